@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's part of qemu_vms: read, ask the host, plan, decide; only then have the host changed."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Mapping, Optional
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import decide
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.plugin_utils import _fleet
+
+display = Display()
+
+
+class _HostFailed(Exception):
+    """The host's part failed; its answer is the result of the task as it is."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class ActionModule(ActionBase):
+    """One host's machines: one look at it where nothing has changed, one more call where something has."""
+
+    _requires_connection = True
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        del tmp
+        host = str((task_vars or {}).get("inventory_hostname", ""))
+        try:
+            return self._apply_declaration(host, task_vars or {})
+        except _HostFailed as failure:
+            return failure.answer
+        except DirectDiskError as error:
+            raise AnsibleActionFail(_with_host(error, host)) from None
+
+    def _apply_declaration(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        _result, arguments = self.validate_argument_spec(argument_spec={"vms": {"type": "dict", "required": True}})
+        machines = read_machines(arguments["vms"], host)
+        show_diff = bool(self._task.diff)
+        # Whether the host encrypts is known only after the look at it, so the texts go under both paths.
+        texts = {**_fleet.secrets_of(machines, encrypted=True), **_fleet.secrets_of(machines, encrypted=False)}
+        look = self._ask({"observe": _fleet.observation(machines, texts=show_diff)}, texts, task_vars)
+        capabilities, observed = Capabilities.from_probe(look["capabilities"]), look["observed"]
+        plans = _fleet.make_plans(machines, capabilities, observed["paths"])
+        wanted = _fleet.desired(plans, encrypted=capabilities.encrypts)
+        changes = decide(wanted, observed)
+        for warning in (warning for plan in plans for warning in plan.warnings):
+            display.warning(f"{host}: {warning}")
+        result: dict[str, Any] = {
+            "changed": changes.any(),
+            "actions": changes.actions(),
+            "vms": _fleet.summary(plans),
+            "restart_needed": changes.restart_needed,
+            "undeclared": _fleet.undeclared(observed, plans),
+        }
+        if show_diff:
+            result["diff"] = _fleet.diffs(changes, wanted, observed)
+        if changes.restart_needed:
+            display.warning(f"{host}: {', '.join(changes.restart_needed)}: changed, and runs on as before until it is restarted "
+                            "(restart: when_needed lets this playbook do it)")  # fmt: skip
+        if not changes.any() or self._task.check_mode:
+            return result
+        texts = _fleet.secrets_of(machines, encrypted=capabilities.encrypts)
+        done = self._ask({"desired": wanted, "encrypted": capabilities.encrypts}, texts, task_vars)
+        result["actions"] = done["actions"]
+        failures = done["failures"]
+        if failures:
+            explained = [line for plan in plans if plan.machine.name in failures for line in _fleet.explain_failure(plan, failures[plan.machine.name], host)]
+            result.update(failed=True, failures=failures, msg="\n".join(explained))
+        return result
+
+    def _ask(self, request: dict[str, Any], secrets: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the host's part of this module; its own failure becomes ours."""
+        encoded = {path: base64.b64encode(text.encode()).decode() for path, text in secrets.items()}
+        answer: dict[str, Any] = self._execute_module(
+            module_name="directdisk.qemu.qemu_vms", module_args={"vms": request, "credentials": encoded}, task_vars=task_vars
+        )
+        if answer.get("failed"):
+            raise _HostFailed(answer)
+        return answer
+
+
+def _with_host(error: DirectDiskError, host: str) -> str:
+    lines = str(error).splitlines() or [""]
+    return "\n".join(line if line.startswith(f"{host}: ") else f"{host}: {line}" for line in lines)

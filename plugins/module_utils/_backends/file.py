@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An image file on the host itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Hint, Node, Option, Reach, Values, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+OPTIONS = (
+    Option("filename", "Absolute path of the image on the host.", "path", required=True, aliases=("path",), qemu="filename"),
+    Option("aio", "How QEMU submits I/O; V(native) needs O(cache=none).", choices=("threads", "native", "io_uring"), qemu="aio"),
+    Option("aio_max_batch", "Most requests submitted at once with V(native) or V(io_uring); 0 lets QEMU choose.", "int", minimum=0, qemu="aio-max-batch", since=(7, 0)),
+    Option("locking", "Whether QEMU locks the image against a second opener.", choices=("auto", "on", "off"), qemu="locking"),
+)  # fmt: skip
+
+UNHANDLED = {
+    "pr-manager": "needs a qemu-pr-helper with root's rights beside the machine",
+    "drop-cache": "matters in live migration with cache other than none only",
+}
+
+HINTS = (
+    Hint("Could not open .*Permission denied", "the machine's user cannot reach it",
+         "every folder above it must be searchable by others (mode o+x), and its file system must know ACLs"),
+    Hint("Failed to get .*lock", "another process has it open", "stop that process, or declare writes: deny on both sides"),
+    Hint("aio=native was specified, but it requires cache.direct=on", "aio native needs cache none", "say cache: none"),
+    Hint("Could not open .*No such file or directory", "there is no such file", "create it, or correct filename"),
+    Hint("Image is not in (\\w+) format", "its content is not in the declared format", "correct format, or check that it is the right image"),
+)  # fmt: skip
+
+
+def _node(values: Values, wiring: Wiring) -> Node:
+    return {"driver": "file", **members(OPTIONS, values, wiring)}
+
+
+def _read_uri(uri: str) -> dict[str, Any]:
+    """``file:/path`` and ``file:///path``; QEMU strips the prefix and decodes nothing, so neither is decoded here."""
+    path = uri[len("file:") :]
+    return {"filename": path[2:] if path.startswith("//") else path}
+
+
+BACKEND = Backend(
+    name="file",
+    summary="An image file on the host itself",
+    options=OPTIONS,
+    driver="file",
+    writable=True,
+    node=_node,
+    sample={"filename": "/nonexistent"},
+    describe=lambda values: str(values["filename"]),
+    identity=lambda values: f"path:{values['filename']}",
+    reach=lambda values: Reach(files=(values["filename"],)),
+    schemes=("file",),
+    read_uri=_read_uri,
+    packages={family: ("acl",) for family in ("debian", "redhat", "fedora", "suse", "arch")},
+    unhandled=UNHANDLED,
+    hints=HINTS,
+)

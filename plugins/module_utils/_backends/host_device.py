@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A block device, or a SCSI generic device, of the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Hint, Node, Reach, Values, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import file
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+HINTS = (
+    Hint("requires .*a character or block device", "it is not a device", "declare an image file with file: instead of host_device:"),
+    Hint("not writable", "the device is read-only", "say writes: deny, overlay or discard"),
+    Hint("Cannot grow device files", "a device has the size it has", "grow the device itself first"),
+    Hint("Could not open .*No such file or directory|No such device", "there is no such device", "check the path; prefer a stable name under /dev/disk/by-id"),
+    *file.HINTS,
+)  # fmt: skip
+
+
+def _node(values: Values, wiring: Wiring) -> Node:
+    return {"driver": "host_device", **members(file.OPTIONS, values, wiring)}
+
+
+def _read_uri(uri: str) -> dict[str, Any]:
+    return {"filename": uri[len("host_device:") :]}
+
+
+BACKEND = Backend(
+    name="host_device",
+    summary="A block device of the host, by its path (a name under /dev/disk/by-id stays the same)",
+    options=file.OPTIONS,
+    driver="host_device",
+    writable=True,
+    node=_node,
+    sample={"filename": "/nonexistent"},
+    describe=lambda values: str(values["filename"]),
+    identity=lambda values: f"path:{values['filename']}",
+    reach=lambda values: Reach(devices=(values["filename"],)),
+    schemes=("host_device",),
+    read_uri=_read_uri,
+    packages=file.BACKEND.packages,
+    unhandled=file.UNHANDLED,
+    hints=HINTS,
+)

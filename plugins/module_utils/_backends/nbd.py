@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A network block device: qemu-nbd, nbdkit or any server that speaks the protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Hint, Node, Option, Reach, Values, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+DEFAULT_PORT = 10809
+
+X509_FILES = {"ca_cert": "ca-cert.pem", "client_cert": "client-cert.pem", "client_key": "client-key.pem"}
+"""Option of a certificate, and the file name that QEMU's tls-creds-x509 insists on."""
+
+TLS = (
+    Option("directory", "Folder on the host with ca-cert.pem, client-cert.pem and client-key.pem.", "path"),
+    Option("ca_cert", "The certificate authority to trust, PEM text."),
+    Option("client_cert", "The certificate to show to the server, PEM text."),
+    Option("client_key", "The private key of O(client_cert), PEM text.", secret=True),
+    Option("psk_username", "User of the pre-shared key."),
+    Option("psk_key", "The pre-shared key, in hexadecimal.", secret=True, pattern="^([0-9a-fA-F]{2})+$", pattern_help="is not hexadecimal"),
+    Option("hostname", "Name to look for in the server's certificate instead of the host's.", since=(7, 0)),
+)
+
+OPTIONS = (
+    Option("host", "Name or address of the server; this or O(socket)."),
+    Option("port", "Port of the server.", "int", default=None, minimum=1, maximum=65535),
+    Option("socket", "Unix socket of a server on the same host; this or O(host).", "path"),
+    Option("export", "Name of the export; the server's default without it.", qemu="export"),
+    Option("tls", "Encrypts the connection: by certificates or by a pre-shared key.", "dict", options=TLS),
+    Option("reconnect_delay", "Seconds for which requests wait for a lost server to come back before they fail.", "int", default=30, minimum=0, qemu="reconnect-delay"),
+    Option("open_timeout", "Seconds for which the start waits for a server that is down.", "int", minimum=0, qemu="open-timeout", since=(7, 0)),
+)  # fmt: skip
+
+UNHANDLED = {
+    "x-dirty-bitmap": "unstable, and for backup tools rather than for machines",
+}
+
+HINTS = (
+    Hint("export '.*' not present|[Ee]xport .*not (found|available)", "the server has no such export", "list them with nbdinfo --list, and correct export"),
+    Hint("Failed to connect|Connection refused|timed out", "the server does not answer", "check that it runs and that this host may reach it"),
+    Hint("TLS negotiation required", "the server wants TLS", "declare tls"),
+    Hint("Server does not support STARTTLS|Server .*(does not|doesn't) support.*TLS", "the server has no TLS", "leave tls out, or turn it on at the server"),
+    Hint("Certificate does not match the hostname", "the certificate is another server's", "name it in tls.hostname, or correct host"),
+    Hint("not found in PSK file|PSK|A TLS fatal alert", "the server refuses the key or certificate", "check tls.psk_username, tls.psk_key or the certificates"),
+    Hint("certificate .*(issuer|trusted)|The certificate", "the server's certificate is not trusted", "check tls.ca_cert"),
+    Hint("[Rr]ead.?only|permission", "the server gives it out read-only", "say writes: deny, overlay or discard, or correct the server"),
+)  # fmt: skip
+
+
+def _node(values: Values, wiring: Wiring) -> Node:
+    node: Node = {"driver": "nbd", "server": _server(values), **members(OPTIONS, values, wiring)}
+    tls = values.get("tls")
+    if tls:
+        node["tls-creds"] = _tls_object(tls, wiring)
+        if "hostname" in tls:
+            node["tls-hostname"] = tls["hostname"]
+    return node
+
+
+def _server(values: Values) -> Node:
+    if "socket" in values:
+        return {"type": "unix", "path": values["socket"]}
+    return {"type": "inet", "host": values["host"], "port": str(values.get("port", DEFAULT_PORT))}
+
+
+def _tls_object(tls: Values, wiring: Wiring) -> str:
+    if "psk_key" in tls:
+        line = f"{tls['psk_username']}:{tls['psk_key'].lower()}\n"
+        folder = wiring.directory("psk", {"keys.psk": wiring.credential("keys.psk", line)})
+        return wiring.object("tls-creds-psk", "tls", dir=folder, username=tls["psk_username"], endpoint="client")
+    if "directory" in tls:
+        files = {name: wiring.credential(name, source=f"{tls['directory']}/{name}") for name in X509_FILES.values()}
+    else:
+        files = {name: wiring.credential(name, tls[option]) for option, name in X509_FILES.items() if option in tls}
+    return wiring.object("tls-creds-x509", "tls", dir=wiring.directory("x509", files), endpoint="client")
+
+
+def _check(values: Values) -> None:
+    if ("host" in values) == ("socket" in values):
+        raise DeclarationError("", "exactly one of host and socket is wanted")
+    if "socket" in values and "port" in values:
+        raise DeclarationError("port", "is given together with socket")
+    if "tls" in values:
+        _check_tls(values["tls"])
+
+
+def _check_tls(tls: Values) -> None:
+    ways = [way for way in ("directory", "ca_cert", "psk_key") if way in tls]
+    if len(ways) != 1:
+        raise DeclarationError("tls", "exactly one of directory, ca_cert and psk_key is wanted")
+    if ("client_cert" in tls) != ("client_key" in tls):
+        raise DeclarationError("tls", "client_cert and client_key are wanted together")
+    if "client_cert" in tls and "ca_cert" not in tls:
+        raise DeclarationError("tls", "client_cert is given without ca_cert")
+    if ("psk_key" in tls) != ("psk_username" in tls):
+        raise DeclarationError("tls", "psk_username and psk_key are wanted together")
+    if ":" in tls.get("psk_username", "") or "\n" in tls.get("psk_username", ""):
+        raise DeclarationError("tls: psk_username", "has a colon or a line break in it")
+
+
+def _reach(values: Values) -> Reach:
+    folder = values.get("tls", {}).get("directory")
+    loaded = tuple(f"{folder}/{name}" for name in X509_FILES.values()) if folder else ()
+    if "socket" in values:
+        return Reach(sockets=(values["socket"],), loaded=loaded)
+    return Reach(servers=(values["host"],), loaded=loaded)
+
+
+def _describe(values: Values) -> str:
+    place = values.get("socket") or f"{values['host'].lower()}:{values.get('port', DEFAULT_PORT)}"
+    return f"{place}/{values.get('export', '')}"
+
+
+def _read_uri(uri: str) -> dict[str, Any]:
+    """``nbd[+tcp|+unix]://...`` and the older ``nbd:HOST:PORT[:exportname=X]``, ``nbd:unix:PATH[:exportname=X]``."""
+    if not uri.startswith(("nbd://", "nbd+tcp://", "nbd+unix://")):
+        return _read_old_form(uri)
+    pieces = _uri.split(uri)
+    export = unquote(pieces.path[1:]) or None
+    if pieces.scheme == "nbd+unix":
+        query = _uri.query_of(pieces, ("socket",))
+        if pieces.netloc or "socket" not in query:
+            raise DeclarationError("uri", "nbd+unix wants no host and ?socket=PATH")
+        return _uri.drop_none({"socket": query["socket"], "export": export})
+    _uri.query_of(pieces, ())
+    return _uri.drop_none({"host": _uri.host_of(pieces), "port": pieces.port or None, "export": export})
+
+
+def _read_old_form(uri: str) -> dict[str, Any]:
+    place, marker, export = uri[len("nbd:") :].partition(":exportname=")
+    given = {"export": export} if marker and export else {}
+    if place.startswith("unix:"):
+        return {"socket": place[len("unix:") :], **given}
+    host, colon, port = place.rpartition(":")
+    if not colon or not port.isdigit():
+        raise DeclarationError("uri", "nbd:HOST:PORT is wanted")
+    return {"host": host.strip("[]"), "port": int(port), **given}
+
+
+BACKEND = Backend(
+    name="nbd",
+    summary="A network block device, over TCP or a unix socket",
+    options=OPTIONS,
+    driver="nbd",
+    writable=True,
+    node=_node,
+    sample={"host": "127.0.0.1"},
+    describe=_describe,
+    identity=lambda values: f"nbd:{_describe(values)}",
+    reach=_reach,
+    schemes=("nbd", "nbd+tcp", "nbd+unix"),
+    read_uri=_read_uri,
+    packages={},
+    check=_check,
+    unhandled=UNHANDLED,
+    hints=HINTS,
+)

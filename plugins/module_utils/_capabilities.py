@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host can do, as its probe reported it, and which route a disk takes there. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Iterable, Mapping
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _nbdkit
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Option, Values, Version
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
+
+EMULATOR_PACKAGES = {
+    "debian": ("qemu-system-x86", "qemu-utils"),
+    "redhat": ("qemu-kvm-core", "qemu-img"),
+    "fedora": ("qemu-system-x86-core", "qemu-img"),
+    "suse": ("qemu-x86", "qemu-tools"),
+    "arch": ("qemu-system-x86", "qemu-img"),
+}
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """One host, as probed. A reason is empty where the thing works."""
+
+    family: str = ""
+    """OS family of the packages: debian, redhat, fedora, suse or arch."""
+    emulator: str = ""
+    qemu_img: str = ""
+    version: tuple[int, ...] = ()
+    drivers: Mapping[str, str] = field(default_factory=dict)
+    """Reason why a block driver does not work."""
+    nbdkit: Mapping[str, str] = field(default_factory=dict)
+    """Reason why an nbdkit plugin or filter does not work."""
+    kvm: str = "not probed"
+    uefi: Mapping[str, str] = field(default_factory=dict)
+    """Paths of the firmware's ``code`` and ``vars`` images; empty where there is none."""
+    systemd: int = 0
+    encrypts: bool = False
+    """Whether systemd-creds can encrypt credentials at rest."""
+    trust_store: str = ""
+    """The bundle of certificate authorities that the host's TLS libraries read."""
+
+    @classmethod
+    def from_probe(cls, probed: Mapping[str, Any]) -> Capabilities:
+        """From the probe's JSON."""
+        return cls(**{**probed, "version": tuple(probed["version"])})
+
+    @property
+    def release(self) -> Version:
+        """Major and minor version of QEMU."""
+        return (self.version[0], self.version[1]) if len(self.version) > 1 else (0, 0)
+
+
+def packages_for(backend: Backend, route: str, family: str) -> tuple[str, ...]:
+    """The packages with which a route to a backend works on an OS family."""
+    return _nbdkit.PACKAGES.get(family, ()) if route == "nbdkit" else backend.packages.get(family, ())
+
+
+def why_not(backend: Backend, route: str, capabilities: Capabilities) -> str:
+    """Why a route to a backend does not work on this host; empty where it does."""
+    if not capabilities.emulator:
+        return "this host has no QEMU emulator" + _advice(EMULATOR_PACKAGES.get(capabilities.family, ()))
+    if route == "driver":
+        reason = capabilities.drivers.get(backend.driver, "was not probed")
+        if not reason:
+            return ""
+        return f"this QEMU has no {backend.driver} driver ({reason})" + _advice(packages_for(backend, route, capabilities.family))
+    for part in ("curl", "retry-request"):
+        reason = capabilities.nbdkit.get(part, "nbdkit is not installed")
+        if reason:
+            return f"nbdkit cannot serve {backend.name} ({reason})" + _advice(packages_for(backend, route, capabilities.family))
+    return ""
+
+
+def _advice(packages: Iterable[str]) -> str:
+    names = " ".join(packages)
+    return f"; install {names} (role storage_client)" if names else ""
+
+
+def flaw(backend: Backend, route: str, release: Version) -> str:
+    """What is known to go wrong with a route on a release of QEMU."""
+    return next((f.why for f in backend.flaws if f.route == route and f.first <= release <= f.last), "")
+
+
+def route_order(backend: Backend, release: Version) -> list[str]:
+    """The backend's routes in the order in which auto tries them: known-bad ones last."""
+    return sorted(backend.routes, key=lambda route: bool(flaw(backend, route, release)))
+
+
+def choose_route(disk: Disk, capabilities: Capabilities) -> tuple[str, str]:
+    """The route of a disk, and a warning about it; raises CapabilityError where none works."""
+    backend, wanted = disk.backend, disk.settings["route"]
+    routes = route_order(backend, capabilities.release) if wanted == "auto" else [wanted]
+    reasons = []
+    for route in routes:
+        reason = why_not(backend, route, capabilities)
+        if not reason:
+            if route == "driver":
+                _check_since(backend.options, disk.source, capabilities.release)
+            bad = flaw(backend, route, capabilities.release)
+            return route, f"route {route}: {bad}" if bad else ""
+        reasons.append(reason if len(routes) == 1 else f"route {route}: {reason}")
+    raise CapabilityError(disk.described, "; ".join(reasons))
+
+
+def _check_since(options: Iterable[Option], values: Values, release: Version) -> None:
+    for option in options:
+        if option.name not in values:
+            continue
+        if option.since and release < option.since:
+            raise CapabilityError(option.name, f"needs QEMU {option.since[0]}.{option.since[1]}, and this host has {release[0]}.{release[1]}")
+        if option.options:
+            _check_since(option.options, values[option.name], release)

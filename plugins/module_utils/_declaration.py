@@ -1,0 +1,361 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what a person wrote to typed machines and disks. Pure: nothing here asks a host."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from dataclasses import dataclass, replace
+from typing import Any, Mapping, Optional, Sequence
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Option, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS, from_uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import did_you_mean, raise_collected, read_options
+
+_VM_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,27}$")
+_PART_NAME = re.compile(r"^(?!machine$)[A-Za-z][A-Za-z0-9_-]{0,15}$")
+"""Names of disks and networks; "machine" is the prefix of what belongs to the machine itself."""
+
+LIMITS = (
+    Option("total", "Reads and writes together, per second.", "size"),
+    Option("read", "Reads per second.", "size"),
+    Option("write", "Writes per second.", "size"),
+    Option("total_max", "As O(total), for a burst.", "size"),
+    Option("read_max", "As O(read), for a burst.", "size"),
+    Option("write_max", "As O(write), for a burst.", "size"),
+)
+
+DISK_OPTIONS = (
+    Option("uri", "The storage as a URI, in the form that QEMU's own documentation uses; instead of a backend's key."),
+    Option("format", "Format of the image; a raw image is never probed.", choices=("raw", "qcow2"), default="raw"),
+    Option("luks", "Encryption of the image.", "dict", options=(
+        Option("passphrase", "Passphrase of a key slot.", secret=True, required=True),)),
+    Option("writes", "Where the guest's writes go: V(keep) to the image itself; V(overlay) to a qcow2 on the host that persists; "
+           "V(discard) to one that is new at every start; V(deny) makes the disk read-only. V(keep) unless said, "
+           "but on storage that cannot be written it must be said.", choices=("keep", "overlay", "discard", "deny")),
+    Option("read_only", "The same as O(writes=deny).", "bool"),
+    Option("size", "Virtual size; an image file is created when missing and grown when smaller, never shrunk.", "size"),
+    Option("cache", "V(none) goes around the host's page cache; V(writethrough) flushes at each write; V(unsafe) never flushes.",
+           choices=("none", "writeback", "writethrough", "unsafe"), default="writeback"),
+    Option("discard", "Whether the guest's TRIM reaches the storage.", choices=("ignore", "unmap"), default="ignore"),
+    Option("detect_zeroes", "Whether written zeroes become holes.", choices=("off", "on", "unmap"), default="off"),
+    Option("iothread", "Give the disk an I/O thread of its own (virtio-blk, virtio-scsi).", "bool", default=False),
+    Option("queues", "Request queues of a virtio disk; QEMU chooses without it.", "int", minimum=1, maximum=256),
+    Option("model", "What the guest sees.", choices=("virtio-blk", "virtio-scsi", "scsi-generic", "nvme", "ide", "usb"), default="virtio-blk"),
+    Option("boot_index", "Place in the boot order, 0 first; the first disk has 0 unless another disk says it.", "int", minimum=0, maximum=999),
+    Option("serial", "Serial number that the guest sees.", pattern=r"^[A-Za-z0-9_.-]{1,20}$", pattern_help="is not 1 to 20 of the characters A-Z a-z 0-9 _ . -"),
+    Option("route", "How QEMU reaches the storage; V(auto) takes the first that works on the host.", choices=("auto", "driver", "nbdkit"), default="auto"),
+    Option("iops", "Limits of requests per second.", "dict", options=LIMITS),
+    Option("bps", "Limits of bytes per second.", "dict", options=LIMITS),
+    Option("on_error", "What an I/O error does: V(stop) pauses the guest, V(report) shows it to the guest, V(ignore) loses it.",
+           choices=("stop", "report", "ignore"), default="stop"),
+    Option("copy_on_read", "Keep what was read in the overlay, so that it is fetched once.", "bool", default=False),
+)  # fmt: skip
+
+NETWORK_OPTIONS = (
+    Option("bridge", "Bridge of the host that the guest joins, through a tap device made for the unit.",
+           pattern=r"^[A-Za-z0-9_.-]{1,15}$", pattern_help="is not the name of a network interface"),
+    Option("user", "QEMU's own user-mode network: outgoing connections only.", "bool"),
+    Option("forward", "Ports of the host that reach the guest in a user network, as QEMU's hostfwd: C(tcp:127.0.0.1:2222-:22).", "list",
+           pattern=r"^(tcp|udp):[^,\s]*:\d+-[^,\s]*:\d+$", pattern_help="is not PROTOCOL:[HOST]:PORT-[GUEST]:PORT"),
+    Option("mac", "Hardware address; without it one is derived from the names of host, machine and network.",
+           pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", pattern_help="is not a hardware address"),
+    Option("model", "What the guest sees.", choices=("virtio", "e1000"), default="virtio"),
+)  # fmt: skip
+
+VM_OPTIONS = (
+    Option("memory", "Memory of the guest.", "size", default=1024**3, minimum=1024**2),
+    Option("cpus", "Virtual CPUs.", "int", default=1, minimum=1, maximum=1024),
+    Option("cpu_model", "QEMU's CPU model; without it C(host) with kvm and C(max) with tcg.", pattern=r"^[A-Za-z0-9_.+,=-]+$"),
+    Option("machine", "Machine type.", choices=("q35", "pc"), default="q35"),
+    Option("accel", "Accelerator.", choices=("kvm", "tcg"), default="kvm"),
+    Option("firmware", "Firmware.", choices=("bios", "uefi"), default="bios"),
+    Option("disks", "The disks by name; the first one boots.", "any"),
+    Option("networks", "The network interfaces by name; none without it.", "any"),
+    Option("cloud_init", "Seed for cloud-init (NoCloud).", "dict", options=(
+        Option("user_data", "Text, or a mapping that becomes C(#cloud-config).", "any", required=True),
+        Option("meta_data", "Mapping; instance-id and local-hostname are added.", "any"),
+        Option("network_config", "Mapping in netplan's form.", "any"))),
+    Option("console", "A serial console on a socket, with a log.", "bool", default=True),
+    Option("vnc", "A screen: on a unix socket, or where address and port say.", "dict", options=(
+        Option("address", "Address to listen on.", pattern=r"^[A-Za-z0-9.:-]+$", pattern_help="is not an address"),
+        Option("port", "TCP port, 5900 or higher.", "int", minimum=5900, maximum=65535),
+        Option("password", "Password, of which VNC uses 8 characters.", secret=True, since=(6, 1)))),
+    Option("state", "V(absent) removes units and credentials, never a disk.", choices=("started", "stopped", "absent"), default="started"),
+    Option("autostart", "Start with the host.", "bool", default=True),
+    Option("restart", "Whether a changed unit restarts the running machine.", choices=("never", "when_needed"), default="never"),
+    Option("stop_timeout", "Seconds that the guest gets to shut down before it is switched off.", "int", default=90, minimum=0, maximum=3600),
+    Option("start_timeout", "Seconds after which a start that hangs is given up.", "int", default=90, minimum=1, maximum=3600),
+    Option("extra_args", "Further arguments of QEMU, each as one item.", "list"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One disk of a machine: which backend has the bytes, and how QEMU and the guest use them."""
+
+    name: str
+    backend: Backend
+    source: Values
+    settings: Values
+
+    @property
+    def writes(self) -> str:
+        return str(self.settings["writes"])
+
+    @property
+    def described(self) -> str:
+        """Backend and storage, for people."""
+        return f"{self.backend.name} {self.backend.describe(self.source)}"
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network interface of a machine."""
+
+    name: str
+    mac: str
+    model: str
+    bridge: str = ""
+    forward: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One virtual machine as declared for one host."""
+
+    name: str
+    settings: Values
+    disks: tuple[Disk, ...]
+    networks: tuple[Network, ...]
+    seed: Mapping[str, str]
+    """Files of the NoCloud seed; empty without cloud-init."""
+
+    @property
+    def state(self) -> str:
+        return str(self.settings["state"])
+
+    @property
+    def uuid(self) -> str:
+        """The same at every run, so that a guest keeps its licences and leases."""
+        return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.name}.vm.directdisk.qemu"))
+
+
+def read_machines(vms: Any, host: str = "") -> tuple[Machine, ...]:
+    """All machines of a host; raises every error of all of them at once."""
+    if not isinstance(vms, Mapping):
+        raise DeclarationError(host, "qemu_vms is not a mapping of machine names to machines")
+    machines: list[Machine] = []
+    errors: list[Exception] = []
+    for name, given in vms.items():
+        try:
+            machines.append(read_machine(name, given, host))
+        except (DeclarationError, Collected) as error:
+            errors.append(error)
+    try:
+        _refuse_shared_disks(machines)
+    except (DeclarationError, Collected) as error:
+        errors.append(error)
+    try:
+        raise_collected(errors)
+    except DeclarationError as error:
+        raise (error.within(host) if host else error) from None
+    except Collected as error:
+        raise Collected([e.within(host) if host and isinstance(e, DeclarationError) else e for e in error.errors]) from None
+    return tuple(machines)
+
+
+def read_machine(name: Any, given: Any, host: str = "") -> Machine:
+    """One machine, typed; raises every error in it at once."""
+    if not isinstance(name, str) or not _VM_NAME.match(name):
+        raise DeclarationError(f"vm {name}", "its name is not 1 to 28 of the characters A-Z a-z 0-9 _ -, beginning with a letter or digit")
+    where = f"vm {name}"
+    settings: dict[str, Any] = {}
+    disks: list[Disk] = []
+    networks: list[Network] = []
+    errors: list[Exception] = []
+    try:
+        settings = read_options(VM_OPTIONS, given, where)
+    except (DeclarationError, Collected) as error:
+        errors.append(error)
+    given = given if isinstance(given, Mapping) else {}
+    for disk_name, disk in _parts(given, "disks", where, errors):
+        try:
+            disks.append(_read_disk(disk_name, disk, f"disk {disk_name} of {name}"))
+        except (DeclarationError, Collected) as error:
+            errors.append(error)
+    for network_name, network in _parts(given, "networks", where, errors):
+        try:
+            networks.append(_read_network(network_name, network, f"network {network_name} of {name}", f"{host}/{name}/{network_name}"))
+        except (DeclarationError, Collected) as error:
+            errors.append(error)
+    errors.extend(_cross_checks(name, settings, disks))
+    raise_collected(errors)
+    return Machine(name, settings, _with_boot_order(disks), tuple(networks), _seed(name, settings.get("cloud_init")))
+
+
+def _parts(given: Mapping[str, Any], key: str, where: str, errors: list[Exception]) -> Sequence[tuple[str, Any]]:
+    """The named parts of a machine, with those left out whose names cannot be used."""
+    parts = given.get(key) or {}
+    if not isinstance(parts, Mapping):
+        errors.append(DeclarationError(f"{where}: {key}", "is not a mapping of names to options"))
+        return ()
+    good = []
+    for name, part in parts.items():
+        if isinstance(name, str) and _PART_NAME.match(name):
+            good.append((name, part))
+        else:
+            errors.append(DeclarationError(f"{where}: {key}: {name}", "the name is not 1 to 16 of the characters A-Z a-z 0-9 _ -, "
+                                           "beginning with a letter, and not 'machine' (QEMU refuses others in a node name)"))  # fmt: skip
+    return good
+
+
+def _read_disk(name: str, given: Any, where: str) -> Disk:
+    if not isinstance(given, Mapping):
+        raise DeclarationError(where, "is not a mapping with a backend's key and options")
+    backend, source = _read_source(given, where)
+    settings = read_options(DISK_OPTIONS, {key: value for key, value in given.items() if key not in BACKENDS}, where)
+    settings["writes"] = _read_writes(settings, backend, where)
+    if settings["route"] not in ("auto", *backend.routes):
+        raise DeclarationError(f"{where}: route", f"{settings['route']!r} is no route of {backend.name} (there are: {', '.join(backend.routes)})")
+    if settings["copy_on_read"] and settings["writes"] not in ("overlay", "discard"):
+        raise DeclarationError(f"{where}: copy_on_read", "has nowhere to keep what was read; say writes: overlay or discard")
+    if "size" in settings and backend.name != "file":
+        raise DeclarationError(f"{where}: size", f"the image of a {backend.name} disk cannot be created or grown here; leave size out")
+    _check_model(settings, backend, where)
+    return Disk(name, backend, source, settings)
+
+
+def _read_source(given: Mapping[str, Any], where: str) -> tuple[Backend, dict[str, Any]]:
+    """The one backend of a disk, whether by its key or by a URI, and its options."""
+    keys = [key for key in given if key in BACKENDS]
+    if len(keys) + ("uri" in given) != 1:
+        if keys:
+            raise DeclarationError(where, f"exactly one backend is wanted, and there are {' and '.join([*keys, *(['uri'] if 'uri' in given else [])])}")
+        unknown = [str(key) for key in given if key not in {o.name for o in DISK_OPTIONS}]
+        hint = f"; {unknown[0]!r} is neither a backend nor an option{did_you_mean(unknown[0], BACKENDS)}" if unknown else ""
+        raise DeclarationError(where, f"no backend (one of {', '.join(BACKENDS)}, or uri){hint}")
+    try:
+        if keys:
+            backend, options = BACKENDS[keys[0]], given[keys[0]]
+        else:
+            backend, options = from_uri(str(given["uri"]))
+    except DeclarationError as error:
+        raise error.within(where) from None
+    where = f"{where}: {backend.name}"
+    source = read_options(backend.options, options, where)
+    try:
+        backend.check(source)
+    except DeclarationError as error:
+        raise error.within(where) from None
+    return backend, source
+
+
+def _read_writes(settings: Values, backend: Backend, where: str) -> str:
+    said = settings.get("writes")
+    if settings.get("read_only"):
+        if said not in (None, "deny"):
+            raise DeclarationError(f"{where}: read_only", f"contradicts writes: {said}")
+        said = "deny"
+    if not backend.writable and said in (None, "keep"):
+        raise DeclarationError(f"{where}: writes", f"{backend.name} cannot be written: say overlay, discard or deny")
+    return str(said or "keep")
+
+
+def _check_model(settings: Values, backend: Backend, where: str) -> None:
+    model = settings["model"]
+    virtio = ("virtio-blk", "virtio-scsi")
+    for option in ("iothread", "queues"):
+        if settings.get(option) and model not in virtio:
+            raise DeclarationError(f"{where}: {option}", f"is for {' and '.join(virtio)}, not for {model}")
+    if model == "scsi-generic":
+        if backend.name != "host_device":
+            raise DeclarationError(f"{where}: model", "scsi-generic wants a SCSI device, such as a host_device /dev/sg0")
+        for option in ("iops", "bps", "luks"):
+            if option in settings:
+                raise DeclarationError(f"{where}: {option}", "has no effect on scsi-generic: the guest speaks to the device itself")
+        if settings["format"] != "raw" or settings["writes"] != "keep":
+            raise DeclarationError(f"{where}: model", "scsi-generic hands the whole device over: format raw and writes keep only")
+    if model == "ide" and settings["writes"] == "deny":
+        raise DeclarationError(f"{where}: model", "an ide disk cannot be read-only; say model: virtio-blk")
+    if model == "nvme" and settings["on_error"] != "stop":
+        raise DeclarationError(f"{where}: on_error", "QEMU's nvme device reports errors to the guest itself and knows no on_error")
+
+
+def _read_network(name: str, given: Any, where: str, seed: str) -> Network:
+    values = read_options(NETWORK_OPTIONS, given, where)
+    if bool(values.get("bridge")) == bool(values.get("user")):
+        raise DeclarationError(where, "exactly one of bridge and user: true is wanted")
+    if values.get("forward") and not values.get("user"):
+        raise DeclarationError(f"{where}: forward", "is for a user network")
+    digest = hashlib.sha256(seed.encode()).hexdigest()
+    mac = values.get("mac") or f"52:54:00:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
+    if int(mac[:2], 16) & 1:
+        raise DeclarationError(f"{where}: mac", f"{mac} is a multicast address")
+    return Network(name, mac.lower(), values["model"], values.get("bridge", ""), values.get("forward", ()))
+
+
+def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Exception]:
+    """What only shows when the parts of a machine stand side by side."""
+    errors: list[Exception] = []
+    for option in ("serial", "boot_index"):
+        seen: dict[Any, str] = {}
+        for disk in disks:
+            value = disk.settings.get(option)
+            if value is not None and value in seen:
+                errors.append(DeclarationError(f"disk {disk.name} of {name}: {option}", f"{value!r} is also that of disk {seen[value]}"))
+            elif value is not None:
+                seen[value] = disk.name
+    ide = [disk for disk in disks if disk.settings["model"] == "ide"]
+    most = 6 if settings.get("machine") == "q35" else 4
+    if len(ide) > most:
+        errors.append(DeclarationError(f"disk {ide[most].name} of {name}: model", f"a {settings.get('machine')} has room for {most} ide disks"))
+    vnc = settings.get("vnc")
+    if vnc is not None and ("port" in vnc) != ("address" in vnc):
+        errors.append(DeclarationError(f"vm {name}: vnc", "address and port are wanted together; without both it is a unix socket"))
+    return errors
+
+
+def _with_boot_order(disks: Sequence[Disk]) -> tuple[Disk, ...]:
+    """The first disk boots unless a declared boot_index says otherwise."""
+    if not disks or any("boot_index" in disk.settings for disk in disks):
+        return tuple(disks)
+    first = disks[0]
+    return (replace(first, settings={**first.settings, "boot_index": 0}), *disks[1:])
+
+
+def _refuse_shared_disks(machines: Sequence[Machine]) -> None:
+    """The same storage, written by one machine and opened by another, is lost data."""
+    opened: dict[str, tuple[str, bool]] = {}
+    errors: list[Exception] = []
+    for machine in machines:
+        for disk in machine.disks:
+            if machine.state == "absent":
+                continue
+            who = f"disk {disk.name} of {machine.name}"
+            identity = disk.backend.identity(disk.source)
+            other, other_writes = opened.get(identity, ("", False))
+            writes = disk.writes == "keep"
+            if other and (writes or other_writes):
+                errors.append(DeclarationError(who, f"is the same storage as {other}, and one of them writes to it ({disk.described})"))
+            opened.setdefault(identity, (who, writes))
+    raise_collected(errors)
+
+
+def _seed(name: str, cloud_init: Optional[Values]) -> dict[str, str]:
+    """The files of a NoCloud seed. JSON is YAML, so mappings are written as JSON."""
+    if not cloud_init:
+        return {}
+    user_data = cloud_init["user_data"]
+    meta = {"instance-id": name, "local-hostname": name, **(cloud_init.get("meta_data") or {})}
+    files = {
+        "meta-data": json.dumps(meta, indent=1) + "\n",
+        "user-data": user_data if isinstance(user_data, str) else "#cloud-config\n" + json.dumps(user_data, indent=1) + "\n",
+    }
+    if cloud_init.get("network_config"):
+        files["network-config"] = json.dumps(cloud_init["network_config"], indent=1) + "\n"
+    return files

@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The errors of the collection: each says what failed, on what, and what to do next."""
+
+from __future__ import annotations
+
+from typing import Iterable
+
+
+class DirectDiskError(Exception):
+    """Base of every error that the collection raises on purpose."""
+
+
+class DeclarationError(DirectDiskError):
+    """A declaration cannot be carried out as written."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        self.where = where
+        self.problem = problem
+        super().__init__(f"{where}: {problem}" if where else problem)
+
+    def within(self, outer: str) -> DeclarationError:
+        """The same error, seen from one level further out."""
+        return DeclarationError(f"{outer}: {self.where}" if self.where else outer, self.problem)
+
+
+class CapabilityError(DeclarationError):
+    """The declaration is right, but this host cannot carry it out."""
+
+
+class HostError(DirectDiskError):
+    """Something on the host did not do what it was asked to do."""
+
+
+class QmpError(HostError):
+    """QEMU refused a QMP command, or its monitor could not be reached."""
+
+
+class Collected(DirectDiskError):
+    """Several independent errors, reported together so that one run shows all of them."""
+
+    def __init__(self, errors: Iterable[DirectDiskError]) -> None:
+        self.errors = list(errors)
+        super().__init__("\n".join(str(error) for error in self.errors))

@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files are either old or new, never half."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from typing import Union
+
+TEMPORARY = ".qemu-vms-"
+"""Prefix of files under way; what a killed run leaves is named so, and the next run removes it."""
+
+
+def write_atomically(path: str, content: Union[str, bytes], *, mode: int) -> None:
+    """Put a file in its place, whole and on the disk, or leave what was there."""
+    data = content.encode() if isinstance(content, str) else content
+    folder = os.path.dirname(path)
+    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def remove_leftovers(folder: str) -> None:
+    """Remove the files under way of a run that was killed. Call it only while no other run can be writing."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            if name.startswith(TEMPORARY):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(folder, name))
+
+
+def read_text(path: str) -> str:
+    """The text of a file; empty where there is none."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return ""

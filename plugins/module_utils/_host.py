@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's side: look at everything at once, then carry out what was decided."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import os
+import stat
+import struct
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Iterator, Mapping, Optional
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _files, _paths, _systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, decide, digest
+from ansible_collections.directdisk.qemu.plugins.module_utils._credentials import Secrets, Store
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
+
+LOCK = "/run/qemu-vms.lock"
+LOG_LINES = 12
+
+
+def observe(
+    *, vms: list[str], images: Mapping[str, str], paths: list[str], secrets: Secrets, encrypted: bool, texts: bool = False
+) -> dict[str, Any]:
+    """Everything about this host that decide() needs, as plain data without a secret in it.
+
+    vms: names of the machines; images: path to format of images that must have a size; paths: what kind of file is there;
+    texts: also the text of each file, for a diff.
+    """
+    files = _observe_files(texts)
+    units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
+    units |= {_paths.unit_name(vm) for vm in vms} | {_paths.TARGET}
+    states = _systemd.show(sorted(units))
+    for unit, state in states.items():
+        state["started"] = _mtime(_paths.qmp_socket(_paths.vm_of_unit(unit))) if _paths.vm_of_unit(unit) else None
+    return {
+        "files": files,
+        "units": states,
+        "credentials": Store(encrypted=encrypted).observe(secrets),
+        "images": {path: {"size": _virtual_size(path, kind)} for path, kind in images.items()},
+        "paths": {path: _kind(path) for path in paths},
+    }
+
+
+def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> dict[str, Any]:
+    """Make the host as desired; returns the changes, and for each machine that does not run its last words."""
+    images = {image["path"]: image for vm in desired["vms"].values() for image in vm["images"]}
+    with _only_run():
+        seen = observe(vms=list(desired["vms"]), images={path: image["format"] for path, image in images.items()}, paths=[],
+                       secrets=secrets, encrypted=encrypted)  # fmt: skip
+        changes = decide(desired, seen)
+        _write(desired, secrets, changes, Store(encrypted=encrypted))
+        failures = _size_images(desired, images, changes)
+        failures.update(_switch(desired, changes, skip=set(failures)))
+    return {"changes": changes.__dict__, "actions": changes.actions(), "failures": failures}
+
+
+@contextlib.contextmanager
+def _only_run() -> Iterator[None]:
+    """Two runs on one host take turns."""
+    with open(LOCK, "w", encoding="ascii") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        for folder in (_paths.UNIT_DIRECTORY, _paths.CREDENTIALS, _paths.ENCRYPTED_CREDENTIALS, os.path.dirname(_paths.CONTROL_PROGRAM)):
+            _files.remove_leftovers(folder)
+        yield
+
+
+def _observe_files(texts: bool) -> dict[str, dict[str, Any]]:
+    found = {}
+    for path in (_paths.CONTROL_PROGRAM, f"{_paths.UNIT_DIRECTORY}/{_paths.TARGET}", *glob.glob(f"{_paths.UNIT_DIRECTORY}/qemu-vm-*.service")):
+        text = _files.read_text(path)
+        if text:
+            found[path] = {"sha256": digest(text), "mtime": _mtime(path), **({"text": text} if texts else {})}
+    return found
+
+
+def _mtime(path: str) -> Optional[float]:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return None
+
+
+def _kind(path: str) -> str:
+    """file, directory, block, char, socket, or missing."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return "missing"
+    kinds = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISBLK, "block"), (stat.S_ISCHR, "char"), (stat.S_ISSOCK, "socket"))
+    return next((name for test, name in kinds if test(mode)), "other")
+
+
+def _virtual_size(path: str, image_format: str) -> Optional[int]:
+    """Bytes that a guest would see; None where there is no image. A qcow2 has them at byte 24 of its header."""
+    try:
+        with open(path, "rb") as stream:
+            if image_format == "raw":
+                return stream.seek(0, os.SEEK_END)
+            header = stream.read(32)
+    except FileNotFoundError:
+        return None
+    if header[:4] != b"QFI\xfb":
+        raise HostError(f"{path} is declared as qcow2, but it is none")
+    return int(struct.unpack(">Q", header[24:32])[0])
+
+
+def _write(desired: Mapping[str, Any], secrets: Secrets, changes: Changes, store: Store) -> None:
+    """Files and credentials; nothing runs differently before systemd is told."""
+    store.write({path: secrets[path] for path in changes.write_credentials})
+    os.makedirs(os.path.dirname(_paths.CONTROL_PROGRAM), mode=0o755, exist_ok=True)
+    for path in changes.write_files:
+        _files.write_atomically(path, desired["files"][path]["text"], mode=desired["files"][path]["mode"])
+
+
+def _size_images(desired: Mapping[str, Any], images: Mapping[str, Any], changes: Changes) -> dict[str, list[str]]:
+    """Create and grow image files; a machine whose image fails is left alone, with QEMU's words."""
+    failures: dict[str, list[str]] = {}
+    for path in (*changes.create_images, *changes.grow_images):
+        image = images[path]
+        try:
+            _size_image(image, create=path in changes.create_images)
+        except HostError as error:
+            vm = next(name for name, vm in desired["vms"].items() if image in vm["images"])
+            failures.setdefault(vm, []).append(f"disk {image['disk']}: {error}")
+    return failures
+
+
+def _size_image(image: Mapping[str, Any], *, create: bool) -> None:
+    path, size = image["path"], str(image["size"])
+    if create:
+        # Renamed into its place when whole: a killed run leaves no image that looks finished.
+        temporary = f"{path}.new"
+        _qemu_img("create", "-q", "-f", image["format"], temporary, size)
+        os.chmod(temporary, 0o600)
+        os.rename(temporary, path)
+    elif os.path.exists(_paths.qmp_socket(image["vm"])):
+        with Monitor.connect(_paths.qmp_socket(image["vm"])) as monitor:
+            monitor.execute("block_resize", {"node-name": image["node"], "size": image["size"]})
+    else:
+        _qemu_img("resize", "-q", "-f", image["format"], path, size)
+
+
+def _qemu_img(*arguments: str) -> None:
+    done = subprocess.run(["qemu-img", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise HostError(done.stderr.strip())
+
+
+def _switch(desired: Mapping[str, Any], changes: Changes, *, skip: set[str]) -> dict[str, list[str]]:
+    """Stop, remove, enable, start; one call of systemctl each, however many machines."""
+
+    def units(names: list[str]) -> list[str]:
+        return [desired["vms"][name]["unit"] if name else _paths.TARGET for name in names if name not in skip]
+
+    if changes.stop:
+        _systemd.systemctl("stop", units(changes.stop))
+    if changes.disable:
+        _systemd.systemctl("disable", units(changes.disable))
+    for path in changes.remove_files:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    Store(encrypted=any(path.startswith(_paths.ENCRYPTED_CREDENTIALS) for path in changes.remove_credentials)).remove(changes.remove_credentials)
+    if changes.reload:
+        _systemd.systemctl("daemon-reload")
+    if changes.enable:
+        _systemd.systemctl("enable", units(changes.enable))
+    for verb, names in (("start", changes.start), ("restart", changes.restart)):
+        if units(names):
+            # A machine that does not come up is reported from its state, so that the others are started all the same.
+            with contextlib.suppress(HostError):
+                _systemd.systemctl(verb, units(names))
+    return _failed(desired, [name for name in (*changes.start, *changes.restart) if name not in skip])
+
+
+def _failed(desired: Mapping[str, Any], names: list[str]) -> dict[str, list[str]]:
+    """The last lines of the log of each machine that should run now, and does not."""
+    states = _systemd.show([desired["vms"][name]["unit"] for name in names])
+    down = [name for name in names if states.get(desired["vms"][name]["unit"], {}).get("active") != "active"]
+    with ThreadPoolExecutor(4) as pool:
+        logs = pool.map(lambda name: _systemd.last_log_lines(desired["vms"][name]["units"], LOG_LINES), down)
+        return dict(zip(down, logs))

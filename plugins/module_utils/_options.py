@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads what a person wrote against tables of options: right types, clear errors, nothing guessed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any, Callable, Mapping, NoReturn, Sequence
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+
+_SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*(?:([kKMGTP])(i?B?|B)?|B)?$")
+_POWERS = {"K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def parse_size(text: Any) -> int:
+    """Bytes meant by ``20GiB``, ``20G`` (the same: powers of 1024, as QEMU reads them) or a whole number.
+
+    A decimal unit (``GB``) is refused: half of all people mean the other one.
+    """
+    if isinstance(text, bool) or not isinstance(text, (int, str)):
+        raise DeclarationError("", f"{text!r} is not a size; write for example 20GiB")
+    if isinstance(text, int):
+        text = str(text)
+    match = _SIZE.match(text.strip())
+    if not match:
+        raise DeclarationError("", f"{text!r} is not a size; write for example 20GiB")
+    number, unit, rest = match.groups()
+    if unit and rest == "B":
+        raise DeclarationError("", f"{text!r}: {unit}B is ambiguous; write {unit.upper() if unit != 'k' else 'K'}iB, powers of 1024")
+    size = float(number) * 1024 ** _POWERS.get((unit or "").upper(), 0)
+    if size != int(size) or size <= 0:
+        raise DeclarationError("", f"{text!r} is not a whole, positive number of bytes")
+    return int(size)
+
+
+def _read_str(value: Any) -> str:
+    if isinstance(value, (Mapping, list)) or value is None:
+        raise DeclarationError("", f"{_kind(value)} given where text is wanted")
+    text = ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if _CONTROL.search(text):
+        raise DeclarationError("", "has a control character in it")
+    return text
+
+
+def _read_int(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and re.match(r"^[+-]?\d+$", value.strip()):
+        return int(value)
+    raise DeclarationError("", f"{value!r} is not a whole number")
+
+
+def _read_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise DeclarationError("", f"{value!r} is neither true nor false")
+
+
+def _read_path(value: Any) -> str:
+    text = _read_str(value)
+    if not text.startswith("/") or "\n" in text:
+        raise DeclarationError("", f"{text!r} is not an absolute path")
+    if ".." in text.split("/"):
+        raise DeclarationError("", f"{text!r} has '..' in it; write the path it stands for")
+    return re.sub("/+", "/", text).rstrip("/") or "/"
+
+
+def _read_any(value: Any) -> Any:
+    return value
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "str": _read_str, "int": _read_int, "bool": _read_bool, "size": parse_size, "path": _read_path, "any": _read_any,
+}  # fmt: skip
+
+
+def read_options(options: Sequence[Option], given: Any, where: str) -> dict[str, Any]:
+    """The values that were given, typed, plus the defaults; every error in them at once."""
+    if not isinstance(given, Mapping):
+        raise DeclarationError(where, f"{_kind(given)} given where options are wanted ({', '.join(o.name for o in options)})")
+    known = {name: option for option in options for name in (option.name, *option.aliases)}
+    errors: list[Exception] = []
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        try:
+            option = known.get(str(key))
+            if option is None:
+                raise DeclarationError(where, f"unknown option {str(key)!r}{did_you_mean(str(key), known)}")
+            if option.name in values:
+                raise DeclarationError(where, f"{option.name} is given twice, also as {key!r}")
+            if value is not None:
+                values[option.name] = _read_value(option, value, where)
+        except (DeclarationError, Collected) as error:
+            errors.append(error)
+    for option in options:
+        if option.name not in values:
+            if option.required and not any(name in given for name in (option.name, *option.aliases)):
+                errors.append(DeclarationError(where, f"{option.name} is missing: {option.summary[:1].lower()}{option.summary[1:]}"))
+            elif option.default is not None:
+                values[option.name] = option.default
+    raise_collected(errors)
+    return values
+
+
+def raise_collected(errors: Sequence[Exception]) -> None:
+    """Raise what was gathered: nothing, the one error, or all of them as one."""
+    flat: list[Any] = []
+    for error in errors:
+        flat.extend(error.errors if isinstance(error, Collected) else [error])
+    if len(flat) == 1:
+        raise flat[0]
+    if flat:
+        raise Collected(flat)
+
+
+def _read_value(option: Option, value: Any, where: str) -> Any:
+    if option.type == "dict":
+        return read_options(option.options, value, f"{where}: {option.name}")
+    if option.type == "list":
+        if not isinstance(value, (list, tuple)):
+            raise DeclarationError(f"{where}: {option.name}", f"{_kind(value)} given where a list is wanted")
+        item = Option(option.name, option.summary, option.elements or "str", pattern=option.pattern, pattern_help=option.pattern_help)
+        return tuple(_read_scalar(item, element, where) for element in value)
+    return _read_scalar(option, value, where)
+
+
+def _read_scalar(option: Option, value: Any, where: str) -> Any:
+    def refuse(problem: str) -> NoReturn:
+        raise DeclarationError(f"{where}: {option.name}", problem)
+
+    # YAML 1.1 reads a bare on/off/no as a truth value; a choice may well be named so.
+    if option.choices and isinstance(value, bool):
+        value = next((word for word in (("on", "yes") if value else ("off", "no", "none")) if word in option.choices), value)
+    try:
+        result = _READERS[option.type](value)
+    except DeclarationError as error:
+        # A secret's text must not reach a message, not even when it is of the wrong kind.
+        refuse("is not text" if option.secret else error.problem)
+    if option.choices and result not in option.choices:
+        refuse(f"{result!r} is not one of {', '.join(option.choices)}{did_you_mean(str(result), option.choices)}")
+    if option.pattern and not re.match(option.pattern, result):
+        refuse(f"{'its text' if option.secret else repr(result)} {option.pattern_help or 'does not fit'}")
+    if option.minimum is not None and result < option.minimum:
+        refuse(f"{result} is less than {option.minimum}")
+    if option.maximum is not None and result > option.maximum:
+        refuse(f"{result} is more than {option.maximum}")
+    return result
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """A hint at the nearest known word, or all of them where they are few."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    if near:
+        return f" (did you mean {near[0]!r}?)"
+    return f" (there are: {', '.join(names)})" if names else ""
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return "a set of options"
+    return "a list" if isinstance(value, (list, tuple)) else f"{type(value).__name__} {value!r}"

@@ -1,0 +1,359 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one machine needs on one host: its units, credentials and images, from declaration and capabilities. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _nbdkit, _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, build_graph
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities, choose_route
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._devices import iothread_objects
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._json import compact
+from ansible_collections.directdisk.qemu.plugins.module_utils._machine import Args, build_argv
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
+from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import Sandbox, build_sandbox
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring
+
+HEADER_LIMIT = 1023
+"""Bytes that a qcow2 header has for the name of its backing file (QEMU, docs/interop/qcow2.txt)."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that a unit runs before its main process starts or after it has ended."""
+
+    argv: tuple[str, ...]
+    privileged: bool = False
+    """Run as root and outside the sandbox, to grant the machine's user what it was declared to have."""
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Service:
+    """One systemd service, ready for its template."""
+
+    name: str
+    template: str
+    vm: str
+    description: str
+    args: Args
+    sandbox: Sandbox
+    credentials: dict[str, Credential]
+    start_timeout: int
+    stop_timeout: int = 10
+    pid_file: str = ""
+    before: tuple[Command, ...] = ()
+    after: tuple[Command, ...] = ()
+    helpers: tuple[str, ...] = ()
+    """Units that must run before this one."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image file that is created when missing and grown when smaller."""
+
+    disk: str
+    path: str
+    format: str
+    size: int
+
+
+@dataclass(frozen=True)
+class PlannedDisk:
+    """One disk on this host."""
+
+    disk: Disk
+    route: str
+    graph: Graph
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that one machine needs on one host."""
+
+    machine: Machine
+    services: tuple[Service, ...]
+    disks: tuple[PlannedDisk, ...]
+    images: tuple[Image, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def make_plan(machine: Machine, capabilities: Capabilities) -> Plan:
+    """The plan of a machine; raises every reason why this host cannot run it."""
+    return _Planner(machine, capabilities).plan()
+
+
+class _Planner:
+    """Gathers what the disks, networks and settings of one machine ask for."""
+
+    def __init__(self, machine: Machine, capabilities: Capabilities) -> None:
+        self.machine = machine
+        self.capabilities = capabilities
+        self.unit = _paths.unit_name(machine.name)
+        self.helpers: list[Service] = []
+        self.disks: list[PlannedDisk] = []
+        self.warnings: list[str] = []
+        self.objects: list[str] = []
+        self.credentials: dict[str, Credential] = {}
+        self.before: list[Command] = []
+        self.after: list[Command] = []
+        self.reaches: list[tuple[Reach, bool]] = []
+
+    def plan(self) -> Plan:
+        errors: list[Exception] = []
+        for step in (self._check_host, *(lambda disk=disk: self._add_disk(disk) for disk in self.machine.disks)):
+            try:
+                step()
+            except (DeclarationError, Collected) as error:
+                errors.append(error)
+        raise_collected(errors)
+        service = self._machine_service()
+        images = tuple(
+            Image(disk.name, disk.source["filename"], disk.settings["format"], disk.settings["size"])
+            for disk in self.machine.disks
+            if "size" in disk.settings
+        )
+        return Plan(self.machine, (*self.helpers, service), tuple(self.disks), images, tuple(self.warnings))
+
+    def _check_host(self) -> None:
+        where = f"vm {self.machine.name}"
+        if self.machine.settings["accel"] == "kvm" and self.capabilities.kvm:
+            raise CapabilityError(f"{where}: accel", f"kvm does not work on this host ({self.capabilities.kvm}); enable it, or say accel: tcg")
+        if self.machine.settings["firmware"] == "uefi" and not self.capabilities.uefi:
+            raise CapabilityError(f"{where}: firmware", "this host has no UEFI firmware for x86_64; install ovmf (role storage_client)")
+
+    def _add_disk(self, disk: Disk) -> None:
+        where = f"disk {disk.name} of {self.machine.name}"
+        try:
+            route, warning = choose_route(disk, self.capabilities)
+        except DeclarationError as error:
+            raise error.within(where) from None
+        if warning:
+            self.warnings.append(f"{where}: {warning}")
+        wiring = self._wiring(self.unit, disk.name)
+        reach = disk.backend.reach(disk.source)
+        if route == "nbdkit":
+            storage = _nbdkit.node(self.machine.name, disk.name)
+            self.helpers.append(self._nbdkit_service(disk, reach))
+            reach = Reach()
+        else:
+            storage = disk.backend.node(disk.source, wiring)
+        graph = build_graph(disk, storage, wiring, self._overlay_path(disk))
+        self.reaches.append((reach, disk.writes == "keep"))
+        self.disks.append(PlannedDisk(disk, route, graph))
+        self._use(wiring)
+        if graph.overlay:
+            self._prepare_overlay(disk, graph, wiring, where)
+
+    def _wiring(self, unit: str, prefix: str) -> Wiring:
+        return Wiring(unit, prefix, _paths.runtime_directory(self.machine.name))
+
+    def _use(self, wiring: Wiring) -> None:
+        """Take over what a disk's nodes asked for."""
+        self.objects += wiring.objects
+        self.credentials.update(wiring.credentials)
+        self.before += _link_commands(wiring)
+
+    def _nbdkit_service(self, disk: Disk, reach: Reach) -> Service:
+        name = self.machine.name
+        unit = _paths.helper_unit_name(name, disk.name, "nbdkit")
+        wiring = self._wiring(unit, disk.name)
+        assert disk.backend.nbdkit is not None  # the declaration refuses the route otherwise
+        argv = _nbdkit.argv(disk.backend.nbdkit(disk.source, wiring), name, disk.name)
+        return Service(
+            name=unit,
+            template="nbdkit.service.j2",
+            vm=name,
+            description=f"nbdkit for disk {disk.name} of virtual machine {name}",
+            args=[(argument,) for argument in argv],
+            sandbox=build_sandbox([(reach, False)], directory=f"{name}.{disk.name}", replace_trust=False),
+            pid_file=_nbdkit.pid_path(name, disk.name),
+            credentials=wiring.credentials,
+            start_timeout=self.machine.settings["start_timeout"],
+        )
+
+    def _overlay_path(self, disk: Disk) -> str:
+        directory = _paths.cache_directory if disk.writes == "discard" else _paths.state_directory
+        return f"{directory(self.machine.name)}/{disk.name}.qcow2"
+
+    def _prepare_overlay(self, disk: Disk, graph: Graph, wiring: Wiring, where: str) -> None:
+        """A new qcow2 of the base's size at every start; for an overlay that persists, only where there is none yet."""
+        backing = f"json:{compact(nest(graph.base_nodes()))}"
+        if len(backing.encode()) > HEADER_LIMIT:
+            raise CapabilityError(where, f"its options make {len(backing.encode())} bytes, and an overlay can name a base of {HEADER_LIMIT} at most; shorten the url")
+        persistent = disk.writes == "overlay"
+        path = f"{graph.overlay}.new" if persistent else graph.overlay
+        objects = [part for text in wiring.objects if not text.startswith("throttle-group") for part in ("--object", text)]
+        driver = graph.base_nodes()[-1]["driver"]
+        self.before.append(Command((self.capabilities.qemu_img, "create", "-q", "-f", "qcow2", *objects, "-F", driver, "-b", backing, path)))
+        if persistent:
+            self.before += _keep_first(path, graph.overlay)
+
+    def _machine_service(self) -> Service:
+        machine, settings = self.machine, self.machine.settings
+        firmware = self._prepare_firmware()
+        seed = self._prepare_seed()
+        taps = {network.name: self._prepare_tap(network.name, network.bridge) for network in machine.networks if network.bridge}
+        vnc_secret = self._prepare_vnc()
+        args = build_argv(
+            machine,
+            binary=self.capabilities.emulator,
+            graphs=[(planned.disk, planned.graph) for planned in self.disks],
+            objects=[*iothread_objects(machine.disks), *self.objects],
+            firmware=firmware,
+            taps=taps,
+            seed_directory=seed,
+            vnc_secret=vnc_secret,
+        )
+        self._grant_access()
+        return Service(
+            name=self.unit,
+            template="vm.service.j2",
+            vm=machine.name,
+            description=f"Virtual machine {machine.name}",
+            args=args,
+            sandbox=self._sandbox(bool(taps)),
+            credentials=self.credentials,
+            start_timeout=settings["start_timeout"],
+            stop_timeout=settings["stop_timeout"],
+            before=tuple(self.before),
+            after=tuple(self.after),
+            helpers=tuple(helper.name for helper in self.helpers),
+        )
+
+    def _sandbox(self, uses_taps: bool) -> Sandbox:
+        settings = self.machine.settings
+        guests_traffic = any(not network.bridge for network in self.machine.networks)
+        sandbox = build_sandbox(
+            self.reaches,
+            directory=self.machine.name,
+            replace_trust=True,
+            trust_store=self.capabilities.trust_store,
+            kvm=settings["accel"] == "kvm",
+            tun=uses_taps,
+            open_because="its user network carries the guest's own traffic" if guests_traffic
+            else "its screen is served over TCP" if "port" in (settings.get("vnc") or {}) else "",
+        )  # fmt: skip
+        return sandbox
+
+    def _grant_access(self) -> None:
+        """Access lists for the files and devices of this machine, for as long as it runs."""
+        user = _paths.user_name(self.machine.name)
+        for reach, writes in self.reaches:
+            for path in (*reach.files, *reach.devices, *reach.sockets):
+                mode = "rw" if writes or path in reach.sockets else "r"
+                self.before.insert(0, Command(("/usr/bin/setfacl", "--modify", f"user:{user}:{mode}", path), privileged=True))
+                self.after.append(Command(("/usr/bin/setfacl", "--remove", f"user:{user}", path), privileged=True, optional=True))
+
+    def _prepare_firmware(self) -> Optional[dict[str, str]]:
+        if self.machine.settings["firmware"] != "uefi":
+            return None
+        path = f"{_paths.state_directory(self.machine.name)}/uefi-vars.fd"
+        template = self.capabilities.uefi["vars"]
+        self.before.append(Command(("/usr/bin/cp", "--no-preserve=all", template, f"{path}.new")))
+        self.before += _keep_first(f"{path}.new", path)
+        return dict(self.capabilities.uefi)
+
+    def _prepare_seed(self) -> str:
+        if not self.machine.seed:
+            return ""
+        wiring = self._wiring(self.unit, "machine")
+        folder = wiring.directory("seed", {name: wiring.credential(name, text) for name, text in self.machine.seed.items()})
+        self._use(wiring)
+        return folder
+
+    def _prepare_vnc(self) -> str:
+        vnc = self.machine.settings.get("vnc") or {}
+        if "password" not in vnc:
+            return ""
+        if self.capabilities.release < (6, 1):
+            raise CapabilityError(f"vm {self.machine.name}: vnc: password", "needs QEMU 6.1, and this host has an older one")
+        wiring = self._wiring(self.unit, "machine")
+        secret = wiring.secret("vnc-password", vnc["password"])
+        self._use(wiring)
+        return secret
+
+    def _prepare_tap(self, network: str, bridge: str) -> str:
+        """A tap device that belongs to the machine's user, made before the start and removed after the stop."""
+        tap = tap_name(self.machine.name, network)
+        ip = "/usr/sbin/ip"
+        remove = Command((ip, "link", "delete", "dev", tap), privileged=True, optional=True)
+        self.before += [
+            remove,
+            Command((ip, "tuntap", "add", "dev", tap, "mode", "tap", "user", _paths.user_name(self.machine.name)), privileged=True),
+            Command((ip, "link", "set", "dev", tap, "master", bridge, "up"), privileged=True),
+        ]
+        self.after.append(remove)
+        return tap
+
+
+def declared_credentials(machine: Machine) -> dict[str, str]:
+    """Every secret text of a machine by the name of its credential, whichever routes its disks will take."""
+    wirings = []
+    for disk in machine.disks:
+        wiring = Wiring("", disk.name, "")
+        build_graph(disk, disk.backend.node(disk.source, wiring), wiring, "")
+        if disk.backend.nbdkit:
+            disk.backend.nbdkit(disk.source, wiring)
+        wirings.append(wiring)
+    own = Wiring("", "machine", "")
+    for name, text in machine.seed.items():
+        own.credential(name, text)
+    if "password" in (machine.settings.get("vnc") or {}):
+        own.secret("vnc-password", machine.settings["vnc"]["password"])
+    found = {name: credential.value for wiring in (*wirings, own) for name, credential in wiring.credentials.items()}
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def tap_name(vm: str, network: str) -> str:
+    """A name for a network interface: readable where the kernel's 15 characters allow it."""
+    name = f"{vm}.{network}"
+    return name if len(name) <= 15 else "vm" + hashlib.sha256(name.encode()).hexdigest()[:13]
+
+
+def nest(nodes: tuple[Node, ...]) -> Node:
+    """A chain of nodes as one nested dict, as ``json:`` wants it; only what is needed to open them."""
+    nested: Optional[Node] = None
+    for node in nodes:
+        bare = {key: value for key, value in node.items() if key not in ("node-name", "cache", "discard", "detect-zeroes", "read-only")}
+        nested = {**bare, "file": nested} if nested else bare
+    return nested or {}
+
+
+def _keep_first(new: str, path: str) -> list[Command]:
+    """Rename a new file into its place unless there is one already; never half a file, never a second first one."""
+    return [
+        Command(("/usr/bin/mv", "--no-clobber", new, path), optional=True),
+        Command(("/usr/bin/rm", "--force", new)),
+    ]
+
+
+def _link_commands(wiring: Wiring) -> list[Command]:
+    commands = []
+    for folder, files in wiring.links.items():
+        commands.append(Command(("/usr/bin/mkdir", "--parents", folder)))
+        commands += [Command(("/usr/bin/ln", "--symbolic", "--force", source, f"{folder}/{name}")) for name, source in files.items()]
+    return commands
+
+
+def describe_plan(plan: Plan) -> list[dict[str, Any]]:
+    """The disks of a plan as plain rows, for results and tables."""
+    return [
+        {
+            "disk": planned.disk.name,
+            "backend": planned.disk.backend.name,
+            "storage": planned.disk.backend.describe(planned.disk.source),
+            "route": planned.route,
+            "format": planned.disk.settings["format"],
+            "writes": planned.disk.writes,
+            "node": planned.graph.top,
+        }
+        for planned in plan.disks
+    ]

@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The few calls of systemctl and journalctl that a host needs, each for all units at once."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any, Iterable, Sequence
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+
+_PROPERTIES = ("Id", "ActiveState", "UnitFileState", "NeedDaemonReload")
+
+
+def systemctl(verb: str, units: Iterable[str] = (), *options: str) -> None:
+    """Run one systemctl call; HostError with systemd's words where it fails."""
+    command = ["systemctl", verb, "--quiet", "--no-ask-password", *options, "--", *units]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise HostError(f"systemctl {verb}: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def show(units: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """States of units, by name; a unit that systemd does not know is inactive and not enabled."""
+    if not units:
+        return {}
+    command = ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", *units]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise HostError(f"systemctl show: {done.stderr.strip()}")
+    states = {}
+    for block in done.stdout.strip().split("\n\n"):
+        facts = dict(line.partition("=")[::2] for line in block.splitlines())
+        states[facts["Id"]] = {
+            "active": facts["ActiveState"],
+            "enabled": facts["UnitFileState"] == "enabled",
+            "reload": facts["NeedDaemonReload"] == "yes",
+        }
+    return states
+
+
+def last_log_lines(units: Sequence[str], count: int) -> list[str]:
+    """The last lines that units, and systemd about them, wrote to the journal."""
+    command = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={count}", *(f"--unit={unit}" for unit in units)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()

@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""URIs are read at the border only: the pieces that several backends share."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+
+def split(uri: str) -> SplitResult:
+    """The pieces of a URI, its port checked."""
+    try:
+        pieces = urlsplit(uri)
+        _ = pieces.port
+    except ValueError:
+        # Python's own words may repeat a password that stands in the URI.
+        raise DeclarationError("uri", "is not a URI with a valid host and port") from None
+    return pieces
+
+
+def host_of(pieces: SplitResult) -> str:
+    """The host, with its case and without the brackets of an IPv6 address."""
+    netloc = pieces.netloc.rpartition("@")[2]
+    if netloc.startswith("["):
+        host, closed, rest = netloc[1:].partition("]")
+        if not closed or (rest and not rest.startswith(":")):
+            raise DeclarationError("uri", "an IPv6 address wants brackets around it: [::1]:port")
+        return host
+    return unquote(netloc.partition(":")[0])
+
+
+def query_of(pieces: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
+    """The query's keys and values; a key that is not known is refused, one given twice too."""
+    found: dict[str, str] = {}
+    for pair in filter(None, pieces.query.split("&")):
+        key, equals, value = pair.partition("=")
+        if key not in known or not equals:
+            raise DeclarationError("uri", f"unknown parameter {key!r}" + (f" (there are: {', '.join(known)})" if known else ""))
+        if key in found:
+            raise DeclarationError("uri", f"parameter {key!r} is given twice")
+        found[key] = unquote(value)
+    return found
+
+
+def without_credentials(pieces: SplitResult) -> tuple[str, Optional[str], Optional[str]]:
+    """The URI without user and password, and these two; QEMU would show them to everybody."""
+    userinfo, at, place = pieces.netloc.rpartition("@")
+    if not at:
+        return pieces.geturl(), None, None
+    user, colon, password = userinfo.partition(":")
+    return pieces._replace(netloc=place).geturl(), unquote(user), unquote(password) if colon else None
+
+
+def drop_none(values: dict[str, Any]) -> dict[str, Any]:
+    """Only what a URI really said."""
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,140 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The host's part of qemu_vms; the controller's part is the action plugin of the same name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: qemu_vms
+short_description: Run virtual machines whose disks QEMU opens itself
+version_added: 0.1.0
+author: directdisk.qemu contributors
+description:
+  - Makes the virtual machines of a host as they are declared, all of them in one call.
+  - Each machine gets a systemd unit of its own, with a user of its own and a sandbox derived from its disks; QEMU opens
+    the storage itself, without a mount, a login or root.
+  - The declaration is checked and planned on the controller; nothing on the host changes while anything in it is wrong.
+  - Machines that are on the host but not declared are left alone and returned as RV(undeclared).
+options:
+  vms:
+    description:
+      - The machines by name. See the documentation of role P(directdisk.qemu.qemu_vms#role) for all options of a machine.
+    type: dict
+    required: true
+  credentials:
+    description:
+      - Not for people. The action plugin moves every secret out of O(vms) into this option, so that Ansible hides them.
+      - Texts in base64 by the paths at which they are kept; the encoding keeps Ansible from masking a short password
+        wherever its letters stand by chance.
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    description: Says what would change without changing it.
+    support: full
+  diff_mode:
+    description: Shows the units that change, line by line, and the names of credentials. Never a secret.
+    support: full
+  idempotent:
+    description: A second run changes nothing.
+    support: full
+  action_group:
+    description: Module defaults can be set for the group C(directdisk.qemu.qemu).
+    support: full
+requirements:
+  - QEMU 5.2 or later and systemd 247 or later on the host
+"""
+
+EXAMPLES = r"""
+- name: Run all machines that the inventory declares for this host
+  directdisk.qemu.qemu_vms:
+    vms: "{{ qemu_vms }}"
+
+- name: One machine with a disk on a network block device and one from a web server
+  directdisk.qemu.qemu_vms:
+    vms:
+      web1:
+        memory: 4GiB
+        cpus: 4
+        disks:
+          root:
+            nbd: {host: 192.0.2.5, export: web1}
+          tools:
+            https: {url: "https://images.example/tools.qcow2"}
+            format: qcow2
+            writes: discard
+        networks:
+          lan: {bridge: br0}
+
+- name: Stop a machine and remove its unit; its disks stay
+  directdisk.qemu.qemu_vms:
+    vms:
+      web1:
+        state: absent
+"""
+
+RETURN = r"""
+vms:
+  description: The machines by name, with their state and disks as planned.
+  returned: success
+  type: dict
+  sample:
+    web1:
+      state: started
+      unit: qemu-vm-web1.service
+      disks: [{disk: root, backend: nbd, storage: "192.0.2.5:10809/web1", route: driver, format: raw, writes: keep, node: root.format}]
+actions:
+  description: What was changed, or would be in check mode, one line each.
+  returned: success
+  type: list
+  elements: str
+  sample: [write /etc/systemd/system/qemu-vm-web1.service, start vm web1]
+restart_needed:
+  description: Machines that run on with what they were started with, because O(vms) does not say C(restart=when_needed).
+  returned: success
+  type: list
+  elements: str
+undeclared:
+  description: Machines that are on the host but not in O(vms).
+  returned: success
+  type: list
+  elements: str
+failures:
+  description: The last lines of the log of each machine that did not start.
+  returned: failure
+  type: dict
+"""
+
+import base64
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.directdisk.qemu.plugins.module_utils import _host
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._probe import probe
+
+
+def run(request: dict, secrets: dict) -> dict:
+    """Answer one request of the action plugin: look, or apply."""
+    if "desired" in request:
+        return _host.apply(request["desired"], secrets, encrypted=request["encrypted"])
+    capabilities = probe()
+    seen = _host.observe(**request["observe"], secrets=secrets, encrypted=capabilities["encrypts"])
+    return {"capabilities": capabilities, "observed": seen}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"vms": {"type": "dict", "required": True}, "credentials": {"type": "dict", "default": {}, "no_log": True}},
+        supports_check_mode=True,
+    )
+    try:
+        secrets = {path: base64.b64decode(text).decode() for path, text in module.params["credentials"].items()}
+        module.exit_json(**run(module.params["vms"], secrets))
+    except DirectDiskError as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's side of one host: what to ask it, what it should be like, and what its failures mean. No I/O."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, Iterable, Mapping, Optional
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import Plan, declared_credentials, describe_plan, make_plan
+from ansible_collections.directdisk.qemu.plugins.plugin_utils import _render
+
+_CONTROL_PROGRAM = _render.TEMPLATES.parent / "files" / Path(_paths.CONTROL_PROGRAM).name
+
+
+def observation(machines: Iterable[Machine], *, texts: bool) -> dict[str, Any]:
+    """What to look at on the host of these machines."""
+    present = [machine for machine in machines if machine.state != "absent"]
+    return {
+        "vms": [machine.name for machine in machines],
+        "images": {disk.source["filename"]: disk.settings["format"] for machine in present for disk in machine.disks if "size" in disk.settings},
+        "paths": sorted({path for machine in present for path, _kinds, _where in _needed_paths(machine)}),
+        "texts": texts,
+    }
+
+
+def secrets_of(machines: Iterable[Machine], *, encrypted: bool) -> dict[str, str]:
+    """Every secret text of the machines, by the path at which it is kept."""
+    return {
+        _paths.credential_file(machine.name, name, encrypted=encrypted): text
+        for machine in machines
+        if machine.state != "absent"
+        for name, text in declared_credentials(machine).items()
+    }
+
+
+def make_plans(machines: Iterable[Machine], capabilities: Capabilities, paths: Mapping[str, str]) -> list[Plan]:
+    """The plans of all machines; raises every reason why this host cannot run one of them."""
+    plans: list[Plan] = []
+    errors: list[Exception] = []
+    for machine in machines:
+        try:
+            if machine.state == "absent":
+                plans.append(Plan(machine, (), ()))
+                continue
+            _check_paths(machine, paths)
+            plans.append(make_plan(machine, capabilities))
+        except (DeclarationError, Collected) as error:
+            errors.append(error)
+    raise_collected(errors)
+    return plans
+
+
+def _needed_paths(machine: Machine) -> Iterable[tuple[str, tuple[str, ...], str]]:
+    """Paths that must be on the host: of which kinds, and for what."""
+    for disk in machine.disks:
+        reach = disk.backend.reach(disk.source)
+        where = f"disk {disk.name} of {machine.name}: {disk.backend.name}"
+        yield from ((path, ("file",) if "size" not in disk.settings else ("file", "missing"), where) for path in reach.files)
+        yield from ((path, ("block", "char"), where) for path in reach.devices)
+        yield from ((path, ("file",), where) for path in (*reach.loaded, *([reach.trust] if reach.trust else [])))
+    for network in machine.networks:
+        if network.bridge:
+            yield (f"/sys/class/net/{network.bridge}/bridge", ("directory",), f"network {network.name} of {machine.name}: bridge {network.bridge}")
+
+
+def _check_paths(machine: Machine, paths: Mapping[str, str]) -> None:
+    errors = []
+    for path, kinds, where in _needed_paths(machine):
+        kind = paths.get(path, "missing")
+        if kind in kinds:
+            continue
+        if path.startswith("/sys/class/net/"):
+            problem = "this host has no such bridge; create it first"
+        elif kind == "missing":
+            problem = f"{path} is not there; create it, or correct its path"
+        elif kind in ("block", "char"):
+            problem = f"{path} is a device; declare it with host_device"
+        else:
+            problem = f"{path} is a {kind}, and a {' or '.join(kinds)} device is wanted" if "block" in kinds else f"{path} is no file but a {kind}"
+        errors.append(DeclarationError(where, problem))
+    raise_collected(errors)
+
+
+def desired(plans: Iterable[Plan], *, encrypted: bool) -> dict[str, Any]:
+    """What the host should be like, as decide() reads it."""
+    files = {
+        _paths.CONTROL_PROGRAM: {"text": _CONTROL_PROGRAM.read_text(encoding="utf-8"), "mode": 0o755},
+        f"{_paths.UNIT_DIRECTORY}/{_paths.TARGET}": {"text": _render.render_target(), "mode": 0o644},
+    }
+    vms = {}
+    for plan in plans:
+        for service in plan.services:
+            text = _render.render_service(service, encrypted=encrypted)
+            files[f"{_paths.UNIT_DIRECTORY}/{service.name}"] = {"text": text, "mode": 0o644}
+        vms[plan.machine.name] = _desired_vm(plan, encrypted=encrypted)
+    return {"files": files, "vms": vms}
+
+
+def _desired_vm(plan: Plan, *, encrypted: bool) -> dict[str, Any]:
+    name, settings = plan.machine.name, plan.machine.settings
+    ours = {
+        credential.name for service in plan.services for credential in service.credentials.values() if credential.value is not None
+    }
+    nodes = {planned.disk.name: planned.graph.base for planned in plan.disks}
+    return {
+        "state": settings["state"],
+        "autostart": settings["autostart"],
+        "restart": settings["restart"],
+        "unit": _paths.unit_name(name),
+        "units": [service.name for service in plan.services],
+        "credentials": [_paths.credential_file(name, credential, encrypted=encrypted) for credential in sorted(ours)],
+        "images": [{"vm": name, "disk": image.disk, "path": image.path, "format": image.format, "size": image.size, "node": nodes[image.disk]}
+                   for image in plan.images],
+    }  # fmt: skip
+
+
+def undeclared(observed: Mapping[str, Any], plans: Iterable[Plan]) -> list[str]:
+    """Machines that have units on the host, but no declaration."""
+    found = {_paths.vm_of_unit(path.rpartition("/")[2]) for path in observed["files"]}
+    return sorted(found - {""} - {plan.machine.name for plan in plans})
+
+
+def diffs(changes: Changes, wanted: Mapping[str, Any], observed: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The changes for people: files line by line, everything else in words."""
+    shown = []
+    for path in changes.write_files:
+        before = observed["files"].get(path, {}).get("text", "")
+        shown.append({"prepared": _unified(path, before, wanted["files"][path]["text"])})
+    shown += [{"prepared": _unified(path, observed["files"][path].get("text", ""), "")} for path in changes.remove_files]
+    shown_above = {f"write {path}" for path in changes.write_files} | {f"remove {path}" for path in changes.remove_files}
+    words = [action for action in changes.actions() if action not in shown_above]
+    return [*shown, {"prepared": "".join(f"{action}\n" for action in words)}] if words else shown
+
+
+def _unified(path: str, before: str, after: str) -> str:
+    lines = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), path, path)
+    return "".join(lines)
+
+
+def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
+    """What went wrong with a machine that did not start: the disk and its backend's hint, then the log itself."""
+    lines = list(lines)
+    name = plan.machine.name
+    explained = []
+    for line in lines:
+        planned = next((p for p in plan.disks if _speaks_of(line, p.disk.name)), None)
+        for candidate in [planned] if planned else plan.disks:
+            hint = next((h for h in candidate.disk.backend.hints if re.search(h.pattern, line)), None)
+            if hint:
+                where = f"{host}: disk {candidate.disk.name} of {name}: {candidate.disk.described}"
+                explained.append(f"{where}: {hint.meaning}; {hint.advice}")
+                break
+    log = "".join(f"\n    {line}" for line in lines) or "\n    (no log)"
+    first = list(dict.fromkeys(explained)) or [f"{host}: vm {name}: did not start"]
+    return [*first[:-1], f"{first[-1]}\n  its log:{log}"]
+
+
+def _speaks_of(line: str, disk: str) -> Optional[re.Match[str]]:
+    """Whether a line of the log names a node, overlay or helper of a disk."""
+    return re.search(rf'"node-name":"{re.escape(disk)}\.|/{re.escape(disk)}\.qcow2|\.{re.escape(disk)}/nbd\.sock', line)
+
+
+def summary(plans: Iterable[Plan]) -> dict[str, Any]:
+    """The machines as planned, for the result."""
+    return {
+        plan.machine.name: {"state": plan.machine.state, "unit": _paths.unit_name(plan.machine.name), "disks": describe_plan(plan)}
+        for plan in plans
+    }

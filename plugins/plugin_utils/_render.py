@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a planned service to the text of its unit. Runs on the controller, where Jinja is."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import Command, Service
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "qemu_vms" / "templates"
+_PLAIN = re.compile(r"^[A-Za-z0-9_@=:,./+-]+$")
+
+
+def render_service(service: Service, *, encrypted: bool) -> str:
+    """The unit file of a service; ``encrypted`` says whether the host encrypts credentials at rest."""
+    return _environment().get_template(service.template).render(service=service, encrypted=encrypted)
+
+
+def render_target() -> str:
+    """The unit file of the target that groups all machines of a host."""
+    return _environment().get_template(f"{_paths.TARGET}.j2").render()
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    # A unit file is no HTML: escaping is systemd's, by the filters below.
+    environment = Environment(  # noqa: S701
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters.update(word=word, command=command, argument_lines=argument_lines, bind=bind)
+    environment.globals.update(paths=_paths)
+    return environment
+
+
+def word(text: str) -> str:
+    """One word as systemd reads it: specifiers and variables stay what they are (systemd.service(5), "Command lines")."""
+    escaped = text.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$").replace("\n", "\\n").replace("\t", "\\t")
+    if _PLAIN.match(text):
+        return escaped
+    if "'" not in escaped:
+        return f"'{escaped}'"
+    escaped = escaped.replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def bind(text: str) -> str:
+    """A path of BindPaths= and its like, where a colon would part source and destination."""
+    quoted = word(text.replace(":", "\0"))
+    return quoted.replace("$$", "$").replace("\0", "\\:")
+
+
+def argument_lines(groups: list[tuple[str, ...]]) -> str:
+    """A command line with one option a line."""
+    return " \\\n    ".join(" ".join(word(part) for part in group) for group in groups)
+
+
+def command(one: Command) -> str:
+    """A command of ExecStartPre= or ExecStopPost= with systemd's prefixes."""
+    prefix = ("-" if one.optional else "") + ("+" if one.privileged else "")
+    return prefix + " ".join(word(part) for part in one.argv)
