@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -35,7 +36,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         del tmp
         host = str((task_vars or {}).get("inventory_hostname", ""))
@@ -69,8 +70,10 @@ class ActionModule(ActionBase):
         if show_diff:
             result["diff"] = _fleet.diffs(changes, wanted, observed)
         if changes.restart_needed:
-            display.warning(f"{host}: {', '.join(changes.restart_needed)}: changed, and runs on as before until it is restarted "
-                            "(restart: when_needed lets this playbook do it)")  # fmt: skip
+            display.warning(
+                f"{host}: {', '.join(changes.restart_needed)}: changed, and runs on as before until it is restarted "
+                "(restart: when_needed lets this playbook do it)"
+            )
         if not changes.any() or self._task.check_mode:
             return result
         texts = _fleet.secrets_of(machines, encrypted=capabilities.encrypts)
@@ -78,7 +81,12 @@ class ActionModule(ActionBase):
         result["actions"] = done["actions"]
         failures = done["failures"]
         if failures:
-            explained = [line for plan in plans if plan.machine.name in failures for line in _fleet.explain_failure(plan, failures[plan.machine.name], host)]
+            explained = [
+                line
+                for plan in plans
+                if plan.machine.name in failures
+                for line in _fleet.explain_failure(plan, failures[plan.machine.name], host)
+            ]
             result.update(failed=True, failures=failures, msg="\n".join(explained))
         return result
 
@@ -86,7 +94,9 @@ class ActionModule(ActionBase):
         """Run the host's part of this module; its own failure becomes ours."""
         encoded = {path: base64.b64encode(text.encode()).decode() for path, text in secrets.items()}
         answer: dict[str, Any] = self._execute_module(
-            module_name="directdisk.qemu.qemu_vms", module_args={"vms": request, "credentials": encoded}, task_vars=task_vars
+            module_name="directdisk.qemu.qemu_vms",
+            module_args={"vms": request, "credentials": encoded},
+            task_vars=task_vars,
         )
         if answer.get("failed"):
             raise _HostFailed(answer)

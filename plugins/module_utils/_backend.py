@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
@@ -34,11 +35,11 @@ class Option:
     secret: bool = False
     pattern: str = ""
     pattern_help: str = ""
-    minimum: Optional[int] = None
-    maximum: Optional[int] = None
+    minimum: int | None = None
+    maximum: int | None = None
     qemu: str = ""
     """The QAPI member this option becomes; empty where the backend builds the member itself."""
-    since: Optional[Version] = None
+    since: Version | None = None
     """First QEMU that has the member."""
 
 
@@ -67,6 +68,9 @@ class NbdkitPlugin:
     name: str
     parameters: tuple[str, ...]
     filters: tuple[str, ...] = ()
+
+
+NbdkitServe = Callable[[Values, Wiring], NbdkitPlugin]
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,11 @@ class Backend:
     read_uri: Callable[[str], dict[str, Any]]
     packages: Mapping[str, tuple[str, ...]]
     """Packages by OS family that the driver route needs beside QEMU itself."""
+    programs: tuple[str, ...] = ()
+    """Programs on the host that the driver route needs beside QEMU itself."""
     check: Callable[[Values], None] = lambda values: None
     """Raises DeclarationError for what a table of options cannot say."""
-    nbdkit: Optional[Callable[[Values, Wiring], NbdkitPlugin]] = None
+    nbdkit: NbdkitServe | None = None
     routes: tuple[str, ...] = ("driver",)
     """In the order in which ``auto`` tries them."""
     flaws: tuple[Flaw, ...] = ()

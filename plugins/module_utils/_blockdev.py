@@ -45,13 +45,21 @@ def build_graph(disk: Disk, storage: Node, wiring: Wiring, overlay: str) -> Grap
         nodes.append({"driver": "copy-on-read", "node-name": f"{name}.cor", "file": nodes[-1]["node-name"], **common})
     if "iops" in disk.settings or "bps" in disk.settings:
         group = wiring.object("throttle-group", "limits", **_limits(disk.settings))
-        nodes.append({"driver": "throttle", "node-name": f"{name}.throttle", "throttle-group": group, "file": nodes[-1]["node-name"],
-                      "read-only": disk.writes == "deny", **common})  # fmt: skip
+        nodes.append(
+            {
+                "driver": "throttle",
+                "node-name": f"{name}.throttle",
+                "throttle-group": group,
+                "file": nodes[-1]["node-name"],
+                "read-only": disk.writes == "deny",
+                **common,
+            }
+        )
     return Graph(tuple(nodes), nodes[-1]["node-name"], base, overlay if layered else "")
 
 
 def _common(settings: Values) -> Node:
-    """What every node of a disk shares where it differs from QEMU's defaults; QEMU hands none of it down from node to node."""
+    """What every node of a disk shares where it differs from QEMU's defaults; no node hands it down to another."""
     common: Node = {}
     if settings["cache"] in ("none", "unsafe"):
         common["cache"] = {"direct": settings["cache"] == "none", "no-flush": settings["cache"] == "unsafe"}
@@ -78,7 +86,14 @@ def _overlay_nodes(name: str, base: str, path: str, common: Node) -> list[Node]:
     """A qcow2 whose backing file is the base node, whatever its own header says of it."""
     return [
         {"driver": "file", "node-name": f"{name}.writes", "filename": path, "read-only": False, **common},
-        {"driver": "qcow2", "node-name": f"{name}.overlay", "file": f"{name}.writes", "backing": base, "read-only": False, **common},
+        {
+            "driver": "qcow2",
+            "node-name": f"{name}.overlay",
+            "file": f"{name}.writes",
+            "backing": base,
+            "read-only": False,
+            **common,
+        },
     ]
 
 

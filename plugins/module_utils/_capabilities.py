@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Mapping
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _nbdkit
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Option, Values, Version
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DeclarationError
 
 EMULATOR_PACKAGES = {
     "debian": ("qemu-system-x86", "qemu-utils"),
@@ -18,6 +20,13 @@ EMULATOR_PACKAGES = {
     "fedora": ("qemu-system-x86-core", "qemu-img"),
     "suse": ("qemu-x86", "qemu-tools"),
     "arch": ("qemu-system-x86", "qemu-img"),
+}
+FIRMWARE_PACKAGES = {
+    "debian": ("ovmf",),
+    "redhat": ("edk2-ovmf",),
+    "fedora": ("edk2-ovmf",),
+    "suse": ("qemu-ovmf-x86_64",),
+    "arch": ("edk2-ovmf",),
 }
 
 
@@ -34,6 +43,8 @@ class Capabilities:
     """Reason why a block driver does not work."""
     nbdkit: Mapping[str, str] = field(default_factory=dict)
     """Reason why an nbdkit plugin or filter does not work."""
+    programs: Mapping[str, str] = field(default_factory=dict)
+    """Paths of other programs that backends need; empty where one is not there."""
     kvm: str = "not probed"
     uefi: Mapping[str, str] = field(default_factory=dict)
     """Paths of the firmware's ``code`` and ``vars`` images; empty where there is none."""
@@ -64,14 +75,18 @@ def why_not(backend: Backend, route: str, capabilities: Capabilities) -> str:
     if not capabilities.emulator:
         return "this host has no QEMU emulator" + _advice(EMULATOR_PACKAGES.get(capabilities.family, ()))
     if route == "driver":
+        packages = packages_for(backend, route, capabilities.family)
         reason = capabilities.drivers.get(backend.driver, "was not probed")
-        if not reason:
-            return ""
-        return f"this QEMU has no {backend.driver} driver ({reason})" + _advice(packages_for(backend, route, capabilities.family))
+        if reason:
+            return f"this QEMU has no {backend.driver} driver ({reason})" + _advice(packages)
+        missing = [program for program in backend.programs if not capabilities.programs.get(program)]
+        return f"this host has no {missing[0]}" + _advice(packages) if missing else ""
     for part in ("curl", "retry-request"):
         reason = capabilities.nbdkit.get(part, "nbdkit is not installed")
         if reason:
-            return f"nbdkit cannot serve {backend.name} ({reason})" + _advice(packages_for(backend, route, capabilities.family))
+            return f"nbdkit cannot serve {backend.name} ({reason})" + _advice(
+                packages_for(backend, route, capabilities.family)
+            )
     return ""
 
 
@@ -88,6 +103,14 @@ def flaw(backend: Backend, route: str, release: Version) -> str:
 def route_order(backend: Backend, release: Version) -> list[str]:
     """The backend's routes in the order in which auto tries them: known-bad ones last."""
     return sorted(backend.routes, key=lambda route: bool(flaw(backend, route, release)))
+
+
+def preferred_routes(backend: Backend, wanted: str, capabilities: Capabilities) -> list[str]:
+    """The routes to make ready for a disk: the best one, or all while QEMU's release is still unknown."""
+    if wanted != "auto":
+        return [wanted]
+    order = route_order(backend, capabilities.release)
+    return order[:1] if capabilities.emulator else order
 
 
 def choose_route(disk: Disk, capabilities: Capabilities) -> tuple[str, str]:
@@ -111,6 +134,30 @@ def _check_since(options: Iterable[Option], values: Values, release: Version) ->
         if option.name not in values:
             continue
         if option.since and release < option.since:
-            raise CapabilityError(option.name, f"needs QEMU {option.since[0]}.{option.since[1]}, and this host has {release[0]}.{release[1]}")
+            raise CapabilityError(
+                option.name,
+                f"needs QEMU {option.since[0]}.{option.since[1]}, and this host has {release[0]}.{release[1]}",
+            )
         if option.options:
             _check_since(option.options, values[option.name], release)
+
+
+def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[list[str], list[str]]:
+    """What required routes and firmware lack on this host, in words, and the packages that would bring it."""
+    words: list[str] = []
+    packages: list[str] = []
+    if not capabilities.emulator:
+        packages += EMULATOR_PACKAGES.get(capabilities.family, ())
+    for required in requires.get("routes") or ():
+        backend = BACKENDS.get(required["backend"])
+        if backend is None:
+            raise DeclarationError("requires", f"there is no backend {required['backend']!r}")
+        for route in preferred_routes(backend, required["route"], capabilities):
+            reason = why_not(backend, route, capabilities)
+            if reason:
+                words.append(f"{backend.name} by route {route}: {reason}")
+                packages += packages_for(backend, route, capabilities.family)
+    if requires.get("uefi") and not capabilities.uefi:
+        words.append("firmware uefi: this host has none for x86_64")
+        packages += FIRMWARE_PACKAGES.get(capabilities.family, ())
+    return list(dict.fromkeys(words)), list(dict.fromkeys(packages))

@@ -12,8 +12,9 @@ observed: ``files`` {path: {sha256, mtime}}, ``units`` {unit: {active, enabled, 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Mapping
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
@@ -48,11 +49,21 @@ class Changes:
     def actions(self) -> list[str]:
         """The changes in words, one line each."""
         words = {
-            "write_credentials": "write credential", "write_files": "write", "create_images": "create image", "grow_images": "grow image",
-            "stop": "stop vm", "disable": "disable vm", "remove_files": "remove", "remove_credentials": "remove credential",
-            "enable": "enable vm", "start": "start vm", "restart": "restart vm",
-        }  # fmt: skip
-        lines = [f"{word} {item}" for key, word in words.items() for item in getattr(self, key)]
+            "write_credentials": "write credential",
+            "write_files": "write",
+            "create_images": "create image",
+            "grow_images": "grow image",
+            "stop": "stop vm",
+            "disable": "disable vm",
+            "remove_files": "remove",
+            "remove_credentials": "remove credential",
+            "enable": "enable vm",
+            "start": "start vm",
+            "restart": "restart vm",
+        }
+        lines = [
+            f"{word} {item}" if item else "enable all vms" for key, word in words.items() for item in getattr(self, key)
+        ]
         return [*lines, "reload systemd"] if self.reload else lines
 
 
@@ -75,7 +86,9 @@ def decide(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Changes:
     if desired["vms"] and not observed["units"].get(_paths.TARGET, {}).get("enabled"):
         changes.enable.append("")
     units = [unit for vm in desired["vms"].values() for unit in vm["units"]]
-    unit_files = [path for path in (*changes.write_files, *changes.remove_files) if path.startswith(_paths.UNIT_DIRECTORY)]
+    unit_files = [
+        path for path in (*changes.write_files, *changes.remove_files) if path.startswith(_paths.UNIT_DIRECTORY)
+    ]
     changes.reload = bool(unit_files) or any(observed["units"].get(unit, {}).get("reload") for unit in units)
     return changes
 
@@ -88,7 +101,9 @@ def _decide_removals(name: str, vm: Mapping[str, Any], observed: Mapping[str, An
         if _paths.vm_of_unit(unit) == name and unit not in units:
             changes.remove_files.append(path)
     kept = set(vm["credentials"]) if vm["state"] != "absent" else set()
-    changes.remove_credentials += [path for path in observed["credentials"] if _paths.vm_of_credential(path) == name and path not in kept]
+    changes.remove_credentials += [
+        path for path in observed["credentials"] if _paths.vm_of_credential(path) == name and path not in kept
+    ]
 
 
 def _decide_absent(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> None:
@@ -123,8 +138,11 @@ def _decide_images(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any]
         if size is None:
             changes.create_images.append(image["path"])
         elif size > image["size"]:
-            raise DeclarationError(f"disk {image['disk']} of {name}: size", f"{image['path']} has {size} bytes, more than the {image['size']} declared, "
-                                   "and a disk is never shrunk; declare its real size, or shrink it yourself")  # fmt: skip
+            raise DeclarationError(
+                f"disk {image['disk']} of {name}: size",
+                f"{image['path']} has {size} bytes, more than the {image['size']} declared, "
+                "and a disk is never shrunk; declare its real size, or shrink it yourself",
+            )
         elif size < image["size"]:
             changes.grow_images.append(image["path"])
 

@@ -15,8 +15,9 @@ import json
 import os
 import secrets
 import subprocess
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Mapping
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _files, _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
@@ -59,7 +60,11 @@ class Store:
             return
         key = self._key(make=True)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(lambda item: _encrypt(item[0], _paths.credential_name(item[0]), item[1].encode()), wanted.items()))
+            list(
+                pool.map(
+                    lambda item: _encrypt(item[0], _paths.credential_name(item[0]), item[1].encode()), wanted.items()
+                )
+            )
         self._write_digests({**self._digests(), **{path: _digest(key, text) for path, text in wanted.items()}})
 
     def remove(self, paths: list[str]) -> None:
@@ -76,11 +81,17 @@ class Store:
         if not self._encrypted:
             return [path for path, text in texts.items() if _files.read_text(path) == text]
         key, digests = self._key(make=False), self._digests()
-        return [path for path, text in texts.items() if key and hmac.compare_digest(digests.get(path, ""), _digest(key, text))]
+        return [
+            path
+            for path, text in texts.items()
+            if key and hmac.compare_digest(digests.get(path, ""), _digest(key, text))
+        ]
 
     def _key(self, *, make: bool) -> bytes:
         """The key of the digests; empty where there is none yet, or none that this host can decrypt."""
-        done = subprocess.run(["systemd-creds", "decrypt", f"--name={_KEY_NAME}", _KEY, "-"], capture_output=True, check=False)
+        done = subprocess.run(
+            ["systemd-creds", "decrypt", f"--name={_KEY_NAME}", _KEY, "-"], capture_output=True, check=False
+        )
         if done.returncode == 0:
             return done.stdout
         if not make:
@@ -106,7 +117,9 @@ def _digest(key: bytes, text: str) -> str:
 
 
 def _encrypt(path: str, name: str, data: bytes) -> None:
-    done = subprocess.run(["systemd-creds", "encrypt", f"--name={name}", "-", "-"], input=data, capture_output=True, check=False)
+    done = subprocess.run(
+        ["systemd-creds", "encrypt", f"--name={name}", "-", "-"], input=data, capture_output=True, check=False
+    )
     if done.returncode:
         raise HostError(f"systemd-creds encrypt {name}: {done.stderr.decode().strip()}")
     _files.write_atomically(path, done.stdout, mode=0o600)

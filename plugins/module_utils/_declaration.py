@@ -8,13 +8,18 @@ import hashlib
 import json
 import re
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Option, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS, from_uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._options import did_you_mean, raise_collected, read_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import (
+    did_you_mean,
+    raise_collected,
+    read_options,
+)
 
 _VM_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,27}$")
 _PART_NAME = re.compile(r"^(?!machine$)[A-Za-z][A-Za-z0-9_-]{0,15}$")
@@ -32,66 +37,156 @@ LIMITS = (
 DISK_OPTIONS = (
     Option("uri", "The storage as a URI, in the form that QEMU's own documentation uses; instead of a backend's key."),
     Option("format", "Format of the image; a raw image is never probed.", choices=("raw", "qcow2"), default="raw"),
-    Option("luks", "Encryption of the image.", "dict", options=(
-        Option("passphrase", "Passphrase of a key slot.", secret=True, required=True),)),
-    Option("writes", "Where the guest's writes go: V(keep) to the image itself; V(overlay) to a qcow2 on the host that persists; "
-           "V(discard) to one that is new at every start; V(deny) makes the disk read-only. V(keep) unless said, "
-           "but on storage that cannot be written it must be said.", choices=("keep", "overlay", "discard", "deny")),
+    Option(
+        "luks",
+        "Encryption of the image.",
+        "dict",
+        options=(Option("passphrase", "Passphrase of a key slot.", secret=True, required=True),),
+    ),
+    Option(
+        "writes",
+        "Where the guest's writes go: V(keep) to the image itself; V(overlay) to a qcow2 on the host that persists; "
+        "V(discard) to one that is new at every start; V(deny) makes the disk read-only. V(keep) unless said, "
+        "but on storage that cannot be written it must be said.",
+        choices=("keep", "overlay", "discard", "deny"),
+    ),
     Option("read_only", "The same as O(writes=deny).", "bool"),
     Option("size", "Virtual size; an image file is created when missing and grown when smaller, never shrunk.", "size"),
-    Option("cache", "V(none) goes around the host's page cache; V(writethrough) flushes at each write; V(unsafe) never flushes.",
-           choices=("none", "writeback", "writethrough", "unsafe"), default="writeback"),
+    Option(
+        "cache",
+        "V(none) goes around the host's page cache; V(writethrough) flushes at each write; V(unsafe) never flushes.",
+        choices=("none", "writeback", "writethrough", "unsafe"),
+        default="writeback",
+    ),
     Option("discard", "Whether the guest's TRIM reaches the storage.", choices=("ignore", "unmap"), default="ignore"),
     Option("detect_zeroes", "Whether written zeroes become holes.", choices=("off", "on", "unmap"), default="off"),
     Option("iothread", "Give the disk an I/O thread of its own (virtio-blk, virtio-scsi).", "bool", default=False),
     Option("queues", "Request queues of a virtio disk; QEMU chooses without it.", "int", minimum=1, maximum=256),
-    Option("model", "What the guest sees.", choices=("virtio-blk", "virtio-scsi", "scsi-generic", "nvme", "ide", "usb"), default="virtio-blk"),
-    Option("boot_index", "Place in the boot order, 0 first; the first disk has 0 unless another disk says it.", "int", minimum=0, maximum=999),
-    Option("serial", "Serial number that the guest sees.", pattern=r"^[A-Za-z0-9_.-]{1,20}$", pattern_help="is not 1 to 20 of the characters A-Z a-z 0-9 _ . -"),
-    Option("route", "How QEMU reaches the storage; V(auto) takes the first that works on the host.", choices=("auto", "driver", "nbdkit"), default="auto"),
+    Option(
+        "model",
+        "What the guest sees.",
+        choices=("virtio-blk", "virtio-scsi", "scsi-generic", "nvme", "ide", "usb"),
+        default="virtio-blk",
+    ),
+    Option(
+        "boot_index",
+        "Place in the boot order, 0 first; the first disk has 0 unless another disk says it.",
+        "int",
+        minimum=0,
+        maximum=999,
+    ),
+    Option(
+        "serial",
+        "Serial number that the guest sees.",
+        pattern=r"^[A-Za-z0-9_.-]{1,20}$",
+        pattern_help="is not 1 to 20 of the characters A-Z a-z 0-9 _ . -",
+    ),
+    Option(
+        "route",
+        "How QEMU reaches the storage; V(auto) takes the first that works on the host.",
+        choices=("auto", "driver", "nbdkit"),
+        default="auto",
+    ),
     Option("iops", "Limits of requests per second.", "dict", options=LIMITS),
     Option("bps", "Limits of bytes per second.", "dict", options=LIMITS),
-    Option("on_error", "What an I/O error does: V(stop) pauses the guest, V(report) shows it to the guest, V(ignore) loses it.",
-           choices=("stop", "report", "ignore"), default="stop"),
+    Option(
+        "on_error",
+        "What an I/O error does: V(stop) pauses the guest, V(report) shows it to the guest, V(ignore) loses it.",
+        choices=("stop", "report", "ignore"),
+        default="stop",
+    ),
     Option("copy_on_read", "Keep what was read in the overlay, so that it is fetched once.", "bool", default=False),
-)  # fmt: skip
+)
 
 NETWORK_OPTIONS = (
-    Option("bridge", "Bridge of the host that the guest joins, through a tap device made for the unit.",
-           pattern=r"^[A-Za-z0-9_.-]{1,15}$", pattern_help="is not the name of a network interface"),
+    Option(
+        "bridge",
+        "Bridge of the host that the guest joins, through a tap device made for the unit.",
+        pattern=r"^[A-Za-z0-9_.-]{1,15}$",
+        pattern_help="is not the name of a network interface",
+    ),
     Option("user", "QEMU's own user-mode network: outgoing connections only.", "bool"),
-    Option("forward", "Ports of the host that reach the guest in a user network, as QEMU's hostfwd: C(tcp:127.0.0.1:2222-:22).", "list",
-           pattern=r"^(tcp|udp):[^,\s]*:\d+-[^,\s]*:\d+$", pattern_help="is not PROTOCOL:[HOST]:PORT-[GUEST]:PORT"),
-    Option("mac", "Hardware address; without it one is derived from the names of host, machine and network.",
-           pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", pattern_help="is not a hardware address"),
+    Option(
+        "forward",
+        "Ports of the host that reach the guest in a user network, as QEMU's hostfwd: C(tcp:127.0.0.1:2222-:22).",
+        "list",
+        pattern=r"^(tcp|udp):[^,\s]*:\d+-[^,\s]*:\d+$",
+        pattern_help="is not PROTOCOL:[HOST]:PORT-[GUEST]:PORT",
+    ),
+    Option(
+        "mac",
+        "Hardware address; without it one is derived from the names of host, machine and network.",
+        pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$",
+        pattern_help="is not a hardware address",
+    ),
     Option("model", "What the guest sees.", choices=("virtio", "e1000"), default="virtio"),
-)  # fmt: skip
+)
 
 VM_OPTIONS = (
     Option("memory", "Memory of the guest.", "size", default=1024**3, minimum=1024**2),
     Option("cpus", "Virtual CPUs.", "int", default=1, minimum=1, maximum=1024),
-    Option("cpu_model", "QEMU's CPU model; without it C(host) with kvm and C(max) with tcg.", pattern=r"^[A-Za-z0-9_.+,=-]+$"),
+    Option(
+        "cpu_model",
+        "QEMU's CPU model; without it C(host) with kvm and C(max) with tcg.",
+        pattern=r"^[A-Za-z0-9_.+,=-]+$",
+    ),
     Option("machine", "Machine type.", choices=("q35", "pc"), default="q35"),
     Option("accel", "Accelerator.", choices=("kvm", "tcg"), default="kvm"),
     Option("firmware", "Firmware.", choices=("bios", "uefi"), default="bios"),
     Option("disks", "The disks by name; the first one boots.", "any"),
     Option("networks", "The network interfaces by name; none without it.", "any"),
-    Option("cloud_init", "Seed for cloud-init (NoCloud).", "dict", options=(
-        Option("user_data", "Text, or a mapping that becomes C(#cloud-config).", "any", required=True),
-        Option("meta_data", "Mapping; instance-id and local-hostname are added.", "any"),
-        Option("network_config", "Mapping in netplan's form.", "any"))),
+    Option(
+        "cloud_init",
+        "Seed for cloud-init (NoCloud).",
+        "dict",
+        options=(
+            Option("user_data", "Text, or a mapping that becomes C(#cloud-config).", "any", required=True),
+            Option("meta_data", "Mapping; instance-id and local-hostname are added.", "any"),
+            Option("network_config", "Mapping in netplan's form.", "any"),
+        ),
+    ),
     Option("console", "A serial console on a socket, with a log.", "bool", default=True),
-    Option("vnc", "A screen: on a unix socket, or where address and port say.", "dict", options=(
-        Option("address", "Address to listen on.", pattern=r"^[A-Za-z0-9.:-]+$", pattern_help="is not an address"),
-        Option("port", "TCP port, 5900 or higher.", "int", minimum=5900, maximum=65535),
-        Option("password", "Password, of which VNC uses 8 characters.", secret=True, since=(6, 1)))),
-    Option("state", "V(absent) removes units and credentials, never a disk.", choices=("started", "stopped", "absent"), default="started"),
+    Option(
+        "vnc",
+        "A screen: on a unix socket, or where address and port say.",
+        "dict",
+        options=(
+            Option("address", "Address to listen on.", pattern=r"^[A-Za-z0-9.:-]+$", pattern_help="is not an address"),
+            Option("port", "TCP port, 5900 or higher.", "int", minimum=5900, maximum=65535),
+            Option("password", "Password, of which VNC uses 8 characters.", secret=True, since=(6, 1)),
+        ),
+    ),
+    Option(
+        "state",
+        "V(absent) removes units and credentials, never a disk.",
+        choices=("started", "stopped", "absent"),
+        default="started",
+    ),
     Option("autostart", "Start with the host.", "bool", default=True),
-    Option("restart", "Whether a changed unit restarts the running machine.", choices=("never", "when_needed"), default="never"),
-    Option("stop_timeout", "Seconds that the guest gets to shut down before it is switched off.", "int", default=90, minimum=0, maximum=3600),
-    Option("start_timeout", "Seconds after which a start that hangs is given up.", "int", default=90, minimum=1, maximum=3600),
+    Option(
+        "restart",
+        "Whether a changed unit restarts the running machine.",
+        choices=("never", "when_needed"),
+        default="never",
+    ),
+    Option(
+        "stop_timeout",
+        "Seconds that the guest gets to shut down before it is switched off.",
+        "int",
+        default=90,
+        minimum=0,
+        maximum=3600,
+    ),
+    Option(
+        "start_timeout",
+        "Seconds after which a start that hangs is given up.",
+        "int",
+        default=90,
+        minimum=1,
+        maximum=3600,
+    ),
     Option("extra_args", "Further arguments of QEMU, each as one item.", "list"),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -165,14 +260,18 @@ def read_machines(vms: Any, host: str = "") -> tuple[Machine, ...]:
     except DeclarationError as error:
         raise (error.within(host) if host else error) from None
     except Collected as error:
-        raise Collected([e.within(host) if host and isinstance(e, DeclarationError) else e for e in error.errors]) from None
+        raise Collected(
+            [e.within(host) if host and isinstance(e, DeclarationError) else e for e in error.errors]
+        ) from None
     return tuple(machines)
 
 
 def read_machine(name: Any, given: Any, host: str = "") -> Machine:
     """One machine, typed; raises every error in it at once."""
     if not isinstance(name, str) or not _VM_NAME.match(name):
-        raise DeclarationError(f"vm {name}", "its name is not 1 to 28 of the characters A-Z a-z 0-9 _ -, beginning with a letter or digit")
+        raise DeclarationError(
+            f"vm {name}", "its name is not 1 to 28 of the characters A-Z a-z 0-9 _ -, beginning with a letter or digit"
+        )
     where = f"vm {name}"
     settings: dict[str, Any] = {}
     disks: list[Disk] = []
@@ -190,7 +289,11 @@ def read_machine(name: Any, given: Any, host: str = "") -> Machine:
             errors.append(error)
     for network_name, network in _parts(given, "networks", where, errors):
         try:
-            networks.append(_read_network(network_name, network, f"network {network_name} of {name}", f"{host}/{name}/{network_name}"))
+            networks.append(
+                _read_network(
+                    network_name, network, f"network {network_name} of {name}", f"{host}/{name}/{network_name}"
+                )
+            )
         except (DeclarationError, Collected) as error:
             errors.append(error)
     errors.extend(_cross_checks(name, settings, disks))
@@ -209,8 +312,13 @@ def _parts(given: Mapping[str, Any], key: str, where: str, errors: list[Exceptio
         if isinstance(name, str) and _PART_NAME.match(name):
             good.append((name, part))
         else:
-            errors.append(DeclarationError(f"{where}: {key}: {name}", "the name is not 1 to 16 of the characters A-Z a-z 0-9 _ -, "
-                                           "beginning with a letter, and not 'machine' (QEMU refuses others in a node name)"))  # fmt: skip
+            errors.append(
+                DeclarationError(
+                    f"{where}: {key}: {name}",
+                    "the name is not 1 to 16 of the characters A-Z a-z 0-9 _ -, "
+                    "beginning with a letter, and not 'machine' (QEMU refuses others in a node name)",
+                )
+            )
     return good
 
 
@@ -221,11 +329,18 @@ def _read_disk(name: str, given: Any, where: str) -> Disk:
     settings = read_options(DISK_OPTIONS, {key: value for key, value in given.items() if key not in BACKENDS}, where)
     settings["writes"] = _read_writes(settings, backend, where)
     if settings["route"] not in ("auto", *backend.routes):
-        raise DeclarationError(f"{where}: route", f"{settings['route']!r} is no route of {backend.name} (there are: {', '.join(backend.routes)})")
+        raise DeclarationError(
+            f"{where}: route",
+            f"{settings['route']!r} is no route of {backend.name} (there are: {', '.join(backend.routes)})",
+        )
     if settings["copy_on_read"] and settings["writes"] not in ("overlay", "discard"):
-        raise DeclarationError(f"{where}: copy_on_read", "has nowhere to keep what was read; say writes: overlay or discard")
+        raise DeclarationError(
+            f"{where}: copy_on_read", "has nowhere to keep what was read; say writes: overlay or discard"
+        )
     if "size" in settings and backend.name != "file":
-        raise DeclarationError(f"{where}: size", f"the image of a {backend.name} disk cannot be created or grown here; leave size out")
+        raise DeclarationError(
+            f"{where}: size", f"the image of a {backend.name} disk cannot be created or grown here; leave size out"
+        )
     _check_model(settings, backend, where)
     return Disk(name, backend, source, settings)
 
@@ -235,9 +350,14 @@ def _read_source(given: Mapping[str, Any], where: str) -> tuple[Backend, dict[st
     keys = [key for key in given if key in BACKENDS]
     if len(keys) + ("uri" in given) != 1:
         if keys:
-            raise DeclarationError(where, f"exactly one backend is wanted, and there are {' and '.join([*keys, *(['uri'] if 'uri' in given else [])])}")
+            found = " and ".join([*keys, *(["uri"] if "uri" in given else [])])
+            raise DeclarationError(where, f"exactly one backend is wanted, and there are {found}")
         unknown = [str(key) for key in given if key not in {o.name for o in DISK_OPTIONS}]
-        hint = f"; {unknown[0]!r} is neither a backend nor an option{did_you_mean(unknown[0], BACKENDS)}" if unknown else ""
+        hint = (
+            f"; {unknown[0]!r} is neither a backend nor an option{did_you_mean(unknown[0], BACKENDS)}"
+            if unknown
+            else ""
+        )
         raise DeclarationError(where, f"no backend (one of {', '.join(BACKENDS)}, or uri){hint}")
     try:
         if keys:
@@ -274,16 +394,24 @@ def _check_model(settings: Values, backend: Backend, where: str) -> None:
             raise DeclarationError(f"{where}: {option}", f"is for {' and '.join(virtio)}, not for {model}")
     if model == "scsi-generic":
         if backend.name != "host_device":
-            raise DeclarationError(f"{where}: model", "scsi-generic wants a SCSI device, such as a host_device /dev/sg0")
+            raise DeclarationError(
+                f"{where}: model", "scsi-generic wants a SCSI device, such as a host_device /dev/sg0"
+            )
         for option in ("iops", "bps", "luks"):
             if option in settings:
-                raise DeclarationError(f"{where}: {option}", "has no effect on scsi-generic: the guest speaks to the device itself")
+                raise DeclarationError(
+                    f"{where}: {option}", "has no effect on scsi-generic: the guest speaks to the device itself"
+                )
         if settings["format"] != "raw" or settings["writes"] != "keep":
-            raise DeclarationError(f"{where}: model", "scsi-generic hands the whole device over: format raw and writes keep only")
+            raise DeclarationError(
+                f"{where}: model", "scsi-generic hands the whole device over: format raw and writes keep only"
+            )
     if model == "ide" and settings["writes"] == "deny":
         raise DeclarationError(f"{where}: model", "an ide disk cannot be read-only; say model: virtio-blk")
     if model == "nvme" and settings["on_error"] != "stop":
-        raise DeclarationError(f"{where}: on_error", "QEMU's nvme device reports errors to the guest itself and knows no on_error")
+        raise DeclarationError(
+            f"{where}: on_error", "QEMU's nvme device reports errors to the guest itself and knows no on_error"
+        )
 
 
 def _read_network(name: str, given: Any, where: str, seed: str) -> Network:
@@ -307,16 +435,28 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
         for disk in disks:
             value = disk.settings.get(option)
             if value is not None and value in seen:
-                errors.append(DeclarationError(f"disk {disk.name} of {name}: {option}", f"{value!r} is also that of disk {seen[value]}"))
+                errors.append(
+                    DeclarationError(
+                        f"disk {disk.name} of {name}: {option}", f"{value!r} is also that of disk {seen[value]}"
+                    )
+                )
             elif value is not None:
                 seen[value] = disk.name
     ide = [disk for disk in disks if disk.settings["model"] == "ide"]
     most = 6 if settings.get("machine") == "q35" else 4
     if len(ide) > most:
-        errors.append(DeclarationError(f"disk {ide[most].name} of {name}: model", f"a {settings.get('machine')} has room for {most} ide disks"))
+        errors.append(
+            DeclarationError(
+                f"disk {ide[most].name} of {name}: model", f"a {settings.get('machine')} has room for {most} ide disks"
+            )
+        )
     vnc = settings.get("vnc")
     if vnc is not None and ("port" in vnc) != ("address" in vnc):
-        errors.append(DeclarationError(f"vm {name}: vnc", "address and port are wanted together; without both it is a unix socket"))
+        errors.append(
+            DeclarationError(
+                f"vm {name}: vnc", "address and port are wanted together; without both it is a unix socket"
+            )
+        )
     return errors
 
 
@@ -341,12 +481,16 @@ def _refuse_shared_disks(machines: Sequence[Machine]) -> None:
             other, other_writes = opened.get(identity, ("", False))
             writes = disk.writes == "keep"
             if other and (writes or other_writes):
-                errors.append(DeclarationError(who, f"is the same storage as {other}, and one of them writes to it ({disk.described})"))
+                errors.append(
+                    DeclarationError(
+                        who, f"is the same storage as {other}, and one of them writes to it ({disk.described})"
+                    )
+                )
             opened.setdefault(identity, (who, writes))
     raise_collected(errors)
 
 
-def _seed(name: str, cloud_init: Optional[Values]) -> dict[str, str]:
+def _seed(name: str, cloud_init: Values | None) -> dict[str, str]:
     """The files of a NoCloud seed. JSON is YAML, so mappings are written as JSON."""
     if not cloud_init:
         return {}
@@ -354,7 +498,9 @@ def _seed(name: str, cloud_init: Optional[Values]) -> dict[str, str]:
     meta = {"instance-id": name, "local-hostname": name, **(cloud_init.get("meta_data") or {})}
     files = {
         "meta-data": json.dumps(meta, indent=1) + "\n",
-        "user-data": user_data if isinstance(user_data, str) else "#cloud-config\n" + json.dumps(user_data, indent=1) + "\n",
+        "user-data": user_data
+        if isinstance(user_data, str)
+        else "#cloud-config\n" + json.dumps(user_data, indent=1) + "\n",
     }
     if cloud_init.get("network_config"):
         files["network-config"] = json.dumps(cloud_init["network_config"], indent=1) + "\n"

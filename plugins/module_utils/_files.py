@@ -7,13 +7,12 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from typing import Union
 
 TEMPORARY = ".qemu-vms-"
 """Prefix of files under way; what a killed run leaves is named so, and the next run removes it."""
 
 
-def write_atomically(path: str, content: Union[str, bytes], *, mode: int) -> None:
+def write_atomically(path: str, content: str | bytes, *, mode: int) -> None:
     """Put a file in its place, whole and on the disk, or leave what was there."""
     data = content.encode() if isinstance(content, str) else content
     folder = os.path.dirname(path)

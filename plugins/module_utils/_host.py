@@ -11,8 +11,9 @@ import os
 import stat
 import struct
 import subprocess
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _files, _paths, _systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, decide, digest
@@ -25,12 +26,18 @@ LOG_LINES = 12
 
 
 def observe(
-    *, vms: list[str], images: Mapping[str, str], paths: list[str], secrets: Secrets, encrypted: bool, texts: bool = False
+    *,
+    vms: list[str],
+    images: Mapping[str, str],
+    paths: list[str],
+    secrets: Secrets,
+    encrypted: bool,
+    texts: bool = False,
 ) -> dict[str, Any]:
     """Everything about this host that decide() needs, as plain data without a secret in it.
 
-    vms: names of the machines; images: path to format of images that must have a size; paths: what kind of file is there;
-    texts: also the text of each file, for a diff.
+    vms: names of the machines; images: formats of the images that must have a size, by path; paths: of these, what kind of
+    file is there; texts: also the text of each unit, for a diff.
     """
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
@@ -51,8 +58,13 @@ def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> d
     """Make the host as desired; returns the changes, and for each machine that does not run its last words."""
     images = {image["path"]: image for vm in desired["vms"].values() for image in vm["images"]}
     with _only_run():
-        seen = observe(vms=list(desired["vms"]), images={path: image["format"] for path, image in images.items()}, paths=[],
-                       secrets=secrets, encrypted=encrypted)  # fmt: skip
+        seen = observe(
+            vms=list(desired["vms"]),
+            images={path: image["format"] for path, image in images.items()},
+            paths=[],
+            secrets=secrets,
+            encrypted=encrypted,
+        )
         changes = decide(desired, seen)
         _write(desired, secrets, changes, Store(encrypted=encrypted))
         failures = _size_images(desired, images, changes)
@@ -65,21 +77,30 @@ def _only_run() -> Iterator[None]:
     """Two runs on one host take turns."""
     with open(LOCK, "w", encoding="ascii") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        for folder in (_paths.UNIT_DIRECTORY, _paths.CREDENTIALS, _paths.ENCRYPTED_CREDENTIALS, os.path.dirname(_paths.CONTROL_PROGRAM)):
+        for folder in (
+            _paths.UNIT_DIRECTORY,
+            _paths.CREDENTIALS,
+            _paths.ENCRYPTED_CREDENTIALS,
+            os.path.dirname(_paths.CONTROL_PROGRAM),
+        ):
             _files.remove_leftovers(folder)
         yield
 
 
 def _observe_files(texts: bool) -> dict[str, dict[str, Any]]:
     found = {}
-    for path in (_paths.CONTROL_PROGRAM, f"{_paths.UNIT_DIRECTORY}/{_paths.TARGET}", *glob.glob(f"{_paths.UNIT_DIRECTORY}/qemu-vm-*.service")):
+    for path in (
+        _paths.CONTROL_PROGRAM,
+        f"{_paths.UNIT_DIRECTORY}/{_paths.TARGET}",
+        *glob.glob(f"{_paths.UNIT_DIRECTORY}/qemu-vm-*.service"),
+    ):
         text = _files.read_text(path)
         if text:
             found[path] = {"sha256": digest(text), "mtime": _mtime(path), **({"text": text} if texts else {})}
     return found
 
 
-def _mtime(path: str) -> Optional[float]:
+def _mtime(path: str) -> float | None:
     try:
         return os.stat(path).st_mtime
     except OSError:
@@ -92,11 +113,17 @@ def _kind(path: str) -> str:
         mode = os.stat(path).st_mode
     except OSError:
         return "missing"
-    kinds = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISBLK, "block"), (stat.S_ISCHR, "char"), (stat.S_ISSOCK, "socket"))
+    kinds = (
+        (stat.S_ISREG, "file"),
+        (stat.S_ISDIR, "directory"),
+        (stat.S_ISBLK, "block"),
+        (stat.S_ISCHR, "char"),
+        (stat.S_ISSOCK, "socket"),
+    )
     return next((name for test, name in kinds if test(mode)), "other")
 
 
-def _virtual_size(path: str, image_format: str) -> Optional[int]:
+def _virtual_size(path: str, image_format: str) -> int | None:
     """Bytes that a guest would see; None where there is no image. A qcow2 has them at byte 24 of its header."""
     try:
         with open(path, "rb") as stream:
@@ -165,7 +192,9 @@ def _switch(desired: Mapping[str, Any], changes: Changes, *, skip: set[str]) -> 
     for path in changes.remove_files:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-    Store(encrypted=any(path.startswith(_paths.ENCRYPTED_CREDENTIALS) for path in changes.remove_credentials)).remove(changes.remove_credentials)
+    Store(encrypted=any(path.startswith(_paths.ENCRYPTED_CREDENTIALS) for path in changes.remove_credentials)).remove(
+        changes.remove_credentials
+    )
     if changes.reload:
         _systemd.systemctl("daemon-reload")
     if changes.enable:

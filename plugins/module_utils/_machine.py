@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph
@@ -26,7 +24,7 @@ def build_argv(
     binary: str,
     graphs: list[tuple[Disk, Graph]],
     objects: list[str],
-    firmware: Optional[dict[str, str]],
+    firmware: dict[str, str] | None,
     taps: dict[str, str],
     seed_directory: str,
     vnc_secret: str,
@@ -41,9 +39,14 @@ def build_argv(
     args += [("-object", text) for text in objects]
     for _disk, graph in graphs:
         args += [("-blockdev", compact(node)) for node in graph.nodes]
-    args += [("-device", text) for text in disk_devices([(disk, graph.top) for disk, graph in graphs], settings["machine"])]
+    args += [
+        ("-device", text) for text in disk_devices([(disk, graph.top) for disk, graph in graphs], settings["machine"])
+    ]
     if seed_directory:
-        args += [("-blockdev", compact(seed_node(seed_directory))), ("-device", f"virtio-blk-pci,drive={SEED_NODE},id={SEED_NODE}-disk")]
+        args += [
+            ("-blockdev", compact(seed_node(seed_directory))),
+            ("-device", f"virtio-blk-pci,drive={SEED_NODE},id={SEED_NODE}-disk"),
+        ]
     for network in machine.networks:
         args += _network(network, taps.get(network.name, ""))
     args += _screen(machine, vnc_secret)
@@ -93,7 +96,10 @@ def _monitor_and_console(machine: Machine) -> Args:
     if machine.settings["console"]:
         socket = f"{_paths.runtime_directory(name)}/console.sock"
         args += [
-            ("-chardev", f"socket,id=console,path={socket},server=on,wait=off,logfile={_paths.console_log(name)},logappend=on"),
+            (
+                "-chardev",
+                f"socket,id=console,path={socket},server=on,wait=off,logfile={_paths.console_log(name)},logappend=on",
+            ),
             ("-serial", "chardev:console"),
         ]
     return args
@@ -105,7 +111,10 @@ def _network(network: Network, tap: str) -> Args:
         backend = f"tap,id={network.name},ifname={tap},script=no,downscript=no"
     else:
         backend = ",".join(["user", f"id={network.name}", *(f"hostfwd={rule}" for rule in network.forward)])
-    return [("-netdev", backend), ("-device", f"{device},id={network.name}.nic,netdev={network.name},mac={network.mac}")]
+    return [
+        ("-netdev", backend),
+        ("-device", f"{device},id={network.name}.nic,netdev={network.name},mac={network.mac}"),
+    ]
 
 
 def _screen(machine: Machine, vnc_secret: str) -> Args:

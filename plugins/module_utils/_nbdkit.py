@@ -29,11 +29,15 @@ def pid_path(vm: str, disk: str) -> str:
 
 def node(vm: str, disk: str) -> Node:
     """The node with which QEMU opens what nbdkit serves."""
-    return {"driver": "nbd", "server": {"type": "unix", "path": socket_path(vm, disk)}, "reconnect-delay": RECONNECT_DELAY}
+    return {
+        "driver": "nbd",
+        "server": {"type": "unix", "path": socket_path(vm, disk)},
+        "reconnect-delay": RECONNECT_DELAY,
+    }
 
 
 def argv(plugin: NbdkitPlugin, vm: str, disk: str) -> list[str]:
-    """The command line: read-only, and into the background as soon as the socket accepts, which tells systemd that it is ready."""
+    """The command line: read-only, and into the background once the socket accepts, which tells systemd that it is ready."""
     return [
         PROGRAM,
         "--readonly",

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any, Callable, Mapping, NoReturn, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, NoReturn
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
@@ -30,7 +31,9 @@ def parse_size(text: Any) -> int:
         raise DeclarationError("", f"{text!r} is not a size; write for example 20GiB")
     number, unit, rest = match.groups()
     if unit and rest == "B":
-        raise DeclarationError("", f"{text!r}: {unit}B is ambiguous; write {unit.upper() if unit != 'k' else 'K'}iB, powers of 1024")
+        raise DeclarationError(
+            "", f"{text!r}: {unit}B is ambiguous; write {unit.upper() if unit != 'k' else 'K'}iB, powers of 1024"
+        )
     size = float(number) * 1024 ** _POWERS.get((unit or "").upper(), 0)
     if size != int(size) or size <= 0:
         raise DeclarationError("", f"{text!r} is not a whole, positive number of bytes")
@@ -77,14 +80,21 @@ def _read_any(value: Any) -> Any:
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "str": _read_str, "int": _read_int, "bool": _read_bool, "size": parse_size, "path": _read_path, "any": _read_any,
-}  # fmt: skip
+    "str": _read_str,
+    "int": _read_int,
+    "bool": _read_bool,
+    "size": parse_size,
+    "path": _read_path,
+    "any": _read_any,
+}
 
 
 def read_options(options: Sequence[Option], given: Any, where: str) -> dict[str, Any]:
     """The values that were given, typed, plus the defaults; every error in them at once."""
     if not isinstance(given, Mapping):
-        raise DeclarationError(where, f"{_kind(given)} given where options are wanted ({', '.join(o.name for o in options)})")
+        raise DeclarationError(
+            where, f"{_kind(given)} given where options are wanted ({', '.join(o.name for o in options)})"
+        )
     known = {name: option for option in options for name in (option.name, *option.aliases)}
     errors: list[Exception] = []
     values: dict[str, Any] = {}
@@ -102,7 +112,11 @@ def read_options(options: Sequence[Option], given: Any, where: str) -> dict[str,
     for option in options:
         if option.name not in values:
             if option.required and not any(name in given for name in (option.name, *option.aliases)):
-                errors.append(DeclarationError(where, f"{option.name} is missing: {option.summary[:1].lower()}{option.summary[1:]}"))
+                errors.append(
+                    DeclarationError(
+                        where, f"{option.name} is missing: {option.summary[:1].lower()}{option.summary[1:]}"
+                    )
+                )
             elif option.default is not None:
                 values[option.name] = option.default
     raise_collected(errors)
@@ -126,7 +140,13 @@ def _read_value(option: Option, value: Any, where: str) -> Any:
     if option.type == "list":
         if not isinstance(value, (list, tuple)):
             raise DeclarationError(f"{where}: {option.name}", f"{_kind(value)} given where a list is wanted")
-        item = Option(option.name, option.summary, option.elements or "str", pattern=option.pattern, pattern_help=option.pattern_help)
+        item = Option(
+            option.name,
+            option.summary,
+            option.elements or "str",
+            pattern=option.pattern,
+            pattern_help=option.pattern_help,
+        )
         return tuple(_read_scalar(item, element, where) for element in value)
     return _read_scalar(option, value, where)
 
@@ -137,7 +157,9 @@ def _read_scalar(option: Option, value: Any, where: str) -> Any:
 
     # YAML 1.1 reads a bare on/off/no as a truth value; a choice may well be named so.
     if option.choices and isinstance(value, bool):
-        value = next((word for word in (("on", "yes") if value else ("off", "no", "none")) if word in option.choices), value)
+        value = next(
+            (word for word in (("on", "yes") if value else ("off", "no", "none")) if word in option.choices), value
+        )
     try:
         result = _READERS[option.type](value)
     except DeclarationError as error:

@@ -8,7 +8,7 @@ import re
 
 UNIT_DIRECTORY = "/etc/systemd/system"
 TARGET = "qemu-vms.target"
-CONTROL_PROGRAM = "/usr/local/libexec/qemu-vm-control"
+CONTROL_PROGRAM = "/usr/local/libexec/qemu-vm-control.py"
 CREDENTIALS = "/etc/credstore"
 ENCRYPTED_CREDENTIALS = "/etc/credstore.encrypted"
 ROOT = "qemu-vms"

@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _nbdkit, _paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import NbdkitServe, Node, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities, choose_route
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine
 from ansible_collections.directdisk.qemu.plugins.module_utils._devices import iothread_objects
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
+    CapabilityError,
+    Collected,
+    DeclarationError,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._machine import Args, build_argv
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
@@ -125,9 +129,14 @@ class _Planner:
     def _check_host(self) -> None:
         where = f"vm {self.machine.name}"
         if self.machine.settings["accel"] == "kvm" and self.capabilities.kvm:
-            raise CapabilityError(f"{where}: accel", f"kvm does not work on this host ({self.capabilities.kvm}); enable it, or say accel: tcg")
+            raise CapabilityError(
+                f"{where}: accel",
+                f"kvm does not work on this host ({self.capabilities.kvm}); enable it, or say accel: tcg",
+            )
         if self.machine.settings["firmware"] == "uefi" and not self.capabilities.uefi:
-            raise CapabilityError(f"{where}: firmware", "this host has no UEFI firmware for x86_64; install ovmf (role storage_client)")
+            raise CapabilityError(
+                f"{where}: firmware", "this host has no UEFI firmware for x86_64; install ovmf (role storage_client)"
+            )
 
     def _add_disk(self, disk: Disk) -> None:
         where = f"disk {disk.name} of {self.machine.name}"
@@ -139,9 +148,9 @@ class _Planner:
             self.warnings.append(f"{where}: {warning}")
         wiring = self._wiring(self.unit, disk.name)
         reach = disk.backend.reach(disk.source)
-        if route == "nbdkit":
+        if route == "nbdkit" and disk.backend.nbdkit:
             storage = _nbdkit.node(self.machine.name, disk.name)
-            self.helpers.append(self._nbdkit_service(disk, reach))
+            self.helpers.append(self._nbdkit_service(disk, disk.backend.nbdkit, reach))
             reach = Reach()
         else:
             storage = disk.backend.node(disk.source, wiring)
@@ -161,12 +170,11 @@ class _Planner:
         self.credentials.update(wiring.credentials)
         self.before += _link_commands(wiring)
 
-    def _nbdkit_service(self, disk: Disk, reach: Reach) -> Service:
+    def _nbdkit_service(self, disk: Disk, serve: NbdkitServe, reach: Reach) -> Service:
         name = self.machine.name
         unit = _paths.helper_unit_name(name, disk.name, "nbdkit")
         wiring = self._wiring(unit, disk.name)
-        assert disk.backend.nbdkit is not None  # the declaration refuses the route otherwise
-        argv = _nbdkit.argv(disk.backend.nbdkit(disk.source, wiring), name, disk.name)
+        argv = _nbdkit.argv(serve(disk.source, wiring), name, disk.name)
         return Service(
             name=unit,
             template="nbdkit.service.j2",
@@ -186,13 +194,23 @@ class _Planner:
     def _prepare_overlay(self, disk: Disk, graph: Graph, wiring: Wiring, where: str) -> None:
         """A new qcow2 of the base's size at every start; for an overlay that persists, only where there is none yet."""
         backing = f"json:{compact(nest(graph.base_nodes()))}"
-        if len(backing.encode()) > HEADER_LIMIT:
-            raise CapabilityError(where, f"its options make {len(backing.encode())} bytes, and an overlay can name a base of {HEADER_LIMIT} at most; shorten the url")
+        length = len(backing.encode())
+        if length > HEADER_LIMIT:
+            raise CapabilityError(
+                where,
+                f"its options make {length} bytes, and an overlay can name a base of {HEADER_LIMIT}; shorten the url",
+            )
         persistent = disk.writes == "overlay"
         path = f"{graph.overlay}.new" if persistent else graph.overlay
-        objects = [part for text in wiring.objects if not text.startswith("throttle-group") for part in ("--object", text)]
+        objects = [
+            part for text in wiring.objects if not text.startswith("throttle-group") for part in ("--object", text)
+        ]
         driver = graph.base_nodes()[-1]["driver"]
-        self.before.append(Command((self.capabilities.qemu_img, "create", "-q", "-f", "qcow2", *objects, "-F", driver, "-b", backing, path)))
+        self.before.append(
+            Command(
+                (self.capabilities.qemu_img, "create", "-q", "-f", "qcow2", *objects, "-F", driver, "-b", backing, path)
+            )
+        )
         if persistent:
             self.before += _keep_first(path, graph.overlay)
 
@@ -200,7 +218,11 @@ class _Planner:
         machine, settings = self.machine, self.machine.settings
         firmware = self._prepare_firmware()
         seed = self._prepare_seed()
-        taps = {network.name: self._prepare_tap(network.name, network.bridge) for network in machine.networks if network.bridge}
+        taps = {
+            network.name: self._prepare_tap(network.name, network.bridge)
+            for network in machine.networks
+            if network.bridge
+        }
         vnc_secret = self._prepare_vnc()
         args = build_argv(
             machine,
@@ -238,9 +260,12 @@ class _Planner:
             trust_store=self.capabilities.trust_store,
             kvm=settings["accel"] == "kvm",
             tun=uses_taps,
-            open_because="its user network carries the guest's own traffic" if guests_traffic
-            else "its screen is served over TCP" if "port" in (settings.get("vnc") or {}) else "",
-        )  # fmt: skip
+            open_because="its user network carries the guest's own traffic"
+            if guests_traffic
+            else "its screen is served over TCP"
+            if "port" in (settings.get("vnc") or {})
+            else "",
+        )
         return sandbox
 
     def _grant_access(self) -> None:
@@ -249,10 +274,14 @@ class _Planner:
         for reach, writes in self.reaches:
             for path in (*reach.files, *reach.devices, *reach.sockets):
                 mode = "rw" if writes or path in reach.sockets else "r"
-                self.before.insert(0, Command(("/usr/bin/setfacl", "--modify", f"user:{user}:{mode}", path), privileged=True))
-                self.after.append(Command(("/usr/bin/setfacl", "--remove", f"user:{user}", path), privileged=True, optional=True))
+                self.before.insert(
+                    0, Command(("/usr/bin/setfacl", "--modify", f"user:{user}:{mode}", path), privileged=True)
+                )
+                self.after.append(
+                    Command(("/usr/bin/setfacl", "--remove", f"user:{user}", path), privileged=True, optional=True)
+                )
 
-    def _prepare_firmware(self) -> Optional[dict[str, str]]:
+    def _prepare_firmware(self) -> dict[str, str] | None:
         if self.machine.settings["firmware"] != "uefi":
             return None
         path = f"{_paths.state_directory(self.machine.name)}/uefi-vars.fd"
@@ -265,7 +294,9 @@ class _Planner:
         if not self.machine.seed:
             return ""
         wiring = self._wiring(self.unit, "machine")
-        folder = wiring.directory("seed", {name: wiring.credential(name, text) for name, text in self.machine.seed.items()})
+        folder = wiring.directory(
+            "seed", {name: wiring.credential(name, text) for name, text in self.machine.seed.items()}
+        )
         self._use(wiring)
         return folder
 
@@ -274,7 +305,9 @@ class _Planner:
         if "password" not in vnc:
             return ""
         if self.capabilities.release < (6, 1):
-            raise CapabilityError(f"vm {self.machine.name}: vnc: password", "needs QEMU 6.1, and this host has an older one")
+            raise CapabilityError(
+                f"vm {self.machine.name}: vnc: password", "needs QEMU 6.1, and this host has an older one"
+            )
         wiring = self._wiring(self.unit, "machine")
         secret = wiring.secret("vnc-password", vnc["password"])
         self._use(wiring)
@@ -287,7 +320,10 @@ class _Planner:
         remove = Command((ip, "link", "delete", "dev", tap), privileged=True, optional=True)
         self.before += [
             remove,
-            Command((ip, "tuntap", "add", "dev", tap, "mode", "tap", "user", _paths.user_name(self.machine.name)), privileged=True),
+            Command(
+                (ip, "tuntap", "add", "dev", tap, "mode", "tap", "user", _paths.user_name(self.machine.name)),
+                privileged=True,
+            ),
             Command((ip, "link", "set", "dev", tap, "master", bridge, "up"), privileged=True),
         ]
         self.after.append(remove)
@@ -320,9 +356,13 @@ def tap_name(vm: str, network: str) -> str:
 
 def nest(nodes: tuple[Node, ...]) -> Node:
     """A chain of nodes as one nested dict, as ``json:`` wants it; only what is needed to open them."""
-    nested: Optional[Node] = None
+    nested: Node | None = None
     for node in nodes:
-        bare = {key: value for key, value in node.items() if key not in ("node-name", "cache", "discard", "detect-zeroes", "read-only")}
+        bare = {
+            key: value
+            for key, value in node.items()
+            if key not in ("node-name", "cache", "discard", "detect-zeroes", "read-only")
+        }
         nested = {**bare, "file": nested} if nested else bare
     return nested or {}
 
@@ -339,7 +379,10 @@ def _link_commands(wiring: Wiring) -> list[Command]:
     commands = []
     for folder, files in wiring.links.items():
         commands.append(Command(("/usr/bin/mkdir", "--parents", folder)))
-        commands += [Command(("/usr/bin/ln", "--symbolic", "--force", source, f"{folder}/{name}")) for name, source in files.items()]
+        commands += [
+            Command(("/usr/bin/ln", "--symbolic", "--force", source, f"{folder}/{name}"))
+            for name, source in files.items()
+        ]
     return commands
 
 

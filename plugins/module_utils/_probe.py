@@ -17,7 +17,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _files, _nbdkit
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
@@ -33,17 +33,35 @@ BAD_NODE_NAME = "bad name!"
 
 # What decides whether a cached answer still holds: programs, loadable modules, firmware, and the package database.
 _WATCHED = (
-    *EMULATORS, "/usr/bin/qemu-img", _nbdkit.PROGRAM, "/usr/bin/systemd-creds", "/usr/bin/systemctl", "/dev/kvm",
-    "/usr/lib/*/qemu", "/usr/lib/qemu", "/usr/lib64/qemu*", "/usr/lib/*/nbdkit/*", "/usr/lib64/nbdkit/*", "/usr/lib/nbdkit/*",
-    "/usr/share/qemu/firmware", "/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite",
-    "/var/lib/pacman/local", *TRUST_STORES, "/etc/os-release",
-)  # fmt: skip
+    *EMULATORS,
+    "/usr/bin/qemu-img",
+    _nbdkit.PROGRAM,
+    "/usr/bin/systemd-creds",
+    "/usr/bin/setfacl",
+    "/usr/bin/systemctl",
+    "/dev/kvm",
+    "/usr/lib/*/qemu",
+    "/usr/lib/qemu",
+    "/usr/lib64/qemu*",
+    "/usr/lib/*/nbdkit/*",
+    "/usr/lib64/nbdkit/*",
+    "/usr/lib/nbdkit/*",
+    "/usr/share/qemu/firmware",
+    "/var/lib/dpkg/status",
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "/var/lib/pacman/local",
+    *TRUST_STORES,
+    "/etc/os-release",
+)
 
-_KVM_TEST = "import fcntl,os; f=os.open('/dev/kvm',os.O_RDWR); fcntl.ioctl(f,0xAE00,0); os.close(fcntl.ioctl(f,0xAE01,0))"
+_KVM_TEST = (
+    "import fcntl,os; f=os.open('/dev/kvm',os.O_RDWR); fcntl.ioctl(f,0xAE00,0); os.close(fcntl.ioctl(f,0xAE01,0))"
+)
 
 
 def probe(*, fresh: bool = False) -> dict[str, Any]:
-    """The host's capabilities, as Capabilities.from_probe() reads them; from the cache where nothing has changed since."""
+    """The host's capabilities for Capabilities.from_probe(); from the cache where nothing has changed since."""
     key = _cache_key()
     if not fresh:
         cached = _read_cache()
@@ -87,6 +105,9 @@ def _probe() -> dict[str, Any]:
         "version": version,
         "drivers": drivers,
         "nbdkit": _probe_nbdkit(),
+        "programs": {
+            program: shutil.which(program) or "" for backend in BACKENDS.values() for program in backend.programs
+        },
         "kvm": _probe_kvm(),
         "uefi": _probe_firmware(),
         "systemd": _systemd_version(),
@@ -99,7 +120,11 @@ def _probe_emulator(emulator: str) -> tuple[list[int], dict[str, str]]:
     """QEMU's version, and for each backend's driver the reason why it does not work."""
     ours, theirs = socket.socketpair()
     command = [emulator, "-machine", "none", "-accel", "tcg", "-nodefaults", "-display", "none", "-qmp", "stdio"]
-    with ours, subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True) as process:
+    theirs_fd = theirs.fileno()
+    with (
+        ours,
+        subprocess.Popen(command, stdin=theirs_fd, stdout=theirs_fd, stderr=subprocess.PIPE, text=True) as process,
+    ):
         theirs.close()
         try:
             monitor = Monitor(ours, seconds=30)
@@ -171,12 +196,16 @@ def _probe_firmware() -> dict[str, str]:
     return {}
 
 
-def _read_firmware(descriptor: dict[str, Any]) -> Optional[dict[str, str]]:
+def _read_firmware(descriptor: dict[str, Any]) -> dict[str, str] | None:
     if "uefi" not in descriptor["interface-types"] or {"requires-smm", "secure-boot"} & set(descriptor["features"]):
         return None
     machines = [m for target in descriptor["targets"] if target["architecture"] == "x86_64" for m in target["machines"]]
     mapping = descriptor["mapping"]
-    if not any("q35" in machine for machine in machines) or mapping["device"] != "flash" or mapping.get("mode", "split") != "split":
+    if (
+        not any("q35" in machine for machine in machines)
+        or mapping["device"] != "flash"
+        or mapping.get("mode", "split") != "split"
+    ):
         return None
     files = {"code": mapping["executable"]["filename"], "vars": mapping["nvram-template"]["filename"]}
     raw = all(mapping[part]["format"] == "raw" for part in ("executable", "nvram-template"))
@@ -199,7 +228,13 @@ def _family() -> str:
     words = f"{facts.get('ID', '')} {facts.get('ID_LIKE', '')}".split()
     if words[:1] == ["fedora"]:
         return "fedora"
-    for word, family in (("debian", "debian"), ("ubuntu", "debian"), ("rhel", "redhat"), ("centos", "redhat"), ("arch", "arch")):
+    for word, family in (
+        ("debian", "debian"),
+        ("ubuntu", "debian"),
+        ("rhel", "redhat"),
+        ("centos", "redhat"),
+        ("arch", "arch"),
+    ):
         if word in words:
             return family
     return "suse" if any("suse" in word for word in words) else ""

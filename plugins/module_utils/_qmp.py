@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 
@@ -43,14 +43,14 @@ class Monitor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def execute(self, command: str, arguments: Optional[dict[str, Any]] = None) -> Any:
+    def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
         """The command's return value; QmpError with QEMU's words where it refuses."""
         reply = self.try_execute(command, arguments)
         if "error" in reply:
             raise QmpError(f"{command}: {reply['error'].get('desc', reply['error'])}")
         return reply["return"]
 
-    def try_execute(self, command: str, arguments: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+    def try_execute(self, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
         """The whole reply, be it a return or an error."""
         request: dict[str, Any] = {"execute": command, **({"arguments": arguments} if arguments else {})}
         try:

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Sequence
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
@@ -23,7 +23,8 @@ class Sandbox:
     """The only addresses that the process may talk to, where ``open_because`` is empty."""
     open_because: str
     """Why the filter of addresses is off."""
-    writable: tuple[str, ...]
+    files: tuple[str, ...]
+    """Files of its disks. Their access lists say whether it may write."""
     readable: tuple[str, ...]
     devices: tuple[str, ...]
     """Device nodes with their access, as in DeviceAllow=."""
@@ -56,20 +57,22 @@ def build_sandbox(
     devices += ["/dev/net/tun rw"] if tun else []
     bundles = _unique(reach.trust for reach, _writes in reaches if reach.trust)
     if replace_trust and len(bundles) > 1:
-        raise DeclarationError("ca_bundle", f"one machine's QEMU can trust one bundle only ({', '.join(bundles)}); say route: nbdkit for the other disks")
-    writable = _unique(path for reach, writes in reaches if writes for path in reach.files)
-    readable = _unique(path for reach, writes in reaches if not writes for path in reach.files)
+        raise DeclarationError(
+            "ca_bundle",
+            f"a machine's QEMU trusts one bundle only ({', '.join(bundles)}); say route: nbdkit for the other disks",
+        )
+    files = _unique(path for reach, _writes in reaches for path in reach.files)
     return Sandbox(
         directory=directory,
         families=families,
         addresses=() if open_because else servers,
         open_because=open_because,
-        writable=writable,
-        readable=tuple(path for path in readable if path not in writable) + (() if replace_trust else bundles),
+        files=files,
+        readable=() if replace_trust else bundles,
         devices=_unique(devices),
         groups=("kvm",) if kvm else (),
         trust=tuple(f"{bundle}:{trust_store}" for bundle in bundles) if replace_trust else (),
-        mounts=_unique([*writable, *readable, *bundles]),
+        mounts=_unique([*files, *bundles]),
     )
 
 

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
@@ -41,6 +42,13 @@ def show(units: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def last_log_lines(units: Sequence[str], count: int) -> list[str]:
     """The last lines that units, and systemd about them, wrote to the journal."""
-    command = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={count}", *(f"--unit={unit}" for unit in units)]
+    command = [
+        "journalctl",
+        "--no-pager",
+        "--quiet",
+        "--output=cat",
+        f"--lines={count}",
+        *(f"--unit={unit}" for unit in units),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.splitlines()

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
@@ -14,7 +14,8 @@ def split(uri: str) -> SplitResult:
     """The pieces of a URI, its port checked."""
     try:
         pieces = urlsplit(uri)
-        _ = pieces.port
+        if pieces.port == 0:
+            pieces = pieces._replace(netloc=pieces.netloc.rpartition(":")[0])
     except ValueError:
         # Python's own words may repeat a password that stands in the URI.
         raise DeclarationError("uri", "is not a URI with a valid host and port") from None
@@ -38,14 +39,16 @@ def query_of(pieces: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
     for pair in filter(None, pieces.query.split("&")):
         key, equals, value = pair.partition("=")
         if key not in known or not equals:
-            raise DeclarationError("uri", f"unknown parameter {key!r}" + (f" (there are: {', '.join(known)})" if known else ""))
+            raise DeclarationError(
+                "uri", f"unknown parameter {key!r}" + (f" (there are: {', '.join(known)})" if known else "")
+            )
         if key in found:
             raise DeclarationError("uri", f"parameter {key!r} is given twice")
         found[key] = unquote(value)
     return found
 
 
-def without_credentials(pieces: SplitResult) -> tuple[str, Optional[str], Optional[str]]:
+def without_credentials(pieces: SplitResult) -> tuple[str, str | None, str | None]:
     """The URI without user and password, and these two; QEMU would show them to everybody."""
     userinfo, at, place = pieces.netloc.rpartition("@")
     if not at:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional
 
 
 @dataclass(frozen=True)
@@ -13,7 +12,7 @@ class Credential:
     """A secret that systemd hands to one unit: its text, or the file on the host that has it."""
 
     name: str
-    value: Optional[str] = field(default=None, repr=False)
+    value: str | None = field(default=None, repr=False)
     source: str = ""
 
 
@@ -31,7 +30,7 @@ class Wiring:
         self.objects: list[str] = []
         self.links: dict[str, dict[str, str]] = {}
 
-    def credential(self, name: str, value: Optional[str] = None, *, source: str = "") -> str:
+    def credential(self, name: str, value: str | None = None, *, source: str = "") -> str:
         """Have systemd load a secret; returns the path at which the unit's process reads it."""
         credential = Credential(f"{self._prefix}.{name}", value, source)
         self.credentials[credential.name] = credential
@@ -45,7 +44,11 @@ class Wiring:
     def object(self, kind: str, name: str, **properties: str) -> str:
         """An ``-object`` of the machine; returns its id."""
         identifier = f"{self._prefix}.{name}"
-        pairs = [kind, f"id={identifier}", *(f"{key.replace('_', '-')}={keyval(value)}" for key, value in properties.items())]
+        pairs = [
+            kind,
+            f"id={identifier}",
+            *(f"{key.replace('_', '-')}={keyval(value)}" for key, value in properties.items()),
+        ]
         text = ",".join(pairs)
         if text not in self.objects:
             self.objects.append(text)

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: qemu_vms
 short_description: Run virtual machines whose disks QEMU opens itself
 version_added: 0.1.0
-author: directdisk.qemu contributors
+author: directdisk.qemu contributors (@directdisk)
 description:
   - Makes the virtual machines of a host as they are declared, all of them in one call.
   - Each machine gets a systemd unit of its own, with a user of its own and a sandbox derived from its disks; QEMU opens
@@ -20,7 +20,7 @@ description:
 options:
   vms:
     description:
-      - The machines by name. See the documentation of role P(directdisk.qemu.qemu_vms#role) for all options of a machine.
+      - The machines by name. All options of a machine stand in role P(directdisk.qemu.qemu_vms#role).
     type: dict
     required: true
   credentials:
@@ -43,6 +43,7 @@ attributes:
   action_group:
     description: Module defaults can be set for the group C(directdisk.qemu.qemu).
     support: full
+    membership: [directdisk.qemu.qemu]
 requirements:
   - QEMU 5.2 or later and systemd 247 or later on the host
 """
@@ -84,7 +85,8 @@ vms:
     web1:
       state: started
       unit: qemu-vm-web1.service
-      disks: [{disk: root, backend: nbd, storage: "192.0.2.5:10809/web1", route: driver, format: raw, writes: keep, node: root.format}]
+      disks:
+        - {disk: root, backend: nbd, storage: "192.0.2.5:10809/web1", route: driver, format: raw, writes: keep, node: root.format}
 actions:
   description: What was changed, or would be in check mode, one line each.
   returned: success
@@ -92,7 +94,7 @@ actions:
   elements: str
   sample: [write /etc/systemd/system/qemu-vm-web1.service, start vm web1]
 restart_needed:
-  description: Machines that run on with what they were started with, because O(vms) does not say C(restart=when_needed).
+  description: Machines that run on as they were started, because O(vms) does not say C(restart=when_needed).
   returned: success
   type: list
   elements: str
@@ -108,14 +110,16 @@ failures:
 """
 
 import base64
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.directdisk.qemu.plugins.module_utils import _host
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._probe import probe
 
 
-def run(request: dict, secrets: dict) -> dict:
+def run(request: dict[str, Any], secrets: dict[str, str]) -> dict[str, Any]:
     """Answer one request of the action plugin: look, or apply."""
     if "desired" in request:
         return _host.apply(request["desired"], secrets, encrypted=request["encrypted"])
@@ -126,7 +130,10 @@ def run(request: dict, secrets: dict) -> dict:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"vms": {"type": "dict", "required": True}, "credentials": {"type": "dict", "default": {}, "no_log": True}},
+        argument_spec={
+            "vms": {"type": "dict", "required": True},
+            "credentials": {"type": "dict", "default": {}, "no_log": True},
+        },
         supports_check_mode=True,
     )
     try:

@@ -6,16 +6,22 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import Plan, declared_credentials, describe_plan, make_plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import (
+    Plan,
+    declared_credentials,
+    describe_plan,
+    make_plan,
+)
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _render
 
 _CONTROL_PROGRAM = _render.TEMPLATES.parent / "files" / Path(_paths.CONTROL_PROGRAM).name
@@ -26,7 +32,12 @@ def observation(machines: Iterable[Machine], *, texts: bool) -> dict[str, Any]:
     present = [machine for machine in machines if machine.state != "absent"]
     return {
         "vms": [machine.name for machine in machines],
-        "images": {disk.source["filename"]: disk.settings["format"] for machine in present for disk in machine.disks if "size" in disk.settings},
+        "images": {
+            disk.source["filename"]: disk.settings["format"]
+            for machine in present
+            for disk in machine.disks
+            if "size" in disk.settings
+        },
         "paths": sorted({path for machine in present for path, _kinds, _where in _needed_paths(machine)}),
         "texts": texts,
     }
@@ -64,12 +75,18 @@ def _needed_paths(machine: Machine) -> Iterable[tuple[str, tuple[str, ...], str]
     for disk in machine.disks:
         reach = disk.backend.reach(disk.source)
         where = f"disk {disk.name} of {machine.name}: {disk.backend.name}"
-        yield from ((path, ("file",) if "size" not in disk.settings else ("file", "missing"), where) for path in reach.files)
+        yield from (
+            (path, ("file",) if "size" not in disk.settings else ("file", "missing"), where) for path in reach.files
+        )
         yield from ((path, ("block", "char"), where) for path in reach.devices)
         yield from ((path, ("file",), where) for path in (*reach.loaded, *([reach.trust] if reach.trust else [])))
     for network in machine.networks:
         if network.bridge:
-            yield (f"/sys/class/net/{network.bridge}/bridge", ("directory",), f"network {network.name} of {machine.name}: bridge {network.bridge}")
+            yield (
+                f"/sys/class/net/{network.bridge}/bridge",
+                ("directory",),
+                f"network {network.name} of {machine.name}: bridge {network.bridge}",
+            )
 
 
 def _check_paths(machine: Machine, paths: Mapping[str, str]) -> None:
@@ -85,7 +102,11 @@ def _check_paths(machine: Machine, paths: Mapping[str, str]) -> None:
         elif kind in ("block", "char"):
             problem = f"{path} is a device; declare it with host_device"
         else:
-            problem = f"{path} is a {kind}, and a {' or '.join(kinds)} device is wanted" if "block" in kinds else f"{path} is no file but a {kind}"
+            problem = (
+                f"{path} is a {kind}, and a {' or '.join(kinds)} device is wanted"
+                if "block" in kinds
+                else f"{path} is no file but a {kind}"
+            )
         errors.append(DeclarationError(where, problem))
     raise_collected(errors)
 
@@ -93,7 +114,7 @@ def _check_paths(machine: Machine, paths: Mapping[str, str]) -> None:
 def desired(plans: Iterable[Plan], *, encrypted: bool) -> dict[str, Any]:
     """What the host should be like, as decide() reads it."""
     files = {
-        _paths.CONTROL_PROGRAM: {"text": _CONTROL_PROGRAM.read_text(encoding="utf-8"), "mode": 0o755},
+        _paths.CONTROL_PROGRAM: {"text": _CONTROL_PROGRAM.read_text(encoding="utf-8"), "mode": 0o644},
         f"{_paths.UNIT_DIRECTORY}/{_paths.TARGET}": {"text": _render.render_target(), "mode": 0o644},
     }
     vms = {}
@@ -108,7 +129,10 @@ def desired(plans: Iterable[Plan], *, encrypted: bool) -> dict[str, Any]:
 def _desired_vm(plan: Plan, *, encrypted: bool) -> dict[str, Any]:
     name, settings = plan.machine.name, plan.machine.settings
     ours = {
-        credential.name for service in plan.services for credential in service.credentials.values() if credential.value is not None
+        credential.name
+        for service in plan.services
+        for credential in service.credentials.values()
+        if credential.value is not None
     }
     nodes = {planned.disk.name: planned.graph.base for planned in plan.disks}
     return {
@@ -118,9 +142,18 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> dict[str, Any]:
         "unit": _paths.unit_name(name),
         "units": [service.name for service in plan.services],
         "credentials": [_paths.credential_file(name, credential, encrypted=encrypted) for credential in sorted(ours)],
-        "images": [{"vm": name, "disk": image.disk, "path": image.path, "format": image.format, "size": image.size, "node": nodes[image.disk]}
-                   for image in plan.images],
-    }  # fmt: skip
+        "images": [
+            {
+                "vm": name,
+                "disk": image.disk,
+                "path": image.path,
+                "format": image.format,
+                "size": image.size,
+                "node": nodes[image.disk],
+            }
+            for image in plan.images
+        ],
+    }
 
 
 def undeclared(observed: Mapping[str, Any], plans: Iterable[Plan]) -> list[str]:
@@ -135,8 +168,12 @@ def diffs(changes: Changes, wanted: Mapping[str, Any], observed: Mapping[str, An
     for path in changes.write_files:
         before = observed["files"].get(path, {}).get("text", "")
         shown.append({"prepared": _unified(path, before, wanted["files"][path]["text"])})
-    shown += [{"prepared": _unified(path, observed["files"][path].get("text", ""), "")} for path in changes.remove_files]
-    shown_above = {f"write {path}" for path in changes.write_files} | {f"remove {path}" for path in changes.remove_files}
+    shown += [
+        {"prepared": _unified(path, observed["files"][path].get("text", ""), "")} for path in changes.remove_files
+    ]
+    shown_above = {f"write {path}" for path in changes.write_files} | {
+        f"remove {path}" for path in changes.remove_files
+    }
     words = [action for action in changes.actions() if action not in shown_above]
     return [*shown, {"prepared": "".join(f"{action}\n" for action in words)}] if words else shown
 
@@ -152,7 +189,7 @@ def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
     name = plan.machine.name
     explained = []
     for line in lines:
-        planned = next((p for p in plan.disks if _speaks_of(line, p.disk.name)), None)
+        planned = next((p for p in plan.disks if _speaks_of(line, p.disk)), None)
         for candidate in [planned] if planned else plan.disks:
             hint = next((h for h in candidate.disk.backend.hints if re.search(h.pattern, line)), None)
             if hint:
@@ -164,14 +201,22 @@ def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
     return [*first[:-1], f"{first[-1]}\n  its log:{log}"]
 
 
-def _speaks_of(line: str, disk: str) -> Optional[re.Match[str]]:
-    """Whether a line of the log names a node, overlay or helper of a disk."""
-    return re.search(rf'"node-name":"{re.escape(disk)}\.|/{re.escape(disk)}\.qcow2|\.{re.escape(disk)}/nbd\.sock', line)
+def _speaks_of(line: str, disk: Disk) -> bool:
+    """Whether a line of the log names a node, a file or the helper of a disk."""
+    name = re.escape(disk.name)
+    if re.search(rf'"node-name":"{name}\.|/{name}\.qcow2|\.{name}(/nbd\.sock|\.nbdkit)', line):
+        return True
+    reach = disk.backend.reach(disk.source)
+    return any(path in line for path in (*reach.files, *reach.devices, *reach.sockets))
 
 
 def summary(plans: Iterable[Plan]) -> dict[str, Any]:
     """The machines as planned, for the result."""
     return {
-        plan.machine.name: {"state": plan.machine.state, "unit": _paths.unit_name(plan.machine.name), "disks": describe_plan(plan)}
+        plan.machine.name: {
+            "state": plan.machine.state,
+            "unit": _paths.unit_name(plan.machine.name),
+            "disks": describe_plan(plan),
+        }
         for plan in plans
     }

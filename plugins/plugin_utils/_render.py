@@ -30,8 +30,12 @@ def render_target() -> str:
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     # A unit file is no HTML: escaping is systemd's, by the filters below.
-    environment = Environment(  # noqa: S701
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters.update(word=word, command=command, argument_lines=argument_lines, bind=bind)
     environment.globals.update(paths=_paths)
@@ -39,7 +43,7 @@ def _environment() -> Environment:
 
 
 def word(text: str) -> str:
-    """One word as systemd reads it: specifiers and variables stay what they are (systemd.service(5), "Command lines")."""
+    """One word as systemd reads it, specifiers and variables left alone (systemd.service(5), "Command lines")."""
     escaped = text.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$").replace("\n", "\\n").replace("\t", "\\t")
     if _PLAIN.match(text):
         return escaped

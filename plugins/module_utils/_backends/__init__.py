@@ -13,9 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Ba
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import file, host_device, http, https, nbd
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
-BACKENDS: dict[str, Backend] = {
-    module.BACKEND.name: module.BACKEND for module in (nbd, http, https, host_device, file)
-}
+BACKENDS: dict[str, Backend] = {module.BACKEND.name: module.BACKEND for module in (nbd, http, https, host_device, file)}
 
 _BY_SCHEME = {scheme: backend for backend in BACKENDS.values() for scheme in backend.schemes}
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
@@ -33,8 +33,16 @@ _PACKAGES = {
 
 
 COMMON = (
-    Option("url", "Where the image is: scheme://host[:port]/path, without user or password.", required=True, qemu="url"),
-    Option("readahead", "Bytes read ahead, a multiple of 512 (route V(driver) only).", "size", minimum=512, qemu="readahead"),
+    Option(
+        "url", "Where the image is: scheme://host[:port]/path, without user or password.", required=True, qemu="url"
+    ),
+    Option(
+        "readahead",
+        "Bytes read ahead, a multiple of 512 (route V(driver) only).",
+        "size",
+        minimum=512,
+        qemu="readahead",
+    ),
     Option("timeout", "Seconds after which a request that does not answer fails.", "int", minimum=1, qemu="timeout"),
     Option("username", "User at the server.", aliases=("user",), qemu="username"),
     Option("password", "Password of O(username).", secret=True, qemu="password"),
@@ -43,11 +51,21 @@ COMMON = (
 )
 HTTP_ONLY = (
     Option("cookie", "Cookies sent with every request, as C(name=value; name=value).", secret=True, qemu="cookie"),
-    Option("force_range", "Ask for byte ranges even where the server does not announce them.", "bool", qemu="force-range", since=(11, 0)),
+    Option(
+        "force_range",
+        "Ask for byte ranges even where the server does not announce them.",
+        "bool",
+        qemu="force-range",
+        since=(11, 0),
+    ),
 )
 TLS_ONLY = (
     Option("sslverify", "Whether the server's certificate is verified.", "bool", qemu="sslverify"),
-    Option("ca_bundle", "PEM file on the host with the certificate authorities to trust instead of the system's own.", "path"),
+    Option(
+        "ca_bundle",
+        "PEM file on the host with the certificate authorities to trust instead of the system's own.",
+        "path",
+    ),
 )
 
 _UNHANDLED = {"cookie": "the clear form of cookie-secret: it would stand on the command line"}
@@ -60,21 +78,34 @@ _HINTS = (
     Hint("returned error: 401", "the server refuses the user or password", "check username and password"),
     Hint("returned error: 403", "the server forbids it", "check the cookie, the user's rights and the url"),
     Hint("returned error: 404", "there is no such image at the server", "check the url"),
-    Hint("Couldn't connect to server|Failed to connect|Connection refused", "the server does not answer", "check that it runs and that this host may reach it"),
-    Hint("Could not resolve host", "the server's name is unknown to this host", "check the name and the host's resolver"),
+    Hint(
+        "Couldn't connect to server|Failed to connect|Connection refused",
+        "the server does not answer",
+        "check that it runs and that this host may reach it",
+    ),
+    Hint(
+        "Could not resolve host", "the server's name is unknown to this host", "check the name and the host's resolver"
+    ),
     Hint("does not support 'range'", "the server cannot send parts of a file", "serve it from one that can"),
-    Hint("certificate verification failed|SSL certificate problem|unable to get local issuer|peer certificate",
-         "the server's certificate is not trusted", "name its authority in ca_bundle"),
+    Hint(
+        "certificate verification failed|SSL certificate problem|unable to get local issuer|peer certificate",
+        "the server's certificate is not trusted",
+        "name its authority in ca_bundle",
+    ),
     Hint("curl driver does not support writes", "nothing can be written there", "say writes: overlay, discard or deny"),
-    Hint("Requested export not available", "nbdkit could not open it", "its unit's log below has the server's own words"),
-)  # fmt: skip
+    Hint(
+        "Requested export not available", "nbdkit could not open it", "its unit's log below has the server's own words"
+    ),
+)
 
 
 def _check(scheme: str, values: Values) -> None:
     """What the table of options cannot say. The url is not repeated: a password may stand in it."""
     pieces = _uri.split(values["url"])
     if "@" in pieces.netloc:
-        raise DeclarationError("url", "has a user in it, which QEMU would show to everybody; say username and password instead")
+        raise DeclarationError(
+            "url", "has a user in it, which QEMU would show to everybody; say username and password instead"
+        )
     if pieces.scheme != scheme or not pieces.netloc or not pieces.path.strip("/") or re.search(r"\s", values["url"]):
         raise DeclarationError("url", f"is not {scheme}://host/path")
     if values.get("readahead", 512) % 512:
@@ -108,7 +139,7 @@ def _nbdkit(values: Values, wiring: Wiring) -> NbdkitPlugin:
     scheme = _uri.split(values["url"]).scheme
     parameters = [f"url={values['url']}", f"protocols={scheme}"]
 
-    def add(name: str, value: Optional[object]) -> None:
+    def add(name: str, value: object | None) -> None:
         if value is not None:
             parameters.append(f"{name}={value}")
 

@@ -6,15 +6,42 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Hint, Node, Option, Reach, Values, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+    Backend,
+    Hint,
+    Node,
+    Option,
+    Reach,
+    Values,
+    members,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 OPTIONS = (
-    Option("filename", "Absolute path of the image on the host.", "path", required=True, aliases=("path",), qemu="filename"),
-    Option("aio", "How QEMU submits I/O; V(native) needs O(cache=none).", choices=("threads", "native", "io_uring"), qemu="aio"),
-    Option("aio_max_batch", "Most requests submitted at once with V(native) or V(io_uring); 0 lets QEMU choose.", "int", minimum=0, qemu="aio-max-batch", since=(7, 0)),
-    Option("locking", "Whether QEMU locks the image against a second opener.", choices=("auto", "on", "off"), qemu="locking"),
-)  # fmt: skip
+    Option(
+        "filename", "Absolute path of the image on the host.", "path", required=True, aliases=("path",), qemu="filename"
+    ),
+    Option(
+        "aio",
+        "How QEMU submits I/O; V(native) needs O(cache=none).",
+        choices=("threads", "native", "io_uring"),
+        qemu="aio",
+    ),
+    Option(
+        "aio_max_batch",
+        "Most requests submitted at once with V(native) or V(io_uring); 0 lets QEMU choose.",
+        "int",
+        minimum=0,
+        qemu="aio-max-batch",
+        since=(7, 0),
+    ),
+    Option(
+        "locking",
+        "Whether QEMU locks the image against a second opener.",
+        choices=("auto", "on", "off"),
+        qemu="locking",
+    ),
+)
 
 UNHANDLED = {
     "pr-manager": "needs a qemu-pr-helper with root's rights beside the machine",
@@ -22,13 +49,30 @@ UNHANDLED = {
 }
 
 HINTS = (
-    Hint("Could not open .*Permission denied", "the machine's user cannot reach it",
-         "every folder above it must be searchable by others (mode o+x), and its file system must know ACLs"),
-    Hint("Failed to get .*lock", "another process has it open", "stop that process, or declare writes: deny on both sides"),
+    Hint(
+        "setfacl: .*Operation not supported",
+        "its file system has no access lists",
+        "keep the image on one that has (ext4, xfs, btrfs, tmpfs)",
+    ),
+    Hint("setfacl: .*Read-only file system", "its file system is mounted read-only", "remount it"),
+    Hint(
+        "Could not open .*Permission denied",
+        "the machine's user cannot reach it",
+        "every folder above it must be searchable by others (mode o+x), and its file system must know ACLs",
+    ),
+    Hint(
+        "Failed to get .*lock",
+        "another process has it open",
+        "stop that process, or declare writes: deny on both sides",
+    ),
     Hint("aio=native was specified, but it requires cache.direct=on", "aio native needs cache none", "say cache: none"),
     Hint("Could not open .*No such file or directory", "there is no such file", "create it, or correct filename"),
-    Hint("Image is not in (\\w+) format", "its content is not in the declared format", "correct format, or check that it is the right image"),
-)  # fmt: skip
+    Hint(
+        "Image is not in (\\w+) format",
+        "its content is not in the declared format",
+        "correct format, or check that it is the right image",
+    ),
+)
 
 
 def _node(values: Values, wiring: Wiring) -> Node:
@@ -54,7 +98,8 @@ BACKEND = Backend(
     reach=lambda values: Reach(files=(values["filename"],)),
     schemes=("file",),
     read_uri=_read_uri,
-    packages={family: ("acl",) for family in ("debian", "redhat", "fedora", "suse", "arch")},
+    packages=dict.fromkeys(("debian", "redhat", "fedora", "suse", "arch"), ("acl",)),
+    programs=("setfacl",),
     unhandled=UNHANDLED,
     hints=HINTS,
 )

@@ -6,21 +6,42 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Hint, Node, Reach, Values, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+    Backend,
+    Hint,
+    Node,
+    Reach,
+    Values,
+    members,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import file
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 HINTS = (
-    Hint("requires .*a character or block device", "it is not a device", "declare an image file with file: instead of host_device:"),
+    Hint(
+        "requires .*a character or block device",
+        "it is not a device",
+        "declare an image file with file: instead of host_device:",
+    ),
     Hint("not writable", "the device is read-only", "say writes: deny, overlay or discard"),
     Hint("Cannot grow device files", "a device has the size it has", "grow the device itself first"),
-    Hint("Could not open .*No such file or directory|No such device", "there is no such device", "check the path; prefer a stable name under /dev/disk/by-id"),
+    Hint(
+        "Could not open .*No such file or directory|No such device",
+        "there is no such device",
+        "check the path; prefer a stable name under /dev/disk/by-id",
+    ),
     *file.HINTS,
-)  # fmt: skip
+)
 
 
 def _node(values: Values, wiring: Wiring) -> Node:
     return {"driver": "host_device", **members(file.OPTIONS, values, wiring)}
+
+
+def _check(values: Values) -> None:
+    if not values["filename"].startswith("/dev/"):
+        raise DeclarationError("filename", f"{values['filename']} is not under /dev; declare an image file with file")
 
 
 def _read_uri(uri: str) -> dict[str, Any]:
@@ -41,6 +62,8 @@ BACKEND = Backend(
     schemes=("host_device",),
     read_uri=_read_uri,
     packages=file.BACKEND.packages,
+    programs=file.BACKEND.programs,
+    check=_check,
     unhandled=file.UNHANDLED,
     hints=HINTS,
 )

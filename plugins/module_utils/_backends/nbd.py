@@ -8,7 +8,15 @@ from typing import Any
 from urllib.parse import unquote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Hint, Node, Option, Reach, Values, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+    Backend,
+    Hint,
+    Node,
+    Option,
+    Reach,
+    Values,
+    members,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
@@ -23,7 +31,13 @@ TLS = (
     Option("client_cert", "The certificate to show to the server, PEM text."),
     Option("client_key", "The private key of O(client_cert), PEM text.", secret=True),
     Option("psk_username", "User of the pre-shared key."),
-    Option("psk_key", "The pre-shared key, in hexadecimal.", secret=True, pattern="^([0-9a-fA-F]{2})+$", pattern_help="is not hexadecimal"),
+    Option(
+        "psk_key",
+        "The pre-shared key, in hexadecimal.",
+        secret=True,
+        pattern="^([0-9a-fA-F]{2})+$",
+        pattern_help="is not hexadecimal",
+    ),
     Option("hostname", "Name to look for in the server's certificate instead of the host's.", since=(7, 0)),
 )
 
@@ -33,24 +47,64 @@ OPTIONS = (
     Option("socket", "Unix socket of a server on the same host; this or O(host).", "path"),
     Option("export", "Name of the export; the server's default without it.", qemu="export"),
     Option("tls", "Encrypts the connection: by certificates or by a pre-shared key.", "dict", options=TLS),
-    Option("reconnect_delay", "Seconds for which requests wait for a lost server to come back before they fail.", "int", default=30, minimum=0, qemu="reconnect-delay"),
-    Option("open_timeout", "Seconds for which the start waits for a server that is down.", "int", minimum=0, qemu="open-timeout", since=(7, 0)),
-)  # fmt: skip
+    Option(
+        "reconnect_delay",
+        "Seconds for which requests wait for a lost server to come back before they fail.",
+        "int",
+        default=30,
+        minimum=0,
+        qemu="reconnect-delay",
+    ),
+    Option(
+        "open_timeout",
+        "Seconds for which the start waits for a server that is down.",
+        "int",
+        minimum=0,
+        qemu="open-timeout",
+        since=(7, 0),
+    ),
+)
 
 UNHANDLED = {
     "x-dirty-bitmap": "unstable, and for backup tools rather than for machines",
 }
 
 HINTS = (
-    Hint("export '.*' not present|[Ee]xport .*not (found|available)", "the server has no such export", "list them with nbdinfo --list, and correct export"),
-    Hint("Failed to connect|Connection refused|timed out", "the server does not answer", "check that it runs and that this host may reach it"),
+    Hint(
+        "export '.*' not present|[Ee]xport .*not (found|available)",
+        "the server has no such export",
+        "list them with nbdinfo --list, and correct export",
+    ),
+    Hint(
+        "Failed to connect|Connection refused|timed out",
+        "the server does not answer",
+        "check that it runs and that this host may reach it",
+    ),
     Hint("TLS negotiation required", "the server wants TLS", "declare tls"),
-    Hint("Server does not support STARTTLS|Server .*(does not|doesn't) support.*TLS", "the server has no TLS", "leave tls out, or turn it on at the server"),
-    Hint("Certificate does not match the hostname", "the certificate is another server's", "name it in tls.hostname, or correct host"),
-    Hint("not found in PSK file|PSK|A TLS fatal alert", "the server refuses the key or certificate", "check tls.psk_username, tls.psk_key or the certificates"),
-    Hint("certificate .*(issuer|trusted)|The certificate", "the server's certificate is not trusted", "check tls.ca_cert"),
-    Hint("[Rr]ead.?only|permission", "the server gives it out read-only", "say writes: deny, overlay or discard, or correct the server"),
-)  # fmt: skip
+    Hint(
+        "Server does not support STARTTLS|Server .*(does not|doesn't) support.*TLS",
+        "the server has no TLS",
+        "leave tls out, or turn it on at the server",
+    ),
+    Hint(
+        "Certificate does not match the hostname",
+        "the certificate is another server's",
+        "name it in tls.hostname, or correct host",
+    ),
+    Hint(
+        "not found in PSK file|PSK|A TLS fatal alert",
+        "the server refuses the key or certificate",
+        "check tls.psk_username, tls.psk_key or the certificates",
+    ),
+    Hint(
+        "certificate .*(issuer|trusted)|The certificate", "the server's certificate is not trusted", "check tls.ca_cert"
+    ),
+    Hint(
+        "[Rr]ead.?only|permission",
+        "the server gives it out read-only",
+        "say writes: deny, overlay or discard, or correct the server",
+    ),
+)
 
 
 def _node(values: Values, wiring: Wiring) -> Node:

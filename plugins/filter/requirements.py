@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter: what a declaration needs of its host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: requirements
+short_description: What declared machines need of their host
+version_added: 0.1.0
+author: directdisk.qemu contributors
+description:
+  - Turns a declaration into the backends, routes and firmware that it needs, for M(directdisk.qemu.qemu_info).
+  - There is no secret and no address in the result.
+positional: _input
+options:
+  _input:
+    description: The declaration, as in the variable C(qemu_vms).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Say what this host must be able to do
+  ansible.builtin.debug:
+    msg: "{{ qemu_vms | directdisk.qemu.requirements }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Routes to backends, each once, and whether UEFI firmware is needed.
+  type: dict
+  sample: {routes: [{backend: https, route: auto}, {backend: nbd, route: auto}], uefi: false}
+"""
+
+from typing import Any, Callable
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+
+
+def requirements(vms: Any) -> dict[str, Any]:
+    """The routes to backends, and the firmware, that declared machines need."""
+    try:
+        machines = [machine for machine in read_machines(vms) if machine.state != "absent"]
+    except DirectDiskError as error:
+        raise AnsibleFilterError(str(error)) from None
+    routes = sorted({(disk.backend.name, disk.settings["route"]) for machine in machines for disk in machine.disks})
+    return {
+        "routes": [{"backend": backend, "route": route} for backend, route in routes],
+        "uefi": any(machine.settings["firmware"] == "uefi" for machine in machines),
+    }
+
+
+class FilterModule:
+    """Ansible finds the filter here."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"requirements": requirements}

@@ -1,0 +1,188 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a host can do and what its machines are doing. Read-only."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: qemu_info
+short_description: What a QEMU host can do, and what its machines are doing
+version_added: 0.1.0
+author: directdisk.qemu contributors (@directdisk)
+description:
+  - Asks the very QEMU that will run the machines which block drivers load, by offering each a node with an impossible
+    name. No storage is opened and no network used.
+  - Reports per backend and route whether it works, why not, and which packages are missing.
+  - Reports the machines of the host from systemd and from their QMP sockets.
+  - The capabilities are kept in a cache on the host until a program, a module folder or the package database changes.
+options:
+  requires:
+    description:
+      - What must work, as the filter P(directdisk.qemu.requirements#filter) makes it from a declaration.
+    type: dict
+    default: {}
+    suboptions:
+      routes:
+        description: Backends, and how they will be reached.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          backend:
+            description: Name of the backend.
+            type: str
+            required: true
+          route:
+            description: Its route; V(auto) is the best one for this QEMU.
+            type: str
+            default: auto
+      uefi:
+        description: Whether UEFI firmware must be there.
+        type: bool
+        default: false
+  strict:
+    description: Fail when something that O(requires) names does not work.
+    type: bool
+    default: false
+  fresh:
+    description: Probe again, whatever the cache says.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Reads only.
+    support: full
+  diff_mode:
+    description: Changes nothing.
+    support: none
+  idempotent:
+    description: Changes nothing.
+    support: full
+  action_group:
+    description: Module defaults can be set for the group C(directdisk.qemu.qemu).
+    support: full
+    membership: [directdisk.qemu.qemu]
+"""
+
+EXAMPLES = r"""
+- name: Look at a hypervisor
+  directdisk.qemu.qemu_info:
+  register: hypervisor
+
+- name: Which backends work, by the driver of QEMU itself
+  ansible.builtin.debug:
+    msg: "{{ hypervisor.backends | dict2items | selectattr('value.driver.works') | map(attribute='key') }}"
+
+- name: Fail early when this host cannot run what is declared for it
+  directdisk.qemu.qemu_info:
+    requires: "{{ qemu_vms | directdisk.qemu.requirements }}"
+    strict: true
+"""
+
+RETURN = r"""
+capabilities:
+  description: Programs, versions and facilities of the host.
+  returned: success
+  type: dict
+  sample: {emulator: /usr/bin/qemu-system-x86_64, version: [10, 0, 13], kvm: "", encrypts: true}
+backends:
+  description: For each backend and route whether it works, why not, what is known to go wrong, and its packages.
+  returned: success
+  type: dict
+  sample: {https: {driver: {works: true, why: "", flaw: "", packages: [qemu-block-extra]}}}
+missing:
+  description: What O(requires) names and does not work here, in words.
+  returned: always
+  type: list
+  elements: str
+missing_packages:
+  description: The packages with which it would.
+  returned: always
+  type: list
+  elements: str
+vms:
+  description: The machines that have a unit on this host. Sizes are in bytes.
+  returned: success
+  type: dict
+  sample:
+    web1:
+      unit: qemu-vm-web1.service
+      active: active
+      enabled: true
+      status: running
+      disks: {root: {node: root.format, size: 21474836480, read_only: false, io_status: ok}}
+      console: "web1 login:"
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _running
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import (
+    Capabilities,
+    flaw,
+    missing,
+    packages_for,
+    why_not,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._probe import probe
+
+ARGUMENTS = {
+    "requires": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "routes": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {"backend": {"type": "str", "required": True}, "route": {"type": "str", "default": "auto"}},
+            },
+            "uefi": {"type": "bool", "default": False},
+        },
+    },
+    "strict": {"type": "bool", "default": False},
+    "fresh": {"type": "bool", "default": False},
+}
+
+
+def backends(capabilities: Capabilities) -> dict[str, Any]:
+    """Every route of every backend on this host."""
+    return {
+        backend.name: {route: _route(backend, route, capabilities) for route in backend.routes}
+        for backend in BACKENDS.values()
+    }
+
+
+def _route(backend: Backend, route: str, capabilities: Capabilities) -> dict[str, Any]:
+    why = why_not(backend, route, capabilities)
+    return {
+        "works": not why,
+        "why": why,
+        "flaw": flaw(backend, route, capabilities.release),
+        "packages": list(packages_for(backend, route, capabilities.family)),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    try:
+        probed = probe(fresh=module.params["fresh"])
+        capabilities = Capabilities.from_probe(probed)
+        lacks, packages = missing(module.params["requires"] or {}, capabilities)
+        facts = {"missing": lacks, "missing_packages": packages}
+        if lacks and module.params["strict"]:
+            module.fail_json(msg="\n".join(lacks), **facts)
+        module.exit_json(capabilities=probed, backends=backends(capabilities), vms=_running.machines(), **facts)
+    except DirectDiskError as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()

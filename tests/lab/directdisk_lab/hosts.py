@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which hosts the lab has, and what goes into their images: data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BASE = (
+    "systemd systemd-sysv dbus dbus-user-session libpam-systemd libnss-systemd"
+    " python3 python3-apt openssh-server sudo iproute2 procps ca-certificates acl"
+)
+HYPERVISOR = (
+    "qemu-system-x86 qemu-utils qemu-block-extra ovmf nbdkit libnbd-bin socat curl"
+)
+STORAGE = "nginx-light nbdkit libnbd-bin qemu-utils openssl gnutls-bin"
+
+GROUP_PACKAGES = {"hypervisors": HYPERVISOR, "storage": STORAGE}
+
+
+@dataclass(frozen=True)
+class Host:
+    """One container: its group decides what is installed and provisioned."""
+
+    name: str
+    suite: str
+    group: str
+    offset: int  # address within the lab's subnet
+    default: bool = True  # started by a plain `lab up`
+
+    @property
+    def packages(self) -> list[str]:
+        return sorted(set(f"{BASE} {GROUP_PACKAGES[self.group]}".split()))
+
+    @property
+    def image_name(self) -> str:
+        return f"{self.suite}-{self.group}"
+
+
+HOSTS = (
+    Host("hv1", "bookworm", "hypervisors", 11),
+    Host("hv2", "trixie", "hypervisors", 12),
+    Host("hv3", "sid", "hypervisors", 13, default=False),
+    Host("hv4", "bullseye", "hypervisors", 14, default=False),
+    Host("storage1", "trixie", "storage", 20),
+)
+BY_NAME = {host.name: host for host in HOSTS}

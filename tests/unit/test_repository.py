@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What holds for the whole repository, however many plugins and roles it has."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted(path for path in ROOT.glob("plugins/modules/*.py") if path.stem != "__init__")
+ROLES = sorted(path for path in ROOT.glob("roles/*") if path.is_dir())
+
+
+def assigned_texts(path: Path) -> dict[str, str]:
+    """The module-level names that a file binds to a literal text."""
+    return {
+        target.id: node.value.value
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name) and isinstance(node.value.value, str)
+    }
+
+
+def test_the_action_group_lists_exactly_the_public_modules() -> None:
+    runtime = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())
+    public = [path.stem for path in MODULES if not path.stem.startswith("_")]
+    assert public, "no modules found"
+    assert runtime["action_groups"]["qemu"] == public
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_a_module_documents_itself(module: Path) -> None:
+    texts = assigned_texts(module)
+    for name in ("DOCUMENTATION", "EXAMPLES", "RETURN"):
+        assert yaml.safe_load(texts.get(name, "")), f"{module.name}: {name} is missing or empty"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_a_module_has_a_unit_test(module: Path) -> None:
+    name = f"test_{module.stem.lstrip('_')}.py"
+    assert any(ROOT.glob(f"tests/unit/**/{name}")), f"no tests/unit/**/{name}"
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("needed", ["README.md", "meta/argument_specs.yml"])
+def test_a_role_says_what_it_takes(role: Path, needed: str) -> None:
+    assert (role / needed).is_file(), f"roles/{role.name}/{needed} is missing"
