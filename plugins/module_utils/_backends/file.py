@@ -46,6 +46,7 @@ OPTIONS = (
 UNHANDLED = {
     "pr-manager": "needs a qemu-pr-helper with root's rights beside the machine",
     "drop-cache": "matters in live migration with cache other than none only",
+    "x-check-cache-dropped": "unstable, and for QEMU's own tests of live migration",
 }
 
 HINTS = (

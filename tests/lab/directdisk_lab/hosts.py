@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 BASE = (
     "systemd systemd-sysv dbus dbus-user-session libpam-systemd libnss-systemd"
-    " python3 python3-apt openssh-server sudo iproute2 procps ca-certificates acl"
+    " python3 python3-apt openssh-server sudo iproute2 procps ca-certificates"
 )
 HYPERVISOR = (
-    "qemu-system-x86 qemu-utils qemu-block-extra ovmf nbdkit libnbd-bin socat curl"
+    "qemu-system-x86 qemu-utils qemu-block-extra acl ovmf nbdkit libnbd-bin socat curl"
 )
 STORAGE = "nginx-light nbdkit libnbd-bin qemu-utils openssl gnutls-bin"
+
+# In the image only as a local repository: what role storage_client has to install.
+HELD_BACK = {"hypervisors": "acl qemu-block-extra"}
 
 GROUP_PACKAGES = {"hypervisors": HYPERVISOR, "storage": STORAGE}
 
@@ -31,6 +34,10 @@ class Host:
     @property
     def packages(self) -> list[str]:
         return sorted(set(f"{BASE} {GROUP_PACKAGES[self.group]}".split()))
+
+    @property
+    def held_back(self) -> str:
+        return HELD_BACK.get(self.group, "")
 
     @property
     def image_name(self) -> str:

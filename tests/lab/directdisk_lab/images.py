@@ -43,7 +43,8 @@ MMDEBSTRAP = (
 
 def image_of(host: Host) -> str:
     """The image's full name; the tag changes with anything that goes into it."""
-    recipe = [host.suite, host.packages, MMDEBSTRAP, (FILES / "lab-init").read_text()]
+    scripts = [(FILES / name).read_text() for name in ("lab-init", "hold-back")]
+    recipe = [host.suite, host.packages, host.held_back, MMDEBSTRAP, scripts]
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
     return f"{REPOSITORY}/{host.image_name}:{digest}"
 
@@ -53,7 +54,9 @@ def _bootstrap(podman: Podman, host: Host) -> None:
     folder = podman.settings.cache / "build"
     folder.mkdir(parents=True, exist_ok=True)
     archive, log = folder / f"{host.image_name}.tar", folder / f"{host.image_name}.log"
-    argv = [*MMDEBSTRAP, f"--include={','.join(host.packages)}", host.suite, str(archive)]
+    hold_back = f'--customize-hook=sh "$LAB_FILES/hold-back" "$1" {host.held_back}'
+    argv = [*MMDEBSTRAP, f"--include={','.join(host.packages)}", *([hold_back] if host.held_back else [])]
+    argv += [host.suite, str(archive)]
     with log.open("wb") as output:
         done = subprocess.run(
             ["env", f"LAB_FILES={FILES}", *argv],

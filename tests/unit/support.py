@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What several tests share: golden cases, recorded hosts, and short ways to read and plan a declaration.
+
+Only module_utils is imported here: ansible-test runs a part of the tests with nothing else of Ansible in sight.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine, read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import Plan, make_plan
+
+UNIT_TESTS = Path(__file__).parent
+GOLDEN = UNIT_TESTS / "golden"
+HOSTS = GOLDEN / "hosts"
+HOST_NAME = "hv1"
+NBD: dict[str, Any] = {"nbd": {"host": "192.0.2.5"}}
+"""The shortest disk."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A declaration on one recorded host, and the folder of what is expected of it."""
+
+    name: str
+    host: str
+
+    @property
+    def folder(self) -> Path:
+        return GOLDEN / self.name / self.host
+
+    @property
+    def vms(self) -> dict[str, Any]:
+        vms: dict[str, Any] = _declaration(self.name)["vms"]
+        return vms
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}-{self.host}"
+
+
+@cache
+def _declaration(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((GOLDEN / name / "declaration.yml").read_text(encoding="utf-8"))
+    return found
+
+
+def golden_cases() -> list[Case]:
+    """Every golden case on every host that it names."""
+    names = sorted(path.parent.name for path in GOLDEN.glob("*/declaration.yml"))
+    return [Case(name, host) for name in names for host in _declaration(name)["hosts"]]
+
+
+def probed(host: str, **changes: Any) -> dict[str, Any]:
+    """A recorded answer of the probe, with some of it replaced."""
+    recorded: dict[str, Any] = json.loads((HOSTS / f"{host}.json").read_text(encoding="utf-8"))
+    return {**recorded, **changes}
+
+
+def capabilities(host: str = "debian13", **changes: Any) -> Capabilities:
+    """What a recorded host can do, with some of it replaced."""
+    return Capabilities.from_probe(probed(host, **changes))
+
+
+def machine(given: Mapping[str, Any], name: str = "web1") -> Machine:
+    """One machine, read."""
+    return read_machines({name: given}, HOST_NAME)[0]
+
+
+def disk_of(given: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
+    """A declaration of one machine with one disk, named root."""
+    return {"disks": {"root": {**given, **settings}}}
+
+
+def plan(given: Mapping[str, Any], host: str = "debian13", **changes: Any) -> Plan:
+    """The plan of one machine on a recorded host."""
+    return make_plan(machine(given), capabilities(host, **changes))
+
+
+def plans_of(case: Case) -> list[Plan]:
+    """The plans of a golden case; an absent machine has none."""
+    facts = capabilities(case.host)
+    return [make_plan(one, facts) for one in read_machines(case.vms, HOST_NAME) if one.state != "absent"]
+
+
+def nodes_of(one: Plan) -> list[Node]:
+    """Every -blockdev of a machine's command line."""
+    return [json.loads(value) for option, *rest in one.services[-1].args for value in rest if option == "-blockdev"]
+
+
+def golden_nodes() -> Iterator[tuple[str, Node]]:
+    """Every node of every golden case, with a name for messages."""
+    for case in golden_cases():
+        for one in plans_of(case):
+            yield from ((f"{case.id}: {one.machine.name}: {node['node-name']}", node) for node in nodes_of(one))
+
+
+def errors_of(vms: Any, host: str = HOST_NAME) -> list[str]:
+    """The messages with which a declaration is refused; none where it is read."""
+    try:
+        read_machines(vms, host)
+    except DirectDiskError as error:
+        return str(error).split("\n")
+    return []

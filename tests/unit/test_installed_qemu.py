@@ -1,0 +1,54 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The golden nodes, offered to the QEMU that is installed here, by the same probe as on a host."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._probe import BAD_NODE_NAME, EMULATORS
+from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
+from ansible_collections.directdisk.qemu.tests.unit.support import golden_nodes
+from ansible_collections.directdisk.qemu.tests.unit.test_schemas import since
+
+EMULATOR = next((path for path in EMULATORS if Path(path).exists()), "")
+# A node that stands on others has them looked up first.
+ACCEPTED = re.compile("Invalid node[ -]name|Cannot find device")
+
+
+@pytest.fixture
+def monitor() -> Iterator[Monitor]:
+    if not EMULATOR:
+        pytest.skip(f"none of {', '.join(EMULATORS)} is installed")
+    ours, theirs = socket.socketpair()
+    command = [EMULATOR, "-machine", "none", "-accel", "tcg", "-nodefaults", "-display", "none", "-qmp", "stdio"]
+    with ours, theirs, subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE) as process:
+        monitor = Monitor(ours, seconds=60)
+        yield monitor
+        monitor.execute("quit")
+        process.communicate(timeout=30)
+
+
+def test_every_golden_node_is_accepted_but_for_its_impossible_name(monitor: Monitor) -> None:
+    found = monitor.execute("query-version")["qemu"]
+    version = (found["major"], found["minor"])
+    offered, refused = set(), {}
+    for name, node in golden_nodes():
+        driver = str(node["driver"])
+        if any(version < first for key, first in since(driver).items() if key in node):
+            continue
+        words = monitor.try_execute("blockdev-add", {**node, "node-name": BAD_NODE_NAME})["error"]["desc"]
+        # A driver that is packaged apart need not be installed here: the schemas have its members.
+        if words == f"Unknown driver '{driver}'":
+            continue
+        offered.add(driver)
+        if not ACCEPTED.match(words):
+            refused[name] = words
+    assert refused == {}
+    assert {"file", "host_device", "nbd", "qcow2", "raw"} <= offered

@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every node and every option, held against the recorded schemas of QEMU 5.2, 7.2, 10.0 and 11.1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Option, handled_members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.tests.unit.qapi import Schema, Version, schemas
+from ansible_collections.directdisk.qemu.tests.unit.support import golden_nodes
+
+NODES = list(golden_nodes())
+each_schema = pytest.mark.parametrize("schema", schemas(), ids=str)
+each_backend = pytest.mark.parametrize("backend", BACKENDS.values(), ids=lambda backend: backend.name)
+
+BUILT_SINCE: dict[str, dict[str, Version]] = {"nbd": {"tls-hostname": (7, 0)}}
+"""Members that a backend builds itself, and that not every QEMU has."""
+
+
+def since(driver: str) -> dict[str, Version]:
+    """The members of a driver that not every QEMU has."""
+    options: Iterable[Option] = next((b.options for b in BACKENDS.values() if b.driver == driver), ())
+    return {**BUILT_SINCE.get(driver, {}), **{o.qemu: o.since for o in options if o.qemu and o.since}}
+
+
+def own_members(driver: str, schema: Schema) -> set[str]:
+    """The members that golden nodes of a driver have, without the common ones."""
+    return {key for _name, node in NODES if node["driver"] == driver for key in node} - schema.common_members
+
+
+def test_the_four_recordings_are_there() -> None:
+    assert [schema.version for schema in schemas()] == [(5, 2), (7, 2), (10, 0), (11, 1)]
+
+
+@each_schema
+@pytest.mark.parametrize(("node", "error"), [
+    ({}, ".driver: is missing"),
+    ({"driver": "none"}, ".driver: 'none' is not in the enumeration"),
+    ({"driver": "file"}, ".filename: is missing"),
+    ({"driver": "file", "filename": 1}, ".filename: 1 is no string"),
+    ({"driver": "file", "filename": "/a", "read-only": "on"}, ".read-only: 'on' is no boolean"),
+    ({"driver": "file", "filename": "/a", "url": "x"}, ".url: is unexpected"),
+    ({"driver": "raw", "file": "a", "offset": True}, ".offset: True is no int"),
+    ({"driver": "raw", "file": {"driver": "file"}}, ".file.filename: is missing"),
+    ({"driver": "nbd", "server": {"type": "inet", "host": "h", "port": 1}}, ".server.port: 1 is no string"),
+    ({"driver": "gluster", "volume": "v", "path": "p", "server": {}}, ".server: {} is no array"),
+    ({"driver": "qcow2", "file": "a", "backing": None}, ""),
+    ({"driver": "qcow2", "file": "a", "backing": 1}, ".backing: 1 is no object"),
+])  # fmt: skip
+def test_the_validator_sees_what_does_not_fit(schema: Schema, node: dict[str, object], error: str) -> None:
+    if node.get("driver", "file") in schema.drivers or error.startswith(".driver"):
+        assert error in [*schema.node_errors(node), *([] if error else [""])]
+        assert error or not schema.node_errors(node)
+
+
+@each_schema
+@pytest.mark.parametrize(("name", "node"), NODES, ids=[name for name, _node in NODES])
+def test_a_golden_node_fits(schema: Schema, name: str, node: dict[str, object]) -> None:
+    if node["driver"] not in schema.drivers:
+        pytest.skip(f"{schema} has no driver {node['driver']}")
+    late = since(str(node["driver"]))
+    newer = sorted(key for key in node if key in late and schema.version < late[key])
+    assert schema.node_errors(node) == [f".{key}: is unexpected" for key in node if key in newer], name
+
+
+@each_schema
+@each_backend
+def test_the_probe_offers_a_node_that_fits(schema: Schema, backend: Backend) -> None:
+    assert schema.node_errors(backend.node(backend.sample, Wiring("", "probe", ""))) == []
+
+
+@each_schema
+@each_backend
+def test_every_member_of_a_driver_is_exposed_or_left_out_for_a_reason(schema: Schema, backend: Backend) -> None:
+    accounted = handled_members(backend.options) | own_members(backend.driver, schema) | set(backend.unhandled)
+    assert schema.driver_members(backend.driver) - accounted == set()
+
+
+@each_backend
+def test_no_member_is_both_exposed_and_left_out(backend: Backend) -> None:
+    assert handled_members(backend.options) & set(backend.unhandled) == set()
+    assert all(reason.strip() for reason in backend.unhandled.values())
+
+
+@each_backend
+def test_every_member_named_exists_in_some_schema(backend: Backend) -> None:
+    known = set().union(*(schema.driver_members(backend.driver) for schema in schemas()))
+    assert (handled_members(backend.options) | set(backend.unhandled)) - known == set()
+
+
+@each_schema
+@each_backend
+def test_a_member_is_there_from_the_version_that_its_option_says(schema: Schema, backend: Backend) -> None:
+    late = since(backend.driver)
+    for member in handled_members(backend.options) | set(late):
+        there = member in schema.driver_members(backend.driver)
+        assert there == (schema.version >= late.get(member, (0, 0))), f"{member} in {schema}"
+
+
+@each_backend
+def test_a_golden_case_has_every_member_that_a_backend_can_make(backend: Backend) -> None:
+    seen = own_members(backend.driver, schemas()[-1])
+    assert handled_members(backend.options) - seen == set()
