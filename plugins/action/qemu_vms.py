@@ -8,7 +8,6 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -45,7 +44,7 @@ class ActionModule(ActionBase):
         except _HostFailed as failure:
             return failure.answer
         except DirectDiskError as error:
-            raise AnsibleActionFail(_with_host(error, host)) from None
+            return {"failed": True, "msg": _with_host(error, host)}
 
     def _apply_declaration(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         _result, arguments = self.validate_argument_spec(argument_spec={"vms": {"type": "dict", "required": True}})

@@ -268,7 +268,7 @@ def read_machines(vms: Any, host: str = "") -> tuple[Machine, ...]:
 
 def read_machine(name: Any, given: Any, host: str = "") -> Machine:
     """One machine, typed; raises every error in it at once."""
-    if not isinstance(name, str) or not _VM_NAME.match(name):
+    if not isinstance(name, str) or not _VM_NAME.fullmatch(name):
         raise DeclarationError(
             f"vm {name}", "its name is not 1 to 28 of the characters A-Z a-z 0-9 _ -, beginning with a letter or digit"
         )
@@ -309,7 +309,7 @@ def _parts(given: Mapping[str, Any], key: str, where: str, errors: list[Exceptio
         return ()
     good = []
     for name, part in parts.items():
-        if isinstance(name, str) and _PART_NAME.match(name):
+        if isinstance(name, str) and _PART_NAME.fullmatch(name):
             good.append((name, part))
         else:
             errors.append(
@@ -450,6 +450,10 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
                 f"disk {ide[most].name} of {name}: model", f"a {settings.get('machine')} has room for {most} ide disks"
             )
         )
+    for option, value in (settings.get("cloud_init") or {}).items():
+        if not isinstance(value, Mapping) and not (option == "user_data" and isinstance(value, str)):
+            wanted = "text or a mapping" if option == "user_data" else "a mapping"
+            errors.append(DeclarationError(f"vm {name}: cloud_init: {option}", f"is not {wanted}"))
     vnc = settings.get("vnc")
     if vnc is not None and ("port" in vnc) != ("address" in vnc):
         errors.append(
@@ -497,11 +501,16 @@ def _seed(name: str, cloud_init: Values | None) -> dict[str, str]:
     user_data = cloud_init["user_data"]
     meta = {"instance-id": name, "local-hostname": name, **(cloud_init.get("meta_data") or {})}
     files = {
-        "meta-data": json.dumps(meta, indent=1) + "\n",
+        "meta-data": _json(meta),
         "user-data": user_data
         if isinstance(user_data, str)
-        else "#cloud-config\n" + json.dumps(user_data, indent=1) + "\n",
+        else "#cloud-config\n" + _json(user_data),
     }
     if cloud_init.get("network_config"):
-        files["network-config"] = json.dumps(cloud_init["network_config"], indent=1) + "\n"
+        files["network-config"] = _json(cloud_init["network_config"])
     return files
+
+
+def _json(value: Any) -> str:
+    """A date, which YAML knows and JSON does not, becomes text."""
+    return json.dumps(value, indent=1, default=str) + "\n"

@@ -7,12 +7,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any, Callable, NoReturn
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 
-_SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*(?:([kKMGTP])(i?B?|B)?|B)?$")
+_SIZE = re.compile(r"^(\d{1,19}(?:\.\d{1,19})?)\s*(?:([kKMGTP])(i?B?|B)?|B)?$")
+_MOST = 2**63 - 1
+"""The largest size that QEMU can count."""
 _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -25,7 +28,7 @@ def parse_size(text: Any) -> int:
     if isinstance(text, bool) or not isinstance(text, (int, str)):
         raise DeclarationError("", f"{text!r} is not a size; write for example 20GiB")
     if isinstance(text, int):
-        text = str(text)
+        text = str(min(text, _MOST + 1))  # refused below, however many digits it has
     match = _SIZE.match(text.strip())
     if not match:
         raise DeclarationError("", f"{text!r} is not a size; write for example 20GiB")
@@ -34,9 +37,9 @@ def parse_size(text: Any) -> int:
         raise DeclarationError(
             "", f"{text!r}: {unit}B is ambiguous; write {unit.upper() if unit != 'k' else 'K'}iB, powers of 1024"
         )
-    size = float(number) * 1024 ** _POWERS.get((unit or "").upper(), 0)
-    if size != int(size) or size <= 0:
-        raise DeclarationError("", f"{text!r} is not a whole, positive number of bytes")
+    size = Fraction(number) * 1024 ** _POWERS.get((unit or "").upper(), 0)
+    if size.denominator != 1 or not 0 < size <= _MOST:
+        raise DeclarationError("", f"{text!r} is not a whole, positive number of bytes, {_MOST} at most")
     return int(size)
 
 
@@ -52,7 +55,7 @@ def _read_str(value: Any) -> str:
 def _read_int(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, str) and re.match(r"^[+-]?\d+$", value.strip()):
+    if isinstance(value, str) and re.match(r"^[+-]?\d{1,18}$", value.strip()):
         return int(value)
     raise DeclarationError("", f"{value!r} is not a whole number")
 
@@ -111,7 +114,7 @@ def read_options(options: Sequence[Option], given: Any, where: str) -> dict[str,
             errors.append(error)
     for option in options:
         if option.name not in values:
-            if option.required and not any(name in given for name in (option.name, *option.aliases)):
+            if option.required and all(given.get(name) is None for name in (option.name, *option.aliases)):
                 errors.append(
                     DeclarationError(
                         where, f"{option.name} is missing: {option.summary[:1].lower()}{option.summary[1:]}"
@@ -167,7 +170,7 @@ def _read_scalar(option: Option, value: Any, where: str) -> Any:
         refuse("is not text" if option.secret else error.problem)
     if option.choices and result not in option.choices:
         refuse(f"{result!r} is not one of {', '.join(option.choices)}{did_you_mean(str(result), option.choices)}")
-    if option.pattern and not re.match(option.pattern, result):
+    if option.pattern and not re.fullmatch(option.pattern, result):
         refuse(f"{'its text' if option.secret else repr(result)} {option.pattern_help or 'does not fit'}")
     if option.minimum is not None and result < option.minimum:
         refuse(f"{result} is less than {option.minimum}")
@@ -186,8 +189,8 @@ def did_you_mean(word: str, known: Any) -> str:
 
 
 def _kind(value: Any) -> str:
+    """What a value is, but not the value: it may be a secret in the wrong place."""
     if value is None:
         return "nothing"
-    if isinstance(value, Mapping):
-        return "a set of options"
-    return "a list" if isinstance(value, (list, tuple)) else f"{type(value).__name__} {value!r}"
+    kinds = ((Mapping, "a set of options"), ((list, tuple), "a list"), (str, "text"), (bool, "a truth value"))
+    return next((words for kind, words in kinds if isinstance(value, kind)), "a number")

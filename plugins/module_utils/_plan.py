@@ -253,20 +253,22 @@ class _Planner:
     def _sandbox(self, uses_taps: bool) -> Sandbox:
         settings = self.machine.settings
         guests_traffic = any(not network.bridge for network in self.machine.networks)
-        sandbox = build_sandbox(
-            self.reaches,
-            directory=self.machine.name,
-            replace_trust=True,
-            trust_store=self.capabilities.trust_store,
-            kvm=settings["accel"] == "kvm",
-            tun=uses_taps,
-            open_because="its user network carries the guest's own traffic"
-            if guests_traffic
-            else "its screen is served over TCP"
-            if "port" in (settings.get("vnc") or {})
-            else "",
-        )
-        return sandbox
+        try:
+            return build_sandbox(
+                self.reaches,
+                directory=self.machine.name,
+                replace_trust=True,
+                trust_store=self.capabilities.trust_store,
+                kvm=settings["accel"] == "kvm",
+                tun=uses_taps,
+                open_because="its user network carries the guest's own traffic"
+                if guests_traffic
+                else "its screen is served over TCP"
+                if "port" in (settings.get("vnc") or {})
+                else "",
+            )
+        except DeclarationError as error:
+            raise error.within(f"vm {self.machine.name}") from None
 
     def _grant_access(self) -> None:
         """Access lists for the files and devices of this machine, for as long as it runs."""

@@ -77,7 +77,9 @@ def build_sandbox(
 
 
 def is_address(host: str) -> bool:
-    """Whether a host is given by its address."""
+    """Whether a host is given by its address, and in a form that systemd can filter by: without a zone."""
+    if "%" in host:
+        return False
     try:
         ip_address(host)
     except ValueError:

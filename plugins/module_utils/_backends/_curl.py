@@ -88,7 +88,7 @@ _HINTS = (
     ),
     Hint("does not support 'range'", "the server cannot send parts of a file", "serve it from one that can"),
     Hint(
-        "certificate verification failed|SSL certificate problem|unable to get local issuer|peer certificate",
+        "certificate verification failed|server verification failed|SSL certificate problem|unable to get local issuer|peer certificate",
         "the server's certificate is not trusted",
         "name its authority in ca_bundle",
     ),
@@ -106,7 +106,8 @@ def _check(scheme: str, values: Values) -> None:
         raise DeclarationError(
             "url", "has a user in it, which QEMU would show to everybody; say username and password instead"
         )
-    if pieces.scheme != scheme or not pieces.netloc or not pieces.path.strip("/") or re.search(r"\s", values["url"]):
+    host = _uri.host_of(pieces)
+    if pieces.scheme != scheme or not host or not pieces.path.strip("/") or re.search(r"\s", values["url"] + host):
         raise DeclarationError("url", f"is not {scheme}://host/path")
     if values.get("readahead", 512) % 512:
         raise DeclarationError("readahead", f"{values['readahead']} is not a multiple of 512")

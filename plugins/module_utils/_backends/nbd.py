@@ -42,7 +42,12 @@ TLS = (
 )
 
 OPTIONS = (
-    Option("host", "Name or address of the server; this or O(socket)."),
+    Option(
+        "host",
+        "Name or address of the server; this or O(socket).",
+        pattern=r"[^\s/]+",
+        pattern_help="is not a name or address",
+    ),
     Option("port", "Port of the server.", "int", default=None, minimum=1, maximum=65535),
     Option("socket", "Unix socket of a server on the same host; this or O(host).", "path"),
     Option("export", "Name of the export; the server's default without it.", qemu="export"),

@@ -27,7 +27,10 @@ def wait_for_end(monitor: socket.socket, deadline: float) -> bool:
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([monitor], [], [], left)[0]:
             return False
-        if not monitor.recv(65536):
+        try:
+            if not monitor.recv(65536):
+                return True
+        except ConnectionError:
             return True
 
 

@@ -33,13 +33,19 @@ def rows(host: str, planned: Mapping[str, Any], running: Mapping[str, Any]) -> I
     [('hv1', 'web1', 'root', 'nbd', 'driver', '2 MiB', 'running', 'login:')]
     >>> list(rows("hv1", planned, {}))
     [('hv1', 'web1', 'root', 'nbd', 'driver', '-', 'absent', '')]
+    >>> list(rows("hv1", {}, running))
+    [('hv1', 'web1', '-', '-', '-', '-', 'running, undeclared', 'login:')]
     """
     for vm, plan in planned.items():
         facts = running.get(vm, {})
-        state, console = facts.get("status") or facts.get("active", "absent"), facts.get("console", "")
+        state = facts.get("status") or facts.get("active", "absent")
         for disk in plan["disks"]:
             size = facts.get("disks", {}).get(disk["disk"], {}).get("size", 0)
-            yield (host, vm, disk["disk"], disk["backend"], disk["route"], human(size), state, console)
+            reached = (disk["disk"], disk["backend"], disk["route"], human(size))
+            yield (host, vm, *reached, state, facts.get("console", ""))
+    for vm in sorted(set(running) - set(planned)):
+        facts = running[vm]
+        yield (host, vm, "-", "-", "-", "-", f"{facts['status'] or facts['active']}, undeclared", facts["console"])
 
 
 def grouped(table: Iterable[Row]) -> Iterator[Row]:

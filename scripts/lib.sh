@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# What the scripts of this folder share; they source it.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+XDG_CACHE_HOME=${XDG_CACHE_HOME:-$HOME/.cache}
+XDG_CONFIG_HOME=${XDG_CONFIG_HOME:-$HOME/.config} # a script may have a HOME of its own; pip's settings stay
+CACHE=$XDG_CACHE_HOME/directdisk-qemu
+export XDG_CACHE_HOME XDG_CONFIG_HOME LC_ALL=C.UTF-8 PIP_DISABLE_PIP_VERSION_CHECK=1
+
+fail() {
+  echo "scripts/${0##*/}: $*" >&2
+  exit 1
+}
+
+note() { # what is under way; a script may say it in its own way
+  echo "== $*"
+}
+
+install_packages() {
+  local package missing=()
+  for package in "$@"; do
+    [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
+      missing+=("$package")
+  done
+  [[ ${missing[*]} ]] || return 0
+  [[ $EUID == 0 && $(command -v apt-get) ]] || fail "install these packages first: ${missing[*]}"
+  note "packages: ${missing[*]}"
+  [[ ${APT_UPDATED:-} ]] || apt-get --quiet=2 update
+  APT_UPDATED=1
+  DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 --yes --option Dpkg::Use-Pty=0 \
+    install --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+find_python() { # the first Python that the pinned tools support
+  local candidate
+  for candidate in /usr/bin/python3 python3.13 python3.12 python3.11; do
+    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+# The tools of tests/requirements.txt, first in PATH: a virtual environment in the cache, anew when they change.
+make_venv() {
+  local python hash venv
+  python=$(find_python) || { install_packages python3.11 python3.11-venv && python=$(find_python); } ||
+    fail "Python 3.11, 3.12 or 3.13 is needed, with its venv module"
+  hash=$({ "$python" -VV && cat "$ROOT/tests/requirements.txt"; } | sha256sum | cut -c 1-12)
+  venv=$CACHE/venv-$hash
+  mkdir -p "$CACHE"
+  exec 8>"$CACHE/venv.lock"
+  flock 8
+  if [[ ! -f $venv/complete ]]; then
+    note "tools: $venv"
+    "$python" -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --requirement "$ROOT/tests/requirements.txt"
+    touch "$venv/complete"
+  fi
+  exec 8>&-
+  export PATH=$venv/bin:$PATH
+}

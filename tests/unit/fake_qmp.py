@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A test double of QEMU: it speaks QMP on a unix socket and remembers what it was told."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+
+class FakeQemu:
+    """Answers commands until one of ``ends_on`` comes; then it closes its monitor, as a QEMU that ends does."""
+
+    def __init__(
+        self, path: Path, *, answers: Mapping[str, Any] | None = None, ends_on: str = "quit", greets: bool = True
+    ) -> None:
+        self.path = str(path)
+        self.heard: list[str] = []
+        self.arguments: list[Any] = []
+        self._answers = dict(answers or {})
+        self._ends_on = ends_on
+        self._greets = greets
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.path)
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> FakeQemu:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A listener that is only closed keeps accept() waiting.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(10)
+
+    def _serve(self) -> None:
+        try:
+            while self._converse(self._listener.accept()[0]):
+                pass
+        except OSError:
+            return
+
+    def _converse(self, connection: socket.socket) -> bool:
+        """One client; whether QEMU lives on after it."""
+        with connection, connection.makefile("rw", encoding="utf-8") as stream:
+            if not self._greets:
+                return False
+            self._say(stream, {"QMP": {"version": {}, "capabilities": []}})
+            for line in stream:
+                request = json.loads(line)
+                command = request["execute"]
+                self.heard.append(command)
+                self.arguments.append(request.get("arguments"))
+                if command == self._ends_on:
+                    return False
+                self._say(stream, {"event": "NOISE", "data": {}})
+                answer = self._answers.get(command, {})
+                self._say(stream, answer if "error" in answer else {"return": answer})
+        return True
+
+    @staticmethod
+    def _say(stream: Any, message: Mapping[str, Any]) -> None:
+        stream.write(json.dumps(message) + "\r\n")
+        stream.flush()

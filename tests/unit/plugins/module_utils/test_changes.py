@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From desired and observed to the changes of a run."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Callable
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, decide, digest
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+UNITS = "/etc/systemd/system"
+TARGET = f"{UNITS}/qemu-vms.target"
+UNIT = f"{UNITS}/qemu-vm-web1.service"
+HELPER = f"{UNITS}/qemu-vm-web1.root.nbdkit.service"
+SECRET = "/etc/credstore/qemu-vm-web1.root.password"
+IMAGE = "/srv/web1.img"
+GIB = 1024**3
+WRITTEN, STARTED = 100.0, 200.0
+
+State = tuple[dict[str, Any], dict[str, Any]]
+
+
+def settled() -> State:
+    """A host where web1 runs as desired."""
+    texts = {TARGET: "target\n", UNIT: "unit\n", HELPER: "helper\n"}
+    vm = {
+        "state": "started",
+        "autostart": True,
+        "restart": "never",
+        "unit": "qemu-vm-web1.service",
+        "units": ["qemu-vm-web1.root.nbdkit.service", "qemu-vm-web1.service"],
+        "credentials": [SECRET],
+        "images": [{"vm": "web1", "disk": "data", "path": IMAGE, "format": "raw", "size": GIB, "node": "data.format"}],
+    }
+    desired = {"files": {path: {"text": text, "mode": 0o644} for path, text in texts.items()}, "vms": {"web1": vm}}
+    running = {"active": "active", "enabled": True, "reload": False, "started": STARTED}
+    observed = {
+        "files": {path: {"sha256": digest(text), "mtime": WRITTEN} for path, text in texts.items()},
+        "units": {
+            "qemu-vm-web1.service": running,
+            "qemu-vm-web1.root.nbdkit.service": {**running, "enabled": False},
+            "qemu-vms.target": {**running, "started": None},
+        },
+        "credentials": {SECRET: {"mtime": WRITTEN, "current": True}},
+        "images": {IMAGE: {"size": GIB}},
+    }
+    return desired, observed
+
+
+def new_host(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+    observed.update(files={}, units={}, credentials={}, images={IMAGE: {"size": None}})
+
+
+def wanted(**settings: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    return lambda desired, observed: desired["vms"]["web1"].update(settings)
+
+
+def unit_is(**state: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    return lambda desired, observed: observed["units"]["qemu-vm-web1.service"].update(state)
+
+
+def changed_file(path: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    return lambda desired, observed: observed["files"][path].update(sha256="old")
+
+
+def secret_is(**state: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    return lambda desired, observed: observed["credentials"][SECRET].update(state)
+
+
+def missing(*keys: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    return lambda desired, observed: observed[keys[0]].pop(keys[1])
+
+
+def image_is(size: int | None) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    return lambda desired, observed: observed["images"].update({IMAGE: {"size": size}})
+
+
+def no_helper(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+    desired["vms"]["web1"]["units"].remove("qemu-vm-web1.root.nbdkit.service")
+    del desired["files"][HELPER]
+
+
+def no_secret(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+    desired["vms"]["web1"]["credentials"] = []
+
+
+def other_machine(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+    observed["files"][f"{UNITS}/qemu-vm-web10.service"] = {"sha256": "x", "mtime": WRITTEN}
+    observed["credentials"]["/etc/credstore/qemu-vm-web10.root.password"] = {"mtime": WRITTEN, "current": False}
+
+
+def nothing_declared(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+    desired["vms"] = {}
+    observed["units"]["qemu-vms.target"]["enabled"] = False
+
+
+def gone(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+    desired["vms"]["web1"].update(state="absent", units=[], credentials=[], images=[])
+    for path in (UNIT, HELPER):
+        del desired["files"][path]
+
+
+def gone_already(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+    gone(desired, observed)
+    new_host(desired, observed)
+    observed["files"][TARGET] = {"sha256": digest("target\n"), "mtime": WRITTEN}
+    observed["units"] = {"qemu-vms.target": {"active": "active", "enabled": True, "reload": False, "started": None}}
+
+
+CASES = [
+    ("nothing to do", [], []),
+    ("a new host", [new_host], [
+        f"write credential {SECRET}", f"write {TARGET}", f"write {UNIT}", f"write {HELPER}", f"create image {IMAGE}",
+        "enable vm web1", "enable all vms", "start vm web1", "reload systemd"]),
+    ("a new host, not to be started", [new_host, wanted(state="stopped", autostart=False)], [
+        f"write credential {SECRET}", f"write {TARGET}", f"write {UNIT}", f"write {HELPER}", f"create image {IMAGE}",
+        "enable all vms", "reload systemd"]),
+    ("a changed unit waits for a restart", [changed_file(UNIT)],
+        [f"write {UNIT}", "reload systemd", "restart needed: web1"]),
+    ("a changed unit is restarted where that is allowed", [changed_file(UNIT), wanted(restart="when_needed")],
+        [f"write {UNIT}", "restart vm web1", "reload systemd"]),
+    ("a changed helper counts as well", [changed_file(HELPER), wanted(restart="when_needed")],
+        [f"write {HELPER}", "restart vm web1", "reload systemd"]),
+    ("a changed unit of a machine that is down is started", [changed_file(UNIT), unit_is(active="failed")],
+        [f"write {UNIT}", "start vm web1", "reload systemd"]),
+    ("a changed target restarts nobody", [changed_file(TARGET), wanted(restart="when_needed")],
+        [f"write {TARGET}", "reload systemd"]),
+    ("a changed secret waits for a restart", [secret_is(current=False)],
+        [f"write credential {SECRET}", "restart needed: web1"]),
+    ("a changed secret restarts where that is allowed", [secret_is(current=False), wanted(restart="when_needed")],
+        [f"write credential {SECRET}", "restart vm web1"]),
+    ("a secret that is gone is written again", [missing("credentials", SECRET)],
+        [f"write credential {SECRET}", "restart needed: web1"]),
+    ("a run was killed after it wrote the unit", [unit_is(started=WRITTEN - 1)], ["restart needed: web1"]),
+    ("a run was killed before it restarted", [unit_is(started=WRITTEN - 1), wanted(restart="when_needed")],
+        ["restart vm web1"]),
+    ("a run was killed before systemd read the unit", [unit_is(reload=True, active="inactive")],
+        ["start vm web1", "reload systemd"]),
+    ("a run was killed before it enabled", [unit_is(enabled=False, active="")], ["enable vm web1", "start vm web1"]),
+    ("a run was killed before it enabled the target", [missing("units", "qemu-vms.target")], ["enable all vms"]),
+    ("a run was killed between secret and unit", [missing("files", UNIT), unit_is(active="")],
+        [f"write {UNIT}", "start vm web1", "reload systemd"]),
+    ("when it started is not known", [unit_is(started=None)], []),
+    ("it is on its way up", [unit_is(active="activating")], ["start vm web1"]),
+    ("it reloads", [unit_is(active="reloading")], []),
+    ("to be stopped", [wanted(state="stopped")], ["stop vm web1"]),
+    ("to be stopped while it starts", [wanted(state="stopped"), unit_is(active="activating")], ["stop vm web1"]),
+    ("stopped already", [wanted(state="stopped"), unit_is(active="inactive")], []),
+    ("stopped by a failure", [wanted(state="stopped"), unit_is(active="failed")], []),
+    ("stopped and changed", [wanted(state="stopped"), unit_is(active="inactive"), changed_file(UNIT)],
+        [f"write {UNIT}", "reload systemd"]),
+    ("not to start with the host", [wanted(autostart=False)], ["disable vm web1"]),
+    ("to start with the host", [unit_is(enabled=False)], ["enable vm web1"]),
+    ("a helper that is no longer needed", [no_helper], [f"remove {HELPER}", "reload systemd"]),
+    ("a secret that is no longer needed", [no_secret], [f"remove credential {SECRET}"]),
+    ("another machine with a similar name", [other_machine], []),
+    ("no machine is declared", [nothing_declared], []),
+    ("to be gone", [gone], [
+        "stop vm web1", "disable vm web1", f"remove {UNIT}", f"remove {HELPER}", f"remove credential {SECRET}",
+        "reload systemd"]),
+    ("gone already", [gone_already], []),
+    ("to be gone, and a run was killed after it stopped", [gone, unit_is(active="inactive", enabled=False)], [
+        f"remove {UNIT}", f"remove {HELPER}", f"remove credential {SECRET}", "reload systemd"]),
+    ("an image is missing", [image_is(None)], [f"create image {IMAGE}"]),
+    ("an image is smaller", [image_is(GIB - 1)], [f"grow image {IMAGE}"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("edits", "actions"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_what_a_run_does(edits: list[Callable[..., None]], actions: list[str]) -> None:
+    desired, observed = settled()
+    for edit in edits:
+        edit(desired, observed)
+    before = copy.deepcopy((desired, observed))
+    changes = decide(desired, observed)
+    assert [*changes.actions(), *(f"restart needed: {name}" for name in changes.restart_needed)] == actions
+    assert changes.any() == any(not action.startswith("restart needed") for action in actions)
+    assert (desired, observed) == before
+
+
+def test_an_image_is_never_shrunk() -> None:
+    desired, observed = settled()
+    image_is(GIB + 1)(desired, observed)
+    with pytest.raises(DeclarationError) as raised:
+        decide(desired, observed)
+    assert str(raised.value) == (
+        f"disk data of web1: size: {IMAGE} has {GIB + 1} bytes, more than the {GIB} declared, "
+        "and a disk is never shrunk; declare its real size, or shrink it yourself"
+    )
+
+
+def test_every_change_has_words() -> None:
+    changes = Changes(reload=True)
+    for name, value in vars(changes).items():
+        if isinstance(value, list):
+            value.append(f"<{name}>")
+    assert len(changes.actions()) == len(vars(changes)) - 1  # restart_needed is no change

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A secret stands in no message, whatever is wrong with it or beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import DISK_OPTIONS, VM_OPTIONS
+from ansible_collections.directdisk.qemu.tests.unit.support import errors_of
+
+MARKER = "s3cr3t-marker"
+WRONG: list[Any] = [
+    MARKER,
+    [MARKER],
+    {MARKER: MARKER},
+    {"x": MARKER},
+    f"a\0{MARKER}",
+    f"{MARKER}\n",
+    f"zz{MARKER}",
+]
+
+
+def secret_paths(options: tuple[Option, ...], outer: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Where in a table of options secrets are."""
+    for option in options:
+        if option.secret:
+            yield (*outer, option.name)
+        yield from secret_paths(option.options, (*outer, option.name))
+
+
+def nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    for key in reversed(path):
+        value = {key: value}
+    return dict(value)
+
+
+PLACES = [
+    *(("disks", "root", name, *path) for name, backend in BACKENDS.items() for path in secret_paths(backend.options)),
+    *(("disks", "root", *path) for path in secret_paths(DISK_OPTIONS)),
+    *secret_paths(VM_OPTIONS),
+]
+
+
+def test_the_secrets_of_all_tables_are_found() -> None:
+    assert ("disks", "root", "nbd", "tls", "psk_key") in PLACES
+    assert ("disks", "root", "https", "cookie") in PLACES
+    assert ("disks", "root", "luks", "passphrase") in PLACES
+    assert ("vnc", "password") in PLACES
+
+
+@pytest.mark.parametrize("value", WRONG, ids=repr)
+@pytest.mark.parametrize("place", PLACES, ids=".".join)
+def test_a_secret_option_is_never_repeated(place: tuple[str, ...], value: Any) -> None:
+    # Nothing else that the disk needs is there, so that there is always something to say.
+    errors = errors_of({"web1": {"cpus": 0, **nested(place, value)}})
+    assert errors
+    assert MARKER not in "\n".join(errors)
+
+
+@pytest.mark.parametrize("wrong", [MARKER, [MARKER], 5], ids=repr)
+@pytest.mark.parametrize("place", [place[:-1] for place in PLACES if place[-2:-1] in [("luks",), ("tls",), ("vnc",)]])
+def test_a_secret_in_place_of_its_options_is_not_repeated(place: tuple[str, ...], wrong: Any) -> None:
+    errors = errors_of({"web1": nested(place, wrong)})
+    assert errors
+    assert MARKER not in "\n".join(errors)
+
+
+@pytest.mark.parametrize("url", [
+    "{}://joe:{}@h/x",
+    "{}://joe:{}@h",
+    "{}://joe:{}@h:99999/x",
+    "{}://joe:{}@[::1/x",
+    "{}://joe:{}@h/a b",
+    "{}://{}@h/x",
+    "{}://joe:{}/x",
+    "{}://joe:{}@",
+    "{}://joe:a@{}@h:port/x",
+    "{}:joe:{}@h/x",
+])  # fmt: skip
+@pytest.mark.parametrize("key", ["uri", "http", "https", "nbd"])
+def test_a_password_in_a_url_is_not_repeated(url: str, key: str) -> None:
+    for scheme in ("http", "https", "nbd", "ftp", "rbd"):
+        text = url.format(scheme, MARKER)
+        disk = {"uri": text} if key == "uri" else {key: {"url": text}}
+        errors = errors_of({"web1": {"cpus": 0, "disks": {"root": disk}}})
+        assert errors, text
+        assert MARKER not in "\n".join(errors), text

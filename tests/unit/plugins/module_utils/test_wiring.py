@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Objects, credentials and folders that a disk's nodes ask for."""
+
+from __future__ import annotations
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring, keyval
+
+
+def wiring() -> Wiring:
+    return Wiring("qemu-vm-web1.service", "root", "/run/qemu-vms/web1")
+
+
+def test_a_secret_is_an_object_that_reads_a_credential() -> None:
+    made = wiring()
+    assert made.secret("password", "x") == "root.password"
+    assert made.objects == ["secret,id=root.password,file=/run/credentials/qemu-vm-web1.service/root.password"]
+    assert made.credentials == {"root.password": Credential("root.password", "x")}
+
+
+def test_the_same_object_is_made_once() -> None:
+    made = wiring()
+    assert made.secret("password", "x") == made.secret("password", "x")
+    assert len(made.objects) == 1
+
+
+def test_two_disks_cannot_meet() -> None:
+    first, second = Wiring("u", "a", "/r"), Wiring("u", "b", "/r")
+    assert first.secret("password", "x") != second.secret("password", "x")
+    assert first.directory("x509", {}) != second.directory("x509", {})
+
+
+def test_a_folder_has_the_names_that_a_library_wants() -> None:
+    made = wiring()
+    path = made.credential("ca.pem", source="/etc/ca.pem")
+    assert made.directory("x509", {"ca-cert.pem": path}) == "/run/qemu-vms/web1/root.x509"
+    assert made.links == {"/run/qemu-vms/web1/root.x509": {"ca-cert.pem": path}}
+
+
+def test_a_comma_is_written_twice() -> None:
+    made = wiring()
+    made.object("tls-creds-psk", "tls", dir="/a,b", user_name="x,,y")
+    assert made.objects == ["tls-creds-psk,id=root.tls,dir=/a,,b,user-name=x,,,,y"]
+    assert keyval(5) == "5"
+
+
+def test_a_secret_is_not_shown_where_a_credential_is_printed() -> None:
+    assert "pass-of-web1" not in repr(Credential("root.password", "pass-of-web1"))

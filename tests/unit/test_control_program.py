@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The program with which a launch unit speaks to its QEMU, against a test double of QEMU."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu
+from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS
+
+PROGRAM = UNIT_TESTS.parents[1] / "roles" / "qemu_vms" / "files" / "qemu-vm-control.py"
+
+
+def run(
+    verb: str, path: str | Path, seconds: float = 5, *, main_pid: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-IS", str(PROGRAM), verb, str(path), str(seconds)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={"MAINPID": str(main_pid or os.getpid())},
+    )
+
+
+def test_a_machine_has_started_when_it_answers_a_command(tmp_path: Path) -> None:
+    with FakeQemu(tmp_path / "s") as qemu:
+        done = run("started", qemu.path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert qemu.heard == ["qmp_capabilities"]
+
+
+def test_a_socket_that_comes_late_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    command = [sys.executable, "-IS", str(PROGRAM), "started", str(path), "10"]
+    with subprocess.Popen(command, env={"MAINPID": str(os.getpid())}) as process:
+        time.sleep(0.2)
+        assert process.poll() is None
+        with FakeQemu(path):
+            assert process.wait(timeout=10) == 0
+
+
+def test_a_machine_that_ends_while_it_starts_has_not_started(tmp_path: Path) -> None:
+    with FakeQemu(tmp_path / "s", greets=False) as qemu:
+        done = run("started", qemu.path)
+    assert (done.returncode, done.stderr) == (1, "QEMU ended while it started\n")
+
+
+def test_a_machine_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    start = time.monotonic()
+    done = run("started", tmp_path / "s", 20, main_pid=ended.pid)
+    assert (done.returncode, done.stderr) == (1, "QEMU did not get as far as answering\n")
+    assert time.monotonic() - start < 10
+
+
+def test_a_machine_that_never_listens_is_given_up(tmp_path: Path) -> None:
+    done = run("started", tmp_path / "s", 0.2)
+    assert (done.returncode, done.stderr) == (1, "QEMU did not get as far as answering\n")
+
+
+def test_a_guest_that_obeys_is_not_switched_off(tmp_path: Path) -> None:
+    with FakeQemu(tmp_path / "s", ends_on="system_powerdown") as qemu:
+        done = run("stop", qemu.path)
+    assert (done.returncode, done.stderr) == (0, "")
+    # "cont" first: a guest that is paused cannot see its power button.
+    assert qemu.heard == ["qmp_capabilities", "cont", "system_powerdown"]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.2])
+def test_a_guest_that_does_not_obey_is_switched_off(tmp_path: Path, seconds: float) -> None:
+    with FakeQemu(tmp_path / "s") as qemu:
+        done = run("stop", qemu.path, seconds)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert qemu.heard == ["qmp_capabilities", "cont", "system_powerdown", "quit"]
+
+
+def test_stopping_a_machine_whose_socket_is_gone_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    done = run("stop", path)
+    assert done.returncode == 1
+    assert done.stderr == f"{path}: [Errno 2] No such file or directory\n"

@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Quoting, held against a model of systemd's own parser, and against systemd-analyze where it is installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import Command
+from ansible_collections.directdisk.qemu.plugins.plugin_utils import _render
+from ansible_collections.directdisk.qemu.tests.unit import systemd_model
+from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, golden_cases, plan, plans_of
+
+# What a declaration lets through (control characters other than tab and line feed are refused).
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\t\n%$'\"\\; #"))
+ODD_PATH = "/srv/a b/100%/$HOME/it's:x,y;z.img"
+
+
+@given(st.lists(TEXT, max_size=4))
+@example(["", "-", "%n", "$HOME", "${X}", "'", '"', "'\"", "\\", "\\n", "a\nb", "\t", ";", "#", "é", "\u2028"])
+def test_words_are_read_back_by_systemd_as_they_were(words: list[str]) -> None:
+    line = " ".join(_render.word(word) for word in ["/bin/x", *words])
+    assert "\n" not in line
+    assert systemd_model.exec_words(f"ExecStart={line}\n") == {"ExecStart": [["/bin/x", *words]]}
+
+
+@pytest.mark.parametrize(("text", "quoted"), [
+    ("plain-1.0_a@b=c:d,e/f+g", "plain-1.0_a@b=c:d,e/f+g"),
+    ("", "''"),
+    ("a b", "'a b'"),
+    ("50%", "'50%%'"),
+    ("$HOME", "'$$HOME'"),
+    ("it's", '"it\'s"'),
+    ("it's \"5\"", '"it\'s \\"5\\""'),
+    ("a\\b", "'a\\\\b'"),
+    ("a\nb\t", "'a\\nb\\t'"),
+])  # fmt: skip
+def test_a_word_is_quoted_only_where_it_must_be(text: str, quoted: str) -> None:
+    assert _render.word(text) == quoted
+
+
+@pytest.mark.parametrize(("command", "line"), [
+    (Command(("/bin/x", "a b")), "/bin/x 'a b'"),
+    (Command(("/bin/x",), privileged=True), "+/bin/x"),
+    (Command(("/bin/x",), optional=True), "-/bin/x"),
+    (Command(("/bin/x",), privileged=True, optional=True), "-+/bin/x"),
+])  # fmt: skip
+def test_a_command_has_systemds_prefixes(command: Command, line: str) -> None:
+    assert _render.command(command) == line
+
+
+def test_a_command_line_has_one_option_a_line() -> None:
+    assert _render.argument_lines([("/bin/x",), ("-m", "1 G"), ("-S",)]) == "/bin/x \\\n    -m '1 G' \\\n    -S"
+
+
+@pytest.mark.parametrize("path", ["/srv/a.img", ODD_PATH, "/a:b", "/a\\b", "/%i", "/$$"])
+def test_a_path_is_bound_under_its_own_name(path: str) -> None:
+    bound = _render.bind(path)
+    (word,) = systemd_model.words(bound, escapes=False)
+    assert systemd_model.expand(word, variables=False) == path
+    # Outside quotes a colon parts source and destination; the backslash keeps it.
+    assert bound.count(":") == bound.count("\\:")
+
+
+def rendered(*, writes: str, ca_bundle: str = "", device: str = "", directory: str = "") -> str:
+    """The unit of a machine with one disk that has an odd path in it."""
+    if ca_bundle:
+        storage = {"https": {"url": "https://192.0.2.7/x", "ca_bundle": ca_bundle}, "route": "driver"}
+    elif device:
+        storage = {"host_device": {"filename": device}}
+    elif directory:
+        storage = {"nbd": {"host": "192.0.2.5", "tls": {"directory": directory}}}
+    else:
+        storage = {"file": {"filename": ODD_PATH}}
+    return _render.render_service(plan(disk_of(storage, writes=writes)).services[-1], encrypted=True)
+
+
+@pytest.mark.xfail(strict=True, reason="the template quotes a command's words where systemd reads a path: $ stays doubled")
+def test_a_unit_waits_for_the_mounts_of_a_path_with_odd_characters() -> None:
+    (value,) = systemd_model.values(rendered(writes="deny"), "RequiresMountsFor")
+    (path,) = systemd_model.words(value, escapes=False)
+    assert systemd_model.expand(path, variables=False) == ODD_PATH
+
+
+@pytest.mark.xfail(strict=True, reason="the template does not quote where systemd takes quotes and specifiers away")
+def test_a_unit_may_use_a_device_with_odd_characters() -> None:
+    device = "/dev/disk/by-label/a%b\\x20c"
+    value = systemd_model.values(rendered(writes="deny", device=device), "DeviceAllow")[0]
+    path, access = systemd_model.words(value, escapes=False)
+    assert (systemd_model.expand(path, variables=False), access) == (device, "r")
+
+
+@pytest.mark.xfail(strict=True, reason="the template quotes a command's words where systemd reads all after the colon as it stands")
+def test_a_unit_loads_credentials_from_a_folder_with_odd_characters() -> None:
+    for value in systemd_model.values(rendered(writes="deny", directory="/etc/a b$%'c"), "LoadCredential"):
+        # Everything after the colon is the path: systemd takes no quotes away here.
+        _name, _colon, path = value.partition(":")
+        assert systemd_model.expand(path, variables=False).startswith("/etc/a b$%'c/")
+
+
+@pytest.mark.xfail(strict=True, reason="the template quotes a command's words where systemd reads two paths")
+def test_a_bundle_with_odd_characters_takes_the_place_of_the_systems_own() -> None:
+    (value,) = systemd_model.values(rendered(writes="deny", ca_bundle="/etc/a b%.pem"), "BindReadOnlyPaths")
+    assert value == "'/etc/a b%%.pem':/etc/ssl/certs/ca-certificates.crt"
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_credentials_are_loaded_from_where_they_are_kept(encrypted: bool) -> None:
+    disk = {"https": {"url": "https://192.0.2.7/x", "username": "joe", "password": "x"}, "route": "driver"}
+    text = _render.render_service(plan(disk_of(disk, writes="deny")).services[-1], encrypted=encrypted)
+    name, folder = ("LoadCredentialEncrypted", ".encrypted") if encrypted else ("LoadCredential", "")
+    assert f"{name}=root.password:/etc/credstore{folder}/qemu-vm-web1.root.password\n" in text
+
+
+def test_systemd_accepts_every_golden_unit(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    for case in golden_cases():
+        folder = tmp_path / case.id
+        folder.mkdir()
+        (folder / "qemu-vms.target").write_text(_render.render_target(), encoding="utf-8")
+        for one in plans_of(case):
+            for service in one.services:
+                text = _render.render_service(service, encrypted=True)
+                (folder / service.name).write_text(text, encoding="utf-8")
+    units = sorted(str(path) for path in tmp_path.glob("*/*.service"))
+    environment = {**os.environ, "SYSTEMD_UNIT_PATH": ":".join(map(str, tmp_path.iterdir())) + ":"}
+    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    complaints = [
+        line
+        for line in done.stderr.splitlines()
+        if "qemu-vm" in line and "is not executable" not in line and "Unknown key name" not in line
+    ]
+    assert complaints == []
