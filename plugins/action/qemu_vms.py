@@ -55,6 +55,8 @@ class ActionModule(ActionBase):
         look = self._ask({"observe": _fleet.observation(machines, texts=show_diff)}, texts, task_vars)
         capabilities, observed = Capabilities.from_probe(look["capabilities"]), look["observed"]
         plans = _fleet.make_plans(machines, capabilities, observed["paths"])
+        undeclared = _fleet.undeclared(observed, plans)
+        _fleet.refuse_taken_storage(machines, observed, undeclared)
         wanted = _fleet.desired(plans, encrypted=capabilities.encrypts)
         changes = decide(wanted, observed)
         for warning in (warning for plan in plans for warning in plan.warnings):
@@ -64,7 +66,7 @@ class ActionModule(ActionBase):
             "actions": changes.actions(),
             "vms": _fleet.summary(plans),
             "restart_needed": changes.restart_needed,
-            "undeclared": _fleet.undeclared(observed, plans),
+            "undeclared": undeclared,
         }
         if show_diff:
             result["diff"] = _fleet.diffs(changes, wanted, observed)
@@ -86,7 +88,8 @@ class ActionModule(ActionBase):
                 if plan.machine.name in failures
                 for line in _fleet.explain_failure(plan, failures[plan.machine.name], host)
             ]
-            result.update(failed=True, failures=failures, msg="\n".join(explained))
+            del result["vms"]
+            result.update(failed=True, failures=sorted(failures), msg="\n".join(explained))
         return result
 
     def _ask(self, request: dict[str, Any], secrets: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:

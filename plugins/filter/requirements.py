@@ -12,18 +12,22 @@ author: directdisk.qemu contributors
 description:
   - Turns a declaration into the backends, routes and firmware that it needs, for M(directdisk.qemu.qemu_info).
   - There is no secret and no address in the result.
-positional: _input
+positional: _input, host
 options:
   _input:
     description: The declaration, as in the variable C(qemu_vms).
     type: dict
     required: true
+  host:
+    description: Name of the host, for error messages.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
 - name: Say what this host must be able to do
   ansible.builtin.debug:
-    msg: "{{ qemu_vms | directdisk.qemu.requirements }}"
+    msg: "{{ qemu_vms | directdisk.qemu.requirements(inventory_hostname) }}"
 """
 
 RETURN = r"""
@@ -41,10 +45,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 
 
-def requirements(vms: Any) -> dict[str, Any]:
+def requirements(vms: Any, host: str = "") -> dict[str, Any]:
     """The routes to backends, and the firmware, that declared machines need."""
     try:
-        machines = [machine for machine in read_machines(vms) if machine.state != "absent"]
+        machines = [machine for machine in read_machines(vms, host) if machine.state != "absent"]
     except DirectDiskError as error:
         raise AnsibleFilterError(str(error)) from None
     routes = sorted({(disk.backend.name, disk.settings["route"]) for machine in machines for disk in machine.disks})

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -252,7 +252,7 @@ def read_machines(vms: Any, host: str = "") -> tuple[Machine, ...]:
         except (DeclarationError, Collected) as error:
             errors.append(error)
     try:
-        _refuse_shared_disks(machines)
+        refuse_shared_disks(machines, {})
     except (DeclarationError, Collected) as error:
         errors.append(error)
     try:
@@ -472,24 +472,30 @@ def _with_boot_order(disks: Sequence[Disk]) -> tuple[Disk, ...]:
     return (replace(first, settings={**first.settings, "boot_index": 0}), *disks[1:])
 
 
-def _refuse_shared_disks(machines: Sequence[Machine]) -> None:
-    """The same storage, written by one machine and opened by another, is lost data."""
-    opened: dict[str, tuple[str, bool]] = {}
+def opened_storage(machine: Machine) -> dict[str, bool]:
+    """Identities of the storage that a machine opens, and whether it writes to it."""
+    return {disk.backend.identity(disk.source): disk.writes == "keep" for disk in machine.disks}
+
+
+def refuse_shared_disks(machines: Iterable[Machine], others: Mapping[str, Mapping[str, bool]]) -> None:
+    """The same storage, written by one machine and opened by another, is lost data.
+
+    others: what machines without a declaration open, by their names.
+    """
+    opened = {
+        identity: (f"a disk of {name}", writes) for name, found in others.items() for identity, writes in found.items()
+    }
     errors: list[Exception] = []
     for machine in machines:
+        if machine.state == "absent":
+            continue
         for disk in machine.disks:
-            if machine.state == "absent":
-                continue
             who = f"disk {disk.name} of {machine.name}"
-            identity = disk.backend.identity(disk.source)
+            identity, writes = disk.backend.identity(disk.source), disk.writes == "keep"
             other, other_writes = opened.get(identity, ("", False))
-            writes = disk.writes == "keep"
             if other and (writes or other_writes):
-                errors.append(
-                    DeclarationError(
-                        who, f"is the same storage as {other}, and one of them writes to it ({disk.described})"
-                    )
-                )
+                problem = f"is the same storage as {other}, and one of them writes to it ({disk.described})"
+                errors.append(DeclarationError(who, problem))
             opened.setdefault(identity, (who, writes))
     raise_collected(errors)
 
@@ -502,9 +508,7 @@ def _seed(name: str, cloud_init: Values | None) -> dict[str, str]:
     meta = {"instance-id": name, "local-hostname": name, **(cloud_init.get("meta_data") or {})}
     files = {
         "meta-data": _json(meta),
-        "user-data": user_data
-        if isinstance(user_data, str)
-        else "#cloud-config\n" + _json(user_data),
+        "user-data": user_data if isinstance(user_data, str) else "#cloud-config\n" + _json(user_data),
     }
     if cloud_init.get("network_config"):
         files["network-config"] = _json(cloud_init["network_config"])

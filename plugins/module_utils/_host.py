@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
+import json
 import os
 import stat
 import struct
@@ -36,8 +37,8 @@ def observe(
 ) -> dict[str, Any]:
     """Everything about this host that decide() needs, as plain data without a secret in it.
 
-    vms: names of the machines; images: formats of the images that must have a size, by path; paths: of these, what kind of
-    file is there; texts: also the text of each unit, for a diff.
+    vms: names of the machines; images: formats of the images that must have a size, by path; paths: of these, what
+    kind of file is there; texts: also the text of each unit, for a diff.
     """
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
@@ -96,8 +97,16 @@ def _observe_files(texts: bool) -> dict[str, dict[str, Any]]:
     ):
         text = _files.read_text(path)
         if text:
-            found[path] = {"sha256": digest(text), "mtime": _mtime(path), **({"text": text} if texts else {})}
+            found[path] = {"sha256": digest(text), "mtime": _mtime(path), "opened": _opened(text)}
+            if texts:
+                found[path]["text"] = text
     return found
+
+
+def _opened(text: str) -> dict[str, bool]:
+    """What the machine of a unit opens, as the unit itself says."""
+    line = next((line for line in text.split("\n") if line.startswith(_paths.OPENED)), None)
+    return dict(json.loads(line[len(_paths.OPENED) :])) if line else {}
 
 
 def _mtime(path: str) -> float | None:

@@ -37,7 +37,7 @@ def node(vm: str, disk: str) -> Node:
 
 
 def argv(plugin: NbdkitPlugin, vm: str, disk: str) -> list[str]:
-    """The command line: read-only, and into the background once the socket accepts, which tells systemd that it is ready."""
+    """The command line: read-only, and into the background once the socket accepts, when it is ready."""
     return [
         PROGRAM,
         "--readonly",

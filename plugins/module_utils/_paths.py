@@ -9,6 +9,8 @@ import re
 UNIT_DIRECTORY = "/etc/systemd/system"
 TARGET = "qemu-vms.target"
 CONTROL_PROGRAM = "/usr/local/libexec/qemu-vm-control.py"
+OPENED = "# Storage, and whether it is written to: "
+"""Begins the line of a unit that says what its machine opens; units without a declaration are judged by it."""
 CREDENTIALS = "/etc/credstore"
 ENCRYPTED_CREDENTIALS = "/etc/credstore.encrypted"
 ROOT = "qemu-vms"

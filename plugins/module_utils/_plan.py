@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _nbdkit, _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import NbdkitServe, Node, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities, choose_route
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine, opened_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._devices import iothread_objects
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     CapabilityError,
@@ -57,6 +57,8 @@ class Service:
     after: tuple[Command, ...] = ()
     helpers: tuple[str, ...] = ()
     """Units that must run before this one."""
+    opened: dict[str, bool] = field(default_factory=dict)
+    """Identities of the storage that it opens, and whether it writes to it."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,7 @@ class _Planner:
             before=tuple(self.before),
             after=tuple(self.after),
             helpers=tuple(helper.name for helper in self.helpers),
+            opened=opened_storage(machine),
         )
 
     def _sandbox(self, uses_taps: bool) -> Sandbox:

@@ -33,6 +33,9 @@ class Monitor:
         except OSError as error:
             connection.close()
             raise QmpError(f"{path}: {error.strerror or error}") from None
+        except QmpError:
+            connection.close()
+            raise
 
     def close(self) -> None:
         self._connection.close()

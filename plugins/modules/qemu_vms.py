@@ -79,14 +79,14 @@ EXAMPLES = r"""
 RETURN = r"""
 vms:
   description: The machines by name, with their state and disks as planned.
-  returned: success
+  returned: when no machine failed
   type: dict
   sample:
     web1:
       state: started
       unit: qemu-vm-web1.service
       disks:
-        - {disk: root, backend: nbd, storage: "192.0.2.5:10809/web1", route: driver, format: raw, writes: keep, node: root.format}
+        - {disk: root, backend: nbd, storage: "192.0.2.5:10809/web1", route: driver, format: raw, writes: keep}
 actions:
   description: What was changed, or would be in check mode, one line each.
   returned: success
@@ -104,9 +104,10 @@ undeclared:
   type: list
   elements: str
 failures:
-  description: The last lines of the log of each machine that did not start.
+  description: The machines that did not start; RV(ignore:msg) says why, with the last lines of their logs.
   returned: failure
-  type: dict
+  type: list
+  elements: str
 """
 
 import base64

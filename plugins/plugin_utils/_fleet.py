@@ -12,8 +12,8 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import STOPPED, Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine, refuse_shared_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import (
@@ -160,6 +160,17 @@ def undeclared(observed: Mapping[str, Any], plans: Iterable[Plan]) -> list[str]:
     """Machines that have units on the host, but no declaration."""
     found = {_paths.vm_of_unit(path.rpartition("/")[2]) for path in observed["files"]}
     return sorted(found - {""} - {plan.machine.name for plan in plans})
+
+
+def refuse_taken_storage(machines: Iterable[Machine], observed: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Storage that a running machine without a declaration has open is not opened a second time."""
+    units = {name: _paths.unit_name(name) for name in names}
+    running = {name: unit for name, unit in units.items() if observed["units"][unit]["active"] not in STOPPED}
+    opened = {
+        f"{name}, which runs without a declaration": observed["files"][f"{_paths.UNIT_DIRECTORY}/{unit}"]["opened"]
+        for name, unit in running.items()
+    }
+    refuse_shared_disks(machines, opened)
 
 
 def diffs(changes: Changes, wanted: Mapping[str, Any], observed: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import Command, Service
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "qemu_vms" / "templates"
@@ -37,7 +38,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(word=word, command=command, argument_lines=argument_lines, bind=bind)
+    environment.filters.update(word=word, compact=compact, command=command, argument_lines=argument_lines, bind=bind)
     environment.globals.update(paths=_paths)
     return environment
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -38,8 +39,8 @@ class FakeQemu:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         # A listener that is only closed keeps accept() waiting.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join(10)
 
     def _serve(self) -> None:
@@ -47,27 +48,30 @@ class FakeQemu:
             while self._converse(self._listener.accept()[0]):
                 pass
         except OSError:
-            return
+            pass
+        finally:
+            self._listener.close()
 
     def _converse(self, connection: socket.socket) -> bool:
         """One client; whether QEMU lives on after it."""
-        with connection, connection.makefile("rw", encoding="utf-8") as stream:
+        with connection, connection.makefile("r", encoding="utf-8") as lines:
             if not self._greets:
+                connection.shutdown(socket.SHUT_WR)
+                lines.readline()
                 return False
-            self._say(stream, {"QMP": {"version": {}, "capabilities": []}})
-            for line in stream:
+            self._say(connection, {"QMP": {"version": {}, "capabilities": []}})
+            for line in lines:
                 request = json.loads(line)
                 command = request["execute"]
                 self.heard.append(command)
                 self.arguments.append(request.get("arguments"))
                 if command == self._ends_on:
                     return False
-                self._say(stream, {"event": "NOISE", "data": {}})
+                self._say(connection, {"event": "NOISE", "data": {}})
                 answer = self._answers.get(command, {})
-                self._say(stream, answer if "error" in answer else {"return": answer})
+                self._say(connection, answer if "error" in answer else {"return": answer})
         return True
 
     @staticmethod
-    def _say(stream: Any, message: Mapping[str, Any]) -> None:
-        stream.write(json.dumps(message) + "\r\n")
-        stream.flush()
+    def _say(connection: socket.socket, message: Mapping[str, Any]) -> None:
+        connection.sendall(json.dumps(message).encode() + b"\r\n")

@@ -114,3 +114,9 @@ def errors_of(vms: Any, host: str = HOST_NAME) -> list[str]:
     except DirectDiskError as error:
         return str(error).split("\n")
     return []
+
+
+def empty_host(host: str = "debian13", **changes: Any) -> dict[str, Any]:
+    """The module's answer to a look at a recorded host on which there is nothing yet."""
+    observed: dict[str, Any] = {"files": {}, "units": {}, "credentials": {}, "images": {}, "paths": {}}
+    return {"capabilities": probed(host), "observed": {**observed, **changes}}

@@ -70,6 +70,8 @@ def test_there_is_no_golden_file_without_a_case(update_golden: bool) -> None:
             for path in folder.iterdir():
                 path.unlink()
             folder.rmdir()
+            if not any(folder.parent.iterdir()):
+                folder.parent.rmdir()
         stale = []
     assert stale == []
 

@@ -28,7 +28,8 @@ def monitor() -> Iterator[Monitor]:
         pytest.skip(f"none of {', '.join(EMULATORS)} is installed")
     ours, theirs = socket.socketpair()
     command = [EMULATOR, "-machine", "none", "-accel", "tcg", "-nodefaults", "-display", "none", "-qmp", "stdio"]
-    with ours, theirs, subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE) as process:
+    end = theirs.fileno()
+    with ours, theirs, subprocess.Popen(command, stdin=end, stdout=end, stderr=subprocess.PIPE) as process:
         monitor = Monitor(ours, seconds=60)
         yield monitor
         monitor.execute("quit")

@@ -82,7 +82,9 @@ def rendered(*, writes: str, ca_bundle: str = "", device: str = "", directory: s
     return _render.render_service(plan(disk_of(storage, writes=writes)).services[-1], encrypted=True)
 
 
-@pytest.mark.xfail(strict=True, reason="the template quotes a command's words where systemd reads a path: $ stays doubled")
+@pytest.mark.xfail(
+    strict=True, reason="the template quotes a command's words where systemd reads a path: $ stays doubled"
+)
 def test_a_unit_waits_for_the_mounts_of_a_path_with_odd_characters() -> None:
     (value,) = systemd_model.values(rendered(writes="deny"), "RequiresMountsFor")
     (path,) = systemd_model.words(value, escapes=False)
@@ -97,7 +99,9 @@ def test_a_unit_may_use_a_device_with_odd_characters() -> None:
     assert (systemd_model.expand(path, variables=False), access) == (device, "r")
 
 
-@pytest.mark.xfail(strict=True, reason="the template quotes a command's words where systemd reads all after the colon as it stands")
+@pytest.mark.xfail(
+    strict=True, reason="the template quotes a command's words where systemd reads all after the colon as it stands"
+)
 def test_a_unit_loads_credentials_from_a_folder_with_odd_characters() -> None:
     for value in systemd_model.values(rendered(writes="deny", directory="/etc/a b$%'c"), "LoadCredential"):
         # Everything after the colon is the path: systemd takes no quotes away here.

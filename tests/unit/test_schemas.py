@@ -59,13 +59,12 @@ def test_the_validator_sees_what_does_not_fit(schema: Schema, node: dict[str, ob
 
 
 @each_schema
-@pytest.mark.parametrize(("name", "node"), NODES, ids=[name for name, _node in NODES])
-def test_a_golden_node_fits(schema: Schema, name: str, node: dict[str, object]) -> None:
-    if node["driver"] not in schema.drivers:
-        pytest.skip(f"{schema} has no driver {node['driver']}")
-    late = since(str(node["driver"]))
-    newer = sorted(key for key in node if key in late and schema.version < late[key])
-    assert schema.node_errors(node) == [f".{key}: is unexpected" for key in node if key in newer], name
+def test_every_golden_node_fits_but_for_what_a_later_qemu_brings(schema: Schema) -> None:
+    for name, node in NODES:
+        assert node["driver"] in schema.drivers
+        late = since(str(node["driver"]))
+        newer = [key for key in node if key in late and schema.version < late[key]]
+        assert schema.node_errors(node) == [f".{key}: is unexpected" for key in newer], name
 
 
 @each_schema

@@ -88,7 +88,7 @@ _HINTS = (
     ),
     Hint("does not support 'range'", "the server cannot send parts of a file", "serve it from one that can"),
     Hint(
-        "certificate verification failed|server verification failed|SSL certificate problem|unable to get local issuer|peer certificate",
+        "(certificate|server) verification failed|SSL certificate problem|unable to get local issuer|peer certificate",
         "the server's certificate is not trusted",
         "name its authority in ca_bundle",
     ),

@@ -13,7 +13,18 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
-FOLDERS = ("/etc", "/usr/local", "/var/log", "/var/lib/private", "/var/cache/private", "/run/systemd", "/run/qemu-vms", "/root", "/tmp", "/var/tmp")
+FOLDERS = (
+    "/etc",
+    "/usr/local",
+    "/var/log",
+    "/var/lib/private",
+    "/var/cache/private",
+    "/run/systemd",
+    "/run/qemu-vms",
+    "/root",
+    "/tmp",
+    "/var/tmp",
+)
 LEFT_OUT = ("/etc/directdisk-lab", "/var/log/journal")
 LARGEST = 32 * 1024 * 1024
 
@@ -29,7 +40,13 @@ def places() -> Iterator[tuple[str, bytes]]:
     yield "journal", subprocess.run(["journalctl", "--output=export", "--all"], capture_output=True, check=True).stdout
     for folder in FOLDERS:
         for path in Path(folder).rglob("*"):
-            if not str(path).startswith(LEFT_OUT) and path.is_file() and path.stat().st_size < LARGEST:
+            # A link into /run/credentials is none of ours: what it leads to is left out.
+            if (
+                not str(path).startswith(LEFT_OUT)
+                and not path.is_symlink()
+                and path.is_file()
+                and path.stat().st_size < LARGEST
+            ):
                 yield str(path), path.read_bytes()
 
 

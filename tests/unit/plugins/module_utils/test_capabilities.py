@@ -65,7 +65,9 @@ def test_nothing_is_missing_where_all_works() -> None:
 
 
 def test_what_is_missing_comes_with_its_packages() -> None:
-    words, packages = missing(REQUIRES, capabilities("debian13", uefi={}, drivers={"http": "Unknown driver", "nbd": ""}))
+    words, packages = missing(
+        REQUIRES, capabilities("debian13", uefi={}, drivers={"http": "Unknown driver", "nbd": ""})
+    )
     assert words == [
         "http by route driver: this QEMU has no http driver (Unknown driver); "
         "install qemu-block-extra ca-certificates (role storage_client)",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _paths, _running
+from ansible_collections.directdisk.qemu.plugins.module_utils import _paths, _running, _systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu
@@ -29,15 +29,18 @@ def test_a_refused_command_says_qemus_words(tmp_path: Path) -> None:
     refusal = {"error": {"class": "GenericError", "desc": "Cannot grow device files"}}
     with FakeQemu(tmp_path / "s", answers={"block_resize": refusal}) as qemu, Monitor.connect(qemu.path) as monitor:
         assert monitor.try_execute("block_resize") == refusal
-        with pytest.raises(QmpError, match="^block_resize: Cannot grow device files$"):
+        with pytest.raises(QmpError, match=r"^block_resize: Cannot grow device files$"):
             monitor.execute("block_resize")
 
 
 @pytest.mark.parametrize("greets", [True, False])
 def test_a_qemu_that_ends_is_told(tmp_path: Path, greets: bool) -> None:
-    with FakeQemu(tmp_path / "s", ends_on="query-status", greets=greets) as qemu:
-        with pytest.raises(QmpError, match="^QEMU closed its monitor$"):
-            Monitor.connect(qemu.path).execute("query-status")
+    with (
+        FakeQemu(tmp_path / "s", ends_on="query-status", greets=greets) as qemu,
+        pytest.raises(QmpError, match=r"^QEMU closed its monitor$"),
+        Monitor.connect(qemu.path) as monitor,
+    ):
+        monitor.execute("query-status")
 
 
 def test_a_socket_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -48,7 +51,7 @@ def test_a_socket_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_qemu_that_hangs_is_given_up() -> None:
     ours, theirs = socket.socketpair()
-    with ours, theirs, pytest.raises(QmpError, match="^QEMU does not answer: timed out$"):
+    with ours, theirs, pytest.raises(QmpError, match=r"^QEMU does not answer: timed out$"):
         Monitor(ours, seconds=0.05)
 
 
@@ -60,12 +63,14 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
     (tmp_path / "web1.log").write_text("boot\nlogin: \n\n\x00 \n", encoding="utf-8")
     inserted = {"node-name": "root.format", "image": {"virtual-size": 512}, "ro": True}
     blocks = [{"inserted": inserted, "io-status": "failed"}, {"inserted": {"node-name": "machine.seed"}}, {}]
-    states = {name: {"active": "inactive", "enabled": False} for name in ("qemu-vm-web1.service", "qemu-vm-off.service")}
+    states = {
+        name: {"active": "inactive", "enabled": False} for name in ("qemu-vm-web1.service", "qemu-vm-off.service")
+    }
     states["qemu-vm-web1.service"] = {"active": "active", "enabled": True}
     monkeypatch.setattr(_paths, "UNIT_DIRECTORY", str(tmp_path))
     monkeypatch.setattr(_paths, "qmp_socket", lambda vm: str(tmp_path / f"{vm}.sock"))
     monkeypatch.setattr(_paths, "console_log", lambda vm: str(tmp_path / f"{vm}.log"))
-    monkeypatch.setattr(_running._systemd, "show", lambda units: {unit: states[unit] for unit in units})
+    monkeypatch.setattr(_systemd, "show", lambda units: {unit: states[unit] for unit in units})
     answers = {"query-status": {"status": "io-error"}, "query-block": blocks}
     with FakeQemu(tmp_path / "web1.sock", answers=answers):
         found = _running.machines()

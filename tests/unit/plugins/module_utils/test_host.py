@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host is seen to have."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _host, _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+
+
+def test_a_raw_image_is_as_large_as_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.img"
+    path.write_bytes(b"")
+    os.truncate(path, 5 * 1024**3)
+    assert _host._virtual_size(str(path), "raw") == 5 * 1024**3
+
+
+def test_a_qcow2_is_as_large_as_its_header_says(tmp_path: Path) -> None:
+    path = tmp_path / "a.qcow2"
+    path.write_bytes(b"QFI\xfb" + bytes(20) + struct.pack(">Q", 5 * 1024**3))
+    assert _host._virtual_size(str(path), "qcow2") == 5 * 1024**3
+
+
+@pytest.mark.parametrize("content", [b"", b"QFI\xfc" + bytes(28)])
+def test_what_is_no_qcow2_is_told(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.qcow2"
+    path.write_bytes(content)
+    with pytest.raises(HostError, match=f"^{re.escape(str(path))} is declared as qcow2, but it is none$"):
+        _host._virtual_size(str(path), "qcow2")
+
+
+def test_an_image_that_is_not_there_has_no_size(tmp_path: Path) -> None:
+    assert _host._virtual_size(str(tmp_path / "a.img"), "raw") is None
+
+
+def test_kinds_of_paths(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    kinds = {name: _host._kind(str(tmp_path / name)) for name in ("", "file", "pipe", "nothing")}
+    assert kinds == {"": "directory", "file": "file", "pipe": "other", "nothing": "missing"}
+    assert _host._kind("/dev/null") == "char"
+
+
+@pytest.mark.parametrize("identity", ["nbd:h:10809/a b", "path:/srv/\u2028\x85\u00e9", 'nbd:h:1/"\n\\'])
+def test_a_unit_says_what_its_machine_opens(identity: str) -> None:
+    line = _paths.OPENED + json.dumps({identity: True}, ensure_ascii=False)
+    assert _host._opened(f"# a comment\n{line}\n[Unit]\n") == {identity: True}
+
+
+def test_a_unit_of_an_earlier_release_says_nothing_of_it() -> None:
+    assert _host._opened("[Unit]\n") == {}

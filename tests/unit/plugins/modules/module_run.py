@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a module's main() in this process, as a host would."""
+
+from __future__ import annotations
+
+import json
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ansible.module_utils import basic
+from ansible.module_utils.testing import patch_module_args
+
+
+class _Exit(Exception):
+    pass
+
+
+def run_module(monkeypatch: pytest.MonkeyPatch, module: ModuleType, **arguments: Any) -> dict[str, Any]:
+    """The module's answer, whether it succeeded or failed."""
+    answers: list[dict[str, Any]] = []
+
+    def end(_module: Any, **answer: Any) -> None:
+        # Ansible sends JSON and nothing else.
+        answers.append(json.loads(json.dumps(answer)))
+        raise _Exit
+
+    monkeypatch.setattr(basic.AnsibleModule, "exit_json", end)
+    monkeypatch.setattr(basic.AnsibleModule, "fail_json", lambda m, msg, **facts: end(m, failed=True, msg=msg, **facts))
+    with patch_module_args(arguments), pytest.raises(_Exit):
+        module.main()
+    return answers[0]

@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""qemu_info: which route works, why not, and what would bring it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _running
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.modules import qemu_info
+from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
+from ansible_collections.directdisk.qemu.tests.unit.support import probed
+
+REQUIRES: dict[str, Any] = {"routes": [{"backend": "https"}], "uefi": True}
+
+
+def info(
+    monkeypatch: pytest.MonkeyPatch, host: str = "debian13", changes: dict[str, Any] | None = None, **arguments: Any
+) -> dict[str, Any]:
+    monkeypatch.setattr(qemu_info, "probe", lambda *, fresh: probed(host, **(changes or {}), systemd=int(fresh)))
+    monkeypatch.setattr(_running, "machines", lambda: {"web1": {"active": "active"}})
+    return run_module(monkeypatch, qemu_info, **arguments)
+
+
+def test_a_host_is_reported_with_every_route_of_every_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = info(monkeypatch)
+    assert answer["capabilities"]["version"] == [10, 0, 13]
+    assert answer["vms"] == {"web1": {"active": "active"}}
+    assert {name: tuple(routes) for name, routes in answer["backends"].items()} == {
+        name: backend.routes for name, backend in BACKENDS.items()
+    }
+    assert answer["backends"]["https"]["driver"] == {
+        "works": True,
+        "why": "",
+        "flaw": "",
+        "packages": ["qemu-block-extra", "ca-certificates"],
+    }
+
+
+def test_a_known_flaw_is_reported_beside_a_route_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = info(monkeypatch, "debian12")["backends"]["http"]["driver"]
+    assert (driver["works"], driver["flaw"]) == (
+        True,
+        "QEMU's own curl driver of these releases hangs with several requests in flight",
+    )
+
+
+def test_the_probe_is_fresh_only_where_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert info(monkeypatch)["capabilities"]["systemd"] == 0
+    assert info(monkeypatch, fresh=True)["capabilities"]["systemd"] == 1
+
+
+def test_what_is_missing_is_reported_and_fails_only_where_strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacks = {"uefi": {}, "drivers": {"https": "Unknown driver 'https'"}}
+    words = [
+        "https by route driver: this QEMU has no https driver (Unknown driver 'https'); "
+        "install qemu-block-extra ca-certificates (role storage_client)",
+        "firmware uefi: this host has none for x86_64",
+    ]
+    loose = info(monkeypatch, changes=lacks, requires=REQUIRES)
+    assert (loose["missing"], loose["missing_packages"]) == (words, ["qemu-block-extra", "ca-certificates", "ovmf"])
+    assert "failed" not in loose
+    strict = info(monkeypatch, changes=lacks, requires=REQUIRES, strict=True)
+    assert (strict["failed"], strict["msg"]) == (True, "\n".join(words))
+
+
+def test_an_error_of_the_probe_is_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_options: Any) -> None:
+        raise HostError("/usr/bin/qemu-system-x86_64 cannot be probed")
+
+    monkeypatch.setattr(qemu_info, "probe", fail)
+    answer = run_module(monkeypatch, qemu_info)
+    assert answer == {"failed": True, "msg": "/usr/bin/qemu-system-x86_64 cannot be probed"}

@@ -1,0 +1,267 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action plugin: how often it calls the host, with what, and what it says afterwards."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import ActionModule, display
+from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import digest
+from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, disk_of, empty_host
+
+PASSWORDS = ["pass-of-joe", "pass-of-luks", "cookie-of-joe", "pass-of-seed", "pass-of-vnc"]
+SECRET = {
+    "web1": {
+        **disk_of(
+            {
+                "https": {
+                    "url": "https://192.0.2.7/x",
+                    "username": "joe",
+                    "password": "pass-of-joe",
+                    "cookie": "cookie-of-joe",
+                },
+                "luks": {"passphrase": "pass-of-luks"},
+                "writes": "overlay",
+            }
+        ),
+        "cloud_init": {"user_data": {"password": "pass-of-seed"}},
+        "vnc": {"password": "pass-of-vnc"},
+    }
+}
+SIMPLE: dict[str, Any] = {"web1": disk_of({"nbd": {"host": "192.0.2.5"}})}
+
+
+def opened(text: str) -> dict[str, bool]:
+    """What a unit says that its machine opens."""
+    said = [line.removeprefix(_paths.OPENED) for line in text.split("\n") if line.startswith(_paths.OPENED)]
+    return dict(json.loads(said[0])) if said else {}
+
+
+class Host:
+    """A test double of the module on a host: looks answer ``seen``, and an apply does what was desired."""
+
+    def __init__(self, seen: dict[str, Any], failures: dict[str, list[str]] | None = None) -> None:
+        self.seen = seen
+        self.failures = failures or {}
+        self.calls: list[dict[str, Any]] = []
+
+    def execute(self, *, module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        assert module_name == "directdisk.qemu.qemu_vms"
+        self.calls.append(copy.deepcopy(module_args))
+        request = module_args["vms"]
+        if "observe" in request:
+            return self.seen
+        self._settle(request["desired"], module_args["credentials"])
+        return {"changes": {}, "actions": ["done"], "failures": self.failures}
+
+    def _settle(self, desired: dict[str, Any], credentials: dict[str, str]) -> None:
+        running = {"active": "active", "enabled": True, "reload": False, "started": 2.0}
+        units = {unit: running for vm in desired["vms"].values() for unit in vm["units"]}
+        files = {
+            path: {"sha256": digest(file["text"]), "mtime": 1.0, "text": file["text"], "opened": opened(file["text"])}
+            for path, file in desired["files"].items()
+        }
+        self.seen["observed"].update(
+            files=files,
+            units={**units, "qemu-vms.target": running},
+            credentials={path: {"mtime": 1.0, "current": True} for path in credentials},
+        )
+
+
+def run(host: Host, vms: Any, *, check: bool = False, diff: bool = False, **more: Any) -> dict[str, Any]:
+    task = MagicMock(args={"vms": vms, **more}, check_mode=check, diff=diff, async_val=0, action="qemu_vms")
+    action = ActionModule(task, MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock())
+    action._execute_module = host.execute
+    result: dict[str, Any] = action.run(task_vars={"inventory_hostname": HOST_NAME})
+    return result
+
+
+@pytest.fixture(autouse=True)
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    said: list[str] = []
+    monkeypatch.setattr(display, "warning", said.append)
+    monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
+    return said
+
+
+def test_a_new_host_is_looked_at_once_and_changed_once() -> None:
+    host = Host(empty_host())
+    result = run(host, SIMPLE)
+    assert result["changed"] is True
+    assert [list(call["vms"]) for call in host.calls] == [["observe"], ["desired", "encrypted"]]
+    assert result["actions"] == ["done"]
+    assert result["vms"] == {
+        "web1": {
+            "state": "started",
+            "unit": "qemu-vm-web1.service",
+            "disks": [
+                {
+                    "disk": "root",
+                    "backend": "nbd",
+                    "storage": "192.0.2.5:10809/",
+                    "route": "driver",
+                    "format": "raw",
+                    "writes": "keep",
+                    "node": "root.format",
+                }
+            ],
+        }
+    }
+
+
+def test_a_second_run_looks_once_and_changes_nothing() -> None:
+    host = Host(empty_host())
+    run(host, SECRET)
+    host.calls.clear()
+    result = run(host, SECRET, diff=True)
+    assert (result["changed"], result["actions"], result["diff"]) == (False, [], [])
+    assert [list(call["vms"]) for call in host.calls] == [["observe"]]
+
+
+def test_check_mode_looks_once_and_says_what_it_would_do() -> None:
+    host = Host(empty_host())
+    result = run(host, SIMPLE, check=True)
+    assert [list(call["vms"]) for call in host.calls] == [["observe"]]
+    assert result["changed"] is True
+    assert result["actions"][-2:] == ["start vm web1", "reload systemd"]
+
+
+@pytest.mark.parametrize("host_name", ["debian11", "debian12", "debian13"])
+def test_secrets_travel_in_the_hidden_option_alone(host_name: str) -> None:
+    vms = copy.deepcopy(SECRET)
+    if host_name == "debian11":
+        del vms["web1"]["vnc"]
+    host = Host(empty_host(host_name))
+    result = run(host, vms, diff=True)
+    encoded = [base64.b64encode(word.encode()).decode() for word in PASSWORDS]
+    for shown in (result, [call["vms"] for call in host.calls]):
+        text = json.dumps(shown)
+        assert not [word for word in (*PASSWORDS, *encoded) if word in text]
+    hidden = {base64.b64decode(text).decode() for text in host.calls[-1]["credentials"].values()}
+    assert {"pass-of-joe", "pass-of-luks", "cookie-of-joe"} <= hidden
+    folder = "/etc/credstore/" if host_name == "debian11" else "/etc/credstore.encrypted/"
+    assert all(path.startswith(folder) for path in host.calls[-1]["credentials"])
+    assert host.calls[-1]["vms"]["encrypted"] is (host_name != "debian11")
+
+
+def test_a_diff_shows_each_unit_line_by_line_and_the_rest_in_words() -> None:
+    host = Host(empty_host())
+    run(host, SIMPLE)
+    shown = run(host, {"web1": {**SIMPLE["web1"], "cpus": 2}}, diff=True, check=True)["diff"]
+    assert len(shown) == 2
+    assert "-    -smp 1 \\\n+    -smp 2 \\\n" in shown[0]["prepared"]
+    assert shown[1]["prepared"] == "reload systemd\n"
+
+
+def test_no_diff_is_made_or_asked_for_unless_wanted() -> None:
+    host = Host(empty_host())
+    assert "diff" not in run(host, SIMPLE)
+    assert host.calls[0]["vms"]["observe"]["texts"] is False
+
+
+def test_a_running_machine_is_restarted_only_where_that_is_allowed(warnings: list[str]) -> None:
+    host = Host(empty_host())
+    run(host, SIMPLE)
+    result = run(host, {"web1": {**SIMPLE["web1"], "cpus": 2}}, check=True)
+    assert result["restart_needed"] == ["web1"]
+    assert warnings == [
+        "hv1: web1: changed, and runs on as before until it is restarted "
+        "(restart: when_needed lets this playbook do it)"
+    ]
+    result = run(host, {"web1": {**SIMPLE["web1"], "cpus": 2, "restart": "when_needed"}}, check=True)
+    assert result["restart_needed"] == []
+    assert "restart vm web1" in result["actions"]
+
+
+def test_machines_that_are_not_declared_are_named_and_left_alone() -> None:
+    host = Host(empty_host())
+    run(host, SIMPLE)
+    result = run(host, {})
+    assert (result["undeclared"], result["changed"]) == (["web1"], False)
+
+
+def test_storage_of_a_running_machine_that_is_not_declared_is_not_opened_again() -> None:
+    host = Host(empty_host())
+    run(host, SIMPLE)
+    result = run(host, {"web2": SIMPLE["web1"]})
+    assert result["msg"] == (
+        "hv1: disk root of web2: is the same storage as a disk of web1, which runs without a declaration, "
+        "and one of them writes to it (nbd 192.0.2.5:10809/)"
+    )
+
+
+def test_a_wrong_declaration_asks_no_host() -> None:
+    host = Host(empty_host())
+    result = run(host, {"web1": {"cpus": 0, "disks": {"root": {}}}})
+    assert result["failed"] is True
+    assert result["msg"].split("\n") == [
+        "hv1: vm web1: cpus: 0 is less than 1",
+        "hv1: disk root of web1: no backend (one of nbd, http, https, host_device, file, or uri)",
+    ]
+    assert host.calls == []
+
+
+def test_what_a_host_lacks_is_told_before_it_is_changed() -> None:
+    host = Host({**empty_host(), "capabilities": {**empty_host()["capabilities"], "kvm": "it hangs"}})
+    result = run(host, {**SIMPLE, "web2": disk_of({"file": {"path": "/srv/a"}})})
+    assert result["msg"].split("\n") == [
+        "hv1: vm web1: accel: kvm does not work on this host (it hangs); enable it, or say accel: tcg",
+        "hv1: disk root of web2: file: /srv/a is not there; create it, or correct its path",
+    ]
+    assert len(host.calls) == 1
+
+
+@pytest.mark.parametrize(("kind", "given", "message"), [
+    ("missing", {"file": {"path": "/srv/a"}}, "file: /srv/a is not there; create it, or correct its path"),
+    ("directory", {"file": {"path": "/srv/a"}}, "file: /srv/a is no file but a directory"),
+    ("block", {"file": {"path": "/srv/a"}}, "file: /srv/a is a device; declare it with host_device"),
+    ("file", {"host_device": {"filename": "/dev/a"}},
+        "host_device: /dev/a is a file, and a block or char device is wanted"),
+])  # fmt: skip
+def test_a_path_of_another_kind_is_refused(kind: str, given: dict[str, Any], message: str) -> None:
+    host = Host(empty_host(paths={"/srv/a": kind, "/dev/a": kind}))
+    assert run(host, {"web1": disk_of(given)})["msg"] == f"hv1: disk root of web1: {message}"
+
+
+def test_a_bridge_that_is_not_there_is_told() -> None:
+    result = run(Host(empty_host()), {"web1": {"networks": {"lan": {"bridge": "br0"}}}})
+    assert result["msg"] == "hv1: network lan of web1: bridge br0: this host has no such bridge; create it first"
+
+
+def test_an_image_that_will_be_created_need_not_be_there() -> None:
+    host = Host(empty_host(images={"/srv/a": {"size": None}}))
+    result = run(host, {"web1": disk_of({"file": {"path": "/srv/a"}}, size="1GiB")}, check=True)
+    assert "create image /srv/a" in result["actions"]
+    assert host.calls[0]["vms"]["observe"]["images"] == {"/srv/a": "raw"}
+
+
+def test_a_failure_of_the_module_is_the_result_as_it_is() -> None:
+    failure = {"failed": True, "msg": "qemu cannot be probed", "exception": "trace"}
+    assert run(Host(failure), SIMPLE) == failure
+
+
+def test_a_machine_that_does_not_come_up_is_explained() -> None:
+    line = 'qemu: -blockdev {"driver":"nbd","node-name":"root.storage"}: Failed to connect to 192.0.2.5: refused'
+    result = run(Host(empty_host(), failures={"web1": [line]}), SIMPLE)
+    assert result["failed"] is True
+    assert result["failures"] == ["web1"]
+    assert result["msg"] == (
+        "hv1: disk root of web1: nbd 192.0.2.5:10809/: the server does not answer; "
+        f"check that it runs and that this host may reach it\n  its log:\n    {line}"
+    )
+
+
+def test_a_known_bad_route_is_warned_of(warnings: list[str]) -> None:
+    disk = {"http": {"url": "http://192.0.2.7/x"}, "writes": "deny", "route": "driver"}
+    run(Host(empty_host("debian12")), {"web1": disk_of(disk)})
+    assert len(warnings) == 1
+    assert warnings[0].startswith("hv1: disk root of web1: route driver: QEMU's own curl driver of these releases")

@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documents say what the code does: generated parts are current, examples are read, links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
+
+ROOT = Path(__file__).parents[2]
+GENERATOR = ROOT / "scripts" / "generate-docs"
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("roles/*/README.md")),
+]
+
+
+def name_of(value: object) -> str:
+    """A path within the checkout, for the names of tests."""
+    return str(value.relative_to(ROOT)) if isinstance(value, Path) else str(value)
+
+
+@pytest.fixture(scope="module", name="generator")
+def load_generator() -> ModuleType:
+    """The script as a module: its name has no .py."""
+    if not GENERATOR.is_file():
+        pytest.skip("scripts/ is not here: the archive of the collection has none")
+    loader = SourceFileLoader("generate_docs", str(GENERATOR))
+    spec = spec_from_loader("generate_docs", loader)
+    assert spec
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def test_generated_parts_are_current(generator: ModuleType) -> None:
+    texts = generator.generated()
+    stale = [name_of(path) for path, text in texts.items() if path.read_text(encoding="utf-8") != text]
+    assert stale == [], "run scripts/generate-docs"
+
+
+def test_every_generated_part_stands_somewhere(generator: ModuleType) -> None:
+    texts = "".join(path.read_text(encoding="utf-8") for path in generator.generated())
+    assert [name for name in generator.BLOCKS if not re.search(rf"^ *(<!--|#) generated: {name}( -->)?$", texts, re.M)] == []
+
+
+@pytest.mark.parametrize(("text", "markdown"), [
+    ("Needs O(cache=none).", "Needs `cache: none`."),
+    ("As O(total), or V(auto).", "As `total`, or `auto`."),
+    ("C(tcp:127.0.0.1:2222-:22) M(a.b.c)", "`tcp:127.0.0.1:2222-:22` `a.b.c`"),
+    ("the filter P(a.b.c#filter)", "the filter `a.b.c`"),
+    ("NOCLOUD(x) RBD", "NOCLOUD(x) RBD"),
+])  # fmt: skip
+def test_ansibles_markup_becomes_markdown(generator: ModuleType, text: str, markdown: str) -> None:
+    assert generator.markdown(text) == markdown
+
+
+def test_a_table_has_no_empty_column(generator: ModuleType) -> None:
+    made = generator.table(("a", "b", "c"), [("1", "", "x|y"), ("", "", "z")])
+    assert made == "| a | c |\n| --- | --- |\n| 1 | x\\|y |\n| | z |"
+
+
+@pytest.mark.parametrize(("size", "words"), [(0, "0"), (512, "512"), (1024, "1KiB"), (3 * 2**30, "3GiB"), (2**40 + 1, str(2**40 + 1))])
+def test_a_size_is_said_as_a_person_writes_it(generator: ModuleType, size: int, words: str) -> None:
+    assert generator.size_words(size) == words
+
+
+def declarations() -> Iterator[tuple[str, Any]]:
+    """Every declaration of the documents, written as variables or in a play; a variable of Ansible stands for two digits."""
+    for path in DOCUMENTS:
+        for text in re.findall(r"^```yaml\n(.*?)^```$", path.read_text(encoding="utf-8"), re.M | re.S):
+            found = yaml.safe_load(re.sub(r"\{\{.*?\}\}", "00", text))
+            for part in found if isinstance(found, list) else [found]:
+                variables = {**part, **part.get("vars", {})}
+                if "qemu_vms" in variables:
+                    yield name_of(path), variables["qemu_vms"]
+
+
+@pytest.mark.parametrize(("name", "vms"), declarations())
+def test_a_declaration_in_a_document_is_read(name: str, vms: Any) -> None:
+    assert read_machines(vms, name)
+
+
+def test_the_main_documents_show_a_declaration() -> None:
+    assert {"README.md", "docs/declaration.md", "roles/qemu_vms/README.md"} <= {name for name, _vms in declarations()}
+
+
+def headings(path: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    lines = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", line).strip().lower().replace(" ", "-") for line in lines}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_a_link_leads_somewhere(path: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", path.read_text(encoding="utf-8")):
+        file = path.parent / target if target else path
+        assert file.exists(), f"{name_of(path)}: {target} is not there"
+        assert not anchor or anchor in headings(file), f"{name_of(path)}: {target} has no heading {anchor}"
+
+
+def test_the_unit_in_the_readme_is_the_golden_one() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```ini\n# (\S+)\n(.*?)^```$", text, re.M | re.S)
+    assert len(shown) == 1
+    file, unit = shown[0]
+    rest = iter((ROOT / file).read_text(encoding="utf-8").splitlines())
+    # Each line shown, in the same order; looking a line up uses up those before it.
+    missing = [line for line in unit.splitlines() if line and line.strip() != "..." and line not in rest]
+    assert missing == []

@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter requirements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.directdisk.qemu.plugins.filter.requirements import FilterModule
+from ansible_collections.directdisk.qemu.tests.unit.support import NBD, disk_of
+
+requirements = FilterModule().filters()["requirements"]
+HTTPS: dict[str, Any] = {"https": {"url": "https://192.0.2.7/x", "username": "joe", "password": "pass-of-joe"}}
+
+
+def test_each_route_to_a_backend_is_named_once_and_without_addresses() -> None:
+    vms = {
+        "a": {"disks": {"root": NBD, "web": {**HTTPS, "writes": "deny"}, "kit": {**HTTPS, "writes": "deny"}}},
+        "b": {"disks": {"web": {**HTTPS, "writes": "deny", "route": "nbdkit"}}, "firmware": "uefi"},
+    }
+    assert requirements(vms) == {
+        "routes": [
+            {"backend": "https", "route": "auto"},
+            {"backend": "https", "route": "nbdkit"},
+            {"backend": "nbd", "route": "auto"},
+        ],
+        "uefi": True,
+    }
+
+
+@pytest.mark.parametrize("vms", [{}, {"a": {}}, {"a": {**disk_of(NBD), "firmware": "uefi", "state": "absent"}}])
+def test_what_is_not_there_needs_nothing(vms: dict[str, Any]) -> None:
+    assert requirements(vms) == {"routes": [], "uefi": False}
+
+
+def test_a_wrong_declaration_is_refused_with_all_its_errors() -> None:
+    with pytest.raises(AnsibleFilterError) as raised:
+        requirements({"a": {"cpus": 0}, "b": {"memory": "x"}})
+    assert str(raised.value).split("\n") == [
+        "vm a: cpus: 0 is less than 1",
+        "vm b: memory: 'x' is not a size; write for example 20GiB",
+    ]
