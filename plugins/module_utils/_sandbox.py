@@ -26,10 +26,10 @@ class Sandbox:
     files: tuple[str, ...]
     """Files of its disks. Their access lists say whether it may write."""
     readable: tuple[str, ...]
-    devices: tuple[str, ...]
+    devices: tuple[tuple[str, str], ...]
     """Device nodes with their access, as in DeviceAllow=."""
     groups: tuple[str, ...]
-    trust: tuple[str, ...]
+    trust: tuple[tuple[str, str], ...]
     """A file that takes the place of another one, as in BindReadOnlyPaths=."""
     mounts: tuple[str, ...]
     """Paths whose mounts must be there first."""
@@ -52,9 +52,9 @@ def build_sandbox(
         open_because = f"{' '.join(names)} is known by name only: give an address to confine it"
     uses_network = bool(servers or open_because)
     families = ("AF_UNIX", *(("AF_INET", "AF_INET6") if uses_network else ()), *(("AF_NETLINK",) if names else ()))
-    devices = [f"{path} {'rw' if writes else 'r'}" for reach, writes in reaches for path in reach.devices]
-    devices += ["/dev/kvm rw"] if kvm else []
-    devices += ["/dev/net/tun rw"] if tun else []
+    devices = [(path, "rw" if writes else "r") for reach, writes in reaches for path in reach.devices]
+    devices += [("/dev/kvm", "rw")] if kvm else []
+    devices += [("/dev/net/tun", "rw")] if tun else []
     bundles = _unique(reach.trust for reach, _writes in reaches if reach.trust)
     if replace_trust and len(bundles) > 1:
         raise DeclarationError(
@@ -69,9 +69,9 @@ def build_sandbox(
         open_because=open_because,
         files=files,
         readable=() if replace_trust else bundles,
-        devices=_unique(devices),
+        devices=tuple(dict.fromkeys(devices)),
         groups=("kvm",) if kvm else (),
-        trust=tuple(f"{bundle}:{trust_store}" for bundle in bundles) if replace_trust else (),
+        trust=tuple((bundle, trust_store) for bundle in bundles) if replace_trust else (),
         mounts=_unique([*files, *bundles]),
     )
 

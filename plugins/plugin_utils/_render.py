@@ -38,7 +38,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(word=word, compact=compact, command=command, argument_lines=argument_lines, bind=bind)
+    environment.filters.update(
+        word=word,
+        compact=compact,
+        command=command,
+        argument_lines=argument_lines,
+        setting=setting,
+        bind=bind,
+        rest=rest,
+    )
     environment.globals.update(paths=_paths)
     return environment
 
@@ -54,10 +62,19 @@ def word(text: str) -> str:
     return f'"{escaped}"'
 
 
+def setting(text: str) -> str:
+    """One word of a setting that is no command line: systemd knows no variables there."""
+    return word(text).replace("$$", "$")
+
+
 def bind(text: str) -> str:
     """A path of BindPaths= and its like, where a colon would part source and destination."""
-    quoted = word(text.replace(":", "\0"))
-    return quoted.replace("$$", "$").replace("\0", "\\:")
+    return setting(text.replace(":", "\0")).replace("\0", "\\:")
+
+
+def rest(text: str) -> str:
+    """The rest of a line that systemd takes as it stands, but for specifiers."""
+    return text.replace("%", "%%")
 
 
 def argument_lines(groups: list[tuple[str, ...]]) -> str:

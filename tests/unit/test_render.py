@@ -82,16 +82,12 @@ def rendered(*, writes: str, ca_bundle: str = "", device: str = "", directory: s
     return _render.render_service(plan(disk_of(storage, writes=writes)).services[-1], encrypted=True)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the template quotes a command's words where systemd reads a path: $ stays doubled"
-)
 def test_a_unit_waits_for_the_mounts_of_a_path_with_odd_characters() -> None:
     (value,) = systemd_model.values(rendered(writes="deny"), "RequiresMountsFor")
     (path,) = systemd_model.words(value, escapes=False)
     assert systemd_model.expand(path, variables=False) == ODD_PATH
 
 
-@pytest.mark.xfail(strict=True, reason="the template does not quote where systemd takes quotes and specifiers away")
 def test_a_unit_may_use_a_device_with_odd_characters() -> None:
     device = "/dev/disk/by-label/a%b\\x20c"
     value = systemd_model.values(rendered(writes="deny", device=device), "DeviceAllow")[0]
@@ -99,9 +95,6 @@ def test_a_unit_may_use_a_device_with_odd_characters() -> None:
     assert (systemd_model.expand(path, variables=False), access) == (device, "r")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the template quotes a command's words where systemd reads all after the colon as it stands"
-)
 def test_a_unit_loads_credentials_from_a_folder_with_odd_characters() -> None:
     for value in systemd_model.values(rendered(writes="deny", directory="/etc/a b$%'c"), "LoadCredential"):
         # Everything after the colon is the path: systemd takes no quotes away here.
@@ -109,7 +102,6 @@ def test_a_unit_loads_credentials_from_a_folder_with_odd_characters() -> None:
         assert systemd_model.expand(path, variables=False).startswith("/etc/a b$%'c/")
 
 
-@pytest.mark.xfail(strict=True, reason="the template quotes a command's words where systemd reads two paths")
 def test_a_bundle_with_odd_characters_takes_the_place_of_the_systems_own() -> None:
     (value,) = systemd_model.values(rendered(writes="deny", ca_bundle="/etc/a b%.pem"), "BindReadOnlyPaths")
     assert value == "'/etc/a b%%.pem':/etc/ssl/certs/ca-certificates.crt"

@@ -44,7 +44,12 @@ def test_unix_sockets_need_no_network() -> None:
 
 def test_devices_are_opened_as_they_are_used() -> None:
     made = sandbox((Reach(devices=("/dev/sda",)), True), (Reach(devices=("/dev/sdb",)), False), kvm=True, tun=True)
-    assert made.devices == ("/dev/sda rw", "/dev/sdb r", "/dev/kvm rw", "/dev/net/tun rw")
+    assert made.devices == (
+        ("/dev/sda", "rw"),
+        ("/dev/sdb", "r"),
+        ("/dev/kvm", "rw"),
+        ("/dev/net/tun", "rw"),
+    )
     assert made.groups == ("kvm",)
 
 
@@ -56,7 +61,7 @@ def test_files_and_bundles_have_their_mounts_first() -> None:
 def test_a_bundle_takes_the_place_of_the_systems_own_or_is_only_readable() -> None:
     reach = Reach(trust="/etc/ca.pem")
     replaced = sandbox((reach, False), trust_store="/etc/ssl/certs/all.pem")
-    assert (replaced.trust, replaced.readable) == (("/etc/ca.pem:/etc/ssl/certs/all.pem",), ())
+    assert (replaced.trust, replaced.readable) == ((("/etc/ca.pem", "/etc/ssl/certs/all.pem"),), ())
     beside = sandbox((reach, False), replace_trust=False)
     assert (beside.trust, beside.readable) == ((), ("/etc/ca.pem",))
 
