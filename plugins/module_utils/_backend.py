@@ -119,6 +119,14 @@ class Backend:
     check: Callable[[Values], None] = lambda values: None
     """Raises DeclarationError for what a table of options cannot say."""
     nbdkit: NbdkitServe | None = None
+    nbdkit_parts: tuple[str, ...] = ()
+    """nbdkit's plugin, and then the filters, with which it serves the backend."""
+    driver_only: tuple[str, ...] = ()
+    """Options that have no effect on other routes than QEMU's own driver."""
+    sizeable: bool = False
+    """Whether its images are files on the host, which are created and grown there."""
+    scsi: bool = False
+    """Whether a guest can speak SCSI to the device itself."""
     routes: tuple[str, ...] = ("driver",)
     """In the order in which ``auto`` tries them."""
     flaws: tuple[Flaw, ...] = ()

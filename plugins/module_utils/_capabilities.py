@@ -81,7 +81,7 @@ def why_not(backend: Backend, route: str, capabilities: Capabilities) -> str:
             return f"this QEMU has no {backend.driver} driver ({reason})" + _advice(packages)
         missing = [program for program in backend.programs if not capabilities.programs.get(program)]
         return f"this host has no {missing[0]}" + _advice(packages) if missing else ""
-    for part in ("curl", "retry-request"):
+    for part in backend.nbdkit_parts:
         reason = capabilities.nbdkit.get(part, "nbdkit is not installed")
         if reason:
             return f"nbdkit cannot serve {backend.name} ({reason})" + _advice(
@@ -119,27 +119,37 @@ def choose_route(disk: Disk, capabilities: Capabilities) -> tuple[str, str]:
     routes = route_order(backend, capabilities.release) if wanted == "auto" else [wanted]
     reasons = []
     for route in routes:
-        reason = why_not(backend, route, capabilities)
+        reason = why_not(backend, route, capabilities) or _too_new(disk, route, capabilities.release)
         if not reason:
-            if route == "driver":
-                _check_since(backend.options, disk.source, capabilities.release)
-            bad = flaw(backend, route, capabilities.release)
-            return route, f"route {route}: {bad}" if bad else ""
+            return route, _route_warning(disk, route, capabilities.release)
         reasons.append(reason if len(routes) == 1 else f"route {route}: {reason}")
     raise CapabilityError(disk.described, "; ".join(reasons))
 
 
-def _check_since(options: Iterable[Option], values: Values, release: Version) -> None:
+def _route_warning(disk: Disk, route: str, release: Version) -> str:
+    bad = flaw(disk.backend, route, release)
+    if bad:
+        return f"route {route}: {bad}"
+    ignored = [name for name in disk.backend.driver_only if name in disk.source] if route != "driver" else []
+    return f"route {route}: {', '.join(ignored)} has no effect" if ignored else ""
+
+
+def _too_new(disk: Disk, route: str, release: Version) -> str:
+    """Which declared option this QEMU is too old for; only its own driver minds."""
+    return _first_too_new(disk.backend.options, disk.source, release) if route == "driver" else ""
+
+
+def _first_too_new(options: Iterable[Option], values: Values, release: Version) -> str:
     for option in options:
         if option.name not in values:
             continue
         if option.since and release < option.since:
-            raise CapabilityError(
-                option.name,
-                f"needs QEMU {option.since[0]}.{option.since[1]}, and this host has {release[0]}.{release[1]}",
-            )
-        if option.options:
-            _check_since(option.options, values[option.name], release)
+            since, found = ".".join(map(str, option.since)), ".".join(map(str, release))
+            return f"{option.name} needs QEMU {since}, and this host has {found}"
+        inner = _first_too_new(option.options, values[option.name], release) if option.options else ""
+        if inner:
+            return inner
+    return ""
 
 
 def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[list[str], list[str]]:
@@ -147,7 +157,9 @@ def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[li
     words: list[str] = []
     packages: list[str] = []
     if not capabilities.emulator:
-        packages += EMULATOR_PACKAGES.get(capabilities.family, ())
+        emulator = EMULATOR_PACKAGES.get(capabilities.family, ())
+        words.append(f"this host has no QEMU emulator{_advice(emulator)}")
+        packages += emulator
     for required in requires.get("routes") or ():
         backend = BACKENDS.get(required["backend"])
         if backend is None:

@@ -337,7 +337,7 @@ def _read_disk(name: str, given: Any, where: str) -> Disk:
         raise DeclarationError(
             f"{where}: copy_on_read", "has nowhere to keep what was read; say writes: overlay or discard"
         )
-    if "size" in settings and backend.name != "file":
+    if "size" in settings and not backend.sizeable:
         raise DeclarationError(
             f"{where}: size", f"the image of a {backend.name} disk cannot be created or grown here; leave size out"
         )
@@ -393,7 +393,7 @@ def _check_model(settings: Values, backend: Backend, where: str) -> None:
         if settings.get(option) and model not in virtio:
             raise DeclarationError(f"{where}: {option}", f"is for {' and '.join(virtio)}, not for {model}")
     if model == "scsi-generic":
-        if backend.name != "host_device":
+        if not backend.scsi:
             raise DeclarationError(
                 f"{where}: model", "scsi-generic wants a SCSI device, such as a host_device /dev/sg0"
             )

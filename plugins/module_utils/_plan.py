@@ -25,6 +25,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options import ra
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import Sandbox, build_sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring
 
+OLDEST_SYSTEMD = 247
+"""The first with LoadCredential= and ProtectProc= (systemd, NEWS)."""
+
 HEADER_LIMIT = 1023
 """Bytes that a qcow2 header has for the name of its backing file (QEMU, docs/interop/qcow2.txt)."""
 
@@ -130,6 +133,9 @@ class _Planner:
 
     def _check_host(self) -> None:
         where = f"vm {self.machine.name}"
+        if self.capabilities.systemd < OLDEST_SYSTEMD:
+            found = self.capabilities.systemd
+            raise CapabilityError(where, f"its unit needs systemd {OLDEST_SYSTEMD}, and this host has {found}")
         if self.machine.settings["accel"] == "kvm" and self.capabilities.kvm:
             raise CapabilityError(
                 f"{where}: accel",
@@ -190,8 +196,11 @@ class _Planner:
         )
 
     def _overlay_path(self, disk: Disk) -> str:
-        directory = _paths.cache_directory if disk.writes == "discard" else _paths.state_directory
-        return f"{directory(self.machine.name)}/{disk.name}.qcow2"
+        if disk.writes == "discard":
+            return f"{_paths.cache_directory(self.machine.name)}/{disk.name}.qcow2"
+        # Writes that were made over one image must never be laid over another: each image has an overlay of its own.
+        base = hashlib.sha256(disk.backend.identity(disk.source).encode()).hexdigest()[:8]
+        return f"{_paths.state_directory(self.machine.name)}/{disk.name}-{base}.qcow2"
 
     def _prepare_overlay(self, disk: Disk, graph: Graph, wiring: Wiring, where: str) -> None:
         """A new qcow2 of the base's size at every start; for an overlay that persists, only where there is none yet."""

@@ -156,10 +156,10 @@ def _with_stderr(driver: str, reason: str, stderr: str) -> str:
 def _probe_nbdkit() -> dict[str, str]:
     if not os.path.exists(_nbdkit.PROGRAM):
         return {}
-    return {
-        "curl": _try([_nbdkit.PROGRAM, "--dump-plugin", "curl"]),
-        "retry-request": _try([_nbdkit.PROGRAM, "--filter=retry-request", "--dump-plugin", "null"]),
-    }
+    served = [backend.nbdkit_parts for backend in BACKENDS.values() if backend.nbdkit_parts]
+    found = {parts[0]: _try([_nbdkit.PROGRAM, "--dump-plugin", parts[0]]) for parts in served}
+    filters = {name for parts in served for name in parts[1:]}
+    return {**found, **{name: _try([_nbdkit.PROGRAM, f"--filter={name}", "--dump-plugin", "null"]) for name in filters}}
 
 
 def _probe_kvm() -> str:

@@ -215,7 +215,7 @@ def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
 def _speaks_of(line: str, disk: Disk) -> bool:
     """Whether a line of the log names a node, a file or the helper of a disk."""
     name = re.escape(disk.name)
-    if re.search(rf'"node-name":"{name}\.|/{name}\.qcow2|\.{name}(/nbd\.sock|\.nbdkit)', line):
+    if re.search(rf'"node-name":"{name}\.|/{name}(-[0-9a-f]{{8}})?\.qcow2|\.{name}(/nbd\.sock|\.nbdkit)', line):
         return True
     reach = disk.backend.reach(disk.source)
     return any(path in line for path in (*reach.files, *reach.devices, *reach.sockets))

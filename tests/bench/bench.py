@@ -59,21 +59,22 @@ class Bench:
         self._inventory.mkdir()
         (self._inventory / "hosts.yml").write_text(f"all: {{hosts: {{{HOST}: {{}}}}}}\n")
         (self._inventory / "host_vars").mkdir()
-        self._declaration = self._inventory / "host_vars" / f"{HOST}.yml"
+        self.declaration = self._inventory / "host_vars" / f"{HOST}.yml"
         self._boot_sector = work / "boot-sector"
         self._boot_sector.write_bytes(BOOT_SECTOR)
 
     def up(self) -> None:
-        """The lab's host, with the image that every machine boots from a copy of its own."""
+        """The lab's host, with all that is done once in a host's life behind it."""
         subprocess.run([self._lab, "up", "--hosts", HOST], stdout=sys.stderr, check=True)
         self._lab_inventory = self._output([str(self._lab), "inventory"]).strip()
-        self.up_image()
+        self.make_template()
         self.declare(1)
         self.make_disks(1)
-        self.playbook(PLAYBOOKS["site"])  # installs packages and fills caches, which happens once in a host's life
+        self.playbook(PLAYBOOKS["site"])  # installs packages and fills caches
         self.remove(1)
 
-    def up_image(self) -> None:
+    def make_template(self) -> None:
+        """The image that every machine boots from a copy of its own."""
         with self._boot_sector.open("rb") as stream:
             self.on_host(
                 f"mkdir -p {FOLDER} && cd {FOLDER} && cat >raw && truncate --size={DISK_SIZE} raw && "
@@ -101,7 +102,7 @@ class Bench:
                     "        format: qcow2",
                     f"        size: {DISK_SIZE}",
                 ]
-        self._declaration.write_text("\n".join(lines) + "\n")
+        self.declaration.write_text("\n".join(lines) + "\n")
 
     def make_disks(self, count: int) -> None:
         self.on_host(
@@ -162,7 +163,10 @@ class Rounds:
             print(f"{self._count} machines: round {number} of {repeat}", file=sys.stderr)
 
     def _round(self, kind: str, timed: bool) -> None:
-        self._bench.remove_disks() if self._create else self._bench.make_disks(self._count)
+        if self._create:
+            self._bench.remove_disks()
+        else:
+            self._bench.make_disks(self._count)
         ping = self._bench.playbook(str(HERE / "playbooks" / "ping.yml"))[0]
         if timed:
             self.pings.append(ping)
@@ -182,6 +186,16 @@ class Rounds:
                 sample.tasks = len(re.findall(r"^TASK \[", output, re.M)) - output.count("\nskipping: [")
                 sample.modules = output.count("Using module file ")
         self._bench.remove(self._count)
+
+
+def profile(bench: Bench, count: int) -> None:
+    """One first run's changes and one run without a change, step by step."""
+    import profiling  # it imports the collection
+
+    bench.make_disks(count)
+    bench.declare(count)
+    profiling.apply(bench, bench.declaration)
+    profiling.look(bench, bench.declaration)
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
@@ -274,12 +288,7 @@ def main() -> None:
     most = max(options.sizes)
     with machines_removed_after(bench, most):
         if options.profile:
-            import profiling
-
-            bench.make_disks(most)
-            bench.declare(most)
-            bench.playbook(PLAYBOOKS["site"])
-            profiling.profile(bench, most)
+            profile(bench, most)
             return
         kinds = [options.only] if options.only else list(PLAYBOOKS)
         results = {}

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs on the host: one request of the action plugin, with a clock around its parts.
 
-Standard input: {"request": ..., "secrets": {path: text}}; standard output: {"answer": ..., "times": [[name, calls, seconds]]}.
+Standard input: {"request": ..., "secrets": {path: text}}.
+Standard output: {"answer": ..., "times": [[name, calls, seconds]]}.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Callable, Protocol
 
-import ansible_collections.directdisk.qemu.plugins.module_utils as module_utils
 import yaml
+
+import ansible_collections.directdisk.qemu.plugins.module_utils as module_utils
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import decide
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
@@ -61,7 +62,7 @@ def apply(host: Host, declaration: Path) -> None:
 
 
 def ship(host: Host) -> None:
-    """The host's part of the collection to the host, and a compiled copy, which a module's run has not."""
+    """The host's part of the collection to the host."""
     (folder,) = module_utils.__path__
     with tempfile.TemporaryFile() as archive:
         name = "ansible_collections/directdisk/qemu/plugins/module_utils"
@@ -87,7 +88,7 @@ def _before(declaration: Path) -> tuple[tuple[Any, ...], dict[str, Any], list[Ro
     rows: list[Row] = []
     text = declaration.read_text()
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    given = _timed(rows, "yaml.load", lambda: yaml.load(text, loader))  # noqa: S506
+    given = _timed(rows, "yaml.load", lambda: yaml.load(text, loader))
     machines = _timed(rows, "read_machines", lambda: read_machines(given["qemu_vms"], "hv1"))
     _timed(rows, "secrets_of", lambda: _fleet.secrets_of(machines, encrypted=True))
     request = _timed(rows, "observation", lambda: _fleet.observation(machines, texts=False))

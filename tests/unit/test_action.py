@@ -220,13 +220,19 @@ def test_what_a_host_lacks_is_told_before_it_is_changed() -> None:
     assert len(host.calls) == 1
 
 
-@pytest.mark.parametrize(("kind", "given", "message"), [
-    ("missing", {"file": {"path": "/srv/a"}}, "file: /srv/a is not there; create it, or correct its path"),
-    ("directory", {"file": {"path": "/srv/a"}}, "file: /srv/a is no file but a directory"),
-    ("block", {"file": {"path": "/srv/a"}}, "file: /srv/a is a device; declare it with host_device"),
-    ("file", {"host_device": {"filename": "/dev/a"}},
-        "host_device: /dev/a is a file, and a block or char device is wanted"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        ("missing", {"file": {"path": "/srv/a"}}, "file: /srv/a is not there; create it, or correct its path"),
+        ("directory", {"file": {"path": "/srv/a"}}, "file: /srv/a is no file but a directory"),
+        ("block", {"file": {"path": "/srv/a"}}, "file: /srv/a is a device; declare it with host_device"),
+        (
+            "file",
+            {"host_device": {"filename": "/dev/a"}},
+            "host_device: /dev/a is a file, and a block or char device is wanted",
+        ),
+    ],
+)
 def test_a_path_of_another_kind_is_refused(kind: str, given: dict[str, Any], message: str) -> None:
     host = Host(empty_host(paths={"/srv/a": kind, "/dev/a": kind}))
     assert run(host, {"web1": disk_of(given)})["msg"] == f"hv1: disk root of web1: {message}"

@@ -57,13 +57,16 @@ def test_every_generated_part_stands_somewhere(generator: ModuleType) -> None:
     assert placed == {*generator.BLOCKS, "variables"}
 
 
-@pytest.mark.parametrize(("text", "markdown"), [
-    ("Needs O(cache=none).", "Needs `cache: none`."),
-    ("As O(total), or V(auto).", "As `total`, or `auto`."),
-    ("C(tcp:127.0.0.1:2222-:22) M(a.b.c)", "`tcp:127.0.0.1:2222-:22` `a.b.c`"),
-    ("the filter P(a.b.c#filter)", "the filter `a.b.c`"),
-    ("NOCLOUD(x) RBD", "NOCLOUD(x) RBD"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "markdown"),
+    [
+        ("Needs O(cache=none).", "Needs `cache: none`."),
+        ("As O(total), or V(auto).", "As `total`, or `auto`."),
+        ("C(tcp:127.0.0.1:2222-:22) M(a.b.c)", "`tcp:127.0.0.1:2222-:22` `a.b.c`"),
+        ("the filter P(a.b.c#filter)", "the filter `a.b.c`"),
+        ("NOCLOUD(x) RBD", "NOCLOUD(x) RBD"),
+    ],
+)
 def test_ansibles_markup_becomes_markdown(generator: ModuleType, text: str, markdown: str) -> None:
     assert generator.markdown(text) == markdown
 
@@ -73,13 +76,16 @@ def test_a_table_has_no_empty_column(generator: ModuleType) -> None:
     assert made == "| a | c |\n| --- | --- |\n| 1 | x\\|y |\n| | z |"
 
 
-@pytest.mark.parametrize(("size", "words"), [
-    (0, "0"),
-    (512, "512"),
-    (1024, "1KiB"),
-    (3 * 2**30, "3GiB"),
-    (2**40 + 1, "1099511627777"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0"),
+        (512, "512"),
+        (1024, "1KiB"),
+        (3 * 2**30, "3GiB"),
+        (2**40 + 1, "1099511627777"),
+    ],
+)
 def test_a_size_is_said_as_a_person_writes_it(generator: ModuleType, size: int, words: str) -> None:
     assert generator.size_words(size) == words
 

@@ -31,27 +31,33 @@ def test_words_are_read_back_by_systemd_as_they_were(words: list[str]) -> None:
     assert systemd_model.exec_words(f"ExecStart={line}\n") == {"ExecStart": [["/bin/x", *words]]}
 
 
-@pytest.mark.parametrize(("text", "quoted"), [
-    ("plain-1.0_a@b=c:d,e/f+g", "plain-1.0_a@b=c:d,e/f+g"),
-    ("", "''"),
-    ("a b", "'a b'"),
-    ("50%", "'50%%'"),
-    ("$HOME", "'$$HOME'"),
-    ("it's", '"it\'s"'),
-    ("it's \"5\"", '"it\'s \\"5\\""'),
-    ("a\\b", "'a\\\\b'"),
-    ("a\nb\t", "'a\\nb\\t'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("plain-1.0_a@b=c:d,e/f+g", "plain-1.0_a@b=c:d,e/f+g"),
+        ("", "''"),
+        ("a b", "'a b'"),
+        ("50%", "'50%%'"),
+        ("$HOME", "'$$HOME'"),
+        ("it's", '"it\'s"'),
+        ('it\'s "5"', '"it\'s \\"5\\""'),
+        ("a\\b", "'a\\\\b'"),
+        ("a\nb\t", "'a\\nb\\t'"),
+    ],
+)
 def test_a_word_is_quoted_only_where_it_must_be(text: str, quoted: str) -> None:
     assert _render.word(text) == quoted
 
 
-@pytest.mark.parametrize(("command", "line"), [
-    (Command(("/bin/x", "a b")), "/bin/x 'a b'"),
-    (Command(("/bin/x",), privileged=True), "+/bin/x"),
-    (Command(("/bin/x",), optional=True), "-/bin/x"),
-    (Command(("/bin/x",), privileged=True, optional=True), "-+/bin/x"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (Command(("/bin/x", "a b")), "/bin/x 'a b'"),
+        (Command(("/bin/x",), privileged=True), "+/bin/x"),
+        (Command(("/bin/x",), optional=True), "-/bin/x"),
+        (Command(("/bin/x",), privileged=True, optional=True), "-+/bin/x"),
+    ],
+)
 def test_a_command_has_systemds_prefixes(command: Command, line: str) -> None:
     assert _render.command(command) == line
 

@@ -38,20 +38,23 @@ def test_the_four_recordings_are_there() -> None:
 
 
 @each_schema
-@pytest.mark.parametrize(("node", "error"), [
-    ({}, ".driver: is missing"),
-    ({"driver": "none"}, ".driver: 'none' is not in the enumeration"),
-    ({"driver": "file"}, ".filename: is missing"),
-    ({"driver": "file", "filename": 1}, ".filename: 1 is no string"),
-    ({"driver": "file", "filename": "/a", "read-only": "on"}, ".read-only: 'on' is no boolean"),
-    ({"driver": "file", "filename": "/a", "url": "x"}, ".url: is unexpected"),
-    ({"driver": "raw", "file": "a", "offset": True}, ".offset: True is no int"),
-    ({"driver": "raw", "file": {"driver": "file"}}, ".file.filename: is missing"),
-    ({"driver": "nbd", "server": {"type": "inet", "host": "h", "port": 1}}, ".server.port: 1 is no string"),
-    ({"driver": "gluster", "volume": "v", "path": "p", "server": {}}, ".server: {} is no array"),
-    ({"driver": "qcow2", "file": "a", "backing": None}, ""),
-    ({"driver": "qcow2", "file": "a", "backing": 1}, ".backing: 1 is no object"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("node", "error"),
+    [
+        ({}, ".driver: is missing"),
+        ({"driver": "none"}, ".driver: 'none' is not in the enumeration"),
+        ({"driver": "file"}, ".filename: is missing"),
+        ({"driver": "file", "filename": 1}, ".filename: 1 is no string"),
+        ({"driver": "file", "filename": "/a", "read-only": "on"}, ".read-only: 'on' is no boolean"),
+        ({"driver": "file", "filename": "/a", "url": "x"}, ".url: is unexpected"),
+        ({"driver": "raw", "file": "a", "offset": True}, ".offset: True is no int"),
+        ({"driver": "raw", "file": {"driver": "file"}}, ".file.filename: is missing"),
+        ({"driver": "nbd", "server": {"type": "inet", "host": "h", "port": 1}}, ".server.port: 1 is no string"),
+        ({"driver": "gluster", "volume": "v", "path": "p", "server": {}}, ".server: {} is no array"),
+        ({"driver": "qcow2", "file": "a", "backing": None}, ""),
+        ({"driver": "qcow2", "file": "a", "backing": 1}, ".backing: 1 is no object"),
+    ],
+)
 def test_the_validator_sees_what_does_not_fit(schema: Schema, node: dict[str, object], error: str) -> None:
     if node.get("driver", "file") in schema.drivers or error.startswith(".driver"):
         assert error in [*schema.node_errors(node), *([] if error else [""])]

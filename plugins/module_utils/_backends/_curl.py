@@ -23,6 +23,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
+_NBDKIT_FILTERS = ("retry-request",)
+
 _PACKAGES = {
     "debian": ("qemu-block-extra", "ca-certificates"),
     "redhat": ("qemu-kvm-block-curl", "ca-certificates"),
@@ -158,7 +160,7 @@ def _nbdkit(values: Values, wiring: Wiring) -> NbdkitPlugin:
     if values.get("sslverify") is False:
         add("sslverify", "false")
     parameters += ["retry-request-retries=8", "retry-request-delay=1"]
-    return NbdkitPlugin("curl", tuple(parameters), filters=("retry-request",))
+    return NbdkitPlugin("curl", tuple(parameters), filters=_NBDKIT_FILTERS)
 
 
 def backend(scheme: str, summary: str, options: tuple[Option, ...]) -> Backend:
@@ -183,6 +185,8 @@ def backend(scheme: str, summary: str, options: tuple[Option, ...]) -> Backend:
         packages=_PACKAGES,
         check=partial(_check, scheme),
         nbdkit=_nbdkit,
+        nbdkit_parts=("curl", *_NBDKIT_FILTERS),
+        driver_only=("readahead", "force_range"),
         routes=("driver", "nbdkit"),
         flaws=_FLAWS,
         unhandled=_UNHANDLED,

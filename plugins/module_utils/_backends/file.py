@@ -33,7 +33,7 @@ OPTIONS = (
         "int",
         minimum=0,
         qemu="aio-max-batch",
-        since=(7, 0),
+        since=(6, 2),
     ),
     Option(
         "locking",
@@ -101,6 +101,7 @@ BACKEND = Backend(
     read_uri=_read_uri,
     packages=dict.fromkeys(("debian", "redhat", "fedora", "suse", "arch"), ("acl",)),
     programs=("setfacl",),
+    sizeable=True,
     unhandled=UNHANDLED,
     hints=HINTS,
 )

@@ -64,6 +64,7 @@ BACKEND = Backend(
     packages=file.BACKEND.packages,
     programs=file.BACKEND.programs,
     check=_check,
+    scsi=True,
     unhandled=file.UNHANDLED,
     hints=HINTS,
 )

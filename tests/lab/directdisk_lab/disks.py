@@ -34,11 +34,7 @@ class Disk:
     @property
     def path(self) -> str:
         """Where a program on the host finds the disk."""
-        return (
-            f"/dev/disk/by-id/lab-{self.name}"
-            if self.place == "block"
-            else f"/srv/{self.place}/{self.name}"
-        )
+        return f"/dev/disk/by-id/lab-{self.name}" if self.place == "block" else f"/srv/{self.place}/{self.name}"
 
     @property
     def mode(self) -> int:

@@ -10,9 +10,7 @@ BASE = (
     "systemd systemd-sysv dbus dbus-user-session libpam-systemd libnss-systemd"
     " python3 python3-apt openssh-server sudo iproute2 procps ca-certificates"
 )
-HYPERVISOR = (
-    "qemu-system-x86 qemu-utils qemu-block-extra acl ovmf nbdkit libnbd-bin socat curl"
-)
+HYPERVISOR = "qemu-system-x86 qemu-utils qemu-block-extra acl ovmf nbdkit libnbd-bin socat curl"
 STORAGE = "nginx-light nbdkit libnbd-bin qemu-utils openssl gnutls-bin"
 
 # In the image only as a local repository: what role storage_client has to install.

@@ -87,9 +87,7 @@ def _build(podman: Podman, host: Host) -> None:
 def build_missing(podman: Podman, hosts: list[Host]) -> None:
     """Build what is not cached, two at once."""
     wanted = {image_of(host): host for host in hosts}
-    missing = [
-        host for image, host in wanted.items() if not podman.ok("image", "exists", image)
-    ]
+    missing = [host for image, host in wanted.items() if not podman.ok("image", "exists", image)]
     with ThreadPoolExecutor(max_workers=2) as pool:
         list(pool.map(lambda host: _build(podman, host), missing))
     for host in wanted.values():

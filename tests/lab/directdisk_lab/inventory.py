@@ -18,9 +18,7 @@ def to_yaml(value: Value, indent: int = 0) -> str:
     """Block style for mappings and lists, JSON for scalars: enough YAML for an inventory."""
     pad = "  " * indent
     if isinstance(value, dict) and value:
-        return "".join(
-            f"{pad}{key}:{_child(child, indent + 1)}" for key, child in value.items()
-        )
+        return "".join(f"{pad}{key}:{_child(child, indent + 1)}" for key, child in value.items())
     if isinstance(value, list) and value:
         return "".join(f"{pad}- {json.dumps(item)}\n" for item in value)
     return f"{pad}{json.dumps(value)}\n"
@@ -73,9 +71,7 @@ def facts(settings: Settings) -> dict[str, Value]:
 
 def disks(host_name: str) -> Value:
     names = ("place", "name", "path", "format", "size", "marker")
-    return [
-        {name: getattr(disk, name) for name in names} for disk in DISKS if disk.host == host_name
-    ]
+    return [{name: getattr(disk, name) for name in names} for disk in DISKS if disk.host == host_name]
 
 
 def _group(settings: Settings, group: str, names: set[str]) -> Value:
@@ -98,15 +94,11 @@ def _host_vars(settings: Settings, host: Host) -> Value:
 
 def write(settings: Settings, names: set[str]) -> None:
     """Write the inventory of the named hosts, and link the secrets beside it."""
-    groups: dict[str, Value] = {
-        group: _group(settings, group, names) for group in ("hypervisors", "storage")
-    }
+    groups: dict[str, Value] = {group: _group(settings, group, names) for group in ("hypervisors", "storage")}
     folder = settings.inventory.parent
     variables = folder / "group_vars" / "all"
     variables.mkdir(parents=True, exist_ok=True)
-    (variables / "lab.yml").write_text(
-        "---\n" + to_yaml({**connection(settings), **facts(settings)})
-    )
+    (variables / "lab.yml").write_text("---\n" + to_yaml({**connection(settings), **facts(settings)}))
     link = variables / "secrets.yml"
     if not link.is_symlink():
         link.symlink_to(settings.secrets)

@@ -23,10 +23,7 @@ MAKE_TREE = "umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup
 
 
 def machine_is_cgroup2() -> bool:
-    return (
-        run(["stat", "--file-system", "--format=%T", "/sys/fs/cgroup"]).strip()
-        == "cgroup2fs"
-    )
+    return run(["stat", "--file-system", "--format=%T", "/sys/fs/cgroup"]).strip() == "cgroup2fs"
 
 
 def _mark(settings: Settings) -> str:
@@ -90,9 +87,7 @@ def _start_holder(settings: Settings) -> int:
         if process.poll() is not None:
             break
         time.sleep(0.05)
-    raise LabError(
-        "no cgroup2 namespace: is cgroup v2 built into this kernel, and are you root?"
-    )
+    raise LabError("no cgroup2 namespace: is cgroup v2 built into this kernel, and are you root?")
 
 
 def enter(settings: Settings) -> list[str]:

@@ -94,9 +94,7 @@ class Podman:
     def containers(self) -> dict[str, Container]:
         """This lab's containers by host name."""
         found = json.loads(self("ps", "--all", f"--filter=label={self.label}", "--format=json") or "[]")
-        return {
-            row["Labels"]["directdisk-lab-host"]: Container(row["State"], row["Image"]) for row in found or []
-        }
+        return {row["Labels"]["directdisk-lab-host"]: Container(row["State"], row["Image"]) for row in found or []}
 
     @property
     def label(self) -> str:
@@ -146,9 +144,7 @@ class Podman:
     def _drop_stale(self, link: str) -> None:
         ports = Path(f"/sys/class/net/{link}/brif")
         if not link.startswith("podman") or not ports.is_dir() or any(ports.iterdir()):
-            raise LabError(
-                f"{self.settings.subnet} is used by {link}: set DIRECTDISK_LAB_SUBNET"
-            )
+            raise LabError(f"{self.settings.subnet} is used by {link}: set DIRECTDISK_LAB_SUBNET")
         run(["ip", "link", "delete", link])
 
     def start(self, host: Host, image: str, known: tuple[Host, ...]) -> None:

@@ -16,9 +16,7 @@ DAYS = "365"
 WEB_USER = "joe"
 PSK_USER = "qemu"
 CA_EXTENSIONS = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
-LEAF_EXTENSIONS = (
-    "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,keyEncipherment\n"
-)
+LEAF_EXTENSIONS = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,keyEncipherment\n"
 
 
 def write_private(path: Path, text: str) -> None:

@@ -30,9 +30,7 @@ class Settings:
     def from_environment(cls) -> Settings:
         name = os.environ.get("DIRECTDISK_LAB_NAME") or "ddlab"
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", name):
-            raise LabError(
-                f"DIRECTDISK_LAB_NAME={name}: lower-case letters, digits and dashes only"
-            )
+            raise LabError(f"DIRECTDISK_LAB_NAME={name}: lower-case letters, digits and dashes only")
         subnet = os.environ.get("DIRECTDISK_LAB_SUBNET") or "10.89.77.0/24"
         cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
         try:

@@ -17,9 +17,7 @@ class LabError(Exception):
     """Something a person has to look at."""
 
 
-def run(
-    argv: Sequence[str], *, stdin: bytes | None = None, check: bool = True
-) -> str:
+def run(argv: Sequence[str], *, stdin: bytes | None = None, check: bool = True) -> str:
     """Run a program and return its standard output; its standard error goes into the exception."""
     try:
         done = subprocess.run(argv, input=stdin, capture_output=True, check=False)

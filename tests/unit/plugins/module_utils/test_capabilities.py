@@ -24,19 +24,22 @@ FLAW = "route driver: QEMU's own curl driver of these releases hangs with severa
 NO_DRIVER = {"drivers": {"http": "Unknown driver 'http'"}}
 
 
-@pytest.mark.parametrize(("host", "wanted", "changes", "route", "warning"), [
-    ("debian11", "auto", {}, "driver", ""),
-    ("debian12", "auto", {}, "nbdkit", ""),
-    ("debian13", "auto", {}, "driver", ""),
-    ("sid", "auto", {}, "driver", ""),
-    ("debian12", "driver", {}, "driver", FLAW),
-    ("debian13", "nbdkit", {}, "nbdkit", ""),
-    ("debian12", "auto", {"nbdkit": {}}, "driver", FLAW),
-    ("debian13", "auto", NO_DRIVER, "nbdkit", ""),
-    ("debian12", "auto", {"nbdkit": {"curl": ""}}, "driver", FLAW),
-    ("debian13", "auto", {"version": [9, 2, 50]}, "nbdkit", ""),
-    ("debian13", "auto", {"version": [6, 0, 0]}, "nbdkit", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("host", "wanted", "changes", "route", "warning"),
+    [
+        ("debian11", "auto", {}, "driver", ""),
+        ("debian12", "auto", {}, "nbdkit", ""),
+        ("debian13", "auto", {}, "driver", ""),
+        ("sid", "auto", {}, "driver", ""),
+        ("debian12", "driver", {}, "driver", FLAW),
+        ("debian13", "nbdkit", {}, "nbdkit", ""),
+        ("debian12", "auto", {"nbdkit": {}}, "driver", FLAW),
+        ("debian13", "auto", NO_DRIVER, "nbdkit", ""),
+        ("debian12", "auto", {"nbdkit": {"curl": ""}}, "driver", FLAW),
+        ("debian13", "auto", {"version": [9, 2, 50]}, "nbdkit", ""),
+        ("debian13", "auto", {"version": [6, 0, 0]}, "nbdkit", ""),
+    ],
+)
 def test_auto_takes_the_first_route_that_works_and_a_known_bad_one_last(
     host: str, wanted: str, changes: dict[str, Any], route: str, warning: str
 ) -> None:
@@ -61,7 +64,14 @@ REQUIRES = {"routes": [{"backend": "http", "route": "auto"}, {"backend": "nbd", 
 
 def test_nothing_is_missing_where_all_works() -> None:
     assert missing(REQUIRES, capabilities()) == ([], [])
-    assert missing({}, Capabilities()) == ([], [])
+    assert missing({}, capabilities()) == ([], [])
+
+
+def test_qemu_itself_is_missing_even_where_no_disk_needs_a_driver() -> None:
+    assert missing({}, Capabilities(family="debian")) == (
+        ["this host has no QEMU emulator; install qemu-system-x86 qemu-utils (role storage_client)"],
+        ["qemu-system-x86", "qemu-utils"],
+    )
 
 
 def test_what_is_missing_comes_with_its_packages() -> None:

@@ -76,8 +76,13 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
         found = _running.machines()
     assert list(found) == ["off", "web1"]
     assert found["off"] == {
-        "unit": "qemu-vm-off.service", "active": "inactive", "enabled": False, "status": "", "disks": {}, "console": "",
-    }  # fmt: skip
+        "unit": "qemu-vm-off.service",
+        "active": "inactive",
+        "enabled": False,
+        "status": "",
+        "disks": {},
+        "console": "",
+    }
     assert found["web1"]["status"] == "io-error"
     assert found["web1"]["disks"] == {
         "root": {"node": "root.format", "size": 512, "read_only": True, "io_status": "failed"}

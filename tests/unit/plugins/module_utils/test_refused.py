@@ -32,44 +32,109 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
     assert str(raised.value) == error
 
 
-@pytest.mark.parametrize(("given", "host", "changes", "error"), [
-    pytest.param(disk_of(NBD), "debian13", {"emulator": "", "version": []},
-        "disk root of web1: nbd 192.0.2.5:10809/: this host has no QEMU emulator; "
-        "install qemu-system-x86 qemu-utils (role storage_client)", id="no emulator"),
-    pytest.param(disk_of({"http": {"url": "http://h/x"}}, writes="deny", route="driver"), "debian13",
-        {"drivers": {"http": "Unknown driver 'http'"}},
-        "disk root of web1: http http://h/x: this QEMU has no http driver (Unknown driver 'http'); "
-        "install qemu-block-extra ca-certificates (role storage_client)", id="a driver this host lacks"),
-    pytest.param(disk_of({"http": {"url": "http://h/x"}}, writes="deny"), "debian13", {"drivers": {}, "nbdkit": {}},
-        "disk root of web1: http http://h/x: route driver: this QEMU has no http driver (was not probed); "
-        "install qemu-block-extra ca-certificates (role storage_client); route nbdkit: nbdkit cannot serve http "
-        "(nbdkit is not installed); install nbdkit (role storage_client)", id="no route at all"),
-    pytest.param(disk_of({"file": {"filename": "/srv/a"}}), "debian13", {"programs": {"setfacl": ""}},
-        "disk root of web1: file /srv/a: this host has no setfacl; install acl (role storage_client)",
-        id="a program this host lacks"),
-    pytest.param(disk_of({"https": {**HTTPS, "force_range": True}}, writes="deny"), "debian13", {},
-        "disk root of web1: force_range: needs QEMU 11.0, and this host has 10.0", id="an option of a later QEMU"),
-    pytest.param(disk_of({"nbd": {"host": "h", "tls": {"ca_cert": "x", "hostname": "n"}}}), "debian11", {},
-        "disk root of web1: hostname: needs QEMU 7.0, and this host has 5.2", id="a nested option of a later QEMU"),
-    pytest.param({"vnc": {"password": "x"}}, "debian11", {},
-        "vm web1: vnc: password: needs QEMU 6.1, and this host has an older one", id="a screen's password on old QEMU"),
-    pytest.param({}, "debian13", {"kvm": "there is no /dev/kvm"},
-        "vm web1: accel: kvm does not work on this host (there is no /dev/kvm); enable it, or say accel: tcg",
-        id="no kvm"),
-    pytest.param({"firmware": "uefi"}, "debian13", {"uefi": {}},
-        "vm web1: firmware: this host has no UEFI firmware for x86_64; install ovmf (role storage_client)",
-        id="no uefi"),
-    pytest.param({"disks": BUNDLES}, "debian13", {},
-        "vm web1: ca_bundle: a machine's QEMU trusts one bundle only (/etc/a.pem, /etc/b.pem); "
-        "say route: nbdkit for the other disks", id="two authorities by the driver"),
-    pytest.param(disk_of({"http": {"url": f"http://h/{'x' * 1000}"}}, writes="overlay"), "debian13", {},
-        "disk root of web1: its options make 1064 bytes, and an overlay can name a base of 1023; shorten the url",
-        id="too long for an overlay"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "host", "changes", "error"),
+    [
+        pytest.param(
+            disk_of(NBD),
+            "debian13",
+            {"emulator": "", "version": []},
+            "disk root of web1: nbd 192.0.2.5:10809/: this host has no QEMU emulator; "
+            "install qemu-system-x86 qemu-utils (role storage_client)",
+            id="no emulator",
+        ),
+        pytest.param(
+            disk_of({"http": {"url": "http://h/x"}}, writes="deny", route="driver"),
+            "debian13",
+            {"drivers": {"http": "Unknown driver 'http'"}},
+            "disk root of web1: http http://h/x: this QEMU has no http driver (Unknown driver 'http'); "
+            "install qemu-block-extra ca-certificates (role storage_client)",
+            id="a driver this host lacks",
+        ),
+        pytest.param(
+            disk_of({"http": {"url": "http://h/x"}}, writes="deny"),
+            "debian13",
+            {"drivers": {}, "nbdkit": {}},
+            "disk root of web1: http http://h/x: route driver: this QEMU has no http driver (was not probed); "
+            "install qemu-block-extra ca-certificates (role storage_client); route nbdkit: nbdkit cannot serve http "
+            "(nbdkit is not installed); install nbdkit (role storage_client)",
+            id="no route at all",
+        ),
+        pytest.param(
+            disk_of({"file": {"filename": "/srv/a"}}),
+            "debian13",
+            {"programs": {"setfacl": ""}},
+            "disk root of web1: file /srv/a: this host has no setfacl; install acl (role storage_client)",
+            id="a program this host lacks",
+        ),
+        pytest.param(
+            disk_of({"https": {**HTTPS, "force_range": True}}, writes="deny", route="driver"),
+            "debian13",
+            {},
+            "disk root of web1: https https://192.0.2.7/a.raw: force_range needs QEMU 11.0, and this host has 10.0",
+            id="an option of a later QEMU",
+        ),
+        pytest.param(
+            disk_of({"nbd": {"host": "h", "tls": {"ca_cert": "x", "hostname": "n"}}}),
+            "debian11",
+            {},
+            "disk root of web1: nbd h:10809/: hostname needs QEMU 7.0, and this host has 5.2",
+            id="a nested option of a later QEMU",
+        ),
+        pytest.param(
+            {"vnc": {"password": "x"}},
+            "debian11",
+            {},
+            "vm web1: vnc: password: needs QEMU 6.1, and this host has an older one",
+            id="a screen's password on old QEMU",
+        ),
+        pytest.param(
+            {},
+            "debian13",
+            {"systemd": 245},
+            "vm web1: its unit needs systemd 247, and this host has 245",
+            id="an old systemd",
+        ),
+        pytest.param(
+            {},
+            "debian13",
+            {"kvm": "there is no /dev/kvm"},
+            "vm web1: accel: kvm does not work on this host (there is no /dev/kvm); enable it, or say accel: tcg",
+            id="no kvm",
+        ),
+        pytest.param(
+            {"firmware": "uefi"},
+            "debian13",
+            {"uefi": {}},
+            "vm web1: firmware: this host has no UEFI firmware for x86_64; install ovmf (role storage_client)",
+            id="no uefi",
+        ),
+        pytest.param(
+            {"disks": BUNDLES},
+            "debian13",
+            {},
+            "vm web1: ca_bundle: a machine's QEMU trusts one bundle only (/etc/a.pem, /etc/b.pem); "
+            "say route: nbdkit for the other disks",
+            id="two authorities by the driver",
+        ),
+        pytest.param(
+            disk_of({"http": {"url": f"http://h/{'x' * 1000}"}}, writes="overlay"),
+            "debian13",
+            {},
+            "disk root of web1: its options make 1064 bytes, and an overlay can name a base of 1023; shorten the url",
+            id="too long for an overlay",
+        ),
+    ],
+)
 def test_what_a_host_lacks_is_said_in_these_words(given: Any, host: str, changes: Any, error: str) -> None:
     with pytest.raises(DirectDiskError) as raised:
         plan(given, host, **changes)
     assert str(raised.value) == error
+
+
+def test_an_option_that_only_the_driver_knows_is_warned_of_on_another_route() -> None:
+    disk = disk_of({"https": {**HTTPS, "force_range": True}}, writes="deny")
+    assert plan(disk, "debian13").warnings == ("disk root of web1: route nbdkit: force_range has no effect",)
 
 
 def test_what_a_host_lacks_is_told_apart_from_what_is_wrong() -> None:
@@ -113,10 +178,13 @@ def test_all_that_a_host_lacks_comes_at_once() -> None:
     ]
 
 
-@pytest.mark.parametrize("given", [
-    {"web1": {"disks": {"a": {**NBD, "writes": "deny"}, "b": {**NBD, "writes": "overlay"}}}},
-    {"web1": {"disks": {"a": NBD}}, "web2": {"state": "absent", "disks": {"a": NBD}}},
-    {"web1": {"disks": {"a": {"uri": "nbd://h/x"}, "b": {"uri": "nbd://h:10808/x"}, "c": {"uri": "nbd://h/X"}}}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"web1": {"disks": {"a": {**NBD, "writes": "deny"}, "b": {**NBD, "writes": "overlay"}}}},
+        {"web1": {"disks": {"a": NBD}}, "web2": {"state": "absent", "disks": {"a": NBD}}},
+        {"web1": {"disks": {"a": {"uri": "nbd://h/x"}, "b": {"uri": "nbd://h:10808/x"}, "c": {"uri": "nbd://h/X"}}}},
+    ],
+)
 def test_storage_that_is_not_written_twice_may_be_opened_twice(given: Any) -> None:
     assert errors_of(given) == []

@@ -76,12 +76,15 @@ def test_what_systemd_cannot_filter_by_is_no_address(host: str) -> None:
     assert not is_address(host)
 
 
-@pytest.mark.parametrize(("given", "reason"), [
-    (disk_of(NBD), ""),
-    ({"networks": {"lan": {"bridge": "br0"}}}, ""),
-    ({"vnc": {}}, ""),
-    ({"networks": {"lan": {"user": True}}}, "its user network carries the guest's own traffic"),
-    ({"vnc": {"address": "127.0.0.1", "port": 5900}}, "its screen is served over TCP"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (disk_of(NBD), ""),
+        ({"networks": {"lan": {"bridge": "br0"}}}, ""),
+        ({"vnc": {}}, ""),
+        ({"networks": {"lan": {"user": True}}}, "its user network carries the guest's own traffic"),
+        ({"vnc": {"address": "127.0.0.1", "port": 5900}}, "its screen is served over TCP"),
+    ],
+)
 def test_a_machine_says_why_its_filter_of_addresses_is_off(given: dict[str, Any], reason: str) -> None:
     assert plan(given).services[-1].sandbox.open_because == reason

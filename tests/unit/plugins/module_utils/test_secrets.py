@@ -71,18 +71,21 @@ def test_a_secret_in_place_of_its_options_is_not_repeated(place: tuple[str, ...]
     assert MARKER not in "\n".join(errors)
 
 
-@pytest.mark.parametrize("url", [
-    "{}://joe:{}@h/x",
-    "{}://joe:{}@h",
-    "{}://joe:{}@h:99999/x",
-    "{}://joe:{}@[::1/x",
-    "{}://joe:{}@h/a b",
-    "{}://{}@h/x",
-    "{}://joe:{}/x",
-    "{}://joe:{}@",
-    "{}://joe:a@{}@h:port/x",
-    "{}:joe:{}@h/x",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "{}://joe:{}@h/x",
+        "{}://joe:{}@h",
+        "{}://joe:{}@h:99999/x",
+        "{}://joe:{}@[::1/x",
+        "{}://joe:{}@h/a b",
+        "{}://{}@h/x",
+        "{}://joe:{}/x",
+        "{}://joe:{}@",
+        "{}://joe:a@{}@h:port/x",
+        "{}:joe:{}@h/x",
+    ],
+)
 @pytest.mark.parametrize("key", ["uri", "http", "https", "nbd"])
 def test_a_password_in_a_url_is_not_repeated(url: str, key: str) -> None:
     for scheme in ("http", "https", "nbd", "ftp", "rbd"):
