@@ -12,4 +12,4 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._specs import disk
 class ModuleDocFragment:
     """Ansible finds the fragment here, as directdisk.qemu.disk."""
 
-    DOCUMENTATION = yaml.safe_dump({"options": documentation(disk_options())}, sort_keys=False)
+    DOCUMENTATION: str = yaml.safe_dump({"options": documentation(disk_options())}, sort_keys=False)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 Node = dict[str, Any]
@@ -152,3 +153,9 @@ def members(options: tuple[Option, ...], values: Values, wiring: Wiring) -> Node
 def handled_members(options: tuple[Option, ...]) -> set[str]:
     """Names of the QAPI members that a table of options can produce."""
     return {f"{option.qemu}-secret" if option.secret else option.qemu for option in options if option.qemu}
+
+
+def check_mountable(option: str, path: str) -> None:
+    """Refuse a path that a unit cannot mount: systemd 257 loses quotes and backslashes on the way to its executor."""
+    if set("'\"\\") & set(path):
+        raise DeclarationError(option, f"{path} has a quote or a backslash in it, which systemd cannot mount; rename it")

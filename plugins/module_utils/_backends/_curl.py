@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Option,
     Reach,
     Values,
+    check_mountable,
     members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
@@ -115,6 +116,7 @@ def _check(scheme: str, values: Values) -> None:
         raise DeclarationError("readahead", f"{values['readahead']} is not a multiple of 512")
     if "password" in values and "username" not in values:
         raise DeclarationError("password", "is given without username")
+    check_mountable("ca_bundle", values.get("ca_bundle", ""))
     if values.get("sslverify") is False and "ca_bundle" in values:
         raise DeclarationError("ca_bundle", "is given together with sslverify: false, which trusts everybody")
 

@@ -13,6 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Option,
     Reach,
     Values,
+    check_mountable,
     members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
@@ -101,6 +102,7 @@ BACKEND = Backend(
     read_uri=_read_uri,
     packages=dict.fromkeys(("debian", "redhat", "fedora", "suse", "arch"), ("acl",)),
     programs=("setfacl",),
+    check=lambda values: check_mountable("filename", values["filename"]),
     sizeable=True,
     unhandled=UNHANDLED,
     hints=HINTS,

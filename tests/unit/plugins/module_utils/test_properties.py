@@ -155,5 +155,5 @@ def test_a_size_is_read_or_refused_with_an_error_of_our_own(text: Any) -> None:
         size = parse_size(text)
     except DeclarationError:
         return
-    assert type(size) is int
+    assert isinstance(size, int)
     assert 0 < size < 2**63
