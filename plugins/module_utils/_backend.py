@@ -158,4 +158,6 @@ def handled_members(options: tuple[Option, ...]) -> set[str]:
 def check_mountable(option: str, path: str) -> None:
     """Refuse a path that a unit cannot mount: systemd 257 loses quotes and backslashes on the way to its executor."""
     if set("'\"\\") & set(path):
-        raise DeclarationError(option, f"{path} has a quote or a backslash in it, which systemd cannot mount; rename it")
+        raise DeclarationError(
+            option, f"{path} has a quote or a backslash in it, which systemd cannot mount; rename it"
+        )

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import DISK_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS
 
 # A size is read from text such as 20GiB, and what may have any shape is left to its reader.
 _TYPES = {"size": "str", "any": "raw"}

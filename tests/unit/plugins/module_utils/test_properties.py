@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS, from_uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import (
-    DISK_OPTIONS,
-    NETWORK_OPTIONS,
-    VM_OPTIONS,
-    read_machines,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import parse_size
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import declared_credentials, make_plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import (
+    DISK_OPTIONS,
+    NETWORK_OPTIONS,
+    VM_OPTIONS,
+)
 from ansible_collections.directdisk.qemu.tests.unit.qapi import schemas
 from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, capabilities, nodes_of
 

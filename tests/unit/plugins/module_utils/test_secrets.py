@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import DISK_OPTIONS, VM_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS, VM_OPTIONS
 from ansible_collections.directdisk.qemu.tests.unit.support import errors_of
 
 MARKER = "s3cr3t-marker"
