@@ -25,8 +25,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options import ra
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import Sandbox, build_sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring
 
-OLDEST_SYSTEMD = 247
-"""The first with LoadCredential= and ProtectProc= (systemd, NEWS)."""
+OLDEST_SYSTEMD = 250
+"""247 gives folders and credentials to a dynamic user that it then cannot reach; nothing between was tried."""
 
 HEADER_LIMIT = 1023
 """Bytes that a qcow2 header has for the name of its backing file (QEMU, docs/interop/qcow2.txt)."""
@@ -284,23 +284,19 @@ class _Planner:
 
     def _grant_access(self) -> None:
         """Access lists for the files and devices of this machine, for as long as it runs."""
-        user = _paths.user_name(self.machine.name)
+        user, setfacl = _paths.user_name(self.machine.name), self.capabilities.programs.get("setfacl", "setfacl")
         for reach, writes in self.reaches:
             for path in (*reach.files, *reach.devices, *reach.sockets):
                 mode = "rw" if writes or path in reach.sockets else "r"
-                self.before.insert(
-                    0, Command(("/usr/bin/setfacl", "--modify", f"user:{user}:{mode}", path), privileged=True)
-                )
-                self.after.append(
-                    Command(("/usr/bin/setfacl", "--remove", f"user:{user}", path), privileged=True, optional=True)
-                )
+                self.before.insert(0, Command((setfacl, "--modify", f"user:{user}:{mode}", path), privileged=True))
+                self.after.append(Command((setfacl, "--remove", f"user:{user}", path), privileged=True, optional=True))
 
     def _prepare_firmware(self) -> dict[str, str] | None:
         if self.machine.settings["firmware"] != "uefi":
             return None
         path = f"{_paths.state_directory(self.machine.name)}/uefi-vars.fd"
         template = self.capabilities.uefi["vars"]
-        self.before.append(Command(("/usr/bin/cp", "--no-preserve=all", template, f"{path}.new")))
+        self.before.append(Command(("/bin/cp", "--no-preserve=all", template, f"{path}.new")))
         self.before += _keep_first(f"{path}.new", path)
         return dict(self.capabilities.uefi)
 
@@ -330,7 +326,7 @@ class _Planner:
     def _prepare_tap(self, network: str, bridge: str) -> str:
         """A tap device that belongs to the machine's user, made before the start and removed after the stop."""
         tap = tap_name(self.machine.name, network)
-        ip = "/usr/sbin/ip"
+        ip = "/sbin/ip"
         remove = Command((ip, "link", "delete", "dev", tap), privileged=True, optional=True)
         self.before += [
             remove,
@@ -384,18 +380,17 @@ def nest(nodes: tuple[Node, ...]) -> Node:
 def _keep_first(new: str, path: str) -> list[Command]:
     """Rename a new file into its place unless there is one already; never half a file, never a second first one."""
     return [
-        Command(("/usr/bin/mv", "--no-clobber", new, path), optional=True),
-        Command(("/usr/bin/rm", "--force", new)),
+        Command(("/bin/mv", "--no-clobber", new, path), optional=True),
+        Command(("/bin/rm", "--force", new)),
     ]
 
 
 def _link_commands(wiring: Wiring) -> list[Command]:
     commands = []
     for folder, files in wiring.links.items():
-        commands.append(Command(("/usr/bin/mkdir", "--parents", folder)))
+        commands.append(Command(("/bin/mkdir", "--parents", folder)))
         commands += [
-            Command(("/usr/bin/ln", "--symbolic", "--force", source, f"{folder}/{name}"))
-            for name, source in files.items()
+            Command(("/bin/ln", "--symbolic", "--force", source, f"{folder}/{name}")) for name, source in files.items()
         ]
     return commands
 

@@ -45,7 +45,7 @@ attributes:
     support: full
     membership: [directdisk.qemu.qemu]
 requirements:
-  - QEMU 5.2 or later and systemd 247 or later on the host
+  - QEMU 5.2 or later and systemd 250 or later on the host
 """
 
 EXAMPLES = r"""

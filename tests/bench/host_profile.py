@@ -84,7 +84,7 @@ def main() -> None:
         place = owner.__name__.rpartition(".")[2]
         for name in filter(functools.partial(hasattr, owner), names):
             setattr(owner, name, clock.around(getattr(owner, name), lambda *_, label=f"{place}.{name}": label))
-    subprocess.run = clock.around(subprocess.run, program)  # type: ignore[assignment]
+    subprocess.run = clock.around(subprocess.run, program)
     request, secrets = given["request"], given["secrets"]
     answer: dict[str, Any]
     if "desired" in request:

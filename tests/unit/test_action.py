@@ -135,10 +135,10 @@ def test_check_mode_looks_once_and_says_what_it_would_do() -> None:
     assert result["actions"][-2:] == ["start vm web1", "reload systemd"]
 
 
-@pytest.mark.parametrize("host_name", ["debian11", "debian12", "debian13"])
+@pytest.mark.parametrize("host_name", ["qemu5", "debian12", "debian13"])
 def test_secrets_travel_in_the_hidden_option_alone(host_name: str) -> None:
     vms = copy.deepcopy(SECRET)
-    if host_name == "debian11":
+    if host_name == "qemu5":
         del vms["web1"]["vnc"]
     host = Host(empty_host(host_name))
     result = run(host, vms, diff=True)
@@ -148,9 +148,9 @@ def test_secrets_travel_in_the_hidden_option_alone(host_name: str) -> None:
         assert not [word for word in (*PASSWORDS, *encoded) if word in text]
     hidden = {base64.b64decode(text).decode() for text in host.calls[-1]["credentials"].values()}
     assert {"pass-of-joe", "pass-of-luks", "cookie-of-joe"} <= hidden
-    folder = "/etc/credstore/" if host_name == "debian11" else "/etc/credstore.encrypted/"
+    folder = "/etc/credstore/" if host_name == "qemu5" else "/etc/credstore.encrypted/"
     assert all(path.startswith(folder) for path in host.calls[-1]["credentials"])
-    assert host.calls[-1]["vms"]["encrypted"] is (host_name != "debian11")
+    assert host.calls[-1]["vms"]["encrypted"] is (host_name != "qemu5")
 
 
 def test_a_diff_shows_each_unit_line_by_line_and_the_rest_in_words() -> None:

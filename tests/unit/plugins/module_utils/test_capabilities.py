@@ -27,7 +27,7 @@ NO_DRIVER = {"drivers": {"http": "Unknown driver 'http'"}}
 @pytest.mark.parametrize(
     ("host", "wanted", "changes", "route", "warning"),
     [
-        ("debian11", "auto", {}, "driver", ""),
+        ("qemu5", "auto", {}, "driver", ""),
         ("debian12", "auto", {}, "nbdkit", ""),
         ("debian13", "auto", {}, "driver", ""),
         ("sid", "auto", {}, "driver", ""),
