@@ -14,7 +14,7 @@ from ansible.utils.display import Display
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import decide
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _fleet
 
 display = Display()
@@ -47,8 +47,10 @@ class ActionModule(ActionBase):
             return {"failed": True, "msg": _with_host(error, host)}
 
     def _apply_declaration(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
-        _result, arguments = self.validate_argument_spec(argument_spec={"vms": {"type": "dict", "required": True}})
-        machines = read_machines(arguments["vms"], host)
+        # Not validate_argument_spec(): it copies every machine twice, and read_machines() checks more than it could.
+        if list(self._task.args) != ["vms"]:
+            raise DeclarationError("qemu_vms", "takes the option vms, and no other")
+        machines = read_machines(self._task.args["vms"], host)
         show_diff = bool(self._task.diff)
         # Whether the host encrypts is known only after the look at it, so the texts go under both paths.
         texts = {**_fleet.secrets_of(machines, encrypted=True), **_fleet.secrets_of(machines, encrypted=False)}

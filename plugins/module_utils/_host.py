@@ -197,23 +197,26 @@ def _switch(desired: Mapping[str, Any], changes: Changes, *, skip: set[str]) -> 
     if changes.stop:
         _systemd.systemctl("stop", units(changes.stop))
     if changes.disable:
-        _systemd.systemctl("disable", units(changes.disable))
+        _systemd.systemctl("disable", units(changes.disable), "--no-reload")
     for path in changes.remove_files:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
     Store(encrypted=any(path.startswith(_paths.ENCRYPTED_CREDENTIALS) for path in changes.remove_credentials)).remove(
         changes.remove_credentials
     )
-    if changes.reload:
-        _systemd.systemctl("daemon-reload")
     if changes.enable:
-        _systemd.systemctl("enable", units(changes.enable))
+        _systemd.systemctl("enable", units(changes.enable), "--no-reload")
+    if changes.reload or changes.enable or changes.disable:
+        _systemd.systemctl("daemon-reload")
+    suspects: list[str] = []
     for verb, names in (("start", changes.start), ("restart", changes.restart)):
         if units(names):
-            # A machine that does not come up is reported from its state, so that the others are started all the same.
-            with contextlib.suppress(HostError):
+            try:
                 _systemd.systemctl(verb, units(names))
-    return _failed(desired, [name for name in (*changes.start, *changes.restart) if name not in skip])
+            except HostError:
+                # One that does not come up is found by its state, so that the others are started all the same.
+                suspects += [name for name in names if name not in skip]
+    return _failed(desired, suspects)
 
 
 def _failed(desired: Mapping[str, Any], names: list[str]) -> dict[str, list[str]]:

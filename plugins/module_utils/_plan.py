@@ -285,11 +285,14 @@ class _Planner:
     def _grant_access(self) -> None:
         """Access lists for the files and devices of this machine, for as long as it runs."""
         user, setfacl = _paths.user_name(self.machine.name), self.capabilities.programs.get("setfacl", "setfacl")
+        paths: dict[str, list[str]] = {}
         for reach, writes in self.reaches:
             for path in (*reach.files, *reach.devices, *reach.sockets):
-                mode = "rw" if writes or path in reach.sockets else "r"
-                self.before.insert(0, Command((setfacl, "--modify", f"user:{user}:{mode}", path), privileged=True))
-                self.after.append(Command((setfacl, "--remove", f"user:{user}", path), privileged=True, optional=True))
+                paths.setdefault("rw" if writes or path in reach.sockets else "r", []).append(path)
+        for mode, some in paths.items():
+            grant, take = ("--modify", f"user:{user}:{mode}"), ("--remove", f"user:{user}")
+            self.before.insert(0, Command((setfacl, *grant, *some), privileged=True))
+            self.after.append(Command((setfacl, *take, *some), privileged=True, optional=True))
 
     def _prepare_firmware(self) -> dict[str, str] | None:
         if self.machine.settings["firmware"] != "uefi":

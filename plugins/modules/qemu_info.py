@@ -50,6 +50,10 @@ options:
     description: Probe again, whatever the cache says.
     type: bool
     default: false
+  vms:
+    description: Whether to look at the machines too.
+    type: bool
+    default: true
 attributes:
   check_mode:
     description: Reads only.
@@ -149,6 +153,7 @@ ARGUMENTS = {
     },
     "strict": {"type": "bool", "default": False},
     "fresh": {"type": "bool", "default": False},
+    "vms": {"type": "bool", "default": True},
 }
 
 
@@ -179,7 +184,8 @@ def main() -> None:
         facts = {"missing": lacks, "missing_packages": packages}
         if lacks and module.params["strict"]:
             module.fail_json(msg="\n".join(lacks), **facts)
-        module.exit_json(capabilities=probed, backends=backends(capabilities), vms=_running.machines(), **facts)
+        vms = _running.machines() if module.params["vms"] else {}
+        module.exit_json(capabilities=probed, backends=backends(capabilities), vms=vms, **facts)
     except DirectDiskError as error:
         module.fail_json(msg=str(error))
 
