@@ -17,7 +17,7 @@ from typing import Any, Callable, Protocol
 
 import yaml
 
-import ansible_collections.directdisk.qemu.plugins.module_utils as module_utils
+from ansible_collections.directdisk.qemu.plugins import module_utils
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import decide
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
@@ -107,7 +107,7 @@ def _after(machines: Sequence[Any], answer: dict[str, Any]) -> tuple[dict[str, A
 
 def _timed(rows: list[Row], name: str, function: Callable[[], Any]) -> Any:
     best, result = float("inf"), None
-    for _ in range(TIMES):
+    for _attempt in range(TIMES):
         begin = time.perf_counter()
         result = function()
         best = min(best, time.perf_counter() - begin)
