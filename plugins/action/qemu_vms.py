@@ -11,7 +11,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities, missing, requirements
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import decide
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, DirectDiskError
@@ -48,14 +48,20 @@ class ActionModule(ActionBase):
 
     def _apply_declaration(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         # Not validate_argument_spec(): it copies every machine twice, and read_machines() checks more than it could.
-        if list(self._task.args) != ["vms"]:
-            raise DeclarationError("qemu_vms", "takes the option vms, and no other")
+        when_lacking = self._task.args.get("when_lacking", "fail")
+        if "vms" not in self._task.args or set(self._task.args) - {"vms", "when_lacking"}:
+            raise DeclarationError("qemu_vms", "takes the options vms and when_lacking, and no other")
+        if when_lacking not in ("fail", "report"):
+            raise DeclarationError("qemu_vms: when_lacking", f"{when_lacking!r} is not one of fail, report")
         machines = read_machines(self._task.args["vms"], host)
         show_diff = bool(self._task.diff)
         # Whether the host encrypts is known only after the look at it, so the texts go under both paths.
         texts = {**_fleet.secrets_of(machines, encrypted=True), **_fleet.secrets_of(machines, encrypted=False)}
         look = self._ask({"observe": _fleet.observation(machines, texts=show_diff)}, texts, task_vars)
         capabilities, observed = Capabilities.from_probe(look["capabilities"]), look["observed"]
+        lacks, packages = missing(requirements(machines), capabilities)
+        if lacks and when_lacking == "report":
+            return {"changed": False, "missing": lacks, "missing_packages": packages}
         plans = _fleet.make_plans(machines, capabilities, observed["paths"])
         undeclared = _fleet.undeclared(observed, plans)
         _fleet.refuse_taken_storage(machines, observed, undeclared)
@@ -69,6 +75,8 @@ class ActionModule(ActionBase):
             "vms": _fleet.summary(plans),
             "restart_needed": changes.restart_needed,
             "undeclared": undeclared,
+            "missing": lacks,
+            "missing_packages": packages,
         }
         if show_diff:
             result["diff"] = _fleet.diffs(changes, wanted, observed)

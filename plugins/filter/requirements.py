@@ -41,6 +41,7 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.directdisk.qemu.plugins.module_utils import _capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 
@@ -48,14 +49,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dir
 def requirements(vms: Any, host: str = "") -> dict[str, Any]:
     """The routes to backends, and the firmware, that declared machines need."""
     try:
-        machines = [machine for machine in read_machines(vms, host) if machine.state != "absent"]
+        return _capabilities.requirements(read_machines(vms, host))
     except DirectDiskError as error:
         raise AnsibleFilterError(str(error)) from None
-    routes = sorted({(disk.backend.name, disk.settings["route"]) for machine in machines for disk in machine.disks})
-    return {
-        "routes": [{"backend": backend, "route": route} for backend, route in routes],
-        "uefi": any(machine.settings["firmware"] == "uefi" for machine in machines),
-    }
 
 
 class FilterModule:

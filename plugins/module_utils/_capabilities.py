@@ -11,7 +11,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils import _nbdkit
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Option, Values, Version
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DeclarationError
 
 EMULATOR_PACKAGES = {
@@ -150,6 +150,16 @@ def _first_too_new(options: Iterable[Option], values: Values, release: Version) 
         if inner:
             return inner
     return ""
+
+
+def requirements(machines: Iterable[Machine]) -> dict[str, Any]:
+    """The routes to backends, and the firmware, that machines need of their host."""
+    present = [machine for machine in machines if machine.state != "absent"]
+    routes = sorted({(disk.backend.name, disk.settings["route"]) for machine in present for disk in machine.disks})
+    return {
+        "routes": [{"backend": backend, "route": route} for backend, route in routes],
+        "uefi": any(machine.settings["firmware"] == "uefi" for machine in present),
+    }
 
 
 def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[list[str], list[str]]:

@@ -23,6 +23,14 @@ options:
       - The machines by name. All options of a machine stand in role P(directdisk.qemu.qemu_vms#role).
     type: dict
     required: true
+  when_lacking:
+    description:
+      - What to do where the best route of a disk, or firmware, is missing on the host.
+      - V(fail) goes on with the next best route where there is one, and fails otherwise.
+      - V(report) changes nothing, and returns RV(missing) and RV(missing_packages).
+    type: str
+    choices: [fail, report]
+    default: fail
   credentials:
     description:
       - Not for people. The action plugin moves every secret out of O(vms) into this option, so that Ansible hides them.
@@ -103,6 +111,16 @@ undeclared:
   returned: success
   type: list
   elements: str
+missing:
+  description: What is missing on the host for the best routes of the declared disks, in words.
+  returned: always
+  type: list
+  elements: str
+missing_packages:
+  description: The packages that would bring it.
+  returned: always
+  type: list
+  elements: str
 failures:
   description: The machines that did not start; RV(ignore:msg) says why, with the last lines of their logs.
   returned: failure
@@ -133,6 +151,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "vms": {"type": "dict", "required": True},
+            "when_lacking": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
             "credentials": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,

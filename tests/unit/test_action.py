@@ -271,3 +271,35 @@ def test_a_known_bad_route_is_warned_of(warnings: list[str]) -> None:
     run(Host(empty_host("debian12")), {"web1": disk_of(disk)})
     assert len(warnings) == 1
     assert warnings[0].startswith("hv1: disk root of web1: route driver: QEMU's own curl driver hangs")
+
+
+def test_a_host_that_lacks_something_can_be_reported_and_left_as_it_is() -> None:
+    seen = empty_host("debian12")
+    seen["capabilities"] = {**seen["capabilities"], "nbdkit": {}}
+    host = Host(seen)
+    vms = {"web1": disk_of({"http": {"url": "http://192.0.2.7/x"}}, writes="deny")}
+    result = run(host, vms, when_lacking="report")
+    assert result == {
+        "changed": False,
+        "missing": [
+            "http by route nbdkit: nbdkit cannot serve http (nbdkit is not installed); install nbdkit (role storage_client)"
+        ],
+        "missing_packages": ["nbdkit"],
+    }
+    assert len(host.calls) == 1
+
+
+def test_a_host_that_lacks_the_best_route_runs_on_the_next_one_unless_it_is_to_be_reported() -> None:
+    seen = empty_host("debian12")
+    seen["capabilities"] = {**seen["capabilities"], "nbdkit": {}}
+    vms = {"web1": disk_of({"http": {"url": "http://192.0.2.7/x"}}, writes="deny")}
+    result = run(Host(seen), vms)
+    assert result["vms"]["web1"]["disks"][0]["route"] == "driver"
+    assert result["missing_packages"] == ["nbdkit"]
+
+
+@pytest.mark.parametrize("more", [{"machines": {}}, {"when_lacking": "shrug"}])
+def test_options_that_it_does_not_have_are_refused(more: dict[str, Any]) -> None:
+    result = run(Host(empty_host()), SIMPLE, **more)
+    assert result["failed"] is True
+    assert "qemu_vms" in result["msg"]
