@@ -282,7 +282,8 @@ def test_a_host_that_lacks_something_can_be_reported_and_left_as_it_is() -> None
     assert result == {
         "changed": False,
         "missing": [
-            "http by route nbdkit: nbdkit cannot serve http (nbdkit is not installed); install nbdkit (role storage_client)"
+            "http by route nbdkit: nbdkit cannot serve http (nbdkit is not installed); "
+            "install nbdkit (role storage_client)"
         ],
         "missing_packages": ["nbdkit"],
     }
