@@ -56,7 +56,7 @@ def observe(
 
 
 def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> dict[str, Any]:
-    """Make the host as desired; returns the changes, and for each machine that does not run its last words."""
+    """Make the host as desired; returns what was done, and for each machine that does not run its last words."""
     images = {image["path"]: image for vm in desired["vms"].values() for image in vm["images"]}
     with _only_run():
         seen = observe(
@@ -70,7 +70,7 @@ def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> d
         _write(desired, secrets, changes, Store(encrypted=encrypted))
         failures = _size_images(desired, images, changes)
         failures.update(_switch(desired, changes, skip=set(failures)))
-    return {"changes": changes.__dict__, "actions": changes.actions(), "failures": failures}
+    return {"actions": changes.actions(), "failures": failures}
 
 
 @contextlib.contextmanager
@@ -191,31 +191,30 @@ def _qemu_img(*arguments: str) -> None:
 def _switch(desired: Mapping[str, Any], changes: Changes, *, skip: set[str]) -> dict[str, list[str]]:
     """Stop, remove, enable, start; one call of systemctl each, however many machines."""
 
-    def units(names: list[str]) -> list[str]:
-        return [desired["vms"][name]["unit"] if name else _paths.TARGET for name in names if name not in skip]
+    def call(verb: str, names: list[str], *options: str) -> None:
+        """systemctl wants at least one unit, and a machine whose image failed is left alone."""
+        units = [desired["vms"][name]["unit"] if name else _paths.TARGET for name in names if name not in skip]
+        if units:
+            _systemd.systemctl(verb, units, *options)
 
-    if changes.stop:
-        _systemd.systemctl("stop", units(changes.stop))
-    if changes.disable:
-        _systemd.systemctl("disable", units(changes.disable), "--no-reload")
+    call("stop", changes.stop)
+    call("disable", changes.disable, "--no-reload")
     for path in changes.remove_files:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
     Store(encrypted=any(path.startswith(_paths.ENCRYPTED_CREDENTIALS) for path in changes.remove_credentials)).remove(
         changes.remove_credentials
     )
-    if changes.enable:
-        _systemd.systemctl("enable", units(changes.enable), "--no-reload")
+    call("enable", changes.enable, "--no-reload")
     if changes.reload or changes.enable or changes.disable:
         _systemd.systemctl("daemon-reload")
     suspects: list[str] = []
     for verb, names in (("start", changes.start), ("restart", changes.restart)):
-        if units(names):
-            try:
-                _systemd.systemctl(verb, units(names))
-            except HostError:
-                # One that does not come up is found by its state, so that the others are started all the same.
-                suspects += [name for name in names if name not in skip]
+        try:
+            call(verb, names)
+        except HostError:
+            # One that does not come up is found by its state, so that the others are started all the same.
+            suspects += [name for name in names if name not in skip]
     return _failed(desired, suspects)
 
 

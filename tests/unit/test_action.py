@@ -61,7 +61,7 @@ class Host:
         if "observe" in request:
             return self.seen
         self._settle(request["desired"], module_args["credentials"])
-        return {"changes": {}, "actions": ["done"], "failures": self.failures}
+        return {"actions": ["done"], "failures": self.failures}
 
     def _settle(self, desired: dict[str, Any], credentials: dict[str, str]) -> None:
         running = {"active": "active", "enabled": True, "reload": False, "started": 2.0}

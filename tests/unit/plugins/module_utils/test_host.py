@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _host, _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
 
@@ -57,3 +58,13 @@ def test_a_unit_says_what_its_machine_opens(identity: str) -> None:
 
 def test_a_unit_of_an_earlier_release_says_nothing_of_it() -> None:
     assert _host._opened("[Unit]\n") == {}
+
+
+def test_a_machine_whose_image_failed_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(_host._systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    monkeypatch.setattr(_host._systemd, "show", lambda units: {})
+    vms = {name: {"unit": _paths.unit_name(name), "units": [], "images": []} for name in ("bad", "good")}
+    changes = Changes(stop=["bad"], enable=["bad"], start=["bad", "good"], restart=["bad"])
+    assert _host._switch({"vms": vms}, changes, skip={"bad"}) == {}
+    assert called == [("daemon-reload", []), ("start", ["qemu-vm-good.service"])]
