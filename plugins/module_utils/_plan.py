@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _nbdkit, _paths
@@ -20,9 +20,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     DeclarationError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._json import compact
-from ansible_collections.directdisk.qemu.plugins.module_utils._machine import Args, build_argv
+from ansible_collections.directdisk.qemu.plugins.module_utils._machine import build_argv
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import Sandbox, build_sandbox
+from ansible_collections.directdisk.qemu.plugins.module_utils._service import (
+    Command,
+    Service,
+    keep_first,
+    link_commands,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring
 
 OLDEST_SYSTEMD = 250
@@ -30,38 +36,6 @@ OLDEST_SYSTEMD = 250
 
 HEADER_LIMIT = 1023
 """Bytes that a qcow2 header has for the name of its backing file (QEMU, docs/interop/qcow2.txt)."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command that a unit runs before its main process starts or after it has ended."""
-
-    argv: tuple[str, ...]
-    privileged: bool = False
-    """Run as root and outside the sandbox, to grant the machine's user what it was declared to have."""
-    optional: bool = False
-
-
-@dataclass(frozen=True)
-class Service:
-    """One systemd service, ready for its template."""
-
-    name: str
-    template: str
-    vm: str
-    description: str
-    args: Args
-    sandbox: Sandbox
-    credentials: dict[str, Credential]
-    start_timeout: int
-    stop_timeout: int = 10
-    pid_file: str = ""
-    before: tuple[Command, ...] = ()
-    after: tuple[Command, ...] = ()
-    helpers: tuple[str, ...] = ()
-    """Units that must run before this one."""
-    opened: dict[str, bool] = field(default_factory=dict)
-    """Identities of the storage that it opens, and whether it writes to it."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +150,7 @@ class _Planner:
         """Take over what a disk's nodes asked for."""
         self.objects += wiring.objects
         self.credentials.update(wiring.credentials)
-        self.before += _link_commands(wiring)
+        self.before += link_commands(wiring)
 
     def _nbdkit_service(self, disk: Disk, serve: NbdkitServe, reach: Reach) -> Service:
         name = self.machine.name
@@ -223,7 +197,7 @@ class _Planner:
             )
         )
         if persistent:
-            self.before += _keep_first(path, graph.overlay)
+            self.before += keep_first(path, graph.overlay)
 
     def _machine_service(self) -> Service:
         machine, settings = self.machine, self.machine.settings
@@ -300,7 +274,7 @@ class _Planner:
         path = f"{_paths.state_directory(self.machine.name)}/uefi-vars.fd"
         template = self.capabilities.uefi["vars"]
         self.before.append(Command(("/bin/cp", "--no-preserve=all", template, f"{path}.new")))
-        self.before += _keep_first(f"{path}.new", path)
+        self.before += keep_first(f"{path}.new", path)
         return dict(self.capabilities.uefi)
 
     def _prepare_seed(self) -> str:
@@ -378,24 +352,6 @@ def nest(nodes: tuple[Node, ...]) -> Node:
         }
         nested = {**bare, "file": nested} if nested else bare
     return nested or {}
-
-
-def _keep_first(new: str, path: str) -> list[Command]:
-    """Rename a new file into its place unless there is one already; never half a file, never a second first one."""
-    return [
-        Command(("/bin/mv", "--no-clobber", new, path), optional=True),
-        Command(("/bin/rm", "--force", new)),
-    ]
-
-
-def _link_commands(wiring: Wiring) -> list[Command]:
-    commands = []
-    for folder, files in wiring.links.items():
-        commands.append(Command(("/bin/mkdir", "--parents", folder)))
-        commands += [
-            Command(("/bin/ln", "--symbolic", "--force", source, f"{folder}/{name}")) for name, source in files.items()
-        ]
-    return commands
 
 
 def describe_plan(plan: Plan) -> list[dict[str, Any]]:

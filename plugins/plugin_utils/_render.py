@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._json import compact
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import Command, Service
+from ansible_collections.directdisk.qemu.plugins.module_utils._service import Command, Service
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "qemu_vms" / "templates"
 _PLAIN = re.compile(r"^[A-Za-z0-9_@=:,./+-]+$")

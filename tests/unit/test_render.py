@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import Command
+from ansible_collections.directdisk.qemu.plugins.module_utils._service import Command
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _render
 from ansible_collections.directdisk.qemu.tests.unit import systemd_model
 from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, golden_cases, plan, plans_of
