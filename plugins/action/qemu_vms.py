@@ -11,8 +11,9 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities, missing, requirements
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import decide
+from ansible_collections.directdisk.qemu.plugins.module_utils._choice import missing, requirements
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _fleet
@@ -49,10 +50,15 @@ class ActionModule(ActionBase):
     def _apply_declaration(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         # Not validate_argument_spec(): it copies every machine twice, and read_machines() checks more than it could.
         when_lacking = self._task.args.get("when_lacking", "fail")
-        if "vms" not in self._task.args or set(self._task.args) - {"vms", "when_lacking"}:
-            raise DeclarationError("qemu_vms", "takes the options vms and when_lacking, and no other")
-        if when_lacking not in ("fail", "report"):
-            raise DeclarationError("qemu_vms: when_lacking", f"{when_lacking!r} is not one of fail, report")
+        only = self._task.args.get("only", "all")
+        if "vms" not in self._task.args or set(self._task.args) - {"vms", "when_lacking", "only"}:
+            raise DeclarationError("qemu_vms", "takes the options vms, when_lacking and only, and no other")
+        for option, value, choices in (
+            ("when_lacking", when_lacking, ("fail", "report")),
+            ("only", only, ("all", "ssh_agents")),
+        ):
+            if value not in choices:
+                raise DeclarationError(f"qemu_vms: {option}", f"{value!r} is not one of {', '.join(choices)}")
         machines = read_machines(self._task.args["vms"], host)
         show_diff = bool(self._task.diff)
         # Whether the host encrypts is known only after the look at it, so the texts go under both paths.
@@ -66,6 +72,8 @@ class ActionModule(ActionBase):
         undeclared = _fleet.undeclared(observed, plans)
         _fleet.refuse_taken_storage(machines, observed, undeclared)
         wanted = _fleet.desired(plans, encrypted=capabilities.encrypts)
+        if only == "ssh_agents":
+            wanted = _fleet.only_helpers(wanted)
         changes = decide(wanted, observed)
         for warning in (warning for plan in plans for warning in plan.warnings):
             display.warning(f"{host}: {warning}")

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
@@ -26,7 +27,7 @@ class Option:
 
     name: str
     summary: str
-    type: str = "str"  # str, int, bool, float, size (bytes), path (absolute, on the host), list, dict, any
+    type: str = "str"  # str, int, bool, float, size (bytes), path (absolute, on the host), hex, list, dict, any
     required: bool = False
     default: Any = None
     choices: tuple[str, ...] = ()
@@ -42,6 +43,10 @@ class Option:
     """The QAPI member this option becomes; empty where the backend builds the member itself."""
     since: Version | None = None
     """First QEMU that has the member."""
+    choices_since: Mapping[str, Version] = field(default_factory=dict)
+    """First QEMU that knows a choice, where that is later."""
+    routes: tuple[str, ...] = ()
+    """The only routes that honour it; empty where all do."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Reach:
     """What the process that opens the storage must be able to touch; the sandbox is derived from it."""
 
     servers: tuple[str, ...] = ()
-    """Host names or addresses it connects to."""
+    """Host names, addresses or networks (CIDR) it connects to."""
     sockets: tuple[str, ...] = ()
     """Unix sockets it connects to."""
     files: tuple[str, ...] = ()
@@ -60,6 +65,10 @@ class Reach:
     """Files that systemd loads for it as credentials."""
     trust: str = ""
     """A bundle of certificate authorities that takes the place of the system's own."""
+    known_hosts: str = ""
+    """A file of ssh host keys that takes the place of the system's own."""
+    open_because: str = ""
+    """Why not all the addresses that it connects to are known; empty where they are."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,29 @@ class NbdkitPlugin:
 
 
 NbdkitServe = Callable[[Values, Wiring], NbdkitPlugin]
+
+
+@dataclass(frozen=True)
+class Download:
+    """How curl fetches the whole image, for the route stage."""
+
+    url: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Long options of curl with their values, none of them secret; an empty value for an option that takes none."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Long options of curl whose values are secret: they reach it in a file."""
+    resumes: bool = True
+    """Whether the protocol can go on where a broken download ended."""
+
+
+@dataclass(frozen=True)
+class TgtStore:
+    """What tgtd opens, for the route tgt."""
+
+    kind: str
+    """tgt's name of the storage (``--bstype``)."""
+    name: str
+    """What of it (``--backing-store``)."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +125,11 @@ class Hint:
     advice: str
 
 
+def no_driver(values: Values, wiring: Wiring) -> Node:
+    """For a backend that QEMU has no driver for: its routes do not ask for this node."""
+    raise DeclarationError("", "QEMU has no driver for it")
+
+
 @dataclass(frozen=True)
 class Backend:
     """Everything the collection knows of one kind of storage."""
@@ -101,6 +138,7 @@ class Backend:
     summary: str
     options: tuple[Option, ...]
     driver: str
+    """QEMU's block driver; empty where it has none."""
     writable: bool
     node: Callable[[Values, Wiring], Node]
     """The protocol node, without node-name, cache and read-only: those belong to the disk."""
@@ -119,21 +157,48 @@ class Backend:
     """Programs on the host that the driver route needs beside QEMU itself."""
     check: Callable[[Values], None] = lambda values: None
     """Raises DeclarationError for what a table of options cannot say."""
+    check_disk: Callable[[Values, Values], None] = lambda values, settings: None
+    """Raises DeclarationError for options that do not go with the disk's own settings."""
     nbdkit: NbdkitServe | None = None
     nbdkit_parts: tuple[str, ...] = ()
     """nbdkit's plugin, and then the filters, with which it serves the backend."""
+    stage: Callable[[Values], Download] | None = None
+    tgt: Callable[[Values], TgtStore] | None = None
+    tgt_packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Packages by OS family with which tgtd serves this storage."""
+    tgt_module: str = ""
+    """File name of the module that tgtd loads for it; empty where it is built in."""
     driver_only: tuple[str, ...] = ()
     """Options that have no effect on other routes than QEMU's own driver."""
+    read_only: Callable[[Values], str] = lambda values: ""
+    """Why these values cannot be written; empty where they can."""
     sizeable: bool = False
     """Whether its images are files on the host, which are created and grown there."""
     scsi: bool = False
     """Whether a guest can speak SCSI to the device itself."""
     routes: tuple[str, ...] = ("driver",)
     """In the order in which ``auto`` tries them."""
+    driver_until: Version | None = None
+    """First QEMU that has the driver no more."""
+    unfit: Callable[[str, Values], str] = lambda route, values: ""
+    """Why a route cannot serve these values, where it is no option's ``routes`` that says so; empty where it can."""
     flaws: tuple[Flaw, ...] = ()
     unhandled: Mapping[str, str] = field(default_factory=dict)
     """Members of QEMU's driver that are left out on purpose, with the reason."""
     hints: tuple[Hint, ...] = ()
+
+
+def why_unfit(backend: Backend, route: str, values: Values) -> str:
+    """Why a route does not honour what is declared, on whatever host; empty where it does."""
+    for option in backend.options:
+        if option.routes and route not in option.routes and option.name in values:
+            return f"{option.name} is for route {' or '.join(option.routes)}, not for {route}"
+    return backend.unfit(route, values)
+
+
+def routes_for(backend: Backend, values: Values) -> tuple[str, ...]:
+    """The routes to a backend that honour what is declared, in the order in which ``auto`` tries them."""
+    return tuple(route for route in backend.routes if not why_unfit(backend, route, values))
 
 
 def members(options: tuple[Option, ...], values: Values, wiring: Wiring) -> Node:
@@ -146,13 +211,22 @@ def members(options: tuple[Option, ...], values: Values, wiring: Wiring) -> Node
         if option.secret:
             node[f"{option.qemu}-secret"] = wiring.secret(option.name, value)
         else:
-            node[option.qemu] = value
+            node[option.qemu] = list(value) if isinstance(value, tuple) else value
     return node
 
 
 def handled_members(options: tuple[Option, ...]) -> set[str]:
     """Names of the QAPI members that a table of options can produce."""
     return {f"{option.qemu}-secret" if option.secret else option.qemu for option in options if option.qemu}
+
+
+def check_networks(networks: Iterable[str]) -> None:
+    """Refuse what is no network in CIDR form (a single address is one too)."""
+    for network in networks:
+        try:
+            ip_network(network)
+        except ValueError:
+            raise DeclarationError("networks", f"{network!r} is not a network such as 192.0.2.0/24") from None
 
 
 def check_mountable(option: str, path: str) -> None:

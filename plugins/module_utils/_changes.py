@@ -4,15 +4,17 @@
 
 Both sides are plain data, because they travel between controller and host:
 
-desired: ``files`` {path: {text, mode}}, ``vms`` {name: {state, autostart, restart, unit, units, credentials, images}}
-observed: ``files`` {path: {sha256, mtime}}, ``units`` {unit: {active, enabled, reload, started}},
-``credentials`` {path: {mtime, current}}, ``images`` {path: {size}}
+desired: ``files`` {path: {text, mode}}, ``vms`` {name: {state, autostart, restart, unit, units, reloaded, credentials,
+staged, images}}, ``images`` {staged image: its credentials}; without ``images`` it is about helpers alone, and
+the state of each machine is ``unchanged``
+observed: ``files`` {path: {sha256, mtime, images}}, ``units`` {unit: {active, enabled, reload, started}},
+``credentials`` {path: {mtime, current}}, ``images`` {path: {size}}, ``staged`` [staged images in the cache]
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -35,10 +37,14 @@ class Changes:
     disable: list[str] = field(default_factory=list)
     remove_files: list[str] = field(default_factory=list)
     remove_credentials: list[str] = field(default_factory=list)
+    remove_images: list[str] = field(default_factory=list)
+    """Staged images that nothing declares any more."""
     reload: bool = False
     enable: list[str] = field(default_factory=list)
     start: list[str] = field(default_factory=list)
     restart: list[str] = field(default_factory=list)
+    refresh: list[str] = field(default_factory=list)
+    """Units that start again while their machine runs on."""
     restart_needed: list[str] = field(default_factory=list)
     """Machines that run on with what they were started with, because nobody allowed a restart."""
 
@@ -57,9 +63,11 @@ class Changes:
             "disable": "disable vm",
             "remove_files": "remove",
             "remove_credentials": "remove credential",
+            "remove_images": "remove staged image",
             "enable": "enable vm",
             "start": "start vm",
             "restart": "restart vm",
+            "refresh": "restart",
         }
         lines = [
             f"{word} {item}" if item else "enable all vms" for key, word in words.items() for item in getattr(self, key)
@@ -78,14 +86,21 @@ def decide(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Changes:
         if observed["files"].get(path, {}).get("sha256") != digest(wanted["text"]):
             changes.write_files.append(path)
     for name, vm in desired["vms"].items():
-        _decide_removals(name, vm, observed, changes)
         if vm["state"] == "absent":
+            _decide_removals(name, (), (), observed, changes)
             _decide_absent(name, vm, observed, changes)
         else:
-            _decide_present(name, vm, observed, changes)
-    if desired["vms"] and not observed["units"].get(_paths.TARGET, {}).get("enabled"):
-        changes.enable.append("")
+            _decide_credentials(_credentials(vm), observed, changes)
+            if vm["state"] != "unchanged":
+                _decide_removals(name, vm["units"], _credentials(vm), observed, changes)
+                _decide_present(name, vm, observed, changes)
+            _decide_refresh(vm, observed, changes)
     units = [unit for vm in desired["vms"].values() for unit in vm["units"]]
+    if "images" in desired:
+        _decide_staged(desired, observed, changes)
+        units += [_paths.image_unit_name(image) for image in desired["images"]]
+        if desired["vms"] and not observed["units"].get(_paths.TARGET, {}).get("enabled"):
+            changes.enable.append("")
     unit_files = [
         path for path in (*changes.write_files, *changes.remove_files) if path.startswith(_paths.UNIT_DIRECTORY)
     ]
@@ -93,17 +108,57 @@ def decide(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Changes:
     return changes
 
 
-def _decide_removals(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> None:
+def _decide_removals(
+    name: str, units: Collection[str], kept: Collection[str], observed: Mapping[str, Any], changes: Changes
+) -> None:
     """Units and credentials of this machine that its plan no longer has."""
-    units = set(vm["units"]) if vm["state"] != "absent" else set()
     for path in observed["files"]:
         unit = path.rpartition("/")[2]
         if _paths.vm_of_unit(unit) == name and unit not in units:
             changes.remove_files.append(path)
-    kept = set(vm["credentials"]) if vm["state"] != "absent" else set()
     changes.remove_credentials += [
-        path for path in observed["credentials"] if _paths.vm_of_credential(path) == name and path not in kept
+        path
+        for path in observed["credentials"]
+        if _paths.owner_of_credential(path) == _paths.owner_name(name) and path not in kept
     ]
+
+
+def _credentials(vm: Mapping[str, Any]) -> list[str]:
+    return [path for paths in vm["credentials"].values() for path in paths]
+
+
+def _decide_credentials(paths: Iterable[str], observed: Mapping[str, Any], changes: Changes) -> None:
+    changes.write_credentials += [path for path in paths if not observed["credentials"].get(path, {}).get("current")]
+
+
+def _decide_refresh(vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> None:
+    """Helpers that take a change while their machine runs on."""
+    runs = observed["units"].get(vm["unit"], {}).get("active") in RUNNING
+    for helper in vm["reloaded"] if runs and vm["state"] != "stopped" else ():
+        started = observed["units"].get(helper, {}).get("started")
+        if _is_newer(vm, helper, started, observed, changes):
+            changes.refresh.append(helper)
+
+
+def _decide_staged(desired: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> None:
+    """Staged images are kept for as long as a declaration, or the unit of an undeclared machine, names them."""
+    for paths in desired["images"].values():
+        _decide_credentials(paths, observed, changes)
+    kept = set(desired["images"])
+    units = {path: path.rpartition("/")[2] for path in observed["files"]}
+    for path, unit in units.items():
+        if _paths.vm_of_unit(unit) not in desired["vms"]:
+            kept |= set(observed["files"][path]["images"])
+    units = {path: unit for path, unit in units.items() if _paths.image_of_unit(unit)}
+    changes.remove_files += [path for path, unit in units.items() if _paths.image_of_unit(unit) not in kept]
+    owners = {_paths.image_owner_name(image) for image in kept}
+    changes.remove_credentials += [
+        path
+        for path in observed["credentials"]
+        if _paths.owner_of_credential(path).startswith(_paths.image_owner_name(""))
+        and _paths.owner_of_credential(path) not in owners
+    ]
+    changes.remove_images += [image for image in observed["staged"] if image not in kept]
 
 
 def _decide_absent(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> None:
@@ -117,9 +172,6 @@ def _decide_absent(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any]
 def _decide_present(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> None:
     unit = observed["units"].get(vm["unit"], {})
     active = unit.get("active", "")
-    for path in vm["credentials"]:
-        if not observed["credentials"].get(path, {}).get("current"):
-            changes.write_credentials.append(path)
     _decide_images(name, vm, observed, changes)
     if vm["autostart"] != bool(unit.get("enabled")):
         (changes.enable if vm["autostart"] else changes.disable).append(name)
@@ -128,7 +180,7 @@ def _decide_present(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any
             changes.stop.append(name)
     elif active not in RUNNING:
         changes.start.append(name)
-    elif _is_stale(vm, unit, observed, changes):
+    elif _is_stale(vm, observed, changes):
         (changes.restart if vm["restart"] == "when_needed" else changes.restart_needed).append(name)
 
 
@@ -147,12 +199,19 @@ def _decide_images(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any]
             changes.grow_images.append(image["path"])
 
 
-def _is_stale(vm: Mapping[str, Any], unit: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> bool:
+def _is_stale(vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> bool:
     """Whether a running machine was started from other units or credentials than those it should have."""
-    unit_paths = [f"{_paths.UNIT_DIRECTORY}/{name}" for name in vm["units"]]
-    if {*unit_paths, *vm["credentials"]} & {*changes.write_files, *changes.write_credentials}:
+    started = observed["units"][vm["unit"]].get("started")
+    units = [unit for unit in vm["units"] if unit not in vm["reloaded"]]
+    return any(_is_newer(vm, unit, started, observed, changes) for unit in units)
+
+
+def _is_newer(
+    vm: Mapping[str, Any], unit: str, started: float | None, observed: Mapping[str, Any], changes: Changes
+) -> bool:
+    """Whether a unit's file or credentials have changed since something was started from them."""
+    path, credentials = f"{_paths.UNIT_DIRECTORY}/{unit}", vm["credentials"][unit]
+    if {path, *credentials} & {*changes.write_files, *changes.write_credentials}:
         return True
-    times = [observed["files"][path]["mtime"] for path in unit_paths]
-    times += [observed["credentials"][path]["mtime"] for path in vm["credentials"]]
-    started = unit.get("started")
+    times = [observed["files"][path]["mtime"], *(observed["credentials"][one]["mtime"] for one in credentials)]
     return started is not None and any(time > started for time in times)

@@ -38,11 +38,11 @@ class Store:
         self._folder = _paths.ENCRYPTED_CREDENTIALS if encrypted else _paths.CREDENTIALS
 
     def observe(self, wanted: Secrets) -> dict[str, dict[str, Any]]:
-        """All credentials of machines at rest: when each was written, and whether it is what is wanted."""
+        """All credentials of machines and images at rest: when each was written, and whether it is what is wanted."""
         found: dict[str, dict[str, Any]] = {}
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(self._folder):
-                if _paths.vm_of_credential(entry.path):
+                if _paths.owner_of_credential(entry.path):
                     found[entry.path] = {"mtime": entry.stat().st_mtime, "current": False}
         present = {path: text for path, text in wanted.items() if path in found}
         for path in self._current(present):

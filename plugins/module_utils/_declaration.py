@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Values, routes_for, why_unfit
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS, from_uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import (
@@ -23,6 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options import (
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import (
     DISK_OPTIONS,
     NETWORK_OPTIONS,
+    PASSTHROUGH,
     VM_OPTIONS,
 )
 
@@ -169,43 +170,34 @@ def _read_disk(name: str, given: Any, where: str) -> Disk:
         raise DeclarationError(where, "is not a mapping with a backend's key and options")
     backend, source = _read_source(given, where)
     settings = read_options(DISK_OPTIONS, {key: value for key, value in given.items() if key not in BACKENDS}, where)
-    settings["writes"] = _read_writes(settings, backend, where)
-    if settings["route"] not in ("auto", *backend.routes):
-        raise DeclarationError(
-            f"{where}: route",
-            f"{settings['route']!r} is no route of {backend.name} (there are: {', '.join(backend.routes)})",
-        )
+    read_only = f"{backend.name} cannot be written" if not backend.writable else backend.read_only(source)
+    settings["writes"] = _read_writes(settings, read_only, where)
+    _check_route(settings["route"], backend, source, where)
     if settings["copy_on_read"] and settings["writes"] not in ("overlay", "discard"):
         raise DeclarationError(
             f"{where}: copy_on_read", "has nowhere to keep what was read; say writes: overlay or discard"
         )
-    if "size" in settings and not backend.sizeable:
+    if "size" in settings and (not backend.sizeable or read_only):
         raise DeclarationError(
             f"{where}: size", f"the image of a {backend.name} disk cannot be created or grown here; leave size out"
         )
     _check_model(settings, backend, where)
+    try:
+        backend.check_disk(source, settings)
+    except DeclarationError as error:
+        raise error.within(f"{where}: {backend.name}") from None
     return Disk(name, backend, source, settings)
 
 
 def _read_source(given: Mapping[str, Any], where: str) -> tuple[Backend, dict[str, Any]]:
     """The one backend of a disk, whether by its key or by a URI, and its options."""
     keys = [key for key in given if key in BACKENDS]
-    if len(keys) + ("uri" in given) != 1:
-        if keys:
-            found = " and ".join([*keys, *(["uri"] if "uri" in given else [])])
-            raise DeclarationError(where, f"exactly one backend is wanted, and there are {found}")
-        unknown = [str(key) for key in given if key not in {o.name for o in DISK_OPTIONS}]
-        hint = (
-            f"; {unknown[0]!r} is neither a backend nor an option{did_you_mean(unknown[0], BACKENDS)}"
-            if unknown
-            else ""
-        )
-        raise DeclarationError(where, f"no backend (one of {', '.join(BACKENDS)}, or uri){hint}")
+    if len(keys) > 1:
+        raise DeclarationError(where, f"exactly one backend is wanted, and there are {' and '.join(keys)}")
+    if not keys and "uri" not in given:
+        raise DeclarationError(where, _no_backend(given))
     try:
-        if keys:
-            backend, options = BACKENDS[keys[0]], given[keys[0]]
-        else:
-            backend, options = from_uri(str(given["uri"]))
+        backend, options = _said_by_uri(given, keys) if "uri" in given else (BACKENDS[keys[0]], given[keys[0]])
     except DeclarationError as error:
         raise error.within(where) from None
     where = f"{where}: {backend.name}"
@@ -217,15 +209,57 @@ def _read_source(given: Mapping[str, Any], where: str) -> tuple[Backend, dict[st
     return backend, source
 
 
-def _read_writes(settings: Values, backend: Backend, where: str) -> str:
+def _no_backend(given: Mapping[str, Any]) -> str:
+    unknown = [str(key) for key in given if key not in {option.name for option in DISK_OPTIONS}]
+    hint = f"; {unknown[0]!r} is neither a backend nor an option{did_you_mean(unknown[0], BACKENDS)}" if unknown else ""
+    return f"no backend (one of {', '.join(BACKENDS)}, or uri){hint}"
+
+
+def _said_by_uri(given: Mapping[str, Any], keys: Sequence[str]) -> tuple[Backend, Any]:
+    """The backend that a URI names, and the options that it says; under the backend's key stands what it cannot say."""
+    backend, said = from_uri(str(given["uri"]))
+    if not keys:
+        unsaid = [option.name for option in backend.options if option.required and option.name not in said]
+        if unsaid:
+            example = ", ".join(f"{name}: ..." for name in unsaid)
+            raise DeclarationError(
+                "uri", f"does not say {' and '.join(unsaid)}; write {backend.name}: {{{example}}} beside it"
+            )
+        return backend, said
+    beside = given[keys[0]]
+    if keys != [backend.name]:
+        raise DeclarationError("uri", f"names {backend.name}, and {keys[0]} stands beside it")
+    if not isinstance(beside, Mapping):
+        return backend, beside  # for the table of options to refuse
+    for option in backend.options:
+        if option.name in said and any(name in beside for name in (option.name, *option.aliases)):
+            raise DeclarationError(backend.name, f"{option.name} is given twice, also by the uri")
+    return backend, {**said, **beside}
+
+
+def _read_writes(settings: Values, read_only: str, where: str) -> str:
     said = settings.get("writes")
     if settings.get("read_only"):
         if said not in (None, "deny"):
             raise DeclarationError(f"{where}: read_only", f"contradicts writes: {said}")
         said = "deny"
-    if not backend.writable and said in (None, "keep"):
-        raise DeclarationError(f"{where}: writes", f"{backend.name} cannot be written: say overlay, discard or deny")
+    if read_only and said in (None, "keep"):
+        raise DeclarationError(f"{where}: writes", f"{read_only}: say overlay, discard or deny")
     return str(said or "keep")
+
+
+def _check_route(wanted: str, backend: Backend, source: Values, where: str) -> None:
+    """Refuse a route that does not honour what is declared, and options of which no route honours all."""
+    if wanted not in ("auto", *backend.routes):
+        raise DeclarationError(
+            f"{where}: route", f"{wanted!r} is no route of {backend.name} (there are: {', '.join(backend.routes)})"
+        )
+    reason = "" if wanted == "auto" else why_unfit(backend, wanted, source)
+    if not routes_for(backend, source):
+        picky = [option.name for option in backend.options if option.routes and option.name in source]
+        reason = f"none of {backend.name} honours {' and '.join(picky)} together"
+    if reason:
+        raise DeclarationError(f"{where}: route", reason)
 
 
 def _check_model(settings: Values, backend: Backend, where: str) -> None:
@@ -234,25 +268,30 @@ def _check_model(settings: Values, backend: Backend, where: str) -> None:
     for option in ("iothread", "queues"):
         if settings.get(option) and model not in virtio:
             raise DeclarationError(f"{where}: {option}", f"is for {' and '.join(virtio)}, not for {model}")
-    if model == "scsi-generic":
-        if not backend.scsi:
-            raise DeclarationError(
-                f"{where}: model", "scsi-generic wants a SCSI device, such as a host_device /dev/sg0"
-            )
-        for option in ("iops", "bps", "luks"):
-            if option in settings:
-                raise DeclarationError(
-                    f"{where}: {option}", "has no effect on scsi-generic: the guest speaks to the device itself"
-                )
-        if settings["format"] != "raw" or settings["writes"] != "keep":
-            raise DeclarationError(
-                f"{where}: model", "scsi-generic hands the whole device over: format raw and writes keep only"
-            )
+    if model in PASSTHROUGH:
+        _check_passthrough(settings, backend, where)
     if model == "ide" and settings["writes"] == "deny":
         raise DeclarationError(f"{where}: model", "an ide disk cannot be read-only; say model: virtio-blk")
-    if model == "nvme" and settings["on_error"] != "stop":
+    if model in ("nvme", "scsi-generic") and settings["on_error"] != "stop":
         raise DeclarationError(
-            f"{where}: on_error", "QEMU's nvme device reports errors to the guest itself and knows no on_error"
+            f"{where}: on_error", f"QEMU's {model} device reports errors to the guest itself and knows no on_error"
+        )
+
+
+def _check_passthrough(settings: Values, backend: Backend, where: str) -> None:
+    """The guest speaks SCSI to the device itself, past all that QEMU would do on the way."""
+    model = settings["model"]
+    if not backend.scsi:
+        able = " or ".join(name for name, other in BACKENDS.items() if other.scsi)
+        raise DeclarationError(f"{where}: model", f"{model} wants a SCSI device: {able}")
+    for option in ("iops", "bps", "luks", "serial"):
+        if option in settings:
+            raise DeclarationError(
+                f"{where}: {option}", f"has no effect on {model}: the guest speaks to the device itself"
+            )
+    if settings["format"] != "raw" or settings["writes"] != "keep":
+        raise DeclarationError(
+            f"{where}: model", f"{model} hands the whole device over: format raw and writes keep only"
         )
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import PASSTHROUGH
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import keyval
 
-_SCSI = ("virtio-scsi", "scsi-generic")
+_SCSI = ("virtio-scsi", *PASSTHROUGH)
 
 
 def disk_devices(disks: Sequence[tuple[Disk, str]], machine_type: str) -> list[str]:
@@ -48,6 +49,7 @@ def _device(disk: Disk, top: str, ide_bus: str) -> str:
     properties = {
         "virtio-blk": ["virtio-blk-pci"],
         "virtio-scsi": ["scsi-hd", f"bus={disk.name}.scsi.0"],
+        "scsi-block": ["scsi-block", f"bus={disk.name}.scsi.0"],
         "scsi-generic": ["scsi-generic", f"bus={disk.name}.scsi.0"],
         "nvme": ["nvme"],
         "ide": ["ide-hd", f"bus={ide_bus}"],
@@ -65,8 +67,9 @@ def _device(disk: Disk, top: str, ide_bus: str) -> str:
     if model == "virtio-blk":
         properties += [f"num-queues={settings['queues']}"] if "queues" in settings else []
         properties += [f"iothread={disk.name}.iothread"] if settings["iothread"] else []
-    if model != "nvme":
+    if model not in ("nvme", "scsi-block"):
         properties.append(f"write-cache={'off' if settings['cache'] == 'writethrough' else 'on'}")
+    if model != "nvme":
         properties += [f"werror={settings['on_error']}", f"rerror={settings['on_error']}"]
     return ",".join(properties)
 

@@ -16,14 +16,14 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _files, _paths, _systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _files, _paths, _systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, decide, digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._credentials import Secrets, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 
 LOCK = "/run/qemu-vms.lock"
-LOG_LINES = 12
+LOG_LINES = 16
 
 
 def observe(
@@ -45,13 +45,14 @@ def observe(
     units |= {_paths.unit_name(vm) for vm in vms} | {_paths.TARGET}
     states = _systemd.show(sorted(units))
     for unit, state in states.items():
-        state["started"] = _mtime(_paths.qmp_socket(_paths.vm_of_unit(unit))) if _paths.vm_of_unit(unit) else None
+        state["started"] = _started(unit)
     return {
         "files": files,
         "units": states,
         "credentials": Store(encrypted=encrypted).observe(secrets),
         "images": {path: {"size": _virtual_size(path, kind)} for path, kind in images.items()},
         "paths": {path: _kind(path) for path in paths},
+        "staged": sorted(name.partition(".")[0] for name in _names(os.path.dirname(_paths.image_file("")))),
     }
 
 
@@ -78,12 +79,7 @@ def _only_run() -> Iterator[None]:
     """Two runs on one host take turns."""
     with open(LOCK, "w", encoding="ascii") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        for folder in (
-            _paths.UNIT_DIRECTORY,
-            _paths.CREDENTIALS,
-            _paths.ENCRYPTED_CREDENTIALS,
-            os.path.dirname(_paths.CONTROL_PROGRAM),
-        ):
+        for folder in (_paths.UNIT_DIRECTORY, _paths.CREDENTIALS, _paths.ENCRYPTED_CREDENTIALS, _paths.PROGRAMS):
             _files.remove_leftovers(folder)
         yield
 
@@ -91,13 +87,19 @@ def _only_run() -> Iterator[None]:
 def _observe_files(texts: bool) -> dict[str, dict[str, Any]]:
     found = {}
     for path in (
-        _paths.CONTROL_PROGRAM,
-        f"{_paths.UNIT_DIRECTORY}/{_paths.TARGET}",
+        *glob.glob(f"{_paths.PROGRAMS}/qemu-*"),
+        *(f"{_paths.UNIT_DIRECTORY}/{unit}" for unit in _paths.COMMON_UNITS),
         *glob.glob(f"{_paths.UNIT_DIRECTORY}/qemu-vm-*.service"),
+        *glob.glob(f"{_paths.UNIT_DIRECTORY}/qemu-image-*.service"),
     ):
         text = _files.read_text(path)
         if text:
-            found[path] = {"sha256": digest(text), "mtime": _mtime(path), "opened": _opened(text)}
+            found[path] = {
+                "sha256": digest(text),
+                "mtime": _mtime(path),
+                "opened": _opened(text),
+                "images": _images_of(text),
+            }
             if texts:
                 found[path]["text"] = text
     return found
@@ -107,6 +109,25 @@ def _opened(text: str) -> dict[str, bool]:
     """What the machine of a unit opens, as the unit itself says."""
     line = next((line for line in text.split("\n") if line.startswith(_paths.OPENED)), None)
     return dict(json.loads(line[len(_paths.OPENED) :])) if line else {}
+
+
+def _images_of(text: str) -> list[str]:
+    """The staged images that a unit waits for."""
+    line = next((line for line in text.split("\n") if line.startswith("Wants=")), "")
+    return [image for image in map(_paths.image_of_unit, line[len("Wants=") :].split()) if image]
+
+
+def _started(unit: str) -> float | None:
+    """When a machine's QEMU, or its agent's keys, were last made ready."""
+    vm = _paths.vm_of_unit(unit)
+    return _mtime(_agent.loaded_path(vm) if unit == _agent.keys_unit_name(vm) else _paths.qmp_socket(vm))
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
 
 
 def _mtime(path: str) -> float | None:
@@ -149,7 +170,7 @@ def _virtual_size(path: str, image_format: str) -> int | None:
 def _write(desired: Mapping[str, Any], secrets: Secrets, changes: Changes, store: Store) -> None:
     """Files and credentials; nothing runs differently before systemd is told."""
     store.write({path: secrets[path] for path in changes.write_credentials})
-    os.makedirs(os.path.dirname(_paths.CONTROL_PROGRAM), mode=0o755, exist_ok=True)
+    os.makedirs(_paths.PROGRAMS, mode=0o755, exist_ok=True)
     for path in changes.write_files:
         _files.write_atomically(path, desired["files"][path]["text"], mode=desired["files"][path]["mode"])
 
@@ -205,9 +226,11 @@ def _switch(desired: Mapping[str, Any], changes: Changes, *, skip: set[str]) -> 
     Store(encrypted=any(path.startswith(_paths.ENCRYPTED_CREDENTIALS) for path in changes.remove_credentials)).remove(
         changes.remove_credentials
     )
+    _forget_images(changes)
     call("enable", changes.enable, "--no-reload")
     if changes.reload or changes.enable or changes.disable:
         _systemd.systemctl("daemon-reload")
+    _forget_failures([path.rpartition("/")[2] for path in changes.remove_files])
     suspects: list[str] = []
     for verb, names in (("start", changes.start), ("restart", changes.restart)):
         try:
@@ -215,7 +238,38 @@ def _switch(desired: Mapping[str, Any], changes: Changes, *, skip: set[str]) -> 
         except HostError:
             # One that does not come up is found by its state, so that the others are started all the same.
             suspects += [name for name in names if name not in skip]
-    return _failed(desired, suspects)
+    return {**_failed(desired, suspects), **_refresh(changes.refresh)}
+
+
+def _refresh(units: list[str]) -> dict[str, list[str]]:
+    """Start helpers again while their machines run on; the last words of those that fail, by machine."""
+    if not units:
+        return {}
+    with contextlib.suppress(HostError):
+        _systemd.systemctl("restart", units)
+    states = _systemd.show(units)
+    failed = [unit for unit in units if states.get(unit, {}).get("active") != "active"]
+    return {_paths.vm_of_unit(unit): _systemd.last_log_lines([unit], LOG_LINES) for unit in failed}
+
+
+def _forget_failures(units: list[str]) -> None:
+    """A unit that had failed stands in systemd's lists even without a file; one that had not, systemd does not know."""
+    if units:
+        with contextlib.suppress(HostError):
+            _systemd.systemctl("reset-failed", units)
+
+
+def _forget_images(changes: Changes) -> None:
+    """Remove staged images, and stop those who fetch them."""
+    fetching = [
+        image for image in map(_paths.image_of_unit, (p.rpartition("/")[2] for p in changes.remove_files)) if image
+    ]
+    if fetching:
+        _systemd.systemctl("stop", map(_paths.image_unit_name, fetching))
+    for image in changes.remove_images:
+        for path in glob.glob(f"{_paths.image_file(image)}*"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
 
 def _failed(desired: Mapping[str, Any], names: list[str]) -> dict[str, list[str]]:
@@ -223,5 +277,10 @@ def _failed(desired: Mapping[str, Any], names: list[str]) -> dict[str, list[str]
     states = _systemd.show([desired["vms"][name]["unit"] for name in names])
     down = [name for name in names if states.get(desired["vms"][name]["unit"], {}).get("active") != "active"]
     with ThreadPoolExecutor(4) as pool:
-        logs = pool.map(lambda name: _systemd.last_log_lines(desired["vms"][name]["units"], LOG_LINES), down)
+        logs = pool.map(
+            lambda name: _systemd.last_log_lines(
+                [*desired["vms"][name]["units"], *desired["vms"][name]["staged"]], LOG_LINES
+            ),
+            down,
+        )
         return dict(zip(down, logs))

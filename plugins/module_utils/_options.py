@@ -78,6 +78,13 @@ def _read_path(value: Any) -> str:
     return re.sub("/+", "/", text).rstrip("/") or "/"
 
 
+def _read_hex(value: Any) -> str:
+    text = _read_str(value)
+    if not re.fullmatch("[0-9a-fA-F]+", text):
+        raise DeclarationError("", f"{text!r} is not hexadecimal")
+    return text.lower()
+
+
 def _read_any(value: Any) -> Any:
     return value
 
@@ -88,6 +95,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "bool": _read_bool,
     "size": parse_size,
     "path": _read_path,
+    "hex": _read_hex,
     "any": _read_any,
 }
 
@@ -115,11 +123,7 @@ def read_options(options: Sequence[Option], given: Any, where: str) -> dict[str,
     for option in options:
         if option.name not in values:
             if option.required and all(given.get(name) is None for name in (option.name, *option.aliases)):
-                errors.append(
-                    DeclarationError(
-                        where, f"{option.name} is missing: {option.summary[:1].lower()}{option.summary[1:]}"
-                    )
-                )
+                errors.append(DeclarationError(where, f"{option.name} is missing: {_plain(option.summary)}"))
             elif option.default is not None:
                 values[option.name] = option.default
     raise_collected(errors)
@@ -143,6 +147,8 @@ def _read_value(option: Option, value: Any, where: str) -> Any:
     if option.type == "list":
         if not isinstance(value, (list, tuple)):
             raise DeclarationError(f"{where}: {option.name}", f"{_kind(value)} given where a list is wanted")
+        if option.elements == "dict":
+            return tuple(read_options(option.options, element, f"{where}: {option.name}") for element in value)
         item = Option(
             option.name,
             option.summary,
@@ -186,6 +192,12 @@ def did_you_mean(word: str, known: Any) -> str:
     if near:
         return f" (did you mean {near[0]!r}?)"
     return f" (there are: {', '.join(names)})" if names else ""
+
+
+def _plain(summary: str) -> str:
+    """A summary without Ansible's markup, to stand within a sentence."""
+    text = re.sub(r"\b[A-Z]+\(([^()]*)\)", lambda match: match.group(1).replace("=", ": ", 1), summary)
+    return f"{text[:1].lower()}{text[1:]}"
 
 
 def _kind(value: Any) -> str:

@@ -8,26 +8,61 @@ import re
 
 UNIT_DIRECTORY = "/etc/systemd/system"
 TARGET = "qemu-vms.target"
-CONTROL_PROGRAM = "/usr/local/libexec/qemu-vm-control.py"
+RESUME_TIMER = "qemu-vms-resume.timer"
+COMMON_UNITS = (TARGET, RESUME_TIMER, "qemu-vms-resume.service")
+"""The units that all machines of a host share."""
+PROGRAMS = "/usr/local/libexec"
+"""Folder of the small programs that units run."""
+CONTROL_PROGRAM = f"{PROGRAMS}/qemu-vm-control.py"
+KEYS_PROGRAM = f"{PROGRAMS}/qemu-vm-keys.py"
+TGT_PROGRAM = f"{PROGRAMS}/qemu-vm-tgt.py"
+IMAGE_PROGRAM = f"{PROGRAMS}/qemu-image-fetch.py"
 OPENED = "# Storage, and whether it is written to: "
 """Begins the line of a unit that says what its machine opens; units without a declaration are judged by it."""
 CREDENTIALS = "/etc/credstore"
 ENCRYPTED_CREDENTIALS = "/etc/credstore.encrypted"
-ROOT = "qemu-vms"
-"""Name of the folder of all machines under /run, /var/lib, /var/cache and /var/log."""
+IMAGES = "qemu-images"
+"""Name of the folder of staged images under /var/cache, and of the user that fetches them."""
 
-_CREDENTIAL = re.compile(r"^qemu-vm-([A-Za-z0-9_-]+)\.(.+)$")
+_CREDENTIAL = re.compile(r"^(qemu-vm-[A-Za-z0-9_-]+|qemu-image-[0-9a-f]+)\.(.+)$")
+_IMAGE_UNIT = re.compile(r"^qemu-image-([0-9a-f]+)\.service$")
 _UNIT = re.compile(r"^qemu-vm-([A-Za-z0-9_-]+)(?:\.([A-Za-z0-9_-]+)\.(\w+))?\.service$")
+
+
+def owner_name(vm: str) -> str:
+    """What the names of a machine's units and credentials begin with."""
+    return f"qemu-vm-{vm}"
 
 
 def unit_name(vm: str) -> str:
     """The launch unit of a machine."""
-    return f"qemu-vm-{vm}.service"
+    return f"{owner_name(vm)}.service"
 
 
-def helper_unit_name(vm: str, disk: str, helper: str) -> str:
-    """The unit of a helper process of one disk. Names have no dots, so no two of them can meet."""
-    return f"qemu-vm-{vm}.{disk}.{helper}.service"
+def helper_unit_name(vm: str, part: str, helper: str) -> str:
+    """The unit of a helper process of one disk, or of all. Names have no dots, so no two of them can meet."""
+    return f"{owner_name(vm)}.{part}.{helper}.service"
+
+
+def image_owner_name(image: str) -> str:
+    """What the names of a staged image's unit and credentials begin with."""
+    return f"qemu-image-{image}"
+
+
+def image_unit_name(image: str) -> str:
+    """The unit that fetches a staged image."""
+    return f"{image_owner_name(image)}.service"
+
+
+def image_of_unit(unit: str) -> str:
+    """The staged image that a unit of ours fetches; empty for any other unit."""
+    match = _IMAGE_UNIT.match(unit)
+    return match.group(1) if match else ""
+
+
+def image_file(image: str) -> str:
+    """Where a staged image is kept: in a folder of a dynamic user (systemd.exec(5), "CacheDirectory=")."""
+    return f"/var/cache/private/{IMAGES}/{image}"
 
 
 def vm_of_unit(unit: str) -> str:
@@ -41,20 +76,28 @@ def user_name(vm: str) -> str:
     return f"vm-{vm}"
 
 
+def directory_name(vm: str, part: str = "") -> str:
+    """Name of the folders of a machine, or of one of its helpers, below /run, /var/lib, /var/cache and /var/log.
+
+    Not a folder in a common one: systemd before 250 gives a dynamic user folders that it cannot reach then.
+    """
+    return f"{owner_name(vm)}.{part}" if part else owner_name(vm)
+
+
 def runtime_directory(vm: str) -> str:
-    return f"/run/{ROOT}/{vm}"
+    return f"/run/{directory_name(vm)}"
 
 
 def state_directory(vm: str) -> str:
-    return f"/var/lib/{ROOT}/{vm}"
+    return f"/var/lib/{directory_name(vm)}"
 
 
 def cache_directory(vm: str) -> str:
-    return f"/var/cache/{ROOT}/{vm}"
+    return f"/var/cache/{directory_name(vm)}"
 
 
 def log_directory(vm: str) -> str:
-    return f"/var/log/{ROOT}/{vm}"
+    return f"/var/log/{directory_name(vm)}"
 
 
 def qmp_socket(vm: str) -> str:
@@ -65,17 +108,18 @@ def console_log(vm: str) -> str:
     return f"{log_directory(vm)}/console.log"
 
 
-def nbdkit_directory(vm: str, disk: str) -> str:
-    return f"/run/{ROOT}/{vm}.{disk}"
+def helper_directory(vm: str, part: str) -> str:
+    """The runtime directory of a helper process."""
+    return f"/run/{directory_name(vm, part)}"
 
 
-def credential_file(vm: str, name: str, *, encrypted: bool) -> str:
-    """Where a credential of a machine is kept at rest, in the folders that systemd sets aside for them."""
-    return f"{ENCRYPTED_CREDENTIALS if encrypted else CREDENTIALS}/qemu-vm-{vm}.{name}"
+def credential_file(owner: str, name: str, *, encrypted: bool) -> str:
+    """Where a credential of a machine or a staged image is kept at rest, in systemd's own folders for them."""
+    return f"{ENCRYPTED_CREDENTIALS if encrypted else CREDENTIALS}/{owner}.{name}"
 
 
-def vm_of_credential(path: str) -> str:
-    """The machine to which a credential at rest belongs; empty for any other file."""
+def owner_of_credential(path: str) -> str:
+    """The machine or staged image (owner_name(), image_owner_name()) of a credential at rest; empty for other files."""
     match = _CREDENTIAL.match(path.rpartition("/")[2])
     return match.group(1) if match else ""
 

@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _nbdkit, _paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import NbdkitServe, Node, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Reach, routes_for
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, build_graph
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities, choose_route
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine, opened_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._devices import iothread_objects
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
@@ -22,17 +25,20 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
 from ansible_collections.directdisk.qemu.plugins.module_utils._json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._machine import build_argv
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
+from ansible_collections.directdisk.qemu.plugins.module_utils._route import Site
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import Sandbox, build_sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._service import (
     Command,
     Service,
+    grant_access,
     keep_first,
     link_commands,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Identity, Wiring
 
-OLDEST_SYSTEMD = 250
-"""247 gives folders and credentials to a dynamic user that it then cannot reach; nothing between was tried."""
+OLDEST_SYSTEMD = 247
+"""The first that knows LoadCredential=, and the oldest that was tried."""
 
 HEADER_LIMIT = 1023
 """Bytes that a qcow2 header has for the name of its backing file (QEMU, docs/interop/qcow2.txt)."""
@@ -88,6 +94,8 @@ class _Planner:
         self.before: list[Command] = []
         self.after: list[Command] = []
         self.reaches: list[tuple[Reach, bool]] = []
+        self.staged: list[tuple[str, str]] = []
+        self.identities: dict[str, Identity] = {}
 
     def plan(self) -> Plan:
         errors: list[Exception] = []
@@ -97,7 +105,12 @@ class _Planner:
             except (DeclarationError, Collected) as error:
                 errors.append(error)
         raise_collected(errors)
+        if self.identities:
+            self.helpers += _agent.agent_services(
+                self.machine.name, self.identities, self.machine.settings["start_timeout"]
+            )
         service = self._machine_service()
+        self._check_credentials([*self.helpers, service])
         images = tuple(
             Image(disk.name, disk.source["filename"], disk.settings["format"], disk.settings["size"])
             for disk in self.machine.disks
@@ -120,6 +133,16 @@ class _Planner:
                 f"{where}: firmware", "this host has no UEFI firmware for x86_64; install ovmf (role storage_client)"
             )
 
+    def _check_credentials(self, services: Sequence[Service]) -> None:
+        """Before 250, systemd has a unit's credentials for its main process alone, and fails all other commands."""
+        for service in services:
+            if self.capabilities.systemd < 250 and service.credentials and service.before:
+                raise CapabilityError(
+                    f"vm {self.machine.name}",
+                    f"its unit {service.name} has secrets and runs {service.before[0].argv[0]} before it starts, which "
+                    f"wants systemd 250, and this host has {self.capabilities.systemd}",
+                )
+
     def _add_disk(self, disk: Disk) -> None:
         where = f"disk {disk.name} of {self.machine.name}"
         try:
@@ -129,15 +152,14 @@ class _Planner:
         if warning:
             self.warnings.append(f"{where}: {warning}")
         wiring = self._wiring(self.unit, disk.name)
-        reach = disk.backend.reach(disk.source)
-        if route == "nbdkit" and disk.backend.nbdkit:
-            storage = _nbdkit.node(self.machine.name, disk.name)
-            self.helpers.append(self._nbdkit_service(disk, disk.backend.nbdkit, reach))
-            reach = Reach()
-        else:
-            storage = disk.backend.node(disk.source, wiring)
-        graph = build_graph(disk, storage, wiring, self._overlay_path(disk))
-        self.reaches.append((reach, disk.writes == "keep"))
+        try:
+            opened = ROUTES[route].open(disk, Site(self.machine.name, wiring, self.machine.settings["start_timeout"]))
+        except DeclarationError as error:
+            raise error.within(where) from None
+        graph = build_graph(disk, opened.node, wiring, self._overlay_path(disk))
+        self.helpers += opened.services
+        self.staged += opened.bound
+        self.reaches.append((opened.reach, disk.writes == "keep"))
         self.disks.append(PlannedDisk(disk, route, graph))
         self._use(wiring)
         if graph.overlay:
@@ -151,23 +173,7 @@ class _Planner:
         self.objects += wiring.objects
         self.credentials.update(wiring.credentials)
         self.before += link_commands(wiring)
-
-    def _nbdkit_service(self, disk: Disk, serve: NbdkitServe, reach: Reach) -> Service:
-        name = self.machine.name
-        unit = _paths.helper_unit_name(name, disk.name, "nbdkit")
-        wiring = self._wiring(unit, disk.name)
-        argv = _nbdkit.argv(serve(disk.source, wiring), name, disk.name)
-        return Service(
-            name=unit,
-            template="nbdkit.service.j2",
-            vm=name,
-            description=f"nbdkit for disk {disk.name} of virtual machine {name}",
-            args=[(argument,) for argument in argv],
-            sandbox=build_sandbox([(reach, False)], directory=f"{name}.{disk.name}", replace_trust=False),
-            pid_file=_nbdkit.pid_path(name, disk.name),
-            credentials=wiring.credentials,
-            start_timeout=self.machine.settings["start_timeout"],
-        )
+        self.identities.update(wiring.identities)
 
     def _overlay_path(self, disk: Disk) -> str:
         if disk.writes == "discard":
@@ -219,7 +225,7 @@ class _Planner:
             seed_directory=seed,
             vnc_secret=vnc_secret,
         )
-        self._grant_access()
+        granted, taken = grant_access(_paths.user_name(machine.name), self.reaches)
         return Service(
             name=self.unit,
             template="vm.service.j2",
@@ -230,8 +236,9 @@ class _Planner:
             credentials=self.credentials,
             start_timeout=settings["start_timeout"],
             stop_timeout=settings["stop_timeout"],
-            before=tuple(self.before),
-            after=tuple(self.after),
+            environment={"SSH_AUTH_SOCK": _agent.socket_path(machine.name)} if self.identities else {},
+            before=(*granted, *self.before),
+            after=(*self.after, *taken),
             helpers=tuple(helper.name for helper in self.helpers),
             opened=opened_storage(machine),
         )
@@ -242,11 +249,12 @@ class _Planner:
         try:
             return build_sandbox(
                 self.reaches,
-                directory=self.machine.name,
+                directory=_paths.directory_name(self.machine.name),
                 replace_trust=True,
                 trust_store=self.capabilities.trust_store,
                 kvm=settings["accel"] == "kvm",
                 tun=uses_taps,
+                staged=self.staged,
                 open_because="its user network carries the guest's own traffic"
                 if guests_traffic
                 else "its screen is served over TCP"
@@ -255,18 +263,6 @@ class _Planner:
             )
         except DeclarationError as error:
             raise error.within(f"vm {self.machine.name}") from None
-
-    def _grant_access(self) -> None:
-        """Access lists for the files and devices of this machine, for as long as it runs."""
-        user, setfacl = _paths.user_name(self.machine.name), self.capabilities.programs.get("setfacl", "setfacl")
-        paths: dict[str, list[str]] = {}
-        for reach, writes in self.reaches:
-            for path in (*reach.files, *reach.devices, *reach.sockets):
-                paths.setdefault("rw" if writes or path in reach.sockets else "r", []).append(path)
-        for mode, some in paths.items():
-            grant, take = ("--modify", f"user:{user}:{mode}"), ("--remove", f"user:{user}")
-            self.before.insert(0, Command((setfacl, *grant, *some), privileged=True))
-            self.after.append(Command((setfacl, *take, *some), privileged=True, optional=True))
 
     def _prepare_firmware(self) -> dict[str, str] | None:
         if self.machine.settings["firmware"] != "uefi":
@@ -317,22 +313,35 @@ class _Planner:
         return tap
 
 
-def declared_credentials(machine: Machine) -> dict[str, str]:
-    """Every secret text of a machine by the name of its credential, whichever routes its disks will take."""
-    wirings = []
-    for disk in machine.disks:
-        wiring = Wiring("", disk.name, "")
-        build_graph(disk, disk.backend.node(disk.source, wiring), wiring, "")
-        if disk.backend.nbdkit:
-            disk.backend.nbdkit(disk.source, wiring)
-        wirings.append(wiring)
+def declared_credentials(machine: Machine) -> dict[tuple[str, str], str]:
+    """Every secret text of a machine by owner and name of its credential, whichever routes its disks will take."""
+    owner = _paths.owner_name(machine.name)
+    found: dict[tuple[str, str], Credential] = {}
     own = Wiring("", "machine", "")
     for name, text in machine.seed.items():
         own.credential(name, text)
     if "password" in (machine.settings.get("vnc") or {}):
         own.secret("vnc-password", machine.settings["vnc"]["password"])
-    found = {name: credential.value for wiring in (*wirings, own) for name, credential in wiring.credentials.items()}
-    return {name: text for name, text in found.items() if text is not None}
+    wirings, identities = [own], dict[str, Identity]()
+    services: list[Service] = []
+    for disk in machine.disks:
+        wiring = Wiring("", disk.name, "")
+        for route in routes_for(disk.backend, disk.source):
+            # A route that cannot serve the disk says so when it is chosen.
+            with contextlib.suppress(DeclarationError):
+                opened = ROUTES[route].open(disk, Site(machine.name, wiring))
+                build_graph(disk, opened.node, wiring, "")
+                services += opened.services
+        wirings.append(wiring)
+        identities.update(wiring.identities)
+    if identities:
+        services += _agent.agent_services(machine.name, identities, 0)
+    for credentials, of in (
+        *((wiring.credentials, owner) for wiring in wirings),
+        *((service.credentials, service.owner) for service in services),
+    ):
+        found.update({(of, name): credential for name, credential in credentials.items()})
+    return {key: credential.value for key, credential in found.items() if credential.value is not None}
 
 
 def tap_name(vm: str, network: str) -> str:

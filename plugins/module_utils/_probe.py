@@ -19,25 +19,33 @@ import subprocess
 import sys
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _files, _nbdkit
+from ansible_collections.directdisk.qemu.plugins.module_utils import _files
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES, nbdkit
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 EMULATORS = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm")
 TRUST_STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
 CACHE = "/var/cache/qemu-vms/capabilities.json"
+# Where programs are for root; an ssh session of another user may not look there.
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_TGT_MODULES = ("/usr/lib/tgt/backing-store", "/usr/lib64/tgt/backing-store")
 BAD_NODE_NAME = "bad name!"
 
 # What decides whether a cached answer still holds: programs, loadable modules, firmware, and the package database.
 _WATCHED = (
     *EMULATORS,
     "/usr/bin/qemu-img",
-    _nbdkit.PROGRAM,
+    nbdkit.PROGRAM,
     "/usr/bin/systemd-creds",
     "/usr/bin/setfacl",
+    "/usr/bin/curl",
+    "/usr/bin/ssh-agent",
+    "/usr/sbin/tgtd",
+    "/usr/lib*/tgt/backing-store/*",
     "/usr/bin/systemctl",
     "/dev/kvm",
     "/usr/lib/*/qemu",
@@ -105,9 +113,8 @@ def _probe() -> dict[str, Any]:
         "version": version,
         "drivers": drivers,
         "nbdkit": _probe_nbdkit(),
-        "programs": {
-            program: shutil.which(program) or "" for backend in BACKENDS.values() for program in backend.programs
-        },
+        "tgt": {backend.name: _why_no_tgt(backend) for backend in BACKENDS.values() if backend.tgt},
+        "programs": {program: shutil.which(program, path=_PATH) or "" for program in _programs()},
         "kvm": _probe_kvm(),
         "uefi": _probe_firmware(),
         "systemd": _systemd_version(),
@@ -129,7 +136,7 @@ def _probe_emulator(emulator: str) -> tuple[list[int], dict[str, str]]:
         try:
             monitor = Monitor(ours, seconds=30)
             found = monitor.execute("query-version")["qemu"]
-            replies = {backend.driver: _offer(monitor, backend) for backend in BACKENDS.values()}
+            replies = {b.driver: _offer(monitor, b) for b in BACKENDS.values() if b.driver}
             monitor.execute("quit")
         except QmpError as error:
             process.kill()
@@ -154,12 +161,26 @@ def _with_stderr(driver: str, reason: str, stderr: str) -> str:
 
 
 def _probe_nbdkit() -> dict[str, str]:
-    if not os.path.exists(_nbdkit.PROGRAM):
+    if not os.path.exists(nbdkit.PROGRAM):
         return {}
     served = [backend.nbdkit_parts for backend in BACKENDS.values() if backend.nbdkit_parts]
-    found = {parts[0]: _try([_nbdkit.PROGRAM, "--dump-plugin", parts[0]]) for parts in served}
+    found = {parts[0]: _try([nbdkit.PROGRAM, "--dump-plugin", parts[0]]) for parts in served}
     filters = {name for parts in served for name in parts[1:]}
-    return {**found, **{name: _try([_nbdkit.PROGRAM, f"--filter={name}", "--dump-plugin", "null"]) for name in filters}}
+    return {**found, **{name: _try([nbdkit.PROGRAM, f"--filter={name}", "--dump-plugin", "null"]) for name in filters}}
+
+
+def _programs() -> set[str]:
+    """The programs that backends and routes need."""
+    needed = [*(backend.programs for backend in BACKENDS.values()), *(route.programs for route in ROUTES.values())]
+    return {name for names in needed for name in names}
+
+
+def _why_no_tgt(backend: Backend) -> str:
+    """Some of tgtd's backing stores are modules in packages of their own."""
+    wanted = backend.tgt_module
+    if not wanted or any(os.path.exists(f"{folder}/{wanted}") for folder in _TGT_MODULES):
+        return ""
+    return f"its module {wanted} is not there"
 
 
 def _probe_kvm() -> str:

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_network
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
+"""The host keys that libssh trusts beside those in the home folder, which a dynamic user does not have."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,10 @@ class Sandbox:
     devices: tuple[tuple[str, str], ...]
     """Device nodes with their access, as in DeviceAllow=."""
     groups: tuple[str, ...]
-    trust: tuple[tuple[str, str], ...]
-    """A file that takes the place of another one, as in BindReadOnlyPaths=."""
+    replaced: tuple[tuple[str, str], ...]
+    """Files that take the place of others, as in BindReadOnlyPaths=."""
+    staged: tuple[tuple[str, str], ...]
+    """Files that a helper has made by the time the process starts, and where the process sees them."""
     mounts: tuple[str, ...]
     """Paths whose mounts must be there first."""
 
@@ -44,14 +49,18 @@ def build_sandbox(
     kvm: bool = False,
     tun: bool = False,
     open_because: str = "",
+    staged: Sequence[tuple[str, str]] = (),
 ) -> Sandbox:
     """The sandbox of a process that reaches all of ``reaches``, each writing or only reading."""
     servers = _unique(server for reach, _writes in reaches for server in reach.servers)
     names = [server for server in servers if not is_address(server)]
+    open_because = open_because or next((reach.open_because for reach, _writes in reaches if reach.open_because), "")
     if names and not open_because:
         open_because = f"{' '.join(names)} is known by name only: give an address to confine it"
     uses_network = bool(servers or open_because)
-    families = ("AF_UNIX", *(("AF_INET", "AF_INET6") if uses_network else ()), *(("AF_NETLINK",) if names else ()))
+    # What is not known may be a name, and a name is looked up over netlink, too.
+    looks_up = bool(names) or any(reach.open_because for reach, _writes in reaches)
+    families = ("AF_UNIX", *(("AF_INET", "AF_INET6") if uses_network else ()), *(("AF_NETLINK",) if looks_up else ()))
     devices = [(path, "rw" if writes else "r") for reach, writes in reaches for path in reach.devices]
     devices += [("/dev/kvm", "rw")] if kvm else []
     devices += [("/dev/net/tun", "rw")] if tun else []
@@ -61,6 +70,15 @@ def build_sandbox(
             "ca_bundle",
             f"a machine's QEMU trusts one bundle only ({', '.join(bundles)}); say route: nbdkit for the other disks",
         )
+    host_keys = _unique(reach.known_hosts for reach, _writes in reaches if reach.known_hosts)
+    if len(host_keys) > 1:
+        raise DeclarationError(
+            "known_hosts",
+            f"a machine's QEMU knows the host keys of one file only ({', '.join(host_keys)}); "
+            "put them into one, or say host_key",
+        )
+    replaced = [(path, KNOWN_HOSTS) for path in host_keys]
+    replaced += [(bundle, trust_store) for bundle in bundles] if replace_trust else []
     files = _unique(path for reach, _writes in reaches for path in reach.files)
     return Sandbox(
         directory=directory,
@@ -71,17 +89,18 @@ def build_sandbox(
         readable=() if replace_trust else bundles,
         devices=tuple(dict.fromkeys(devices)),
         groups=("kvm",) if kvm else (),
-        trust=tuple((bundle, trust_store) for bundle in bundles) if replace_trust else (),
-        mounts=_unique([*files, *bundles]),
+        replaced=tuple(replaced),
+        staged=tuple(staged),
+        mounts=_unique([*files, *bundles, *host_keys]),
     )
 
 
 def is_address(host: str) -> bool:
-    """Whether a host is given by its address, and in a form that systemd can filter by: without a zone."""
+    """Whether hosts are given by an address or a network in a form that systemd can filter by: without a zone."""
     if "%" in host:
         return False
     try:
-        ip_address(host)
+        ip_network(host)
     except ValueError:
         return False
     return True

@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._machine import Args
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import Sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring
+
+SETFACL = "/usr/bin/setfacl"
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Service:
     name: str
     template: str
     vm: str
+    """The machine that it belongs to; empty for a staged image."""
     description: str
     args: Args
     sandbox: Sandbox
@@ -35,12 +41,43 @@ class Service:
     start_timeout: int
     stop_timeout: int = 10
     pid_file: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    ready: tuple[str, ...] = ()
+    """A command that returns once the process is ready for others."""
     before: tuple[Command, ...] = ()
     after: tuple[Command, ...] = ()
     helpers: tuple[str, ...] = ()
     """Units that must run before this one."""
     opened: dict[str, bool] = field(default_factory=dict)
     """Identities of the storage that it opens, and whether it writes to it."""
+    image: str = ""
+    """The staged image that it fetches."""
+    reloads: bool = False
+    """Whether it may start again at any time, so that a change of it takes effect while the machine runs."""
+
+    @property
+    def owner(self) -> str:
+        """What the names of its credentials begin with."""
+        return _paths.owner_name(self.vm) if self.vm else _paths.image_owner_name(self.image)
+
+    @property
+    def user(self) -> str:
+        """Its dynamic user."""
+        return _paths.user_name(self.vm) if self.vm else _paths.IMAGES
+
+
+def grant_access(user: str, reaches: Iterable[tuple[Reach, bool]]) -> tuple[list[Command], list[Command]]:
+    """Access lists for files, devices and sockets, for as long as a unit runs: before its start, and after its stop."""
+    paths: dict[str, list[str]] = {}
+    for reach, writes in reaches:
+        for path in (*reach.files, *reach.devices, *reach.sockets):
+            paths.setdefault("rw" if writes or path in reach.sockets else "r", []).append(path)
+    before: list[Command] = []
+    after: list[Command] = []
+    for mode, some in paths.items():
+        before.insert(0, Command((SETFACL, "--modify", f"user:{user}:{mode}", *some), privileged=True))
+        after.append(Command((SETFACL, "--remove", f"user:{user}", *some), privileged=True, optional=True))
+    return before, after
 
 
 def keep_first(new: str, path: str) -> list[Command]:
@@ -58,4 +95,6 @@ def link_commands(wiring: Wiring) -> list[Command]:
         commands += [
             Command(("/bin/ln", "--symbolic", "--force", source, f"{folder}/{name}")) for name, source in files.items()
         ]
+    # Without a shell cat has nowhere to write to; sed does, and ends a last line that is not ended.
+    commands += [Command(("/bin/sed", "--quiet", f"w {path}", *parts)) for path, parts in wiring.joins.items()]
     return commands

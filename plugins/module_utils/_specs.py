@@ -12,7 +12,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends import B
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS
 
 # A size is read from text such as 20GiB, and what may have any shape is left to its reader.
-_TYPES = {"size": "str", "any": "raw"}
+_TYPES = {"size": "str", "hex": "str", "any": "raw"}
 
 
 def disk_options() -> tuple[Option, ...]:

@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+_PLACE = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<host>[^\s:/@\[\]]+))(?::(?P<port>\d{1,5}))?")
 
 
 def split(uri: str) -> SplitResult:
@@ -31,6 +35,28 @@ def host_of(pieces: SplitResult) -> str:
             raise DeclarationError("uri", "an IPv6 address wants brackets around it: [::1]:port")
         return host
     return unquote(netloc.partition(":")[0])
+
+
+def place_of(text: str, default_port: int) -> tuple[str, int]:
+    """Host and port of ``host[:port]``, ``[address][:port]`` or a bare IPv6 address."""
+    bare = text.count(":") > 1 and not text.startswith("[")
+    match = _PLACE.fullmatch(f"[{text}]" if bare else text)
+    port = int(match["port"] or default_port) if match else 0
+    if not match or not 0 < port < 65536 or (match["address"] and not _is_address(match["address"])):
+        raise DeclarationError("", f"{text!r} is not a host, host:port or [address]:port")
+    return match["address"] or match["host"], port
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return ip_address(text).version == 6
+    except ValueError:
+        return False
+
+
+def in_brackets(host: str) -> str:
+    """A host as it stands before a colon and a port."""
+    return f"[{host}]" if ":" in host else host
 
 
 def query_of(pieces: SplitResult, known: tuple[str, ...]) -> dict[str, str]:

@@ -15,8 +15,15 @@ LIMITS = (
     Option("write_max", "As O(write), for a burst.", "size"),
 )
 
+PASSTHROUGH = ("scsi-block", "scsi-generic")
+"""Models with which the guest speaks SCSI to the device itself."""
+
 DISK_OPTIONS = (
-    Option("uri", "The storage as a URI, in the form that QEMU's own documentation uses; instead of a backend's key."),
+    Option(
+        "uri",
+        "The storage as a URI, in the form that QEMU's own documentation uses, instead of a backend's key; "
+        "or beside it, where the key has what the URI cannot say.",
+    ),
     Option("format", "Format of the image; a raw image is never probed.", choices=("raw", "qcow2"), default="raw"),
     Option(
         "luks",
@@ -45,8 +52,8 @@ DISK_OPTIONS = (
     Option("queues", "Request queues of a virtio disk; QEMU chooses without it.", "int", minimum=1, maximum=256),
     Option(
         "model",
-        "What the guest sees.",
-        choices=("virtio-blk", "virtio-scsi", "scsi-generic", "nvme", "ide", "usb"),
+        "What the guest sees; V(scsi-block) and V(scsi-generic) let it speak to a SCSI device itself.",
+        choices=("virtio-blk", "virtio-scsi", *PASSTHROUGH, "nvme", "ide", "usb"),
         default="virtio-blk",
     ),
     Option(
@@ -65,7 +72,7 @@ DISK_OPTIONS = (
     Option(
         "route",
         "How QEMU reaches the storage; V(auto) takes the first that works on the host.",
-        choices=("auto", "driver", "nbdkit"),
+        choices=("auto", "driver", "nbdkit", "stage", "tgt"),
         default="auto",
     ),
     Option("iops", "Limits of requests per second.", "dict", options=LIMITS),
@@ -160,9 +167,9 @@ VM_OPTIONS = (
     ),
     Option(
         "start_timeout",
-        "Seconds after which a start that hangs is given up.",
+        "Seconds after which a start is given up because storage does not answer.",
         "int",
-        default=90,
+        default=30,
         minimum=1,
         maximum=3600,
     ),

@@ -9,11 +9,21 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Credential:
-    """A secret that systemd hands to one unit: its text, or the file on the host that has it."""
+    """What systemd hands to one unit as a file: a secret's text, a file on the host, or text that is no secret."""
 
     name: str
     value: str | None = field(default=None, repr=False)
     source: str = ""
+    public: str = ""
+    """Text that may stand in the unit for everybody to read."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A private ssh key that the machine's agent holds, and the passphrase that opens it."""
+
+    key: str = field(repr=False)
+    passphrase: str = field(default="", repr=False)
 
 
 class Wiring:
@@ -29,6 +39,8 @@ class Wiring:
         self.credentials: dict[str, Credential] = {}
         self.objects: list[str] = []
         self.links: dict[str, dict[str, str]] = {}
+        self.joins: dict[str, tuple[str, ...]] = {}
+        self.identities: dict[str, Identity] = {}
 
     def credential(self, name: str, value: str | None = None, *, source: str = "") -> str:
         """Have systemd load a secret; returns the path at which the unit's process reads it."""
@@ -36,10 +48,20 @@ class Wiring:
         self.credentials[credential.name] = credential
         return f"/run/credentials/{self._unit}/{credential.name}"
 
-    def secret(self, name: str, value: str) -> str:
+    def file(self, name: str, text: str) -> str:
+        """A small file without a secret in it, written into the unit itself; returns the path at which it is read."""
+        credential = Credential(f"{self._prefix}.{name}", public=text)
+        self.credentials[credential.name] = credential
+        return f"/run/credentials/{self._unit}/{credential.name}"
+
+    def secret(self, name: str, value: str, **properties: str) -> str:
         """A QEMU secret object that reads its data from a credential; returns its id."""
         path = self.credential(name, value)
-        return self.object("secret", name, file=path)
+        return self.object("secret", name, file=path, **properties)
+
+    def identity(self, name: str, key: str, passphrase: str = "") -> None:
+        """Have the machine's own ssh-agent hold a private key before the machine starts."""
+        self.identities[f"{self._prefix}.{name}"] = Identity(key, passphrase)
 
     def object(self, kind: str, name: str, **properties: str) -> str:
         """An ``-object`` of the machine; returns its id."""
@@ -61,6 +83,12 @@ class Wiring:
         """
         path = f"{self._runtime_directory}/{self._prefix}.{name}"
         self.links[path] = dict(files)
+        return path
+
+    def joined(self, name: str, *paths: str) -> str:
+        """One file made of several before the process starts, each beginning on a line of its own; returns its path."""
+        path = f"{self._runtime_directory}/{self._prefix}.{name}"
+        self.joins[path] = paths
         return path
 
 

@@ -127,15 +127,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.directdisk.qemu.plugins.module_utils import _running
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import (
-    Capabilities,
-    flaw,
-    missing,
-    packages_for,
-    why_not,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._choice import flaw, missing, why_not
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._probe import probe
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES
 
 ARGUMENTS = {
     "requires": {
@@ -171,7 +167,7 @@ def _route(backend: Backend, route: str, capabilities: Capabilities) -> dict[str
         "works": not why,
         "why": why,
         "flaw": flaw(backend, route, capabilities.release),
-        "packages": list(packages_for(backend, route, capabilities.family)),
+        "packages": list(ROUTES[route].packages(backend, capabilities.family)),
     }
 
 

@@ -31,6 +31,13 @@ options:
     type: str
     choices: [fail, report]
     default: fail
+  only:
+    description:
+      - V(ssh_agents) writes and reloads nothing but the ssh-agents of the machines and their keys, and leaves the
+        machines alone.
+    type: str
+    choices: [all, ssh_agents]
+    default: all
   credentials:
     description:
       - Not for people. The action plugin moves every secret out of O(vms) into this option, so that Ansible hides them.
@@ -152,6 +159,7 @@ def main() -> None:
         argument_spec={
             "vms": {"type": "dict", "required": True},
             "when_lacking": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
+            "only": {"type": "str", "choices": ["all", "ssh_agents"], "default": "all"},
             "credentials": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,

@@ -7,10 +7,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import STOPPED, Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine, refuse_shared_disks
@@ -22,9 +22,16 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan import (
     describe_plan,
     make_plan,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _render
 
-_CONTROL_PROGRAM = _render.TEMPLATES.parent / "files" / Path(_paths.CONTROL_PROGRAM).name
+_WAITS = Hint(
+    "it waits for",
+    "its server does not answer",
+    "check that it runs and that this host may reach it; start_timeout says how long a start may take",
+)
+"""Of the line with which qemu-vm-control.py gives a start up."""
+_FILES = _render.TEMPLATES.parent / "files"
 
 
 def observation(machines: Iterable[Machine], *, texts: bool) -> dict[str, Any]:
@@ -46,10 +53,10 @@ def observation(machines: Iterable[Machine], *, texts: bool) -> dict[str, Any]:
 def secrets_of(machines: Iterable[Machine], *, encrypted: bool) -> dict[str, str]:
     """Every secret text of the machines, by the path at which it is kept."""
     return {
-        _paths.credential_file(machine.name, name, encrypted=encrypted): text
+        _paths.credential_file(owner, name, encrypted=encrypted): text
         for machine in machines
         if machine.state != "absent"
-        for name, text in declared_credentials(machine).items()
+        for (owner, name), text in declared_credentials(machine).items()
     }
 
 
@@ -79,7 +86,9 @@ def _needed_paths(machine: Machine) -> Iterable[tuple[str, tuple[str, ...], str]
             (path, ("file",) if "size" not in disk.settings else ("file", "missing"), where) for path in reach.files
         )
         yield from ((path, ("block", "char"), where) for path in reach.devices)
-        yield from ((path, ("file",), where) for path in (*reach.loaded, *([reach.trust] if reach.trust else [])))
+        yield from (
+            (path, ("file",), where) for path in (*reach.loaded, *filter(None, (reach.trust, reach.known_hosts)))
+        )
     for network in machine.networks:
         if network.bridge:
             yield (
@@ -113,35 +122,62 @@ def _check_paths(machine: Machine, paths: Mapping[str, str]) -> None:
 
 def desired(plans: Iterable[Plan], *, encrypted: bool) -> dict[str, Any]:
     """What the host should be like, as decide() reads it."""
+    plans = list(plans)
     files = {
-        _paths.CONTROL_PROGRAM: {"text": _CONTROL_PROGRAM.read_text(encoding="utf-8"), "mode": 0o644},
-        f"{_paths.UNIT_DIRECTORY}/{_paths.TARGET}": {"text": _render.render_target(), "mode": 0o644},
+        f"{_paths.PROGRAMS}/{program.name}": {"text": program.read_text(encoding="utf-8"), "mode": 0o755}
+        for program in sorted(_FILES.iterdir())
     }
+    for unit in _paths.COMMON_UNITS:
+        files[f"{_paths.UNIT_DIRECTORY}/{unit}"] = {"text": _render.render_common(unit), "mode": 0o644}
+    images: dict[str, list[str]] = {}
+    for service in (service for plan in plans for service in plan.services):
+        text = _render.render_service(service, encrypted=encrypted)
+        files[f"{_paths.UNIT_DIRECTORY}/{service.name}"] = {"text": text, "mode": 0o644}
+        if service.image:
+            images[service.image] = _credentials(service, encrypted=encrypted)
+    vms = {plan.machine.name: _desired_vm(plan, encrypted=encrypted) for plan in plans}
+    return {"files": files, "vms": vms, "images": images}
+
+
+def only_helpers(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a host, only the helpers that may change while their machines run on: the ssh-agents and their keys."""
     vms = {}
-    for plan in plans:
-        for service in plan.services:
-            text = _render.render_service(service, encrypted=encrypted)
-            files[f"{_paths.UNIT_DIRECTORY}/{service.name}"] = {"text": text, "mode": 0o644}
-        vms[plan.machine.name] = _desired_vm(plan, encrypted=encrypted)
+    for name, vm in wanted["vms"].items():
+        units = [unit for unit in vm["units"] if unit in _agent.unit_names(name)]
+        if units:
+            credentials = {unit: vm["credentials"][unit] for unit in units}
+            vms[name] = {**vm, "state": "unchanged", "units": units, "credentials": credentials, "images": []}
+    kept = {unit for vm in vms.values() for unit in vm["units"]}
+    files = {
+        path: file
+        for path, file in wanted["files"].items()
+        if path.startswith(_paths.PROGRAMS) or path.rpartition("/")[2] in kept
+    }
     return {"files": files, "vms": vms}
+
+
+def _credentials(service: Service, *, encrypted: bool) -> list[str]:
+    """The credentials at rest that a service loads and that are ours to write."""
+    return sorted(
+        _paths.credential_file(service.owner, credential.name, encrypted=encrypted)
+        for credential in service.credentials.values()
+        if credential.value is not None
+    )
 
 
 def _desired_vm(plan: Plan, *, encrypted: bool) -> dict[str, Any]:
     name, settings = plan.machine.name, plan.machine.settings
-    ours = {
-        credential.name
-        for service in plan.services
-        for credential in service.credentials.values()
-        if credential.value is not None
-    }
+    services = [service for service in plan.services if service.vm]
     nodes = {planned.disk.name: planned.graph.base for planned in plan.disks}
     return {
         "state": settings["state"],
         "autostart": settings["autostart"],
         "restart": settings["restart"],
         "unit": _paths.unit_name(name),
-        "units": [service.name for service in plan.services],
-        "credentials": [_paths.credential_file(name, credential, encrypted=encrypted) for credential in sorted(ours)],
+        "units": [service.name for service in services],
+        "reloaded": [service.name for service in services if service.reloads],
+        "credentials": {service.name: _credentials(service, encrypted=encrypted) for service in services},
+        "staged": [service.name for service in plan.services if service.image],
         "images": [
             {
                 "vm": name,
@@ -202,7 +238,8 @@ def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
     for line in lines:
         planned = next((p for p in plan.disks if _speaks_of(line, p.disk)), None)
         for candidate in [planned] if planned else plan.disks:
-            hint = next((h for h in candidate.disk.backend.hints if re.search(h.pattern, line)), None)
+            hints = (_WAITS, *candidate.disk.backend.hints) if planned else candidate.disk.backend.hints
+            hint = next((h for h in hints if re.search(h.pattern, line)), None)
             if hint:
                 where = f"{host}: disk {candidate.disk.name} of {name}: {candidate.disk.described}"
                 explained.append(f"{where}: {hint.meaning}; {hint.advice}")
@@ -215,10 +252,16 @@ def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
 def _speaks_of(line: str, disk: Disk) -> bool:
     """Whether a line of the log names a node, a file or the helper of a disk."""
     name = re.escape(disk.name)
-    if re.search(rf'"node-name":"{name}\.|/{name}(-[0-9a-f]{{8}})?\.qcow2|\.{name}(/nbd\.sock|\.nbdkit)', line):
+    if re.search(
+        rf'"node-name":"{name}\.|/{name}(-[0-9a-f]{{8}})?\.qcow2|\.{name}(/nbd\.sock|\.nbdkit|\.tgt)|/ssh\.{name}\.',
+        line,
+    ):
         return True
     reach = disk.backend.reach(disk.source)
-    return any(path in line for path in (*reach.files, *reach.devices, *reach.sockets))
+    if _WAITS.pattern in line:
+        return any(f" {server}:" in line for server in reach.servers)
+    places = (*reach.files, *reach.devices, *reach.sockets, disk.backend.describe(disk.source))
+    return any(place in line for place in places)
 
 
 def summary(plans: Iterable[Plan]) -> dict[str, Any]:

@@ -23,9 +23,9 @@ def render_service(service: Service, *, encrypted: bool) -> str:
     return _environment().get_template(service.template).render(service=service, encrypted=encrypted)
 
 
-def render_target() -> str:
-    """The unit file of the target that groups all machines of a host."""
-    return _environment().get_template(f"{_paths.TARGET}.j2").render()
+def render_common(unit: str) -> str:
+    """The file of a unit that all machines of a host share."""
+    return _environment().get_template(f"{unit}.j2").render()
 
 
 @lru_cache(maxsize=1)
@@ -46,6 +46,8 @@ def _environment() -> Environment:
         setting=setting,
         bind=bind,
         rest=rest,
+        data=data,
+        words=words,
     )
     environment.globals.update(paths=_paths)
     return environment
@@ -77,12 +79,22 @@ def rest(text: str) -> str:
     return text.replace("%", "%%")
 
 
+def data(text: str) -> str:
+    """The text of SetCredential=: systemd reads it as one line with C's escapes (systemd.exec(5))."""
+    return rest(text.replace("\\", "\\\\").replace("\n", "\\n"))
+
+
 def argument_lines(groups: list[tuple[str, ...]]) -> str:
     """A command line with one option a line."""
     return " \\\n    ".join(" ".join(word(part) for part in group) for group in groups)
 
 
+def words(argv: tuple[str, ...]) -> str:
+    """A command line on one line."""
+    return " ".join(word(part) for part in argv)
+
+
 def command(one: Command) -> str:
     """A command of ExecStartPre= or ExecStopPost= with systemd's prefixes."""
     prefix = ("-" if one.optional else "") + ("+" if one.privileged else "")
-    return prefix + " ".join(word(part) for part in one.argv)
+    return prefix + words(one.argv)

@@ -28,6 +28,18 @@ HOSTS = GOLDEN / "hosts"
 HOST_NAME = "hv1"
 NBD: dict[str, Any] = {"nbd": {"host": "192.0.2.5"}}
 """The shortest disk."""
+SSH_KEY = """\
+-----BEGIN OPENSSH PRIVATE KEY-----
+b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW
+QyNTUxOQAAACC9ogCdoDAQK3ifnAvFKaHCxs3ZjaeBDXFGXPlcb06t3AAAAJB/uvszf7r7
+MwAAAAtzc2gtZWQyNTUxOQAAACC9ogCdoDAQK3ifnAvFKaHCxs3ZjaeBDXFGXPlcb06t3A
+AAAEABmWhS1bW+DvJXHLD5rNvXYt7YrFSCnsCT3JI1VPwr/72iAJ2gMBAreJ+cC8UpocLG
+zdmNp4ENcUZc+VxvTq3cAAAACmEgdGVzdCBrZXkBAgM=
+-----END OPENSSH PRIVATE KEY-----
+"""
+"""Made for these tests: it opens nothing."""
+SSH: dict[str, Any] = {"host": "192.0.2.8", "user": "vms", "path": "/srv/a.img", "key": SSH_KEY}
+"""The shortest disk behind SSH."""
 
 
 @dataclass(frozen=True)
@@ -118,5 +130,5 @@ def errors_of(vms: Any, host: str = HOST_NAME) -> list[str]:
 
 def empty_host(host: str = "debian13", **changes: Any) -> dict[str, Any]:
     """The module's answer to a look at a recorded host on which there is nothing yet."""
-    observed: dict[str, Any] = {"files": {}, "units": {}, "credentials": {}, "images": {}, "paths": {}}
+    observed: dict[str, Any] = {"files": {}, "units": {}, "credentials": {}, "images": {}, "paths": {}, "staged": []}
     return {"capabilities": probed(host), "observed": {**observed, **changes}}

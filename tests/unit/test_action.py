@@ -15,10 +15,11 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import ActionModule, display
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import digest
 from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, disk_of, empty_host
 
-PASSWORDS = ["pass-of-joe", "pass-of-luks", "cookie-of-joe", "pass-of-seed", "pass-of-vnc"]
+PASSWORDS = ["pass-of-joe", "pass-of-luks", "a=cookie-of-joe", "pass-of-seed", "pass-of-vnc"]
 SECRET = {
     "web1": {
         **disk_of(
@@ -27,7 +28,7 @@ SECRET = {
                     "url": "https://192.0.2.7/x",
                     "username": "joe",
                     "password": "pass-of-joe",
-                    "cookie": "cookie-of-joe",
+                    "cookie": "a=cookie-of-joe",
                 },
                 "luks": {"passphrase": "pass-of-luks"},
                 "writes": "overlay",
@@ -60,20 +61,28 @@ class Host:
         request = module_args["vms"]
         if "observe" in request:
             return self.seen
-        self._settle(request["desired"], module_args["credentials"])
+        self._settle(request["desired"])
         return {"actions": ["done"], "failures": self.failures}
 
-    def _settle(self, desired: dict[str, Any], credentials: dict[str, str]) -> None:
+    def _settle(self, desired: dict[str, Any]) -> None:
         running = {"active": "active", "enabled": True, "reload": False, "started": 2.0}
         units = {unit: running for vm in desired["vms"].values() for unit in vm["units"]}
         files = {
-            path: {"sha256": digest(file["text"]), "mtime": 1.0, "text": file["text"], "opened": opened(file["text"])}
+            path: {
+                "sha256": digest(file["text"]),
+                "mtime": 1.0,
+                "text": file["text"],
+                "opened": opened(file["text"]),
+                "images": [],
+            }
             for path, file in desired["files"].items()
         }
+        written = [path for vm in desired["vms"].values() for paths in vm["credentials"].values() for path in paths]
+        written += [path for paths in desired["images"].values() for path in paths]
         self.seen["observed"].update(
             files=files,
             units={**units, "qemu-vms.target": running},
-            credentials={path: {"mtime": 1.0, "current": True} for path in credentials},
+            credentials={path: {"mtime": 1.0, "current": True} for path in written},
         )
 
 
@@ -147,7 +156,7 @@ def test_secrets_travel_in_the_hidden_option_alone(host_name: str) -> None:
         text = json.dumps(shown)
         assert not [word for word in (*PASSWORDS, *encoded) if word in text]
     hidden = {base64.b64decode(text).decode() for text in host.calls[-1]["credentials"].values()}
-    assert {"pass-of-joe", "pass-of-luks", "cookie-of-joe"} <= hidden
+    assert {"pass-of-joe", "pass-of-luks", "a=cookie-of-joe"} <= hidden
     folder = "/etc/credstore/" if host_name == "qemu5" else "/etc/credstore.encrypted/"
     assert all(path.startswith(folder) for path in host.calls[-1]["credentials"])
     assert host.calls[-1]["vms"]["encrypted"] is (host_name != "qemu5")
@@ -205,7 +214,7 @@ def test_a_wrong_declaration_asks_no_host() -> None:
     assert result["failed"] is True
     assert result["msg"].split("\n") == [
         "hv1: vm web1: cpus: 0 is less than 1",
-        "hv1: disk root of web1: no backend (one of nbd, http, https, host_device, file, or uri)",
+        f"hv1: disk root of web1: no backend (one of {', '.join(BACKENDS)}, or uri)",
     ]
     assert host.calls == []
 
@@ -295,7 +304,7 @@ def test_a_host_that_lacks_the_best_route_runs_on_the_next_one_unless_it_is_to_b
     seen["capabilities"] = {**seen["capabilities"], "nbdkit": {}}
     vms = {"web1": disk_of({"http": {"url": "http://192.0.2.7/x"}}, writes="deny")}
     result = run(Host(seen), vms)
-    assert result["vms"]["web1"]["disks"][0]["route"] == "driver"
+    assert result["vms"]["web1"]["disks"][0]["route"] == "stage"
     assert result["missing_packages"] == ["nbdkit"]
 
 

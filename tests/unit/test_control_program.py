@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -59,13 +60,39 @@ def test_a_machine_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
         ended.wait()
     start = time.monotonic()
     done = run("started", tmp_path / "s", 20, main_pid=ended.pid)
-    assert (done.returncode, done.stderr) == (1, "QEMU did not get as far as answering\n")
+    assert (done.returncode, done.stderr) == (1, "QEMU ended while it started\n")
     assert time.monotonic() - start < 10
 
 
 def test_a_machine_that_never_listens_is_given_up(tmp_path: Path) -> None:
-    done = run("started", tmp_path / "s", 0.2)
-    assert (done.returncode, done.stderr) == (1, "QEMU did not get as far as answering\n")
+    with subprocess.Popen(["sleep", "60"]) as process:
+        done = run("started", tmp_path / "s", 0.2, main_pid=process.pid)
+        process.kill()
+    assert (done.returncode, done.stderr) == (1, "QEMU has not opened its disks within 0.2 s\n")
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_the_server_that_a_machine_waits_for_is_named(tmp_path: Path, family: int, host: str) -> None:
+    with socket.socket(family) as server:
+        server.bind((host, 0))
+        server.listen()
+        port = server.getsockname()[1]
+        waits = f"import socket,time; s=socket.create_connection(({host!r},{port})); print(flush=True); time.sleep(60)"
+        with subprocess.Popen([sys.executable, "-c", waits], stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            process.stdout.readline()
+            done = run("started", tmp_path / "s", 0.2, main_pid=process.pid)
+            process.kill()
+    assert done.stderr == f"QEMU has not opened its disks within 0.2 s; it waits for {host}:{port}\n"
+
+
+def test_a_machine_that_listens_and_does_not_answer_is_given_up(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent, subprocess.Popen(["sleep", "60"]) as process:
+        silent.bind(str(tmp_path / "s"))
+        silent.listen()
+        done = run("started", tmp_path / "s", 0.2, main_pid=process.pid)
+        process.kill()
+    assert done.stderr == "QEMU has not opened its disks within 0.2 s\n"
 
 
 def test_a_guest_that_obeys_is_not_switched_off(tmp_path: Path) -> None:
@@ -89,3 +116,34 @@ def test_stopping_a_machine_whose_socket_is_gone_says_so(tmp_path: Path) -> None
     done = run("stop", path)
     assert done.returncode == 1
     assert done.stderr == f"{path}: [Errno 2] No such file or directory\n"
+
+
+def resume(folder: Path) -> str:
+    done = subprocess.run([sys.executable, "-IS", str(PROGRAM), "resume", str(folder)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("status", "heard"),
+    [
+        ("io-error", ["qmp_capabilities", "query-status", "cont"]),
+        ("running", ["qmp_capabilities", "query-status"]),
+        # Somebody paused it on purpose.
+        ("paused", ["qmp_capabilities", "query-status"]),
+    ],
+)
+def test_a_machine_goes_on_only_where_an_error_has_paused_it(tmp_path: Path, status: str, heard: list[str]) -> None:
+    (tmp_path / "qemu-vm-web1").mkdir()
+    with FakeQemu(tmp_path / "qemu-vm-web1" / "qmp.sock", answers={"query-status": {"status": status}}) as qemu:
+        said = resume(tmp_path)
+    assert qemu.heard == heard
+    assert bool(said) == ("cont" in heard)
+
+
+def test_a_machine_that_does_not_answer_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "qemu-vm-a").mkdir()
+    (tmp_path / "qemu-vm-a" / "qmp.sock").touch()
+    (tmp_path / "qemu-vm-b").mkdir()
+    with FakeQemu(tmp_path / "qemu-vm-b" / "qmp.sock", answers={"query-status": {"status": "io-error"}}) as qemu:
+        assert resume(tmp_path) == f"{qemu.path}: paused by an I/O error, goes on\n"

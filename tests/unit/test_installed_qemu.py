@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._probe import BAD_NODE_NAME, EMULATORS
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.tests.unit.support import golden_nodes
-from ansible_collections.directdisk.qemu.tests.unit.test_schemas import since
+from ansible_collections.directdisk.qemu.tests.unit.test_schemas import gone, needed
 
 EMULATOR = next((path for path in EMULATORS if Path(path).exists()), "")
 # A node that stands on others has them looked up first.
@@ -42,7 +42,7 @@ def test_every_golden_node_is_accepted_but_for_its_impossible_name(monitor: Moni
     offered, refused = set(), {}
     for name, node in golden_nodes():
         driver = str(node["driver"])
-        if any(version < first for key, first in since(driver).items() if key in node):
+        if version < needed(node) or gone(driver, version):
             continue
         words = monitor.try_execute("blockdev-add", {**node, "node-name": BAD_NODE_NAME})["error"]["desc"]
         # A driver that is packaged apart need not be installed here: the schemas have its members.

@@ -127,7 +127,7 @@ def test_systemd_accepts_every_golden_unit(tmp_path: Path) -> None:
     for case in golden_cases():
         folder = tmp_path / case.id
         folder.mkdir()
-        (folder / "qemu-vms.target").write_text(_render.render_target(), encoding="utf-8")
+        (folder / "qemu-vms.target").write_text(_render.render_common("qemu-vms.target"), encoding="utf-8")
         for one in plans_of(case):
             for service in one.services:
                 text = _render.render_service(service, encrypted=True)

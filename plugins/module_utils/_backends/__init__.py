@@ -10,10 +10,42 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import file, host_device, http, https, nbd
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import (
+    file,
+    ftp,
+    ftps,
+    gluster,
+    host_device,
+    http,
+    https,
+    iscsi,
+    nbd,
+    nfs,
+    rbd,
+    sheepdog,
+    ssh,
+    tftp,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
-BACKENDS: dict[str, Backend] = {module.BACKEND.name: module.BACKEND for module in (nbd, http, https, host_device, file)}
+_MODULES = (
+    rbd,
+    nfs,
+    iscsi,
+    nbd,
+    http,
+    https,
+    ftp,
+    ftps,
+    tftp,
+    ssh,
+    host_device,
+    file,
+    gluster,
+    sheepdog,
+)
+
+BACKENDS: dict[str, Backend] = {module.BACKEND.name: module.BACKEND for module in _MODULES}
 
 _BY_SCHEME = {scheme: backend for backend in BACKENDS.values() for scheme in backend.schemes}
 

@@ -1,30 +1,30 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the backends of QEMU's curl driver share: options, hints, and the same bytes through nbdkit's curl plugin."""
+"""What the backends of QEMU's curl driver share: options, hints, and the same bytes through nbdkit and through curl."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
+    Download,
     Flaw,
     Hint,
     NbdkitPlugin,
     Node,
     Option,
-    Reach,
     Values,
     check_mountable,
     members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed, _url
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
-_NBDKIT_FILTERS = ("retry-request",)
+_RETRY = "retry-request"
 
 _PACKAGES = {
     "debian": ("qemu-block-extra", "ca-certificates"),
@@ -34,11 +34,11 @@ _PACKAGES = {
     "arch": ("qemu-block-curl", "ca-certificates"),
 }
 
+_PROTOCOLS = {"http": "http,https"}
+"""Where a server may send its clients on to; without an entry, to the same protocol only."""
 
 COMMON = (
-    Option(
-        "url", "Where the image is: scheme://host[:port]/path, without user or password.", required=True, qemu="url"
-    ),
+    _url.URL,
     Option(
         "readahead",
         "Bytes read ahead, a multiple of 512 (route V(driver) only).",
@@ -53,7 +53,14 @@ COMMON = (
     Option("proxy_password", "Password of O(proxy_username).", secret=True, qemu="proxy-password"),
 )
 HTTP_ONLY = (
-    Option("cookie", "Cookies sent with every request, as C(name=value; name=value).", secret=True, qemu="cookie"),
+    Option(
+        "cookie",
+        "Cookies sent with every request, as C(name=value; name=value).",
+        secret=True,
+        pattern=r"[^\s=;]+=[^\n]*",
+        pattern_help="is not name=value",
+        qemu="cookie",
+    ),
     Option(
         "force_range",
         "Ask for byte ranges even where the server does not announce them.",
@@ -71,7 +78,7 @@ TLS_ONLY = (
     ),
 )
 
-_UNHANDLED = {"cookie": "the clear form of cookie-secret: it would stand on the command line"}
+HTTP_UNHANDLED = {"cookie": "the clear form of cookie-secret: it would stand on the command line"}
 
 _FLAWS = (
     Flaw(
@@ -86,13 +93,16 @@ _HINTS = (
     Hint("returned error: 401", "the server refuses the user or password", "check username and password"),
     Hint("returned error: 403", "the server forbids it", "check the cookie, the user's rights and the url"),
     Hint("returned error: 404", "there is no such image at the server", "check the url"),
+    Hint("Access denied: 530|Login denied", "the server refuses the user or password", "check username and password"),
     Hint(
-        "Couldn't connect to server|Failed to connect|Connection refused",
-        "the server does not answer",
-        "check that it runs and that this host may reach it",
+        "The file does not exist|Server denied you to change to the given directory|RETR response: 550",
+        "there is no such image at the server",
+        "check the url",
     ),
     Hint(
-        "Could not resolve host", "the server's name is unknown to this host", "check the name and the host's resolver"
+        "wrong version number|unexpected TLS packet",
+        "the server does not speak TLS there",
+        "check the scheme and the port of the url",
     ),
     Hint("does not support 'range'", "the server cannot send parts of a file", "serve it from one that can"),
     Hint(
@@ -101,22 +111,13 @@ _HINTS = (
         "name its authority in ca_bundle",
     ),
     Hint("curl driver does not support writes", "nothing can be written there", "say writes: overlay, discard or deny"),
-    Hint(
-        "Requested export not available", "nbdkit could not open it", "its unit's log below has the server's own words"
-    ),
+    *_url.HINTS,
+    *_packed.HINTS,
 )
 
 
 def _check(scheme: str, values: Values) -> None:
-    """What the table of options cannot say. The url is not repeated: a password may stand in it."""
-    pieces = _uri.split(values["url"])
-    if "@" in pieces.netloc:
-        raise DeclarationError(
-            "url", "has a user in it, which QEMU would show to everybody; say username and password instead"
-        )
-    host = _uri.host_of(pieces)
-    if pieces.scheme != scheme or not host or not pieces.path.strip("/") or re.search(r"\s", values["url"] + host):
-        raise DeclarationError("url", f"is not {scheme}://host/path")
+    _url.check(scheme, values)
     if values.get("readahead", 512) % 512:
         raise DeclarationError("readahead", f"{values['readahead']} is not a multiple of 512")
     if "password" in values and "username" not in values:
@@ -126,28 +127,23 @@ def _check(scheme: str, values: Values) -> None:
         raise DeclarationError("ca_bundle", "is given together with sslverify: false, which trusts everybody")
 
 
-def _reach(values: Values) -> Reach:
-    """The server named by the url, and the private bundle."""
-    return Reach(servers=(_uri.host_of(_uri.split(values["url"])),), trust=values.get("ca_bundle", ""))
-
-
 def _identity(values: Values) -> str:
-    """Scheme and host in small letters, the scheme's own port left out."""
-    pieces = _uri.split(values["url"])
-    port = pieces.port if pieces.port not in (None, {"http": 80, "https": 443}.get(pieces.scheme)) else ""
-    return f"{pieces.scheme}://{_uri.host_of(pieces).lower()}:{port}{pieces.path}?{pieces.query}"
+    """A user of an FTP server may see a tree of their own."""
+    user = f"{values.get('username', '')}@" if _scheme(values).startswith("ftp") else ""
+    return f"{user}{_url.identity(values)}{_packed.what(values)}"
 
 
-def _read_uri(uri: str) -> dict[str, Any]:
-    """The whole string is the url, but for the credentials in it."""
-    url, user, password = _uri.without_credentials(_uri.split(uri))
-    return _uri.drop_none({"url": url, "username": user or None, "password": password})
+def _scheme(values: Values) -> str:
+    return _uri.split(values["url"]).scheme
+
+
+def _protocols(values: Values) -> str:
+    return _PROTOCOLS.get(_scheme(values), _scheme(values))
 
 
 def _nbdkit(values: Values, wiring: Wiring) -> NbdkitPlugin:
     """nbdkit's curl plugin on the same url; every secret by file, and requests tried again while the server is away."""
-    scheme = _uri.split(values["url"]).scheme
-    parameters = [f"url={values['url']}", f"protocols={scheme}"]
+    parameters = [f"url={values['url']}", f"protocols={_protocols(values)}"]
 
     def add(name: str, value: object | None) -> None:
         if value is not None:
@@ -167,11 +163,40 @@ def _nbdkit(values: Values, wiring: Wiring) -> NbdkitPlugin:
     if values.get("sslverify") is False:
         add("sslverify", "false")
     parameters += ["retry-request-retries=8", "retry-request-delay=1"]
-    return NbdkitPlugin("curl", tuple(parameters), filters=_NBDKIT_FILTERS)
+    # Nearest to the plugin: only its own requests are worth a second try.
+    filters = (*_packed.filters(values), _RETRY)
+    return NbdkitPlugin("curl", (*parameters, *_packed.parameters(values)), filters)
 
 
-def backend(scheme: str, summary: str, options: tuple[Option, ...]) -> Backend:
-    """The backend of one of the curl driver's protocols."""
+def _stage(values: Values) -> Download:
+    """curl on the same url."""
+    options = {"proto": f"={_protocols(values)}"}
+    if "timeout" in values:
+        options.update(dict.fromkeys(("connect-timeout", "speed-time"), str(values["timeout"])))
+    if "ca_bundle" in values:
+        options["cacert"] = values["ca_bundle"]
+    if values.get("sslverify") is False:
+        options["insecure"] = ""
+    secrets = {}
+    if "username" in values:
+        secrets["user"] = f"{values['username']}:{values.get('password', '')}"
+    if "proxy_username" in values:
+        secrets["proxy-user"] = f"{values['proxy_username']}:{values.get('proxy_password', '')}"
+    if "cookie" in values:
+        secrets["cookie"] = values["cookie"]
+    return Download(values["url"], options, secrets)
+
+
+def backend(
+    scheme: str,
+    summary: str,
+    own_options: tuple[Option, ...] = (),
+    *,
+    flaws: tuple[Flaw, ...] = _FLAWS,
+    unhandled: Mapping[str, str] | None = None,
+) -> Backend:
+    """The backend of one of the curl driver's protocols, with options of its own beside the common ones."""
+    options = (*COMMON, *own_options, _url.SHA256, *_packed.OPTIONS)
 
     def node(values: Values, wiring: Wiring) -> Node:
         return {"driver": scheme, **members(options, values, wiring)}
@@ -184,18 +209,19 @@ def backend(scheme: str, summary: str, options: tuple[Option, ...]) -> Backend:
         writable=False,
         node=node,
         sample={"url": f"{scheme}://127.0.0.1/image"},
-        describe=lambda values: str(values["url"]),
+        describe=lambda values: f"{values['url']}{_packed.what(values)}",
         identity=_identity,
-        reach=_reach,
+        reach=_url.reach,
         schemes=(scheme,),
-        read_uri=_read_uri,
+        read_uri=_url.read_uri,
         packages=_PACKAGES,
         check=partial(_check, scheme),
         nbdkit=_nbdkit,
-        nbdkit_parts=("curl", *_NBDKIT_FILTERS),
+        nbdkit_parts=("curl", _RETRY, *_packed.PARTS),
+        stage=_stage,
         driver_only=("readahead", "force_range"),
-        routes=("driver", "nbdkit"),
-        flaws=_FLAWS,
-        unhandled=_UNHANDLED,
+        routes=("driver", "nbdkit", "stage"),
+        flaws=flaws,
+        unhandled=unhandled or {},
         hints=_HINTS,
     )

@@ -9,6 +9,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    NbdkitPlugin,
     Node,
     Option,
     Reach,
@@ -16,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     check_mountable,
     members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 OPTIONS = (
@@ -58,7 +60,7 @@ HINTS = (
     ),
     Hint("setfacl: .*Read-only file system", "its file system is mounted read-only", "remount it"),
     Hint(
-        "Could not open .*Permission denied",
+        "(Could not open|open:|realpath:) .*Permission denied",
         "the machine's user cannot reach it",
         "every folder above it must be searchable by others (mode o+x), and its file system must know ACLs",
     ),
@@ -68,7 +70,11 @@ HINTS = (
         "stop that process, or declare writes: deny on both sides",
     ),
     Hint("aio=native was specified, but it requires cache.direct=on", "aio native needs cache none", "say cache: none"),
-    Hint("Could not open .*No such file or directory", "there is no such file", "create it, or correct filename"),
+    Hint(
+        "(Could not open|realpath:) .*No such file or directory",
+        "there is no such file",
+        "create it, or correct filename",
+    ),
     Hint(
         "Image is not in (\\w+) format",
         "its content is not in the declared format",
@@ -81,6 +87,15 @@ def _node(values: Values, wiring: Wiring) -> Node:
     return {"driver": "file", **members(OPTIONS, values, wiring)}
 
 
+def _nbdkit(values: Values, wiring: Wiring) -> NbdkitPlugin:
+    return NbdkitPlugin("file", (f"file={values['filename']}", *_packed.parameters(values)), _packed.filters(values))
+
+
+def _unfit(route: str, values: Values) -> str:
+    """nbdkit would not write to a plain image, and QEMU reads it better itself."""
+    return "nbdkit is for compression and tar_member" if route == "nbdkit" and not _packed.what(values) else ""
+
+
 def _read_uri(uri: str) -> dict[str, Any]:
     """``file:/path`` and ``file:///path``; QEMU strips the prefix and decodes nothing, so neither is decoded here."""
     path = uri[len("file:") :]
@@ -90,20 +105,26 @@ def _read_uri(uri: str) -> dict[str, Any]:
 BACKEND = Backend(
     name="file",
     summary="An image file on the host itself",
-    options=OPTIONS,
+    options=(*OPTIONS, *_packed.OPTIONS),
     driver="file",
     writable=True,
+    read_only=lambda values: "a compressed image or an archive cannot be written" if _packed.what(values) else "",
     node=_node,
     sample={"filename": "/nonexistent"},
-    describe=lambda values: str(values["filename"]),
-    identity=lambda values: f"path:{values['filename']}",
+    describe=lambda values: f"{values['filename']}{_packed.what(values)}",
+    identity=lambda values: f"path:{values['filename']}{_packed.what(values)}",
     reach=lambda values: Reach(files=(values["filename"],)),
     schemes=("file",),
     read_uri=_read_uri,
     packages=dict.fromkeys(("debian", "redhat", "fedora", "suse", "arch"), ("acl",)),
     programs=("setfacl",),
     check=lambda values: check_mountable("filename", values["filename"]),
+    nbdkit=_nbdkit,
+    nbdkit_parts=("file", *_packed.PARTS),
+    driver_only=("aio", "aio_max_batch", "locking"),
     sizeable=True,
+    routes=("driver", "nbdkit"),
+    unfit=_unfit,
     unhandled=UNHANDLED,
-    hints=HINTS,
+    hints=(*HINTS, *_packed.HINTS),
 )

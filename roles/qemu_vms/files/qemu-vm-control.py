@@ -1,20 +1,26 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""qemu-vm-control.py started|stop SOCKET SECONDS: what a launch unit says to its QEMU over QMP.
+"""qemu-vm-control.py started|stop SOCKET SECONDS, qemu-vm-control.py resume FOLDER: what units say to QEMU.
 
 started: wait until every disk is open and the machine answers (ExecStartPost=).
 stop: ask the guest to shut down, wait, and switch it off when it does not (ExecStop=).
+resume: let the machines go on, of those below FOLDER, that an I/O error has paused (on_error: stop).
 When QEMU ends, systemd ends this program or sees that nothing is left to do.
 """
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
 import select
 import socket
 import sys
 import time
+
+OPEN_OR_OPENING = ("01", "02")
+"""TCP_ESTABLISHED and TCP_SYN_SENT in /proc/net/tcp (linux/tcp_states.h)."""
 
 
 def send(monitor: socket.socket, command: str) -> None:
@@ -34,13 +40,45 @@ def wait_for_end(monitor: socket.socket, deadline: float) -> bool:
             return True
 
 
+def peer(address: str) -> str:
+    """host:port of an address in /proc/net/tcp: 32-bit words in the machine's byte order, then the port."""
+    host, _colon, port = address.partition(":")
+    packed = b"".join(int(host[i : i + 8], 16).to_bytes(4, sys.byteorder) for i in range(0, len(host), 8))
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    return f"{socket.inet_ntop(family, packed)}:{int(port, 16)}"
+
+
+def connections(pid: str) -> list[str]:
+    """The servers that a process is connected to, or tries to reach."""
+    inodes = set()
+    for descriptor in os.scandir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            inodes.add(os.readlink(descriptor.path))
+    found = []
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/net/{table}", encoding="ascii") as stream:
+            rows = [line.split() for line in stream][1:]
+            found += [peer(row[2]) for row in rows if f"socket:[{row[9]}]" in inodes and row[3] in OPEN_OR_OPENING]
+    return sorted(set(found))
+
+
+def too_slow(seconds: float) -> str:
+    """What QEMU has not finished with."""
+    try:
+        waits_for = connections(os.environ["MAINPID"])
+    except OSError:
+        return "QEMU ended while it started"
+    words = f"; it waits for {', '.join(waits_for)}" if waits_for else ""
+    return f"QEMU has not opened its disks within {seconds:g} s{words}"
+
+
 def started(path: str, seconds: float) -> str | None:
     """QEMU listens early, but answers a command only when it has set everything up."""
     deadline = time.monotonic() + seconds
     # systemd waits for this program even when QEMU has ended, so it must look itself (MAINPID: systemd.exec(5)).
     while time.monotonic() < deadline and os.path.exists(f"/proc/{os.environ['MAINPID']}"):
         monitor = socket.socket(socket.AF_UNIX)
-        monitor.settimeout(seconds)
+        monitor.settimeout(deadline - time.monotonic())
         try:
             monitor.connect(path)
             send(monitor, "qmp_capabilities")
@@ -53,9 +91,11 @@ def started(path: str, seconds: float) -> str | None:
             return None
         except (FileNotFoundError, ConnectionError):
             time.sleep(0.02)
+        except TimeoutError:
+            break
         finally:
             monitor.close()
-    return "QEMU did not get as far as answering"
+    return too_slow(seconds)
 
 
 def stop(path: str, seconds: float) -> str | None:
@@ -73,7 +113,35 @@ def stop(path: str, seconds: float) -> str | None:
     return None
 
 
+def status(path: str) -> str:
+    """What a machine is doing, and "cont" to it when that is nothing because of an I/O error."""
+    with socket.socket(socket.AF_UNIX) as monitor:
+        monitor.settimeout(5)
+        monitor.connect(path)
+        lines = monitor.makefile()
+        lines.readline()
+        send(monitor, "qmp_capabilities")
+        send(monitor, "query-status")
+        for line in lines:
+            found = json.loads(line).get("return", {}).get("status", "")
+            if found == "io-error":
+                send(monitor, "cont")
+            if found:
+                return str(found)
+    return ""
+
+
+def resume(folder: str) -> None:
+    """One machine that does not answer does not keep the others waiting for more than its turn."""
+    for path in sorted(glob.glob(f"{glob.escape(folder)}/qemu-vm-*/qmp.sock")):
+        with contextlib.suppress(OSError, ValueError):
+            if status(path) == "io-error":
+                print(f"{path}: paused by an I/O error, goes on", flush=True)
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "resume":
+        sys.exit(resume(sys.argv[2]))
     try:
         sys.exit({"started": started, "stop": stop}[sys.argv[1]](sys.argv[2], float(sys.argv[3])))
     except OSError as error:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import (
-    Capabilities,
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._choice import (
     choose_route,
     flaw,
     missing,
@@ -33,9 +33,10 @@ NO_DRIVER = {"drivers": {"http": "Unknown driver 'http'"}}
         ("sid", "auto", {}, "driver", ""),
         ("debian12", "driver", {}, "driver", FLAW),
         ("debian13", "nbdkit", {}, "nbdkit", ""),
-        ("debian12", "auto", {"nbdkit": {}}, "driver", FLAW),
+        ("debian12", "auto", {"nbdkit": {}}, "stage", ""),
+        ("debian12", "auto", {"nbdkit": {}, "programs": {}}, "driver", FLAW),
         ("debian13", "auto", NO_DRIVER, "nbdkit", ""),
-        ("debian12", "auto", {"nbdkit": {"curl": ""}}, "driver", FLAW),
+        ("debian12", "auto", {"nbdkit": {"curl": ""}}, "stage", ""),
         ("debian13", "auto", {"version": [9, 2, 50]}, "nbdkit", ""),
         ("debian13", "auto", {"version": [6, 0, 0]}, "nbdkit", ""),
     ],
@@ -56,7 +57,7 @@ def test_a_route_that_was_asked_for_is_not_replaced() -> None:
 @pytest.mark.parametrize("backend", BACKENDS.values(), ids=lambda backend: backend.name)
 def test_every_backend_has_a_route_without_a_flaw_on_each_recorded_qemu(backend: Any) -> None:
     for release in ((5, 2), (7, 2), (10, 0), (11, 1)):
-        assert not flaw(backend, route_order(backend, release)[0], release)
+        assert not flaw(backend, route_order(backend, backend.sample, release)[0], release)
 
 
 REQUIRES = {"routes": [{"backend": "http", "route": "auto"}, {"backend": "nbd", "route": "auto"}], "uefi": True}
@@ -88,7 +89,7 @@ def test_what_is_missing_comes_with_its_packages() -> None:
 
 def test_a_host_without_qemu_needs_the_packages_of_every_route() -> None:
     words, packages = missing(REQUIRES, capabilities("debian13", emulator="", version=[], nbdkit={}))
-    assert packages == ["qemu-system-x86", "qemu-utils", "qemu-block-extra", "ca-certificates", "nbdkit"]
+    assert packages == ["qemu-system-x86", "qemu-utils", "qemu-block-extra", "ca-certificates", "nbdkit", "curl"]
     assert all("this host has no QEMU emulator" in word for word in words)
 
 

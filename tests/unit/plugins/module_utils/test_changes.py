@@ -33,13 +33,16 @@ def settled() -> State:
         "restart": "never",
         "unit": "qemu-vm-web1.service",
         "units": ["qemu-vm-web1.root.nbdkit.service", "qemu-vm-web1.service"],
-        "credentials": [SECRET],
+        "reloaded": [],
+        "credentials": {"qemu-vm-web1.root.nbdkit.service": [SECRET], "qemu-vm-web1.service": []},
+        "staged": [],
         "images": [{"vm": "web1", "disk": "data", "path": IMAGE, "format": "raw", "size": GIB, "node": "data.format"}],
     }
-    desired = {"files": {path: {"text": text, "mode": 0o644} for path, text in texts.items()}, "vms": {"web1": vm}}
+    files = {path: {"text": text, "mode": 0o644} for path, text in texts.items()}
+    desired = {"files": files, "vms": {"web1": vm}, "images": {}}
     running = {"active": "active", "enabled": True, "reload": False, "started": STARTED}
     observed = {
-        "files": {path: {"sha256": digest(text), "mtime": WRITTEN} for path, text in texts.items()},
+        "files": {path: {"sha256": digest(text), "mtime": WRITTEN, "images": []} for path, text in texts.items()},
         "units": {
             "qemu-vm-web1.service": running,
             "qemu-vm-web1.root.nbdkit.service": {**running, "enabled": False},
@@ -47,6 +50,7 @@ def settled() -> State:
         },
         "credentials": {SECRET: {"mtime": WRITTEN, "current": True}},
         "images": {IMAGE: {"size": GIB}},
+        "staged": [],
     }
     return desired, observed
 
@@ -85,11 +89,11 @@ def no_helper(desired: dict[str, Any], observed: dict[str, Any]) -> None:
 
 
 def no_secret(desired: dict[str, Any], observed: dict[str, Any]) -> None:
-    desired["vms"]["web1"]["credentials"] = []
+    desired["vms"]["web1"]["credentials"]["qemu-vm-web1.root.nbdkit.service"] = []
 
 
 def other_machine(desired: dict[str, Any], observed: dict[str, Any]) -> None:
-    observed["files"][f"{UNITS}/qemu-vm-web10.service"] = {"sha256": "x", "mtime": WRITTEN}
+    observed["files"][f"{UNITS}/qemu-vm-web10.service"] = {"sha256": "x", "mtime": WRITTEN, "images": []}
     observed["credentials"]["/etc/credstore/qemu-vm-web10.root.password"] = {"mtime": WRITTEN, "current": False}
 
 
@@ -99,7 +103,7 @@ def nothing_declared(desired: dict[str, Any], observed: dict[str, Any]) -> None:
 
 
 def gone(desired: dict[str, Any], observed: dict[str, Any]) -> None:
-    desired["vms"]["web1"].update(state="absent", units=[], credentials=[], images=[])
+    desired["vms"]["web1"].update(state="absent", units=[], credentials={}, images=[])
     for path in (UNIT, HELPER):
         del desired["files"][path]
 
@@ -107,8 +111,52 @@ def gone(desired: dict[str, Any], observed: dict[str, Any]) -> None:
 def gone_already(desired: dict[str, Any], observed: dict[str, Any]) -> None:
     gone(desired, observed)
     new_host(desired, observed)
-    observed["files"][TARGET] = {"sha256": digest("target\n"), "mtime": WRITTEN}
+    observed["files"][TARGET] = {"sha256": digest("target\n"), "mtime": WRITTEN, "images": []}
     observed["units"] = {"qemu-vms.target": {"active": "active", "enabled": True, "reload": False, "started": None}}
+
+
+STAGED = f"{UNITS}/qemu-image-abc0.service"
+STAGED_SECRET = "/etc/credstore/qemu-image-abc0.image.curl"
+AGENT, KEYS = "qemu-vm-web1.ssh.agent.service", "qemu-vm-web1.ssh.keys.service"
+KEY = "/etc/credstore/qemu-vm-web1.ssh.root.key.key"
+
+
+def staged(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+    """web1 has a staged image, and it is there."""
+    desired["files"][STAGED] = {"text": "image\n", "mode": 0o644}
+    desired["images"]["abc0"] = [STAGED_SECRET]
+    observed["files"][STAGED] = {"sha256": digest("image\n"), "mtime": WRITTEN, "images": []}
+    observed["credentials"][STAGED_SECRET] = {"mtime": WRITTEN, "current": True}
+    observed["staged"].append("abc0")
+
+
+def no_longer_staged(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+    staged(desired, observed)
+    del desired["files"][STAGED], desired["images"]["abc0"]
+
+
+def staged_for_another(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+    """A machine that is not declared opens the image."""
+    no_longer_staged(desired, observed)
+    other_machine(desired, observed)
+    observed["files"][f"{UNITS}/qemu-vm-web10.service"]["images"] = ["abc0"]
+
+
+def keys(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+    """web1 has an agent, and its keys are loaded."""
+    vm = desired["vms"]["web1"]
+    vm["units"] += [AGENT, KEYS]
+    vm["credentials"].update({AGENT: [], KEYS: [KEY]})
+    vm["reloaded"] = [KEYS]
+    observed["credentials"][KEY] = {"mtime": WRITTEN, "current": True}
+    for unit in (AGENT, KEYS):
+        desired["files"][f"{UNITS}/{unit}"] = {"text": unit, "mode": 0o644}
+        observed["files"][f"{UNITS}/{unit}"] = {"sha256": digest(unit), "mtime": WRITTEN, "images": []}
+        observed["units"][unit] = {"active": "active", "enabled": False, "reload": False, "started": STARTED}
+
+
+def key_is(**state: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    return lambda desired, observed: observed["credentials"][KEY].update(state)
 
 
 CASES = [
@@ -234,6 +282,40 @@ CASES = [
         "to be gone, and a run was killed after it stopped",
         [gone, unit_is(active="inactive", enabled=False)],
         [f"remove {UNIT}", f"remove {HELPER}", f"remove credential {SECRET}", "reload systemd"],
+    ),
+    ("a staged image", [staged], []),
+    (
+        "a staged image with another password",
+        [staged, lambda desired, observed: observed["credentials"][STAGED_SECRET].update(current=False)],
+        [f"write credential {STAGED_SECRET}"],
+    ),
+    (
+        "a staged image that nothing declares any more",
+        [no_longer_staged],
+        [
+            f"remove {STAGED}",
+            f"remove credential {STAGED_SECRET}",
+            "remove staged image abc0",
+            "reload systemd",
+        ],
+    ),
+    ("a staged image of a machine without a declaration", [staged_for_another], []),
+    (
+        "what is left of a staged image",
+        [lambda desired, observed: observed["staged"].append("abc1")],
+        ["remove staged image abc1"],
+    ),
+    ("keys", [keys], []),
+    (
+        "a changed key is loaded, and the machine runs on",
+        [keys, key_is(current=False)],
+        [f"write credential {KEY}", f"restart {KEYS}"],
+    ),
+    ("a run was killed before it loaded a changed key", [keys, key_is(mtime=STARTED + 1)], [f"restart {KEYS}"]),
+    (
+        "a changed key of a machine that is down",
+        [keys, key_is(current=False), unit_is(active="failed")],
+        [f"write credential {KEY}", "start vm web1"],
     ),
     ("an image is missing", [image_is(None)], [f"create image {IMAGE}"]),
     ("an image is smaller", [image_is(GIB - 1)], [f"grow image {IMAGE}"]),

@@ -52,7 +52,7 @@ def test_a_credential_is_current_until_its_text_changes(
     folder: Path, systemd_creds: list[list[str]], encrypted: bool
 ) -> None:
     store = Store(encrypted=encrypted)
-    path = _paths.credential_file("web1", "root.password", encrypted=encrypted)
+    path = _paths.credential_file("qemu-vm-web1", "root.password", encrypted=encrypted)
     assert store.observe({path: "one"}) == {}
     store.write({path: "one"})
     assert current(store, {path: "one"}) == {"qemu-vm-web1.root.password": True}
@@ -69,14 +69,14 @@ def test_a_credential_is_current_until_its_text_changes(
 def test_a_clear_credential_is_the_text_itself_and_needs_no_program(
     folder: Path, systemd_creds: list[list[str]]
 ) -> None:
-    path = _paths.credential_file("web1", "root.password", encrypted=False)
+    path = _paths.credential_file("qemu-vm-web1", "root.password", encrypted=False)
     Store(encrypted=False).write({path: "a\nü"})
     assert Path(path).read_text(encoding="utf-8") == "a\nü"
     assert systemd_creds == []
 
 
 def test_an_encrypted_text_stands_nowhere_in_the_clear(folder: Path, systemd_creds: list[list[str]]) -> None:
-    path = _paths.credential_file("web1", "root.password", encrypted=True)
+    path = _paths.credential_file("qemu-vm-web1", "root.password", encrypted=True)
     Store(encrypted=True).write({path: "pass-of-web1"})
     assert all("pass-of-web1" not in file.read_text() for file in (folder / "encrypted").iterdir())
     assert all("pass-of-web1" not in word for call in systemd_creds for word in call)
@@ -86,7 +86,7 @@ def test_an_encrypted_text_stands_nowhere_in_the_clear(folder: Path, systemd_cre
 def test_a_look_decrypts_one_key_however_many_credentials_there_are(
     folder: Path, systemd_creds: list[list[str]]
 ) -> None:
-    wanted = {_paths.credential_file(f"vm{n}", "root.password", encrypted=True): str(n) for n in range(20)}
+    wanted = {_paths.credential_file(f"qemu-vm-vm{n}", "root.password", encrypted=True): str(n) for n in range(20)}
     Store(encrypted=True).write(wanted)
     systemd_creds.clear()
     assert all(current(Store(encrypted=True), wanted).values())
@@ -97,14 +97,14 @@ def test_a_look_decrypts_one_key_however_many_credentials_there_are(
 def test_lost_digests_make_credentials_be_written_again(
     folder: Path, systemd_creds: list[list[str]], broken: str
 ) -> None:
-    path = _paths.credential_file("web1", "root.password", encrypted=True)
+    path = _paths.credential_file("qemu-vm-web1", "root.password", encrypted=True)
     Store(encrypted=True).write({path: "one"})
     (folder / "encrypted" / "qemu-vms.digests").write_text(broken)
     assert current(Store(encrypted=True), {path: "one"}) == {"qemu-vm-web1.root.password": False}
 
 
 def test_a_lost_key_makes_credentials_be_written_again(folder: Path, systemd_creds: list[list[str]]) -> None:
-    path = _paths.credential_file("web1", "root.password", encrypted=True)
+    path = _paths.credential_file("qemu-vm-web1", "root.password", encrypted=True)
     Store(encrypted=True).write({path: "one"})
     (folder / "encrypted" / "qemu-vms.digest-key").unlink()
     assert current(Store(encrypted=True), {path: "one"}) == {"qemu-vm-web1.root.password": False}
@@ -120,6 +120,6 @@ def test_files_of_others_are_left_alone(folder: Path) -> None:
 def test_what_systemd_creds_refuses_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = subprocess.CompletedProcess([], 1, b"", b"no host key\n")
     monkeypatch.setattr(subprocess, "run", lambda *_arguments, **_options: failed)
-    path = _paths.credential_file("web1", "root.password", encrypted=True)
+    path = _paths.credential_file("qemu-vm-web1", "root.password", encrypted=True)
     with pytest.raises(HostError, match=r"^systemd-creds encrypt qemu-vms\.digest-key: no host key$"):
         Store(encrypted=True).write({path: "one"})

@@ -11,7 +11,15 @@ import yaml
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DirectDiskError
-from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, NBD, UNIT_TESTS, disk_of, errors_of, plan
+from ansible_collections.directdisk.qemu.tests.unit.support import (
+    HOST_NAME,
+    NBD,
+    SSH,
+    UNIT_TESTS,
+    disk_of,
+    errors_of,
+    plan,
+)
 
 REFUSED = [
     pytest.param(case["vms"], case["error"], id=f"{path.stem}: {name}")
@@ -19,6 +27,7 @@ REFUSED = [
     for name, case in yaml.safe_load(path.read_text(encoding="utf-8")).items()
 ]
 HTTPS: dict[str, Any] = {"url": "https://192.0.2.7/a.raw"}
+RBD: dict[str, Any] = {"pool": "vms", "image": "web1", "key": "AQ==", "monitors": ["192.0.2.1"]}
 BUNDLES = {
     name: {"https": {"url": f"https://192.0.2.7/{name}", "ca_bundle": f"/etc/{name}.pem"}, "writes": "deny"}
     for name in ("a", "b")
@@ -54,10 +63,11 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
         pytest.param(
             disk_of({"http": {"url": "http://h/x"}}, writes="deny"),
             "debian13",
-            {"drivers": {}, "nbdkit": {}},
+            {"drivers": {}, "nbdkit": {}, "programs": {}},
             "disk root of web1: http http://h/x: route driver: this QEMU has no http driver (was not probed); "
             "install qemu-block-extra ca-certificates (role storage_client); route nbdkit: nbdkit cannot serve http "
-            "(nbdkit is not installed); install nbdkit (role storage_client)",
+            "(nbdkit is not installed); install nbdkit (role storage_client); route stage: this host has no curl; "
+            "install curl ca-certificates (role storage_client)",
             id="no route at all",
         ),
         pytest.param(
@@ -82,6 +92,55 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             id="a nested option of a later QEMU",
         ),
         pytest.param(
+            disk_of(
+                {"ssh": {**SSH, "host_key_check": {"mode": "hash", "type": "sha256", "hash": "00" * 32}}},
+            ),
+            "qemu5",
+            {},
+            "disk root of web1: ssh vms@192.0.2.8:22:/srv/a.img: type sha256 needs QEMU 7.0, and this host has 5.2",
+            id="a choice of a later QEMU",
+        ),
+        pytest.param(
+            disk_of({"gluster": {"host": "h", "port": 24008, "volume": "v", "path": "a"}}),
+            "sid",
+            {},
+            "disk root of web1: gluster h/v/a: route driver: QEMU has no gluster driver any more since 11.1; "
+            "route tgt: tgtd finds gluster by a name or an IPv4 address, at port 24007",
+            id="a driver that is gone, and tgtd cannot do it either",
+        ),
+        pytest.param(
+            disk_of({"rbd": {**RBD, "encryption": {"format": "luks", "passphrase": "x"}}}),
+            "qemu5",
+            {},
+            "disk root of web1: rbd vms/web1: encryption needs QEMU 6.1, and this host has 5.2",
+            id="encryption by Ceph on old QEMU",
+        ),
+        pytest.param(
+            disk_of({"rbd": {**RBD, "encryption": {"format": "luks-any", "passphrase": "x"}}}),
+            "debian12",
+            {},
+            "disk root of web1: rbd vms/web1: format luks-any needs QEMU 8.0, and this host has 7.2",
+            id="any encryption by Ceph on old QEMU",
+        ),
+        pytest.param(
+            disk_of(
+                {
+                    "rbd": {
+                        **RBD,
+                        "encryption": {
+                            "format": "luks",
+                            "passphrase": "x",
+                            "parent": {"format": "luks", "passphrase": "y"},
+                        },
+                    }
+                }
+            ),
+            "debian12",
+            {},
+            "disk root of web1: rbd vms/web1: parent needs QEMU 8.0, and this host has 7.2",
+            id="encryption of a parent on old QEMU",
+        ),
+        pytest.param(
             {"vnc": {"password": "x"}},
             "qemu5",
             {},
@@ -91,9 +150,17 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
         pytest.param(
             {},
             "debian13",
-            {"systemd": 247},
-            "vm web1: its unit needs systemd 250, and this host has 247",
+            {"systemd": 246},
+            "vm web1: its unit needs systemd 247, and this host has 246",
             id="an old systemd",
+        ),
+        pytest.param(
+            {"cloud_init": {"user_data": "x"}},
+            "debian13",
+            {"systemd": 247},
+            "vm web1: its unit qemu-vm-web1.service has secrets and runs /bin/mkdir before it starts, which wants "
+            "systemd 250, and this host has 247",
+            id="secrets before the start on an old systemd",
         ),
         pytest.param(
             {},
@@ -160,7 +227,8 @@ def test_all_errors_of_a_declaration_come_at_once() -> None:
         "hv1: vm a: cpus: 0 is less than 1",
         "hv1: disk x of a: unknown option 'cahce' (did you mean 'cache'?)",
         "hv1: disk x of a: queues: 0 is less than 1",
-        "hv1: disk y of a: no backend (one of nbd, http, https, host_device, file, or uri)",
+        "hv1: disk y of a: no backend (one of rbd, nfs, iscsi, nbd, http, https, ftp, ftps, tftp, ssh, host_device, "
+        "file, gluster, sheepdog, or uri)",
         "hv1: vm ../b: its name is not 1 to 28 of the characters A-Z a-z 0-9 _ -, beginning with a letter or digit",
         "hv1: disk root of c: nbd: port: 0 is less than 1",
         "hv1: network lan of c: exactly one of bridge and user: true is wanted",

@@ -12,6 +12,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Re
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import Sandbox, build_sandbox, is_address
 from ansible_collections.directdisk.qemu.tests.unit.support import NBD, disk_of, plan
 
+RBD = {"pool": "vms", "image": "web1", "key": "AQ==", "monitors": ["192.0.2.1"]}
+
 
 def sandbox(*reaches: tuple[Reach, bool], **options: Any) -> Sandbox:
     return build_sandbox(reaches, **{"directory": "web1", "replace_trust": True, **options})
@@ -20,7 +22,7 @@ def sandbox(*reaches: tuple[Reach, bool], **options: Any) -> Sandbox:
 def test_a_process_without_storage_reaches_nothing() -> None:
     made = sandbox()
     assert (made.families, made.addresses, made.open_because) == (("AF_UNIX",), (), "")
-    assert (made.files, made.devices, made.groups, made.trust, made.mounts) == ((), (), (), (), ())
+    assert (made.files, made.devices, made.groups, made.replaced, made.mounts) == ((), (), (), (), ())
 
 
 def test_servers_known_by_address_are_the_only_ones_allowed() -> None:
@@ -36,6 +38,13 @@ def test_a_server_known_by_name_leaves_the_filter_off_and_says_so() -> None:
     assert made.families == ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK")
     assert made.addresses == ()
     assert made.open_because == "store.example is known by name only: give an address to confine it"
+
+
+def test_servers_that_others_name_leave_the_filter_off_and_may_have_names() -> None:
+    made = sandbox((Reach(open_because="who knows"), True), (Reach(servers=("store.example",)), False))
+    assert made.families == ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK")
+    assert (made.addresses, made.open_because) == ((), "who knows")
+    assert sandbox((Reach(open_because="who knows"), True)).families == made.families
 
 
 def test_unix_sockets_need_no_network() -> None:
@@ -61,17 +70,17 @@ def test_files_and_bundles_have_their_mounts_first() -> None:
 def test_a_bundle_takes_the_place_of_the_systems_own_or_is_only_readable() -> None:
     reach = Reach(trust="/etc/ca.pem")
     replaced = sandbox((reach, False), trust_store="/etc/ssl/certs/all.pem")
-    assert (replaced.trust, replaced.readable) == ((("/etc/ca.pem", "/etc/ssl/certs/all.pem"),), ())
+    assert (replaced.replaced, replaced.readable) == ((("/etc/ca.pem", "/etc/ssl/certs/all.pem"),), ())
     beside = sandbox((reach, False), replace_trust=False)
-    assert (beside.trust, beside.readable) == ((), ("/etc/ca.pem",))
+    assert (beside.replaced, beside.readable) == ((), ("/etc/ca.pem",))
 
 
-@pytest.mark.parametrize("host", ["192.0.2.5", "::1", "2001:db8::5"])
+@pytest.mark.parametrize("host", ["192.0.2.5", "::1", "2001:db8::5", "192.0.2.0/24", "2001:db8::/64"])
 def test_an_address_is_one(host: str) -> None:
     assert is_address(host)
 
 
-@pytest.mark.parametrize("host", ["store", "192.0.2", "192.0.2.0/24", "", "fe80::1%eth0"])
+@pytest.mark.parametrize("host", ["store", "192.0.2", "192.0.2.5/24", "", "fe80::1%eth0"])
 def test_what_systemd_cannot_filter_by_is_no_address(host: str) -> None:
     assert not is_address(host)
 
@@ -82,6 +91,11 @@ def test_what_systemd_cannot_filter_by_is_no_address(host: str) -> None:
         (disk_of(NBD), ""),
         ({"networks": {"lan": {"bridge": "br0"}}}, ""),
         ({"vnc": {}}, ""),
+        (disk_of({"rbd": {**RBD, "networks": ["192.0.2.0/24"]}}), ""),
+        (
+            disk_of({"rbd": RBD}),
+            "Ceph's monitors name the addresses of its OSDs: say networks to confine it",
+        ),
         ({"networks": {"lan": {"user": True}}}, "its user network carries the guest's own traffic"),
         ({"vnc": {"address": "127.0.0.1", "port": 5900}}, "its screen is served over TCP"),
     ],

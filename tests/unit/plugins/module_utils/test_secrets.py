@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS, VM_OPTIONS
-from ansible_collections.directdisk.qemu.tests.unit.support import errors_of
+from ansible_collections.directdisk.qemu.tests.unit.support import SSH, errors_of
 
 MARKER = "s3cr3t-marker"
 WRONG: list[Any] = [
@@ -64,7 +64,9 @@ def test_a_secret_option_is_never_repeated(place: tuple[str, ...], value: Any) -
 
 
 @pytest.mark.parametrize("wrong", [MARKER, [MARKER], 5], ids=repr)
-@pytest.mark.parametrize("place", [place[:-1] for place in PLACES if place[-2:-1] in [("luks",), ("tls",), ("vnc",)]])
+@pytest.mark.parametrize(
+    "place", [place[:-1] for place in PLACES if place[-2] in ("luks", "tls", "vnc", "encryption", "parent")]
+)
 def test_a_secret_in_place_of_its_options_is_not_repeated(place: tuple[str, ...], wrong: Any) -> None:
     errors = errors_of({"web1": nested(place, wrong)})
     assert errors
@@ -86,11 +88,41 @@ def test_a_secret_in_place_of_its_options_is_not_repeated(place: tuple[str, ...]
         "{}:joe:{}@h/x",
     ],
 )
-@pytest.mark.parametrize("key", ["uri", "http", "https", "nbd"])
+@pytest.mark.parametrize("key", ["uri", "http", "https", "ftp", "ftps", "tftp", "nbd"])
 def test_a_password_in_a_url_is_not_repeated(url: str, key: str) -> None:
-    for scheme in ("http", "https", "nbd", "ftp", "rbd"):
+    for scheme in ("http", "https", "nbd", "ftp", "ftps", "tftp", "ssh", "rbd", "iscsi", "nfs"):
         text = url.format(scheme, MARKER)
         disk = {"uri": text} if key == "uri" else {key: {"url": text}}
         errors = errors_of({"web1": {"cpus": 0, "disks": {"root": disk}}})
         assert errors, text
         assert MARKER not in "\n".join(errors), text
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "rbd:vms/x:key={}",
+        "rbd:x:key={}",
+        "rbd:vms/x:key={}:id",
+        "rbd:vms/x:{}",
+        "rbd:vms/x@y:key={}:id=a@b",
+        "rbd:vms/x:mon_host=[:key={}",
+        "iscsi://joe%{}@h/iqn.x/y",
+        "iscsi://joe:{}@h/iqn.x/99999",
+        "iscsi://joe:{}@h/iqn.x/1?x",
+    ],
+)
+def test_a_password_in_a_uri_of_its_own_form_is_not_repeated(uri: str) -> None:
+    errors = errors_of({"web1": {"cpus": 0, "disks": {"root": {"uri": uri.format(MARKER)}}}})
+    assert len(errors) > 1
+    assert MARKER not in "\n".join(errors)
+
+
+@pytest.mark.parametrize(
+    "key", ["", "ssh-ed25519 AAAA ", "-----BEGIN OPENSSH PRIVATE KEY-----\n", "PuTTY-User-Key-File"]
+)
+def test_a_key_that_is_none_is_not_repeated(key: str) -> None:
+    disk = {"ssh": {**SSH, "key": f"{key}{MARKER}", "host_key": f"{key}{MARKER}"}}
+    errors = errors_of({"web1": {"cpus": 0, "disks": {"root": disk}}})
+    assert len(errors) > 1
+    assert MARKER not in "\n".join(errors)

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._service import link_commands
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring, keyval
 
 
 def wiring() -> Wiring:
-    return Wiring("qemu-vm-web1.service", "root", "/run/qemu-vms/web1")
+    return Wiring("qemu-vm-web1.service", "root", "/run/qemu-vm-web1")
 
 
 def test_a_secret_is_an_object_that_reads_a_credential() -> None:
@@ -33,8 +37,19 @@ def test_two_disks_cannot_meet() -> None:
 def test_a_folder_has_the_names_that_a_library_wants() -> None:
     made = wiring()
     path = made.credential("ca.pem", source="/etc/ca.pem")
-    assert made.directory("x509", {"ca-cert.pem": path}) == "/run/qemu-vms/web1/root.x509"
-    assert made.links == {"/run/qemu-vms/web1/root.x509": {"ca-cert.pem": path}}
+    assert made.directory("x509", {"ca-cert.pem": path}) == "/run/qemu-vm-web1/root.x509"
+    assert made.links == {"/run/qemu-vm-web1/root.x509": {"ca-cert.pem": path}}
+
+
+def test_a_file_of_several_has_each_begin_on_a_line_of_its_own(tmp_path: Path) -> None:
+    made = Wiring("u", "root", str(tmp_path))
+    for name, text in (("a b", "[x]\ny = 1"), ("c", "[z]\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    path = made.joined("all.conf", str(tmp_path / "a b"), str(tmp_path / "c"))
+    assert path == f"{tmp_path}/root.all.conf"
+    for command in link_commands(made) * 2:
+        subprocess.run(command.argv, check=True)
+    assert Path(path).read_text(encoding="utf-8") == "[x]\ny = 1\n[z]\n"
 
 
 def test_a_comma_is_written_twice() -> None:

@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A machine's own ssh-agent: one unit runs it, another loads the keys, again whenever they change. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
+from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Identity, Wiring
+
+PART = "ssh"
+"""Stands where other helpers have the name of their disk."""
+
+
+def socket_path(vm: str) -> str:
+    return f"{_paths.helper_directory(vm, PART)}/agent.sock"
+
+
+def loaded_path(vm: str) -> str:
+    """A file that is touched whenever the keys have been loaded."""
+    return f"{_paths.helper_directory(vm, PART)}/loaded"
+
+
+def agent_unit_name(vm: str) -> str:
+    return _paths.helper_unit_name(vm, PART, "agent")
+
+
+def keys_unit_name(vm: str) -> str:
+    """The unit that may be started again at any time: the agent takes the keys while the machine runs."""
+    return _paths.helper_unit_name(vm, PART, "keys")
+
+
+def unit_names(vm: str) -> tuple[str, str]:
+    """The units of a machine's agent."""
+    return agent_unit_name(vm), keys_unit_name(vm)
+
+
+def agent_services(vm: str, identities: Mapping[str, Identity], start_timeout: int) -> tuple[Service, Service]:
+    """The agent, and what loads its keys. The agent answers its own user only, so both run as the machine's."""
+    socket, keys = socket_path(vm), keys_unit_name(vm)
+    wiring = Wiring(keys, PART, "")
+    for name, identity in sorted(identities.items()):
+        wiring.credential(name, identity.key)
+        if identity.passphrase:
+            wiring.credential(f"{name}.passphrase", identity.passphrase)
+    agent = Service(
+        name=agent_unit_name(vm),
+        template="ssh-agent.service.j2",
+        vm=vm,
+        description=f"ssh-agent of virtual machine {vm}",
+        args=[("/usr/bin/ssh-agent", "-D"), ("-a", socket)],
+        sandbox=build_sandbox([], directory=_paths.directory_name(vm, PART), replace_trust=False),
+        credentials={},
+        start_timeout=start_timeout,
+        helpers=(keys,),
+    )
+    loader = Service(
+        name=keys,
+        template="ssh-keys.service.j2",
+        vm=vm,
+        description=f"ssh keys of virtual machine {vm}",
+        args=[("/usr/bin/python3", "-IS", _paths.KEYS_PROGRAM, loaded_path(vm))],
+        # Not a folder of its own: it would go, and the agent's socket with it, whenever this unit stops.
+        sandbox=build_sandbox([], directory="", replace_trust=False),
+        credentials=wiring.credentials,
+        environment={"SSH_AUTH_SOCK": socket},
+        start_timeout=start_timeout,
+        helpers=(agent.name,),
+        reloads=True,
+    )
+    return agent, loader

@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images that are compressed, or a member of a tar archive: nbdkit unpacks them while they are read."""
+
+from __future__ import annotations
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint, Option, Values
+
+OPTIONS = (
+    Option(
+        "compression",
+        "How the image is compressed; C(xz --block-size=1MiB) makes it quick to read, V(gzip) is unpacked whole first.",
+        choices=("xz", "gzip"),
+        routes=("nbdkit",),
+    ),
+    Option(
+        "tar_member",
+        "The image's name within a tar archive, exactly as C(tar --list) shows it; the archive may be compressed.",
+        pattern="[^\n]+",
+        pattern_help="is not the name of a member",
+        routes=("nbdkit",),
+    ),
+)
+
+PARTS = ("tar", "xz", "gzip")
+"""Filters of nbdkit that an option may ask for."""
+
+HINTS = (
+    Hint(
+        "recompress the xz file with smaller blocks|largest block in xz file",
+        "its blocks are too large to be unpacked one by one",
+        "compress it with xz --block-size=1MiB",
+    ),
+    Hint("xz: (not an xz file|file too short)", "it is not an xz file", "correct compression"),
+    Hint("xz: |could not parse block data", "the xz file is damaged or not whole", "check it with xz --test"),
+    Hint("gzip: inflate: incorrect header", "it is not a gzip file", "correct compression"),
+    Hint("gzip: inflate", "the gzip file is damaged or not whole", "check it with gzip --test"),
+    Hint(
+        "tar subcommand failed",
+        "there is no such member in the archive, or it is no tar archive",
+        "write tar_member as tar --list shows it, and say compression where the archive is compressed",
+    ),
+    Hint("Requested export not available", "nbdkit could not open it", "the log of its unit, below, says why"),
+)
+
+
+def filters(values: Values) -> tuple[str, ...]:
+    """What unpacks the declared values, the last one first: nbdkit's first filter is the one nearest to the reader."""
+    tar = ("tar",) if "tar_member" in values else ()
+    return (*tar, *((values["compression"],) if "compression" in values else ()))
+
+
+def parameters(values: Values) -> tuple[str, ...]:
+    return (f"tar-entry={values['tar_member']}",) if "tar_member" in values else ()
+
+
+def what(values: Values) -> str:
+    """Which bytes of a file are the image, in words; empty where all are."""
+    member = (f"member {values['tar_member']}",) if "tar_member" in values else ()
+    words = (*member, *((values["compression"],) if "compression" in values else ()))
+    return f" ({', '.join(words)})" if words else ""

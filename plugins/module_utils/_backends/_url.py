@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the backends share whose storage is a URL: its option, its checks, and the download for the route stage."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint, Option, Reach, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+URL = Option(
+    "url", "Where the image is: scheme://host[:port]/path, without user or password.", required=True, qemu="url"
+)
+SHA256 = Option(
+    "sha256",
+    "Digest of the whole image, which is then fetched and checked before it is used.",
+    "hex",
+    pattern="[0-9a-f]{64}",
+    pattern_help="has not the 64 digits of a sha256",
+    routes=("stage",),
+)
+
+_PORTS = {"http": 80, "https": 443, "ftp": 21, "ftps": 990, "tftp": 69}
+
+HINTS = (
+    Hint(
+        "its sha256 is .* is declared",
+        "the server has another image than the declared one",
+        "correct sha256, or find out who changed the image",
+    ),
+    Hint(
+        "Could not resolve host|Couldn't resolve host",
+        "the server's name is unknown to this host",
+        "check the name and the host's resolver",
+    ),
+    Hint(
+        "Couldn't connect to server|Failed to connect|Connection refused",
+        "the server does not answer",
+        "check that it runs and that this host may reach it",
+    ),
+)
+
+
+def check(scheme: str, values: Values) -> None:
+    """What a table of options cannot say. The url is not repeated: a password may stand in it."""
+    pieces = _uri.split(values["url"])
+    if "@" in pieces.netloc:
+        raise DeclarationError(
+            "url", "has a user in it, which QEMU would show to everybody; say username and password instead"
+        )
+    host = _uri.host_of(pieces)
+    if pieces.scheme != scheme or not host or not pieces.path.strip("/") or re.search(r"\s", values["url"] + host):
+        raise DeclarationError("url", f"is not {scheme}://host/path")
+
+
+def reach(values: Values) -> Reach:
+    """The server named by the url, and the private bundle."""
+    return Reach(servers=(_uri.host_of(_uri.split(values["url"])),), trust=values.get("ca_bundle", ""))
+
+
+def identity(values: Values) -> str:
+    """Scheme and host in small letters, the scheme's own port left out; another digest is another image."""
+    pieces = _uri.split(values["url"])
+    port = pieces.port if pieces.port not in (None, _PORTS[pieces.scheme]) else ""
+    place = f"{pieces.scheme}://{_uri.host_of(pieces).lower()}:{port}{pieces.path}?{pieces.query}"
+    return f"{place}#{values['sha256']}" if "sha256" in values else place
+
+
+def read_uri(uri: str) -> dict[str, Any]:
+    """The whole string is the url, but for the credentials in it."""
+    url, user, password = _uri.without_credentials(_uri.split(uri))
+    return _uri.drop_none({"url": url, "username": user or None, "password": password})

@@ -1,0 +1,225 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An image file on a GlusterFS volume."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+    Backend,
+    Hint,
+    Node,
+    Option,
+    Reach,
+    TgtStore,
+    Values,
+    check_networks,
+    members,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+DEFAULT_PORT = 24007
+
+SERVER = (
+    Option("host", "Name or address of the server.", pattern=r"[^\s/]+", pattern_help="is not a name or address"),
+    Option("port", f"Port of its glusterd; {DEFAULT_PORT} without it.", "int", minimum=1, maximum=65535),
+)
+
+OPTIONS = (
+    Option(
+        "volume",
+        "Name of the volume.",
+        required=True,
+        pattern="[A-Za-z0-9_-]+",
+        pattern_help="is not the name of a volume",
+        qemu="volume",
+    ),
+    Option(
+        "path",
+        "Path of the image in the volume.",
+        required=True,
+        pattern="/*[^/\n][^\n]*",
+        pattern_help="is not a path in a volume",
+        qemu="path",
+    ),
+    *SERVER,
+    Option(
+        "servers",
+        "Several servers that know the volume, tried in turn; this or O(host).",
+        "list",
+        elements="dict",
+        options=(*SERVER, Option("socket", "Unix socket of a glusterd on the same host, instead of O(host).", "path")),
+        aliases=("server",),
+    ),
+    Option(
+        "networks",
+        "Networks (CIDR) that the volume's bricks are in; without them the machine may talk to any address.",
+        "list",
+    ),
+    Option("debug", "How much is logged.", "int", minimum=0, maximum=9, qemu="debug"),
+)
+
+UNHANDLED = {"logfile": "without it the log goes to the machine's own, and a file would need a way into the sandbox"}
+
+HINTS = (
+    Hint(
+        "failed to get the volume file",
+        "the server has no such volume, or it is not started",
+        "list them with gluster volume info, and correct volume",
+    ),
+    Hint(
+        "DNS resolution failed on host|error in getaddrinfo",
+        "the server's name is unknown to this host",
+        "check the name and the host's resolver",
+    ),
+    Hint(
+        "Gluster connection for volume .* failed to connect",
+        "the volume cannot be reached",
+        "check host and volume, that both run, and that this host has gluster's client (on Debian: glusterfs-common)",
+    ),
+    Hint(
+        "Could not open image: No such file or directory",
+        "there is no such file on the volume",
+        "create the image, or correct path",
+    ),
+    Hint(
+        "Could not open image: Permission denied",
+        "the volume's owner keeps the machine's user out",
+        "set storage.owner-uid and server.allow-insecure of the volume, or the mode of the file",
+    ),
+    Hint(
+        "All subvolumes are down|Transport endpoint is not connected",
+        "the bricks do not answer",
+        "check that they run, and that networks names all of them",
+    ),
+    Hint(
+        "tgtd ended while it opened it",
+        "there is no such file on the volume, or the machine's user may not write it",
+        "create the image, or correct path",
+    ),
+    Hint("tgtd cannot open it", "the volume cannot be reached", "check host and volume, and that both run"),
+)
+
+
+def _servers(values: Values) -> tuple[Values, ...]:
+    return tuple(values.get("servers", (values,)))
+
+
+def _hosts(values: Values) -> tuple[str, ...]:
+    return tuple(server["host"] for server in _servers(values) if "host" in server)
+
+
+def _node(values: Values, wiring: Wiring) -> Node:
+    servers = [_server(server) for server in _servers(values)]
+    return {"driver": "gluster", "server": servers, **members(OPTIONS, values, wiring)}
+
+
+def _server(server: Values) -> Node:
+    if "socket" in server:
+        return {"type": "unix", "path": server["socket"]}
+    return {"type": "inet", "host": server["host"], "port": str(server.get("port", DEFAULT_PORT))}
+
+
+def _check(values: Values) -> None:
+    if ("host" in values) == ("servers" in values):
+        raise DeclarationError("", "exactly one of host and servers is wanted")
+    if "port" in values and "host" not in values:
+        raise DeclarationError("port", "is given without host; write it in servers")
+    if not _servers(values):
+        raise DeclarationError("servers", "is empty")
+    for server in values.get("servers", ()):
+        if ("host" in server) == ("socket" in server):
+            raise DeclarationError("servers", "exactly one of host and socket is wanted in each")
+        if "socket" in server and "port" in server:
+            raise DeclarationError("servers: port", "is given together with socket")
+    check_networks(values.get("networks", ()))
+
+
+def _reach(values: Values) -> Reach:
+    networks = values.get("networks", ())
+    return Reach(
+        servers=(*_hosts(values), *networks),
+        sockets=tuple(server["socket"] for server in _servers(values) if "socket" in server),
+        open_because=""
+        if networks
+        else "gluster's servers name the addresses of its bricks: say networks to confine it",
+    )
+
+
+def _tgt_host(values: Values) -> str:
+    """The first server that tgtd can be told of; it writes VOLUME@HOST:PATH, and takes the port for granted."""
+    servers = (server for server in _servers(values) if server.get("port", DEFAULT_PORT) == DEFAULT_PORT)
+    return next((server["host"] for server in servers if ":" not in server.get("host", ":")), "")
+
+
+def _unfit(route: str, values: Values) -> str:
+    if route != "tgt":
+        return ""
+    if not _tgt_host(values):
+        return f"tgtd finds gluster by a name or an IPv4 address, at port {DEFAULT_PORT}"
+    return "tgtd takes no path with a comma" if "," in values["path"] else ""
+
+
+def _describe(values: Values) -> str:
+    places = [server.get("socket") or server["host"].lower() for server in _servers(values)]
+    return f"{','.join(places)}/{values['volume']}/{values['path'].lstrip('/')}"
+
+
+def _identity(values: Values) -> str:
+    """Servers of one cluster are listed in any order, and seldom all; the first by name stands for it."""
+    cluster = min(_server(server).get("host", "").lower() for server in _servers(values))
+    return f"gluster:{cluster}/{values['volume']}/{values['path'].lstrip('/')}"
+
+
+def _read_uri(uri: str) -> dict[str, Any]:
+    """``gluster[+tcp]://[host[:port]]/volume/path`` and ``gluster+unix:///volume/path?socket=PATH``."""
+    pieces = _uri.split(uri)
+    volume, _slash, path = unquote(pieces.path).lstrip("/").partition("/")
+    image = {"volume": volume, "path": path.lstrip("/")}
+    if pieces.scheme == "gluster+unix":
+        query = _uri.query_of(pieces, ("socket",))
+        if pieces.netloc or "socket" not in query:
+            raise DeclarationError("uri", "gluster+unix wants no host and ?socket=PATH")
+        return {**image, "servers": [{"socket": query["socket"]}]}
+    _uri.query_of(pieces, ())
+    return _uri.drop_none({**image, "host": _uri.host_of(pieces) or "localhost", "port": pieces.port})
+
+
+BACKEND = Backend(
+    name="gluster",
+    summary="An image file on a GlusterFS volume",
+    options=OPTIONS,
+    driver="gluster",
+    writable=True,
+    node=_node,
+    sample={"volume": "volume", "path": "image", "host": "127.0.0.1"},
+    describe=_describe,
+    identity=_identity,
+    reach=_reach,
+    schemes=("gluster", "gluster+tcp", "gluster+unix"),
+    read_uri=_read_uri,
+    # Where the driver's own package does not bring them along: what the client side of a volume is made of.
+    packages={
+        "debian": ("qemu-block-extra", "glusterfs-common"),
+        "fedora": ("qemu-block-gluster", "glusterfs-client-xlators"),
+        "suse": ("qemu-block-gluster", "glusterfs"),
+        "arch": ("qemu-block-gluster", "glusterfs"),
+    },
+    check=_check,
+    tgt=lambda values: TgtStore("glfs", f"{values['volume']}@{_tgt_host(values)}:{values['path'].lstrip('/')}"),
+    tgt_packages={
+        "debian": ("tgt", "tgt-glusterfs", "glusterfs-common"),
+        "redhat": ("scsi-target-utils", "scsi-target-utils-gluster", "glusterfs-client-xlators"),
+        "fedora": ("scsi-target-utils", "scsi-target-utils-gluster", "glusterfs-client-xlators"),
+    },
+    tgt_module="bs_glfs.so",
+    routes=("driver", "tgt"),
+    driver_until=(11, 1),
+    unfit=_unfit,
+    unhandled=UNHANDLED,
+    hints=HINTS,
+)

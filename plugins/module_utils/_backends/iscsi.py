@@ -1,0 +1,204 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A LUN of an iSCSI target; the host itself never logs in."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+    Backend,
+    Hint,
+    Node,
+    Option,
+    Reach,
+    Values,
+    members,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+DEFAULT_PORT = 3260
+
+RDMA_DEVICES = ("/dev/infiniband/rdma_cm", "/dev/infiniband/uverbs0")
+"""What a process opens to speak iSER, through the host's first adapter."""
+
+OPTIONS = (
+    Option("portal", "Where the target answers: C(host), C(host:port) or C([address]:port).", required=True),
+    Option(
+        "target",
+        "Name of the target, usually C(iqn.YEAR-MONTH.DOMAIN:NAME).",
+        required=True,
+        pattern=r"[^\s/]+",
+        pattern_help="is not the name of a target",
+        qemu="target",
+    ),
+    Option(
+        "lun",
+        "Number of the LUN. On a target of Linux's tgtd the first disk is 1.",
+        "int",
+        default=0,
+        minimum=0,
+        maximum=16383,
+        qemu="lun",
+    ),
+    Option("user", "User at the target (CHAP).", qemu="user"),
+    Option("password", "Password of O(user).", secret=True, qemu="password"),
+    Option(
+        "initiator_name",
+        "Name with which the machine logs in; C(iqn.2008-11.org.linux-kvm:) and the machine's UUID without it.",
+        pattern=r"iqn\.[^\s/]+|eui\.[0-9A-Fa-f]{16}|naa\.([0-9A-Fa-f]{16}){1,2}",
+        pattern_help="is not the name of an initiator: iqn.YEAR-MONTH.DOMAIN:NAME, eui.HEX or naa.HEX",
+        qemu="initiator-name",
+    ),
+    Option("transport", "V(iser) is for RDMA.", choices=("tcp", "iser"), default="tcp", qemu="transport"),
+    Option(
+        "header_digest",
+        "Checksums of headers. Two words offer both to the target, the first one preferred; "
+        "V(none-crc32c) is QEMU's default.",
+        choices=("none", "crc32c", "none-crc32c", "crc32c-none"),
+        qemu="header-digest",
+    ),
+    Option(
+        "timeout",
+        "Seconds after which a request that is not answered fails; without it a request waits for the target.",
+        "int",
+        minimum=1,
+        qemu="timeout",
+    ),
+)
+
+_URI = re.compile(
+    r"(?P<scheme>iscsi|iser)://(?:(?P<account>[^@?]*)@)?(?P<portal>[^/?]*)/(?P<target>[^/?]+)/(?P<lun>\d{1,5})"
+    r"(?:\?(?P<query>.*))?"
+)
+
+HINTS = (
+    Hint(
+        "Authentication failure",
+        "the target refuses the user or password",
+        "check user and password, and that the account is bound to the target",
+    ),
+    Hint(
+        "Authorization failure",
+        "the target does not admit this initiator",
+        "add initiator_name to those that it admits",
+    ),
+    Hint(
+        "Target not found|Target removed",
+        "the portal has no such target, or hides it from this initiator",
+        "list them with iscsi-ls iscsi://PORTAL, and correct target, or initiator_name",
+    ),
+    Hint(
+        "LOGICAL_UNIT_NOT_SUPPORTED",
+        "the target has no such LUN",
+        "list them with iscsi-ls --show-luns iscsi://PORTAL, and correct lun",
+    ),
+    Hint(
+        "LUN is write protected",
+        "the target gives it out read-only",
+        "say writes: deny, overlay or discard, or correct the target",
+    ),
+    Hint(
+        "Can not resolv",
+        "the portal's name is unknown to this host",
+        "check the name and the host's resolver",
+    ),
+    Hint(
+        "Failed creating Event Channel|Failed to resolve address",
+        "this host reaches no RDMA adapter",
+        "say transport: tcp, or load the adapter's driver",
+    ),
+    Hint(
+        "Service unavailable|Out of resources|Too many connections",
+        "the target takes no further session",
+        "look at its log, and at its limit of sessions",
+    ),
+    Hint(
+        "Can not reconnect right now|Connection refused|No route to host|Network is unreachable|[Tt]imed out",
+        "the portal does not answer",
+        "check that it runs and that this host may reach it",
+    ),
+)
+
+
+def _node(values: Values, wiring: Wiring) -> Node:
+    host, port = _uri.place_of(values["portal"], DEFAULT_PORT)
+    return {"driver": "iscsi", "portal": f"{_uri.in_brackets(host)}:{port}", **members(OPTIONS, values, wiring)}
+
+
+def _check(values: Values) -> None:
+    try:
+        _uri.place_of(values["portal"], DEFAULT_PORT)
+    except DeclarationError as error:
+        raise error.within("portal") from None
+    if ("user" in values) != ("password" in values):
+        raise DeclarationError("", "user and password are wanted together")
+
+
+def _reach(values: Values) -> Reach:
+    host, _port = _uri.place_of(values["portal"], DEFAULT_PORT)
+    return Reach(servers=(host,), devices=RDMA_DEVICES if values["transport"] == "iser" else ())
+
+
+def _describe(values: Values) -> str:
+    host, port = _uri.place_of(values["portal"], DEFAULT_PORT)
+    return f"{_uri.in_brackets(host.lower())}:{port}/{values['target']}/{values['lun']}"
+
+
+def _identity(values: Values) -> str:
+    """Without the portal: the names of targets are the only ones in the world, and one may have several portals."""
+    return f"iscsi:{values['target']}/{values['lun']}"
+
+
+def _read_uri(uri: str) -> dict[str, Any]:
+    """``iscsi://[user[%|:]password@]host[:port]/target/lun[?iser]``; only the target is decoded."""
+    match = _URI.fullmatch(uri)
+    if not match:
+        raise DeclarationError("uri", "iscsi://[user:password@]host[:port]/target/lun is wanted")
+    if match["query"] not in (None, "", "iser"):
+        raise DeclarationError("uri", "knows no parameter but ?iser; declare the others under iscsi, by their names")
+    account = match["account"] or ""
+    user, _mark, password = account.partition("%" if "%" in account else ":")
+    # QEMU logs in without CHAP where one half is empty.
+    chap = user and password
+    return _uri.drop_none(
+        {
+            "portal": match["portal"],
+            "target": unquote(match["target"]),
+            "lun": int(match["lun"]),
+            "user": user if chap else None,
+            "password": password if chap else None,
+            "transport": "iser" if "iser" in (match["scheme"], match["query"]) else None,
+        }
+    )
+
+
+BACKEND = Backend(
+    name="iscsi",
+    summary="A LUN of an iSCSI target, without a login of the host",
+    options=OPTIONS,
+    driver="iscsi",
+    writable=True,
+    node=_node,
+    sample={"portal": "127.0.0.1", "target": "iqn.2008-11.org.linux-kvm", "lun": 0, "transport": "tcp"},
+    describe=_describe,
+    identity=_identity,
+    reach=_reach,
+    schemes=("iscsi", "iser"),
+    read_uri=_read_uri,
+    packages={
+        "debian": ("qemu-block-extra",),
+        "redhat": ("qemu-kvm-block-iscsi",),
+        "fedora": ("qemu-block-iscsi",),
+        "suse": ("qemu-block-iscsi",),
+        "arch": ("qemu-block-iscsi",),
+    },
+    check=_check,
+    scsi=True,
+    unhandled={},
+    hints=HINTS,
+)

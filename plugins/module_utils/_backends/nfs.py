@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An image file on an NFS server; the host itself mounts nothing."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+    Backend,
+    Hint,
+    Node,
+    Option,
+    Reach,
+    Values,
+    members,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+OPTIONS = (
+    Option(
+        "host",
+        "Name or address of the server. It is asked by its portmapper (port 111) for NFS version 3.",
+        required=True,
+        pattern=r"[^\s/]+",
+        pattern_help="is not a name or address",
+    ),
+    Option(
+        "path",
+        "Path of the image on the server; it begins with the path of the export.",
+        required=True,
+        pattern=r"/[^\n]*[^/\n]",
+        pattern_help="is not the absolute path of a file",
+        qemu="path",
+    ),
+    Option(
+        "user",
+        "Number of the user as whom the server sees the machine. Without it that is the machine's own user, "
+        "of whom no server knows.",
+        "int",
+        aliases=("uid",),
+        minimum=0,
+        maximum=2**31 - 1,
+        qemu="user",
+    ),
+    Option(
+        "group",
+        "Number of the group; without it the machine's own.",
+        "int",
+        aliases=("gid",),
+        minimum=0,
+        maximum=2**31 - 1,
+        qemu="group",
+    ),
+    Option(
+        "tcp_syn_count",
+        "How often a connection is tried before the server counts as down.",
+        "int",
+        aliases=("tcp_syncnt", "syncnt"),
+        minimum=1,
+        maximum=127,
+        qemu="tcp-syn-count",
+    ),
+    Option(
+        "readahead_size",
+        "Bytes read ahead, for guests that read one piece after the other; not with O(cache=none).",
+        "size",
+        aliases=("readahead",),
+        maximum=1024**2,
+        qemu="readahead-size",
+    ),
+    Option(
+        "page_cache_size",
+        "Pages of 4 KiB that the machine keeps of what it read; not with O(cache=none).",
+        "int",
+        aliases=("pagecache",),
+        minimum=1,
+        maximum=2048,
+        qemu="page-cache-size",
+    ),
+    Option("debug", "How much of the protocol is logged.", "int", minimum=0, maximum=2, qemu="debug"),
+)
+
+_PARAMETERS = {
+    "uid": "user",
+    "gid": "group",
+    "tcp-syncnt": "tcp_syn_count",
+    "readahead": "readahead_size",
+    "pagecache": "page_cache_size",
+    "debug": "debug",
+}
+"""What a URI calls the options."""
+
+HINTS = (
+    Hint(
+        "NFS3ERR_NOENT",
+        "there is no such file in the export",
+        "create the image, or correct path",
+    ),
+    Hint(
+        r"MNT3ERR_ACCES|MNT3ERR_PERM|MNT3ERR_NOENT|NFS3ERR_PERM|mount_cb: \(null\)",
+        "the server does not give this folder to this host, or to a client without root's rights",
+        "export it to this host with the option insecure: QEMU speaks from ports above 1023",
+    ),
+    Hint(
+        "ACCESS denied|NFS3ERR_ACCES|NFS3ERR_ROFS",
+        "the server keeps the machine's user from the file",
+        "declare user and group that may read and write it, or say writes: deny, overlay or discard",
+    ),
+    Hint(
+        "Program is not available",
+        "the server offers no NFS version 3",
+        "turn version 3 on, with mountd and portmapper: QEMU speaks no later one",
+    ),
+    Hint(
+        "Can not resolv",
+        "the server's name is unknown to this host",
+        "check the name and the host's resolver",
+    ),
+    Hint(
+        "nfs_service failed|Connection refused|No route to host|Network is unreachable|[Tt]imed out",
+        "the server does not answer",
+        "check that it runs, its portmapper too, and that this host may reach it",
+    ),
+)
+
+
+def _node(values: Values, wiring: Wiring) -> Node:
+    return {"driver": "nfs", "server": {"type": "inet", "host": values["host"]}, **members(OPTIONS, values, wiring)}
+
+
+def _check(values: Values) -> None:
+    if ".." in values["path"].split("/"):
+        raise DeclarationError("path", f"{values['path']!r} has '..' in it; write the path it stands for")
+
+
+def _check_disk(values: Values, settings: Values) -> None:
+    """QEMU refuses to keep what it read while it is told to keep nothing."""
+    for option in ("readahead_size", "page_cache_size"):
+        if option in values and settings["cache"] == "none":
+            raise DeclarationError(option, "is given together with cache: none; leave one of them out")
+
+
+def _describe(values: Values) -> str:
+    return f"{_uri.in_brackets(values['host'].lower())}:{_path(values)}"
+
+
+def _path(values: Values) -> str:
+    """The path in its one spelling."""
+    return "/" + posixpath.normpath(str(values["path"])).lstrip("/")
+
+
+def _read_uri(uri: str) -> dict[str, Any]:
+    """``nfs://host/path?uid=&gid=...``; a port is dropped, as QEMU does: the portmapper knows it."""
+    if not uri.startswith("nfs://"):
+        raise DeclarationError("uri", "nfs://host/path is wanted")
+    pieces = _uri.split(uri)
+    query = _uri.query_of(pieces, tuple(_PARAMETERS))
+    numbers = {_PARAMETERS[key]: _number(key, text) for key, text in query.items()}
+    # But for user and group, 0 is what QEMU takes for "not said".
+    said = {option: number for option, number in numbers.items() if number or option in ("user", "group")}
+    return {"host": _uri.host_of(pieces), "path": unquote(pieces.path), **said}
+
+
+def _number(name: str, text: str) -> int:
+    """A number as C reads it: a leading 0x is hexadecimal, a leading 0 octal."""
+    if not re.fullmatch("0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,20}|[1-9][0-9]{0,18}", text):
+        raise DeclarationError("uri", f"{name}: {text!r} is not a number")
+    return int(text, 8 if re.fullmatch("0[0-7]+", text) else 0)
+
+
+BACKEND = Backend(
+    name="nfs",
+    summary="An image file on an NFS server, without a mount on the host",
+    options=OPTIONS,
+    driver="nfs",
+    writable=True,
+    node=_node,
+    sample={"host": "127.0.0.1", "path": "/image"},
+    describe=_describe,
+    identity=lambda values: f"nfs:{_describe(values)}",
+    reach=lambda values: Reach(servers=(values["host"],)),
+    schemes=("nfs",),
+    read_uri=_read_uri,
+    # Red Hat builds QEMU without it.
+    packages={
+        "debian": ("qemu-block-extra",),
+        "fedora": ("qemu-block-nfs",),
+        "suse": ("qemu-block-nfs",),
+        "arch": ("qemu-block-nfs",),
+    },
+    check=_check,
+    check_disk=_check_disk,
+    unhandled={},
+    hints=HINTS,
+)

@@ -1,0 +1,435 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An image of a Ceph cluster (RADOS block device); the host itself maps nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Callable
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+    Backend,
+    Hint,
+    Node,
+    Option,
+    Reach,
+    Values,
+    check_networks,
+    members,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+DEFAULT_PORT = 6789
+DEFAULT_CONF = "/etc/ceph/ceph.conf"
+DEFAULT_USER = "admin"
+
+MOUNT_TIMEOUT = 20
+"""Ceph's own is 300 seconds, in which a start without monitors hangs and says nothing."""
+
+
+def _name(member: str, summary: str, *, required: bool = False) -> Option:
+    """An option for one of the names that make up where an image is."""
+    return Option(
+        member,
+        summary,
+        required=required,
+        pattern=r"[^/@\n]+",
+        pattern_help="is not a name: it is empty, or has / or @ in it",
+        qemu=member,
+    )
+
+
+_LAYER = (
+    Option(
+        "format",
+        "The form of the encryption; V(luks-any) finds out which.",
+        required=True,
+        choices=("luks", "luks2", "luks-any"),
+        choices_since={"luks-any": (8, 0)},
+    ),
+    Option("passphrase", "Passphrase of a key slot.", required=True, secret=True),
+)
+_ENCRYPTION = (
+    *_LAYER,
+    Option(
+        "parent",
+        "Encryption of the image that it was cloned from, where that differs; images further up are opened likewise.",
+        "dict",
+        options=_LAYER,
+        since=(8, 0),
+    ),
+)
+
+OPTIONS = (
+    _name("pool", "Name of the pool.", required=True),
+    _name("image", "Name of the image.", required=True),
+    _name("namespace", "Namespace in the pool."),
+    _name("snapshot", "A snapshot of the image, read-only."),
+    Option(
+        "user",
+        "User at the cluster, without C(client.); V(admin) without it.",
+        pattern=r"[A-Za-z0-9_.@+-]+",
+        pattern_help="is not the name of a user",
+        qemu="user",
+    ),
+    Option(
+        "key",
+        "Key of O(user), as C(ceph auth get-key) shows it; this or O(keyring).",
+        secret=True,
+        pattern="[A-Za-z0-9+/]+={0,2}",
+        pattern_help="is not a key of Ceph; those are base64",
+    ),
+    Option(
+        "keyring",
+        "Keyring on the host that has the key of O(user), instead of O(key). Where O(conf) is read and neither is "
+        "declared, that is C(/etc/ceph/ceph.client.USER.keyring).",
+        "path",
+    ),
+    Option(
+        "monitors",
+        "The cluster's monitors: C(host), C(host:port) or C([address]:port). "
+        "Port 6789 unless said; 3300 speaks the newer protocol.",
+        "list",
+    ),
+    Option(
+        "conf",
+        "Ceph's configuration file on the host; V(/etc/ceph/ceph.conf) where O(monitors) are not declared. "
+        "What is declared here goes before what it says.",
+        "path",
+    ),
+    Option(
+        "auth_client_required",
+        "How the machine proves who it is: V(cephx), V(none), or both in order of preference.",
+        "list",
+        pattern="cephx|none",
+        pattern_help="is neither cephx nor none",
+        qemu="auth-client-required",
+    ),
+    Option(
+        "encryption",
+        "Ceph's own encryption of the image.",
+        "dict",
+        options=_ENCRYPTION,
+        since=(6, 1),
+    ),
+    Option(
+        "networks",
+        "Networks (CIDR) that the cluster's monitors and OSDs are in; "
+        "without them the machine may talk to any address.",
+        "list",
+    ),
+    Option(
+        "mount_timeout",
+        f"Seconds that a start waits for the monitors; {MOUNT_TIMEOUT} where neither this nor O(conf) says it.",
+        "int",
+        minimum=1,
+        maximum=3600,
+    ),
+    Option("config", "Further options of Ceph's client by their names, such as C(rbd_cache_size).", "any"),
+    Option(
+        "fsid",
+        "The cluster's fsid. QEMU does not need it; it tells images of the same name in two clusters apart.",
+        pattern="[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
+        pattern_help="is not an fsid, as ceph fsid shows it",
+    ),
+)
+
+_DECIDED = {
+    "key": "declare it as key",
+    "keyfile": "declare the key as key",
+    "keyring": "declare it as keyring",
+    "mon_host": "declare them as monitors",
+    "client_mount_timeout": "declare it as mount_timeout",
+    "auth_client_required": "declare it as auth_client_required",
+    "auth_supported": "declare it as auth_client_required",
+    "rbd_cache": "QEMU sets it by the disk's cache: false for none, true for the others",
+}
+"""Options of Ceph that are no matter of ``config``, and what to do instead."""
+
+HINTS = (
+    Hint(
+        "server name not found|unable to parse addrs|no monitors specified|unable to get monitor info",
+        "this host does not find the monitors",
+        "check monitors or the mon_host of conf, and that the host resolves their names",
+    ),
+    Hint(
+        "error connecting: Invalid argument",
+        "Ceph cannot read the key or the monitors' addresses",
+        "check key (what ceph auth get-key shows) and monitors",
+    ),
+    Hint(
+        "error connecting: Permission denied",
+        "the cluster does not know this user with this key",
+        "compare user and key with ceph auth get",
+    ),
+    Hint(
+        "error connecting: (Operation not permitted|Operation not supported|No such file or directory)",
+        "there is no key for this user",
+        "declare key, or a keyring that has one for user; check user",
+    ),
+    Hint(
+        "error connecting: Input/output error",
+        "the keyring cannot be read",
+        "check that keyring is one: [client.USER] and a line with its key",
+    ),
+    Hint(
+        "error connecting: (Connection|Operation) timed out|Connection refused|No route to host|Network is unreachable",
+        "no monitor answers",
+        "check monitors, that most of them run, and that this host may reach them",
+    ),
+    Hint(
+        "error reading conf file",
+        "Ceph cannot read its configuration",
+        "check the file that conf names, /etc/ceph/ceph.conf without it, and config",
+    ),
+    Hint(
+        "error opening pool .*Operation not permitted|error reading header from .*Operation not permitted",
+        "the user may not use this pool or namespace",
+        "give it the caps mon 'profile rbd' osd 'profile rbd pool=POOL [namespace=NAMESPACE]'",
+    ),
+    Hint(
+        "error opening pool",
+        "the cluster has no such pool",
+        "list them with ceph osd pool ls, and correct pool",
+    ),
+    Hint(
+        "namespace '.*' does not exist",
+        "the pool has no such namespace",
+        "list them with rbd namespace ls, and correct namespace",
+    ),
+    Hint(
+        "error reading header from .*No such file or directory",
+        "there is no such image or snapshot",
+        "create it, or correct image, namespace and snapshot",
+    ),
+    Hint(
+        "encryption load fail: Operation not permitted",
+        "the passphrase does not open the image",
+        "correct encryption.passphrase",
+    ),
+    Hint(
+        "encryption load fail",
+        "the image is not encrypted, or in another form",
+        "correct encryption.format, or leave encryption out",
+    ),
+    Hint("error rbd create: File exists", "there is an image of this name", "use it, or choose another name"),
+    Hint("rbd snapshots are read-only", "a snapshot cannot be written", "say writes: overlay, discard or deny"),
+)
+
+
+def _node(values: Values, wiring: Wiring) -> Node:
+    node: Node = {"driver": "rbd", **members(OPTIONS, values, wiring), "conf": _conf(values, wiring)}
+    if "monitors" in values:
+        node["server"] = [{"host": host, "port": str(port)} for host, port in _monitors(values)]
+    if "key" in values:
+        node["key-secret"] = wiring.secret("key", values["key"], format="base64")
+    if "encryption" in values:
+        node["encrypt"] = _encrypt(values["encryption"], wiring, "encryption")
+    return node
+
+
+def _encrypt(layer: Values, wiring: Wiring, name: str) -> Node:
+    encrypt: Node = {"format": layer["format"], "key-secret": wiring.secret(name, layer["passphrase"])}
+    if "parent" in layer:
+        encrypt["parent"] = _encrypt(layer["parent"], wiring, f"{name}-parent")
+    return encrypt
+
+
+def _conf(values: Values, wiring: Wiring) -> str:
+    """A configuration for this disk alone; of two lines that say the same the later one holds.
+
+    A file of the host is read by systemd, so that it and the keyring may be root's alone.
+    """
+    source, keyring = _conf_source(values), _keyring(values)
+    timeout = {"client_mount_timeout": str(values.get("mount_timeout", MOUNT_TIMEOUT))}
+    own = _config(values)
+    if keyring:
+        own["keyring"] = wiring.credential("keyring", source=keyring)
+    if not source:
+        return wiring.file("ceph.conf", _section("global", {**timeout, **own}))
+    parts = [wiring.credential("conf", source=source)]
+    if "mount_timeout" in values:
+        own.update(timeout)
+    else:
+        parts.insert(0, wiring.file("defaults.conf", _section("global", timeout)))
+    if own:
+        parts.append(wiring.file("own.conf", _section(f"client.{_user(values)}", own)))
+    return wiring.joined("ceph.conf", *parts)
+
+
+def _section(name: str, lines: Mapping[str, str]) -> str:
+    return "".join([f"[{name}]\n", *(f"{key} = {value}\n" for key, value in lines.items())])
+
+
+def _user(values: Values) -> str:
+    return str(values.get("user", DEFAULT_USER))
+
+
+def _conf_source(values: Values) -> str:
+    """The configuration file on the host, where there is one."""
+    return str(values.get("conf", "" if "monitors" in values else DEFAULT_CONF))
+
+
+def _keyring(values: Values) -> str:
+    """The keyring on the host; empty where none is needed."""
+    if "keyring" in values:
+        return str(values["keyring"])
+    if "key" in values or values.get("auth_client_required") == ("none",) or not _conf_source(values):
+        return ""
+    return f"/etc/ceph/ceph.client.{_user(values)}.keyring"
+
+
+def _config(values: Values) -> dict[str, str]:
+    """The declared options of Ceph in the form of its configuration file."""
+    given = values.get("config", {})
+    if not isinstance(given, Mapping):
+        raise DeclarationError("config", "is not a mapping of Ceph's options to their values")
+    config = {}
+    for key, value in given.items():
+        name = re.sub("[ -]", "_", key) if isinstance(key, str) else ""
+        if not re.fullmatch("[a-z][a-z0-9_]*", name):
+            raise DeclarationError("config", f"{key!r} is not the name of an option of Ceph")
+        if name in _DECIDED:
+            raise DeclarationError(f"config: {key}", f"does not belong here; {_DECIDED[name]}")
+        config[name] = _config_value(key, value)
+    return config
+
+
+def _config_value(key: str, value: Any) -> str:
+    if not isinstance(value, (bool, int, float, str)):
+        raise DeclarationError(f"config: {key}", "is neither text nor a number nor true or false")
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if not text.isprintable() or set("\"'#;\\") & set(text):
+        raise DeclarationError(f"config: {key}", "is not one line without quotes, #, ; and \\")
+    return text
+
+
+def _monitors(values: Values) -> list[tuple[str, int]]:
+    return [_uri.place_of(monitor, DEFAULT_PORT) for monitor in values.get("monitors", ())]
+
+
+def _check(values: Values) -> None:
+    for option in ("monitors", "auth_client_required"):
+        if option in values and not values[option]:
+            raise DeclarationError(option, "is empty")
+    try:
+        _monitors(values)
+    except DeclarationError as error:
+        raise error.within("monitors") from None
+    if "key" in values and "keyring" in values:
+        raise DeclarationError("keyring", "is given together with key")
+    if (
+        not {"key", "keyring"} & set(values)
+        and not _conf_source(values)
+        and values.get("auth_client_required") != ("none",)
+    ):
+        raise DeclarationError(
+            "", "key or keyring is missing; a cluster without authentication wants auth_client_required: [none]"
+        )
+    check_networks(values.get("networks", ()))
+    _config(values)
+
+
+def _reach(values: Values) -> Reach:
+    networks = values.get("networks", ())
+    return Reach(
+        servers=(*(host for host, _port in _monitors(values)), *networks),
+        loaded=tuple(filter(None, (_conf_source(values), _keyring(values)))),
+        open_because="" if networks else "Ceph's monitors name the addresses of its OSDs: say networks to confine it",
+    )
+
+
+def _describe(values: Values) -> str:
+    place = "/".join(values[part] for part in ("pool", "namespace", "image") if part in values)
+    return f"{place}@{values['snapshot']}" if "snapshot" in values else place
+
+
+def _identity(values: Values) -> str:
+    """Without monitors, of which each machine may name others: better one refused too many than two that write."""
+    return f"rbd:{values.get('fsid', '').lower()}:{_describe(values)}"
+
+
+def _read_uri(uri: str) -> dict[str, Any]:
+    r"""``rbd:pool/[namespace/]image[@snapshot][:key=value...]``; a ``\`` keeps the next character as it is."""
+    place, *settings = _parts(uri[len("rbd:") :], ":")
+    path, *snapshot = _parts(place, "@")
+    names = [_unescaped(name) for name in _parts(path, "/")]
+    if len(names) not in (2, 3) or len(snapshot) > 1 or any(len(_parts(text, "@")) > 1 for text in settings):
+        raise DeclarationError("uri", "rbd:POOL/[NAMESPACE/]IMAGE[@SNAPSHOT][:KEY=VALUE...] is wanted")
+    found: dict[str, Any] = {"pool": names[0], "image": names[-1]}
+    found.update({"namespace": names[1]} if names[1:-1] and names[1] else {})
+    found.update({"snapshot": _unescaped(snapshot[0])} if snapshot else {})
+    config = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise DeclarationError("uri", r"an option has no value; a ':' within a value is written '\:'")
+        option, read = _URI_KEYS.get(_unescaped(key), ("", str))
+        if option:
+            found[option] = read(_unescaped(value))
+        # QEMU overrides it by the disk's cache, whatever a URI says.
+        elif _unescaped(key) != "rbd_cache":
+            config[_unescaped(key)] = _unescaped(value)
+    return {**found, "config": config} if config else found
+
+
+def _parts(text: str, mark: str) -> list[str]:
+    """The text between marks that no backslash stands before."""
+    parts = [""]
+    for piece in re.findall(r"\\?.", text, re.DOTALL):
+        if piece == mark:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return parts
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split("[;, ]+", text) if word]
+
+
+_URI_KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "id": ("user", str),
+    "conf": ("conf", str),
+    "key": ("key", str),
+    "keyring": ("keyring", str),
+    "mon_host": ("monitors", _words),
+    "auth_supported": ("auth_client_required", _words),
+    "auth_client_required": ("auth_client_required", _words),
+    "client_mount_timeout": ("mount_timeout", str),
+}
+"""What a URI calls the options, and how their values are read."""
+
+
+BACKEND = Backend(
+    name="rbd",
+    summary="An image of a Ceph cluster (RADOS block device), without a mapping on the host",
+    options=OPTIONS,
+    driver="rbd",
+    writable=True,
+    read_only=lambda values: "a snapshot cannot be written" if "snapshot" in values else "",
+    node=_node,
+    sample={"pool": "rbd", "image": "image"},
+    describe=_describe,
+    identity=_identity,
+    reach=_reach,
+    schemes=("rbd",),
+    read_uri=_read_uri,
+    packages={
+        "debian": ("qemu-block-extra",),
+        "redhat": ("qemu-kvm-block-rbd",),
+        "fedora": ("qemu-block-rbd",),
+        "suse": ("qemu-block-rbd",),
+        "arch": ("qemu-block-rbd",),
+    },
+    check=_check,
+    unhandled={},
+    hints=HINTS,
+)

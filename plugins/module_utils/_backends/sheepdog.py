@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A virtual disk (VDI) of a sheepdog cluster."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+    Backend,
+    Hint,
+    Node,
+    Option,
+    Reach,
+    TgtStore,
+    Values,
+    members,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+DEFAULT_PORT = 7000
+MOST_FOR_TGT = 9999
+"""tgtd cuts the port to four digits."""
+
+OPTIONS = (
+    Option(
+        "host",
+        "Name or address of a sheep; this or O(socket).",
+        pattern=r"[^\s/]+",
+        pattern_help="is not a name or address",
+    ),
+    Option("port", f"Port of the sheep; {DEFAULT_PORT} without it.", "int", minimum=1, maximum=65535),
+    Option("socket", "Unix socket of a sheep on the same host; this or O(host).", "path"),
+    Option(
+        "vdi",
+        "Name of the VDI.",
+        required=True,
+        pattern=r"[^\s:#]{1,255}",
+        pattern_help="is not the name of a VDI",
+        qemu="vdi",
+    ),
+    Option(
+        "snap_id",
+        "Number of a snapshot of the VDI, which is then read-only.",
+        "int",
+        minimum=1,
+        maximum=2**32 - 1,
+        qemu="snap-id",
+        routes=("driver",),
+    ),
+    Option(
+        "tag",
+        "Name of a snapshot of the VDI, which is then read-only.",
+        pattern=r"[^\s]{1,255}",
+        pattern_help="is not the name of a snapshot",
+        qemu="tag",
+        routes=("driver",),
+    ),
+)
+
+HINTS = (
+    Hint(
+        "unable to get address info|address resolution failed",
+        "the sheep's name is unknown to this host",
+        "check the name and the host's resolver",
+    ),
+    Hint(
+        "failed connect to|connecting to sheep process failed|Failed to connect|Connection refused|No route to host",
+        "the sheep does not answer",
+        "check that it runs and that this host may reach it",
+    ),
+    Hint(
+        "waiting for a format operation|waiting for other nodes",
+        "the cluster is not ready",
+        "format it (dog cluster format), or start the nodes that are missing",
+    ),
+    Hint("cannot get vdi info|[Nn]o such vdi|No vdi found", "there is no such VDI", "create it, or correct vdi"),
+    Hint("Failed to find the requested tag", "there is no such snapshot", "correct snap_id or tag"),
+    Hint(
+        "tgtd cannot open it",
+        "the sheep does not answer, its cluster is not formatted, or there is no such VDI",
+        "check that it runs, and what dog vdi list shows",
+    ),
+)
+
+
+def _node(values: Values, wiring: Wiring) -> Node:
+    return {"driver": "sheepdog", "server": _server(values), **members(OPTIONS, values, wiring)}
+
+
+def _server(values: Values) -> Node:
+    if "socket" in values:
+        return {"type": "unix", "path": values["socket"]}
+    return {"type": "inet", "host": values["host"], "port": str(values.get("port", DEFAULT_PORT))}
+
+
+def _check(values: Values) -> None:
+    if ("host" in values) == ("socket" in values):
+        raise DeclarationError("", "exactly one of host and socket is wanted")
+    if "socket" in values and "port" in values:
+        raise DeclarationError("port", "is given together with socket")
+    if "snap_id" in values and "tag" in values:
+        raise DeclarationError("", "snap_id and tag are given, and one of them is wanted")
+
+
+def _unfit(route: str, values: Values) -> str:
+    if route != "tgt":
+        return ""
+    if values.get("port", DEFAULT_PORT) > MOST_FOR_TGT:
+        return f"tgtd knows ports up to {MOST_FOR_TGT} only; have the sheep listen on such a one, or give its socket"
+    if ":" in values.get("host", "") or ":" in values.get("socket", ""):
+        return "tgtd takes neither an IPv6 address nor a path with a colon; give a name or an IPv4 address"
+    return "tgtd takes no comma in vdi or socket" if "," in values.get("socket", "") + values["vdi"] else ""
+
+
+def _tgt(values: Values) -> TgtStore:
+    server = _server(values)
+    place = f"unix:{server['path']}" if "path" in server else f"tcp:{server['host']}:{server['port']}"
+    return TgtStore("sheepdog", f"{place}:{values['vdi']}")
+
+
+def _describe(values: Values) -> str:
+    place = values.get("socket") or f"{values['host'].lower()}:{values.get('port', DEFAULT_PORT)}"
+    snapshot = values.get("snap_id", values.get("tag"))
+    return f"{place}/{values['vdi']}{'' if snapshot is None else f'#{snapshot}'}"
+
+
+def _read_uri(uri: str) -> dict[str, Any]:
+    """``sheepdog[+tcp|+unix]://...`` and the older ``sheepdog:[HOST:PORT:]VDI[:SNAPSHOT]``."""
+    if not uri.startswith(("sheepdog://", "sheepdog+tcp://", "sheepdog+unix://")):
+        return _read_old_form(uri)
+    pieces = _uri.split(uri)
+    image = {"vdi": unquote(pieces.path[1:]), **_snapshot(unquote(pieces.fragment))}
+    if pieces.scheme == "sheepdog+unix":
+        query = _uri.query_of(pieces, ("socket",))
+        if pieces.netloc or "socket" not in query:
+            raise DeclarationError("uri", "sheepdog+unix wants no host and ?socket=PATH")
+        return {"socket": query["socket"], **image}
+    _uri.query_of(pieces, ())
+    return _uri.drop_none({"host": _uri.host_of(pieces) or "localhost", "port": pieces.port, **image})
+
+
+def _read_old_form(uri: str) -> dict[str, Any]:
+    """QEMU counts the colons: with two or more of them, the first two parts are the sheep's host and port."""
+    parts = uri.split(":")[1:]
+    host, port = parts[:2] if len(parts) > 2 else ("localhost", str(DEFAULT_PORT))
+    vdi, *snapshot = parts[2:] if len(parts) > 2 else parts
+    if not re.fullmatch(r"\d{1,5}", port) or len(snapshot) > 1:
+        raise DeclarationError("uri", "sheepdog:[HOST:PORT:]VDI[:SNAPSHOT] is wanted")
+    return {"host": host, "port": int(port), "vdi": vdi, **_snapshot("".join(snapshot))}
+
+
+def _snapshot(text: str) -> dict[str, Any]:
+    """What is a number is one; anything else is a name."""
+    if not text:
+        return {}
+    return {"snap_id": int(text)} if re.fullmatch(r"\d{1,18}", text) else {"tag": text}
+
+
+BACKEND = Backend(
+    name="sheepdog",
+    summary="A virtual disk (VDI) of a sheepdog cluster",
+    options=OPTIONS,
+    driver="sheepdog",
+    writable=True,
+    read_only=lambda values: "a snapshot cannot be written" if {"snap_id", "tag"} & set(values) else "",
+    node=_node,
+    sample={"host": "127.0.0.1", "vdi": "image"},
+    describe=_describe,
+    identity=lambda values: f"sheepdog:{_describe(values)}",
+    reach=lambda values: Reach(sockets=(values["socket"],)) if "socket" in values else Reach(servers=(values["host"],)),
+    schemes=("sheepdog", "sheepdog+tcp", "sheepdog+unix"),
+    read_uri=_read_uri,
+    packages={},
+    check=_check,
+    tgt=_tgt,
+    tgt_packages={
+        "debian": ("tgt",),
+        "redhat": ("scsi-target-utils",),
+        "fedora": ("scsi-target-utils",),
+        "suse": ("tgt",),
+    },
+    routes=("driver", "tgt"),
+    driver_until=(6, 0),
+    unfit=_unfit,
+    hints=HINTS,
+)

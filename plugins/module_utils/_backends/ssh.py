@@ -1,0 +1,334 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An image file on a server that is reached by SSH (SFTP)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+    Backend,
+    Hint,
+    Node,
+    Option,
+    Reach,
+    Values,
+    check_mountable,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+DEFAULT_PORT = 22
+KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
+"""Where libssh looks for host keys, unless another file takes its place."""
+
+HASH_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}
+"""Hexadecimal digits of each kind of fingerprint."""
+
+HOST_KEY_CHECK = (
+    Option(
+        "mode",
+        "What is compared with the server's key; V(none) trusts any server.",
+        choices=("none", "known_hosts", "hash"),
+        required=True,
+    ),
+    Option(
+        "type",
+        "Kind of O(host_key_check.hash).",
+        choices=tuple(HASH_DIGITS),
+        choices_since={"sha256": (7, 0)},
+    ),
+    Option(
+        "hash",
+        "The fingerprint in hexadecimal, colons allowed.",
+        pattern="([0-9a-fA-F]{2}:?)+",
+        pattern_help="is not hexadecimal; where it is in base64, give the key itself instead, as host_key",
+    ),
+)
+
+OPTIONS = (
+    Option(
+        "host",
+        "Name or address of the server.",
+        required=True,
+        pattern=r"[^\s/]+",
+        pattern_help="is not a name or address",
+    ),
+    Option("port", f"Port of the server; {DEFAULT_PORT} without it.", "int", minimum=1, maximum=65535),
+    Option(
+        "path",
+        "Path of the image on the server; one that does not begin with C(/) begins in the user's home folder.",
+        required=True,
+        pattern="[^\n]+",
+        pattern_help="is not a path",
+        qemu="path",
+    ),
+    Option(
+        "user",
+        "User at the server.",
+        required=True,
+        pattern=r"[^\s]+",
+        pattern_help="is not the name of a user",
+        qemu="user",
+    ),
+    Option("key", "Private key of O(user), text as C(ssh-keygen) writes it.", required=True, secret=True),
+    Option(
+        "passphrase",
+        "What opens O(key), where that is encrypted.",
+        secret=True,
+        pattern="[^\n]*",
+        pattern_help="has a line break in it",
+    ),
+    Option(
+        "host_key",
+        "The server's public key, as C(ssh-keyscan -t ed25519) shows it: C(ssh-ed25519 AAAA...).",
+        since=(7, 0),
+    ),
+    Option(
+        "host_key_check",
+        "How the server proves who it is, in QEMU's own terms, where O(host_key) and O(known_hosts) do not do.",
+        "dict",
+        options=HOST_KEY_CHECK,
+    ),
+    Option("known_hosts", f"File on the host with the keys of servers, instead of its {KNOWN_HOSTS}.", "path"),
+)
+
+_WAYS = ("host_key", "host_key_check", "known_hosts")
+"""Options that say how the server proves who it is."""
+
+_HOST_KEY = re.compile(r"(?:\S+ )?((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+) ([A-Za-z0-9+/]+=*)(?: .*)?\n?")
+"""A line of known_hosts or of a .pub file: the kind of key, and the key."""
+
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN (?P<kind>[A-Z0-9 ]*)PRIVATE KEY-----\n(?P<body>.+)\n-----END (?P=kind)PRIVATE KEY-----", re.DOTALL
+)
+_OPENSSH_MAGIC = b"openssh-key-v1\0"
+
+HINTS = (
+    Hint(
+        "failed to authenticate using publickey|Failed to authenticate",
+        "the server refuses the user with this key",
+        "check user, and that the key's public half is in that user's authorized_keys",
+    ),
+    Hint(
+        "ssh-add.*incorrect passphrase",
+        "the passphrase does not open the key",
+        "correct passphrase",
+    ),
+    Hint(
+        "ssh-add.*(error in libcrypto|invalid format)",
+        "ssh-add cannot read the key",
+        "write it as ssh-keygen does, all its lines",
+    ),
+    Hint(
+        "does not match host_key_check",
+        "the server shows another host key than the declared one",
+        "ask its administrator; where it has several keys, declare the ssh-ed25519 one, which it shows first",
+    ),
+    Hint(
+        "does not match the one in known_hosts",
+        "the server shows another host key than the known one",
+        "ask its administrator, then correct known_hosts",
+    ),
+    Hint(
+        "no host key was found in known_hosts|host key for this server not found|known_hosts file not found",
+        "the server's host key is not known",
+        "declare it as host_key, or add what ssh-keyscan -p PORT HOST shows to known_hosts",
+    ),
+    Hint("SFTP server: No such file", "there is no such file at the server", "create the image, or correct path"),
+    Hint(
+        "SFTP server: Permission denied",
+        "the user may not open it",
+        "give the user read and write access at the server, or say writes: deny, overlay or discard",
+    ),
+    Hint("does not support shrinking", "an image cannot be made smaller by SSH", "declare its real size"),
+    Hint(
+        "failed to initialize sftp handle|failed to create sftp handle",
+        "the server offers no SFTP",
+        "turn its subsystem sftp on",
+    ),
+    Hint(
+        "failed to establish SSH session",
+        "what answers there does not speak SSH as this host does",
+        "check port, and the algorithms that both sides allow",
+    ),
+    Hint(
+        "Connection refused|Failed to connect|No route to host|timed out",
+        "the server does not answer",
+        "check that it runs and that this host may reach it",
+    ),
+    Hint(
+        "address resolution failed",
+        "the server's name is unknown to this host",
+        "check the name and the host's resolver",
+    ),
+)
+
+
+def _node(values: Values, wiring: Wiring) -> Node:
+    """No version of QEMU takes a key: it asks the agent of its own user."""
+    wiring.identity("key", f"{values['key'].strip()}\n", values.get("passphrase", ""))
+    return {
+        "driver": "ssh",
+        "server": {"host": values["host"], "port": str(values.get("port", DEFAULT_PORT))},
+        "path": values["path"],
+        "user": values["user"],
+        "host-key-check": _host_key_check(values),
+    }
+
+
+def _host_key_check(values: Values) -> Node:
+    if "host_key" in values:
+        digest = hashlib.sha256(_public_blob(values["host_key"])).hexdigest()
+        return {"mode": "hash", "type": "sha256", "hash": digest}
+    check = values.get("host_key_check", {"mode": "known_hosts"})
+    if "hash" not in check:
+        return {"mode": check["mode"]}
+    return {"mode": "hash", "type": check["type"], "hash": _digits(check["hash"])}
+
+
+def _reach(values: Values) -> Reach:
+    known = _host_key_check(values)["mode"] == "known_hosts"
+    return Reach(servers=(values["host"],), known_hosts=values.get("known_hosts", KNOWN_HOSTS) if known else "")
+
+
+def _digits(fingerprint: str) -> str:
+    return fingerprint.replace(":", "").lower()
+
+
+def _public_blob(line: str) -> bytes:
+    """The bytes of a public key, which name its kind once more."""
+    match = _HOST_KEY.fullmatch(line)
+    blob = _base64(match.group(2)) if match else b""
+    kind = match.group(1).encode() if match else b""
+    if not match or not blob.startswith(len(kind).to_bytes(4, "big") + kind):
+        raise DeclarationError("host_key", "is not a public key such as 'ssh-ed25519 AAAA...'")
+    return blob
+
+
+def _base64(text: str) -> bytes:
+    """What a text stands for; nothing where it is broken."""
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _check(values: Values) -> None:
+    ways = [way for way in _WAYS if way in values]
+    if len(ways) > 1:
+        raise DeclarationError("", f"{' and '.join(ways)} are given, and one of them is wanted")
+    if "host_key" in values:
+        _public_blob(values["host_key"])
+    if "host_key_check" in values:
+        _check_host_key_check(values["host_key_check"])
+    check_mountable("known_hosts", values.get("known_hosts", ""))
+    _check_key(values["key"], has_passphrase=bool(values.get("passphrase")))
+
+
+def _check_host_key_check(check: Values) -> None:
+    if (check["mode"] == "hash") != ("hash" in check) or ("type" in check) != ("hash" in check):
+        raise DeclarationError("host_key_check", "type and hash are wanted with mode hash, and only there")
+    if "hash" in check and len(_digits(check["hash"])) != HASH_DIGITS[check["type"]]:
+        raise DeclarationError(
+            "host_key_check: hash", f"a fingerprint of type {check['type']} has {HASH_DIGITS[check['type']]} digits"
+        )
+
+
+def _check_key(text: str, *, has_passphrase: bool) -> None:
+    """Refuse what ssh-add would refuse on the host, in clearer words. The text itself is a secret."""
+    if _HOST_KEY.fullmatch(text):
+        raise DeclarationError("key", "is a public key; the private key is wanted, from the file without .pub")
+    if text.startswith("PuTTY-User-Key-File"):
+        raise DeclarationError("key", "is in PuTTY's form; convert it with puttygen -O private-openssh")
+    match = _PRIVATE_KEY.fullmatch(text.strip())
+    if not match:
+        damaged = "-----BEGIN" in text and "PRIVATE KEY-----" in text
+        raise DeclarationError(
+            "key",
+            "has lost its line breaks or its end; write it as a block, after 'key: |'"
+            if damaged
+            else "is not a private key, from BEGIN ... PRIVATE KEY to END",
+        )
+    if _encrypted(match) and not has_passphrase:
+        raise DeclarationError("key", "is encrypted; give the passphrase that opens it")
+
+
+def _encrypted(key: re.Match[str]) -> bool:
+    if key["kind"] != "OPENSSH ":
+        return key["kind"] == "ENCRYPTED " or "ENCRYPTED" in key["body"]
+    # After the magic: the length of the cipher's name, and the name (OpenSSH, PROTOCOL.key).
+    blob = _base64(key["body"])
+    if not blob.startswith(_OPENSSH_MAGIC):
+        raise DeclarationError("key", "is damaged: it is no OpenSSH key within")
+    return not blob[len(_OPENSSH_MAGIC) :].startswith(b"\0\0\0\x04none")
+
+
+def _describe(values: Values) -> str:
+    return f"{values['user']}@{values['host'].lower()}:{values.get('port', DEFAULT_PORT)}:{values['path']}"
+
+
+def _identity(values: Values) -> str:
+    """A path from the root is the same for every user."""
+    user = "" if values["path"].startswith("/") else values["user"]
+    path = re.sub("/+", "/", values["path"])
+    return f"ssh:{user}@{values['host'].lower()}:{values.get('port', DEFAULT_PORT)}:{path}"
+
+
+def _read_uri(uri: str) -> dict[str, Any]:
+    """``ssh://[user@]host[:port]/path[?host_key_check=yes|no|TYPE:HASH]``."""
+    pieces = _uri.split(uri)
+    user, colon, _password = pieces.netloc.rpartition("@")[0].partition(":")
+    if colon:
+        raise DeclarationError("uri", "has a password in it, which QEMU does not use; a key is wanted")
+    check = _uri.query_of(pieces, ("host_key_check",)).get("host_key_check")
+    return _uri.drop_none(
+        {
+            "host": _uri.host_of(pieces),
+            "port": pieces.port,
+            "path": unquote(pieces.path),
+            "user": unquote(user) or None,
+            "host_key_check": _read_host_key_check(check) if check is not None else None,
+        }
+    )
+
+
+def _read_host_key_check(text: str) -> dict[str, str]:
+    if text in ("yes", "no"):
+        return {"mode": "known_hosts" if text == "yes" else "none"}
+    kind, _colon, fingerprint = text.partition(":")
+    if kind not in HASH_DIGITS:
+        raise DeclarationError("uri", f"host_key_check={text} is not yes, no, md5:HASH, sha1:HASH or sha256:HASH")
+    return {"mode": "hash", "type": kind, "hash": fingerprint}
+
+
+BACKEND = Backend(
+    name="ssh",
+    summary="An image file on a server, by SSH",
+    options=OPTIONS,
+    driver="ssh",
+    writable=True,
+    node=_node,
+    sample={"host": "127.0.0.1", "user": "root", "path": "/image", "key": ""},
+    describe=_describe,
+    identity=_identity,
+    reach=_reach,
+    schemes=("ssh",),
+    read_uri=_read_uri,
+    packages={
+        "debian": ("qemu-block-extra", "openssh-client"),
+        "redhat": ("qemu-kvm-block-ssh", "openssh-clients"),
+        "fedora": ("qemu-block-ssh", "openssh-clients"),
+        "suse": ("qemu-block-ssh", "openssh-clients"),
+        "arch": ("qemu-block-ssh", "openssh"),
+    },
+    programs=("ssh-agent", "ssh-add"),
+    check=_check,
+    hints=HINTS,
+)

@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The route driver: QEMU's own block driver opens the storage."""
+
+from __future__ import annotations
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Route, Site
+
+
+def _packages(backend: Backend, family: str) -> tuple[str, ...]:
+    return backend.packages.get(family, ())
+
+
+def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> str:
+    reason = capabilities.drivers.get(backend.driver, "was not probed")
+    if reason:
+        return f"this QEMU has no {backend.driver} driver ({reason})"
+    missing = [program for program in backend.programs if not capabilities.programs.get(program)]
+    return f"this host has no {missing[0]}" if missing else ""
+
+
+def _open(disk: Disk, site: Site) -> Opened:
+    return Opened(disk.backend.node(disk.source, site.wiring), disk.backend.reach(disk.source))
+
+
+ROUTE = Route("driver", _packages, _why_not, _open)

@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The route nbdkit: an nbdkit process of the machine's own user serves one disk on a unix socket."""
+
+from __future__ import annotations
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+    Backend,
+    NbdkitPlugin,
+    NbdkitServe,
+    Node,
+    Reach,
+    Values,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Packages, Route, Site
+from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
+from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service, grant_access
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+PROGRAM = "/usr/bin/nbdkit"
+_SPLIT = (
+    *("nbdkit-server", "nbdkit-basic-plugins", "nbdkit-curl-plugin", "nbdkit-basic-filters"),
+    *("nbdkit-gzip-filter", "nbdkit-tar-filter", "nbdkit-xz-filter"),
+)
+PACKAGES: Packages = {
+    "debian": ("nbdkit",),
+    "redhat": _SPLIT,
+    "fedora": _SPLIT,
+    "suse": _SPLIT,
+    "arch": ("nbdkit",),
+}
+RECONNECT_DELAY = 60
+"""Seconds for which requests wait when nbdkit itself has died; its unit starts it again within two."""
+
+
+def _packages(backend: Backend, family: str) -> tuple[str, ...]:
+    return PACKAGES.get(family, ())
+
+
+def _serve(backend: Backend) -> NbdkitServe:
+    if not backend.nbdkit:
+        raise DeclarationError("route", f"nbdkit does not serve {backend.name}")
+    return backend.nbdkit
+
+
+def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> str:
+    plugin = _serve(backend)(values, Wiring("", "probe", ""))
+    for part in (plugin.name, *plugin.filters):
+        reason = capabilities.nbdkit.get(part, "nbdkit is not installed")
+        if reason:
+            return f"nbdkit cannot serve {backend.name} ({reason})"
+    return ""
+
+
+def _open(disk: Disk, site: Site) -> Opened:
+    unit = _paths.helper_unit_name(site.vm, disk.name, ROUTE.name)
+    directory = _paths.helper_directory(site.vm, disk.name)
+    socket, pid_file = f"{directory}/nbd.sock", f"{directory}/nbdkit.pid"
+    wiring = site.helper_wiring(unit, disk.name)
+    reach = disk.backend.reach(disk.source)
+    argv = _argv(_serve(disk.backend)(disk.source, wiring), socket, pid_file)
+    before, after = grant_access(_paths.user_name(site.vm), [(reach, False)])
+    service = Service(
+        name=unit,
+        template="nbdkit.service.j2",
+        vm=site.vm,
+        description=f"nbdkit for disk {disk.name} of virtual machine {site.vm}",
+        args=[(argument,) for argument in argv],
+        sandbox=build_sandbox(
+            [(reach, False)], directory=_paths.directory_name(site.vm, disk.name), replace_trust=False
+        ),
+        pid_file=pid_file,
+        credentials=wiring.credentials,
+        start_timeout=site.start_timeout,
+        before=tuple(before),
+        after=tuple(after),
+    )
+    node: Node = {
+        "driver": "nbd",
+        "server": {"type": "unix", "path": socket},
+        "reconnect-delay": RECONNECT_DELAY,
+    }
+    return Opened(node, Reach(), (service,))
+
+
+def _argv(plugin: NbdkitPlugin, socket: str, pid_file: str) -> list[str]:
+    """The command line: read-only, and into the background once the socket accepts, when it is ready."""
+    return [
+        PROGRAM,
+        "--readonly",
+        f"--unix={socket}",
+        f"--pidfile={pid_file}",
+        "--log=syslog",
+        *(f"--filter={name}" for name in plugin.filters),
+        plugin.name,
+        *plugin.parameters,
+    ]
+
+
+ROUTE = Route("nbdkit", _packages, _why_not, _open)

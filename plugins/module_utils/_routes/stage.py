@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The route stage: the image is fetched whole into the host's cache, checked, and opened as a file.
+
+The unit that fetches belongs to the image, not to a machine: machines that open the same image share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Download, Reach, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Packages, Route, Site
+from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
+from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+PROGRAM = "/usr/bin/curl"
+PACKAGES: Packages = dict.fromkeys(("debian", "redhat", "fedora", "suse", "arch"), ("curl", "ca-certificates"))
+
+
+def _packages(backend: Backend, family: str) -> tuple[str, ...]:
+    return PACKAGES.get(family, ())
+
+
+def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> str:
+    return "" if capabilities.programs.get("curl") else "this host has no curl"
+
+
+def _download(disk: Disk) -> Download:
+    if not disk.backend.stage:
+        raise DeclarationError("route", f"an image cannot be fetched from {disk.backend.name}")
+    return disk.backend.stage(disk.source)
+
+
+def image_name(disk: Disk) -> str:
+    """Equal for disks that share one download: the same place, read as the same user, with the same digest wanted."""
+    parts = (
+        disk.backend.identity(disk.source),
+        str(disk.source.get("username", "")),
+        str(disk.source.get("sha256", "")),
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _open(disk: Disk, site: Site) -> Opened:
+    image = image_name(disk)
+    seen = f"{_paths.runtime_directory(site.vm)}/{disk.name}.image"
+    return Opened(
+        {"driver": "file", "filename": seen}, Reach(), (_service(disk, image),), ((_paths.image_file(image), seen),)
+    )
+
+
+def _service(disk: Disk, image: str) -> Service:
+    unit = _paths.image_unit_name(image)
+    download, reach = _download(disk), disk.backend.reach(disk.source)
+    wiring = Wiring(unit, "image", "")
+    options = [(f"--{name}", value) if value else (f"--{name}",) for name, value in download.options.items()]
+    if download.secrets:
+        options.append(("--config", wiring.credential("curl", _curl_config(download))))
+    fetch = [
+        *(["--resume"] if download.resumes and disk.source.get("sha256") else []),
+        *([f"--sha256={disk.source['sha256']}"] if disk.source.get("sha256") else []),
+    ]
+    return Service(
+        name=unit,
+        template="image.service.j2",
+        vm="",
+        description=f"Image {disk.backend.describe(disk.source)}",
+        args=[
+            ("/usr/bin/python3", "-IS", _paths.IMAGE_PROGRAM),
+            *((word,) for word in fetch),
+            (_paths.image_file(image),),
+            (download.url,),
+            *options,
+        ],
+        sandbox=build_sandbox([(reach, False)], directory=_paths.IMAGES, replace_trust=False),
+        credentials=wiring.credentials,
+        start_timeout=0,
+        image=image,
+    )
+
+
+def _curl_config(download: Download) -> str:
+    """The secret options as curl's config file wants them (curl(1), "--config")."""
+    escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"})
+    return "".join(f'{name} = "{value.translate(escapes)}"\n' for name, value in download.secrets.items())
+
+
+ROUTE = Route("stage", _packages, _why_not, _open, programs=("curl",))

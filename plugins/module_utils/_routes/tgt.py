@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The route tgt: a tgtd of the machine's own user serves one disk as iSCSI on a loopback address of its own."""
+
+from __future__ import annotations
+
+import hashlib
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Node, Reach, TgtStore, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Route, Site
+from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
+from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service
+
+PROGRAM = "/usr/sbin/tgtd"
+TARGET = "iqn.2026-01.directdisk:disk"
+USER = "qemu"
+PORT = 13260
+"""Not iSCSI's own: a tgtd of the host's that listens everywhere would be in the way."""
+LOOPBACK = "127.0.0.0/8"
+"""Answers come from another address of it than the one that was asked."""
+
+
+def _packages(backend: Backend, family: str) -> tuple[str, ...]:
+    return (*backend.tgt_packages.get(family, ()), *BACKENDS["iscsi"].packages.get(family, ()))
+
+
+def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> str:
+    if not capabilities.programs.get("tgtd"):
+        return "this host has no tgtd"
+    reason = capabilities.tgt.get(backend.name, "was not probed")
+    if reason:
+        return f"tgtd cannot serve {backend.name} ({reason})"
+    driver = capabilities.drivers.get("iscsi", "was not probed")
+    return f"this QEMU has no iscsi driver ({driver})" if driver else ""
+
+
+def _store(disk: Disk) -> TgtStore:
+    if not disk.backend.tgt:
+        raise DeclarationError("route", f"tgtd does not serve {disk.backend.name}")
+    return disk.backend.tgt(disk.source)
+
+
+def loopback_address(vm: str, disk: str) -> str:
+    """An address of this host's own for the one disk; 127.0.x.x is left to others."""
+    digest = hashlib.sha256(f"{vm}/{disk}".encode()).digest()
+    return f"127.{1 + digest[0] % 254}.{digest[1]}.{1 + digest[2] % 254}"
+
+
+def _open(disk: Disk, site: Site) -> Opened:
+    unit = _paths.helper_unit_name(site.vm, disk.name, ROUTE.name)
+    directory = _paths.helper_directory(site.vm, disk.name)
+    address, chap = loopback_address(site.vm, disk.name), f"{directory}/chap"
+    store, reach = _store(disk), disk.backend.reach(disk.source)
+    service = Service(
+        name=unit,
+        template="tgt.service.j2",
+        vm=site.vm,
+        description=f"tgtd for disk {disk.name} of virtual machine {site.vm}",
+        args=[(PROGRAM,), ("--foreground",), ("--iscsi", f"portal={address}:{PORT}")],
+        sandbox=build_sandbox(
+            [(reach, True), (Reach(servers=(LOOPBACK,)), True)],
+            directory=_paths.directory_name(site.vm, disk.name),
+            replace_trust=False,
+        ),
+        credentials={},
+        environment={"TGT_IPC_SOCKET": f"{directory}/tgtd"},
+        start_timeout=site.start_timeout,
+        ready=(
+            *("/usr/bin/python3", "-IS", _paths.TGT_PROGRAM, f"{directory}/tgtd.0"),
+            *(f"{address}:{PORT}", TARGET, store.kind, store.name, chap, USER, str(site.start_timeout)),
+        ),
+    )
+    node: Node = {
+        "driver": "iscsi",
+        "transport": "tcp",
+        "portal": f"{address}:{PORT}",
+        "target": TARGET,
+        "lun": 1,
+        "user": USER,
+        # The folder is out of reach for all but its own unit and root, so systemd brings the secret.
+        "password-secret": site.wiring.object("secret", "chap", file=site.wiring.credential("chap", source=chap)),
+    }
+    return Opened(node, Reach(servers=(LOOPBACK,)), (service,))
+
+
+ROUTE = Route("tgt", _packages, _why_not, _open, programs=("tgtd",))

@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The program that stages an image, with curl, against a web server on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS
+
+PROGRAM = UNIT_TESTS.parents[1] / "roles" / "qemu_vms" / "files" / "qemu-image-fetch.py"
+IMAGE = bytes(range(256)) * 4096
+DIGEST = hashlib.sha256(IMAGE).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves IMAGE in parts as /image, without parts as /whole, half of it as /half, nothing as /empty."""
+
+    ranges: list[str]
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range", "")
+        self.ranges.append(wanted)
+        body = {"/image": IMAGE, "/whole": IMAGE, "/half": IMAGE[: len(IMAGE) // 2], "/empty": b""}.get(self.path)
+        if body is None:
+            self.send_error(404)
+            return
+        start = int(wanted[len("bytes=") : -1]) if wanted and self.path != "/whole" else 0
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        # Half an image breaks off: more is announced than comes.
+        self.send_header("Content-Length", str((len(IMAGE) if self.path == "/half" else len(body)) - start))
+        self.end_headers()
+        self.wfile.write(body[start:])
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    Handler.ranges = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{web.server_port}"
+        web.shutdown()
+
+
+def fetch(image: Path, url: str, *options: str) -> str:
+    """Its complaint; empty where the image is in place."""
+    command = [sys.executable, "-IS", str(PROGRAM), *options, str(image), url, "--retry", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert bool(done.returncode) == bool(done.stderr)
+    assert image.exists() == (not done.stderr)
+    return done.stderr
+
+
+@pytest.mark.parametrize("options", [(), (f"--sha256={DIGEST}",), ("--resume", f"--sha256={DIGEST}")])
+def test_an_image_is_fetched_whole_and_for_everybody_to_read(
+    tmp_path: Path, server: str, options: tuple[str, ...]
+) -> None:
+    image = tmp_path / "image"
+    assert fetch(image, f"{server}/image", *options) == ""
+    assert image.read_bytes() == IMAGE
+    assert image.stat().st_mode & 0o777 == 0o444
+    assert list(tmp_path.iterdir()) == [image]
+
+
+def test_another_image_than_declared_is_not_kept(tmp_path: Path, server: str) -> None:
+    said = fetch(tmp_path / "image", f"{server}/image", f"--sha256={'0' * 64}")
+    assert said == f"{server}/image: its sha256 is {DIGEST}, and {'0' * 64} is declared; nothing was kept\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_image_is_said_in_curls_words(tmp_path: Path, server: str) -> None:
+    said = fetch(tmp_path / "image", f"{server}/none")
+    assert said == f"{server}/none: curl: (22) The requested URL returned error: 404\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_image_is_none(tmp_path: Path, server: str) -> None:
+    assert fetch(tmp_path / "image", f"{server}/empty") == f"{server}/empty: the server sent nothing\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_download_goes_on_where_it_broke(tmp_path: Path, server: str) -> None:
+    image, options = tmp_path / "image", ("--resume", f"--sha256={DIGEST}")
+    assert "curl: (18)" in fetch(image, f"{server}/half", *options)
+    assert (tmp_path / "image.part").stat().st_size == len(IMAGE) // 2
+    assert fetch(image, f"{server}/image", *options) == ""
+    assert Handler.ranges == ["", f"bytes={len(IMAGE) // 2}-"]
+    assert image.read_bytes() == IMAGE
+
+
+def test_a_broken_download_that_cannot_be_checked_leaves_nothing(tmp_path: Path, server: str) -> None:
+    assert "curl: (18)" in fetch(tmp_path / "image", f"{server}/half")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["/image", "/whole"])
+def test_a_part_of_another_image_is_thrown_away(tmp_path: Path, server: str, path: str) -> None:
+    (tmp_path / "image.part").write_bytes(b"x" * 1000)
+    image = tmp_path / "image"
+    assert fetch(image, f"{server}{path}", "--resume", f"--sha256={DIGEST}") == ""
+    assert image.read_bytes() == IMAGE
+    assert Handler.ranges == ["bytes=1000-", ""]
