@@ -50,3 +50,11 @@ def write(path: Path, marker: str, size: int, image_format: str = "raw") -> None
         run(["qemu-img", "convert", "-f", "raw", "-O", image_format, str(raw), str(part)])
         raw.unlink()
     part.rename(path)
+
+
+def content(marker: str, size: int, image_format: str) -> bytes:
+    """The bytes of a guest disk."""
+    with tempfile.TemporaryDirectory(prefix="directdisk-lab-") as folder:
+        path = Path(folder, "disk")
+        write(path, marker, size, image_format)
+        return path.read_bytes()

@@ -8,13 +8,22 @@ from dataclasses import dataclass
 
 BASE = (
     "systemd systemd-sysv dbus dbus-user-session libpam-systemd libnss-systemd"
-    " python3 python3-apt openssh-server sudo iproute2 procps ca-certificates"
+    " python3 python3-apt openssh-server openssh-client sudo iproute2 procps ca-certificates"
 )
-HYPERVISOR = "qemu-system-x86 qemu-utils qemu-block-extra acl ovmf nbdkit libnbd-bin socat curl"
-STORAGE = "nginx-light nbdkit libnbd-bin qemu-utils openssl gnutls-bin"
+HYPERVISOR = "qemu-system-x86 qemu-utils ovmf libnbd-bin socat"
+STORAGE = (
+    "nginx-light nbdkit libnbd-bin qemu-utils openssl gnutls-bin python3-rados python3-rbd"
+    " ceph-mon ceph-osd ceph-common tgt libiscsi-bin nfs-ganesha nfs-ganesha-vfs rpcbind libnfs-utils"
+    " glusterfs-server vsftpd tftpd-hpa"
+)
 
-# In the image only as a local repository: what role storage_client has to install.
-HELD_BACK = {"hypervisors": "acl qemu-block-extra"}
+# In the image only as a local repository: what role storage_client has to install. Every suite has them all.
+HELD_BACK = {
+    "hypervisors": (
+        "acl qemu-block-extra nbdkit curl python3-rados python3-rbd libiscsi-bin libnfs-utils glusterfs-common"
+        " tgt tgt-glusterfs"
+    )
+}
 
 GROUP_PACKAGES = {"hypervisors": HYPERVISOR, "storage": STORAGE}
 
@@ -31,7 +40,7 @@ class Host:
 
     @property
     def packages(self) -> list[str]:
-        return sorted(set(f"{BASE} {GROUP_PACKAGES[self.group]}".split()))
+        return sorted(set(f"{BASE} {GROUP_PACKAGES[self.group]} {self.held_back}".split()))
 
     @property
     def held_back(self) -> str:
@@ -50,3 +59,4 @@ HOSTS = (
     Host("storage1", "trixie", "storage", 20),
 )
 BY_NAME = {host.name: host for host in HOSTS}
+HYPERVISORS = tuple(host.name for host in HOSTS if host.group == "hypervisors")

@@ -21,6 +21,8 @@ MASKED = (
     "apt-daily-upgrade.timer apt-daily.timer console-getty.service dpkg-db-backup.timer"
     " e2scrub_all.timer getty.target systemd-binfmt.service systemd-modules-load.service"
     " systemd-sysctl.service systemd-udevd.service"
+    " ceph-crash.service nfs-blkmap.service nfs-client.target nvmf-autoconnect.service rpc-gssd.service"
+    " run-rpc_pipefs.mount smartmontools.service vsftpd.service"
 )
 MMDEBSTRAP = (
     "mmdebstrap",
@@ -59,11 +61,7 @@ def _bootstrap(podman: Podman, host: Host) -> None:
     argv += [host.suite, str(archive)]
     with log.open("wb") as output:
         done = subprocess.run(
-            ["env", f"LAB_FILES={FILES}", *argv],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            check=False,
+            ["env", f"LAB_FILES={FILES}", *argv], stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
         )
     if done.returncode != 0:
         raise LabError(f"image {host.image_name}: mmdebstrap failed, see {log}")
@@ -85,10 +83,10 @@ def _build(podman: Podman, host: Host) -> None:
 
 
 def build_missing(podman: Podman, hosts: list[Host]) -> None:
-    """Build what is not cached, two at once."""
+    """Build what is not cached, two at once, the largest first."""
     wanted = {image_of(host): host for host in hosts}
     missing = [host for image, host in wanted.items() if not podman.ok("image", "exists", image)]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        list(pool.map(lambda host: _build(podman, host), missing))
+        list(pool.map(lambda host: _build(podman, host), sorted(missing, key=lambda host: -len(host.packages))))
     for host in wanted.values():
         _forget_older(podman, host)

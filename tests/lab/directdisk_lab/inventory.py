@@ -4,30 +4,14 @@
 
 from __future__ import annotations
 
-import json
-from typing import Union
+from collections.abc import Mapping
 
 from .disks import DISKS
 from .hosts import BY_NAME, HOSTS, Host
+from .servers import SERVERS
+from .servers.server import Site
 from .settings import Settings
-
-Value = Union[str, int, bool, None, "list[Value]", "dict[str, Value]"]
-
-
-def to_yaml(value: Value, indent: int = 0) -> str:
-    """Block style for mappings and lists, JSON for scalars: enough YAML for an inventory."""
-    pad = "  " * indent
-    if isinstance(value, dict) and value:
-        return "".join(f"{pad}{key}:{_child(child, indent + 1)}" for key, child in value.items())
-    if isinstance(value, list) and value:
-        return "".join(f"{pad}- {json.dumps(item)}\n" for item in value)
-    return f"{pad}{json.dumps(value)}\n"
-
-
-def _child(value: Value, indent: int) -> str:
-    if isinstance(value, (dict, list)) and value:
-        return "\n" + to_yaml(value, indent)
-    return f" {json.dumps(value)}\n"
+from .yaml_text import Value, to_yaml
 
 
 def connection(settings: Settings) -> dict[str, Value]:
@@ -51,21 +35,16 @@ def connection(settings: Settings) -> dict[str, Value]:
     }
 
 
-def facts(settings: Settings) -> dict[str, Value]:
-    address = settings.address(BY_NAME["storage1"])
+def facts(site: Site) -> dict[str, Value]:
+    """Variables of the storage host and its servers."""
+    of_servers = [server.facts(site) for server in SERVERS]
     return {
-        "lab_state_dir": str(settings.state),
-        "lab_storage_name": "storage1",
-        "lab_storage_address": address,
-        "lab_http_url": f"http://{address}",
-        "lab_https_url": f"https://{address}",
-        "lab_nbd_port": 10809,
-        "lab_nbd_tls_port": 10810,
-        "lab_nbd_psk_port": 10811,
-        "lab_nbd_socket": "/run/lab-nbd-unix/socket",
-        "lab_host_tls_dir": "/etc/directdisk-lab/tls",
-        "lab_host_psk_dir": "/etc/directdisk-lab/psk",
-        "lab_storage_disks": disks("storage1"),
+        "lab_state_dir": str(site.settings.state),
+        "lab_storage_name": site.host.name,
+        "lab_storage_address": site.address,
+        "lab_storage_disks": disks(site.host.name),
+        "lab_storage_units": {server.name: list(server.units) for server in SERVERS if server.group == "storage"},
+        **{name: value for values in of_servers for name, value in values.items()},
     }
 
 
@@ -84,21 +63,17 @@ def _group(settings: Settings, group: str, names: set[str]) -> Value:
 
 def _host_vars(settings: Settings, host: Host) -> Value:
     address = settings.address(host)
-    return {
-        "ansible_host": address,
-        "lab_address": address,
-        "lab_suite": host.suite,
-        "lab_disks": disks(host.name),
-    }
+    return {"ansible_host": address, "lab_address": address, "lab_suite": host.suite, "lab_disks": disks(host.name)}
 
 
-def write(settings: Settings, names: set[str]) -> None:
+def write(settings: Settings, names: set[str], secrets: Mapping[str, str]) -> None:
     """Write the inventory of the named hosts, and link the secrets beside it."""
     groups: dict[str, Value] = {group: _group(settings, group, names) for group in ("hypervisors", "storage")}
+    storage = Site(settings, BY_NAME["storage1"], secrets)
     folder = settings.inventory.parent
     variables = folder / "group_vars" / "all"
     variables.mkdir(parents=True, exist_ok=True)
-    (variables / "lab.yml").write_text("---\n" + to_yaml({**connection(settings), **facts(settings)}))
+    (variables / "lab.yml").write_text("---\n" + to_yaml({**connection(settings), **facts(storage)}))
     link = variables / "secrets.yml"
     if not link.is_symlink():
         link.symlink_to(settings.secrets)

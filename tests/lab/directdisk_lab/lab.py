@@ -11,17 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import (
-    images,
-    inventory,
-    machine,
-    namespace,
-    provision,
-    secret_store,
-    storage_files,
-)
+from . import images, inventory, keys, machine, namespace, provision, secret_store, storage_files
 from .hosts import BY_NAME, HOSTS, Host
 from .podman import Podman
+from .servers.server import Site
 from .settings import Settings
 from .shell import LabError, run, say, step, succeeds
 
@@ -42,9 +35,10 @@ def up(settings: Settings, hosts: list[Host]) -> None:
     settings.state.mkdir(parents=True, exist_ok=True)
     settings.state.chmod(0o700)
     with step("keys, certificates and secrets"):
-        secret_store.load(settings)
-        secret_store.make_ssh_key(settings)
-        secret_store.make_tls(settings)
+        secrets = secret_store.load(settings)
+        keys.make_ssh_key(settings.key, f"directdisk-lab {settings.name}")
+        keys.make_tls(settings)
+        keys.make_psk(settings, secrets["lab_nbd_psk"])
     podman = Podman(settings)
     running_now = _running(podman)
     images.build_missing(podman, [host for host in hosts if host.name not in running_now])
@@ -53,10 +47,11 @@ def up(settings: Settings, hosts: list[Host]) -> None:
             podman.remove_network()
             podman.make_network()
     with ThreadPoolExecutor(max_workers=4) as pool:
-        keys = dict(pool.map(lambda host: (host.name, _start(podman, host, running_now)), hosts))
+        sites = [Site(settings, host, secrets) for host in hosts]
+        host_keys = dict(pool.map(lambda site: (site.host.name, _start(podman, site, running_now)), sites))
     with step("inventory"):
-        _remember_keys(settings, keys)
-        inventory.write(settings, set(podman.containers()))
+        _remember_keys(settings, host_keys)
+        inventory.write(settings, set(podman.containers()), secrets)
     say(f"ready: {settings.inventory}")
 
 
@@ -69,17 +64,18 @@ def _running(podman: Podman) -> set[str]:
     return set(found)
 
 
-def _start(podman: Podman, host: Host, running_now: set[str]) -> str:
-    settings = podman.settings
+def _start(podman: Podman, site: Site, running_now: set[str]) -> str:
+    settings, host = site.settings, site.host
     with step(f"{host.name}: {host.suite}, {settings.address(host)}"):
         storage_files.make(settings, host.name)
         devices = storage_files.attach(settings, host.name)
         if host.name not in running_now:
             podman.start(host, images.image_of(host), HOSTS)
         podman.reach_network()
-        if provision.wait_for_systemd(podman, host) == "degraded":
+        state = provision.wait_for_systemd(podman, host)
+        key = provision.provision(podman, site, devices)
+        if state == "degraded" and provision.wait_for_systemd(podman, host) == "degraded":  # a unit wanted its files
             say(f"{host.name}: systemd is degraded, see: lab exec {host.name} systemctl --failed")
-        key = provision.provision(podman, host, devices)
         provision.wait_for_ssh(settings, host)
     return key
 

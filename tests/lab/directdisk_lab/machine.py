@@ -25,6 +25,7 @@ NEEDED = {
     "iproute2": "ip",
     "mount": "losetup",
     "util-linux": "nsenter",
+    "xz-utils": "xz",
 }
 
 

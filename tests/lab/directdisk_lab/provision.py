@@ -1,27 +1,29 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a started host gets: its files in one archive, then one script."""
+"""What a started host gets: its files in one archive, then its servers."""
 
 from __future__ import annotations
 
 import hashlib
-import io
+import json
 import os
 import shlex
 import socket
-import tarfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from . import servers
+from .host_files import Files
 from .hosts import Host
 from .podman import Podman
-from .secret_store import load
-from .settings import FILES, Settings
-from .shell import LabError, run
+from .servers.server import ETC, SYSTEM, Server, Site
+from .settings import Settings
+from .shell import LabError
 
-ETC = "etc/directdisk-lab"
-UNIT = "etc/systemd/system/lab-nbd@.service"
-STAMP = f"/{ETC}/stamp"
+APPLIED = f"/{ETC}/applied.json"
+# Tests stop and kill servers as often as they like.
+NO_START_LIMIT = "[Unit]\nStartLimitIntervalSec=0\n"
 
 WAIT = """\
 for attempt in $(seq 300); do
@@ -31,16 +33,16 @@ for attempt in $(seq 300); do
 done
 echo "$state"
 """
-# Services restart only when their files changed: a test's connections survive a second `lab up`.
-SERVICES = """\
-set -e
-if [ "$(cat {stamp} 2>/dev/null)" != {digest} ]; then
-  systemctl daemon-reload
-  systemctl enable --quiet {units}
-  systemctl restart {units}
-  echo {digest} > {stamp}
-fi
-systemctl is-active --quiet {units} || {{ systemctl --no-pager status {units}; exit 1; }} >&2
+START = """\
+systemctl daemon-reload
+systemctl enable --quiet {units}
+systemctl restart {units}
+printf %s {applied} > {path}
+"""
+CHECK = """\
+for unit in {units}; do
+  systemctl is-active --quiet "$unit" || {{ systemctl --no-pager status "$unit"; exit 1; }} >&2
+done
 """
 LOOP = """\
 [ -b {device} ] || mknod {device} b {major} {minor}
@@ -51,74 +53,43 @@ ln -sfn {device} /dev/disk/by-id/lab-{name}
 """
 
 
-class Files(dict[str, bytes]):
-    """Content by path; private keys and secrets are recognised by name."""
-
-    def tar(self) -> bytes:
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as archive:
-            for path, content in self.items():
-                entry = tarfile.TarInfo(path)
-                entry.size, entry.mode = len(content), self._mode(path)
-                archive.addfile(entry, io.BytesIO(content))
-        return buffer.getvalue()
-
-    @staticmethod
-    def _mode(path: str) -> int:
-        private = path.endswith(("-key.pem", ".psk", "htpasswd", "authorized_keys"))
-        return 0o600 if private else 0o644
-
-    def add_folder(self, source: Path, target: str) -> None:
-        for path in sorted(source.iterdir()):
-            self[f"{target}/{path.name}"] = path.read_bytes()
-
-
-def _nbd_options(host: Host) -> dict[str, str]:
-    """nbdkit's options by service instance; all instances export the same files by name."""
-    local = {"unix": "--unix=/run/lab-nbd-unix/socket"}
-    if host.group != "storage":
-        return local
-    x509 = f"--port=10810 --tls=require --tls-verify-peer --tls-certificates=/{ETC}/tls"
-    psk = f"--port=10811 --tls=require --tls-psk=/{ETC}/psk/keys.psk"
-    return {**local, "plain": "--port=10809", "tls": x509, "psk": psk}
-
-
-def _htpasswd(facts: dict[str, str]) -> bytes:
-    password = facts["lab_http_password"].encode()
-    hashed = run(["openssl", "passwd", "-5", "-stdin"], stdin=password).strip()
-    return f"{facts['lab_http_user']}:{hashed}\n".encode()
-
-
-def files_of(settings: Settings, host: Host, *, hashed_password: bytes) -> Files:
-    facts = load(settings)
-    files = Files()
-    files["root/.ssh/authorized_keys"] = settings.key.with_suffix(".pub").read_bytes()
-    files.add_folder(settings.tls / "psk", f"{ETC}/psk")
-    files[UNIT] = (FILES / "lab-nbd@.service").read_bytes()
-    for name, options in _nbd_options(host).items():
-        files[f"{ETC}/nbd/{name}.env"] = f"NBDKIT_OPTIONS={options}\n".encode()
-    if host.group == "storage":
-        files.add_folder(settings.tls / "server", f"{ETC}/tls")
-        files[f"{ETC}/htpasswd"] = hashed_password
-        cookie = facts["lab_http_cookie"].split("=", 1)[1]
-        conf = (FILES / "nginx.conf").read_text().replace("@COOKIE@", cookie)
-        files["etc/nginx/nginx.conf"] = conf.encode()
+def _common_files(site: Site) -> Files:
+    """Keys and certificates, which any server may use."""
+    files, settings = Files(), site.settings
+    files.add("root/.ssh/authorized_keys", settings.key.with_suffix(".pub").read_bytes(), 0o600)
+    files.add_folder(f"{ETC}/psk", settings.psk.parent)
+    if site.host.group == "storage":
+        files.add_folder(f"{ETC}/tls", settings.tls / "server")
+        files.add(f"{SYSTEM}/service.d/lab-no-start-limit.conf", NO_START_LIMIT)
     else:
-        files.add_folder(settings.tls / "client", f"{ETC}/tls")
+        files.add_folder(f"{ETC}/tls", settings.tls / "client")
     return files
 
 
-def _script(host: Host, files: Files, devices: dict[str, str]) -> str:
-    changing = {path: text for path, text in files.items() if not path.endswith("htpasswd")}
-    digest = hashlib.sha256(repr(sorted(changing.items())).encode()).hexdigest()
-    units = [f"lab-nbd@{name}.service" for name in _nbd_options(host)]
-    units += ["nginx.service"] if host.group == "storage" else []
-    script = SERVICES.format(stamp=STAMP, digest=digest, units=shlex.join(units))
+def _digest(site: Site, server: Server, files: Files) -> str:
+    return hashlib.sha256(f"{files.digest} {server.before(site)} {server.units}".encode()).hexdigest()
+
+
+def _start_script(site: Site, wanted: dict[str, str], applied: dict[str, str]) -> str:
+    """Start the servers whose files changed: a test's connections to the others survive a second `lab up`."""
+    mine = servers.of_host(site.host)
+    changed = [server for server in mine if wanted[server.name] != applied.get(server.name)]
+    script = "set -e\n"
+    for server in changed:
+        script += f"{server.before(site)}\n"
+    if changed:
+        units = shlex.join(unit for server in changed for unit in server.units)
+        script += START.format(units=units, applied=shlex.quote(json.dumps(wanted)), path=APPLIED)
+    return script + CHECK.format(units=shlex.join(unit for server in mine for unit in server.units))
+
+
+def _device_script(devices: dict[str, str]) -> str:
+    script = ""
     for name, device in devices.items():
         number = Path(device).stat().st_rdev
         major, minor = os.major(number), os.minor(number)
         script += LOOP.format(device=device, name=name, major=major, minor=minor)
-    return f"{script}cat /etc/ssh/ssh_host_ed25519_key.pub\n"
+    return script
 
 
 def wait_for_systemd(podman: Podman, host: Host) -> str:
@@ -132,15 +103,26 @@ def wait_for_systemd(podman: Podman, host: Host) -> str:
     raise LabError(f"{host.name}: systemd does not get ready ({state})")
 
 
-def provision(podman: Podman, host: Host, devices: dict[str, str]) -> str:
-    """Give a host its files, services and devices; its ssh host key."""
-    container = podman.settings.container(host)
-    hashed = _htpasswd(load(podman.settings)) if host.group == "storage" else b""
-    files = files_of(podman.settings, host, hashed_password=hashed)
-    unpack = ("tar", "--extract", "--directory=/", "--no-same-owner", "--same-permissions")
-    podman("exec", "--interactive", container, *unpack, stdin=files.tar())
-    script = _script(host, files, devices).encode()
-    key = podman("exec", "--interactive", container, "sh", "-s", stdin=script)
+def provision(podman: Podman, site: Site, devices: dict[str, str]) -> str:
+    """Give a host its files, devices and servers; its ssh host key."""
+
+    def execute(*argv: str, stdin: bytes = b"", check: bool = True) -> str:
+        return podman("exec", "--interactive", container, *argv, stdin=stdin, check=check)
+
+    container = podman.settings.container(site.host)
+    common = _common_files(site)
+    files, wanted = Files(common), {}
+    for server in servers.of_host(site.host):
+        own = server.files(site)
+        files.update(own)
+        wanted[server.name] = _digest(site, server, Files({**common, **own}))
+    applied = json.loads(execute("cat", APPLIED, check=False) or "{}")
+    execute("tar", "--extract", "--directory=/", "--no-same-owner", "--same-permissions", stdin=files.tar())
+    script = f"{_start_script(site, wanted, applied)}{_device_script(devices)}cat /etc/ssh/ssh_host_ed25519_key.pub\n"
+    key = execute("sh", "-s", stdin=script.encode())
+    after = [server.after(site) for server in servers.of_host(site.host) if server.after(site)]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(lambda commands: execute("sh", "-s", stdin=commands.encode()), after))
     return " ".join(key.split()[:2])
 
 

@@ -1,98 +1,30 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Random secrets, ssh key and certificates of one lab, made once and kept in its state folder."""
+"""Random secrets of one lab, made once and kept in its state folder."""
 
 from __future__ import annotations
 
 import json
-import secrets
-from pathlib import Path
 
-from .hosts import BY_NAME
+from .keys import write_private
+from .servers import SERVERS
 from .settings import Settings
-from .shell import run
-
-DAYS = "365"
-WEB_USER = "joe"
-PSK_USER = "qemu"
-CA_EXTENSIONS = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
-LEAF_EXTENSIONS = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,keyEncipherment\n"
 
 
-def write_private(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(text)
-
-
-def load(settings: Settings) -> dict[str, str]:
-    """The facts in secrets.yml, made at first use; one `name: "value"` a line."""
+def _stored(settings: Settings) -> dict[str, str]:
+    """The facts in secrets.yml: one `name: "value"` a line."""
     if not settings.secrets.exists():
-        psk = settings.tls / "psk" / "keys.psk"
-        facts = {
-            "lab_http_password": secrets.token_urlsafe(12),
-            "lab_http_cookie": f"tok={secrets.token_hex(12)}",
-            "lab_nbd_psk": secrets.token_hex(32),
-            "lab_http_user": WEB_USER,
-            "lab_nbd_psk_user": PSK_USER,
-            "lab_nbd_psk_file": str(psk),
-            "lab_nbd_psk_dir": str(psk.parent),
-            "lab_nbd_tls_dir": str(settings.tls / "client"),
-            "lab_ca_file": str(settings.tls / "ca-cert.pem"),
-        }
-        lines = [f"{name}: {json.dumps(value)}\n" for name, value in facts.items()]
-        write_private(settings.secrets, "".join(["---\n", *lines]))
-        write_private(psk, f"{PSK_USER}:{facts['lab_nbd_psk']}\n")
+        return {}
     pairs = (line.split(": ", 1) for line in settings.secrets.read_text().splitlines()[1:])
     return {name: json.loads(value) for name, value in pairs}
 
 
-def make_ssh_key(settings: Settings) -> None:
-    if settings.key.exists():
-        return
-    settings.key.parent.mkdir(parents=True, exist_ok=True)
-    comment = f"directdisk-lab {settings.name}"
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(settings.key)])
-
-
-def _request(folder: Path, stem: str, common_name: str) -> list[str]:
-    """The words common to every certificate: a new key and its subject."""
-    key = folder / f"{stem}-key.pem"
-    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    return ["openssl", "req", *new, "-keyout", str(key), "-subj", f"/O=directdisk lab/CN={common_name}"]
-
-
-def _make_ca(folder: Path) -> None:
-    certificate = folder / "ca-cert.pem"
-    config = folder / "ca.cnf"
-    config.write_text(f"[req]\ndistinguished_name=dn\n[dn]\n[v3]\n{CA_EXTENSIONS}")
-    extra = ["-x509", "-days", DAYS, "-config", str(config), "-extensions", "v3"]
-    run([*_request(folder, "ca", "lab CA"), *extra, "-out", str(certificate)])
-
-
-def _make_leaf(ca: Path, stem: str, common_name: str, extensions: str) -> None:
-    """A key and certificate in their own folder, laid out as QEMU's and nbdkit's TLS options want it."""
-    folder = ca / stem
-    folder.mkdir(exist_ok=True)
-    request, config = folder / "request.pem", folder / "extensions.cnf"
-    config.write_text(LEAF_EXTENSIONS + extensions)
-    run([*_request(folder, stem, common_name), "-out", str(request)])
-    signer = ["-CA", str(ca / "ca-cert.pem"), "-CAkey", str(ca / "ca-key.pem"), "-CAcreateserial"]
-    sign = ["openssl", "x509", "-req", "-in", str(request), "-days", DAYS, *signer]
-    run([*sign, "-extfile", str(config), "-out", str(folder / f"{stem}-cert.pem")])
-    (folder / "ca-cert.pem").write_bytes((ca / "ca-cert.pem").read_bytes())
-    request.unlink()
-    config.unlink()
-
-
-def make_tls(settings: Settings) -> None:
-    """A private CA, the storage host's certificate and the hypervisors' client certificate."""
-    ca = settings.tls
-    if (ca / "client" / "client-cert.pem").exists():
-        return
-    ca.mkdir(parents=True, exist_ok=True)
-    _make_ca(ca)
-    address = settings.address(BY_NAME["storage1"])
-    names = f"subjectAltName=DNS:storage1,DNS:localhost,IP:{address},IP:127.0.0.1\n"
-    _make_leaf(ca, "server", "storage1", f"extendedKeyUsage=serverAuth\n{names}")
-    _make_leaf(ca, "client", "hypervisor", "extendedKeyUsage=clientAuth\n")
+def load(settings: Settings) -> dict[str, str]:
+    """What the servers keep secret; new ones are made and stored."""
+    stored = _stored(settings)
+    facts = {name: value for server in SERVERS for name, value in server.secrets(settings).items()}
+    facts.update((name, value) for name, value in stored.items() if name in facts)
+    if facts != stored:
+        lines = [f"{name}: {json.dumps(value)}\n" for name, value in facts.items()]
+        write_private(settings.secrets, "".join(["---\n", *lines]))
+    return facts

@@ -66,6 +66,10 @@ class Settings:
     def key(self) -> Path:
         return self.state / "ssh" / "id_ed25519"
 
+    def image_key(self, name: str) -> Path:
+        """A private key of the user whom the storage host lets in by ssh."""
+        return self.state / "ssh" / f"images_{name}"
+
     @property
     def known_hosts(self) -> Path:
         return self.state / "ssh" / "known_hosts"
@@ -81,6 +85,10 @@ class Settings:
     @property
     def tls(self) -> Path:
         return self.state / "tls"
+
+    @property
+    def psk(self) -> Path:
+        return self.tls / "psk" / "keys.psk"
 
     @property
     def gateway(self) -> str:
