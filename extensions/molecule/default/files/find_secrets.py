@@ -7,6 +7,7 @@ Left out: /run/credentials, where systemd hands them to the units, and /etc/dire
 
 from __future__ import annotations
 
+import glob
 import json
 import subprocess
 import sys
@@ -20,7 +21,7 @@ FOLDERS = (
     "/var/lib/private",
     "/var/cache/private",
     "/run/systemd",
-    "/run/qemu-vms",
+    *glob.glob("/run/qemu-vm-*"),
     "/root",
     "/tmp",
     "/var/tmp",
