@@ -111,8 +111,8 @@ class Flaw:
     """A route that loads but is known to misbehave on some QEMU; ``auto`` takes it last."""
 
     route: str
-    first: Version
-    last: Version
+    since: Version
+    """First QEMU with which it does."""
     why: str
 
 

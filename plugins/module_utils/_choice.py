@@ -52,7 +52,7 @@ def _advice(packages: Iterable[str]) -> str:
 
 def flaw(backend: Backend, route: str, release: Version) -> str:
     """What is known to go wrong with a route on a release of QEMU."""
-    return next((f.why for f in backend.flaws if f.route == route and f.first <= release <= f.last), "")
+    return next((f.why for f in backend.flaws if f.route == route and f.since <= release), "")
 
 
 def _ruled_out(backend: Backend, route: str, values: Values, release: Version) -> str:

@@ -8,13 +8,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Fl
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _curl
 
 FLAWS = (
-    Flaw(
-        "driver",
-        (6, 0),
-        (9, 2),
-        "QEMU's own curl driver gets no answer to its reads (seen on 7.2; 5.2 and 10.0 are fine)",
-    ),
-    Flaw("nbdkit", (6, 0), (9, 2), "nbdkit logs in anew for each read, which takes half a second (seen with 1.32)"),
+    _curl.DRIVER_HANGS,
+    Flaw("nbdkit", (6, 0), "nbdkit logs in anew for each read, which takes half a second (seen with 1.32)"),
 )
 
 BACKEND = _curl.backend("ftps", "An image on an FTP server over TLS, read-only", _curl.TLS_ONLY, flaws=FLAWS)

@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Route, Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
-from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service
+from ansible_collections.directdisk.qemu.plugins.module_utils._service import Command, Service
 
 PROGRAM = "/usr/sbin/tgtd"
 TARGET = "iqn.2026-01.directdisk:disk"
@@ -70,6 +70,8 @@ def _open(disk: Disk, site: Site) -> Opened:
         credentials={},
         environment={"TGT_IPC_SOCKET": f"{directory}/tgtd"},
         start_timeout=site.start_timeout,
+        # Because the folder outlives a restart, systemd leaves a link to it behind.
+        after=(Command(("/bin/rm", "--force", directory), privileged=True),),
         ready=(
             *("/usr/bin/python3", "-IS", _paths.TGT_PROGRAM, f"{directory}/tgtd.0"),
             *(f"{address}:{PORT}", TARGET, store.kind, store.name, chap, USER, str(site.start_timeout)),

@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import guest, lab
+from . import guest, lab, linux_guest
 from .hosts import BY_NAME, HOSTS, Host
 from .settings import Settings
 from .shell import LabError
@@ -40,6 +40,10 @@ def parser() -> argparse.ArgumentParser:
     disk.add_argument("marker")
     disk.add_argument("--size", type=int, default=1 << 20, help="bytes")
     disk.add_argument("--format", default="raw", help="any that qemu-img knows")
+    linux = commands.add_parser("linux-guest", help="write the disk of a Linux guest that can trim (no lab needed)")
+    linux.add_argument("path", type=Path)
+    linux.add_argument("marker", nargs="?", default="linux")
+    linux.add_argument("--size", type=int, default=linux_guest.SIZE, help="bytes")
     return top
 
 
@@ -58,6 +62,8 @@ def main() -> int:
         return execute(settings, BY_NAME[args.host], args.argv)
     if args.command == "guest":
         guest.write(args.path, args.marker, args.size, args.format)
+    elif args.command == "linux-guest":
+        linux_guest.write(settings, args.path, args.marker, args.size)
     elif args.command == "inventory":
         print(settings.inventory)
     elif args.command == "status":

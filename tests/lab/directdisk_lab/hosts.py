@@ -25,6 +25,9 @@ HELD_BACK = {
     )
 }
 
+# Source packages of which the mirrors no longer have all security updates: as they were released.
+AS_RELEASED = {"bullseye": "ceph libnfs tgt"}
+
 GROUP_PACKAGES = {"hypervisors": HYPERVISOR, "storage": STORAGE}
 
 
@@ -45,6 +48,10 @@ class Host:
     @property
     def held_back(self) -> str:
         return HELD_BACK.get(self.group, "")
+
+    @property
+    def as_released(self) -> list[str]:
+        return AS_RELEASED.get(self.suite, "").split()
 
     @property
     def image_name(self) -> str:

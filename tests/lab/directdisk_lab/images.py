@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -46,9 +47,16 @@ MMDEBSTRAP = (
 def image_of(host: Host) -> str:
     """The image's full name; the tag changes with anything that goes into it."""
     scripts = [(FILES / name).read_text() for name in ("lab-init", "hold-back")]
-    recipe = [host.suite, host.packages, host.held_back, MMDEBSTRAP, scripts]
+    recipe = [host.suite, host.packages, host.held_back, host.as_released, MMDEBSTRAP, scripts]
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
     return f"{REPOSITORY}/{host.image_name}:{digest}"
+
+
+def _pin(host: Host) -> str:
+    """The command that tells apt to prefer the release itself for some packages."""
+    packages = " ".join(f"src:{name}" for name in host.as_released)
+    lines = [f"Package: {packages}", f"Pin: release n={host.suite}", "Pin-Priority: 1001"]
+    return f'printf "%s\\n" {shlex.join(lines)} > "$1/etc/apt/preferences.d/lab"'
 
 
 def _bootstrap(podman: Podman, host: Host) -> None:
@@ -56,8 +64,11 @@ def _bootstrap(podman: Podman, host: Host) -> None:
     folder = podman.settings.cache / "build"
     folder.mkdir(parents=True, exist_ok=True)
     archive, log = folder / f"{host.image_name}.tar", folder / f"{host.image_name}.log"
-    hold_back = f'--customize-hook=sh "$LAB_FILES/hold-back" "$1" {host.held_back}'
-    argv = [*MMDEBSTRAP, f"--include={','.join(host.packages)}", *([hold_back] if host.held_back else [])]
+    argv = [*MMDEBSTRAP, f"--include={','.join(host.packages)}"]
+    if host.as_released:
+        argv.append(f"--setup-hook={_pin(host)}")
+    if host.held_back:
+        argv.append(f'--customize-hook=sh "$LAB_FILES/hold-back" "$1" {host.held_back}')
     argv += [host.suite, str(archive)]
     with log.open("wb") as output:
         done = subprocess.run(

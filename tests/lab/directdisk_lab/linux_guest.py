@@ -22,7 +22,7 @@ from .settings import HERE, Settings
 from .shell import LabError, run, step
 
 SOURCES = HERE / "guest" / "linux"
-KERNEL = "linux-image-cloud-amd64"  # only depends on the package that holds today's kernel
+KERNEL = "linux-image-cloud-amd64"  # empty: depends on the packages with today's kernel
 PACKAGES = ("busybox-static", "dosfstools", "mtools", "syslinux")
 MODULES = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "button", "evdev")
 MIB = 1 << 20
@@ -68,7 +68,7 @@ def boot_part(settings: Settings) -> Path:
 
 def _digest() -> str:
     """It changes with anything that goes into the boot part."""
-    offered = run(["apt-cache", "show", "--no-all-versions", KERNEL, *PACKAGES], check=False)
+    offered = run(["apt-cache", "show", "--no-all-versions", KERNEL, *PACKAGES], check=False)  # or apt knows none yet
     versions = re.findall(r"^(?:Package|Version): .*$", offered, re.MULTILINE)
     sources = [path.read_text() for path in (Path(__file__), SOURCES / "init", SOURCES / "syslinux.cfg")]
     return hashlib.sha256(json.dumps([versions, sources]).encode()).hexdigest()[:12]
@@ -77,7 +77,7 @@ def _digest() -> str:
 def _build(work: Path) -> Path:
     root = _unpack(work)
     image, initrd = work / "boot.raw", work / "initrd.img"
-    kernel = _only(root, "boot/vmlinuz-*").rename(work / "vmlinuz")
+    kernel = _only(root, "**/vmlinuz*").rename(work / "vmlinuz")
     initrd.write_bytes(gzip.compress(_initramfs(root)))
     with image.open("wb") as disk:
         disk.truncate(MARKER_OFFSET)
@@ -91,10 +91,9 @@ def _build(work: Path) -> Path:
 
 def _unpack(work: Path) -> Path:
     """Fetch the packages and unpack them side by side."""
-    kernel = re.search(r"^Depends: (linux-image-\S+)", run(["apt-cache", "show", KERNEL]), re.MULTILINE)
-    if kernel is None:
-        raise LabError(f"apt offers no {KERNEL} that names a kernel")
-    run(["env", f"--chdir={work}", "apt-get", "--quiet=2", "download", kernel[1], *PACKAGES])
+    needed = run(["apt-cache", "depends", "--recurse", "--important", KERNEL])
+    kernel = re.findall(r"^linux-\S*\d\S*-cloud-amd64$", needed, re.MULTILINE)  # newer ones have modules of their own
+    run(["env", f"--chdir={work}", "apt-get", "--quiet=2", "download", *kernel, *PACKAGES])
     root = work / "root"
     for package in work.glob("*.deb"):
         run(["dpkg-deb", "--extract", str(package), str(root)])

@@ -29,7 +29,11 @@ REFUSED = [
 HTTPS: dict[str, Any] = {"url": "https://192.0.2.7/a.raw"}
 RBD: dict[str, Any] = {"pool": "vms", "image": "web1", "key": "AQ==", "monitors": ["192.0.2.1"]}
 BUNDLES = {
-    name: {"https": {"url": f"https://192.0.2.7/{name}", "ca_bundle": f"/etc/{name}.pem"}, "writes": "deny"}
+    name: {
+        "https": {"url": f"https://192.0.2.7/{name}", "ca_bundle": f"/etc/{name}.pem"},
+        "writes": "deny",
+        "route": "driver",
+    }
     for name in ("a", "b")
 }
 
@@ -64,10 +68,10 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             disk_of({"http": {"url": "http://h/x"}}, writes="deny"),
             "debian13",
             {"drivers": {}, "nbdkit": {}, "programs": {}},
-            "disk root of web1: http http://h/x: route driver: this QEMU has no http driver (was not probed); "
-            "install qemu-block-extra ca-certificates (role storage_client); route nbdkit: nbdkit cannot serve http "
-            "(nbdkit is not installed); install nbdkit (role storage_client); route stage: this host has no curl; "
-            "install curl ca-certificates (role storage_client)",
+            "disk root of web1: http http://h/x: route nbdkit: nbdkit cannot serve http (nbdkit is not installed); "
+            "install nbdkit (role storage_client); route stage: this host has no curl; install curl ca-certificates "
+            "(role storage_client); route driver: this QEMU has no http driver (was not probed); "
+            "install qemu-block-extra ca-certificates (role storage_client)",
             id="no route at all",
         ),
         pytest.param(
@@ -185,7 +189,7 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             id="two authorities by the driver",
         ),
         pytest.param(
-            disk_of({"http": {"url": f"http://h/{'x' * 1000}"}}, writes="overlay"),
+            disk_of({"http": {"url": f"http://h/{'x' * 1000}"}}, writes="overlay", route="driver"),
             "debian13",
             {},
             "disk root of web1: its options make 1064 bytes, and an overlay can name a base of 1023; shorten the url",
@@ -201,7 +205,7 @@ def test_what_a_host_lacks_is_said_in_these_words(given: Any, host: str, changes
 
 def test_an_option_that_only_the_driver_knows_is_warned_of_on_another_route() -> None:
     disk = disk_of({"https": {**HTTPS, "force_range": True}}, writes="deny")
-    assert plan(disk, "debian13").warnings == ("disk root of web1: route nbdkit: force_range has no effect",)
+    assert plan(disk, "qemu5").warnings == ("disk root of web1: route nbdkit: force_range has no effect",)
 
 
 def test_what_a_host_lacks_is_told_apart_from_what_is_wrong() -> None:
