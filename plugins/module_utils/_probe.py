@@ -55,6 +55,7 @@ _WATCHED = (
     "/usr/lib64/nbdkit/*",
     "/usr/lib/nbdkit/*",
     "/usr/share/qemu/firmware",
+    "/etc/ld.so.cache",
     "/var/lib/dpkg/status",
     "/var/lib/rpm/rpmdb.sqlite",
     "/usr/lib/sysimage/rpm/rpmdb.sqlite",

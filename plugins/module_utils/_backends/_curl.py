@@ -80,6 +80,9 @@ TLS_ONLY = (
 
 HTTP_UNHANDLED = {"cookie": "the clear form of cookie-secret: it would stand on the command line"}
 
+RETRIES = ("retry-request-retries=60", "retry-request-delay=1", "retry-request-open=no")
+"""A request waits a minute for a server that is away; what cannot be opened at all is said at once."""
+
 DRIVER_HANGS = Flaw(
     "driver",
     (6, 0),
@@ -160,7 +163,7 @@ def _nbdkit(values: Values, wiring: Wiring) -> NbdkitPlugin:
     add("cainfo", values.get("ca_bundle"))
     if values.get("sslverify") is False:
         add("sslverify", "false")
-    parameters += ["retry-request-retries=8", "retry-request-delay=1"]
+    parameters += RETRIES
     # Nearest to the plugin: only its own requests are worth a second try.
     filters = (*_packed.filters(values), _RETRY)
     return NbdkitPlugin("curl", (*parameters, *_packed.parameters(values)), filters)

@@ -21,6 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 10809
+RECONNECT_DELAY = 86400
 
 X509_FILES = {"ca_cert": "ca-cert.pem", "client_cert": "client-cert.pem", "client_key": "client-key.pem"}
 """Option of a certificate, and the file name that QEMU's tls-creds-x509 insists on."""
@@ -54,9 +55,10 @@ OPTIONS = (
     Option("tls", "Encrypts the connection: by certificates or by a pre-shared key.", "dict", options=TLS),
     Option(
         "reconnect_delay",
-        "Seconds for which requests wait for a lost server to come back before they fail.",
+        "Seconds for which requests wait for a lost server to come back before they fail. QEMU 7.2 never finds the "
+        "server again after that, even where the machine goes on; so a day, unless said.",
         "int",
-        default=30,
+        default=RECONNECT_DELAY,
         minimum=0,
         qemu="reconnect-delay",
     ),

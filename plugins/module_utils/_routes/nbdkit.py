@@ -13,6 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Reach,
     Values,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import nbd
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
@@ -33,8 +34,6 @@ PACKAGES: Packages = {
     "suse": _SPLIT,
     "arch": ("nbdkit",),
 }
-RECONNECT_DELAY = 60
-"""Seconds for which requests wait when nbdkit itself has died; its unit starts it again within two."""
 
 
 def _packages(backend: Backend, family: str) -> tuple[str, ...]:
@@ -82,7 +81,7 @@ def _open(disk: Disk, site: Site) -> Opened:
     node: Node = {
         "driver": "nbd",
         "server": {"type": "unix", "path": socket},
-        "reconnect-delay": RECONNECT_DELAY,
+        "reconnect-delay": nbd.RECONNECT_DELAY,
     }
     return Opened(node, Reach(), (service,))
 

@@ -22,8 +22,15 @@ from .settings import Settings
 from .shell import LabError
 
 APPLIED = f"/{ETC}/applied.json"
-# Tests stop and kill servers as often as they like.
-NO_START_LIMIT = "[Unit]\nStartLimitIntervalSec=0\n"
+# Tests stop and kill servers as often as they like: a stopped one stays down, a killed one comes back.
+MANNERS = """\
+[Unit]
+StartLimitIntervalSec=0
+[Service]
+Restart=on-failure
+RestartSec=1
+TimeoutStopSec=2
+"""
 
 WAIT = """\
 for attempt in $(seq 300); do
@@ -60,9 +67,15 @@ def _common_files(site: Site) -> Files:
     files.add_folder(f"{ETC}/psk", settings.psk.parent)
     if site.host.group == "storage":
         files.add_folder(f"{ETC}/tls", settings.tls / "server")
-        files.add(f"{SYSTEM}/service.d/lab-no-start-limit.conf", NO_START_LIMIT)
     else:
         files.add_folder(f"{ETC}/tls", settings.tls / "client")
+    return files
+
+
+def _server_files(site: Site, server: Server) -> Files:
+    files = Files(server.files(site))
+    for unit in server.units:
+        files.add(f"{SYSTEM}/{unit}.d/lab-manners.conf", MANNERS)
     return files
 
 
@@ -113,7 +126,7 @@ def provision(podman: Podman, site: Site, devices: dict[str, str]) -> str:
     common = _common_files(site)
     files, wanted = Files(common), {}
     for server in servers.of_host(site.host):
-        own = server.files(site)
+        own = _server_files(site, server)
         files.update(own)
         wanted[server.name] = _digest(site, server, Files({**common, **own}))
     applied = json.loads(execute("cat", APPLIED, check=False) or "{}")

@@ -99,6 +99,7 @@ werr:
   jmp puts
 disk:
   mov si,offset dap
+  mov word ptr [si+2],1  # the BIOS leaves there how many sectors it did: none after an error
   mov dl,[drv]
   int 0x13
   ret

@@ -1,32 +1,33 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""read_disk.py MACHINE NODE: have a machine's QEMU read 64 KiB, half a MiB into a node; prints what it says."""
+"""read_disk.py SOCKET HOST PORT: open what an nbdkit serves, and read a part of it once its own server is away."""
 
 from __future__ import annotations
 
-import json
 import socket
+import subprocess
 import sys
+import time
+
+SECONDS = 30
 
 
-def main(machine: str, node: str) -> None:
-    with socket.socket(socket.AF_UNIX) as monitor:
-        monitor.settimeout(120)
-        monitor.connect(f"/run/qemu-vm-{machine}/qmp.sock")
-        lines = monitor.makefile("rw", encoding="utf-8")
-        lines.readline()
-        command = {"command-line": f'qemu-io {node} "read 512k 64k"'}
-        for request in (
-            {"execute": "qmp_capabilities"},
-            {"execute": "human-monitor-command", "arguments": command, "id": "read"},
-        ):
-            lines.write(f"{json.dumps(request)}\n")
-        lines.flush()
-        for line in lines:
-            answer = json.loads(line)
-            if answer.get("id") == "read":
-                print(answer)
-                return
+def wait_until_away(host: str, port: int) -> None:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+        except OSError:
+            return
+        time.sleep(0.1)
+    sys.exit(f"{host}:{port} did not go away")
+
+
+def main(path: str, host: str, port: str) -> None:
+    command = ["qemu-io", "--read-only", "--format=raw", f"nbd+unix:///?socket={path}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as reader:
+        wait_until_away(host, int(port))
+        reader.communicate("read 512k 64k\nquit\n")
 
 
 if __name__ == "__main__":

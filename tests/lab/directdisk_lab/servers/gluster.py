@@ -19,6 +19,7 @@ OPTIONS = {
     "server.anongid": STORAGE_USER,
     "storage.owner-uid": STORAGE_USER,
     "storage.owner-gid": STORAGE_USER,
+    "performance.write-behind": "off",  # it says done before the brick has it, and loses that with the brick
 }
 # A brick takes what lay in its folder before: the disks that the lab wrote there.
 CREATE = """\

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's own sshd, for a user of its own with three keys: one plain, one with a passphrase, one to change to."""
+"""An sshd beside the host's own, for one user with three keys: one plain, one with a passphrase, one to change to."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ from ..host_files import Files
 from ..keys import make_ssh_key
 from ..settings import Settings
 from ..yaml_text import Value
-from .server import ETC, Server, Site
+from .server import ETC, SYSTEM, Server, Site
 
 USER = "images"
 FOLDER = "/srv/ssh"
-AUTHORIZED_KEYS = f"{ETC}/ssh/{USER}.keys"
+PORT = 2222
 KEYS = ("plain", "protected", "rotated")
-CONF = f"""\
-MaxStartups 100
-Match User {USER}
-  AuthorizedKeysFile /{AUTHORIZED_KEYS}
-"""
+# sshd wants a user whose account is not locked.
+MAKE_USER = f"systemd-sysusers\nusermod --password '*' {USER}"
 
 
 def _public(settings: Settings, name: str) -> str:
@@ -33,8 +30,9 @@ def _public(settings: Settings, name: str) -> str:
 def _files(site: Site) -> Files:
     files = Files()
     keys = [_public(site.settings, name) for name in KEYS]
-    files.add(AUTHORIZED_KEYS, "".join(f"{key}\n" for key in keys))
-    files.add("etc/ssh/sshd_config.d/lab.conf", CONF)
+    files.add(f"{ETC}/ssh/authorized_keys", "".join(f"{key}\n" for key in keys))
+    files.add_own(f"{ETC}/ssh/sshd_config", "sshd_config")
+    files.add_own(f"{SYSTEM}/lab-sshd.service", "lab-sshd.service")
     files.add("etc/sysusers.d/lab-ssh.conf", f'u {USER} {STORAGE_USER} "Owner of images" {FOLDER} /bin/bash\n')
     return files
 
@@ -48,7 +46,7 @@ def _host_key(site: Site) -> dict[str, Value]:
     blob = base64.b64decode(keys[0].split()[1])
     hashes = {name: hashlib.new(name, blob).hexdigest() for name in ("sha256", "sha1", "md5")}
     return {
-        "lab_ssh_known_hosts": f"{site.address} {keys[0]}\n",
+        "lab_ssh_known_hosts": f"[{site.address}]:{PORT} {keys[0]}\n",
         **{f"lab_ssh_host_key_{name}": value for name, value in hashes.items()},
     }
 
@@ -56,7 +54,7 @@ def _host_key(site: Site) -> dict[str, Value]:
 def _facts(site: Site) -> dict[str, Value]:
     return {
         "lab_ssh_user": USER,
-        "lab_ssh_port": 22,
+        "lab_ssh_port": PORT,
         "lab_ssh_folder": FOLDER,
         **{f"lab_ssh_{name}_public_key": _public(site.settings, name) for name in KEYS},
         **_host_key(site),
@@ -71,4 +69,4 @@ def _secrets(settings: Settings) -> dict[str, str]:
     return {**keys, "lab_ssh_protected_key_passphrase": passphrase}
 
 
-SERVER = Server("ssh", ("ssh.service",), _files, before=lambda site: "systemd-sysusers", facts=_facts, secrets=_secrets)
+SERVER = Server("ssh", ("lab-sshd.service",), _files, before=lambda site: MAKE_USER, facts=_facts, secrets=_secrets)
