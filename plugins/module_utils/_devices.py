@@ -70,7 +70,9 @@ def _device(disk: Disk, top: str, ide_bus: str) -> str:
     if model not in ("nvme", "scsi-block"):
         properties.append(f"write-cache={'off' if settings['cache'] == 'writethrough' else 'on'}")
     if model != "nvme":
-        properties += [f"werror={settings['on_error']}", f"rerror={settings['on_error']}"]
+        # A write to a disk that cannot be written fails for ever: a guest that waited for it would never go on.
+        write_error = "report" if disk.writes == "deny" else settings["on_error"]
+        properties += [f"werror={write_error}", f"rerror={settings['on_error']}"]
     return ",".join(properties)
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -40,15 +41,21 @@ def show(units: Sequence[str]) -> dict[str, dict[str, Any]]:
     return states
 
 
+_CHATTER = re.compile(
+    r"(Starting|Started|Stopping|Stopped|Finished) |\S+: (Scheduled restart job|Deactivated successfully|Consumed )"
+)
+"""What systemd says of every start and stop: a unit that tries again and again would fill the last lines with it."""
+
+
 def last_log_lines(units: Sequence[str], count: int) -> list[str]:
-    """The last lines that units, and systemd about them, wrote to the journal."""
+    """The last lines that units wrote to the journal, and what systemd said of their failures."""
     command = [
         "journalctl",
         "--no-pager",
         "--quiet",
         "--output=cat",
-        f"--lines={count}",
+        f"--lines={8 * count}",
         *(f"--unit={unit}" for unit in units),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.splitlines()
+    return [line for line in done.stdout.splitlines() if not _CHATTER.match(line)][-count:]
