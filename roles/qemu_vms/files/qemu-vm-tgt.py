@@ -25,6 +25,7 @@ import time
 # struct tgtadm_req and tgtadm_rsp in tgt's usr/tgtadm.h; text follows a request, ended by a zero byte, and an answer.
 REQUEST = struct.Struct("=II64sIiQQ24x")  # mode, op, lld, len, tid, sid, lun
 RESPONSE = struct.Struct("=II")  # err, len
+RESPONSE_SIZE = struct.calcsize(RESPONSE.format)
 NEW, SHOW, BIND = 0, 2, 3
 SYSTEM, TARGET, LOGICAL_UNIT, PORTAL, ACCOUNT = 0, 1, 2, 3, 7
 TARGET_NUMBER, LUN = 1, 1
@@ -97,7 +98,7 @@ class Tgtd:
         error, _length = RESPONSE.unpack_from(heard)
         if error:
             raise Refused(f"tgtd answers: {ANSWERS.get(error, error)}")
-        return heard[RESPONSE.size :].rstrip(b"\0").decode()
+        return heard[RESPONSE_SIZE:].rstrip(b"\0").decode()
 
     def check(self, portal: str, bstype: str) -> None:
         """tgtd goes on when it cannot have its address, and then serves all others."""
@@ -126,7 +127,7 @@ def chap_secret(path: str) -> str:
         with open(path) as file:
             return file.read()
     except FileNotFoundError:
-        secret = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
+        secret = "".join(secrets.choice(ALPHABET) for _character in range(SECRET_LENGTH))
         unfinished = f"{path}.{os.getpid()}"
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as file:
             file.write(secret)

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """lab_ceph.py mon|osd|content: what the lab's Ceph needs before its daemons start, and what it has in it."""

@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("--directory", required=True, type=Path)
     parser.add_argument("--unix", type=Path, metavar="PATH")
     args = parser.parse_args()
-    address, _, port = args.listen.rpartition(":")
+    address, _colon, port = args.listen.rpartition(":")
     handler = functools.partial(Connection, Sheep(args.directory))
     server = Server((address, int(port)), handler)
     if args.unix:

@@ -67,7 +67,7 @@ def _files(site: Site) -> Files:
     files.add(f"{ETC}/ceph/mon.keyring", _keyring(site, MONITOR, ADMIN), 0o600)
     files.add(f"{ETC}/ceph/osd.keyring", _keyring(site, OSD), 0o600)
     files.add(f"{ETC}/ceph/users.keyring", _keyring(site, QEMU, TENANT), 0o600)
-    files.add_own(f"{LIB}/lab_ceph.py", "lab_ceph.py", 0o755)
+    files.add_own(f"{LIB}/lab_ceph.py", "lab_ceph.py")
     for kind in ("mon", "osd"):
         files.add_own(f"{SYSTEM}/ceph-{kind}@.service.d/lab.conf", f"ceph-{kind}.conf")
     return files
@@ -91,4 +91,11 @@ def _secrets(settings: Settings) -> dict[str, str]:
     return {**keys, "lab_ceph_fsid": str(uuid.uuid4())}
 
 
-SERVER = Server("rbd", UNITS, _files, after=lambda site: f"/{LIB}/lab_ceph.py content", facts=_facts, secrets=_secrets)
+SERVER = Server(
+    "rbd",
+    UNITS,
+    _files,
+    after=lambda site: f"/usr/bin/python3 /{LIB}/lab_ceph.py content",
+    facts=_facts,
+    secrets=_secrets,
+)
