@@ -1,15 +1,19 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the options of a disk, made from the tables that its values are read by."""
+"""Documentation of the options of the modules that keep one disk, made from the tables that its values are read by."""
 
 from __future__ import annotations
 
 import yaml
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._specs import disk_options, documentation
+from ansible_collections.directdisk.qemu.plugins.module_utils._specs import disk_module_options, documentation
+
+
+def _fragment(lifecycle: str) -> str:
+    return yaml.safe_dump({"options": documentation(disk_module_options(lifecycle))}, sort_keys=False)
 
 
 class ModuleDocFragment:
-    """Ansible finds the fragment here, as directdisk.qemu.disk."""
+    """Ansible finds the fragments here, as directdisk.qemu.disk.image and so on: one for each lifecycle."""
 
-    DOCUMENTATION: str = yaml.safe_dump({"options": documentation(disk_options())}, sort_keys=False)
+    IMAGE: str = _fragment("image")

@@ -173,7 +173,9 @@ class Backend:
     read_only: Callable[[Values], str] = lambda values: ""
     """Why these values cannot be written; empty where they can."""
     sizeable: bool = False
-    """Whether its images are files on the host, which are created and grown there."""
+    """Whether its images can be created and grown: the size of others is what their server says."""
+    lifecycle: str = "image"
+    """How its images are kept: the name of a file under ``_lifecycles/``."""
     scsi: bool = False
     """Whether a guest can speak SCSI to the device itself."""
     routes: tuple[str, ...] = ("driver",)

@@ -9,7 +9,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Values, routes_for, why_unfit
@@ -31,6 +31,9 @@ _VM_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,27}$")
 _PART_NAME = re.compile(r"^(?!machine$)[A-Za-z][A-Za-z0-9_-]{0,15}$")
 """Names of disks and networks; "machine" is the prefix of what belongs to the machine itself."""
 
+ORIGIN_OPTIONS = ("uri", "format", "luks", "route")
+"""What is said of a disk that is only copied from, beside its backend."""
+
 
 @dataclass(frozen=True)
 class Disk:
@@ -40,6 +43,10 @@ class Disk:
     backend: Backend
     source: Values
     settings: Values
+    origin: Disk | None = None
+    """What a new image begins as: ``source`` of the declaration."""
+    provision: Values = field(default_factory=dict)
+    """How the image is made and kept, as given: its lifecycle reads it."""
 
     @property
     def writes(self) -> str:
@@ -165,28 +172,64 @@ def _parts(given: Mapping[str, Any], key: str, where: str, errors: list[Exceptio
     return good
 
 
-def _read_disk(name: str, given: Any, where: str) -> Disk:
+def read_image(name: str, given: Any, where: str) -> Disk:
+    """A disk that no machine opens: nobody has to say where a guest's writes go."""
+    said = isinstance(given, Mapping) and any(given.get(key) is not None for key in ("writes", "read_only"))
+    return _read_disk(name, given, where, unsaid_writes="" if said else "deny")
+
+
+def _read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") -> Disk:
+    """unsaid_writes: where the guest's writes go on storage that cannot be written; refused without it."""
     if not isinstance(given, Mapping):
         raise DeclarationError(where, "is not a mapping with a backend's key and options")
     backend, source = _read_source(given, where)
     settings = read_options(DISK_OPTIONS, {key: value for key, value in given.items() if key not in BACKENDS}, where)
+    origin = _read_origin(settings.pop("source", None), f"{where}: source")
+    provision = _read_provision(settings.pop("provision", None), f"{where}: provision")
     read_only = f"{backend.name} cannot be written" if not backend.writable else backend.read_only(source)
+    if read_only and unsaid_writes:
+        settings["writes"] = unsaid_writes
     settings["writes"] = _read_writes(settings, read_only, where)
     _check_route(settings["route"], backend, source, where)
     if settings["copy_on_read"] and settings["writes"] not in ("overlay", "discard"):
         raise DeclarationError(
             f"{where}: copy_on_read", "has nowhere to keep what was read; say writes: overlay or discard"
         )
-    if "size" in settings and (not backend.sizeable or read_only):
-        raise DeclarationError(
-            f"{where}: size", f"the image of a {backend.name} disk cannot be created or grown here; leave size out"
-        )
+    _check_image(settings, origin, backend, read_only, where)
     _check_model(settings, backend, where)
     try:
         backend.check_disk(source, settings)
     except DeclarationError as error:
         raise error.within(f"{where}: {backend.name}") from None
-    return Disk(name, backend, source, settings)
+    return Disk(name, backend, source, settings, origin, provision)
+
+
+def _read_origin(given: Any, where: str) -> Disk | None:
+    """Another disk, of which only what it takes to read it is said."""
+    if given is None:
+        return None
+    settings = [str(key) for key in given if key not in BACKENDS] if isinstance(given, Mapping) else []
+    unknown = [key for key in settings if key not in ORIGIN_OPTIONS]
+    if unknown:
+        raise DeclarationError(where, f"unknown option {unknown[0]!r}{did_you_mean(unknown[0], ORIGIN_OPTIONS)}")
+    return read_image("source", {**given, "read_only": True} if isinstance(given, Mapping) else given, where)
+
+
+def _read_provision(given: Any, where: str) -> Values:
+    if not isinstance(given or {}, Mapping):
+        raise DeclarationError(where, "is not a mapping of options")
+    return dict(given or {})
+
+
+def _check_image(settings: Values, origin: Disk | None, backend: Backend, read_only: str, where: str) -> None:
+    """Refuse to make or grow what has its size from elsewhere."""
+    formatted = settings["format"] != "raw" or "luks" in settings
+    if "size" in settings and (read_only or not (backend.sizeable or formatted)):
+        raise DeclarationError(
+            f"{where}: size", f"the image of a {backend.name} disk cannot be created or grown here; leave size out"
+        )
+    if origin and read_only:
+        raise DeclarationError(f"{where}: source", f"{read_only}; leave source out")
 
 
 def _read_source(given: Mapping[str, Any], where: str) -> tuple[Backend, dict[str, Any]]:

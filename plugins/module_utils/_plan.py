@@ -35,7 +35,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._service import (
     keep_first,
     link_commands,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Identity, Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Identity, Object, Wiring
 
 OLDEST_SYSTEMD = 247
 """The first that knows LoadCredential=, and the oldest that was tried."""
@@ -89,7 +89,7 @@ class _Planner:
         self.helpers: list[Service] = []
         self.disks: list[PlannedDisk] = []
         self.warnings: list[str] = []
-        self.objects: list[str] = []
+        self.objects: list[Object] = []
         self.credentials: dict[str, Credential] = {}
         self.before: list[Command] = []
         self.after: list[Command] = []
@@ -114,7 +114,7 @@ class _Planner:
         images = tuple(
             Image(disk.name, disk.source["filename"], disk.settings["format"], disk.settings["size"])
             for disk in self.machine.disks
-            if "size" in disk.settings
+            if "size" in disk.settings and "filename" in disk.source
         )
         return Plan(self.machine, (*self.helpers, service), tuple(self.disks), images, tuple(self.warnings))
 
@@ -194,7 +194,10 @@ class _Planner:
         persistent = disk.writes == "overlay"
         path = f"{graph.overlay}.new" if persistent else graph.overlay
         objects = [
-            part for text in wiring.objects if not text.startswith("throttle-group") for part in ("--object", text)
+            part
+            for wanted in wiring.objects
+            if wanted.kind != "throttle-group"
+            for part in ("--object", wanted.argument)
         ]
         driver = graph.base_nodes()[-1]["driver"]
         self.before.append(
@@ -219,7 +222,7 @@ class _Planner:
             machine,
             binary=self.capabilities.emulator,
             graphs=[(planned.disk, planned.graph) for planned in self.disks],
-            objects=[*iothread_objects(machine.disks), *self.objects],
+            objects=[*iothread_objects(machine.disks), *(wanted.argument for wanted in self.objects)],
             firmware=firmware,
             taps=taps,
             seed_directory=seed,

@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Qmp
 
 
 class Monitor:
-    """One QMP session. Every wait is bounded by the time limit given at the start."""
+    """One QMP session. Every wait is bounded by the time limit given at the start, or later by allow()."""
 
     def __init__(self, connection: socket.socket, *, seconds: float) -> None:
         self._connection = connection
@@ -36,6 +36,10 @@ class Monitor:
         except QmpError:
             connection.close()
             raise
+
+    def allow(self, seconds: float) -> None:
+        """Begin the time limit anew."""
+        self._deadline = time.monotonic() + seconds
 
     def close(self) -> None:
         self._connection.close()

@@ -4,12 +4,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import ORIGIN_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS
+
+MODULE_OPTIONS = (
+    Option(
+        "state",
+        "V(present) makes the disk as it is described, V(absent) removes it, V(info) only looks.",
+        choices=("present", "absent", "info"),
+        default="present",
+    ),
+    Option("open_timeout", "Seconds that the storage has to answer.", "int", default=30, minimum=1, maximum=3600),
+    Option(
+        "monitor",
+        "QMP socket of the running machine that has the disk open, if one has: it grows the disk itself then.",
+        "path",
+    ),
+    Option("node", "Name of the disk's node in the machine behind O(monitor)."),
+)
+"""What a module takes beside the disk itself."""
 
 # A size is read from text such as 20GiB, and what may have any shape is left to its reader.
 _TYPES = {"size": "str", "hex": "str", "any": "raw"}
@@ -19,6 +39,44 @@ def disk_options() -> tuple[Option, ...]:
     """The options of a disk: one for each backend, and those that all disks share."""
     backends = (Option(name, backend.summary, "dict", options=backend.options) for name, backend in BACKENDS.items())
     return (*backends, *DISK_OPTIONS)
+
+
+def disk_module_options(lifecycle: str) -> tuple[Option, ...]:
+    """The options of the module that keeps one disk: a lone backend's stand beside the others."""
+    backends = [backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle]
+    shared = {option.name: option for option in disk_options()}
+    storage = backends[0].options if len(backends) == 1 else tuple(shared[name] for name in _storage_names(lifecycle))
+    source = replace(
+        shared["source"], type="dict", options=tuple(shared[name] for name in (*BACKENDS, *ORIGIN_OPTIONS))
+    )
+    disk = (*(shared[name] for name in ("format", "luks", "size", "route")), source)
+    return (*storage, *disk, *LIFECYCLES[lifecycle].options, *MODULE_OPTIONS)
+
+
+def declaration_of(lifecycle: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the options of that module declare, as a disk in the inventory does."""
+    backends = [backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle]
+    own = {option.name for option in LIFECYCLES[lifecycle].options}
+    lone = {option.name for option in backends[0].options} if len(backends) == 1 else set()
+    left_out = {option.name for option in MODULE_OPTIONS}
+    declared: dict[str, Any] = {"provision": {name: value for name, value in values.items() if name in own}}
+    if lone:
+        declared[backends[0].name] = {name: value for name, value in values.items() if name in lone}
+    rest = {name: value for name, value in values.items() if name not in own | lone | left_out}
+    return {**rest, **declared}
+
+
+def given(options: Iterable[Option], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A module's parameters without what was left out, and without the second copy that Ansible makes of an alias."""
+    return {
+        option.name: given(option.options, value) if option.options and isinstance(value, Mapping) else value
+        for option in options
+        if (value := parameters.get(option.name)) is not None
+    }
+
+
+def _storage_names(lifecycle: str) -> tuple[str, ...]:
+    return (*(name for name, backend in BACKENDS.items() if backend.lifecycle == lifecycle), "uri")
 
 
 def argument_spec(options: Iterable[Option]) -> dict[str, dict[str, Any]]:

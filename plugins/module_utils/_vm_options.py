@@ -39,7 +39,14 @@ DISK_OPTIONS = (
         choices=("keep", "overlay", "discard", "deny"),
     ),
     Option("read_only", "The same as O(writes=deny).", "bool"),
-    Option("size", "Virtual size; an image file is created when missing and grown when smaller, never shrunk.", "size"),
+    Option("size", "Virtual size; an image is created when missing and grown when smaller, never shrunk.", "size"),
+    Option(
+        "source",
+        "What a new image begins as, once: another disk, as a backend's key or O(uri), with O(format), O(luks) and "
+        "O(route). Cloned from a snapshot within a Ceph cluster, copied from anywhere else.",
+        "any",
+    ),
+    Option("provision", "How the image is made and kept: the options of the module for its backend.", "any"),
     Option(
         "cache",
         "V(none) goes around the host's page cache; V(writethrough) flushes at each write; V(unsafe) never flushes.",

@@ -26,6 +26,22 @@ class Identity:
     passphrase: str = field(default="", repr=False)
 
 
+@dataclass(frozen=True)
+class Object:
+    """An object of QEMU's, such as a secret."""
+
+    kind: str
+    identifier: str
+    properties: dict[str, str]
+    """By QEMU's names; every value is text or a file's path, never a secret itself."""
+
+    @property
+    def argument(self) -> str:
+        """As ``-object`` takes it."""
+        pairs = (f"{name}={keyval(value)}" for name, value in self.properties.items())
+        return ",".join([self.kind, f"id={self.identifier}", *pairs])
+
+
 class Wiring:
     """Collects, for one disk in one unit, what its backend asks for while it builds its node.
 
@@ -37,20 +53,20 @@ class Wiring:
         self._prefix = prefix
         self._runtime_directory = runtime_directory
         self.credentials: dict[str, Credential] = {}
-        self.objects: list[str] = []
+        self.objects: list[Object] = []
         self.links: dict[str, dict[str, str]] = {}
         self.joins: dict[str, tuple[str, ...]] = {}
         self.identities: dict[str, Identity] = {}
 
     def credential(self, name: str, value: str | None = None, *, source: str = "") -> str:
         """Have systemd load a secret; returns the path at which the unit's process reads it."""
-        credential = Credential(f"{self._prefix}.{name}", value, source)
-        self.credentials[credential.name] = credential
-        return f"/run/credentials/{self._unit}/{credential.name}"
+        return self._load(Credential(f"{self._prefix}.{name}", value, source))
 
     def file(self, name: str, text: str) -> str:
         """A small file without a secret in it, written into the unit itself; returns the path at which it is read."""
-        credential = Credential(f"{self._prefix}.{name}", public=text)
+        return self._load(Credential(f"{self._prefix}.{name}", public=text))
+
+    def _load(self, credential: Credential) -> str:
         self.credentials[credential.name] = credential
         return f"/run/credentials/{self._unit}/{credential.name}"
 
@@ -65,16 +81,11 @@ class Wiring:
 
     def object(self, kind: str, name: str, **properties: str) -> str:
         """An ``-object`` of the machine; returns its id."""
-        identifier = f"{self._prefix}.{name}"
-        pairs = [
-            kind,
-            f"id={identifier}",
-            *(f"{key.replace('_', '-')}={keyval(value)}" for key, value in properties.items()),
-        ]
-        text = ",".join(pairs)
-        if text not in self.objects:
-            self.objects.append(text)
-        return identifier
+        named = {key.replace("_", "-"): str(value) for key, value in properties.items()}
+        wanted = Object(kind, f"{self._prefix}.{name}", named)
+        if wanted not in self.objects:
+            self.objects.append(wanted)
+        return wanted.identifier
 
     def directory(self, name: str, files: dict[str, str]) -> str:
         """A folder in which credentials stand under names that a library insists on.

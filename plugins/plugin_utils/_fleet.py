@@ -43,7 +43,7 @@ def observation(machines: Iterable[Machine], *, texts: bool) -> dict[str, Any]:
             disk.source["filename"]: disk.settings["format"]
             for machine in present
             for disk in machine.disks
-            if "size" in disk.settings
+            if "size" in disk.settings and "filename" in disk.source
         },
         "paths": sorted({path for machine in present for path, _kinds, _where in _needed_paths(machine)}),
         "texts": texts,

@@ -195,6 +195,7 @@ BACKEND = Backend(
     options=OPTIONS,
     driver="gluster",
     writable=True,
+    sizeable=True,
     node=_node,
     sample={"volume": "volume", "path": "image", "host": "127.0.0.1"},
     describe=_describe,

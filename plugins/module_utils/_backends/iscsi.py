@@ -183,6 +183,7 @@ BACKEND = Backend(
     options=OPTIONS,
     driver="iscsi",
     writable=True,
+    lifecycle="lun",
     node=_node,
     sample={"portal": "127.0.0.1", "target": "iqn.2008-11.org.linux-kvm", "lun": 0, "transport": "tcp"},
     describe=_describe,

@@ -180,6 +180,7 @@ BACKEND = Backend(
     options=OPTIONS,
     driver="nfs",
     writable=True,
+    sizeable=True,
     node=_node,
     sample={"host": "127.0.0.1", "path": "/image"},
     describe=_describe,

@@ -314,6 +314,7 @@ BACKEND = Backend(
     options=OPTIONS,
     driver="ssh",
     writable=True,
+    sizeable=True,
     node=_node,
     sample={"host": "127.0.0.1", "user": "root", "path": "/image", "key": ""},
     describe=_describe,

@@ -7,7 +7,6 @@ from __future__ import annotations
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
-    NbdkitPlugin,
     NbdkitServe,
     Node,
     Reach,
@@ -61,7 +60,8 @@ def _open(disk: Disk, site: Site) -> Opened:
     socket, pid_file = f"{directory}/nbd.sock", f"{directory}/nbdkit.pid"
     wiring = site.helper_wiring(unit, disk.name)
     reach = disk.backend.reach(disk.source)
-    argv = _argv(_serve(disk.backend)(disk.source, wiring), socket, pid_file)
+    # Into the background once the socket accepts, which is when it is ready.
+    argv = command(disk, wiring, socket, f"--pidfile={pid_file}", "--log=syslog")
     before, after = grant_access(_paths.user_name(site.vm), [(reach, False)])
     service = Service(
         name=unit,
@@ -86,14 +86,14 @@ def _open(disk: Disk, site: Site) -> Opened:
     return Opened(node, Reach(), (service,))
 
 
-def _argv(plugin: NbdkitPlugin, socket: str, pid_file: str) -> list[str]:
-    """The command line: read-only, and into the background once the socket accepts, when it is ready."""
+def command(disk: Disk, wiring: Wiring, socket: str, *options: str) -> list[str]:
+    """The command line that serves a disk on a unix socket, read-only."""
+    plugin = _serve(disk.backend)(disk.source, wiring)
     return [
         PROGRAM,
         "--readonly",
         f"--unix={socket}",
-        f"--pidfile={pid_file}",
-        "--log=syslog",
+        *options,
         *(f"--filter={name}" for name in plugin.filters),
         plugin.name,
         *plugin.parameters,

@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the modules that keep one disk each have in common: their arguments, their run and their result."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._manage import manage, read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._probe import probe
+from ansible_collections.directdisk.qemu.plugins.module_utils._specs import (
+    MODULE_OPTIONS,
+    argument_spec,
+    declaration_of,
+    disk_module_options,
+    given,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+
+WHERE = "disk"
+"""What messages begin with."""
+
+
+def run_disk_module(lifecycle: str) -> None:
+    """Run the module that keeps one disk of a lifecycle."""
+    options = disk_module_options(lifecycle)
+    module = AnsibleModule(argument_spec=argument_spec(options), supports_check_mode=True)
+    try:
+        values = given(options, module.params)
+        own = read_options(MODULE_OPTIONS, {option.name: values.get(option.name) for option in MODULE_OPTIONS}, WHERE)
+        disk = read_image("disk", declaration_of(lifecycle, values), WHERE)
+        wanted = read_wanted(disk, WHERE, state=own["state"], monitor=own.get("monitor", ""), node=own.get("node", ""))
+        with Workbench(Capabilities.from_probe(probe()), open_timeout=own["open_timeout"]) as bench:
+            result = manage(wanted, bench, check_mode=module.check_mode)
+    except DirectDiskError as error:
+        module.fail_json(msg=str(error))
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    before, after = result.pop("before"), result.pop("after")
+    module.exit_json(**result, image=after, diff={"before": before, "after": after})

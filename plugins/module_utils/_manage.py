@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One disk from what is wanted to what was done: look, plan, carry out, look again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import build_graph
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._route import Site
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+
+
+def read_wanted(disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = "") -> Wanted:
+    """What a disk should be like; raises DeclarationError for what no host could do."""
+    lifecycle = lifecycle_of(disk)
+    provision = read_options(lifecycle.options, disk.provision, f"{where}: provision")
+    wanted = Wanted(disk, state, provision, monitor, node)
+    lifecycle.check(wanted)
+    return wanted
+
+
+def lifecycle_of(disk: Disk) -> Lifecycle:
+    return LIFECYCLES[disk.backend.lifecycle]
+
+
+def manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
+    """Make a disk as it is wanted; ``before`` and ``after`` in the result are what a look found, or would find."""
+    lifecycle = lifecycle_of(wanted.disk)
+    before = lifecycle.observe(wanted, bench)
+    proposal = Proposal(before) if wanted.state == "info" else lifecycle.plan(wanted, before)
+    after = proposal.after
+    if proposal.steps and not check_mode:
+        for step in proposal.steps:
+            lifecycle.verbs[step.verb](wanted, step.values, bench)
+        after = lifecycle.observe(wanted, bench)
+    return {
+        "changed": bool(proposal.steps),
+        "actions": [step.words for step in proposal.steps],
+        "warnings": list(proposal.warnings),
+        "before": dict(before),
+        "after": dict(after),
+        "state": "present" if after["exists"] else "absent",
+        "size": after.get("size"),
+        "format": after.get("format"),
+        "blockdev": node_graph(wanted.disk, bench.capabilities),
+    }
+
+
+def node_graph(disk: Disk, capabilities: Capabilities) -> list[Node]:
+    """The nodes with which a machine on this host opens the disk; a secret is the id of an object there."""
+    route, _warning = choose_route(disk, capabilities)
+    wiring = Wiring("", disk.name, "")
+    opened = ROUTES[route].open(disk, Site("", wiring))
+    return list(build_graph(disk, opened.node, wiring, "").nodes)

@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A qemu-storage-daemon for as long as disks are worked on: QEMU's own drivers, without a machine."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Version
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Object
+
+PROGRAM = "/usr/bin/qemu-storage-daemon"
+UNTIL_OUR_END = ("/usr/bin/setpriv", "--pdeathsig", "KILL")
+"""Begins the command of every process that must not outlive this one, not even when this one is killed."""
+
+
+class StorageDaemon:
+    """One process and its monitor. Its log is kept, for QEMU's replies do not say everything."""
+
+    def __init__(self, release: Version, *, environment: Mapping[str, str], prefix: Sequence[str] = ()) -> None:
+        """release: of QEMU; prefix: a command that becomes the daemon once it has prepared its surroundings."""
+        self._release = release
+        ours, theirs = socket.socketpair()
+        number = theirs.fileno()
+        command = [*UNTIL_OUR_END, *prefix, PROGRAM, "--chardev", f"socket,id=monitor,fd={number}", "--monitor"]
+        try:
+            self._process = subprocess.Popen(
+                [*command, "chardev=monitor"],
+                pass_fds=[number],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=dict(environment),
+                text=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise HostError(f"{PROGRAM}: {error.strerror}; install it (role storage_client)") from None
+        finally:
+            theirs.close()
+        self._monitor = Monitor(ours, seconds=30)
+        self._jobs = 0
+        self._serves = False
+
+    def close(self) -> None:
+        """End the process, whatever it waits for."""
+        self._monitor.close()
+        self._process.kill()
+        self._process.communicate()
+
+    def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, seconds: float = 30) -> Any:
+        """The command's return value; QmpError with QEMU's words where it refuses or takes longer."""
+        self._monitor.allow(seconds)
+        return self._monitor.execute(command, dict(arguments or {}))
+
+    def add_object(self, wanted: Object) -> None:
+        properties = {"props": wanted.properties} if self._release < (6, 0) else wanted.properties
+        self.execute("object-add", {"qom-type": wanted.kind, "id": wanted.identifier, **properties})
+
+    def remove_object(self, identifier: str) -> None:
+        self.execute("object-del", {"id": identifier})
+
+    @contextlib.contextmanager
+    def nodes(self, nodes: Sequence[Node], *, seconds: float) -> Iterator[None]:
+        """Nodes that are open for a while, each after those it stands on."""
+        with contextlib.ExitStack() as stack:
+            for node in nodes:
+                self.execute("blockdev-add", node, seconds=seconds)
+                stack.callback(self._remove_node, node["node-name"])
+            yield
+
+    def _remove_node(self, name: str) -> None:
+        """A daemon that no longer answers is ended soon; its silence must not hide why it is."""
+        with contextlib.suppress(QmpError):
+            self.execute("blockdev-del", {"node-name": name})
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """What QEMU says of an open node: ``virtual-size``, ``format``, ``format-specific`` (QAPI ImageInfo)."""
+        found = self.execute("query-named-block-nodes", {"flat": True})
+        return next(dict(node["image"]) for node in found if node["node-name"] == name)
+
+    def create(self, options: Mapping[str, Any], *, seconds: float) -> None:
+        """Make an image, or write a format into an open node (QAPI BlockdevCreateOptions)."""
+        self._jobs += 1
+        job = f"create-{self._jobs}"
+        self.execute("blockdev-create", {"job-id": job, "options": dict(options)})
+        deadline = time.monotonic() + seconds
+        while True:
+            state = next(found for found in self.execute("query-jobs") if found["id"] == job)
+            if state["status"] == "concluded":
+                break
+            if time.monotonic() > deadline:
+                raise QmpError(f"blockdev-create: not done after {seconds:.0f} s")
+            time.sleep(0.02)
+        self.execute("job-dismiss", {"id": job})
+        if state.get("error"):
+            raise QmpError(f"blockdev-create: {state['error']}")
+
+    @contextlib.contextmanager
+    def exported(self, name: str, path: str, *, writable: bool) -> Iterator[str]:
+        """An open node, served on the one unix socket; yields the URI at which NBD clients find it."""
+        if not self._serves:
+            self.execute("nbd-server-start", {"addr": {"type": "unix", "data": {"path": path}}})
+            self._serves = True
+        export = {"type": "nbd", "id": name, "node-name": name, "name": name, "writable": writable}
+        self.execute("block-export-add", export)
+        try:
+            yield f"nbd+unix:///{name}?socket={path}"
+        finally:
+            with contextlib.suppress(QmpError):
+                self.execute("block-export-del", {"id": name, "mode": "hard"})
