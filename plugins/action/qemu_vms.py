@@ -62,7 +62,8 @@ class ActionModule(ActionBase):
         machines = read_machines(self._task.args["vms"], host)
         show_diff = bool(self._task.diff)
         # Whether the host encrypts is known only after the look at it, so the texts go under both paths.
-        texts = {**_fleet.secrets_of(machines, encrypted=True), **_fleet.secrets_of(machines, encrypted=False)}
+        secrets = _fleet.secrets_of(machines)
+        texts = {**_fleet.at_rest(secrets, encrypted=True), **_fleet.at_rest(secrets, encrypted=False)}
         look = self._ask({"observe": _fleet.observation(machines, texts=show_diff)}, texts, task_vars)
         capabilities, observed = Capabilities.from_probe(look["capabilities"]), look["observed"]
         lacks, packages = missing(requirements(machines), capabilities)
@@ -95,7 +96,7 @@ class ActionModule(ActionBase):
             )
         if not changes.any() or self._task.check_mode:
             return result
-        texts = _fleet.secrets_of(machines, encrypted=capabilities.encrypts)
+        texts = _fleet.at_rest(secrets, encrypted=capabilities.encrypts)
         done = self._ask({"desired": wanted, "encrypted": capabilities.encrypts}, texts, task_vars)
         result["actions"] = done["actions"]
         failures = done["failures"]

@@ -52,7 +52,7 @@ def observe(
         "credentials": Store(encrypted=encrypted).observe(secrets),
         "images": {path: {"size": _virtual_size(path, kind)} for path, kind in images.items()},
         "paths": {path: _kind(path) for path in paths},
-        "staged": sorted(name.partition(".")[0] for name in _names(os.path.dirname(_paths.image_file("")))),
+        "staged": _staged(),
     }
 
 
@@ -123,11 +123,13 @@ def _started(unit: str) -> float | None:
     return _mtime(_agent.loaded_path(vm) if unit == _agent.keys_unit_name(vm) else _paths.qmp_socket(vm))
 
 
-def _names(folder: str) -> list[str]:
+def _staged() -> list[str]:
+    """The images in the cache; of one that is being fetched there are two files."""
     try:
-        return os.listdir(folder)
+        names = os.listdir(os.path.dirname(_paths.image_file("")))
     except FileNotFoundError:
         return []
+    return sorted({name.partition(".")[0] for name in names})
 
 
 def _mtime(path: str) -> float | None:

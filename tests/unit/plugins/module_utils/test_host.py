@@ -50,6 +50,15 @@ def test_kinds_of_paths(tmp_path: Path) -> None:
     assert _host._kind("/dev/null") == "char"
 
 
+def test_an_image_that_is_being_fetched_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_paths, "image_file", lambda image: f"{tmp_path}/images/{image}")
+    assert _host._staged() == []
+    (tmp_path / "images").mkdir()
+    for name in ("b0", "a1", "a1.part"):
+        (tmp_path / "images" / name).touch()
+    assert _host._staged() == ["a1", "b0"]
+
+
 @pytest.mark.parametrize("identity", ["nbd:h:10809/a b", "path:/srv/\u2028\x85\u00e9", 'nbd:h:1/"\n\\'])
 def test_a_unit_says_what_its_machine_opens(identity: str) -> None:
     line = _paths.OPENED + json.dumps({identity: True}, ensure_ascii=False)
