@@ -11,6 +11,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import b
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
@@ -25,7 +26,10 @@ def read_wanted(disk: Disk, where: str, *, state: str = "present", monitor: str 
     lifecycle = lifecycle_of(disk)
     provision = read_options(lifecycle.options, disk.provision, f"{where}: provision")
     wanted = Wanted(disk, state, provision, monitor, node)
-    lifecycle.check(wanted)
+    try:
+        lifecycle.check(wanted)
+    except DeclarationError as error:
+        raise error.within(where) from None
     return wanted
 
 
