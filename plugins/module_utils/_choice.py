@@ -135,7 +135,9 @@ def _wanted_route(disk: Disk) -> str:
 def requirements(machines: Iterable[Machine]) -> dict[str, Any]:
     """The routes to backends, and the firmware, that machines need of their host."""
     present = [machine for machine in machines if machine.state != "absent"]
-    routes = sorted({(disk.backend.name, _wanted_route(disk)) for machine in present for disk in machine.disks})
+    disks = [disk for machine in present for disk in machine.disks]
+    opened = [*disks, *(disk.origin for disk in disks if disk.origin)]
+    routes = sorted({(disk.backend.name, _wanted_route(disk)) for disk in opened})
     return {
         "routes": [{"backend": backend, "route": route} for backend, route in routes],
         "uefi": any(machine.settings["firmware"] == "uefi" for machine in present),

@@ -39,12 +39,6 @@ def observation(machines: Iterable[Machine], *, texts: bool) -> dict[str, Any]:
     present = [machine for machine in machines if machine.state != "absent"]
     return {
         "vms": [machine.name for machine in machines],
-        "images": {
-            disk.source["filename"]: disk.settings["format"]
-            for machine in present
-            for disk in machine.disks
-            if "size" in disk.settings and "filename" in disk.source
-        },
         "paths": sorted({path for machine in present for path, _kinds, _where in _needed_paths(machine)}),
         "texts": texts,
     }
@@ -82,9 +76,7 @@ def _needed_paths(machine: Machine) -> Iterable[tuple[str, tuple[str, ...], str]
     for disk in machine.disks:
         reach = disk.backend.reach(disk.source)
         where = f"disk {disk.name} of {machine.name}: {disk.backend.name}"
-        yield from (
-            (path, ("file",) if "size" not in disk.settings else ("file", "missing"), where) for path in reach.files
-        )
+        yield from ((path, ("file", "missing") if disk.kept else ("file",), where) for path in reach.files)
         yield from ((path, ("block", "char"), where) for path in reach.devices)
         yield from (
             (path, ("file",), where) for path in (*reach.loaded, *filter(None, (reach.trust, reach.known_hosts)))
@@ -146,7 +138,7 @@ def only_helpers(wanted: Mapping[str, Any]) -> dict[str, Any]:
         units = [unit for unit in vm["units"] if unit in _agent.unit_names(name)]
         if units:
             credentials = {unit: vm["credentials"][unit] for unit in units}
-            vms[name] = {**vm, "state": "unchanged", "units": units, "credentials": credentials, "images": []}
+            vms[name] = {**vm, "state": "unchanged", "units": units, "credentials": credentials}
     kept = {unit for vm in vms.values() for unit in vm["units"]}
     files = {
         path: file
@@ -168,7 +160,6 @@ def _credentials(service: Service, *, encrypted: bool) -> list[str]:
 def _desired_vm(plan: Plan, *, encrypted: bool) -> dict[str, Any]:
     name, settings = plan.machine.name, plan.machine.settings
     services = [service for service in plan.services if service.vm]
-    nodes = {planned.disk.name: planned.graph.base for planned in plan.disks}
     return {
         "state": settings["state"],
         "autostart": settings["autostart"],
@@ -178,17 +169,6 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> dict[str, Any]:
         "reloaded": [service.name for service in services if service.reloads],
         "credentials": {service.name: _credentials(service, encrypted=encrypted) for service in services},
         "staged": [service.name for service in plan.services if service.image],
-        "images": [
-            {
-                "vm": name,
-                "disk": image.disk,
-                "path": image.path,
-                "format": image.format,
-                "size": image.size,
-                "node": nodes[image.disk],
-            }
-            for image in plan.images
-        ],
     }
 
 
