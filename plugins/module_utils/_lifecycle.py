@@ -79,3 +79,9 @@ class Lifecycle:
     verbs: Mapping[str, Callable[[Wanted, Values, Workbench], None]]
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Packages by OS family that it needs beside those of the backend's route."""
+    survey: Callable[[Values, Workbench], Seen] | None = None
+    """Finds what disks there are, with the backend's values but for those of ``survey_without``."""
+    survey_without: tuple[str, ...] = ()
+    """Options of the backend without which state info means a survey."""
+    serves: Callable[[Wanted], bool] = lambda wanted: False
+    """Whether this host is the one that gives the disk out: it needs no QEMU then."""

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
@@ -56,8 +57,31 @@ def manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, A
         "state": "present" if after["exists"] else "absent",
         "size": after.get("size"),
         "format": after.get("format"),
-        "blockdev": node_graph(wanted.disk, bench.capabilities),
+        "blockdev": [] if lifecycle.serves(wanted) else node_graph(wanted.disk, bench.capabilities),
     }
+
+
+def read_place(lifecycle: str, values: Values, where: str) -> Values | None:
+    """Where to look for disks, if all that is said is where; None where a disk is named."""
+    unsaid = LIFECYCLES[lifecycle].survey_without
+    if not unsaid or any(name in values for name in unsaid):
+        return None
+    backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle)
+    options = [option for option in backend.options if option.name not in unsaid]
+    place = read_options(options, {o.name: values[o.name] for o in options if o.name in values}, where)
+    try:
+        backend.check(place)
+    except DeclarationError as error:
+        raise error.within(where) from None
+    return place
+
+
+def survey(lifecycle: str, place: Values | None, bench: Workbench) -> dict[str, Any]:
+    """What disks a storage has, in the form of a result."""
+    look = LIFECYCLES[lifecycle].survey
+    found = dict(look(place or {}, bench)) if look else {}
+    nothing: dict[str, Any] = {"state": "absent", "size": None, "format": None, "blockdev": []}
+    return {"changed": False, "actions": [], "warnings": [], "before": found, "after": found, **nothing}
 
 
 def node_graph(disk: Disk, capabilities: Capabilities) -> list[Node]:
