@@ -10,7 +10,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._specs import disk
 
 
 def _fragment(lifecycle: str) -> str:
-    return yaml.safe_dump({"options": documentation(disk_module_options(lifecycle))}, sort_keys=False)
+    return str(yaml.safe_dump({"options": documentation(disk_module_options(lifecycle))}, sort_keys=False))
 
 
 class ModuleDocFragment:
