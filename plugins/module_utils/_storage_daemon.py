@@ -49,6 +49,11 @@ class StorageDaemon:
         self._jobs = 0
         self._serves = False
 
+    @property
+    def lost(self) -> bool:
+        """Whether it no longer answers: whatever is opened next wants another."""
+        return bool(self._monitor.lost)
+
     def close(self) -> None:
         """End the process, whatever it waits for."""
         self._monitor.close()

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import build_graph
@@ -21,14 +21,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._openers import OpenedHere, open_here
+from ansible_collections.directdisk.qemu.plugins.module_utils._shared import Made, Shared
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END, StorageDaemon
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring
 
 FOLDER = "/run"
 """In memory, so that no secret is written to a disk."""
 PREFIX = "qemu-disks-"
-
-Made = TypeVar("Made")
 
 
 class FolderWiring(Wiring):
@@ -72,12 +71,12 @@ class Workbench:
     Not for two threads at once: each has a workbench of its own.
     """
 
-    def __init__(self, capabilities: Capabilities, *, open_timeout: float = 30) -> None:
-        """open_timeout: seconds that a storage has to answer."""
+    def __init__(self, capabilities: Capabilities, *, open_timeout: float = 30, shared: Shared | None = None) -> None:
+        """open_timeout: seconds that a storage has to answer; shared: with other workers."""
         self.capabilities = capabilities
         self.open_timeout = open_timeout
         self._stack = contextlib.ExitStack()
-        self._shared: dict[object, Any] = {}
+        self._shared = shared or self._stack.enter_context(Shared())
         self._daemons: dict[str, StorageDaemon] = {}
         self._folder = ""
         self._count = 0
@@ -97,11 +96,8 @@ class Workbench:
         return self._folder
 
     def shared(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Made]]) -> Made:
-        """What is made once and kept until the workbench is closed, such as the connection to a cluster."""
-        if key not in self._shared:
-            self._shared[key] = self._stack.enter_context(make())
-        made: Made = self._shared[key]
-        return made
+        """What is made once and kept until all workers are done, such as the connection to a cluster."""
+        return self._shared.get(key, make)
 
     @contextlib.contextmanager
     def storage(self, disk: Disk, *, writable: bool = False) -> Iterator[OpenNode]:
@@ -136,7 +132,7 @@ class Workbench:
     def daemon(self, opened: OpenedHere) -> StorageDaemon:
         """The daemon with the surroundings that a disk needs."""
         key = repr(opened.prefix)
-        if key not in self._daemons:
+        if key not in self._daemons or self._daemons[key].lost:
             environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SSH_AUTH_SOCK": f"{self.folder}/agent.sock"}
             daemon = StorageDaemon(self.capabilities.release, environment=environment, prefix=opened.prefix)
             self._daemons[key] = daemon
