@@ -15,6 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import STOPPED, Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine, refuse_shared_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._hints import find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import (
     Plan,
@@ -239,7 +240,7 @@ def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
         planned = next((p for p in plan.disks if _speaks_of(line, p.disk)), None)
         for candidate in [planned] if planned else plan.disks:
             hints = (_WAITS, *candidate.disk.backend.hints) if planned else candidate.disk.backend.hints
-            hint = next((h for h in hints if re.search(h.pattern, line)), None)
+            hint = find_hint(hints, line)
             if hint:
                 where = f"{host}: disk {candidate.disk.name} of {name}: {candidate.disk.described}"
                 explained.append(f"{where}: {hint.meaning}; {hint.advice}")
