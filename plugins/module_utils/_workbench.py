@@ -127,7 +127,8 @@ class Workbench:
             stack.enter_context(
                 daemon.nodes([_here(node, self._count, writable=writable) for node in nodes], seconds=self.open_timeout)
             )
-            yield OpenNode(daemon, f"{nodes[-1]['node-name']}.{self._count}", self)
+            key = next((wanted.identifier for wanted in wiring.objects if wanted.identifier.endswith(".luks")), "")
+            yield OpenNode(daemon, f"{nodes[-1]['node-name']}.{self._count}", self, key)
 
     def daemon(self, opened: OpenedHere) -> StorageDaemon:
         """The daemon with the surroundings that a disk needs."""
@@ -157,9 +158,11 @@ class Workbench:
 class OpenNode:
     """A node that is open."""
 
-    def __init__(self, daemon: StorageDaemon, name: str, bench: Workbench) -> None:
+    def __init__(self, daemon: StorageDaemon, name: str, bench: Workbench, key: str) -> None:
         self.daemon = daemon
         self.name = name
+        self.key = key
+        """Id of the secret with which the disk is encrypted; empty where it is not."""
         self._bench = bench
 
     def describe(self) -> dict[str, Any]:
