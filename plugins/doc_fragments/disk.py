@@ -17,3 +17,4 @@ class ModuleDocFragment:
     """Ansible finds the fragments here, as directdisk.qemu.disk.image and so on: one for each lifecycle."""
 
     IMAGE: str = _fragment("image")
+    RBD: str = _fragment("rbd")
