@@ -18,3 +18,4 @@ class ModuleDocFragment:
 
     IMAGE: str = _fragment("image")
     LUN: str = _fragment("lun")
+    RBD: str = _fragment("rbd")

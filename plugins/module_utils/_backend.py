@@ -155,6 +155,10 @@ class Backend:
     """Packages by OS family that the driver route needs beside QEMU itself."""
     programs: tuple[str, ...] = ()
     """Programs on the host that the driver route needs beside QEMU itself."""
+    bindings: tuple[str, ...] = ()
+    """The distribution's Python modules with which its images are kept."""
+    bindings_packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Packages by OS family that bring them."""
     check: Callable[[Values], None] = lambda values: None
     """Raises DeclarationError for what a table of options cannot say."""
     check_disk: Callable[[Values, Values], None] = lambda values, settings: None

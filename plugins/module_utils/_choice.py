@@ -40,12 +40,12 @@ FIRMWARE_PACKAGES = {
 def why_not(backend: Backend, route: str, capabilities: Capabilities, values: Values | None = None) -> str:
     """Why a route to a backend does not work on this host, for these values; empty where it does."""
     if not capabilities.emulator:
-        return "this host has no QEMU emulator" + _advice(EMULATOR_PACKAGES.get(capabilities.family, ()))
+        return "this host has no QEMU emulator" + advice(EMULATOR_PACKAGES.get(capabilities.family, ()))
     reason = ROUTES[route].why_not(backend, backend.sample if values is None else values, capabilities)
-    return reason and reason + _advice(ROUTES[route].packages(backend, capabilities.family))
+    return reason and reason + advice(ROUTES[route].packages(backend, capabilities.family))
 
 
-def _advice(packages: Iterable[str]) -> str:
+def advice(packages: Iterable[str]) -> str:
     names = " ".join(packages)
     return f"; install {names} (role storage_client)" if names else ""
 
@@ -150,7 +150,7 @@ def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[li
     packages: list[str] = []
     if not capabilities.emulator:
         emulator = EMULATOR_PACKAGES.get(capabilities.family, ())
-        words.append(f"this host has no QEMU emulator{_advice(emulator)}")
+        words.append(f"this host has no QEMU emulator{advice(emulator)}")
         packages += emulator
     for required in requires.get("routes") or ():
         backend = BACKENDS.get(required["backend"])

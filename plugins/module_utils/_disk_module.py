@@ -7,6 +7,8 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._bindings import need_bindings
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
@@ -36,7 +38,9 @@ def run_disk_module(lifecycle: str) -> None:
         own = read_options(MODULE_OPTIONS, {option.name: values.get(option.name) for option in MODULE_OPTIONS}, WHERE)
         place = read_place(lifecycle, values, WHERE) if own["state"] == "info" else None
         wanted = None if place else _read_wanted(lifecycle, values, own)
-        with Workbench(Capabilities.from_probe(probe()), open_timeout=own["open_timeout"]) as bench:
+        capabilities = Capabilities.from_probe(probe())
+        need_bindings((backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle), capabilities.family)
+        with Workbench(capabilities, open_timeout=own["open_timeout"]) as bench:
             result = manage(wanted, bench, check_mode=module.check_mode) if wanted else survey(lifecycle, place, bench)
     except DirectDiskError as error:
         module.fail_json(msg=str(error))

@@ -1,0 +1,54 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Python modules of the distribution: its own interpreter has them, and Ansible's may be another."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterable
+
+from ansible.module_utils.common.respawn import has_respawned, respawn_module
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._choice import advice
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
+
+INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
+"""The distributions' own."""
+
+
+def need_bindings(backends: Iterable[Backend], family: str) -> None:
+    """See that this process has the bindings of backends; where it lacks one, the module begins anew elsewhere."""
+    for backend in backends:
+        if not _lacking(backend.bindings):
+            continue
+        interpreter = "" if has_respawned() else interpreter_with(backend.bindings)
+        if not interpreter:
+            packages = backend.bindings_packages.get(family, ())
+            raise CapabilityError(backend.name, why_none(backend.bindings) + advice(packages))
+        respawn_module(interpreter)
+
+
+def why_none(bindings: Iterable[str]) -> str:
+    """What is said where no interpreter has them."""
+    return f"no Python of this host has the modules {' and '.join(bindings)}"
+
+
+def interpreter_with(bindings: tuple[str, ...]) -> str:
+    """The distribution's interpreter that has modules; empty where none has."""
+    test = f"import {', '.join(bindings)}"
+    return next((path for path in INTERPRETERS if path != sys.executable and _runs(path, test)), "")
+
+
+def _lacking(bindings: Iterable[str]) -> bool:
+    return any(importlib.util.find_spec(name) is None for name in bindings)
+
+
+def _runs(interpreter: str, program: str) -> bool:
+    try:
+        done = subprocess.run([interpreter, "-c", program], capture_output=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
