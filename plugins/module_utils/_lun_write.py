@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_content as content
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Values
@@ -102,4 +103,7 @@ def _piece(node: Node, start: int, length: int) -> str:
 
 
 def _nbd(uri: str) -> Node:
-    return {"driver": "nbd", "filename": uri}
+    """An export on a unix socket, in the form that knows no URI."""
+    pieces = urlsplit(uri)
+    path = pieces.query.partition("=")[2]
+    return {"driver": "nbd", "server.type": "unix", "server.path": path, "export": pieces.path[1:]}
