@@ -17,8 +17,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monito
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Object
 
 PROGRAM = "/usr/bin/qemu-storage-daemon"
-UNTIL_OUR_END = ("/usr/bin/setpriv", "--pdeathsig", "KILL")
-"""Begins the command of every process that must not outlive this one, not even when this one is killed."""
+UNTIL_OUR_END = ("/usr/bin/setpriv", "--no-new-privs", "--pdeathsig", "KILL")
+"""Begins the command of every process that must not outlive this one, not even when this one is killed.
+
+Without the first option a program with another group of its own, such as ssh-agent, would outlive it."""
 
 
 class StorageDaemon:
@@ -39,6 +41,7 @@ class StorageDaemon:
                 stderr=subprocess.PIPE,
                 env=dict(environment),
                 text=True,
+                umask=0o077,
             )
         except OSError as error:
             ours.close()
@@ -121,3 +124,9 @@ class StorageDaemon:
         finally:
             with contextlib.suppress(QmpError):
                 self.execute("block-export-del", {"id": name, "mode": "hard"})
+                self._await_end_of_export(name)
+
+    def _await_end_of_export(self, name: str) -> None:
+        """Until then the node has a user, and cannot be closed."""
+        while any(export["id"] == name for export in self.execute("query-block-exports")):
+            time.sleep(0.005)

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
-from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import build_graph
+from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._folders import folder_for_a_while
+from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD, Header, read_header
+from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
+from ansible_collections.directdisk.qemu.plugins.module_utils._nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._openers import OpenedHere, open_here
 from ansible_collections.directdisk.qemu.plugins.module_utils._shared import Made, Shared
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END, StorageDaemon
@@ -27,7 +30,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Cre
 
 FOLDER = "/run"
 """In memory, so that no secret is written to a disk."""
-PREFIX = "qemu-disks-"
 
 
 class FolderWiring(Wiring):
@@ -77,6 +79,7 @@ class Workbench:
         self.open_timeout = open_timeout
         self._stack = contextlib.ExitStack()
         self._shared = shared or self._stack.enter_context(Shared())
+        self._own = self._stack.enter_context(Shared())
         self._daemons: dict[str, StorageDaemon] = {}
         self._folder = ""
         self._count = 0
@@ -91,9 +94,19 @@ class Workbench:
     def folder(self) -> str:
         """A folder of the workbench's own, in memory, that only root may enter."""
         if not self._folder:
-            self._folder = tempfile.mkdtemp(prefix=PREFIX, dir=FOLDER)
-            self._stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            self._folder = self._stack.enter_context(folder_for_a_while(FOLDER))
         return self._folder
+
+    def file(self, name: str, text: str) -> str:
+        """A file in that folder; returns its path."""
+        path = f"{self.folder}/{name}"
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+            stream.write(text)
+        return path
+
+    def own(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Made]]) -> Made:
+        """What is made once and kept until the workbench is closed, in its folder."""
+        return self._own.get(key, make)
 
     def shared(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Made]]) -> Made:
         """What is made once and kept until all workers are done, such as the connection to a cluster."""
@@ -113,28 +126,46 @@ class Workbench:
 
     @contextlib.contextmanager
     def _open(self, disk: Disk, *, writable: bool, formatted: bool) -> Iterator[OpenNode]:
+        with self._surroundings(disk) as here:
+            storage, *formats = (_here(node, here.number, writable=writable) for node in here.graph.base_nodes())
+            with here.daemon.nodes([storage], seconds=self.open_timeout):
+                node = OpenNode(here.daemon, storage["node-name"], self, here.key)
+                if not formatted:
+                    yield node
+                    return
+                formats[0].update(_what_it_stands_on(disk, node))
+                with here.daemon.nodes(formats, seconds=self.open_timeout):
+                    yield OpenNode(here.daemon, formats[-1]["node-name"], self, here.key)
+
+    @contextlib.contextmanager
+    def _surroundings(self, disk: Disk) -> Iterator[_Surroundings]:
+        """What a disk's nodes need before they are opened; whatever fails meanwhile, failed over this disk."""
         self._count += 1
         wiring = FolderWiring(self.folder, f"{disk.name}{self._count}")
-        with contextlib.ExitStack() as stack:
-            opened = stack.enter_context(open_here(disk, wiring, self.capabilities, self.folder))
-            daemon = self.daemon(opened)
-            graph = build_graph(disk, opened.node, wiring, "")
-            for wanted in wiring.objects:
-                if wanted.kind != "throttle-group":
-                    daemon.add_object(wanted)
-                    stack.callback(_quietly, daemon.remove_object, wanted.identifier)
-            nodes = graph.base_nodes() if formatted else graph.base_nodes()[:1]
-            stack.enter_context(
-                daemon.nodes([_here(node, self._count, writable=writable) for node in nodes], seconds=self.open_timeout)
-            )
-            key = next((wanted.identifier for wanted in wiring.objects if wanted.identifier.endswith(".luks")), "")
-            yield OpenNode(daemon, f"{nodes[-1]['node-name']}.{self._count}", self, key)
+        try:
+            with contextlib.ExitStack() as stack:
+                opened = stack.enter_context(open_here(disk, wiring, self))
+                daemon = self.daemon(opened)
+                graph = build_graph(disk, opened.node, wiring, "")
+                for wanted in wiring.objects:
+                    if wanted.kind != "throttle-group":
+                        daemon.add_object(wanted)
+                        stack.callback(_quietly, daemon.remove_object, wanted.identifier)
+                key = next((wanted.identifier for wanted in wiring.objects if wanted.identifier.endswith(".luks")), "")
+                yield _Surroundings(daemon, opened.node, graph, self._count, key)
+        except HostError as error:
+            raise explained(disk, error) from None
+
+    def create(self, disk: Disk, options: Callable[[Node], Mapping[str, Any]]) -> None:
+        """Make the storage of a disk; options: from its protocol node to QAPI BlockdevCreateOptions."""
+        with self._surroundings(disk) as here:
+            here.daemon.create(options(here.node), seconds=self.open_timeout)
 
     def daemon(self, opened: OpenedHere) -> StorageDaemon:
         """The daemon with the surroundings that a disk needs."""
-        key = repr(opened.prefix)
+        key = repr((opened.prefix, opened.environment))
         if key not in self._daemons or self._daemons[key].lost:
-            environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SSH_AUTH_SOCK": f"{self.folder}/agent.sock"}
+            environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **opened.environment}
             daemon = StorageDaemon(self.capabilities.release, environment=environment, prefix=opened.prefix)
             self._daemons[key] = daemon
             self._stack.callback(daemon.close)
@@ -153,6 +184,17 @@ class Workbench:
             sink.served(writable=True) as target_uri,
         ):
             run(["qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", *zero, origin_uri, target_uri])
+
+
+@dataclass(frozen=True)
+class _Surroundings:
+    """Where the nodes of a disk can be opened."""
+
+    daemon: StorageDaemon
+    node: Node
+    graph: Graph
+    number: int
+    key: str
 
 
 class OpenNode:
@@ -177,12 +219,29 @@ class OpenNode:
         """size: bytes."""
         self.daemon.execute("block_resize", {"node-name": self.name, "size": size}, seconds=self._bench.open_timeout)
 
+    @property
+    def _socket(self) -> str:
+        return f"{self._bench.folder}/{id(self.daemon)}.sock"
+
     @contextlib.contextmanager
     def served(self, *, writable: bool) -> Iterator[str]:
         """The URI at which NBD clients on this host find it."""
-        path = f"{self._bench.folder}/{id(self.daemon)}.sock"
-        with self.daemon.exported(self.name, path, writable=writable) as uri:
+        with self.daemon.exported(self.name, self._socket, writable=writable) as uri:
             yield uri
+
+    @contextlib.contextmanager
+    def accessed(self, *, writable: bool = False) -> Iterator[NbdClient]:
+        """Its bytes."""
+        with (
+            self.served(writable=writable),
+            NbdClient(self._socket, self.name, seconds=self._bench.open_timeout) as client,
+        ):
+            yield client
+
+    def header(self) -> Header:
+        """What its first bytes say of it."""
+        with self.accessed() as client:
+            return read_header(client.read(0, HEAD))
 
 
 def run(command: list[str]) -> str:
@@ -197,6 +256,21 @@ def _here(node: Node, number: int, *, writable: bool) -> Node:
     """The node under a name that no other has; only one that is written to keeps others out."""
     named = {key: f"{value}.{number}" if key in ("node-name", "file") else value for key, value in node.items()}
     return {**named, "read-only": not writable, **({} if writable else {"force-share": True})}
+
+
+def _what_it_stands_on(disk: Disk, storage: OpenNode) -> Node:
+    """QEMU would open whatever file of this host the header of an image names: nobody has said that it may."""
+    if disk.settings["format"] != "qcow2":
+        return {}
+    header = storage.header()
+    if header.format != "qcow2":
+        raise HostError("Image is not in qcow2 format")
+    if header.external:
+        raise HostError("its data is in another file, as its header says; such an image is not opened")
+    declared = disk.provision.get("backing") or {}
+    if header.backing and header.backing != declared.get("file"):
+        raise HostError(f"it stands on {header.backing}, as its header says; flatten it, or declare that as backing")
+    return {} if header.backing else {"backing": None}
 
 
 def _quietly(call: Callable[[str], None], argument: str) -> None:

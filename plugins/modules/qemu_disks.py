@@ -176,6 +176,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _batch
+from ansible_collections.directdisk.qemu.plugins.module_utils._bindings import need_bindings
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._probe import probe
@@ -208,9 +209,12 @@ def main() -> None:
         if not module.params["request"]:
             raise DirectDiskError("qemu_disks: its action plugin did not run; call it as directdisk.qemu.qemu_disks")
         request = _batch.decode(module.params["request"])
+        entries = _batch.read_entries(request["disks"])
+        capabilities = Capabilities.from_probe(probe())
+        need_bindings((entry.wanted.disk.backend for entry in entries), capabilities.family)
         results = _batch.manage_all(
-            _batch.read_entries(request["disks"]),
-            Capabilities.from_probe(probe()),
+            entries,
+            capabilities,
             workers=module.params["workers"],
             open_timeout=module.params["open_timeout"],
             check_mode=module.check_mode or request["predict"],

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _image_fetch, _paths, _tgt_serve
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import STOPPED, Changes
@@ -23,6 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan import (
     describe_plan,
     make_plan,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _render
 
@@ -33,6 +34,8 @@ _WAITS = Hint(
 )
 """Of the line with which qemu-vm-control.py gives a start up."""
 _FILES = _render.TEMPLATES.parent / "files"
+_MODULES = {_paths.IMAGE_PROGRAM: _image_fetch, _paths.TGT_PROGRAM: _tgt_serve}
+"""Programs that modules use, too."""
 
 
 def observation(machines: Iterable[Machine], *, texts: bool) -> dict[str, Any]:
@@ -116,10 +119,9 @@ def _check_paths(machine: Machine, paths: Mapping[str, str]) -> None:
 def desired(plans: Iterable[Plan], *, encrypted: bool) -> dict[str, Any]:
     """What the host should be like, as decide() reads it."""
     plans = list(plans)
-    files = {
-        f"{_paths.PROGRAMS}/{program.name}": {"text": program.read_text(encoding="utf-8"), "mode": 0o755}
-        for program in sorted(_FILES.iterdir())
-    }
+    texts = {f"{_paths.PROGRAMS}/{program.name}": program.read_text(encoding="utf-8") for program in _FILES.iterdir()}
+    texts.update({path: text_of(program) for path, program in _MODULES.items()})
+    files: dict[str, Any] = {path: {"text": text, "mode": 0o755} for path, text in sorted(texts.items())}
     for unit in _paths.COMMON_UNITS:
         files[f"{_paths.UNIT_DIRECTORY}/{unit}"] = {"text": _render.render_common(unit), "mode": 0o644}
     images: dict[str, list[str]] = {}
