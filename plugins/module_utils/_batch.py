@@ -100,12 +100,24 @@ def _shared_storage(entries: Iterable[Entry]) -> list[DeclarationError]:
 
 
 def manage_all(
-    entries: Sequence[Entry], capabilities: Capabilities, *, workers: int, open_timeout: float, check_mode: bool
+    entries: Sequence[Entry],
+    capabilities: Capabilities,
+    *,
+    workers: int,
+    open_timeout: float,
+    check_mode: bool,
+    lacking: Mapping[str, DirectDiskError],
 ) -> list[dict[str, Any]]:
-    """Make all disks as they are wanted; one that fails does not keep the others from it."""
+    """Make all disks as they are wanted; one that fails does not keep the others from it.
+
+    lacking: why this host cannot keep the images of a backend, by its name.
+    """
     mine = threading.local()
 
     def work(entry: Entry) -> dict[str, Any]:
+        reason = lacking.get(entry.wanted.disk.backend.name)
+        if reason:
+            return _failed(entry, entry.error_lines(reason), refused=True)
         if not hasattr(mine, "bench"):
             mine.bench = benches.enter_context(Workbench(capabilities, open_timeout=open_timeout, shared=shared))
         return _manage_one(entry, mine.bench, check_mode=check_mode)

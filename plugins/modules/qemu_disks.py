@@ -178,7 +178,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.directdisk.qemu.plugins.module_utils import _batch
 from ansible_collections.directdisk.qemu.plugins.module_utils._bindings import need_bindings
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._probe import probe
 
 
@@ -193,6 +193,17 @@ def answer(results: list[dict[str, Any]]) -> dict[str, Any]:
             diff.append({"before_header": header, "after_header": header, "before": before, "after": after})
         disks.append(result if result.get("failed") else {**result, "image": after})
     return {"changed": any(disk["changed"] for disk in disks), "disks": disks, "diff": diff, "warnings": warnings}
+
+
+def lacking(entries: list[_batch.Entry], capabilities: Capabilities) -> dict[str, DirectDiskError]:
+    """Why this host cannot keep the images of a backend, by its name; the module may begin anew elsewhere for it."""
+    reasons: dict[str, DirectDiskError] = {}
+    for backend in {entry.wanted.disk.backend.name: entry.wanted.disk.backend for entry in entries}.values():
+        try:
+            need_bindings([backend], capabilities.family)
+        except CapabilityError as error:
+            reasons[backend.name] = error
+    return reasons
 
 
 def main() -> None:
@@ -211,13 +222,13 @@ def main() -> None:
         request = _batch.decode(module.params["request"])
         entries = _batch.read_entries(request["disks"])
         capabilities = Capabilities.from_probe(probe())
-        need_bindings((entry.wanted.disk.backend for entry in entries), capabilities.family)
         results = _batch.manage_all(
             entries,
             capabilities,
             workers=module.params["workers"],
             open_timeout=module.params["open_timeout"],
             check_mode=module.check_mode or request["predict"],
+            lacking=lacking(entries, capabilities),
         )
     except DirectDiskError as error:
         module.fail_json(msg=str(error))

@@ -90,9 +90,13 @@ def manage(given: dict[str, Any], *, state: str = "present", check_mode: bool = 
         return _manage.manage(wanted, bench, check_mode=check_mode)
 
 
-def batch(given: Any, *, check_mode: bool = False, workers: int = 2) -> list[dict[str, Any]]:
+def batch(
+    given: Any, *, check_mode: bool = False, workers: int = 2, lacking: dict[str, DirectDiskError] | None = None
+) -> list[dict[str, Any]]:
     entries = _batch.read_entries(given)
-    return _batch.manage_all(entries, capabilities(), workers=workers, open_timeout=5, check_mode=check_mode)
+    return _batch.manage_all(
+        entries, capabilities(), workers=workers, open_timeout=5, check_mode=check_mode, lacking=lacking or {}
+    )
 
 
 def test_what_is_missing_is_made_and_looked_at_again(storage: Storage) -> None:
@@ -169,6 +173,12 @@ def test_a_disk_that_fails_leaves_the_others_alone(storage: Storage) -> None:
 def test_a_disk_without_a_name_is_called_by_its_storage_and_that_once(storage: Storage) -> None:
     assert batch([disk("broken", size="1GiB")])[0]["msg"].split("\n")[0] == "disk file /broken: it does not answer"
     assert batch([disk("there", name="mine")])[0]["name"] == "mine"
+
+
+def test_what_a_host_lacks_for_a_backend_fails_its_disks_alone(storage: Storage) -> None:
+    results = batch([disk("there"), {"nbd": {"host": "h"}}], lacking={"nbd": HostError("nbd: there are no bindings")})
+    assert [result.get("msg") for result in results] == [None, "disk nbd h:10809/: nbd: there are no bindings"]
+    assert [result.get("refused") for result in results] == [None, True]
 
 
 def test_options_of_machines_have_no_effect(storage: Storage) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _batch
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_disks
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -48,7 +49,7 @@ def test_results_come_with_what_a_look_found(monkeypatch: pytest.MonkeyPatch, ca
     ]
     header = {"before_header": "disk b", "after_header": "disk b"}
     assert answer["diff"] == [{**header, "before": {"exists": False}, "after": {"exists": True}}]
-    assert called["options"] == {"workers": 7, "open_timeout": 30, "check_mode": False}
+    assert called["options"] == {"workers": 7, "open_timeout": 30, "check_mode": False, "lacking": {}}
     assert [entry.name for entry in called["entries"]] == ["a"]
 
 
@@ -75,6 +76,17 @@ def test_a_warning_says_which_disk_it_is_about(monkeypatch: pytest.MonkeyPatch, 
     called["results"] = [{**SAME, "warnings": ["it is old"]}]
     assert "warnings" not in ask(monkeypatch)["disks"][0]
     assert said == ["disk a: it is old"]
+
+
+def test_what_is_missing_for_one_backend_is_handed_on(monkeypatch: pytest.MonkeyPatch, called: dict[str, Any]) -> None:
+    def need(backends: Any, family: str) -> None:
+        raise CapabilityError("nbd", f"no Python has it on {family}")
+
+    monkeypatch.setattr(qemu_disks, "need_bindings", need)
+    ask(monkeypatch)
+    assert {name: str(error) for name, error in called["options"]["lacking"].items()} == {
+        "nbd": "nbd: no Python has it on debian"
+    }
 
 
 def test_without_its_action_plugin_it_does_nothing(monkeypatch: pytest.MonkeyPatch, called: dict[str, Any]) -> None:
