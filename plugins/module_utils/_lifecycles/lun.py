@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_content as content
 from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_look as look
+from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_server as server
 from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_write as write
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import iscsi
@@ -47,10 +48,25 @@ OPTIONS = (
         pattern="[0-9a-f]{16}",
         pattern_help="is no fingerprint: 16 hexadecimal digits, named by the error about the data",
     ),
+    Option(
+        "tgt",
+        "Makes and removes the LUN itself, on the storage host whose tgtd gives it out (C(delegate_to)): the store, "
+        "the target, the account of O(user), and what tgt needs to have them again after a restart.",
+        "dict",
+        options=server.OPTIONS,
+    ),
 )
 
 
+def _serves(wanted: Wanted) -> bool:
+    """Whether this host is the one that gives the LUN out."""
+    return "tgt" in wanted.provision
+
+
 def _check(wanted: Wanted) -> None:
+    if _serves(wanted):
+        server.check(wanted)
+        return
     settings, where = wanted.disk.settings, "disk"
     for portal in wanted.provision.get("portals", ()):
         try:
@@ -80,6 +96,8 @@ def _format(disk: Disk) -> tuple[str, bool]:
 
 
 def _observe(wanted: Wanted, bench: Workbench) -> Seen:
+    if _serves(wanted):
+        return server.observe(wanted, bench)
     disk = wanted.disk
     lun = disk.source["lun"]
     with look.session(disk, wanted.provision.get("portals", ()), bench) as (session, portal):
@@ -206,6 +224,8 @@ def at_portal(disk: Disk, portal: str) -> Disk:
 
 
 def _plan(wanted: Wanted, seen: Seen) -> Proposal:
+    if _serves(wanted):
+        return server.plan(wanted, seen)
     described = wanted.disk.described
     if wanted.state == "absent":
         return _plan_absent(described, seen)
@@ -373,8 +393,9 @@ LIFECYCLE = Lifecycle(
     _check,
     _observe,
     _plan,
-    {"format": _write_format, "import": _import, "grow": _grow},
+    {"format": _write_format, "import": _import, "grow": _grow, **server.VERBS},
     packages=look.PACKAGES,
     survey=look.survey,
     survey_without=("target",),
+    serves=_serves,
 )
