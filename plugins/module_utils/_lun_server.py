@@ -76,14 +76,12 @@ def check(wanted: Wanted) -> None:
     extra += ["source"] if wanted.disk.origin else []
     extra += ["monitor"] if wanted.monitor else []
     if extra:
-        raise DeclarationError(
-            "disk: tgt", f"is for the storage host, {extra[0]} for a hypervisor: make them two tasks"
-        )
+        raise DeclarationError("tgt", f"is for the storage host, {extra[0]} for a hypervisor: make them two tasks")
     for name in ("user", "password", "target"):
         if name in source and not _is_plain(source[name]):
-            raise DeclarationError(f"disk: {name}", f"its text {_PLAIN_HELP}")
+            raise DeclarationError(name, f"its text {_PLAIN_HELP}")
     if source["lun"] == 0:
-        raise DeclarationError("disk: lun", "0 is the controller of a tgt target; its first disk is 1")
+        raise DeclarationError("lun", "0 is the controller of a tgt target; its first disk is 1")
 
 
 def _is_plain(text: str) -> bool:
@@ -152,7 +150,7 @@ def _store(path: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {"size": None}
     except OSError as error:
-        raise DeclarationError("disk: tgt: store", f"{path}: {error.strerror}") from None
+        raise DeclarationError("tgt: store", f"{path}: {error.strerror}") from None
 
 
 def _to_keep(wanted: Wanted, kept: tgt.KeptTarget) -> tgt.KeptTarget:
@@ -223,7 +221,7 @@ class _Plan:
     def _make_store(self) -> None:
         size, there = self.options.get("size"), self.seen["size"]
         if there is None and size is None:
-            raise DeclarationError("disk: tgt: size", f"is missing, and there is no {self.lun.store} yet")
+            raise DeclarationError("tgt: size", f"is missing, and there is no {self.lun.store} yet")
         if there is None:
             self._step("make_store", f"make {self.lun.store} of {size} bytes", size=size)
         elif size is not None and size > there:

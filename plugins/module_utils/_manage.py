@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Site
@@ -27,7 +27,10 @@ def read_wanted(disk: Disk, where: str, *, state: str = "present", monitor: str 
     lifecycle = lifecycle_of(disk)
     provision = read_options(lifecycle.options, disk.provision, f"{where}: provision")
     wanted = Wanted(disk, state, provision, monitor, node)
-    lifecycle.check(wanted)
+    try:
+        lifecycle.check(wanted)
+    except DeclarationError as error:
+        raise error.within(where) from None
     return wanted
 
 
@@ -49,8 +52,8 @@ def manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, A
         "changed": bool(proposal.steps),
         "actions": [step.words for step in proposal.steps],
         "warnings": list(proposal.warnings),
-        "before": dict(before),
-        "after": dict(after),
+        "before": _told(before),
+        "after": _told(after),
         "state": "present" if after["exists"] else "absent",
         "size": after.get("size"),
         "format": after.get("format"),
@@ -79,6 +82,11 @@ def survey(lifecycle: str, place: Values | None, bench: Workbench) -> dict[str, 
     found = dict(look(place or {}, bench)) if look else {}
     nothing: dict[str, Any] = {"state": "absent", "size": None, "format": None, "blockdev": []}
     return {"changed": False, "actions": [], "warnings": [], "before": found, "after": found, **nothing}
+
+
+def _told(seen: Seen) -> dict[str, Any]:
+    """What was found, but for what only the plan needs."""
+    return {name: value for name, value in seen.items() if not name.startswith("_")}
 
 
 def node_graph(disk: Disk, capabilities: Capabilities) -> list[Node]:
