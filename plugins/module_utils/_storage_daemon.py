@@ -20,6 +20,8 @@ PROGRAM = "/usr/bin/qemu-storage-daemon"
 UNTIL_OUR_END = ("/usr/bin/setpriv", "--pdeathsig", "KILL")
 """Begins the command of every process that must not outlive this one, not even when this one is killed."""
 
+_KEY_SECONDS = 60
+"""What QEMU may take to make a key: it works on it for seconds on purpose, and no storage has a part in that."""
 _COARSE_CLOCK = "Unable to get accurate CPU usage"
 """Before 9.2 QEMU makes no key where the account of its CPU time stands still for a moment; the next try may pass."""
 
@@ -91,6 +93,7 @@ class StorageDaemon:
 
     def create(self, options: Mapping[str, Any], *, seconds: float) -> None:
         """Make an image, or write a format into an open node (QAPI BlockdevCreateOptions)."""
+        seconds += _KEY_SECONDS if {"key-secret", "encrypt"} & set(options) else 0
         deadline = time.monotonic() + seconds
         error = _COARSE_CLOCK
         while _COARSE_CLOCK in error and time.monotonic() < deadline:

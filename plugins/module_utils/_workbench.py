@@ -27,8 +27,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Cre
 FOLDER = "/run"
 """In memory, so that no secret is written to a disk."""
 PREFIX = "qemu-disks-"
-KEY_SECONDS = 60
-"""What QEMU may take to make a key: it works on it for seconds on purpose, and the storage has no part in that."""
 
 Made = TypeVar("Made")
 
@@ -177,8 +175,7 @@ class OpenNode:
 
     def write_format(self, options: Mapping[str, Any]) -> None:
         """Write a format into it; options: of QAPI BlockdevCreateOptions, without ``file``."""
-        seconds = self._bench.open_timeout + (KEY_SECONDS if self.key else 0)
-        self.daemon.create({**options, "file": self.name}, seconds=seconds)
+        self.daemon.create({**options, "file": self.name}, seconds=self._bench.open_timeout)
 
     def resize(self, size: int) -> None:
         """size: bytes."""
