@@ -109,7 +109,7 @@ def _argument(option: Option) -> dict[str, Any]:
     if option.required:
         argument["required"] = True
     if option.default is not None:
-        argument["default"] = option.default
+        argument["default"] = list(option.default) if option.type == "list" else option.default
     if option.choices:
         argument["choices"] = list(option.choices)
     if option.elements or option.type == "list":

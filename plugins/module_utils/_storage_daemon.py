@@ -22,6 +22,11 @@ UNTIL_OUR_END = ("/usr/bin/setpriv", "--no-new-privs", "--pdeathsig", "KILL")
 
 Without the first option a program with another group of its own, such as ssh-agent, would outlive it."""
 
+_KEY_SECONDS = 60
+"""What QEMU may take to make a key: it works on it for seconds on purpose, and no storage has a part in that."""
+_COARSE_CLOCK = "Unable to get accurate CPU usage"
+"""Before 9.2 QEMU makes no key where the account of its CPU time stands still for a moment; the next try may pass."""
+
 
 class StorageDaemon:
     """One process and its monitor. Its log is kept, for QEMU's replies do not say everything."""
@@ -96,10 +101,19 @@ class StorageDaemon:
 
     def create(self, options: Mapping[str, Any], *, seconds: float) -> None:
         """Make an image, or write a format into an open node (QAPI BlockdevCreateOptions)."""
+        seconds += _KEY_SECONDS if {"key-secret", "encrypt"} & set(options) else 0
+        deadline = time.monotonic() + seconds
+        error = _COARSE_CLOCK
+        while _COARSE_CLOCK in error and time.monotonic() < deadline:
+            error = self._create(options, deadline, seconds)
+        if error:
+            raise QmpError(f"blockdev-create: {error}")
+
+    def _create(self, options: Mapping[str, Any], deadline: float, seconds: float) -> str:
+        """Why an image could not be made; empty where it was."""
         self._jobs += 1
         job = f"create-{self._jobs}"
         self.execute("blockdev-create", {"job-id": job, "options": dict(options)})
-        deadline = time.monotonic() + seconds
         while True:
             state = next(found for found in self.execute("query-jobs") if found["id"] == job)
             if state["status"] == "concluded":
@@ -108,8 +122,7 @@ class StorageDaemon:
                 raise QmpError(f"blockdev-create: not done after {seconds:.0f} s")
             time.sleep(0.02)
         self.execute("job-dismiss", {"id": job})
-        if state.get("error"):
-            raise QmpError(f"blockdev-create: {state['error']}")
+        return str(state.get("error", ""))
 
     @contextlib.contextmanager
     def exported(self, name: str, path: str, *, writable: bool) -> Iterator[str]:

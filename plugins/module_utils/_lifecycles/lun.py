@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_content as content
 from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_look as look
+from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_server as server
 from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_write as write
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import iscsi
@@ -47,24 +48,39 @@ OPTIONS = (
         pattern="[0-9a-f]{16}",
         pattern_help="is no fingerprint: 16 hexadecimal digits, named by the error about the data",
     ),
+    Option(
+        "tgt",
+        "Makes and removes the LUN itself, on the storage host whose tgtd gives it out (C(delegate_to)): the store, "
+        "the target, the account of O(user), and what tgt needs to have them again after a restart.",
+        "dict",
+        options=server.OPTIONS,
+    ),
 )
 
 
+def _serves(wanted: Wanted) -> bool:
+    """Whether this host is the one that gives the LUN out."""
+    return "tgt" in wanted.provision
+
+
 def _check(wanted: Wanted) -> None:
-    settings, where = wanted.disk.settings, "disk"
+    if _serves(wanted):
+        server.check(wanted)
+        return
+    settings = wanted.disk.settings
     for portal in wanted.provision.get("portals", ()):
         try:
             iscsi.portal_of({"portal": portal})
         except DeclarationError as error:
-            raise error.within(f"{where}: portals") from None
+            raise error.within("portals") from None
     if settings["format"] == "raw" and wanted.size:
         problem = "luks takes the whole LUN; leave size out, and say under expect what the LUN must have"
-        raise DeclarationError(f"{where}: size", problem)
+        raise DeclarationError("size", problem)
     if wanted.monitor and not wanted.node:
-        raise DeclarationError(f"{where}: node", "is missing: monitor wants to be told which of its nodes the disk is")
+        raise DeclarationError("node", "is missing: monitor wants to be told which of its nodes the disk is")
     origin = wanted.disk.origin
     if origin and _identity(origin) == _identity(wanted.disk):
-        raise DeclarationError(f"{where}: source", "is the LUN itself")
+        raise DeclarationError("source", "is the LUN itself")
 
 
 def _identity(disk: Disk) -> str:
@@ -80,6 +96,8 @@ def _format(disk: Disk) -> tuple[str, bool]:
 
 
 def _observe(wanted: Wanted, bench: Workbench) -> Seen:
+    if _serves(wanted):
+        return server.observe(wanted, bench)
     disk = wanted.disk
     lun = disk.source["lun"]
     with look.session(disk, wanted.provision.get("portals", ()), bench) as (session, portal):
@@ -127,7 +145,7 @@ def _look_at_bytes(wanted: Wanted, session: Session, seen: dict[str, Any]) -> di
     if seen["content"] == content.DATA and (wanted.state == "info" or not fits):
         seen["fingerprint"] = fingerprint
     if "overwrite" in wanted.provision:
-        seen["may_be_overwritten"] = fingerprint == wanted.provision["overwrite"]
+        seen["_may_be_overwritten"] = fingerprint == wanted.provision["overwrite"]
     return samples
 
 
@@ -140,16 +158,16 @@ def _look_inside(wanted: Wanted, bench: Workbench, seen: Seen, samples: Mapping[
     if (seen["format"], seen["encrypted"]) != _format(wanted.disk):
         inside: dict[str, Any] = {"size": seen["capacity"]}
     elif wanted.monitor:
-        inside = {"size": _size_in_machine(wanted)}
+        inside = _look_in_machine(wanted)
     elif _format(wanted.disk) == ("raw", False):
         inside = {"size": seen["capacity"]}
     else:
         inside = _open(wanted, bench, seen, samples)
     state = inside.get("content", seen["content"])
     unlike = (seen["format"], seen["encrypted"]) != _format(wanted.disk)
-    fresh = unlike or state != content.DATA or seen.get("may_be_overwritten")
+    fresh = unlike or state != content.DATA or seen.get("_may_be_overwritten")
     if wanted.disk.origin and fresh and wanted.state == "present" and not wanted.monitor:
-        inside["source_size"] = _size_of(wanted.disk.origin, bench)
+        inside["_source_size"] = _size_of(wanted.disk.origin, bench)
     return inside
 
 
@@ -188,13 +206,19 @@ def _size_of(origin: Disk, bench: Workbench) -> int:
         raise explained(origin, error) from None
 
 
-def _size_in_machine(wanted: Wanted) -> int:
-    with Monitor.connect(wanted.monitor) as monitor:
-        nodes = monitor.execute("query-named-block-nodes", {"flat": True})
-    sizes = [int(node["image"]["virtual-size"]) for node in nodes if node["node-name"] == wanted.node]
-    if not sizes:
-        raise HostError(f"{wanted.disk.described}: the machine behind {wanted.monitor} has no node {wanted.node}")
-    return sizes[0]
+def _look_in_machine(wanted: Wanted) -> dict[str, Any]:
+    """What the machine sees that has it open; another process could read half of what the machine writes."""
+    where = f"{wanted.disk.described}: the machine behind {wanted.monitor}"
+    try:
+        with Monitor.connect(wanted.monitor) as monitor:
+            nodes = monitor.execute("query-named-block-nodes", {"flat": True})
+    except HostError as error:
+        raise HostError(f"{where}: {error}; correct monitor, or leave it out if none runs") from None
+    images = [node["image"] for node in nodes if node["node-name"] == wanted.node]
+    if not images:
+        raise HostError(f"{where} has no node {wanted.node}")
+    specific = images[0].get("format-specific", {}).get("data", {})
+    return {"size": images[0]["virtual-size"], "_header": specific.get("payload-offset", 0)}
 
 
 def at_portal(disk: Disk, portal: str) -> Disk:
@@ -206,6 +230,8 @@ def at_portal(disk: Disk, portal: str) -> Disk:
 
 
 def _plan(wanted: Wanted, seen: Seen) -> Proposal:
+    if _serves(wanted):
+        return server.plan(wanted, seen)
     described = wanted.disk.described
     if wanted.state == "absent":
         return _plan_absent(described, seen)
@@ -219,9 +245,6 @@ def _plan(wanted: Wanted, seen: Seen) -> Proposal:
     plan.grow()
     if plan.steps and seen["read_only"]:
         raise DeclarationError(described, "the target gives it out read-only; correct that at the target")
-    if wanted.monitor and any(step.verb != "grow" for step in plan.steps):
-        problem = f"a running machine has it open; stop the machine to {plan.steps[0].words}"
-        raise DeclarationError(described, problem)
     return Proposal(plan.after, tuple(plan.steps), tuple(plan.warnings))
 
 
@@ -243,7 +266,7 @@ class _Plan:
         self.wanted = wanted
         self.disk = wanted.disk
         self.seen = seen
-        self.after = {key: value for key, value in seen.items() if key not in ("source_size", "fingerprint")}
+        self.after = {key: value for key, value in seen.items() if key != "fingerprint"}
         self.steps: list[Step] = []
         self.warnings: list[str] = []
 
@@ -251,34 +274,33 @@ class _Plan:
         """A format where there is none, and then what a new disk begins as."""
         plain = _format(self.disk) == ("raw", False)
         unlike = (self.seen["format"], self.seen["encrypted"]) != _format(self.disk)
-        overwrites = bool(self.seen.get("may_be_overwritten"))
+        overwrites = bool(self.seen.get("_may_be_overwritten"))
         fresh = overwrites or self.seen["content"] != content.DATA
+        formats, imports = not plain and (unlike or overwrites), self.disk.origin and fresh
         if unlike and not fresh:
             problem = (
                 f"has data that is no {_words(self.disk)}{_found(self.seen)}; "
                 f"to lose it, say overwrite: {self.seen['fingerprint']}"
             )
             raise DeclarationError(self.disk.described, problem)
-        if not plain and (unlike or overwrites):
+        if self.wanted.monitor and (formats or imports):
+            problem = "is still to be written, and a running machine has it open; stop the machine"
+            raise DeclarationError(self.disk.described, problem)
+        if formats:
             self._write_format(wipe=overwrites)
-        imports = self.disk.origin and (fresh or (not plain and self.after["content"] != content.DATA))
         if imports:
             self._import(wipe=overwrites and plain)
         elif self.after["content"] == content.UNFINISHED:
             self.warnings.append(
                 f"{self.disk.described}: an import into it was interrupted; declare its source to finish it"
             )
-        if "may_be_overwritten" in self.after and self.steps:
-            self.after["may_be_overwritten"] = False
 
     def _write_format(self, *, wipe: bool) -> None:
         form, encrypted = _format(self.disk)
         capacity = self.seen["capacity"]
-        size = self.wanted.size or self.seen.get("source_size") if form == "qcow2" else capacity - content.LUKS_HEADER
+        size = self.wanted.size or self.seen.get("_source_size") if form == "qcow2" else capacity - content.LUKS_HEADER
         if not size:
-            raise DeclarationError(
-                f"{self.disk.described}: size", "is missing: how much a guest is to see of the qcow2"
-            )
+            raise DeclarationError("size", "is missing: how much a guest is to see of the qcow2")
         if size <= 0:
             raise DeclarationError(self.disk.described, f"has {capacity} bytes, too few for {_words(self.disk)}")
         self._check_room(size)
@@ -289,7 +311,7 @@ class _Plan:
 
     def _import(self, *, wipe: bool) -> None:
         assert self.disk.origin
-        size = self.seen["source_size"]
+        size = self.seen["_source_size"]
         if size > self.after["size"]:
             problem = f"has room for {self.after['size']} bytes, and {self.disk.origin.described} has {size}"
             raise DeclarationError(self.disk.described, problem)
@@ -303,10 +325,10 @@ class _Plan:
         return content.wiped(self.seen["capacity"])
 
     def grow(self) -> None:
-        form, encrypted = _format(self.disk)
+        form, _encrypted = _format(self.disk)
         wanted = self.wanted.size
         if form == "raw" and self.wanted.monitor:
-            wanted = self.seen["capacity"] - (content.LUKS_HEADER if encrypted else 0)
+            wanted = self.seen["capacity"] - self.seen["_header"]
         if not wanted or wanted == self.after["size"]:
             return
         if wanted < self.after["size"]:
@@ -373,8 +395,9 @@ LIFECYCLE = Lifecycle(
     _check,
     _observe,
     _plan,
-    {"format": _write_format, "import": _import, "grow": _grow},
+    {"format": _write_format, "import": _import, "grow": _grow, **server.VERBS},
     packages=look.PACKAGES,
     survey=look.survey,
     survey_without=("target",),
+    serves=_serves,
 )
