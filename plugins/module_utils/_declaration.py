@@ -201,6 +201,8 @@ def _read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") ->
             f"{where}: copy_on_read", "has nowhere to keep what was read; say writes: overlay or discard"
         )
     _check_image(settings, origin, backend, read_only, where)
+    if origin and origin.backend.identity(origin.source) == backend.identity(source):
+        raise DeclarationError(f"{where}: source", f"is the disk itself ({origin.described})")
     _check_model(settings, backend, where)
     try:
         backend.check_disk(source, settings)
