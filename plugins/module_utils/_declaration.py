@@ -53,6 +53,11 @@ class Disk:
         return str(self.settings["writes"])
 
     @property
+    def kept(self) -> bool:
+        """Whether its image is made where there is none, and kept as it is declared."""
+        return "size" in self.settings or self.origin is not None or bool(self.provision)
+
+    @property
     def described(self) -> str:
         """Backend and storage, for people."""
         return f"{self.backend.name} {self.backend.describe(self.source)}"
