@@ -22,28 +22,32 @@ INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 def need_bindings(backends: Iterable[Backend], family: str) -> None:
     """See that this process has the bindings of backends; where it lacks one, the module begins anew elsewhere."""
     for backend in backends:
-        if not _lacking(backend.bindings):
+        if _here(backend.bindings):
             continue
-        interpreter = "" if has_respawned() else interpreter_with(backend.bindings)
+        interpreter = "" if has_respawned() else _interpreter_with(backend.bindings)
         if not interpreter:
             packages = backend.bindings_packages.get(family, ())
-            raise CapabilityError(backend.name, why_none(backend.bindings) + advice(packages))
+            raise CapabilityError(backend.name, _none_has(backend.bindings) + advice(packages))
         respawn_module(interpreter)
 
 
-def why_none(bindings: Iterable[str]) -> str:
-    """What is said where no interpreter has them."""
+def why_none(bindings: tuple[str, ...]) -> str:
+    """Why this host does not have them; empty where it has."""
+    return "" if _here(bindings) or _interpreter_with(bindings) else _none_has(bindings)
+
+
+def _none_has(bindings: tuple[str, ...]) -> str:
     return f"no Python of this host has the modules {' and '.join(bindings)}"
 
 
-def interpreter_with(bindings: tuple[str, ...]) -> str:
+def _here(bindings: tuple[str, ...]) -> bool:
+    return all(importlib.util.find_spec(name) for name in bindings)
+
+
+def _interpreter_with(bindings: tuple[str, ...]) -> str:
     """The distribution's interpreter that has modules; empty where none has."""
     test = f"import {', '.join(bindings)}"
     return next((path for path in INTERPRETERS if path != sys.executable and _runs(path, test)), "")
-
-
-def _lacking(bindings: Iterable[str]) -> bool:
-    return any(importlib.util.find_spec(name) is None for name in bindings)
 
 
 def _runs(interpreter: str, program: str) -> bool:

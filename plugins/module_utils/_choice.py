@@ -133,19 +133,26 @@ def _wanted_route(disk: Disk) -> str:
 
 
 def requirements(machines: Iterable[Machine]) -> dict[str, Any]:
-    """The routes to backends, and the firmware, that machines need of their host."""
+    """The routes to backends, what keeps their images, and the firmware, that machines need of their host."""
     present = [machine for machine in machines if machine.state != "absent"]
     disks = [disk for machine in present for disk in machine.disks]
     opened = [*disks, *(disk.origin for disk in disks if disk.origin)]
     routes = sorted({(disk.backend.name, _wanted_route(disk)) for disk in opened})
     return {
         "routes": [{"backend": backend, "route": route} for backend, route in routes],
+        "kept": sorted({disk.backend.name for machine in present for disk in machine.disks if disk.kept}),
         "uefi": any(machine.settings["firmware"] == "uefi" for machine in present),
     }
 
 
+def _backend(name: str) -> Backend:
+    if name not in BACKENDS:
+        raise DeclarationError("requires", f"there is no backend {name!r}")
+    return BACKENDS[name]
+
+
 def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[list[str], list[str]]:
-    """What required routes and firmware lack on this host, in words, and the packages that would bring it."""
+    """What is required and lacks on this host, in words, and the packages that would bring it."""
     words: list[str] = []
     packages: list[str] = []
     if not capabilities.emulator:
@@ -153,14 +160,18 @@ def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[li
         words.append(f"this host has no QEMU emulator{advice(emulator)}")
         packages += emulator
     for required in requires.get("routes") or ():
-        backend = BACKENDS.get(required["backend"])
-        if backend is None:
-            raise DeclarationError("requires", f"there is no backend {required['backend']!r}")
+        backend = _backend(required["backend"])
         for route in preferred_routes(backend, required["route"], capabilities):
             reason = why_not(backend, route, capabilities)
             if reason:
                 words.append(f"{backend.name} by route {route}: {reason}")
                 packages += ROUTES[route].packages(backend, capabilities.family)
+    for name in requires.get("kept") or ():
+        backend, reason = _backend(name), capabilities.bindings.get(name, "")
+        if reason:
+            bringing = backend.bindings_packages.get(capabilities.family, ())
+            words.append(f"images of {name}: {reason}{advice(bringing)}")
+            packages += bringing
     if requires.get("uefi") and not capabilities.uefi:
         words.append("firmware uefi: this host has none for x86_64")
         packages += FIRMWARE_PACKAGES.get(capabilities.family, ())

@@ -17,6 +17,13 @@ _SILENT = Hint(
     "check that it runs and that this host may reach it",
 )
 _FULL = Hint("No space left|NOSPC|Disk quota exceeded|DQUOT", "its storage is full", "make room there")
+_FORMAT = Hint(
+    "Image is not in qcow2 format|is not in LUKS format|is not LUKS",
+    "the image has another format",
+    "declare the format that it has",
+)
+_PASSPHRASE = Hint("cannot unlock any keyslot", "the passphrase does not open the image", "correct luks.passphrase")
+_COMMON = (_SILENT, _FULL, _FORMAT, _PASSPHRASE)
 
 
 def find_hint(hints: Iterable[Hint], words: str) -> Hint | None:
@@ -29,6 +36,6 @@ def explained(disk: Disk, error: HostError) -> StorageError:
     if isinstance(error, StorageError):
         return error
     words = " ".join(str(error).split())
-    hint = find_hint((*disk.backend.hints, _SILENT, _FULL), words)
+    hint = find_hint((*disk.backend.hints, *_COMMON), words)
     said = f"{hint.meaning}; {hint.advice} ({words})" if hint else words
     return StorageError(f"{disk.described}: {said}")

@@ -101,7 +101,7 @@ def _connected(values: Values, bench: Workbench) -> Iterator[Cluster]:
 
     handle = rados.Rados(rados_id=user_of(values))
     with in_words("error reading conf file"):
-        handle.conf_read_file(configuration(values, FolderWiring(bench.folder, f"rados{next(_NUMBERS)}")))
+        handle.conf_read_file(_configuration(values, bench))
     for name, value in {**_settings(values), **_bounds(handle, bench.open_timeout)}.items():
         handle.conf_set(name, value)
     with in_words("error connecting"):
@@ -113,6 +113,13 @@ def _connected(values: Values, bench: Workbench) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.close()
+
+
+def _configuration(values: Values, bench: Workbench) -> str:
+    try:
+        return configuration(values, FolderWiring(bench.folder, f"rados{next(_NUMBERS)}"))
+    except OSError as error:
+        raise HostError(f"error reading conf file {error.filename}: {error.strerror}") from None
 
 
 def _settings(values: Values) -> dict[str, str]:
@@ -162,7 +169,7 @@ def in_words(doing: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if type(error).__module__ not in ("rados", "rbd") and not isinstance(error, OSError):
+        if type(error).__module__ not in ("rados", "rbd"):
             raise
         number = getattr(error, "errno", None)
         words = os.strerror(abs(number)) if number else str(error)

@@ -17,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._rados import Clus
 from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import (
     OF_THE_IMAGE,
     PART,
+    at,
     has_format,
     texts_of,
 )
@@ -37,7 +38,6 @@ FEATURES = {
 CONFIG = "conf_"
 """Begins the key of metadata that is configuration."""
 
-_NO_POOL = 2**64 - 1
 _USER_SNAPSHOT = 0
 _CHUNK = 4 * 1024**2
 
@@ -56,18 +56,13 @@ def observe(wanted: Wanted, bench: Workbench) -> Seen:
     with opened(part_of(disk), bench) as part:
         if part is not None:
             seen["incomplete"] = {"watchers": _watchers(part)}
-            seen["_renamed"] = part.id() == seen.get("_id")
+            seen["_half_renamed"] = part.id() == seen.get("_id")
     return seen
 
 
 def part_of(disk: Disk) -> Disk:
     """The image that becomes a disk's once it is whole."""
     return at(disk, image=disk.source["image"] + PART)
-
-
-def at(disk: Disk, **place: str) -> Disk:
-    """Another image or snapshot, opened likewise."""
-    return replace(disk, source={**disk.source, **place})
 
 
 @contextlib.contextmanager
@@ -120,7 +115,7 @@ def _describe(image: Any, disk: Disk, cluster: Cluster) -> dict[str, Any]:
         "stripe_unit": image.stripe_unit(),
         "stripe_count": image.stripe_count(),
         "data_pool": cluster.pool_name(image.data_pool_id()) if bits & FEATURES["data-pool"] else "",
-        "parent": "" if stat["parent_pool"] in (_NO_POOL, -1) else _parent(image),
+        "parent": _parent(image),
         "children": children,
         "snapshots": [
             _snapshot(image, snapshot["name"], children)
@@ -156,7 +151,12 @@ def _children(image: Any) -> list[str]:
 
 
 def _parent(image: Any) -> str:
-    spec = image.get_parent_image_spec()
+    import rbd
+
+    try:
+        spec = image.get_parent_image_spec()
+    except rbd.ImageNotFound:
+        return ""
     return f"{_place(spec['pool_name'], spec['pool_namespace'], spec['image_name'])}@{spec['snap_name']}"
 
 
@@ -209,7 +209,11 @@ def _see_for_new(wanted: Wanted, bench: Workbench) -> dict[str, Any]:
     former = _former(wanted, bench)
     if former:
         return {"_former": former}
-    defaults = _defaults(cluster_of(wanted.disk, bench).defaults(wanted.disk))
+    cluster = cluster_of(wanted.disk, bench)
+    defaults = _defaults(cluster.defaults(wanted.disk))
+    pool = wanted.provision.get("data_pool", defaults["data_pool"])
+    if pool and not cluster.handle.pool_exists(pool):
+        raise DeclarationError("data_pool", f"the cluster has no pool {pool}; list them with ceph osd pool ls")
     source = _see_source(wanted.disk, wanted.disk.origin, bench) if wanted.disk.origin else {}
     return {"_new": {"defaults": defaults, "source": source}}
 
@@ -255,7 +259,7 @@ def _see_source(disk: Disk, origin: Disk, bench: Workbench) -> dict[str, Any]:
         return {"size": virtual_size(origin, bench)}
     with opened(beside(disk, origin), bench) as image:
         if image is None:
-            raise HostError(f"{origin.described}: there is no such image or snapshot; correct source")
+            raise HostError("there is no such image or snapshot; correct source")
         stat, (metadata, config) = image.stat(), _texts(image)
         found = {
             "clone": True,

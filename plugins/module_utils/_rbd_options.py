@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values
@@ -136,6 +137,8 @@ def _check_place(wanted: Wanted) -> None:
         raise DeclarationError("snapshot", "is only read; to remove one, name it in snapshots with state: absent")
     if source["image"].endswith(PART):
         raise DeclarationError("image", f"ends with {PART}, as only images do that are still being made")
+    if bool(wanted.monitor) != bool(wanted.node):
+        raise DeclarationError("monitor", "monitor and node are wanted together")
     if provision.get("renamed_from") == source["image"]:
         raise DeclarationError("renamed_from", "is the name that the image is to have")
 
@@ -159,6 +162,11 @@ def _check_layout(wanted: Wanted) -> None:
 def has_format(disk: Disk) -> bool:
     """Whether a guest sees other bytes than the image has."""
     return disk.settings["format"] != "raw" or "luks" in disk.settings or "encryption" in disk.source
+
+
+def at(disk: Disk, **place: str) -> Disk:
+    """Another image or snapshot, opened likewise."""
+    return replace(disk, source={**disk.source, **place})
 
 
 def _check_snapshots(wanted: Wanted) -> None:

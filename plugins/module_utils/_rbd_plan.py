@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import SECTOR, has_format, texts_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import SECTOR, at, has_format, texts_of
 
 TWINS = frozenset({"object-map", "fast-diff"})
 """Ceph turns both on where one is asked for."""
@@ -62,7 +62,11 @@ def plan(wanted: Wanted, seen: Seen) -> Proposal:
 
 
 def _discard(draft: _Draft) -> None:
-    if draft.image.pop("incomplete", None):
+    if not draft.image.pop("incomplete", None):
+        return
+    if draft.image.get("_half_renamed"):
+        draft.add("finish", f"finish giving {draft.name} its name")
+    else:
         draft.add("discard", f"remove what an unfinished run left of {draft.name}")
 
 
@@ -120,7 +124,8 @@ def _bring_back(draft: _Draft, former: Seen) -> None:
     how, where = former["_found"]
     if how == "renamed":
         draft.refuse_open("renamed")
-        draft.add("rename", f"rename {where} to {draft.name}", name=where)
+        former_name = at(draft.wanted.disk, image=where).described
+        draft.add("rename", f"rename {former_name} to {draft.name}", name=where)
     else:
         draft.add("restore", f"take {draft.name} out of the trash", id=where)
 
@@ -146,8 +151,7 @@ def _make(draft: _Draft) -> None:
         words = f"import {wanted.disk.origin.described} into {draft.name} of {in_words(size)}"
     else:
         words = f"create {draft.name} of {in_words(size)}{', written full' if wanted.provision['thick'] else ''}"
-    grown = clone and size != source["size"]
-    draft.add("make", words, size=size, clone=clone, grown=grown, **layout)
+    draft.add("make", words, size=size, was=source["size"] if clone else size, clone=clone, **layout)
     draft.image = {
         "exists": True,
         "size": size,
@@ -256,6 +260,8 @@ def _roll_back(draft: _Draft) -> None:
     if not found:
         names = [snapshot["name"] for snapshot in draft.image["snapshots"]]
         raise DeclarationError("rollback", f"{draft.name} has no snapshot {name} (there are: {_and(names) or 'none'})")
+    if draft.wanted.size not in (None, found["size"]):
+        raise DeclarationError("rollback", f"{name} has {in_words(found['size'])}; declare that size, or none")
     if found["equal"]:
         return
     draft.refuse_open("rolled back")

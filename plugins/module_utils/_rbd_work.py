@@ -18,13 +18,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._rados import clus
 from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_look import (
     CONFIG,
     FEATURES,
-    at,
     beside,
     opened,
     part_of,
-    virtual_size,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import has_format
+from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import at
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 FORGOTTEN_AFTER = 45
@@ -43,8 +41,8 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
         _clone(beside(disk, disk.origin), part, values, bench)
     else:
         _create(part, values, bench)
-    if values["grown"]:
-        _set_size(part, values["size"], bench)
+    if values["was"] != values["size"]:
+        _set_size(part, values["size"], values["was"], bench)
     if disk.origin and not values["clone"]:
         # What was never written reads as noise through LUKS, and as zeroes through everything else.
         bench.copy(disk.origin, part, blank="luks" not in disk.settings or disk.settings["format"] != "raw")
@@ -95,7 +93,8 @@ def _afresh(part: Disk, bench: Workbench, make_it: Callable[..., None], *argumen
     try:
         make_it(*where, **_layout(values))
     except rbd.ImageExists:
-        rbd.RBD().remove(cluster_of(part, bench).pool(part), part.source["image"])
+        with contextlib.suppress(rbd.ImageNotFound):
+            rbd.RBD().remove(cluster_of(part, bench).pool(part), part.source["image"])
         make_it(*where, **_layout(values))
 
 
@@ -146,10 +145,25 @@ def _rename(old: Disk, new: Disk, bench: Workbench) -> None:
 
 def discard(wanted: Wanted, values: Values, bench: Workbench) -> None:
     """Remove what an unfinished run left; one that was killed is still counted on for a while."""
-    _remove(part_of(wanted.disk), bench)
+    _remove(part_of(wanted.disk), bench, "another run is still making it; let that end, or end it")
 
 
-def _remove(disk: Disk, bench: Workbench) -> None:
+def finish(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    """End a renaming that was cut short: both names lead to the image, and its directory has one of them."""
+    import rbd
+
+    disk, part = wanted.disk, part_of(wanted.disk)
+    pool, old, new = cluster_of(disk, bench).pool(disk), part.source["image"], disk.source["image"]
+    with speaking_of(disk, "error renaming"):
+        if old in rbd.RBD().list(pool):
+            pool.remove_object(f"rbd_id.{new}")
+            rbd.RBD().rename(pool, old, new)
+        else:
+            pool.remove_object(f"rbd_id.{old}")
+
+
+def _remove(disk: Disk, bench: Workbench, busy: str) -> None:
+    """busy: what is said where a client keeps it open."""
     import rbd
 
     pool, deadline = cluster_of(disk, bench).pool(disk), time.monotonic() + FORGOTTEN_AFTER
@@ -160,7 +174,7 @@ def _remove(disk: Disk, bench: Workbench) -> None:
                 return
             except rbd.ImageBusy:
                 if time.monotonic() > deadline:
-                    raise HostError("a client has it open; stop that client, or say force: true") from None
+                    raise HostError(busy) from None
                 time.sleep(1)
 
 
@@ -186,7 +200,7 @@ def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
                 if image.is_protected_snap(snapshot["name"]):
                     image.unprotect_snap(snapshot["name"])
                 image.remove_snap(snapshot["name"])
-    _remove(disk, bench)
+    _remove(disk, bench, "a client has it open; stop that client, or say force: true")
 
 
 def _evict(disk: Disk, bench: Workbench) -> None:
@@ -222,7 +236,7 @@ def features(wanted: Wanted, values: Values, bench: Workbench) -> None:
     with changed(wanted.disk, bench, "error changing features") as image:
         image.update_features(sum(FEATURES[name] for name in values["names"]), values["on"])
         if values["on"] and "object-map" in values["names"]:
-            image.rebuild_object_map(lambda *_progress: 0)
+            image.rebuild_object_map()
 
 
 def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
@@ -230,19 +244,17 @@ def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
         with speaking_of(wanted.disk), Monitor.connect(wanted.monitor, seconds=bench.open_timeout) as monitor:
             monitor.execute("block_resize", {"node-name": wanted.node, "size": values["size"]})
     else:
-        _set_size(wanted.disk, values["size"], bench)
+        _set_size(wanted.disk, values["size"], values["was"], bench)
 
 
-def _set_size(disk: Disk, size: int, bench: Workbench) -> None:
-    """size: bytes that a guest would see."""
+def _set_size(disk: Disk, size: int, was: int, bench: Workbench) -> None:
+    """size, was: bytes that a guest sees; what Ceph's encryption takes stands beside them."""
     if disk.settings["format"] != "raw" or "luks" in disk.settings:
         with speaking_of(disk), bench.image(disk, writable=True) as node:
             node.resize(size)
-        return
-    seen = virtual_size(disk, bench) if has_format(disk) else None
-    with changed(disk, bench, "error resizing") as image:
-        taken = 0 if seen is None else image.size() - seen
-        image.resize(size + taken, allow_shrink=True)
+    else:
+        with changed(disk, bench, "error resizing") as image:
+            image.resize(size + image.size() - was, allow_shrink=True)
 
 
 def roll_back(wanted: Wanted, values: Values, bench: Workbench) -> None:
@@ -288,6 +300,7 @@ def protect(wanted: Wanted, values: Values, bench: Workbench) -> None:
 
 VERBS: Mapping[str, Callable[[Wanted, Values, Workbench], None]] = {
     "discard": discard,
+    "finish": finish,
     "make": make,
     "rename": rename,
     "restore": restore,
