@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,10 +16,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import keyval
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench, run
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode, Workbench, run
 
 _ZEROES: Node = {"driver": "null-co", "read-zeroes": "on", "size": content.HEAD}
 _PIECE: Node = {"driver": "raw"}
+_SECONDS = 30
+"""What a file in memory may take."""
 
 
 @contextlib.contextmanager
@@ -31,17 +34,33 @@ def storage_errors(disk: Disk) -> Iterator[None]:
 
 
 def write_format(disk: Disk, values: Values, bench: Workbench) -> None:
-    """A format on the whole LUN; until it is complete, the LUN begins with the mark of something unfinished."""
-    form: dict[str, Any] = {"driver": disk.settings["format"], "size": values["size"]}
+    """A format on the whole LUN. It is made in memory, for a LUN with half a header would not tell what it is."""
+    path = f"{bench.folder}/{disk.name}.format"
     with bench.storage(disk, writable=True) as node:
-        with node.served(writable=True) as uri:
-            _wipe(uri, values["wipe"])
-            _mark(uri, bench)
-        if disk.settings["format"] == "raw":
-            form = {"driver": "luks", "key-secret": node.key, "size": values["size"]}
-        elif node.key:
-            form["encrypt"] = {"format": "luks", "key-secret": node.key}
-        node.write_format(form)
+        try:
+            length = _make_format(disk, values["size"], node, path)
+            with node.served(writable=True) as uri:
+                _wipe(uri, values["wipe"])
+                _mark(uri, bench)
+                _copy({"driver": "file", "filename": path}, uri, content.HEAD, length - content.HEAD)
+                _copy({"driver": "file", "filename": path}, uri, 0, content.HEAD)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _make_format(disk: Disk, size: int, node: OpenNode, path: str) -> int:
+    """An image without data in a file; returns how much of it is to be on the LUN."""
+    options: dict[str, Any] = {"driver": disk.settings["format"], "size": size}
+    if disk.settings["format"] == "raw":
+        options = {"driver": "luks", "key-secret": node.key, "size": size}
+    elif node.key:
+        options["encrypt"] = {"format": "luks", "key-secret": node.key}
+    file: Node = {"driver": "file", "filename": path}
+    node.daemon.create({**file, "size": 0}, seconds=_SECONDS)
+    with node.daemon.nodes([{**file, "node-name": "format"}], seconds=_SECONDS):
+        node.daemon.create({**options, "file": "format"}, seconds=_SECONDS)
+    return content.LUKS_HEADER if disk.settings["format"] == "raw" else os.path.getsize(path)
 
 
 def import_source(disk: Disk, values: Values, bench: Workbench) -> None:
