@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
@@ -39,3 +40,12 @@ def explained(disk: Disk, error: HostError) -> StorageError:
     hint = find_hint((*disk.backend.hints, *_COMMON), words)
     said = f"{hint.meaning}; {hint.advice} ({words})" if hint else words
     return StorageError(f"{disk.described}: {said}")
+
+
+@contextlib.contextmanager
+def storage_errors(disk: Disk) -> Iterator[None]:
+    """Whatever fails meanwhile, failed over this disk."""
+    try:
+        yield
+    except HostError as error:
+        raise explained(disk, error) from None

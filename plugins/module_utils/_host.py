@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
-import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _fi
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, decide, digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._credentials import Secrets, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._running import opened_by
 
 LOCK = "/run/qemu-vms.lock"
 LOG_LINES = 16
@@ -84,18 +84,12 @@ def _observe_files(texts: bool) -> dict[str, dict[str, Any]]:
             found[path] = {
                 "sha256": digest(text),
                 "mtime": _mtime(path),
-                "opened": _opened(text),
+                "opened": opened_by(text),
                 "images": _images_of(text),
             }
             if texts:
                 found[path]["text"] = text
     return found
-
-
-def _opened(text: str) -> dict[str, bool]:
-    """What the machine of a unit opens, as the unit itself says."""
-    line = next((line for line in text.split("\n") if line.startswith(_paths.OPENED)), None)
-    return dict(json.loads(line[len(_paths.OPENED) :])) if line else {}
 
 
 def _images_of(text: str) -> list[str]:

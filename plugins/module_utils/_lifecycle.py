@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Seen = Mapping[str, Any]
 """What a look at a disk's storage found, as plain data without a secret in it: ``exists``, and where it does ``size``
-(bytes that a guest would see), ``format`` and what else the lifecycle reports. What begins with _ is for its
-plan alone."""
+(bytes that a guest would see), ``format`` and what else the lifecycle reports. What begins with _, and what
+stands in ``around``, is for the plan alone."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Values
@@ -13,8 +14,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES
+from ansible_collections.directdisk.qemu.plugins.module_utils._locks import alone_with
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES
@@ -40,9 +43,16 @@ def lifecycle_of(disk: Disk) -> Lifecycle:
 
 def manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
     """Make a disk as it is wanted; ``before`` and ``after`` in the result are what a look found, or would find."""
+    only_looks = check_mode or wanted.state == "info"
+    turn = contextlib.nullcontext() if only_looks else alone_with(wanted.disk, seconds=bench.open_timeout)
+    with storage_errors(wanted.disk), turn:
+        return _manage(wanted, bench, check_mode=check_mode)
+
+
+def _manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
     lifecycle = lifecycle_of(wanted.disk)
     before = lifecycle.observe(wanted, bench)
-    proposal = Proposal(before) if wanted.state == "info" else lifecycle.plan(wanted, before)
+    proposal = _propose(wanted, before)
     after = proposal.after
     if proposal.steps and not check_mode:
         for step in proposal.steps:
@@ -86,7 +96,16 @@ def survey(lifecycle: str, place: Values | None, bench: Workbench) -> dict[str, 
 
 def _told(seen: Seen) -> dict[str, Any]:
     """What was found, but for what only the plan needs."""
-    return {name: value for name, value in seen.items() if not name.startswith("_")}
+    return {name: value for name, value in seen.items() if not name.startswith("_") and name != "around"}
+
+
+def _propose(wanted: Wanted, before: Seen) -> Proposal:
+    if wanted.state == "info":
+        return Proposal(before)
+    try:
+        return lifecycle_of(wanted.disk).plan(wanted, before)
+    except DeclarationError as error:
+        raise error.within(wanted.disk.described) from None
 
 
 def node_graph(disk: Disk, capabilities: Capabilities) -> list[Node]:

@@ -4,8 +4,15 @@
 
 from __future__ import annotations
 
+import errno
+import subprocess
 import sys
+from collections.abc import Sequence
 from types import ModuleType
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
+from ansible_collections.directdisk.qemu.plugins.module_utils._store import TakenError
 
 PYTHON = (sys.executable or "/usr/bin/python3", "-IS")
 """Runs them with nothing but the standard library in sight."""
@@ -17,3 +24,30 @@ def text_of(program: ModuleType) -> str:
     loader = spec.loader if spec else None
     text: str | bytes = loader.get_source(program.__name__)  # type: ignore[union-attr]
     return text.decode() if isinstance(text, bytes) else text
+
+
+def run_apart(program: ModuleType, arguments: Sequence[str], *, seconds: float) -> str:
+    """What a program prints, however its libraries hang or crash; it ends with the number of an error."""
+    try:
+        done = subprocess.run(
+            [*UNTIL_OUR_END, *PYTHON, "-", *arguments],
+            input=text_of(program),
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise HostError(f"does not answer: timed out after {seconds:.0f} s") from None
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or [f"it crashed ({done.returncode})"]
+        raise (TakenError if done.returncode == errno.EEXIST else HostError)(words[-1])
+    return done.stdout
+
+
+def run(command: list[str]) -> str:
+    """What a command prints; HostError with its words where it fails. It does not outlive this process."""
+    done = subprocess.run([*UNTIL_OUR_END, *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise HostError(done.stderr.strip() or f"{command[0]}: exit status {done.returncode}")
+    return done.stdout

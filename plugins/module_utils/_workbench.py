@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +23,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEA
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._openers import OpenedHere, open_here
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import run
 from ansible_collections.directdisk.qemu.plugins.module_utils._shared import Made, Shared
-from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END, StorageDaemon
+from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import StorageDaemon
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring
 
 FOLDER = "/run"
@@ -113,29 +113,18 @@ class Workbench:
         return self._shared.get(key, make)
 
     @contextlib.contextmanager
-    def storage(self, disk: Disk, *, writable: bool = False) -> Iterator[OpenNode]:
+    def storage(self, disk: Disk, *, writable: bool = False) -> Iterator[Storage]:
         """The protocol node of a disk alone: the bytes as they are stored."""
-        with self._open(disk, writable=writable, formatted=False) as node:
-            yield node
+        with self._surroundings(disk) as here:
+            storage, *formats = (_here(node, here.number, writable=writable) for node in here.graph.base_nodes())
+            with here.daemon.nodes([storage], seconds=self.open_timeout):
+                yield Storage(here.daemon, storage["node-name"], self, here.key, disk, formats)
 
     @contextlib.contextmanager
     def image(self, disk: Disk, *, writable: bool = False) -> Iterator[OpenNode]:
         """A disk up to the node that holds what a guest would see."""
-        with self._open(disk, writable=writable, formatted=True) as node:
-            yield node
-
-    @contextlib.contextmanager
-    def _open(self, disk: Disk, *, writable: bool, formatted: bool) -> Iterator[OpenNode]:
-        with self._surroundings(disk) as here:
-            storage, *formats = (_here(node, here.number, writable=writable) for node in here.graph.base_nodes())
-            with here.daemon.nodes([storage], seconds=self.open_timeout):
-                node = OpenNode(here.daemon, storage["node-name"], self, here.key)
-                if not formatted:
-                    yield node
-                    return
-                formats[0].update(_what_it_stands_on(disk, node))
-                with here.daemon.nodes(formats, seconds=self.open_timeout):
-                    yield OpenNode(here.daemon, formats[-1]["node-name"], self, here.key)
+        with self.storage(disk, writable=writable) as storage, storage.image() as image:
+            yield image
 
     @contextlib.contextmanager
     def _surroundings(self, disk: Disk) -> Iterator[_Surroundings]:
@@ -156,10 +145,10 @@ class Workbench:
         except HostError as error:
             raise explained(disk, error) from None
 
-    def create(self, disk: Disk, options: Callable[[Node], Mapping[str, Any]]) -> None:
+    def create(self, disk: Disk, options: Callable[[Node], Mapping[str, Any]], *, seconds: float | None = None) -> None:
         """Make the storage of a disk; options: from its protocol node to QAPI BlockdevCreateOptions."""
         with self._surroundings(disk) as here:
-            here.daemon.create(options(here.node), seconds=self.open_timeout)
+            here.daemon.create(options(here.node), seconds=seconds or self.open_timeout)
 
     def daemon(self, opened: OpenedHere) -> StorageDaemon:
         """The daemon with the surroundings that a disk needs."""
@@ -211,9 +200,9 @@ class OpenNode:
         """What QEMU says of it (QAPI ImageInfo)."""
         return self.daemon.describe(self.name)
 
-    def write_format(self, options: Mapping[str, Any]) -> None:
+    def write_format(self, options: Mapping[str, Any], *, seconds: float | None = None) -> None:
         """Write a format into it; options: of QAPI BlockdevCreateOptions, without ``file``."""
-        self.daemon.create({**options, "file": self.name}, seconds=self._bench.open_timeout)
+        self.daemon.create({**options, "file": self.name}, seconds=seconds or self._bench.open_timeout)
 
     def resize(self, size: int) -> None:
         """size: bytes."""
@@ -244,33 +233,44 @@ class OpenNode:
             return read_header(client.read(0, HEAD))
 
 
-def run(command: list[str]) -> str:
-    """What a command prints; HostError with its words where it fails. It does not outlive this process."""
-    done = subprocess.run([*UNTIL_OUR_END, *command], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise HostError(done.stderr.strip() or f"{command[0]}: exit status {done.returncode}")
-    return done.stdout
+class Storage(OpenNode):
+    """The protocol node of a disk; its format is opened above it."""
+
+    def __init__(
+        self, daemon: StorageDaemon, name: str, bench: Workbench, key: str, disk: Disk, formats: list[Node]
+    ) -> None:
+        super().__init__(daemon, name, bench, key)
+        self._disk = disk
+        self._formats = formats
+
+    @contextlib.contextmanager
+    def image(self) -> Iterator[OpenNode]:
+        """The node that holds what a guest would see."""
+        first, *others = self._formats
+        with self.daemon.nodes([{**first, **self._beneath()}, *others], seconds=self._bench.open_timeout):
+            yield OpenNode(self.daemon, self._formats[-1]["node-name"], self._bench, self.key)
+
+    def _beneath(self) -> Node:
+        """QEMU would open whatever file of this host the header of an image names: nobody has said that it may."""
+        if self._disk.settings["format"] != "qcow2":
+            return {}
+        header = self.header()
+        if header.format != "qcow2":
+            raise HostError("Image is not in qcow2 format")
+        if header.external:
+            raise HostError("its data is in another file, as its header says; such an image is not opened")
+        declared = self._disk.provision.get("backing") or {}
+        if header.backing and header.backing != declared.get("file"):
+            raise HostError(
+                f"it stands on {header.backing}, as its header says; flatten it, or declare that as backing"
+            )
+        return {} if header.backing else {"backing": None}
 
 
 def _here(node: Node, number: int, *, writable: bool) -> Node:
     """The node under a name that no other has; only one that is written to keeps others out."""
     named = {key: f"{value}.{number}" if key in ("node-name", "file") else value for key, value in node.items()}
     return {**named, "read-only": not writable, **({} if writable else {"force-share": True})}
-
-
-def _what_it_stands_on(disk: Disk, storage: OpenNode) -> Node:
-    """QEMU would open whatever file of this host the header of an image names: nobody has said that it may."""
-    if disk.settings["format"] != "qcow2":
-        return {}
-    header = storage.header()
-    if header.format != "qcow2":
-        raise HostError("Image is not in qcow2 format")
-    if header.external:
-        raise HostError("its data is in another file, as its header says; such an image is not opened")
-    declared = disk.provision.get("backing") or {}
-    if header.backing and header.backing != declared.get("file"):
-        raise HostError(f"it stands on {header.backing}, as its header says; flatten it, or declare that as backing")
-    return {} if header.backing else {"backing": None}
 
 
 def _quietly(call: Callable[[str], None], argument: str) -> None:
