@@ -18,6 +18,7 @@ from typing import Any
 from bench import HERE, HOST, Bench, BenchError
 
 STORAGE = "storage1"
+READY = str(HERE / "playbooks" / "disks_ready.yml")
 PLAYBOOK = str(HERE / "playbooks" / "disks.yml")
 FEW, MANY = 10, 100
 AIM = 3.0
@@ -40,6 +41,16 @@ SSH = {
     "key": "{{ lab_ssh_plain_key }}",
     "host_key": "{{ lab_ssh_known_hosts.split(' ', 1)[1] }}",
 }
+ISCSI = {
+    "portal": "{{ lab_iscsi_portal }}",
+    "target": "{{ lab_iscsi_iqn }}:" + HOST,
+    "user": "{{ lab_iscsi_user }}",
+    "password": "{{ lab_iscsi_password }}",
+}
+FIRST_LUN = 100
+_TGTADM = "tgtadm --lld iscsi --mode logicalunit"
+_TARGET = f"tgtadm --lld iscsi --mode target --op show | sed -n 's/^Target \\([0-9]*\\): .*:{HOST}$/\\1/p' | head -n 1"
+"""Prints tgt's number of the hypervisor's target."""
 
 Disk = dict[str, Any]
 
@@ -51,7 +62,7 @@ def kinds(name: str) -> list[Disk]:
         {"nfs": {**NFS, "path": f"/srv/nfs/{name}.qcow2"}, "format": "qcow2", "size": "1MiB"},
         {"ssh": {**SSH, "path": f"/srv/ssh/{name}"}, "size": "1MiB"},
         {"file": {"filename": f"/srv/vms/{name}.qcow2"}, "format": "qcow2", "size": "1MiB"},
-        {"nbd": {"host": "{{ lab_storage_address }}", "export": name}},
+        {"iscsi": {**ISCSI, "lun": FIRST_LUN + int(name.rpartition("-")[2])}},
     ]
 
 
@@ -74,13 +85,20 @@ class Disks:
     def up(self) -> None:
         subprocess.run([self._lab, "up", "--hosts", f"{HOST},{STORAGE}"], stdout=sys.stderr, check=True)
         self._bench.find_inventory()
-        self.on_storage(f"for n in $(seq 0 {MANY // 5 - 1}); do truncate --size=1M /srv/nbd/bench-$n; done")
+        self._bench.playbook(READY)
+        self.on_storage(
+            f"target=$({_TARGET}); for n in $(seq 0 {MANY // 5 - 1}); do truncate --size=1M /srv/iscsi/bench-$n && "
+            f"{_TGTADM} --op new --tid $target --lun $(({FIRST_LUN} + n)) --backing-store /srv/iscsi/bench-$n; done"
+        )
 
     def down(self) -> None:
         """Leave nothing on the storage."""
-        self.run([{**disk, "state": "absent"} for disk in mixed(MANY) if "nbd" not in disk])
+        self.run([{**disk, "state": "absent"} for disk in mixed(MANY) if "iscsi" not in disk])
         self.run([{**disk, "state": "absent"} for disk in images(MANY)])
-        self.on_storage("rm -f /srv/nbd/bench-*")
+        self.on_storage(
+            f"target=$({_TARGET}); for n in $(seq 0 {MANY // 5 - 1}); do "
+            f"{_TGTADM} --op delete --tid $target --lun $(({FIRST_LUN} + n)) || true; done; rm -f /srv/iscsi/bench-*"
+        )
 
     def run(self, disks: Sequence[Disk], *, changed: bool | None = None) -> float:
         """Seconds of a playbook with one task; changed: whether it must change something."""
@@ -154,8 +172,8 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     disks = Disks(Bench(options.lab, options.work), options.lab, options.work)
-    disks.up()
     try:
+        disks.up()
         found = measure(disks, options.repeat, options.workers)
     finally:
         disks.down()
