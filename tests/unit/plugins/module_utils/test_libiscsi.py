@@ -99,7 +99,7 @@ def test_a_refused_login_says_why_and_leaves_nothing() -> None:
 def test_a_portal_that_is_silent_costs_no_more_than_its_time() -> None:
     library = Library(silent=True)
     begun = time.monotonic()
-    with pytest.raises(IscsiError, match="timed out after 0.2 s"):
+    with pytest.raises(IscsiError, match=r"timed out after 0\.2 s"):
         Session(library, LOGIN, seconds=TIMES_OUT)
     assert time.monotonic() - begun < 5
     assert "iscsi_logout_async" not in library.calls

@@ -36,7 +36,6 @@ Target 3: iqn.2026-01.example:web1
             Type: controller
             SCSI SN: beaf30
             Backing store path: None
-            Backing store flags: 
         LUN: 1
             Type: disk
             SCSI SN: abc
@@ -44,7 +43,6 @@ Target 3: iqn.2026-01.example:web1
             Readonly: No
             Thin-provisioning: Yes
             Backing store path: /srv/web1
-            Backing store flags: 
     Account information:
         web1
         mutual (outgoing)
