@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible.module_utils.common import respawn
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _bindings
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
@@ -21,7 +22,7 @@ WHY = "no Python of this host has the modules directdisk_no_such_module"
 
 
 def test_nothing_is_done_where_the_modules_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_bindings, "respawn_module", lambda interpreter: pytest.fail(interpreter))
+    monkeypatch.setattr(respawn, "respawn_module", lambda interpreter: pytest.fail(interpreter))
     _bindings.need_bindings([replace(NOWHERE, bindings=("json", "re"))], "debian")
     assert _bindings.why_none(("json",)) == ""
 
@@ -29,10 +30,10 @@ def test_nothing_is_done_where_the_modules_are_here(monkeypatch: pytest.MonkeyPa
 def test_the_module_begins_anew_where_another_interpreter_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[str] = []
     monkeypatch.setattr(_bindings, "_interpreter_with", lambda bindings: "/usr/bin/python3")
-    monkeypatch.setattr(_bindings, "respawn_module", begun.append)
+    monkeypatch.setattr(respawn, "respawn_module", begun.append)
     _bindings.need_bindings([NOWHERE], "debian")
     assert begun == ["/usr/bin/python3"]
-    monkeypatch.setattr(_bindings, "has_respawned", lambda: True)
+    monkeypatch.setattr(respawn, "has_respawned", lambda: True)
     with pytest.raises(CapabilityError, match="no Python of this host"):
         _bindings.need_bindings([NOWHERE], "debian")
 
