@@ -9,8 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterable
 
-from ansible.module_utils.common.respawn import has_respawned, respawn_module
-
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import advice
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
@@ -21,14 +19,16 @@ INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
 def need_bindings(backends: Iterable[Backend], family: str) -> None:
     """See that this process has the bindings of backends; where it lacks one, the module begins anew elsewhere."""
+    from ansible.module_utils.common import respawn
+
     for backend in backends:
         if _here(backend.bindings):
             continue
-        interpreter = "" if has_respawned() else _interpreter_with(backend.bindings)
+        interpreter = "" if respawn.has_respawned() else _interpreter_with(backend.bindings)
         if not interpreter:
             packages = backend.bindings_packages.get(family, ())
             raise CapabilityError(backend.name, _none_has(backend.bindings) + advice(packages))
-        respawn_module(interpreter)
+        respawn.respawn_module(interpreter)
 
 
 def why_none(bindings: tuple[str, ...]) -> str:
