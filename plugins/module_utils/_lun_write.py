@@ -60,7 +60,12 @@ def _make_format(disk: Disk, size: int, node: OpenNode, path: str) -> int:
     node.daemon.create({**file, "size": 0}, seconds=_SECONDS)
     with node.daemon.nodes([{**file, "node-name": "format"}], seconds=_SECONDS):
         node.daemon.create({**options, "file": "format"}, seconds=_SECONDS)
-    return content.LUKS_HEADER if disk.settings["format"] == "raw" else os.path.getsize(path)
+    if disk.settings["format"] == "raw":
+        return content.LUKS_HEADER
+    # Of a small one the last table ends within a sector, and QEMU counts in sectors.
+    length = -(-os.path.getsize(path) // content.HEAD) * content.HEAD
+    os.truncate(path, length)
+    return length
 
 
 def import_source(disk: Disk, values: Values, bench: Workbench) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import (
     _image_fetch,
-    _paths,
     _replaced,
     _ssh_agent,
     _tgt_serve,
@@ -26,6 +25,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._helpers import he
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import PYTHON, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit, stage, tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import KNOWN_HOSTS
+from ansible_collections.directdisk.qemu.plugins.module_utils._staging import copy_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
@@ -104,7 +104,7 @@ def _by_nbdkit(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedH
 @contextlib.contextmanager
 def _by_stage(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere]:
     """The host's own copy, or one for now."""
-    copy = _paths.image_file(stage.image_name(disk))
+    copy = copy_of(disk)
     if os.path.exists(copy):
         yield OpenedHere({"driver": "file", "filename": copy})
         return

@@ -43,11 +43,3 @@ def run_apart(program: ModuleType, arguments: Sequence[str], *, seconds: float) 
         words = done.stderr.strip().splitlines() or [f"it crashed ({done.returncode})"]
         raise (TakenError if done.returncode == errno.EEXIST else HostError)(words[-1])
     return done.stdout
-
-
-def run(command: list[str]) -> str:
-    """What a command prints; HostError with its words where it fails. It does not outlive this process."""
-    done = subprocess.run([*UNTIL_OUR_END, *command], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise HostError(done.stderr.strip() or f"{command[0]}: exit status {done.returncode}")
-    return done.stdout

@@ -56,6 +56,8 @@ class Store:
     preallocations: tuple[str, ...] = ("off",)
     """What of O(preallocation) the storage itself can do."""
     shrinks: bool = True
+    locks: bool = False
+    """Whether QEMU locks an image there that it has open."""
 
     def path(self, disk: Disk) -> str:
         return str(disk.source[self.option])

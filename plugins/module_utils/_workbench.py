@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +24,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEA
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._openers import OpenedHere, open_here
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import run
 from ansible_collections.directdisk.qemu.plugins.module_utils._shared import Made, Shared
-from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import StorageDaemon
+from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END, StorageDaemon
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring
 
 FOLDER = "/run"
@@ -194,7 +194,7 @@ class OpenNode:
         self.name = name
         self.key = key
         """Id of the secret with which the disk is encrypted; empty where it is not."""
-        self._bench = bench
+        self.bench = bench
 
     def describe(self) -> dict[str, Any]:
         """What QEMU says of it (QAPI ImageInfo)."""
@@ -202,15 +202,15 @@ class OpenNode:
 
     def write_format(self, options: Mapping[str, Any], *, seconds: float | None = None) -> None:
         """Write a format into it; options: of QAPI BlockdevCreateOptions, without ``file``."""
-        self.daemon.create({**options, "file": self.name}, seconds=seconds or self._bench.open_timeout)
+        self.daemon.create({**options, "file": self.name}, seconds=seconds or self.bench.open_timeout)
 
     def resize(self, size: int) -> None:
         """size: bytes."""
-        self.daemon.execute("block_resize", {"node-name": self.name, "size": size}, seconds=self._bench.open_timeout)
+        self.daemon.execute("block_resize", {"node-name": self.name, "size": size}, seconds=self.bench.open_timeout)
 
     @property
     def _socket(self) -> str:
-        return f"{self._bench.folder}/{id(self.daemon)}.sock"
+        return f"{self.bench.folder}/{id(self.daemon)}.sock"
 
     @contextlib.contextmanager
     def served(self, *, writable: bool) -> Iterator[str]:
@@ -223,7 +223,7 @@ class OpenNode:
         """Its bytes."""
         with (
             self.served(writable=writable),
-            NbdClient(self._socket, self.name, seconds=self._bench.open_timeout) as client,
+            NbdClient(self._socket, self.name, seconds=self.bench.open_timeout) as client,
         ):
             yield client
 
@@ -247,8 +247,8 @@ class Storage(OpenNode):
     def image(self) -> Iterator[OpenNode]:
         """The node that holds what a guest would see."""
         first, *others = self._formats
-        with self.daemon.nodes([{**first, **self._beneath()}, *others], seconds=self._bench.open_timeout):
-            yield OpenNode(self.daemon, self._formats[-1]["node-name"], self._bench, self.key)
+        with self.daemon.nodes([{**first, **self._beneath()}, *others], seconds=self.bench.open_timeout):
+            yield OpenNode(self.daemon, self._formats[-1]["node-name"], self.bench, self.key)
 
     def _beneath(self) -> Node:
         """QEMU would open whatever file of this host the header of an image names: nobody has said that it may."""
@@ -265,6 +265,14 @@ class Storage(OpenNode):
                 f"it stands on {header.backing}, as its header says; flatten it, or declare that as backing"
             )
         return {} if header.backing else {"backing": None}
+
+
+def run(command: list[str]) -> str:
+    """What a command prints; HostError with its words where it fails. It does not outlive this process."""
+    done = subprocess.run([*UNTIL_OUR_END, *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise HostError(done.stderr.strip() or f"{command[0]}: exit status {done.returncode}")
+    return done.stdout
 
 
 def _here(node: Node, number: int, *, writable: bool) -> Node:

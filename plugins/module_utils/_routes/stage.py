@@ -60,10 +60,6 @@ def _service(disk: Disk, image: str) -> Service:
     download, reach = download_of(disk), disk.backend.reach(disk.source)
     wiring = Wiring(unit, "image", "")
     options = curl_options(download, wiring)
-    fetch = [
-        *(["--resume"] if download.resumes and disk.source.get("sha256") else []),
-        *([f"--sha256={disk.source['sha256']}"] if disk.source.get("sha256") else []),
-    ]
     return Service(
         name=unit,
         template="image.service.j2",
@@ -71,7 +67,7 @@ def _service(disk: Disk, image: str) -> Service:
         description=f"Image {disk.backend.describe(disk.source)}",
         args=[
             ("/usr/bin/python3", "-IS", _paths.IMAGE_PROGRAM),
-            *((word,) for word in fetch),
+            *((word,) for word in fetch_options(disk)),
             (_paths.image_file(image),),
             (download.url,),
             *options,
@@ -81,6 +77,13 @@ def _service(disk: Disk, image: str) -> Service:
         start_timeout=0,
         image=image,
     )
+
+
+def fetch_options(disk: Disk) -> list[str]:
+    """Options of the program that fetches."""
+    wanted = disk.source.get("sha256")
+    resumes = wanted and download_of(disk).resumes
+    return [*(["--resume"] if resumes else []), *([f"--sha256={wanted}"] if wanted else [])]
 
 
 def curl_options(download: Download, wiring: Wiring) -> list[tuple[str, ...]]:

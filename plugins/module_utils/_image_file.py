@@ -1,27 +1,74 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes, changes and removes images that are files."""
+"""Looks at, makes, changes and removes images that are files."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 from collections.abc import Iterator
+from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils import _files, _image_plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_look import look_inside, temporary
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, size_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._stores import STORES
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 _LONG = 7 * 24 * 3600.0
 """Seconds that storage may take to set a whole image aside."""
+_MISSING = re.compile("NFS3ERR_NOENT|No such file")
+"""How the storage of images that are files says that there is none."""
+_MACHINE_ID = "/etc/machine-id"
+
+
+def temporary(path: str) -> str:
+    """Where this host makes an image, beside its place: two hosts that make the same one do not meet."""
+    host = hashlib.sha256(_files.read_text(_MACHINE_ID).encode()).hexdigest()[:8]
+    return f"{path}.unfinished-{host}"
+
+
+def look(wanted: Wanted, bench: Workbench) -> Seen:
+    disk = wanted.disk
+    store = STORES[disk.backend.name]
+    opened = {"opened_by": machines_that_open(disk.backend.identity(disk.source))}
+    with contextlib.ExitStack() as stack:
+        try:
+            storage = stack.enter_context(bench.storage(disk))
+        except QmpError as error:
+            if not _MISSING.search(str(error)):
+                raise
+            return {"exists": False, **opened, "around": _around(wanted, store, bench)}
+        found = {**look_inside(wanted, storage, in_use=bool(opened["opened_by"])), **opened}
+    if wanted.state == "absent" or _must_be_made_anew(wanted, found):
+        found["around"] = _around(wanted, store, bench)
+    return found
+
+
+def _must_be_made_anew(wanted: Wanted, found: Seen) -> bool:
+    return bool(wanted.provision.get("overwrite")) and "problem" in found
+
+
+def _around(wanted: Wanted, store: Store, bench: Workbench) -> dict[str, Any]:
+    """What matters before an image is made or removed: its folder, what was left there, what it begins as."""
+    path, found = store.path(wanted.disk), dict[str, Any]()
+    with storage_errors(wanted.disk), store.files(wanted.disk, bench) as files:
+        found["folder"] = files.folder(path)
+        if files.kind(temporary(path)) != "missing":
+            found["unfinished"] = temporary(path)
+    if wanted.disk.origin and wanted.state == "present":
+        found["source_size"] = size_of(wanted.disk.origin, bench)
+    return found
 
 
 def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
@@ -35,7 +82,7 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
             files.make(aside)
         try:
             _build(wanted, store.at(disk, aside), store, values["size"], bench)
-            with store.files(disk, bench) as files, _not_in_use(disk, bench, wanted=values["overwrite"]):
+            with store.files(disk, bench) as files, _locked(disk, store, bench, there=values["overwrite"]):
                 files.put(aside, place, overwrite=values["overwrite"])
         except BaseException:
             with contextlib.suppress(HostError), store.files(disk, bench) as files:
@@ -75,7 +122,7 @@ def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
 def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
     del values
     disk, store = wanted.disk, STORES[wanted.disk.backend.name]
-    with storage_errors(disk), store.files(disk, bench) as files, _not_in_use(disk, bench, wanted=True):
+    with storage_errors(disk), store.files(disk, bench) as files, _locked(disk, store, bench, there=True):
         files.remove(store.path(disk))
 
 
@@ -87,10 +134,14 @@ def clear(wanted: Wanted, values: Values, bench: Workbench) -> None:
 
 
 @contextlib.contextmanager
-def _not_in_use(disk: Disk, bench: Workbench, *, wanted: bool) -> Iterator[None]:
-    """Hold QEMU's own lock, where the storage has one, so that nobody opens the image meanwhile."""
-    if not wanted:
+def _locked(disk: Disk, store: Store, bench: Workbench, *, there: bool) -> Iterator[None]:
+    """Hold QEMU's own lock on what is there, where the storage has one: no machine has the image open, nor opens it."""
+    if there and store.locks:
+        with bench.storage(disk, writable=True):
+            yield
+    else:
         yield
-        return
-    with bench.storage(disk, writable=True):
-        yield
+
+
+check, plan = _image_plan.check, _image_plan.plan
+VERBS = {"make": make, "resize": resize, "remove": remove, "clear": clear}
