@@ -220,7 +220,7 @@ def _switch(desired: Mapping[str, Any], changes: Changes, *, skip: set[str]) -> 
         if units:
             _systemd.systemctl(verb, units, *options)
 
-    call("stop", changes.stop)
+    _stop([desired["vms"][name]["unit"] for name in changes.stop if name not in skip])
     call("disable", changes.disable, "--no-reload")
     for path in changes.remove_files:
         with contextlib.suppress(FileNotFoundError):
@@ -241,6 +241,14 @@ def _switch(desired: Mapping[str, Any], changes: Changes, *, skip: set[str]) -> 
             # One that does not come up is found by its state, so that the others are started all the same.
             suspects += [name for name in names if name not in skip]
     return {**_failed(desired, suspects), **_refresh(changes.refresh)}
+
+
+def _stop(units: list[str]) -> None:
+    """Stop machines, and wait for their helpers, too: systemctl waits for the units alone that it was given."""
+    if units:
+        paths = glob.glob(f"{_paths.UNIT_DIRECTORY}/qemu-vm-*.*.service")
+        helpers = [name for name in map(os.path.basename, paths) if _paths.unit_name(_paths.vm_of_unit(name)) in units]
+        _systemd.systemctl("stop", [*units, *helpers])
 
 
 def _refresh(units: list[str]) -> dict[str, list[str]]:

@@ -77,3 +77,13 @@ def test_a_machine_whose_image_failed_is_left_alone(monkeypatch: pytest.MonkeyPa
     changes = Changes(stop=["bad"], enable=["bad"], start=["bad", "good"], restart=["bad"])
     assert _host._switch({"vms": vms}, changes, skip={"bad"}) == {}
     assert called == [("daemon-reload", []), ("start", ["qemu-vm-good.service"])]
+
+
+def test_the_helpers_of_a_stopped_machine_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(_host._systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    monkeypatch.setattr(_paths, "UNIT_DIRECTORY", str(tmp_path))
+    for unit in ("qemu-vm-web", "qemu-vm-web.root.tgt", "qemu-vm-web-1.root.tgt", "qemu-vms-resume"):
+        (tmp_path / f"{unit}.service").touch()
+    _host._stop(["qemu-vm-web.service"])
+    assert called == [("stop", ["qemu-vm-web.service", "qemu-vm-web.root.tgt.service"])]
