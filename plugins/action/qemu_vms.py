@@ -72,7 +72,8 @@ class ActionModule(HostAction):
 
     def _look(self, machines: Sequence[Machine], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         # Whether the host encrypts is known only after the look at it, so the texts go under both paths.
-        texts = {**_fleet.secrets_of(machines, encrypted=True), **_fleet.secrets_of(machines, encrypted=False)}
+        secrets = _fleet.secrets_of(machines)
+        texts = {**_fleet.at_rest(secrets, encrypted=True), **_fleet.at_rest(secrets, encrypted=False)}
         return self._ask_host({"observe": _fleet.observation(machines, texts=bool(self._task.diff))}, texts, task_vars)
 
     def _apply(
@@ -83,7 +84,8 @@ class ActionModule(HostAction):
         run.leave_alone(done.failures)
         actions = done.actions
         if run.changes.any():
-            texts = _fleet.secrets_of((plan.machine for plan in run.plans), encrypted=run.encrypted)
+            secrets = _fleet.secrets_of(plan.machine for plan in run.plans)
+            texts = _fleet.at_rest(secrets, encrypted=run.encrypted)
             answer = self._ask_host({"desired": run.wanted, "encrypted": run.encrypted}, texts, task_vars)
             actions += answer["actions"]
             run.explain(answer["failures"])

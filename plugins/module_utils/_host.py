@@ -47,7 +47,7 @@ def observe(
         "units": states,
         "credentials": Store(encrypted=encrypted).observe(secrets),
         "paths": {path: _kind(path) for path in paths},
-        "staged": sorted(name.partition(".")[0] for name in _names(os.path.dirname(_paths.image_file("")))),
+        "staged": _staged(),
     }
 
 
@@ -104,11 +104,13 @@ def _started(unit: str) -> float | None:
     return _mtime(_agent.loaded_path(vm) if unit == _agent.keys_unit_name(vm) else _paths.qmp_socket(vm))
 
 
-def _names(folder: str) -> list[str]:
+def _staged() -> list[str]:
+    """The images in the cache; of one that is being fetched there are two files."""
     try:
-        return os.listdir(folder)
+        names = os.listdir(os.path.dirname(_paths.image_file("")))
     except FileNotFoundError:
         return []
+    return sorted({name.partition(".")[0] for name in names})
 
 
 def _mtime(path: str) -> float | None:
@@ -151,7 +153,7 @@ def _switch(desired: Mapping[str, Any], changes: Changes) -> dict[str, list[str]
         if units:
             _systemd.systemctl(verb, units, *options)
 
-    call("stop", changes.stop)
+    _stop([desired["vms"][name]["unit"] for name in changes.stop])
     call("disable", changes.disable, "--no-reload")
     for path in changes.remove_files:
         with contextlib.suppress(FileNotFoundError):
@@ -172,6 +174,14 @@ def _switch(desired: Mapping[str, Any], changes: Changes) -> dict[str, list[str]
             # One that does not come up is found by its state, so that the others are started all the same.
             suspects += names
     return {**_failed(desired, suspects), **_refresh(changes.refresh)}
+
+
+def _stop(units: list[str]) -> None:
+    """Stop machines, and wait for their helpers, too: systemctl waits for the units alone that it was given."""
+    if units:
+        paths = glob.glob(f"{_paths.UNIT_DIRECTORY}/qemu-vm-*.*.service")
+        helpers = [name for name in map(os.path.basename, paths) if _paths.unit_name(_paths.vm_of_unit(name)) in units]
+        _systemd.systemctl("stop", [*units, *helpers])
 
 
 def _refresh(units: list[str]) -> dict[str, list[str]]:

@@ -173,7 +173,8 @@ class _Planner:
         if length > HEADER_LIMIT:
             raise CapabilityError(
                 where,
-                f"its options make {length} bytes, and an overlay can name a base of {HEADER_LIMIT}; shorten the url",
+                f"its options make {length} bytes, and an overlay can name a base of {HEADER_LIMIT}; "
+                "shorten its url or path, or name fewer servers",
             )
         persistent = disk.writes == "overlay"
         path = f"{graph.overlay}.new" if persistent else graph.overlay

@@ -48,14 +48,19 @@ def observation(machines: Iterable[Machine], *, texts: bool) -> dict[str, Any]:
     }
 
 
-def secrets_of(machines: Iterable[Machine], *, encrypted: bool) -> dict[str, str]:
-    """Every secret text of the machines, by the path at which it is kept."""
+def secrets_of(machines: Iterable[Machine]) -> dict[tuple[str, str], str]:
+    """Every secret text of the machines, by owner and name of its credential."""
     return {
-        _paths.credential_file(owner, name, encrypted=encrypted): text
+        credential: text
         for machine in machines
         if machine.state != "absent"
-        for (owner, name), text in declared_credentials(machine).items()
+        for credential, text in declared_credentials(machine).items()
     }
+
+
+def at_rest(secrets: Mapping[tuple[str, str], str], *, encrypted: bool) -> dict[str, str]:
+    """Secret texts by the paths at which they are kept."""
+    return {_paths.credential_file(owner, name, encrypted=encrypted): text for (owner, name), text in secrets.items()}
 
 
 def make_plans(machines: Iterable[Machine], capabilities: Capabilities, paths: Mapping[str, str]) -> list[Plan]:

@@ -21,6 +21,15 @@ def test_kinds_of_paths(tmp_path: Path) -> None:
     assert _host._kind("/dev/null") == "char"
 
 
+def test_an_image_that_is_being_fetched_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_paths, "image_file", lambda image: f"{tmp_path}/images/{image}")
+    assert _host._staged() == []
+    (tmp_path / "images").mkdir()
+    for name in ("b0", "a1", "a1.part"):
+        (tmp_path / "images" / name).touch()
+    assert _host._staged() == ["a1", "b0"]
+
+
 @pytest.mark.parametrize("identity", ["nbd:h:10809/a b", "path:/srv/\u2028\x85\u00e9", 'nbd:h:1/"\n\\'])
 def test_a_unit_says_what_its_machine_opens(identity: str) -> None:
     line = _paths.OPENED + json.dumps({identity: True}, ensure_ascii=False)
@@ -29,3 +38,13 @@ def test_a_unit_says_what_its_machine_opens(identity: str) -> None:
 
 def test_a_unit_of_an_earlier_release_says_nothing_of_it() -> None:
     assert _host._opened("[Unit]\n") == {}
+
+
+def test_the_helpers_of_a_stopped_machine_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(_host._systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    monkeypatch.setattr(_paths, "UNIT_DIRECTORY", str(tmp_path))
+    for unit in ("qemu-vm-web", "qemu-vm-web.root.tgt", "qemu-vm-web-1.root.tgt", "qemu-vms-resume"):
+        (tmp_path / f"{unit}.service").touch()
+    _host._stop(["qemu-vm-web.service"])
+    assert called == [("stop", ["qemu-vm-web.service", "qemu-vm-web.root.tgt.service"])]
