@@ -12,15 +12,21 @@ short_description: Keep a LUN of an iSCSI target
 version_added: 0.1.0
 author: directdisk.qemu contributors (@directdisk)
 description:
-  - Verifies portal, target, LUN and account of a LUN, and what the LUN is like; writes a format or an image onto one that is blank; grows
+  - Verifies portal, target, LUN and account of a LUN, and what the LUN is like; writes a format or an image onto
+    one that is blank; grows
     what is on it; finds out which targets and LUNs a portal has.
-  - The host does not log in. The module has a session of its own, by libiscsi, and so has QEMU, which writes; both end with the module.
+  - The host does not log in. The module has a session of its own, by libiscsi, and so has QEMU, which writes; both
+    end with the module.
     The kernel's initiator, C(/etc/iscsi) and C(/dev) have no part in it.
-  - A LUN is made and removed by its target. Where that is a tgt, this module does it too, on the storage host, see O(tgt).
-  - Data is never overwritten unless O(overwrite) names that data. A LUN counts as blank where its first 2 MiB, its last 2 MiB and 62 pieces
-    in between are zeroes; a small one is read whole. With O(format=raw) and no O(luks) the LUN is taken for what it is declared to be,
+  - A LUN is made and removed by its target. Where that is a tgt, this module does it too, on the storage host, see
+    O(tgt).
+  - Data is never overwritten unless O(overwrite) names that data. A LUN counts as blank where its first 2 MiB, its
+    last 2 MiB and 62 pieces
+    in between are zeroes; a small one is read whole. With O(format=raw) and no O(luks) the LUN is taken for what it
+    is declared to be,
     whatever its first bytes look like.
-  - While an image is written, the LUN begins with a mark, and the image's own beginning is written last. So an import that was killed is
+  - While an image is written, the LUN begins with a mark, and the image's own beginning is written last. So an
+    import that was killed is
     found by the next run and done again, and no machine boots from half of it.
   - O(source) is for new disks alone. A raw LUN with data on it is taken for one that has been imported before.
 extends_documentation_fragment: [directdisk.qemu.disk.lun]
@@ -32,17 +38,23 @@ attributes:
     description: Shows what a look at the LUN finds before and after.
     support: full
 notes:
-  - Needs libiscsi on the host, which comes with QEMU's iscsi driver (role M(directdisk.qemu.storage_client#role)), and QEMU itself where
+  - Needs libiscsi on the host, which comes with QEMU's iscsi driver (role M(directdisk.qemu.storage_client#role)),
+    and QEMU itself where
     anything but a raw LUN is looked at or anything is written. With O(tgt) it needs neither, and tgt 1.0.80 or later.
-  - With O(state=present) it is an error if the portal, the target or the LUN is not there, if the account is refused, if the LUN is not like
-    O(expect), is a controller, or is read-only where it is to be written, if it has data in another format than the declared one,
+  - With O(state=present) it is an error if the portal, the target or the LUN is not there, if the account is
+    refused, if the LUN is not like
+    O(expect), is a controller, or is read-only where it is to be written, if it has data in another format than the
+    declared one,
     or if O(source) or a full qcow2 of O(size) has no room on it.
   - With O(state=absent) and without O(tgt) it is an error if the LUN is there, because an initiator cannot remove it.
   - With O(state=info) and without O(target) the portal is asked for its targets, see RV(image.targets).
   - With O(format=qcow2), O(size) is how much a guest sees; without it a new qcow2 is as large as its O(source).
-    A raw LUN is as large as its target makes it, and one with O(luks) but its first 2068480 bytes too; O(size) is an error then.
-  - tgt hands its configuration to a shell when it starts. With O(tgt), names, passwords and paths are letters, digits and C(._+:@%=/-).
-  - An account of tgt is the same for all of its targets. The password of one that other targets have too is not changed.
+    A raw LUN is as large as its target makes it, and one with O(luks) but its first 2068480 bytes too; O(size) is an
+    error then.
+  - tgt hands its configuration to a shell when it starts. With O(tgt), names, passwords and paths are letters,
+    digits and C(._+:@%=/-).
+  - An account of tgt is the same for all of its targets. The password of one that other targets have too is not
+    changed.
 seealso:
   - module: directdisk.qemu.qemu_rbd_disk
   - module: directdisk.qemu.qemu_remote_image
@@ -134,7 +146,8 @@ actions:
   elements: str
   sample: ["write qcow2 of 85899345920 bytes on iscsi 192.0.2.9:3260/iqn.2026-01.example:web1/2"]
 state:
-  description: V(present) where the LUN is there, V(absent) where it is not, or where a portal was asked for its targets.
+  description: V(present) where the LUN is there, V(absent) where it is not, or where a portal was asked for its
+    targets.
   returned: success
   type: str
 size:
@@ -146,7 +159,8 @@ format:
   returned: success
   type: str
 blockdev:
-  description: The nodes with which QEMU opens the LUN, each after those it stands on; a secret is the id of an object. Empty with O(tgt).
+  description: The nodes with which QEMU opens the LUN, each after those it stands on; a secret is the id of an
+    object. Empty with O(tgt).
   returned: success
   type: list
   elements: dict
@@ -190,7 +204,8 @@ image:
       returned: if the LUN exists
       type: str
     device_id:
-      description: The name by which no other LUN goes, from page 0x83, beginning with C(naa.), C(eui.) or C(t10.). Empty where it has none.
+      description: The name by which no other LUN goes, from page 0x83, beginning with C(naa.), C(eui.) or C(t10.).
+        Empty where it has none.
       returned: if the LUN is a disk, without O(tgt)
       type: str
     capacity:
@@ -210,7 +225,8 @@ image:
       returned: if the LUN is a disk, without O(tgt)
       type: bool
     content:
-      description: V(blank), V(data), or V(unfinished) where an import was interrupted. What is inside a qcow2 or luks is looked at only
+      description: V(blank), V(data), or V(unfinished) where an import was interrupted. What is inside a qcow2 or
+        luks is looked at only
         with O(source) or O(state=info); it counts as V(data) otherwise.
       returned: if the LUN is a disk, without O(tgt)
       type: str
@@ -227,7 +243,8 @@ image:
       returned: if the LUN is a disk, without O(tgt)
       type: int
     thin:
-      description: Whether space is taken only when it is written (READ CAPACITY, LBPME). With O(tgt), whether UNMAP gives it back.
+      description: Whether space is taken only when it is written (READ CAPACITY, LBPME). With O(tgt), whether UNMAP
+        gives it back.
       returned: if the LUN exists
       type: bool
     reads_zeroes:
@@ -251,12 +268,14 @@ image:
       returned: if the LUN exists
       type: bool
     targets:
-      description: The targets of the portal by name, each with its portals, what is known of its LUNs (as here), and why it lets this
+      description: The targets of the portal by name, each with its portals, what is known of its LUNs (as here),
+        and why it lets this
         account not in, empty where it does.
       returned: with O(state=info) and without O(target)
       type: list
       elements: dict
-      sample: [{target: "iqn.2026-01.example:web1", portals: ["192.0.2.9:3260"], luns: [{lun: 0, type: controller}], error: ""}]
+      sample: [{target: "iqn.2026-01.example:web1", portals: ["192.0.2.9:3260"], luns: [{lun: 0, type: controller}],
+        error: ""}]
     store:
       description: The file or device that holds the data.
       returned: with O(tgt), if the LUN exists
@@ -276,7 +295,8 @@ image:
       type: list
       elements: str
     account:
-      description: What is known of the account of O(user), V(none) where none is declared, V(missing), V(fits), V(differs) or V(unknown)
+      description: What is known of the account of O(user), V(none) where none is declared, V(missing), V(fits),
+        V(differs) or V(unknown)
         where no configuration file has its password.
       returned: with O(tgt)
       type: str

@@ -12,14 +12,20 @@ short_description: Keep an RBD image of a Ceph cluster
 version_added: 0.1.0
 author: directdisk.qemu contributors (@directdisk)
 description:
-  - Makes an image empty, as a clone of a snapshot of the same cluster, or as a copy of any other disk; grows it; shrinks, renames and
-    rolls it back where that is said; keeps its snapshots, metadata and configuration; removes it or moves it to the trash.
-  - A new image has its name only once it is whole. Until then it is called as it will be, with C(.directdisk-part) behind. What a run
-    left that was killed is no image for anybody, and the next run replaces it. It may wait 30 seconds for that, until the cluster has
+  - Makes an image empty, as a clone of a snapshot of the same cluster, or as a copy of any other disk; grows it;
+    shrinks, renames and
+    rolls it back where that is said; keeps its snapshots, metadata and configuration; removes it or moves it to the
+    trash.
+  - A new image has its name only once it is whole. Until then it is called as it will be, with C(.directdisk-part)
+    behind. What a run
+    left that was killed is no image for anybody, and the next run replaces it. It may wait 30 seconds for that, until
+    the cluster has
     forgotten the client that was killed.
-  - An image that a client has open is not removed, renamed, shrunk or rolled back unless O(force) says so. Whoever has it open is in
+  - An image that a client has open is not removed, renamed, shrunk or rolled back unless O(force) says so. Whoever
+    has it open is in
     RV(image.watchers).
-  - Talks to the cluster through Ceph's own Python bindings and, where the image has a format or is copied, through QEMU; the host maps
+  - Talks to the cluster through Ceph's own Python bindings and, where the image has a format or is copied, through
+    QEMU; the host maps
     and mounts nothing. Where the Python that runs the module has no bindings, it goes on under the distribution's own.
   - A raw image is never probed for another format.
 extends_documentation_fragment: [directdisk.qemu.disk.rbd]
@@ -38,16 +44,19 @@ attributes:
     support: full
     membership: [directdisk.qemu.qemu]
 requirements:
-  - python3-rados and python3-rbd of the distribution, Ceph 14 or later; Ceph 16 for O(encryption) of new images and for O(thick)
+  - python3-rados and python3-rbd of the distribution, Ceph 14 or later; Ceph 16 for O(encryption) of new images and
+    for O(thick)
   - QEMU's rbd driver, such as in qemu-block-extra, for images with a format and for copies
   - role P(directdisk.qemu.storage_client#role) installs them
 seealso:
   - module: directdisk.qemu.qemu_disks
   - module: directdisk.qemu.qemu_vms
 notes:
-  - The user needs the caps C(mon 'profile rbd') and C(osd 'profile rbd pool=POOL') for each pool, with C(namespace=NAMESPACE) behind for
+  - The user needs the caps C(mon 'profile rbd') and C(osd 'profile rbd pool=POOL') for each pool, with
+    C(namespace=NAMESPACE) behind for
     one namespace.
-  - A snapshot that is to be cloned must be protected in a cluster that still expects clients older than Ceph 13.2, as C(ceph osd
+  - A snapshot that is to be cloned must be protected in a cluster that still expects clients older than Ceph 13.2,
+    as C(ceph osd
     get-require-min-compat-client) says.
 """
 
@@ -205,7 +214,8 @@ actions:
   sample: ["create rbd vms/web1-data of 100 GiB"]
 blockdev:
   description:
-    - The nodes with which QEMU on this host opens the image, each after those it stands on, as C(-blockdev) takes them. A secret is the
+    - The nodes with which QEMU on this host opens the image, each after those it stands on, as C(-blockdev) takes
+      them. A secret is the
       name of an object, which is not returned.
   returned: success
   type: list
@@ -287,7 +297,8 @@ image:
       type: str
       returned: where there is an image
     incomplete:
-      description: What another run has not finished, or was killed over; C(watchers) are the clients that still write to it.
+      description: What another run has not finished, or was killed over; C(watchers) are the clients that still
+        write to it.
       type: dict
       returned: where there is something of that kind
   sample:
