@@ -180,6 +180,12 @@ HINTS = (
         "no monitor answers",
         "check monitors, that most of them run, and that this host may reach them",
     ),
+    # NBD, over which images are copied, has no word for a timeout.
+    Hint(
+        "(Connection|Operation) timed out|error while writing at byte .*Invalid argument",
+        "the cluster does not answer in time",
+        "see ceph health detail: OSDs may be down, or the pool may be full",
+    ),
     Hint(
         "error reading conf file",
         "Ceph cannot read its configuration",
