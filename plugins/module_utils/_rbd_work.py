@@ -259,7 +259,12 @@ def _set_size(disk: Disk, size: int, was: int, bench: Workbench) -> None:
 
 
 def roll_back(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    """Unlike other changes this is none that a client who holds the lock makes for us: it must give the lock up."""
+    import rbd
+
     with changed(wanted.disk, bench, "error rolling back") as image:
+        if image.features() & FEATURES["exclusive-lock"]:
+            image.lock_acquire(rbd.RBD_LOCK_MODE_EXCLUSIVE)
         image.rollback_to_snap(values["name"])
 
 
