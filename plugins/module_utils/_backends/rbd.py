@@ -182,7 +182,7 @@ HINTS = (
     ),
     # NBD, over which images are copied, has no word for a timeout.
     Hint(
-        "(Connection|Operation) timed out|error while writing at byte .*Invalid argument",
+        r"error \w+ing\b[^:]*: (Connection|Operation) timed out|error while writing at byte .*Invalid argument",
         "the cluster does not answer in time",
         "see ceph health detail: OSDs may be down, or the pool may be full",
     ),
