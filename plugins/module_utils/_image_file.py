@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _files, _image_plan
@@ -17,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, size_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, size_of, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
@@ -82,6 +83,7 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
             files.make(aside)
         try:
             _build(wanted, store.at(disk, aside), store, values["size"], bench)
+            verify(replace(wanted, disk=store.at(disk, aside)), bench, "nothing was kept")
             with store.files(disk, bench) as files, _locked(disk, store, bench, there=values["overwrite"]):
                 files.put(aside, place, overwrite=values["overwrite"])
         except BaseException:
@@ -102,11 +104,6 @@ def _build(wanted: Wanted, disk: Disk, store: Store, size: int, bench: Workbench
     if disk.origin:
         # What is encrypted without a format of its own reads as noise.
         bench.copy(disk.origin, disk, blank=disk.settings["format"] != "raw" or not has_format(disk))
-    if "sha256" in wanted.provision or wanted.provision["check"]:
-        with bench.storage(disk) as storage:
-            problem = look_inside(wanted, storage).get("problem")
-        if problem:
-            raise HostError(f"{problem}; nothing was kept")
 
 
 def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
