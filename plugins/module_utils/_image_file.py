@@ -84,7 +84,8 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
         try:
             _build(wanted, store.at(disk, aside), store, values["size"], bench)
             verify(replace(wanted, disk=store.at(disk, aside)), bench, "nothing was kept")
-            with store.files(disk, bench) as files, _locked(disk, store, bench, there=values["overwrite"]):
+            keeps_out = _keeps_others_out(wanted, bench) if values["overwrite"] else contextlib.nullcontext()
+            with store.files(disk, bench) as files, keeps_out:
                 files.put(aside, place, overwrite=values["overwrite"])
         except BaseException:
             with contextlib.suppress(HostError), store.files(disk, bench) as files:
@@ -112,6 +113,8 @@ def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
         with storage_errors(wanted.disk), Monitor.connect(wanted.monitor, seconds=bench.open_timeout) as monitor:
             monitor.execute("block_resize", {"node-name": wanted.node, "size": values["size"]})
         return
+    with _keeps_others_out(wanted, bench):
+        pass  # A machine that no unit tells of is noticed. While this is held, QEMU would refuse to resize it.
     with bench.image(wanted.disk, writable=True) as image:
         image.resize(values["size"])
 
@@ -119,7 +122,7 @@ def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
 def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
     del values
     disk, store = wanted.disk, STORES[wanted.disk.backend.name]
-    with storage_errors(disk), store.files(disk, bench) as files, _locked(disk, store, bench, there=True):
+    with storage_errors(disk), store.files(disk, bench) as files, _keeps_others_out(wanted, bench):
         files.remove(store.path(disk))
 
 
@@ -131,12 +134,14 @@ def clear(wanted: Wanted, values: Values, bench: Workbench) -> None:
 
 
 @contextlib.contextmanager
-def _locked(disk: Disk, store: Store, bench: Workbench, *, there: bool) -> Iterator[None]:
+def _keeps_others_out(wanted: Wanted, bench: Workbench) -> Iterator[None]:
     """Hold QEMU's own lock on what is there, where the storage has one: no machine has the image open, nor opens it."""
-    if there and store.locks:
-        with bench.storage(disk, writable=True):
-            yield
-    else:
+    store = STORES.get(wanted.disk.backend.name)
+    if wanted.provision.get("force") or not (store and store.locks):
+        yield
+        return
+    # A node that nobody uses holds no lock.
+    with bench.storage(wanted.disk, writable=True) as storage, storage.served(writable=True):
         yield
 
 

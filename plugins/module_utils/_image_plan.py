@@ -39,7 +39,7 @@ def _plan_removal(wanted: Wanted, seen: Seen) -> Proposal:
     if seen["exists"]:
         refuse_in_use(wanted, seen, "removed")
         steps.append(Step("remove", f"remove {wanted.disk.described}"))
-    return Proposal({"exists": False, "opened_by": []}, (*steps, *_clearing(seen)))
+    return Proposal({"exists": False, "opened_by": seen["opened_by"]}, (*steps, *_clearing(seen)))
 
 
 def _plan_new(wanted: Wanted, seen: Seen, *, overwrite: bool) -> Proposal:

@@ -13,7 +13,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._choice import cho
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD, read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import describe_header, look_inside, size_problem, verify
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import (
+    describe_header,
+    look_inside,
+    size_problem,
+    verify,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
@@ -52,9 +57,9 @@ def look(wanted: Wanted, bench: Workbench) -> Seen:
     if not around["staged"]:
         with bench.storage(disk) as storage:
             return {**look_inside(wanted, storage), **found, "around": around}
-    found["staged"] = os.path.exists(_staging.copy_of(disk))
+    found.update(staged=os.path.exists(_staging.copy_of(disk)), stale=False)
     if found["staged"]:
-        _note_drift(wanted, said, around)
+        found["stale"] = _is_stale(wanted, said)
         with bench.storage(disk) as storage:
             return {**look_inside(wanted, storage), **found, "around": around}
     return {**_look_before(wanted, said, bench), **found, "around": around}
@@ -88,18 +93,12 @@ def _check_said(wanted: Wanted, said: _web.Said) -> None:
             )
 
 
-def _note_drift(wanted: Wanted, said: _web.Said | None, around: dict[str, Any]) -> None:
-    """The copy has the time that the server said when it was fetched."""
+def _is_stale(wanted: Wanted, said: _web.Said | None) -> bool:
+    """Whether the server has another image: the copy has the time that it said when that was fetched."""
     if said is None or "sha256" in wanted.disk.source:
-        return
+        return False
     copy = os.stat(_staging.copy_of(wanted.disk))
-    around["drift"] = said.time not in (None, int(copy.st_mtime)) or said.length not in (None, copy.st_size)
-    if around["drift"] and not wanted.provision.get("refresh"):
-        since = f" since {said.last_modified}" if said.last_modified else ""
-        around["warnings"].append(
-            f"{wanted.disk.described}: the server has another image{since} than this host's copy; "
-            "refresh: true fetches it"
-        )
+    return said.time not in (None, int(copy.st_mtime)) or said.length not in (None, copy.st_size)
 
 
 def _look_before(wanted: Wanted, said: _web.Said | None, bench: Workbench) -> dict[str, Any]:
@@ -121,14 +120,19 @@ def plan(wanted: Wanted, seen: Seen) -> Proposal:
             {**seen, "exists": False, "staged": False}, (Step("forget", f"remove the copy of {disk.described}"),)
         )
     around = seen["around"]
-    warnings = tuple(around["warnings"])
+    warnings = list(around["warnings"])
     if "problem" in seen:
         raise DeclarationError("", f"{seen['problem']}; correct the declaration, or find out who changed the image")
-    if not around["staged"] or (seen["staged"] and not (wanted.provision.get("refresh") and around.get("drift"))):
-        return Proposal(seen, warnings=warnings)
+    refresh = wanted.provision.get("refresh", False)
+    if around["staged"] and seen["stale"] and not refresh:
+        warnings.append(
+            f"{disk.described}: the server has another image than this host's copy; refresh: true fetches it"
+        )
+    if not around["staged"] or (seen["staged"] and not (seen["stale"] and refresh)):
+        return Proposal(seen, warnings=tuple(warnings))
     verb = "again " if seen["staged"] else ""
     step = Step("fetch", f"fetch {disk.described} {verb}into this host's cache")
-    return Proposal({**seen, "staged": True}, (step,), warnings)
+    return Proposal({**seen, "staged": True, "stale": False}, (step,), tuple(warnings))
 
 
 def fetch(wanted: Wanted, values: Values, bench: Workbench) -> None:
