@@ -123,7 +123,8 @@ HINTS = (
         "check the name and the host's resolver",
     ),
     Hint(
-        "nfs_service failed|Connection refused|No route to host|Network is unreachable|[Tt]imed out",
+        "nfs_service failed|Failed to start connection|Connection refused|No route to host|Network is unreachable|"
+        "[Tt]imed out",
         "the server does not answer",
         "check that it runs, its portmapper too, and that this host may reach it",
     ),
