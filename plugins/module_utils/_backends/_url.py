@@ -65,7 +65,7 @@ def identity(values: Values) -> str:
     """Scheme and host in small letters, the scheme's own port left out; another digest is another image."""
     pieces = _uri.split(values["url"])
     port = pieces.port if pieces.port not in (None, _PORTS[pieces.scheme]) else ""
-    place = f"{pieces.scheme}://{_uri.host_of(pieces).lower()}:{port}{pieces.path}?{pieces.query}"
+    place = f"{pieces.scheme}://{_uri.same_host(_uri.host_of(pieces))}:{port}{pieces.path}?{pieces.query}"
     return f"{place}#{values['sha256']}" if "sha256" in values else place
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 from urllib.parse import unquote
 
@@ -171,8 +172,13 @@ def _describe(values: Values) -> str:
 
 def _identity(values: Values) -> str:
     """Servers of one cluster are listed in any order, and seldom all; the first by name stands for it."""
-    cluster = min(_server(server).get("host", "").lower() for server in _servers(values))
-    return f"gluster:{cluster}/{values['volume']}/{values['path'].lstrip('/')}"
+    cluster = min(_uri.same_host(_server(server).get("host", "")) for server in _servers(values))
+    return f"gluster:{cluster}/{values['volume']}/{_path(values)}"
+
+
+def _path(values: Values) -> str:
+    """The path in its one spelling."""
+    return posixpath.normpath(values["path"]).lstrip("/")
 
 
 def _read_uri(uri: str) -> dict[str, Any]:

@@ -150,8 +150,11 @@ def _describe(values: Values) -> str:
 
 
 def _identity(values: Values) -> str:
-    """Without the portal: the names of targets are the only ones in the world, and one may have several portals."""
-    return f"iscsi:{values['target']}/{values['lun']}"
+    """Without the portal: the names of targets are the only ones in the world, and one may have several portals.
+
+    RFC 3722 makes no difference between small and capital letters in them.
+    """
+    return f"iscsi:{values['target'].lower()}/{values['lun']}"
 
 
 def _read_uri(uri: str) -> dict[str, Any]:

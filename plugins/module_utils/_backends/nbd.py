@@ -173,9 +173,12 @@ def _reach(values: Values) -> Reach:
     return Reach(servers=(values["host"],), loaded=loaded)
 
 
+def _place(values: Values) -> str:
+    return values.get("socket") or f"{_uri.same_host(values['host'])}:{values.get('port', DEFAULT_PORT)}"
+
+
 def _describe(values: Values) -> str:
-    place = values.get("socket") or f"{values['host'].lower()}:{values.get('port', DEFAULT_PORT)}"
-    return f"{place}/{values.get('export', '')}"
+    return f"{_place(values)}/{values.get('export', '')}"
 
 
 def _read_uri(uri: str) -> dict[str, Any]:

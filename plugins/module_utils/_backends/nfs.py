@@ -147,7 +147,7 @@ def _check_disk(values: Values, settings: Values) -> None:
 
 
 def _describe(values: Values) -> str:
-    return f"{_uri.in_brackets(values['host'].lower())}:{_path(values)}"
+    return f"{_uri.in_brackets(_uri.same_host(values['host']))}:{_path(values)}"
 
 
 def _path(values: Values) -> str:

@@ -123,10 +123,13 @@ def _tgt(values: Values) -> TgtStore:
     return TgtStore("sheepdog", f"{place}:{values['vdi']}")
 
 
+def _place(values: Values) -> str:
+    return values.get("socket") or f"{_uri.same_host(values['host'])}:{values.get('port', DEFAULT_PORT)}"
+
+
 def _describe(values: Values) -> str:
-    place = values.get("socket") or f"{values['host'].lower()}:{values.get('port', DEFAULT_PORT)}"
     snapshot = values.get("snap_id", values.get("tag"))
-    return f"{place}/{values['vdi']}{'' if snapshot is None else f'#{snapshot}'}"
+    return f"{_place(values)}/{values['vdi']}{'' if snapshot is None else f'#{snapshot}'}"
 
 
 def _read_uri(uri: str) -> dict[str, Any]:

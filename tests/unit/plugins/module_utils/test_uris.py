@@ -286,6 +286,13 @@ def test_a_uri_that_cannot_be_read_is_refused(uri: str, problem: str) -> None:
         ("ssh://joe@H/a", "ssh://ann@h:22//a?host_key_check=no"),
         ("gluster://H/v/a", "gluster+tcp://h:24007//v//a"),
         ("sheepdog://H/a", "sheepdog:h:7000:a"),
+        ("nbd://[2001:DB8::1]/x", "nbd://[2001:db8:0:0::1]:10809/x"),
+        ("nfs://nas.example./a", "nfs://NAS.example/a"),
+        ("iscsi://h/iqn.2026-01.example:A/0", "iscsi://h/iqn.2026-01.example:a/0"),
+        ("ssh://joe@h/a/./b", "ssh://joe@h/a//b"),
+        ("gluster://h/v/a/b", "gluster://h/v/a//./b"),
+        ("sheepdog://[::1]/a", "sheepdog://[0::1]:7000/a"),
+        ("https://H./x", "https://h/x"),
     ],
 )
 def test_two_spellings_are_one_storage(first: str, second: str) -> None:
