@@ -35,6 +35,8 @@ class Option:
     options: tuple[Option, ...] = ()
     aliases: tuple[str, ...] = ()
     secret: bool = False
+    stand_in: str = "secret"
+    """A text of the right form, for where all is checked but a secret that is not known."""
     pattern: str = ""
     pattern_help: str = ""
     minimum: int | None = None
@@ -148,6 +150,8 @@ class Backend:
     """The storage in a few words, for people: never a secret in it."""
     identity: Callable[[Values], str]
     """Equal for two declarations of the same bytes, whatever their spelling."""
+    pool: Callable[[Values], str]
+    """What the storage keeps the image in, by the backend's own notion: a pool, a volume, a folder, a target."""
     reach: Callable[[Values], Reach]
     schemes: tuple[str, ...]
     read_uri: Callable[[str], dict[str, Any]]
@@ -155,6 +159,12 @@ class Backend:
     """Packages by OS family that the driver route needs beside QEMU itself."""
     programs: tuple[str, ...] = ()
     """Programs on the host that the driver route needs beside QEMU itself."""
+    local: Callable[[Values], bool] = lambda values: False
+    """Whether the same values mean other bytes on another host."""
+    alike: Callable[[Values], tuple[str, ...]] = lambda values: ()
+    """Further identities that the same bytes have where a declaration says less, or the same by other servers."""
+    snapshots: tuple[str, ...] = ()
+    """Options that choose an earlier state of an image, not another image."""
     check: Callable[[Values], None] = lambda values: None
     """Raises DeclarationError for what a table of options cannot say."""
     check_disk: Callable[[Values, Values], None] = lambda values, settings: None

@@ -61,6 +61,12 @@ def reach(values: Values) -> Reach:
     return Reach(servers=(_uri.host_of(_uri.split(values["url"])),), trust=values.get("ca_bundle", ""))
 
 
+def server(values: Values) -> str:
+    """Scheme, host and port."""
+    pieces = _uri.split(values["url"])
+    return f"{pieces.scheme}://{pieces.netloc}"
+
+
 def identity(values: Values) -> str:
     """Scheme and host in small letters, the scheme's own port left out; another digest is another image."""
     pieces = _uri.split(values["url"])

@@ -172,7 +172,14 @@ def _describe(values: Values) -> str:
 
 def _identity(values: Values) -> str:
     """Servers of one cluster are listed in any order, and seldom all; the first by name stands for it."""
-    cluster = min(_uri.same_host(_server(server).get("host", "")) for server in _servers(values))
+    return _identity_at(min(_clusters(values)), values)
+
+
+def _clusters(values: Values) -> tuple[str, ...]:
+    return tuple(_uri.same_host(_server(server).get("host", "")) for server in _servers(values))
+
+
+def _identity_at(cluster: str, values: Values) -> str:
     return f"gluster:{cluster}/{values['volume']}/{_path(values)}"
 
 
@@ -206,6 +213,8 @@ BACKEND = Backend(
     sample={"volume": "volume", "path": "image", "host": "127.0.0.1"},
     describe=_describe,
     identity=_identity,
+    pool=lambda values: str(values["volume"]),
+    alike=lambda values: tuple(_identity_at(cluster, values) for cluster in _clusters(values)),
     reach=_reach,
     schemes=("gluster", "gluster+tcp", "gluster+unix"),
     read_uri=_read_uri,

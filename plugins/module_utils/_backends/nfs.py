@@ -185,6 +185,8 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1", "path": "/image"},
     describe=_describe,
     identity=lambda values: f"nfs:{_describe(values)}",
+    pool=lambda values: posixpath.dirname(_describe(values)),
+    local=lambda values: _uri.is_loopback(values["host"]),
     reach=lambda values: Reach(servers=(values["host"],)),
     schemes=("nfs",),
     read_uri=_read_uri,

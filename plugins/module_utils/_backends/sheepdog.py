@@ -175,6 +175,8 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1", "vdi": "image"},
     describe=_describe,
     identity=lambda values: f"sheepdog:{_describe(values)}",
+    pool=_place,
+    snapshots=("snap_id", "tag"),
     reach=lambda values: Reach(sockets=(values["socket"],)) if "socket" in values else Reach(servers=(values["host"],)),
     schemes=("sheepdog", "sheepdog+tcp", "sheepdog+unix"),
     read_uri=_read_uri,

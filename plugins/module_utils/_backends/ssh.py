@@ -78,7 +78,13 @@ OPTIONS = (
         pattern_help="is not the name of a user",
         qemu="user",
     ),
-    Option("key", "Private key of O(user), text as C(ssh-keygen) writes it.", required=True, secret=True),
+    Option(
+        "key",
+        "Private key of O(user), text as C(ssh-keygen) writes it.",
+        required=True,
+        secret=True,
+        stand_in="-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----",
+    ),
     Option(
         "passphrase",
         "What opens O(key), where that is encrypted.",
@@ -320,6 +326,8 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1", "user": "root", "path": "/image", "key": ""},
     describe=_describe,
     identity=_identity,
+    pool=lambda values: f"{values['host'].lower()}:{posixpath.dirname(values['path'])}",
+    local=lambda values: _uri.is_loopback(values["host"]),
     reach=_reach,
     schemes=("ssh",),
     read_uri=_read_uri,
