@@ -163,6 +163,8 @@ class Backend:
     """Whether the same values mean other bytes on another host."""
     alike: Callable[[Values], tuple[str, ...]] = lambda values: ()
     """Further identities that the same bytes have where a declaration says less, or the same by other servers."""
+    apart: str = ""
+    """What to declare where two storages are not the same after all, although their identities are."""
     snapshots: tuple[str, ...] = ()
     """Options that choose an earlier state of an image, not another image."""
     check: Callable[[Values], None] = lambda values: None

@@ -424,6 +424,7 @@ BACKEND = Backend(
     identity=_identity,
     pool=lambda values: str(values["pool"]),
     alike=lambda values: (_identity({**values, "fsid": ""}),) if "fsid" in values else (),
+    apart="say the fsid of both where they are in two clusters",
     snapshots=("snapshot",),
     reach=_reach,
     schemes=("rbd",),

@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All machines of an inventory as they are declared, as far as they can be read, and every reason why one cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine, read_machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._stand_ins import Filled
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._variables import VARIABLE, Unresolved, declarations
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One machine of one host."""
+
+    host: str
+    machine: Machine
+    missing: Mapping[str, Sequence[str]]
+    """Secrets that are not there, by the disk they belong to."""
+
+    @property
+    def present(self) -> bool:
+        return self.machine.state != "absent"
+
+    def identity(self, disk: Disk, values: Values | None = None) -> str:
+        """Equal for the same bytes, wherever in the inventory they are declared."""
+        values = disk.source if values is None else values
+        return self.globally(disk, disk.backend.identity(values))
+
+    def globally(self, disk: Disk, identity: str) -> str:
+        return f"{self.host}:{identity}" if disk.backend.local(disk.source) else identity
+
+    def where(self, kind: str, name: str) -> str:
+        """A disk or network of it, as errors name it."""
+        return f"{self.host}: {kind} {name} of {self.machine.name}"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a look at an inventory found."""
+
+    hosts: list[str] = field(default_factory=list)
+    """Those that declare machines."""
+    machines: list[Declared] = field(default_factory=list)
+    errors: list[DeclarationError] = field(default_factory=list)
+
+    def disks(self) -> Iterator[tuple[Declared, Disk]]:
+        """The disks of all machines that are not absent."""
+        return ((one, disk) for one in self.machines if one.present for disk in one.machine.disks)
+
+    def rows(self) -> list[Row]:
+        return [row(one, disk) for one in self.machines for disk in one.machine.disks]
+
+
+def survey(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> Survey:
+    """Read what all hosts, or these, declare."""
+    found = Survey()
+    for host, vms in declarations(hostvars, hosts):
+        found.hosts.append(host)
+        if isinstance(vms, Unresolved):
+            found.errors.append(DeclarationError(f"{host}: {VARIABLE}", vms.problem))
+        elif not isinstance(vms, Mapping):
+            found.errors.append(DeclarationError(host, f"{VARIABLE} is not a mapping of machine names to machines"))
+        else:
+            for name, given in vms.items():
+                _read(found, host, name, given)
+    return found
+
+
+def _read(found: Survey, host: str, name: Any, given: Any) -> None:
+    filled = Filled(str(name), given)
+    errors: list[Any] = list(filled.errors)
+    try:
+        if filled.machine is not None:
+            found.machines.append(Declared(host, read_machine(name, filled.machine, host), filled.missing))
+    except DeclarationError as error:
+        errors.append(error)
+    except Collected as several:
+        errors += several.errors
+    found.errors.extend(error.within(host) for error in errors)
+
+
+def row(one: Declared, disk: Disk) -> Row:
+    """One disk as plain data, without a secret."""
+    backend, settings = disk.backend, disk.settings
+    return {
+        "host": one.host,
+        "vm": one.machine.name,
+        "disk": disk.name,
+        "state": one.machine.state,
+        "backend": backend.name,
+        "storage": backend.describe(disk.source),
+        "pool": backend.pool(disk.source),
+        "identity": one.identity(disk),
+        "route": settings["route"],
+        "format": settings["format"],
+        "size": settings.get("size"),
+        "writes": disk.writes,
+        "source": disk.origin.described if disk.origin else None,
+        "servers": list(backend.reach(disk.source).servers),
+        "secrets_missing": list(one.missing.get(disk.name, ())),
+    }
