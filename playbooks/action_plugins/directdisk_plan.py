@@ -39,6 +39,6 @@ class ActionModule(ActionBase):
             return {"failed": True, "msg": str(error)}
         for warning in _clashes.warnings(found, arguments["known_images"]):
             display.warning(str(warning))
-        errors = [str(error) for error in (*found.errors, *_clashes.errors(found))]
+        errors = [str(error) for error in (*found.errors, *found.secrets, *_clashes.errors(found))]
         counts = {"hosts": len(found.hosts), "vms": len(found.machines), "disks": len(rows)}
         return {"changed": False, **counts, **({"failed": True, "msg": "\n".join(errors)} if errors else {})}

@@ -21,8 +21,10 @@ class Filled:
 
     def __init__(self, name: str, given: Any) -> None:
         self.errors: list[DeclarationError] = []
+        self.secrets: list[DeclarationError] = []
+        """Of the secrets that are not there."""
         self.missing: dict[str, list[str]] = {}
-        """Secrets that are not there, by the disk they belong to."""
+        """Their names, by the disk they belong to."""
         self.machine: Any = given
         if unresolved(given):
             self.machine = self._machine(name, given)
@@ -80,7 +82,7 @@ class Filled:
                 secrets += more
                 whole = whole and fine
             elif option and (option.secret or option.type == "any"):
-                self._refuse(place, value)
+                self.secrets += _within(value, place)
                 secrets.append(name)
                 filled[key] = option.stand_in if option.secret else _texts(value)
             else:
@@ -89,7 +91,7 @@ class Filled:
         return filled, secrets, whole
 
     def _refuse(self, where: str, value: Any) -> bool:
-        """Record everything within a value that could not be made."""
+        """Record everything within a value that could not be made; false where all could."""
         found = list(_within(value, where))
         self.errors += found
         return bool(found)

@@ -51,6 +51,8 @@ class Survey:
     """Those that declare machines."""
     machines: list[Declared] = field(default_factory=list)
     errors: list[DeclarationError] = field(default_factory=list)
+    secrets: list[DeclarationError] = field(default_factory=list)
+    """Errors of secrets that are not there; their machines are among the others all the same."""
 
     def disks(self) -> Iterator[tuple[Declared, Disk]]:
         """The disks of all machines that are not absent."""
@@ -86,6 +88,7 @@ def _read(found: Survey, host: str, name: Any, given: Any) -> None:
     except Collected as several:
         errors += several.errors
     found.errors.extend(error.within(host) for error in errors)
+    found.secrets.extend(error.within(host) for error in filled.secrets)
 
 
 def row(one: Declared, disk: Disk) -> Row:
