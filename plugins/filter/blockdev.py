@@ -10,8 +10,8 @@ short_description: The nodes with which QEMU opens a disk
 version_added: 0.1.0
 author: directdisk.qemu contributors
 description:
-  - Turns the declaration of a disk into its node graph, that is the values of QEMU's option C(-blockdev), each after those
-    that it stands on.
+  - Turns the declaration of a disk into its node graph, that is the values of QEMU's option C(-blockdev), each after
+    those that it stands on.
   - There is no secret in the result. Where a node needs one, it has the identifier of a QEMU object that is not part of
     the result, or the path of a file.
 positional: _input, name

@@ -10,9 +10,10 @@ short_description: The disks of a whole fleet as a flat list
 version_added: 0.1.0
 author: directdisk.qemu contributors
 description:
-  - Turns the variables of all hosts into a list of rows, one a disk, for queries and tables. Only declarations are read,
-    in the variable C(qemu_vms) of each host; no host is asked.
-  - There is no secret in the result. A disk whose secret is missing has a row all the same, in which the secret is named.
+  - Turns the variables of all hosts into a list of rows, one a disk, for queries and tables. Only declarations are
+    read, in the variable C(qemu_vms) of each host; no host is asked.
+  - There is no secret in the result. A disk whose secret is missing has a row all the same, in which the secret is
+    named.
   - Fails with every error in every declaration.
 positional: _input, hosts
 options:
@@ -46,9 +47,10 @@ RETURN = r"""
 _value:
   description:
     - The disks, in the order of hosts, machines and disks.
-    - C(pool) is what the backend keeps images in, that is a pool, a volume, a target, a server or a folder. C(identity) is
-      equal for two disks exactly where they are the same storage. C(size) is the declared one in bytes, or null. C(source)
-      is what a new image is made from, or null. C(secrets_missing) names options whose templates could not be evaluated.
+    - C(pool) is what the backend keeps images in, that is a pool, a volume, a target, a server or a folder.
+      C(identity) is equal for two disks exactly where they are the same storage. C(size) is the declared one in
+      bytes, or null. C(source) is what a new image is made from, or null. C(secrets_missing) names options whose
+      templates could not be evaluated.
   type: list
   elements: dict
   sample:

@@ -51,8 +51,8 @@ def _shared_storage(survey: Survey) -> Findings:
             saying_more.append((one, disk, identity))
     for one, disk, identity in saying_more:
         others = {one.globally(disk, alike) for alike in disk.backend.alike(disk.source)} - {identity}
-        for other in sorted(others):
-            found = (first if disk.writes == "keep" else writer).get(other)
+        for alike in sorted(others):
+            found = (first if disk.writes == "keep" else writer).get(alike)
             if found:
                 yield _shared(one, disk, *found)
 

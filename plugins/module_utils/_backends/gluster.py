@@ -185,7 +185,7 @@ def _identity_at(cluster: str, values: Values) -> str:
 
 def _path(values: Values) -> str:
     """The path in its one spelling."""
-    return posixpath.normpath(values["path"]).lstrip("/")
+    return posixpath.normpath(str(values["path"])).lstrip("/")
 
 
 def _read_uri(uri: str) -> dict[str, Any]:
