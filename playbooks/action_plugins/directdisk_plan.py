@@ -11,7 +11,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _clashes, _query, _tables
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import survey_in_parts
 
 display = Display()
 
@@ -29,7 +29,7 @@ class ActionModule(ActionBase):
         # Not an argument: in a template, query is a function of Ansible's own.
         query = variables.get("query")
         try:
-            found = survey(variables["hostvars"], arguments["hosts"])
+            found = survey_in_parts(variables["hostvars"], arguments["hosts"])
             rows = found.rows()
             if query:
                 display.display(_tables.answer(_query.ask(str(query), rows)))

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine, read_machine
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._parts import in_parts
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._stand_ins import Filled
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._variables import VARIABLE, Unresolved, declarations
 
@@ -75,6 +78,23 @@ def survey(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> S
             for name, given in vms.items():
                 _read(found, host, name, given)
     return found
+
+
+def survey_in_parts(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> Survey:
+    """The same for many hosts: by several processes, and without keeping what Ansible remembers of each."""
+    found = Survey()
+    for part in in_parts(lambda some: survey(hostvars, some), hosts):
+        for whole, more in zip(vars(found).values(), vars(part).values()):
+            whole.extend(more)
+    return found
+
+
+def _backend_named(name: str) -> Backend:
+    return BACKENDS[name]
+
+
+# A backend is code, and every process has its own.
+copyreg.pickle(Backend, lambda backend: (_backend_named, (backend.name,)))
 
 
 def _read(found: Survey, host: str, name: Any, given: Any) -> None:
