@@ -39,6 +39,10 @@ class ActionModule(ActionBase):
             return {"failed": True, "msg": str(error)}
         for warning in _clashes.warnings(found, arguments["known_images"]):
             display.warning(str(warning))
-        errors = [str(error) for error in (*found.errors, *found.secrets, *_clashes.errors(found))]
-        counts = {"hosts": len(found.hosts), "vms": len(found.machines), "disks": len(rows)}
-        return {"changed": False, **counts, **({"failed": True, "msg": "\n".join(errors)} if errors else {})}
+        errors = found.in_order([*found.errors, *found.secrets, *_clashes.errors(found)])
+        counts = {"hosts": len(found.hosts), "vms": len(found.machines), "disks": len(rows), "errors": len(errors)}
+        if not errors:
+            return {"changed": False, **counts}
+        # As a message, Ansible would print them in one line, and some releases twice.
+        display.display("\nERRORS\n------\n" + "".join(f"{error}\n" for error in errors))
+        return {"failed": True, "msg": f"errors in the declarations, listed above: {len(errors)}", **counts}

@@ -61,6 +61,11 @@ class Survey:
         """The disks of all machines that are not absent."""
         return ((one, disk) for one in self.machines if one.present for disk in one.machine.disks)
 
+    def in_order(self, errors: Iterable[DeclarationError]) -> list[DeclarationError]:
+        """The errors host by host."""
+        places = {host: place for place, host in enumerate(self.hosts)}
+        return sorted(errors, key=lambda error: places[error.where.partition(": ")[0]])
+
     def rows(self) -> list[Row]:
         return [row(one, disk) for one in self.machines for disk in one.machine.disks]
 
