@@ -11,6 +11,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
@@ -18,8 +19,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Values,
     check_networks,
     members,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 24007
@@ -189,6 +192,24 @@ def _read_uri(uri: str) -> dict[str, Any]:
     return _uri.drop_none({**image, "host": _uri.host_of(pieces) or "localhost", "port": pieces.port})
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, around, UNHANDLED, "server")
+    if "server" not in node:
+        return found
+    servers = node["server"] if isinstance(node["server"], list) else [node["server"]]
+    return {**found, **_place([_uri.address_of(server, DEFAULT_PORT) for server in servers])}
+
+
+def _place(servers: list[dict[str, Any]]) -> dict[str, Any]:
+    return servers[0] if len(servers) == 1 and "host" in servers[0] else {"servers": servers}
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    volume, _slash, path = source.name.lstrip("/").partition("/")
+    servers = [_uri.libvirt_host((host,), DEFAULT_PORT) for host in source.hosts]
+    return {"volume": volume, "path": path, **_place(servers)}
+
+
 BACKEND = Backend(
     name="gluster",
     summary="An image file on a GlusterFS volume",
@@ -203,6 +224,8 @@ BACKEND = Backend(
     reach=_reach,
     schemes=("gluster", "gluster+tcp", "gluster+unix"),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
     # Where the driver's own package does not bring them along: what the client side of a volume is made of.
     packages={
         "debian": ("qemu-block-extra", "glusterfs-common"),

@@ -12,13 +12,16 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
     Values,
     members,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 3260
@@ -70,6 +73,8 @@ OPTIONS = (
         qemu="timeout",
     ),
 )
+
+_PORTAL = Option("portal", "", qemu="portal")
 
 _URI = re.compile(
     r"(?P<scheme>iscsi|iser)://(?:(?P<account>[^@?]*)@)?(?P<portal>[^/?]*)/(?P<target>[^/?]+)/(?P<lun>\d{1,5})"
@@ -177,6 +182,36 @@ def _read_uri(uri: str) -> dict[str, Any]:
     )
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    return read_members((*OPTIONS, _PORTAL), node, around, {})
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    target, slash, lun = source.name.partition("/")
+    place = _uri.libvirt_host(source.hosts, DEFAULT_PORT)
+    if "host" not in place:
+        raise DeclarationError("host", "a name or an address is wanted")
+    port = f":{place['port']}" if "port" in place else ""
+    return _uri.drop_none(
+        {
+            "portal": f"{_uri.in_brackets(place['host'])}{port}",
+            "target": target,
+            "lun": lun if slash else 0,
+            "user": source.user or None,
+            "password": source.secret,
+            "initiator_name": source.part("initiator", "name"),
+        }
+    )
+
+
+def _settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    """QEMU logs in under the machine's UUID or else its name; targets may admit that name alone."""
+    if around.vm is None or "initiator_name" in options:
+        return options
+    own = around.uuid or around.vm
+    return {**options, "initiator_name": f"iqn.2008-11.org.linux-kvm{f':{own}' if own else ''}"}
+
+
 BACKEND = Backend(
     name="iscsi",
     summary="A LUN of an iSCSI target, without a login of the host",
@@ -191,6 +226,11 @@ BACKEND = Backend(
     reach=_reach,
     schemes=("iscsi", "iser"),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("initiator",),
+    globals="iscsi",
+    settle=_settle,
     packages={
         "debian": ("qemu-block-extra",),
         "redhat": ("qemu-kvm-block-iscsi",),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,13 +12,16 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
     Values,
     members,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 10809
@@ -36,6 +40,7 @@ TLS = (
         "psk_key",
         "The pre-shared key, in hexadecimal.",
         secret=True,
+        like="00",
         pattern="^([0-9a-fA-F]{2})+$",
         pattern_help="is not hexadecimal",
     ),
@@ -204,6 +209,39 @@ def _read_old_form(uri: str) -> dict[str, Any]:
     return {"host": host.strip("[]"), "port": int(port), **given}
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    flat = ("host", "port", "path")
+    found = read_members(OPTIONS, node, around, UNHANDLED, "server", *flat, "tls-creds", "tls-hostname")
+    found.update(_uri.server_of(node, DEFAULT_PORT, *flat))
+    if "tls-creds" in node:
+        found["tls"] = _read_tls(around.properties("tls-creds", node["tls-creds"]))
+    if "tls-hostname" in node:
+        found.setdefault("tls", {})["hostname"] = node["tls-hostname"]
+    return found
+
+
+def _read_tls(said: Mapping[str, str]) -> dict[str, Any]:
+    kind, folder = said["qom-type"], said.get("dir")
+    known = {"qom-type", "id", "dir", "endpoint", "verify-peer", *(["username"] if kind == "tls-creds-psk" else [])}
+    odd = [name for name in said if name not in known] + ["verify-peer"] * (said.get("verify-peer") in ("off", "no"))
+    if odd or kind not in ("tls-creds-x509", "tls-creds-psk") or not folder:
+        raise DeclarationError(f"-object {kind}", f"{odd[0] if odd else 'this'} cannot be declared")
+    if kind == "tls-creds-x509":
+        return {"directory": folder}
+    user = said.get("username", "qemu")
+    return {"psk_username": user, "psk_key": Secret(f"{folder}/keys.psk on the host, after '{user}:'", like="00")}
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    return _uri.drop_none(
+        {
+            **_uri.libvirt_host(source.hosts, DEFAULT_PORT),
+            "export": source.name or None,
+            "reconnect_delay": source.part("reconnect", "delay"),
+        }
+    )
+
+
 BACKEND = Backend(
     name="nbd",
     summary="A network block device, over TCP or a unix socket",
@@ -217,6 +255,9 @@ BACKEND = Backend(
     reach=_reach,
     schemes=("nbd", "nbd+tcp", "nbd+unix"),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("reconnect",),
     packages={},
     check=_check,
     unhandled=UNHANDLED,

@@ -12,14 +12,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
     Values,
     check_networks,
     members,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 6789
@@ -79,6 +82,7 @@ OPTIONS = (
         "key",
         "Key of O(user), as C(ceph auth get-key) shows it; this or O(keyring).",
         secret=True,
+        like="AA==",
         pattern="[A-Za-z0-9+/]+={0,2}",
         pattern_help="is not a key of Ceph; those are base64",
     ),
@@ -408,6 +412,67 @@ _URI_KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
 """What a URI calls the options, and how their values are read."""
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, around, {}, "server", "conf", "key-secret", "encrypt")
+    if "conf" in node:
+        found["conf"] = node["conf"]
+    if "server" in node:
+        servers = node["server"] if isinstance(node["server"], list) else [node["server"]]
+        found["monitors"] = [_monitor(_uri.address_of(server, DEFAULT_PORT)) for server in servers]
+    if "key-secret" in node:
+        found["key"] = around.base64_secret(node["key-secret"])
+    if "encrypt" in node:
+        found["encryption"] = _read_encrypt(node["encrypt"], around)
+    return found
+
+
+def _monitor(place: dict[str, Any]) -> str:
+    if "socket" in place:
+        raise DeclarationError("server", "a monitor has a host")
+    return f"{_uri.in_brackets(place['host'])}:{place['port']}" if "port" in place else str(place["host"])
+
+
+def _read_encrypt(layer: Any, around: Surroundings) -> dict[str, Any]:
+    if not isinstance(layer, Mapping):
+        raise DeclarationError("encrypt", "is not a set of options")
+    odd = [name for name in layer if name not in ("format", "key-secret", "parent")]
+    if odd:
+        raise DeclarationError("encrypt", f"{odd[0]} is no option of it")
+    found: dict[str, Any] = {name: value for name, value in layer.items() if name == "format"}
+    if "key-secret" in layer:
+        found["passphrase"] = around.secret(layer["key-secret"])
+    if "parent" in layer:
+        found["parent"] = _read_encrypt(layer["parent"], around)
+    return found
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    pool, *namespace, image = source.name.split("/") if "/" in source.name else ("", source.name)
+    if not pool or len(namespace) > 1:
+        raise DeclarationError("name", f"{source.name!r} is not POOL/[NAMESPACE/]IMAGE")
+    key = source.secret
+    return _uri.drop_none(
+        {
+            "pool": pool,
+            "namespace": namespace[0] if namespace else None,
+            "image": image,
+            "snapshot": source.part("snapshot", "name"),
+            "user": source.user or None,
+            "key": key and Secret(key.found, key.text, "AA=="),
+            "monitors": [_monitor(_uri.libvirt_host((host,), DEFAULT_PORT)) for host in source.hosts] or None,
+            "conf": source.part("config", "file"),
+        }
+    )
+
+
+def _settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    """QEMU reads Ceph's configuration whatever else it is told; what is not said is from there."""
+    sufficient = {"key", "keyring", "conf"} & set(options) or "monitors" not in options
+    if sufficient or list(options.get("auth_client_required", ())) == ["none"]:
+        return options
+    return {**options, "conf": DEFAULT_CONF}
+
+
 BACKEND = Backend(
     name="rbd",
     summary="An image of a Ceph cluster (RADOS block device), without a mapping on the host",
@@ -424,6 +489,10 @@ BACKEND = Backend(
     reach=_reach,
     schemes=("rbd",),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("snapshot", "config"),
+    settle=_settle,
     packages={
         "debian": ("qemu-block-extra",),
         "redhat": ("qemu-kvm-block-rbd",),

@@ -12,14 +12,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
     TgtStore,
     Values,
     members,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 7000
@@ -161,6 +164,17 @@ def _snapshot(text: str) -> dict[str, Any]:
     return {"snap_id": int(text)} if re.fullmatch(r"\d{1,18}", text) else {"tag": text}
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, around, {}, "server", "host", "port", "path")
+    return {**found, **_uri.server_of(node, DEFAULT_PORT, "host", "port", "path")}
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    place = _uri.libvirt_host(source.hosts, DEFAULT_PORT) if source.hosts else {"host": "localhost"}
+    snapshot = source.part("snapshot", "name") or ""
+    return {**place, "vdi": source.name, **_snapshot(snapshot)}
+
+
 BACKEND = Backend(
     name="sheepdog",
     summary="A virtual disk (VDI) of a sheepdog cluster",
@@ -175,6 +189,9 @@ BACKEND = Backend(
     reach=lambda values: Reach(sockets=(values["socket"],)) if "socket" in values else Reach(servers=(values["host"],)),
     schemes=("sheepdog", "sheepdog+tcp", "sheepdog+unix"),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("snapshot",),
     packages={},
     check=_check,
     tgt=_tgt,
