@@ -87,7 +87,12 @@ class Machine:
     @property
     def uuid(self) -> str:
         """The same at every run, so that a guest keeps its licences and leases."""
-        return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.name}.vm.directdisk.qemu"))
+        return uuid_of(self.name)
+
+
+def uuid_of(name: str) -> str:
+    """The UUID of a machine of this name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.vm.directdisk.qemu"))
 
 
 def read_machines(vms: Any, host: str = "") -> tuple[Machine, ...]:

@@ -84,6 +84,11 @@ def without_credentials(pieces: SplitResult) -> tuple[str, str | None, str | Non
     return pieces._replace(netloc=place).geturl(), unquote(user), unquote(password) if colon else None
 
 
+def number_in(value: Any) -> Any:
+    """The number that a text is; anything else as it stands, for its reader to judge."""
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
+
+
 def address_of(server: Any, default_port: int) -> dict[str, Any]:
     """Host and port, or the socket, of one of QEMU's SocketAddress; a port that goes without saying is left out."""
     given = dict(server) if isinstance(server, Mapping) else {}
@@ -97,7 +102,7 @@ def address_of(server: Any, default_port: int) -> dict[str, Any]:
     if kind == "unix":
         return {"socket": given["path"]}
     port = str(given.get("port", default_port))
-    return {"host": given["host"], **({} if port in ("0", str(default_port)) else {"port": port})}
+    return {"host": given["host"], **({} if port in ("0", str(default_port)) else {"port": number_in(port)})}
 
 
 def server_of(node: Mapping[str, Any], default_port: int, *flat: str) -> dict[str, Any]:
@@ -109,7 +114,7 @@ def server_of(node: Mapping[str, Any], default_port: int, *flat: str) -> dict[st
         return address_of(node["server"], default_port)
     if "path" in older and len(older) > 1:
         raise DeclarationError("path", "is given, and host or port too")
-    return {"socket" if name == "path" else name: value for name, value in older.items()}
+    return {"socket" if name == "path" else name: number_in(value) for name, value in older.items()}
 
 
 def libvirt_host(hosts: tuple[Mapping[str, str], ...], default_port: int) -> dict[str, Any]:

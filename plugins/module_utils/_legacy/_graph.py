@@ -15,6 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._storage import read_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._text import shown, switch
+from ansible_collections.directdisk.qemu.plugins.module_utils._uri import number_in
 
 PROBED = ""
 """Driver of a layer that QEMU finds out by looking at the image."""
@@ -181,7 +182,7 @@ def read_limits(said: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]
         match = _LIMIT.fullmatch(name)
         if not match:
             raise DeclarationError(where, f"{name} of a limit cannot be declared")
-        found.setdefault(match[1], {})[f"{match[2]}{'_max' if match[3] else ''}"] = value
+        found.setdefault(match[1], {})[f"{match[2]}{'_max' if match[3] else ''}"] = number_in(value)
     return found
 
 
