@@ -29,7 +29,9 @@ def graph(execute: Execute, top: str) -> list[Any]:
     drawn = execute("x-debug-query-block-graph")
     names = {node["id"]: node["name"] for node in drawn["nodes"]}
     below = {
-        (names[edge["parent"]], edge["name"]): names[edge["child"]] for edge in drawn["edges"] if edge["parent"] in names
+        (names[edge["parent"]], edge["name"]): names[edge["child"]]
+        for edge in drawn["edges"]
+        if edge["parent"] in names
     }
     found: list[Any] = []
     name: str | None = top
@@ -72,6 +74,7 @@ def _plain(value: Any) -> Any:
 def connect(path: str) -> Execute:
     """A function that executes QMP commands at a socket."""
     stream = socket.socket(socket.AF_UNIX)
+    stream.settimeout(30)
     stream.connect(path)
     lines = stream.makefile("rw", encoding="utf-8")
     lines.readline()

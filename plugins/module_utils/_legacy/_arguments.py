@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,6 +83,12 @@ _MANY = ("hostfwd", "guestfwd", "dnssearch")
 """Keys that may be said several times."""
 
 _EMULATOR = re.compile(r"(.*/)?(qemu-system-(?P<arch>[a-z0-9_]+)|qemu-kvm|kvm)")
+_WORD = re.compile(
+    r"""((?:[^\s'"\\$`;&|<>()]|\\.|'[^']*'|"(?:[^"\\$`]|\\.)*")+)(?:\s+|\Z)""",
+    re.DOTALL,
+)
+"""A word of a shell, in which nothing is to be filled in."""
+_QUOTED = re.compile(r"""\\(.)|'([^']*)'|"((?:[^"\\]|\\.)*)\"""", re.DOTALL)
 _SECRET_KEY = re.compile(r"(.*[._-])?(password|passwd|passphrase|cookie|key)")
 _SECRET_IN_URI = re.compile(r"://[^/?#]*[:%][^@]*@|^rbd:.*[^\\]:key=", re.DOTALL)
 
@@ -142,10 +147,28 @@ def split_words(line: str) -> list[str]:
     """The words of a command line as a shell reads it; nothing in it is run or filled in."""
     if len(line) > MOST_BYTES:
         raise DeclarationError("command line", f"has {len(line)} characters, and Linux takes {MOST_BYTES} bytes")
-    try:
-        return shlex.split(re.sub(r"\\\r?\n", " ", line), posix=True)
-    except ValueError as error:
-        raise DeclarationError("command line", f"a shell cannot read it: {str(error).lower()}") from None
+    words = []
+    line = re.sub(r"\\\r?\n", " ", line).strip().removesuffix(" &").rstrip()
+    position = 0
+    while position < len(line):
+        match = _WORD.match(line, position)
+        if not match:
+            raise DeclarationError("command line", f"at character {position + 1}: {_not_a_word(line[position])}")
+        words.append(_QUOTED.sub(_unquoted, match[1]))
+        position = match.end()
+    return words
+
+
+def _not_a_word(character: str) -> str:
+    if character in "'\"\\":
+        return "a quote has no end, or a shell would fill in what is between the quotes"
+    return f"a shell would do something at {_text.shown(character)}; quote it, or write the words as a list"
+
+
+def _unquoted(match: re.Match[str]) -> str:
+    if match[1] is not None:
+        return match[1]
+    return match[2] if match[2] is not None else re.sub(r'\\(["\\$`])', r"\1", match[3])
 
 
 def is_command_line(words: Sequence[str]) -> bool:

@@ -190,7 +190,7 @@ def _controller(found: Found, bus: Any, disk: FoundDisk, where: str) -> dict[str
     controllers = [a for a in found.arguments if a.option == "device" and a.said.get("driver") in CONTROLLERS]
     fitting = [a for a in controllers if name is None or name in a.names]
     if not fitting:
-        raise DeclarationError(where, f"sits on {shown(bus)}, and a virtio-scsi-pci alone can be declared")
+        raise DeclarationError(where, f"sits on {shown(bus or 'no bus')}, and a virtio-scsi-pci alone can be declared")
     said = {re.sub("_", "-", key): value for key, value in fitting[0].said.items()}
     for key in ("driver", "id"):
         said.pop(key, None)

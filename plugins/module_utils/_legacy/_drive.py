@@ -34,6 +34,7 @@ _CACHES = {
 """What ``cache=`` means: cache.direct, cache.no-flush and cache.writeback."""
 
 _ERRORS = {"stop": "stop", "report": "report", "ignore": "ignore"}
+_SWITCHES = ("snapshot", "readonly", "read-only", "copy-on-read")
 _POSITION = ("index", "bus", "unit")
 _OWN = ("id", "if", "media", "snapshot", "readonly", "werror", "rerror", "aio", "copy-on-read", *_POSITION)
 _OLD_LIMIT = re.compile("(iops|bps)(_rd|_wr)?(_max)?")
@@ -61,7 +62,7 @@ class Drive:
 
 def split_drive(text: str, where: str = "-drive") -> Drive:
     """What the text of a -drive says."""
-    said = _text.unique(_text.read_pairs(text, where), where)
+    said = _text.unique(_text.read_pairs(text, where, switches=_SWITCHES), where)
     name = said.pop("file", None)
     own = {key: said.pop(key) for key in _OWN if key in said}
     limits = _take_limits(said, where)
@@ -203,7 +204,7 @@ def read_blockdev_text(text: str, where: str = "-blockdev") -> Node:
                 where, f"{_text.shown(dotted[0])}: JSON has no dotted keys; write options within options"
             )
         return node
-    return _text.nested(_text.unique(_text.read_pairs(text, where, implied="driver"), where), where)
+    return _text.nested(_text.unique(_text.read_pairs(text, where, implied="driver", switches=()), where), where)
 
 
 def read_blockdev(top: Node, nodes: Mapping[str, Node], around: Surroundings, where: str) -> FoundDisk:

@@ -130,27 +130,23 @@ def _read_format(node: Node, disk: dict[str, Any], around: Surroundings, where: 
     own = {key: value for key, value in node.items() if key not in (*COMMON, "driver", "file", "backing")}
     if driver == PROBED:
         found.notes.append(PROBED_NOTE)
+    if driver in ("luks", "qcow2") and {"luks", "format"} & set(disk):
+        raise DeclarationError(where, "one format inside another cannot be declared")
+    if driver == "qcow2":
+        disk["format"] = "qcow2"
     if driver == "luks" and "key-secret" in own:
-        _add(disk, "luks", {"passphrase": around.secret(own.pop("key-secret"))}, where)
+        disk["luks"] = {"passphrase": around.secret(own.pop("key-secret"))}
     elif driver == "luks":
         raise DeclarationError(where, "luks: key-secret is missing")
     encrypt = own.pop("encrypt", None) if driver == "qcow2" else None
     if encrypt is not None:
-        if not isinstance(encrypt, Mapping) or {**encrypt, "key-secret": 0} != {"format": "luks", "key-secret": 0}:
+        if not isinstance(encrypt, Mapping) or set(encrypt) != {"format", "key-secret"} or encrypt["format"] != "luks":
             raise DeclarationError(where, "encrypt: luks with a key-secret alone can be declared")
-        _add(disk, "luks", {"passphrase": around.secret(encrypt["key-secret"])}, where)
-    if driver == "qcow2":
-        _add(disk, "format", "qcow2", where)
+        disk["luks"] = {"passphrase": around.secret(encrypt["key-secret"])}
     for key in own:
         if driver not in ("qcow2", PROBED) or not _TUNING.fullmatch(key):
             raise DeclarationError(where, f"{key} of a node {driver or 'without driver'} cannot be declared")
         found.left.append(f"{key} of its qcow2 node: QEMU's own choice is taken")
-
-
-def _add(disk: dict[str, Any], key: str, value: Any, where: str) -> None:
-    if ({"luks", "format"} & set(disk) and key not in ("luks",)) or key in disk:
-        raise DeclarationError(where, "one format inside another cannot be declared")
-    disk[key] = value
 
 
 def _read_filter(node: Node, disk: dict[str, Any], around: Surroundings, where: str) -> None:

@@ -81,7 +81,7 @@ def _vaulted(value: Any, path: tuple[str, ...], secrets: list[dict[str, str]]) -
 def _variable(path: tuple[str, ...], taken: set[str]) -> str:
     """A name from machine, disk and option; from all that stands between them, too, where that one is taken."""
     told = [part for part in path[:-1] if part not in BACKENDS and part != "disks"]
-    for parts in (told[:2], told, path[:-1]):
+    for parts in (told[: 2 if "disks" in path else 1], told, path[:-1]):
         name = re.sub("[^A-Za-z0-9_]", "_", "_".join(["vault", *filter(None, parts), path[-1]]))
         if name not in taken:
             return name

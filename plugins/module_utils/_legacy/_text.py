@@ -32,8 +32,11 @@ def check_length(text: str, where: str) -> None:
         raise DeclarationError(where, f"has {length} bytes, and Linux takes no argument longer than {LONGEST}")
 
 
-def read_pairs(text: str, where: str, *, implied: str = "") -> Pairs:
-    """The pairs of ``key=value,...``; implied: the key of a first value that has none. A word alone is a switch."""
+def read_pairs(text: str, where: str, *, implied: str = "", switches: tuple[str, ...] | None = None) -> Pairs:
+    """The pairs of ``key=value,...``.
+
+    implied: the key of a first value that has none; switches: the words that may stand alone, any of them without it.
+    """
     check_length(text, where)
     pairs: Pairs = []
     position = 0
@@ -47,7 +50,7 @@ def read_pairs(text: str, where: str, *, implied: str = "") -> Pairs:
             pairs.append((key, value.replace(",,", ",")))
         elif not pairs and implied:
             pairs.append((implied, match[1].replace(",,", ",")))
-        elif not equals and re.fullmatch("[A-Za-z][A-Za-z0-9_.-]*", key):
+        elif not equals and (re.fullmatch("[A-Za-z][A-Za-z0-9_.-]*", key) if switches is None else key in switches):
             pairs.append((key, "on"))
         else:
             _refuse_piece(where, match[1])
