@@ -28,8 +28,8 @@ options:
     required: true
   name:
     description:
-      - Name of the disk or of the machine, with which the names of its secrets begin. A command line's own C(-name) goes
-        before it.
+      - Name of the disk or of the machine, with which the names of its secrets begin. A command line's own C(-name)
+        goes before it.
     type: str
     default: ""
   directory:
@@ -41,7 +41,7 @@ options:
 EXAMPLES = r"""
 - name: Declare a disk that is a part of a script today
   ansible.builtin.debug:
-    msg: "{{ 'file=rbd:rbd/qemu:id=admin:key=' ~ vault_key ~ ',format=raw,if=virtio' | directdisk.qemu.from_drive('root') }}"
+    msg: "{{ 'file=nfs://192.0.2.7/export/a.qcow2,format=qcow2,if=virtio' | directdisk.qemu.from_drive('root') }}"
 
 - name: Declare a whole machine
   ansible.builtin.debug:

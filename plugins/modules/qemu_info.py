@@ -150,7 +150,8 @@ by_hand:
       unit: ""
       problem: ""
       declaration: {memory: 4GiB, disks: {root: {rbd: {pool: vms, image: db1, key: "{{ vault_db1_root_key }}"}}}}
-      secrets: [{variable: vault_db1_root_key, option: "disks: root: rbd: key", found: "the text of -drive, after rbd:"}]
+      secrets:
+        - {variable: vault_db1_root_key, option: "disks: root: rbd: key", found: "the text of -drive, after rbd:"}
       left: []
       notes: []
 """

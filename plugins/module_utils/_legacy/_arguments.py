@@ -190,6 +190,7 @@ def read_arguments(words: Sequence[str]) -> list[Argument]:
 def _arguments(words: Sequence[str]) -> Iterator[Argument]:
     rest = iter(words)
     for position, word in enumerate(rest):
+        _text.check_length(word, "command line")
         if not word.startswith("-") or word == "-":
             yield Argument("", word, position)
             continue

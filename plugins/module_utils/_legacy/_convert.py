@@ -87,7 +87,7 @@ def _read_text(text: str, around: Surroundings) -> FoundDisk:
     if text.startswith(("driver=", "{")) or ",node-name=" in text:
         return _drive.read_blockdev(_drive.read_blockdev_text(text), {}, around, "-blockdev")
     if text.startswith("json:"):
-        text = f"file={text.replace(',', ',,')}"
+        text = f"if=none,file={text.replace(',', ',,')}"
     if not _KEYVAL.match(text):
         backend, options = read_storage({NAME: text}, around, "file")
         found = FoundDisk({backend.name: options}, notes=[PROBED_NOTE])

@@ -56,7 +56,7 @@ _SERVANTS = re.compile("secret|iothread|throttle-group|tls-creds-.*")
 def read_leftovers(found: Found) -> None:
     """Hand on what nobody has declared, together with what it needs, but never a secret."""
     rest = [a for a in found.arguments if a.position not in found.taken]
-    for argument in [a for a in rest if a.option in UNSAID or a.option in UNITS]:
+    for argument in [a for a in rest if a.option in UNSAID or a.option in UNITS or a.words == ["-rtc", "base=utc"]]:
         rest.remove(argument)
         if UNITS.get(argument.option):
             found.left.append(f"{argument.shown}: {UNITS[argument.option]}")

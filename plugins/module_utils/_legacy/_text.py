@@ -27,7 +27,10 @@ def shown(text: object) -> str:
 
 
 def check_length(text: str, where: str) -> None:
-    length = len(text.encode(errors="surrogateescape"))
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError:
+        raise DeclarationError(where, "has bytes in it that are no text (UTF-8)") from None
     if length > LONGEST:
         raise DeclarationError(where, f"has {length} bytes, and Linux takes no argument longer than {LONGEST}")
 
@@ -118,6 +121,7 @@ def read_json(text: str, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text, object_pairs_hook=once)
         _check_depth(value, where, DEEPEST)
+        check_length(json.dumps(value, ensure_ascii=False), where)
     except (ValueError, RecursionError) as error:
         # Python's own words may repeat a password.
         place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
