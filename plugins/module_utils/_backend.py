@@ -186,6 +186,10 @@ class Backend:
     """QEMU's option, without its dash, whose keys hold for all disks of the backend."""
     settle: Callable[[dict[str, Any], Surroundings], dict[str, Any]] = lambda options, around: options
     """Adds what QEMU takes from its surroundings where a command line does not say it."""
+    bindings: tuple[str, ...] = ()
+    """The distribution's Python modules with which its images are kept."""
+    bindings_packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Packages by OS family that bring them."""
     check: Callable[[Values], None] = lambda values: None
     """Raises DeclarationError for what a table of options cannot say."""
     check_disk: Callable[[Values, Values], None] = lambda values, settings: None

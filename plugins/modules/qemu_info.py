@@ -38,6 +38,11 @@ options:
             description: Its route; V(auto) is the best one for this QEMU.
             type: str
             default: auto
+      kept:
+        description: Backends whose images are made and kept, which may need more than opening them does.
+        type: list
+        elements: str
+        default: []
       uefi:
         description: Whether UEFI firmware must be there.
         type: bool
@@ -180,6 +185,7 @@ ARGUMENTS = {
                 "default": [],
                 "options": {"backend": {"type": "str", "required": True}, "route": {"type": "str", "default": "auto"}},
             },
+            "kept": {"type": "list", "elements": "str", "default": []},
             "uefi": {"type": "bool", "default": False},
         },
     },

@@ -21,6 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     members,
     read_members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
@@ -117,14 +118,8 @@ def _hosts(values: Values) -> tuple[str, ...]:
 
 
 def _node(values: Values, wiring: Wiring) -> Node:
-    servers = [_server(server) for server in _servers(values)]
+    servers = [_server.address(server, DEFAULT_PORT) for server in _servers(values)]
     return {"driver": "gluster", "server": servers, **members(OPTIONS, values, wiring)}
-
-
-def _server(server: Values) -> Node:
-    if "socket" in server:
-        return {"type": "unix", "path": server["socket"]}
-    return {"type": "inet", "host": server["host"], "port": str(server.get("port", DEFAULT_PORT))}
 
 
 def _check(values: Values) -> None:
@@ -135,10 +130,10 @@ def _check(values: Values) -> None:
     if not _servers(values):
         raise DeclarationError("servers", "is empty")
     for server in values.get("servers", ()):
-        if ("host" in server) == ("socket" in server):
-            raise DeclarationError("servers", "exactly one of host and socket is wanted in each")
-        if "socket" in server and "port" in server:
-            raise DeclarationError("servers: port", "is given together with socket")
+        try:
+            _server.check(server)
+        except DeclarationError as error:
+            raise error.within("servers") from None
     check_networks(values.get("networks", ()))
 
 
@@ -174,7 +169,7 @@ def _describe(values: Values) -> str:
 
 def _identity(values: Values) -> str:
     """Servers of one cluster are listed in any order, and seldom all; the first by name stands for it."""
-    cluster = min(_server(server).get("host", "").lower() for server in _servers(values))
+    cluster = min(server.get("host", "").lower() for server in _servers(values))
     return f"gluster:{cluster}/{values['volume']}/{values['path'].lstrip('/')}"
 
 

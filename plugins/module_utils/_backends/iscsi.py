@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
@@ -25,6 +26,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surr
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 3260
+DEFAULT_INITIATOR = "iqn.2008-11.org.linux-kvm"
+"""As whom QEMU logs in outside machines; it appends a machine's UUID."""
+DEFAULT_HEADER_DIGEST = "none-crc32c"
 
 RDMA_DEVICES = ("/dev/infiniband/rdma_cm", "/dev/infiniband/uverbs0")
 """What a process opens to speak iSER, through the host's first adapter."""
@@ -130,9 +134,43 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
+@dataclass(frozen=True)
+class Login:
+    """How a session begins, for who speaks iSCSI without QEMU: as QEMU would begin it."""
+
+    host: str
+    port: int
+    target: str
+    """Empty where the portal is only asked for its targets."""
+    user: str
+    password: str = field(repr=False)
+    initiator: str
+    header_digest: str
+    transport: str
+
+
+def login_of(values: Values) -> Login:
     host, port = _uri.place_of(values["portal"], DEFAULT_PORT)
-    return {"driver": "iscsi", "portal": f"{_uri.in_brackets(host)}:{port}", **members(OPTIONS, values, wiring)}
+    return Login(
+        host,
+        port,
+        values.get("target", ""),
+        values.get("user", ""),
+        values.get("password", ""),
+        values.get("initiator_name", DEFAULT_INITIATOR),
+        values.get("header_digest", DEFAULT_HEADER_DIGEST),
+        values["transport"],
+    )
+
+
+def portal_of(values: Values) -> str:
+    """The portal with its port, as QEMU takes it."""
+    host, port = _uri.place_of(values["portal"], DEFAULT_PORT)
+    return f"{_uri.in_brackets(host)}:{port}"
+
+
+def _node(values: Values, wiring: Wiring) -> Node:
+    return {"driver": "iscsi", "portal": portal_of(values), **members(OPTIONS, values, wiring)}
 
 
 def _check(values: Values) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,6 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     members,
     read_members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
@@ -120,19 +122,13 @@ HINTS = (
 
 
 def _node(values: Values, wiring: Wiring) -> Node:
-    node: Node = {"driver": "nbd", "server": _server(values), **members(OPTIONS, values, wiring)}
+    node: Node = {"driver": "nbd", "server": _server.address(values, DEFAULT_PORT), **members(OPTIONS, values, wiring)}
     tls = values.get("tls")
     if tls:
         node["tls-creds"] = _tls_object(tls, wiring)
         if "hostname" in tls:
             node["tls-hostname"] = tls["hostname"]
     return node
-
-
-def _server(values: Values) -> Node:
-    if "socket" in values:
-        return {"type": "unix", "path": values["socket"]}
-    return {"type": "inet", "host": values["host"], "port": str(values.get("port", DEFAULT_PORT))}
 
 
 def _tls_object(tls: Values, wiring: Wiring) -> str:
@@ -148,10 +144,7 @@ def _tls_object(tls: Values, wiring: Wiring) -> str:
 
 
 def _check(values: Values) -> None:
-    if ("host" in values) == ("socket" in values):
-        raise DeclarationError("", "exactly one of host and socket is wanted")
-    if "socket" in values and "port" in values:
-        raise DeclarationError("port", "is given together with socket")
+    _server.check(values)
     if "tls" in values:
         _check_tls(values["tls"])
 
@@ -173,14 +166,11 @@ def _check_tls(tls: Values) -> None:
 def _reach(values: Values) -> Reach:
     folder = values.get("tls", {}).get("directory")
     loaded = tuple(f"{folder}/{name}" for name in X509_FILES.values()) if folder else ()
-    if "socket" in values:
-        return Reach(sockets=(values["socket"],), loaded=loaded)
-    return Reach(servers=(values["host"],), loaded=loaded)
+    return replace(_server.reach(values), loaded=loaded)
 
 
 def _describe(values: Values) -> str:
-    place = values.get("socket") or f"{values['host'].lower()}:{values.get('port', DEFAULT_PORT)}"
-    return f"{place}/{values.get('export', '')}"
+    return f"{_server.describe(values, DEFAULT_PORT)}/{values.get('export', '')}"
 
 
 def _read_uri(uri: str) -> dict[str, Any]:

@@ -33,15 +33,15 @@ MOUNT_TIMEOUT = 20
 """Ceph's own is 300 seconds, in which a start without monitors hangs and says nothing."""
 
 
-def _name(member: str, summary: str, *, required: bool = False) -> Option:
+def name_option(name: str, summary: str, *, required: bool = False, qemu: str = "") -> Option:
     """An option for one of the names that make up where an image is."""
     return Option(
-        member,
+        name,
         summary,
         required=required,
         pattern=r"[^/@\n]+",
         pattern_help="is not a name: it is empty, or has / or @ in it",
-        qemu=member,
+        qemu=qemu,
     )
 
 
@@ -67,10 +67,10 @@ _ENCRYPTION = (
 )
 
 OPTIONS = (
-    _name("pool", "Name of the pool.", required=True),
-    _name("image", "Name of the image.", required=True),
-    _name("namespace", "Namespace in the pool."),
-    _name("snapshot", "A snapshot of the image, read-only."),
+    name_option("pool", "Name of the pool.", required=True, qemu="pool"),
+    name_option("image", "Name of the image.", required=True, qemu="image"),
+    name_option("namespace", "Namespace in the pool.", qemu="namespace"),
+    name_option("snapshot", "A snapshot of the image, read-only.", qemu="snapshot"),
     Option(
         "user",
         "User at the cluster, without C(client.); V(admin) without it.",
@@ -225,9 +225,9 @@ HINTS = (
 
 
 def _node(values: Values, wiring: Wiring) -> Node:
-    node: Node = {"driver": "rbd", **members(OPTIONS, values, wiring), "conf": _conf(values, wiring)}
+    node: Node = {"driver": "rbd", **members(OPTIONS, values, wiring), "conf": configuration(values, wiring)}
     if "monitors" in values:
-        node["server"] = [{"host": host, "port": str(port)} for host, port in _monitors(values)]
+        node["server"] = [{"host": host, "port": str(port)} for host, port in monitors_of(values)]
     if "key" in values:
         node["key-secret"] = wiring.secret("key", values["key"], format="base64")
     if "encryption" in values:
@@ -242,8 +242,8 @@ def _encrypt(layer: Values, wiring: Wiring, name: str) -> Node:
     return encrypt
 
 
-def _conf(values: Values, wiring: Wiring) -> str:
-    """A configuration for this disk alone; of two lines that say the same the later one holds.
+def configuration(values: Values, wiring: Wiring) -> str:
+    """A configuration for this disk alone, without key and monitors; the later of two lines that say the same holds.
 
     A file of the host is read by systemd, so that it and the keyring may be root's alone.
     """
@@ -260,7 +260,7 @@ def _conf(values: Values, wiring: Wiring) -> str:
     else:
         parts.insert(0, wiring.file("defaults.conf", _section("global", timeout)))
     if own:
-        parts.append(wiring.file("own.conf", _section(f"client.{_user(values)}", own)))
+        parts.append(wiring.file("own.conf", _section(f"client.{user_of(values)}", own)))
     return wiring.joined("ceph.conf", *parts)
 
 
@@ -268,7 +268,7 @@ def _section(name: str, lines: Mapping[str, str]) -> str:
     return "".join([f"[{name}]\n", *(f"{key} = {value}\n" for key, value in lines.items())])
 
 
-def _user(values: Values) -> str:
+def user_of(values: Values) -> str:
     return str(values.get("user", DEFAULT_USER))
 
 
@@ -283,7 +283,7 @@ def _keyring(values: Values) -> str:
         return str(values["keyring"])
     if "key" in values or values.get("auth_client_required") == ("none",) or not _conf_source(values):
         return ""
-    return f"/etc/ceph/ceph.client.{_user(values)}.keyring"
+    return f"/etc/ceph/ceph.client.{user_of(values)}.keyring"
 
 
 def _config(values: Values) -> dict[str, str]:
@@ -311,7 +311,7 @@ def _config_value(key: str, value: Any) -> str:
     return text
 
 
-def _monitors(values: Values) -> list[tuple[str, int]]:
+def monitors_of(values: Values) -> list[tuple[str, int]]:
     return [_uri.place_of(monitor, DEFAULT_PORT) for monitor in values.get("monitors", ())]
 
 
@@ -320,7 +320,7 @@ def _check(values: Values) -> None:
         if option in values and not values[option]:
             raise DeclarationError(option, "is empty")
     try:
-        _monitors(values)
+        monitors_of(values)
     except DeclarationError as error:
         raise error.within("monitors") from None
     if "key" in values and "keyring" in values:
@@ -340,7 +340,7 @@ def _check(values: Values) -> None:
 def _reach(values: Values) -> Reach:
     networks = values.get("networks", ())
     return Reach(
-        servers=(*(host for host, _port in _monitors(values)), *networks),
+        servers=(*(host for host, _port in monitors_of(values)), *networks),
         loaded=tuple(filter(None, (_conf_source(values), _keyring(values)))),
         open_because="" if networks else "Ceph's monitors name the addresses of its OSDs: say networks to confine it",
     )
@@ -499,6 +499,14 @@ BACKEND = Backend(
         "fedora": ("qemu-block-rbd",),
         "suse": ("qemu-block-rbd",),
         "arch": ("qemu-block-rbd",),
+    },
+    bindings=("rados", "rbd"),
+    bindings_packages={
+        "debian": ("python3-rados", "python3-rbd"),
+        "redhat": ("python3-rados", "python3-rbd"),
+        "fedora": ("python3-rados", "python3-rbd"),
+        "suse": ("python3-rados", "python3-rbd"),
+        "arch": ("python-ceph",),
     },
     check=_check,
     unhandled={},

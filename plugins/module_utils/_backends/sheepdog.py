@@ -15,12 +15,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     LibvirtSource,
     Node,
     Option,
-    Reach,
     TgtStore,
     Values,
     members,
     read_members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
@@ -92,20 +92,11 @@ HINTS = (
 
 
 def _node(values: Values, wiring: Wiring) -> Node:
-    return {"driver": "sheepdog", "server": _server(values), **members(OPTIONS, values, wiring)}
-
-
-def _server(values: Values) -> Node:
-    if "socket" in values:
-        return {"type": "unix", "path": values["socket"]}
-    return {"type": "inet", "host": values["host"], "port": str(values.get("port", DEFAULT_PORT))}
+    return {"driver": "sheepdog", "server": _server.address(values, DEFAULT_PORT), **members(OPTIONS, values, wiring)}
 
 
 def _check(values: Values) -> None:
-    if ("host" in values) == ("socket" in values):
-        raise DeclarationError("", "exactly one of host and socket is wanted")
-    if "socket" in values and "port" in values:
-        raise DeclarationError("port", "is given together with socket")
+    _server.check(values)
     if "snap_id" in values and "tag" in values:
         raise DeclarationError("", "snap_id and tag are given, and one of them is wanted")
 
@@ -121,13 +112,13 @@ def _unfit(route: str, values: Values) -> str:
 
 
 def _tgt(values: Values) -> TgtStore:
-    server = _server(values)
+    server = _server.address(values, DEFAULT_PORT)
     place = f"unix:{server['path']}" if "path" in server else f"tcp:{server['host']}:{server['port']}"
     return TgtStore("sheepdog", f"{place}:{values['vdi']}")
 
 
 def _describe(values: Values) -> str:
-    place = values.get("socket") or f"{values['host'].lower()}:{values.get('port', DEFAULT_PORT)}"
+    place = _server.describe(values, DEFAULT_PORT)
     snapshot = values.get("snap_id", values.get("tag"))
     return f"{place}/{values['vdi']}{'' if snapshot is None else f'#{snapshot}'}"
 
@@ -186,7 +177,7 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1", "vdi": "image"},
     describe=_describe,
     identity=lambda values: f"sheepdog:{_describe(values)}",
-    reach=lambda values: Reach(sockets=(values["socket"],)) if "socket" in values else Reach(servers=(values["host"],)),
+    reach=_server.reach,
     schemes=("sheepdog", "sheepdog+tcp", "sheepdog+unix"),
     read_uri=_read_uri,
     read_node=_read_node,
