@@ -53,6 +53,11 @@ class Disk:
         return str(self.settings["writes"])
 
     @property
+    def kept(self) -> bool:
+        """Whether its image is made where there is none, and kept as it is declared."""
+        return "size" in self.settings or self.origin is not None or bool(self.provision)
+
+    @property
     def described(self) -> str:
         """Backend and storage, for people."""
         return f"{self.backend.name} {self.backend.describe(self.source)}"
@@ -87,7 +92,12 @@ class Machine:
     @property
     def uuid(self) -> str:
         """The same at every run, so that a guest keeps its licences and leases."""
-        return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.name}.vm.directdisk.qemu"))
+        return uuid_of(self.name)
+
+
+def uuid_of(name: str) -> str:
+    """The UUID of a machine of this name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.vm.directdisk.qemu"))
 
 
 def read_machines(vms: Any, host: str = "") -> tuple[Machine, ...]:
@@ -196,6 +206,8 @@ def _read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") ->
             f"{where}: copy_on_read", "has nowhere to keep what was read; say writes: overlay or discard"
         )
     _check_image(settings, origin, backend, read_only, where)
+    if origin and origin.backend.identity(origin.source) == backend.identity(source):
+        raise DeclarationError(f"{where}: source", f"is the disk itself ({origin.described})")
     _check_model(settings, backend, where)
     try:
         backend.check_disk(source, settings)

@@ -39,6 +39,10 @@ class QmpError(HostError):
     """QEMU refused a QMP command, or its monitor could not be reached."""
 
 
+class StorageError(QmpError):
+    """The storage of a disk did not do what it was asked to do: which one, what it means, what to do next."""
+
+
 class Collected(DirectDiskError):
     """Several independent errors, reported together so that one run shows all of them."""
 

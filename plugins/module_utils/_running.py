@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _paths, _systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils import _files, _paths, _systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 
@@ -25,6 +26,23 @@ def machines() -> dict[str, dict[str, Any]]:
     states = _systemd.show([_paths.unit_name(name) for name in names])
     with ThreadPoolExecutor(8) as pool:
         return dict(zip(names, pool.map(lambda name: _machine(name, states[_paths.unit_name(name)]), names)))
+
+
+def opened_by(unit_text: str) -> dict[str, bool]:
+    """What the machine of a unit opens, and whether it writes to it, as the unit itself says."""
+    line = next((line for line in unit_text.split("\n") if line.startswith(_paths.OPENED)), None)
+    return dict(json.loads(line[len(_paths.OPENED) :])) if line else {}
+
+
+def machines_that_open(identity: str) -> list[str]:
+    """The machines on this host that run and have a storage open."""
+    units = [
+        os.path.basename(path)
+        for path in glob.glob(f"{_paths.UNIT_DIRECTORY}/qemu-vm-*.service")
+        if identity in opened_by(_files.read_text(path))
+    ]
+    states = _systemd.show(units)
+    return sorted(_paths.vm_of_unit(unit) for unit in units if states[unit]["active"] not in ("inactive", "failed", ""))
 
 
 def _machine(name: str, state: dict[str, Any]) -> dict[str, Any]:

@@ -45,12 +45,19 @@ def disk_module_options(lifecycle: str) -> tuple[Option, ...]:
     """The options of the module that keeps one disk: a lone backend's stand beside the others."""
     backends = [backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle]
     shared = {option.name: option for option in disk_options()}
-    storage = backends[0].options if len(backends) == 1 else tuple(shared[name] for name in _storage_names(lifecycle))
+    storage = _alone(lifecycle) if len(backends) == 1 else tuple(shared[name] for name in _storage_names(lifecycle))
     source = replace(
         shared["source"], type="dict", options=tuple(shared[name] for name in (*BACKENDS, *ORIGIN_OPTIONS))
     )
     disk = (*(shared[name] for name in ("format", "luks", "size", "route")), source)
     return (*storage, *disk, *LIFECYCLES[lifecycle].options, *MODULE_OPTIONS)
+
+
+def _alone(lifecycle: str) -> tuple[Option, ...]:
+    """The options of a lone backend; what a survey goes without is asked for when the disk is read."""
+    backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle)
+    unsaid = LIFECYCLES[lifecycle].survey_without
+    return tuple(replace(o, required=False) if o.name in unsaid else o for o in backend.options)
 
 
 def declaration_of(lifecycle: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +109,7 @@ def _argument(option: Option) -> dict[str, Any]:
     if option.required:
         argument["required"] = True
     if option.default is not None:
-        argument["default"] = option.default
+        argument["default"] = list(option.default) if option.type == "list" else option.default
     if option.choices:
         argument["choices"] = list(option.choices)
     if option.elements or option.type == "list":

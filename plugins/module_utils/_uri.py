@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -98,6 +99,50 @@ def without_credentials(pieces: SplitResult) -> tuple[str, str | None, str | Non
         return pieces.geturl(), None, None
     user, colon, password = userinfo.partition(":")
     return pieces._replace(netloc=place).geturl(), unquote(user), unquote(password) if colon else None
+
+
+def number_in(value: Any) -> Any:
+    """The number that a text is; anything else as it stands, for its reader to judge."""
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
+
+
+def address_of(server: Any, default_port: int) -> dict[str, Any]:
+    """Host and port, or the socket, of one of QEMU's SocketAddress; a port that goes without saying is left out."""
+    given = dict(server) if isinstance(server, Mapping) else {}
+    kind = str(given.pop("type", "inet"))
+    members = {"inet": ("host", "port"), "tcp": ("host", "port"), "unix": ("path",)}.get(kind, ())
+    if not members:
+        raise DeclarationError("server", f"type {kind!r} cannot be declared; inet and unix can")
+    for name in (*members[:1], *given):
+        if name not in given or name not in members:
+            raise DeclarationError("server", f"{name} is missing" if name in members else f"{name} cannot be declared")
+    if kind == "unix":
+        return {"socket": given["path"]}
+    port = str(given.get("port", default_port))
+    return {"host": given["host"], **({} if port in ("0", str(default_port)) else {"port": number_in(port)})}
+
+
+def server_of(node: Mapping[str, Any], default_port: int, *flat: str) -> dict[str, Any]:
+    """The same of a node's server, or of the older options beside it; nothing where the node says neither."""
+    older = {name: node[name] for name in flat if name in node}
+    if "server" in node and older:
+        raise DeclarationError("server", f"is given, and {' and '.join(older)} too")
+    if "server" in node:
+        return address_of(node["server"], default_port)
+    if "path" in older and len(older) > 1:
+        raise DeclarationError("path", "is given, and host or port too")
+    return {"socket" if name == "path" else name: number_in(value) for name, value in older.items()}
+
+
+def libvirt_host(hosts: tuple[Mapping[str, str], ...], default_port: int) -> dict[str, Any]:
+    """The one server of a disk that can have one only."""
+    if len(hosts) != 1:
+        raise DeclarationError("host", f"one is wanted, and there are {len(hosts)}")
+    if "socket" in hosts[0]:
+        return {"socket": hosts[0]["socket"]}
+    if "name" not in hosts[0]:
+        raise DeclarationError("host", "has no name")
+    return address_of({"host": hosts[0]["name"], "port": hosts[0].get("port", str(default_port))}, default_port)
 
 
 def drop_none(values: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,11 @@ options:
             description: Its route; V(auto) is the best one for this QEMU.
             type: str
             default: auto
+      kept:
+        description: Backends whose images are made and kept, which may need more than opening them does.
+        type: list
+        elements: str
+        default: []
       uefi:
         description: Whether UEFI firmware must be there.
         type: bool
@@ -54,6 +59,19 @@ options:
     description: Whether to look at the machines too.
     type: bool
     default: true
+  capabilities:
+    description:
+      - Whether to ask what the host can do. Without it nothing is probed and no cache is written.
+    type: bool
+    default: true
+    version_added: 0.2.0
+  by_hand:
+    description:
+      - Whether to look for machines that are not the collection's, in the processes of QEMU and in the units that start
+        it, and to say how they would be declared.
+    type: bool
+    default: false
+    version_added: 0.2.0
 attributes:
   check_mode:
     description: Reads only.
@@ -78,6 +96,11 @@ EXAMPLES = r"""
 - name: Which backends work, by the driver of QEMU itself
   ansible.builtin.debug:
     msg: "{{ hypervisor.backends | dict2items | selectattr('value.driver.works') | map(attribute='key') }}"
+
+- name: See what runs by hand
+  directdisk.qemu.qemu_info:
+    capabilities: false
+    by_hand: true
 
 - name: Fail early when this host cannot run what is declared for it
   directdisk.qemu.qemu_info:
@@ -107,7 +130,7 @@ missing_packages:
   type: list
   elements: str
 vms:
-  description: The machines that have a unit on this host. Sizes are in bytes.
+  description: The collection's machines that have a unit on this host. Sizes are in bytes.
   returned: success
   type: dict
   sample:
@@ -118,13 +141,31 @@ vms:
       status: running
       disks: {root: {node: root.format, size: 21474836480, read_only: false, io_status: ok}}
       console: "web1 login:"
+by_hand:
+  description:
+    - The machines that are not the collection's, each as the filter P(directdisk.qemu.from_drive#filter) reads its
+      command line, with its C(pid) (0 for a unit that does not run) and C(unit). C(problem) says why one could not be
+      read. No secret's text is in it.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: db1
+      pid: 4711
+      unit: ""
+      problem: ""
+      declaration: {memory: 4GiB, disks: {root: {rbd: {pool: vms, image: db1, key: "{{ vault_db1_root_key }}"}}}}
+      secrets:
+        - {variable: vault_db1_root_key, option: "disks: root: rbd: key", found: "the text of -drive, after rbd:"}
+      left: []
+      notes: []
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _running
+from ansible_collections.directdisk.qemu.plugins.module_utils import _by_hand, _running
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
@@ -144,12 +185,15 @@ ARGUMENTS = {
                 "default": [],
                 "options": {"backend": {"type": "str", "required": True}, "route": {"type": "str", "default": "auto"}},
             },
+            "kept": {"type": "list", "elements": "str", "default": []},
             "uefi": {"type": "bool", "default": False},
         },
     },
     "strict": {"type": "bool", "default": False},
     "fresh": {"type": "bool", "default": False},
     "vms": {"type": "bool", "default": True},
+    "capabilities": {"type": "bool", "default": True},
+    "by_hand": {"type": "bool", "default": False},
 }
 
 
@@ -171,17 +215,28 @@ def _route(backend: Backend, route: str, capabilities: Capabilities) -> dict[str
     }
 
 
+def look(parameters: dict[str, Any]) -> dict[str, Any]:
+    """What the host can do, and what it lacks."""
+    if not parameters["capabilities"]:
+        return {"capabilities": {}, "backends": {}, "missing": [], "missing_packages": []}
+    probed = probe(fresh=parameters["fresh"])
+    capabilities = Capabilities.from_probe(probed)
+    lacks, packages = missing(parameters["requires"] or {}, capabilities)
+    facts = {"missing": lacks, "missing_packages": packages}
+    return {"capabilities": probed, "backends": backends(capabilities), **facts}
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
-        probed = probe(fresh=module.params["fresh"])
-        capabilities = Capabilities.from_probe(probed)
-        lacks, packages = missing(module.params["requires"] or {}, capabilities)
-        facts = {"missing": lacks, "missing_packages": packages}
-        if lacks and module.params["strict"]:
-            module.fail_json(msg="\n".join(lacks), **facts)
-        vms = _running.machines() if module.params["vms"] else {}
-        module.exit_json(capabilities=probed, backends=backends(capabilities), vms=vms, **facts)
+        facts = look(module.params)
+        if facts["missing"] and module.params["strict"]:
+            module.fail_json(msg="\n".join(facts["missing"]), **facts)
+        module.exit_json(
+            vms=_running.machines() if module.params["vms"] else {},
+            by_hand=_by_hand.machines_by_hand() if module.params["by_hand"] else [],
+            **facts,
+        )
     except DirectDiskError as error:
         module.fail_json(msg=str(error))
 

@@ -84,7 +84,7 @@ class Filled:
             elif option and (option.secret or option.type == "any"):
                 self.secrets += _within(value, place)
                 secrets.append(name)
-                filled[key] = option.stand_in if option.secret else _texts(value)
+                filled[key] = option.like if option.secret else _texts(value)
             else:
                 self._refuse(place, value)
                 whole = False
@@ -120,7 +120,7 @@ def _within(value: Any, where: str) -> Iterable[DeclarationError]:
 def _texts(value: Any) -> Any:
     """The same with a word in the place of what could not be made, as deep as a seed of cloud-init goes."""
     if isinstance(value, Unresolved):
-        return Option("", "").stand_in
+        return Option("", "").like
     if isinstance(value, Mapping):
         return {key: _texts(inner) for key, inner in value.items()}
     return [_texts(inner) for inner in value] if isinstance(value, (list, tuple)) else value

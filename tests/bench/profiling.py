@@ -90,7 +90,7 @@ def _before(declaration: Path) -> tuple[tuple[Any, ...], dict[str, Any], list[Ro
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     given = _timed(rows, "yaml.load", lambda: yaml.load(text, loader))
     machines = _timed(rows, "read_machines", lambda: read_machines(given["qemu_vms"], "hv1"))
-    _timed(rows, "secrets_of", lambda: _fleet.secrets_of(machines, encrypted=True))
+    _timed(rows, "secrets_of", lambda: _fleet.secrets_of(machines))
     request = _timed(rows, "observation", lambda: _fleet.observation(machines, texts=False))
     return machines, request, rows
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +20,13 @@ class FakeQemu:
     """Answers commands until one of ``ends_on`` comes; then it closes its monitor, as a QEMU that ends does."""
 
     def __init__(
-        self, path: Path, *, answers: Mapping[str, Any] | None = None, ends_on: str = "quit", greets: bool = True
+        self,
+        path: Path,
+        *,
+        answers: Mapping[str, Any] | None = None,
+        ends_on: str = "quit",
+        greets: bool = True,
+        thinks: float = 0,
     ) -> None:
         self.path = str(path)
         self.heard: list[str] = []
@@ -26,6 +34,7 @@ class FakeQemu:
         self._answers = dict(answers or {})
         self._ends_on = ends_on
         self._greets = greets
+        self._thinks = thinks
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.path)
         self._listener.listen()
@@ -63,6 +72,10 @@ class FakeQemu:
             for line in lines:
                 request = json.loads(line)
                 command = request["execute"]
+                time.sleep(self._thinks)
+                if self._has_gone(connection):
+                    # QEMU carries out nothing for a client that has not waited.
+                    break
                 self.heard.append(command)
                 self.arguments.append(request.get("arguments"))
                 if command == self._ends_on:
@@ -71,6 +84,10 @@ class FakeQemu:
                 answer = self._answers.get(command, {})
                 self._say(connection, answer if "error" in answer else {"return": answer})
         return True
+
+    @staticmethod
+    def _has_gone(connection: socket.socket) -> bool:
+        return bool(select.select([connection], [], [], 0)[0]) and not connection.recv(1, socket.MSG_PEEK)
 
     @staticmethod
     def _say(connection: socket.socket, message: Mapping[str, Any]) -> None:

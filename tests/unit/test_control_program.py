@@ -136,7 +136,8 @@ def resume(folder: Path) -> str:
 )
 def test_a_machine_goes_on_only_where_an_error_has_paused_it(tmp_path: Path, status: str, heard: list[str]) -> None:
     (tmp_path / "qemu-vm-web1").mkdir()
-    with FakeQemu(tmp_path / "qemu-vm-web1" / "qmp.sock", answers={"query-status": {"status": status}}) as qemu:
+    path = tmp_path / "qemu-vm-web1" / "qmp.sock"
+    with FakeQemu(path, answers={"query-status": {"status": status}}, thinks=0.1) as qemu:
         said = resume(tmp_path)
     assert qemu.heard == heard
     assert bool(said) == ("cont" in heard)

@@ -33,7 +33,7 @@ def test_each_route_to_a_backend_is_named_once_and_without_addresses() -> None:
 
 @pytest.mark.parametrize("vms", [{}, {"a": {}}, {"a": {**disk_of(NBD), "firmware": "uefi", "state": "absent"}}])
 def test_what_is_not_there_needs_nothing(vms: dict[str, Any]) -> None:
-    assert requirements(vms) == {"routes": [], "uefi": False}
+    assert requirements(vms) == {"routes": [], "kept": [], "uefi": False}
 
 
 def test_a_wrong_declaration_is_refused_with_all_its_errors() -> None:

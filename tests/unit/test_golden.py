@@ -94,8 +94,8 @@ def test_systemd_reads_back_exactly_the_planned_command_lines(case: Case) -> Non
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_no_secret_stands_in_a_unit(case: Case) -> None:
     texts = rendered(case)
-    for path, secret in _fleet.secrets_of(read_machines(case.vms, HOST_NAME), encrypted=True).items():
+    for credential, secret in _fleet.secrets_of(read_machines(case.vms, HOST_NAME)).items():
         for line in secret.splitlines():
             # Two-digit keys and the like stand everywhere by chance.
             if len(line) > 4:
-                assert not [name for name, text in texts.items() if json.dumps(line)[1:-1] in text], path
+                assert not [name for name, text in texts.items() if json.dumps(line)[1:-1] in text], credential

@@ -8,7 +8,13 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint, Option, Reach, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+    Hint,
+    LibvirtSource,
+    Option,
+    Reach,
+    Values,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 URL = Option(
@@ -73,6 +79,16 @@ def identity(values: Values) -> str:
     port = pieces.port if pieces.port not in (None, _PORTS[pieces.scheme]) else ""
     place = f"{pieces.scheme}://{_uri.same_host(_uri.host_of(pieces))}:{port}{pieces.path}?{pieces.query}"
     return f"{place}#{values['sha256']}" if "sha256" in values else place
+
+
+def from_libvirt(scheme: str, source: LibvirtSource) -> str:
+    """The url that libvirt keeps in pieces."""
+    place = _uri.libvirt_host(source.hosts, _PORTS[scheme])
+    if "host" not in place:
+        raise DeclarationError("host", "a name or an address is wanted")
+    port = f":{place['port']}" if "port" in place else ""
+    query = f"?{source.query}" if source.query else ""
+    return f"{scheme}://{_uri.in_brackets(place['host'])}{port}/{source.name.lstrip('/')}{query}"
 
 
 def read_uri(uri: str) -> dict[str, Any]:

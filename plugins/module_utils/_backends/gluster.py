@@ -12,6 +12,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
@@ -19,8 +20,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Values,
     check_networks,
     members,
+    read_members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 24007
@@ -115,14 +119,8 @@ def _hosts(values: Values) -> tuple[str, ...]:
 
 
 def _node(values: Values, wiring: Wiring) -> Node:
-    servers = [_server(server) for server in _servers(values)]
+    servers = [_server.address(server, DEFAULT_PORT) for server in _servers(values)]
     return {"driver": "gluster", "server": servers, **members(OPTIONS, values, wiring)}
-
-
-def _server(server: Values) -> Node:
-    if "socket" in server:
-        return {"type": "unix", "path": server["socket"]}
-    return {"type": "inet", "host": server["host"], "port": str(server.get("port", DEFAULT_PORT))}
 
 
 def _check(values: Values) -> None:
@@ -133,10 +131,10 @@ def _check(values: Values) -> None:
     if not _servers(values):
         raise DeclarationError("servers", "is empty")
     for server in values.get("servers", ()):
-        if ("host" in server) == ("socket" in server):
-            raise DeclarationError("servers", "exactly one of host and socket is wanted in each")
-        if "socket" in server and "port" in server:
-            raise DeclarationError("servers: port", "is given together with socket")
+        try:
+            _server.check(server)
+        except DeclarationError as error:
+            raise error.within("servers") from None
     check_networks(values.get("networks", ()))
 
 
@@ -176,7 +174,7 @@ def _identity(values: Values) -> str:
 
 
 def _clusters(values: Values) -> tuple[str, ...]:
-    return tuple(_uri.same_host(_server(server).get("host", "")) for server in _servers(values))
+    return tuple(_uri.same_host(server.get("host", "")) for server in _servers(values))
 
 
 def _identity_at(cluster: str, values: Values) -> str:
@@ -202,6 +200,24 @@ def _read_uri(uri: str) -> dict[str, Any]:
     return _uri.drop_none({**image, "host": _uri.host_of(pieces) or "localhost", "port": pieces.port})
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, around, UNHANDLED, "server")
+    if "server" not in node:
+        return found
+    servers = node["server"] if isinstance(node["server"], list) else [node["server"]]
+    return {**found, **_place([_uri.address_of(server, DEFAULT_PORT) for server in servers])}
+
+
+def _place(servers: list[dict[str, Any]]) -> dict[str, Any]:
+    return servers[0] if len(servers) == 1 and "host" in servers[0] else {"servers": servers}
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    volume, _slash, path = source.name.lstrip("/").partition("/")
+    servers = [_uri.libvirt_host((host,), DEFAULT_PORT) for host in source.hosts]
+    return {"volume": volume, "path": path, **_place(servers)}
+
+
 BACKEND = Backend(
     name="gluster",
     summary="An image file on a GlusterFS volume",
@@ -218,6 +234,8 @@ BACKEND = Backend(
     reach=_reach,
     schemes=("gluster", "gluster+tcp", "gluster+unix"),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
     # Where the driver's own package does not bring them along: what the client side of a volume is made of.
     packages={
         "debian": ("qemu-block-extra", "glusterfs-common"),

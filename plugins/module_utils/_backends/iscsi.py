@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,16 +13,22 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
     Values,
     members,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 3260
+DEFAULT_INITIATOR = "iqn.2008-11.org.linux-kvm"
+"""As whom QEMU logs in outside machines; it appends a machine's UUID."""
+DEFAULT_HEADER_DIGEST = "none-crc32c"
 
 RDMA_DEVICES = ("/dev/infiniband/rdma_cm", "/dev/infiniband/uverbs0")
 """What a process opens to speak iSER, through the host's first adapter."""
@@ -70,6 +77,8 @@ OPTIONS = (
         qemu="timeout",
     ),
 )
+
+_PORTAL = Option("portal", "", qemu="portal")
 
 _URI = re.compile(
     r"(?P<scheme>iscsi|iser)://(?:(?P<account>[^@?]*)@)?(?P<portal>[^/?]*)/(?P<target>[^/?]+)/(?P<lun>\d{1,5})"
@@ -125,9 +134,43 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
+@dataclass(frozen=True)
+class Login:
+    """How a session begins, for who speaks iSCSI without QEMU: as QEMU would begin it."""
+
+    host: str
+    port: int
+    target: str
+    """Empty where the portal is only asked for its targets."""
+    user: str
+    password: str = field(repr=False)
+    initiator: str
+    header_digest: str
+    transport: str
+
+
+def login_of(values: Values) -> Login:
     host, port = _uri.place_of(values["portal"], DEFAULT_PORT)
-    return {"driver": "iscsi", "portal": f"{_uri.in_brackets(host)}:{port}", **members(OPTIONS, values, wiring)}
+    return Login(
+        host,
+        port,
+        values.get("target", ""),
+        values.get("user", ""),
+        values.get("password", ""),
+        values.get("initiator_name", DEFAULT_INITIATOR),
+        values.get("header_digest", DEFAULT_HEADER_DIGEST),
+        values["transport"],
+    )
+
+
+def portal_of(values: Values) -> str:
+    """The portal with its port, as QEMU takes it."""
+    host, port = _uri.place_of(values["portal"], DEFAULT_PORT)
+    return f"{_uri.in_brackets(host)}:{port}"
+
+
+def _node(values: Values, wiring: Wiring) -> Node:
+    return {"driver": "iscsi", "portal": portal_of(values), **members(OPTIONS, values, wiring)}
 
 
 def _check(values: Values) -> None:
@@ -180,6 +223,36 @@ def _read_uri(uri: str) -> dict[str, Any]:
     )
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    return read_members((*OPTIONS, _PORTAL), node, around, {})
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    target, slash, lun = source.name.partition("/")
+    place = _uri.libvirt_host(source.hosts, DEFAULT_PORT)
+    if "host" not in place:
+        raise DeclarationError("host", "a name or an address is wanted")
+    port = f":{place['port']}" if "port" in place else ""
+    return _uri.drop_none(
+        {
+            "portal": f"{_uri.in_brackets(place['host'])}{port}",
+            "target": target,
+            "lun": lun if slash else 0,
+            "user": source.user or None,
+            "password": source.secret,
+            "initiator_name": source.part("initiator", "name"),
+        }
+    )
+
+
+def _settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    """QEMU logs in under the machine's UUID or else its name; targets may admit that name alone."""
+    if around.vm is None or "initiator_name" in options:
+        return options
+    own = around.uuid or around.vm
+    return {**options, "initiator_name": f"iqn.2008-11.org.linux-kvm{f':{own}' if own else ''}"}
+
+
 BACKEND = Backend(
     name="iscsi",
     summary="A LUN of an iSCSI target, without a login of the host",
@@ -196,6 +269,11 @@ BACKEND = Backend(
     reach=_reach,
     schemes=("iscsi", "iser"),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("initiator",),
+    globals="iscsi",
+    settle=_settle,
     packages={
         "debian": ("qemu-block-extra",),
         "redhat": ("qemu-kvm-block-iscsi",),

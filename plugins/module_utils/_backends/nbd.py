@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,13 +14,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
     Values,
     members,
+    read_members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 10809
@@ -36,7 +43,7 @@ TLS = (
         "psk_key",
         "The pre-shared key, in hexadecimal.",
         secret=True,
-        stand_in="00",
+        like="00",
         pattern="^([0-9a-fA-F]{2})+$",
         pattern_help="is not hexadecimal",
     ),
@@ -116,19 +123,13 @@ HINTS = (
 
 
 def _node(values: Values, wiring: Wiring) -> Node:
-    node: Node = {"driver": "nbd", "server": _server(values), **members(OPTIONS, values, wiring)}
+    node: Node = {"driver": "nbd", "server": _server.address(values, DEFAULT_PORT), **members(OPTIONS, values, wiring)}
     tls = values.get("tls")
     if tls:
         node["tls-creds"] = _tls_object(tls, wiring)
         if "hostname" in tls:
             node["tls-hostname"] = tls["hostname"]
     return node
-
-
-def _server(values: Values) -> Node:
-    if "socket" in values:
-        return {"type": "unix", "path": values["socket"]}
-    return {"type": "inet", "host": values["host"], "port": str(values.get("port", DEFAULT_PORT))}
 
 
 def _tls_object(tls: Values, wiring: Wiring) -> str:
@@ -144,10 +145,7 @@ def _tls_object(tls: Values, wiring: Wiring) -> str:
 
 
 def _check(values: Values) -> None:
-    if ("host" in values) == ("socket" in values):
-        raise DeclarationError("", "exactly one of host and socket is wanted")
-    if "socket" in values and "port" in values:
-        raise DeclarationError("port", "is given together with socket")
+    _server.check(values)
     if "tls" in values:
         _check_tls(values["tls"])
 
@@ -169,17 +167,11 @@ def _check_tls(tls: Values) -> None:
 def _reach(values: Values) -> Reach:
     folder = values.get("tls", {}).get("directory")
     loaded = tuple(f"{folder}/{name}" for name in X509_FILES.values()) if folder else ()
-    if "socket" in values:
-        return Reach(sockets=(values["socket"],), loaded=loaded)
-    return Reach(servers=(values["host"],), loaded=loaded)
-
-
-def _place(values: Values) -> str:
-    return values.get("socket") or f"{_uri.same_host(values['host'])}:{values.get('port', DEFAULT_PORT)}"
+    return replace(_server.reach(values), loaded=loaded)
 
 
 def _describe(values: Values) -> str:
-    return f"{_place(values)}/{values.get('export', '')}"
+    return f"{_server.describe(values, DEFAULT_PORT)}/{values.get('export', '')}"
 
 
 def _read_uri(uri: str) -> dict[str, Any]:
@@ -208,6 +200,39 @@ def _read_old_form(uri: str) -> dict[str, Any]:
     return {"host": host.strip("[]"), "port": int(port), **given}
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    flat = ("host", "port", "path")
+    found = read_members(OPTIONS, node, around, UNHANDLED, "server", *flat, "tls-creds", "tls-hostname")
+    found.update(_uri.server_of(node, DEFAULT_PORT, *flat))
+    if "tls-creds" in node:
+        found["tls"] = _read_tls(around.properties("tls-creds", node["tls-creds"]))
+    if "tls-hostname" in node:
+        found.setdefault("tls", {})["hostname"] = node["tls-hostname"]
+    return found
+
+
+def _read_tls(said: Mapping[str, str]) -> dict[str, Any]:
+    kind, folder = said["qom-type"], said.get("dir")
+    known = {"qom-type", "id", "dir", "endpoint", "verify-peer", *(["username"] if kind == "tls-creds-psk" else [])}
+    odd = [name for name in said if name not in known] + ["verify-peer"] * (said.get("verify-peer") in ("off", "no"))
+    if odd or kind not in ("tls-creds-x509", "tls-creds-psk") or not folder:
+        raise DeclarationError(f"-object {kind}", f"{odd[0] if odd else 'this'} cannot be declared")
+    if kind == "tls-creds-x509":
+        return {"directory": folder}
+    user = said.get("username", "qemu")
+    return {"psk_username": user, "psk_key": Secret(f"{folder}/keys.psk on the host, after '{user}:'", like="00")}
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    return _uri.drop_none(
+        {
+            **_uri.libvirt_host(source.hosts, DEFAULT_PORT),
+            "export": source.name or None,
+            "reconnect_delay": source.part("reconnect", "delay"),
+        }
+    )
+
+
 BACKEND = Backend(
     name="nbd",
     summary="A network block device, over TCP or a unix socket",
@@ -218,11 +243,14 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1"},
     describe=_describe,
     identity=lambda values: f"nbd:{_describe(values)}",
-    pool=_place,
-    local=lambda values: "socket" in values or _uri.is_loopback(values["host"]),
+    pool=partial(_server.describe, default_port=DEFAULT_PORT),
+    local=_server.is_own,
     reach=_reach,
     schemes=("nbd", "nbd+tcp", "nbd+unix"),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("reconnect",),
     packages={},
     check=_check,
     unhandled=UNHANDLED,

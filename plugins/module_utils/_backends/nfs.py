@@ -13,14 +13,20 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
     Values,
     members,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+NO_PORT = 0
+"""The protocol has none to say: the portmapper knows it."""
 
 OPTIONS = (
     Option(
@@ -174,6 +180,30 @@ def _number(name: str, text: str) -> int:
     return int(text, 8 if re.fullmatch("0[0-7]+", text) else 0)
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, around, {}, "server")
+    return {**found, **_without_port(_uri.server_of(node, NO_PORT))}
+
+
+def _without_port(place: dict[str, Any]) -> dict[str, Any]:
+    for name in ("port", "socket"):
+        if name in place:
+            raise DeclarationError("server", f"NFS has no {name} to declare")
+    return place
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    return _uri.drop_none(
+        {
+            # The portmapper knows the port, whatever libvirt says.
+            "host": _uri.libvirt_host(source.hosts, NO_PORT).get("host"),
+            "path": source.name,
+            "user": (source.part("identity", "user") or "").removeprefix("+") or None,
+            "group": (source.part("identity", "group") or "").removeprefix("+") or None,
+        }
+    )
+
+
 BACKEND = Backend(
     name="nfs",
     summary="An image file on an NFS server, without a mount on the host",
@@ -190,6 +220,9 @@ BACKEND = Backend(
     reach=lambda values: Reach(servers=(values["host"],)),
     schemes=("nfs",),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("identity",),
     # Red Hat builds QEMU without it.
     packages={
         "debian": ("qemu-block-extra",),

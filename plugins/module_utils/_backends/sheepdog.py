@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,14 +13,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
-    Reach,
     TgtStore,
     Values,
     members,
+    read_members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 7000
@@ -89,20 +93,11 @@ HINTS = (
 
 
 def _node(values: Values, wiring: Wiring) -> Node:
-    return {"driver": "sheepdog", "server": _server(values), **members(OPTIONS, values, wiring)}
-
-
-def _server(values: Values) -> Node:
-    if "socket" in values:
-        return {"type": "unix", "path": values["socket"]}
-    return {"type": "inet", "host": values["host"], "port": str(values.get("port", DEFAULT_PORT))}
+    return {"driver": "sheepdog", "server": _server.address(values, DEFAULT_PORT), **members(OPTIONS, values, wiring)}
 
 
 def _check(values: Values) -> None:
-    if ("host" in values) == ("socket" in values):
-        raise DeclarationError("", "exactly one of host and socket is wanted")
-    if "socket" in values and "port" in values:
-        raise DeclarationError("port", "is given together with socket")
+    _server.check(values)
     if "snap_id" in values and "tag" in values:
         raise DeclarationError("", "snap_id and tag are given, and one of them is wanted")
 
@@ -118,18 +113,15 @@ def _unfit(route: str, values: Values) -> str:
 
 
 def _tgt(values: Values) -> TgtStore:
-    server = _server(values)
+    server = _server.address(values, DEFAULT_PORT)
     place = f"unix:{server['path']}" if "path" in server else f"tcp:{server['host']}:{server['port']}"
     return TgtStore("sheepdog", f"{place}:{values['vdi']}")
 
 
-def _place(values: Values) -> str:
-    return values.get("socket") or f"{_uri.same_host(values['host'])}:{values.get('port', DEFAULT_PORT)}"
-
-
 def _describe(values: Values) -> str:
+    place = _server.describe(values, DEFAULT_PORT)
     snapshot = values.get("snap_id", values.get("tag"))
-    return f"{_place(values)}/{values['vdi']}{'' if snapshot is None else f'#{snapshot}'}"
+    return f"{place}/{values['vdi']}{'' if snapshot is None else f'#{snapshot}'}"
 
 
 def _read_uri(uri: str) -> dict[str, Any]:
@@ -164,6 +156,17 @@ def _snapshot(text: str) -> dict[str, Any]:
     return {"snap_id": int(text)} if re.fullmatch(r"\d{1,18}", text) else {"tag": text}
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, around, {}, "server", "host", "port", "path")
+    return {**found, **_uri.server_of(node, DEFAULT_PORT, "host", "port", "path")}
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    place = _uri.libvirt_host(source.hosts, DEFAULT_PORT) if source.hosts else {"host": "localhost"}
+    snapshot = source.part("snapshot", "name") or ""
+    return {**place, "vdi": source.name, **_snapshot(snapshot)}
+
+
 BACKEND = Backend(
     name="sheepdog",
     summary="A virtual disk (VDI) of a sheepdog cluster",
@@ -175,11 +178,14 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1", "vdi": "image"},
     describe=_describe,
     identity=lambda values: f"sheepdog:{_describe(values)}",
-    pool=_place,
+    pool=partial(_server.describe, default_port=DEFAULT_PORT),
     snapshots=("snap_id", "tag"),
-    reach=lambda values: Reach(sockets=(values["socket"],)) if "socket" in values else Reach(servers=(values["host"],)),
+    reach=_server.reach,
     schemes=("sheepdog", "sheepdog+tcp", "sheepdog+unix"),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("snapshot",),
     packages={},
     check=_check,
     tgt=_tgt,

@@ -16,13 +16,16 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
     Values,
     check_mountable,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 22
@@ -83,7 +86,7 @@ OPTIONS = (
         "Private key of O(user), text as C(ssh-keygen) writes it.",
         required=True,
         secret=True,
-        stand_in="-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----",
+        like="-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----",
     ),
     Option(
         "passphrase",
@@ -105,6 +108,8 @@ OPTIONS = (
     ),
     Option("known_hosts", f"File on the host with the keys of servers, instead of its {KNOWN_HOSTS}.", "path"),
 )
+
+_KEY = next(option for option in OPTIONS if option.name == "key")
 
 _WAYS = ("host_key", "host_key_check", "known_hosts")
 """Options that say how the server proves who it is."""
@@ -315,6 +320,34 @@ def _read_host_key_check(text: str) -> dict[str, str]:
     return {"mode": "hash", "type": kind, "hash": fingerprint}
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    own = ("server", "host", "port", "host-key-check", "host_key_check")
+    found = {**read_members(OPTIONS, node, around, {}, *own), **_uri.server_of(node, DEFAULT_PORT, "host", "port")}
+    if "socket" in found:
+        raise DeclarationError("server", "a host is wanted")
+    if "host-key-check" in node:
+        found["host_key_check"] = node["host-key-check"]
+    if "host_key_check" in node:
+        found["host_key_check"] = _read_host_key_check(str(node["host_key_check"]))
+    return found
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    user = source.part("identity", "username") or source.user
+    keyfile = source.part("identity", "keyfile")
+    key = Secret(f"the file {keyfile} on the host", like=_KEY.like) if keyfile else None
+    place = _uri.libvirt_host(source.hosts, DEFAULT_PORT)
+    known = source.part("knownHosts", "path")
+    return _uri.drop_none({**place, "path": source.name, "user": user or None, "key": key, "known_hosts": known})
+
+
+def _settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    """QEMU logs in as its own user, with what that user's agent holds."""
+    key = Secret("the key that QEMU's ssh-agent holds: ssh-add -l with SSH_AUTH_SOCK of its process", like=_KEY.like)
+    user = {"user": around.user} if around.user else {}
+    return {**user, "key": key, **options}
+
+
 BACKEND = Backend(
     name="ssh",
     summary="An image file on a server, by SSH",
@@ -331,6 +364,10 @@ BACKEND = Backend(
     reach=_reach,
     schemes=("ssh",),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("identity", "knownHosts"),
+    settle=_settle,
     packages={
         "debian": ("qemu-block-extra", "openssh-client"),
         "redhat": ("qemu-kvm-block-ssh", "openssh-clients"),

@@ -18,6 +18,8 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Iterable
+from typing import Any
 
 OPEN_OR_OPENING = ("01", "02")
 """TCP_ESTABLISHED and TCP_SYN_SENT in /proc/net/tcp (linux/tcp_states.h)."""
@@ -25,6 +27,13 @@ OPEN_OR_OPENING = ("01", "02")
 
 def send(monitor: socket.socket, command: str) -> None:
     monitor.sendall(json.dumps({"execute": command}).encode() + b"\n")
+
+
+def ask(monitor: socket.socket, lines: Iterable[str], command: str) -> dict[str, Any]:
+    """The answer to a command; QEMU forgets one whose connection ends before it was answered."""
+    send(monitor, command)
+    answers = (message for message in map(json.loads, lines) if "return" in message or "error" in message)
+    return dict(next(answers, {}).get("return", {}))
 
 
 def wait_for_end(monitor: socket.socket, deadline: float) -> bool:
@@ -119,16 +128,11 @@ def status(path: str) -> str:
         monitor.settimeout(5)
         monitor.connect(path)
         lines = monitor.makefile()
-        lines.readline()
-        send(monitor, "qmp_capabilities")
-        send(monitor, "query-status")
-        for line in lines:
-            found = json.loads(line).get("return", {}).get("status", "")
-            if found == "io-error":
-                send(monitor, "cont")
-            if found:
-                return str(found)
-    return ""
+        ask(monitor, lines, "qmp_capabilities")
+        found = str(ask(monitor, lines, "query-status").get("status", ""))
+        if found == "io-error":
+            ask(monitor, lines, "cont")
+        return found
 
 
 def resume(folder: str) -> None:

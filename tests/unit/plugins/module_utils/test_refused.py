@@ -192,8 +192,17 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             disk_of({"http": {"url": f"http://h/{'x' * 1000}"}}, writes="overlay", route="driver"),
             "debian13",
             {},
-            "disk root of web1: its options make 1064 bytes, and an overlay can name a base of 1023; shorten the url",
+            "disk root of web1: its options make 1064 bytes, and an overlay can name a base of 1023; "
+            "shorten its url or path, or name fewer servers",
             id="too long for an overlay",
+        ),
+        pytest.param(
+            disk_of({"rbd": {**RBD, "monitors": [f"192.0.2.{n}" for n in range(100, 130)]}}, writes="overlay"),
+            "debian13",
+            {},
+            "disk root of web1: its options make 1280 bytes, and an overlay can name a base of 1023; "
+            "shorten its url or path, or name fewer servers",
+            id="too many servers for an overlay",
         ),
     ],
 )

@@ -29,8 +29,8 @@ FOUND = {name: option for table, options in TABLES.items() for name, option in s
 @pytest.mark.parametrize("name", FOUND)
 def test_a_stand_in_has_the_form_of_the_secret(name: str) -> None:
     option = FOUND[name]
-    assert read_options([option], {option.name: option.stand_in}, "") == {option.name: option.stand_in}
+    assert read_options([option], {option.name: option.like}, "") == {option.name: option.like}
 
 
 def test_a_stand_in_for_a_key_is_a_key_to_the_reader() -> None:
-    assert errors_of({"web1": disk_of({"ssh": {**SSH, "key": FOUND["ssh.key"].stand_in}})}) == []
+    assert errors_of({"web1": disk_of({"ssh": {**SSH, "key": FOUND["ssh.key"].like}})}) == []

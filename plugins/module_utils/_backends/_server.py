@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the backends share whose servers are found at ``host`` and ``port``, or at a ``socket`` of the host."""
+
+from __future__ import annotations
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Reach, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+
+def address(values: Values, default_port: int) -> Node:
+    """The server as QEMU's SocketAddress."""
+    if "socket" in values:
+        return {"type": "unix", "path": values["socket"]}
+    return {"type": "inet", "host": values["host"], "port": str(values.get("port", default_port))}
+
+
+def check(values: Values) -> None:
+    """Refuse what names no server, or two."""
+    if ("host" in values) == ("socket" in values):
+        raise DeclarationError("", "exactly one of host and socket is wanted")
+    if "socket" in values and "port" in values:
+        raise DeclarationError("port", "is given together with socket")
+
+
+def describe(values: Values, default_port: int) -> str:
+    """The server in its one spelling."""
+    return str(values.get("socket") or f"{_uri.same_host(values['host'])}:{values.get('port', default_port)}")
+
+
+def is_own(values: Values) -> bool:
+    """Whether each host has a server of its own there."""
+    return "socket" in values or _uri.is_loopback(values["host"])
+
+
+def reach(values: Values) -> Reach:
+    """What must be open to reach the server."""
+    return Reach(sockets=(values["socket"],)) if "socket" in values else Reach(servers=(values["host"],))

@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""qemu-vm-tgt.py SOCKET PORTAL TARGET BSTYPE STORE CHAP_FILE USER SECONDS: gives a tgtd its one disk (ExecStartPost=).
+
+SOCKET: tgtd's management socket. PORTAL: the address and port that it was told to serve. TARGET: the name of the iSCSI
+target; the disk is its LUN 1. BSTYPE, STORE: what tgtadm knows as --bstype and --backing-store. CHAP_FILE: gets the
+secret with which USER logs in; a secret that is there already stays, so that a running QEMU finds its way back to a
+tgtd that was started anew. SECONDS: how long the storage may stay away.
+
+It speaks tgtadm's protocol itself, because tgtadm would have the secret on its command line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import socket
+import string
+import struct
+import sys
+import time
+
+# struct tgtadm_req and tgtadm_rsp in tgt's usr/tgtadm.h; text follows a request, ended by a zero byte, and an answer.
+REQUEST = struct.Struct("=II64sIiQQ24x")  # mode, op, lld, len, tid, sid, lun
+RESPONSE = struct.Struct("=II")  # err, len
+RESPONSE_SIZE = struct.calcsize(RESPONSE.format)
+NEW, SHOW, BIND = 0, 2, 3
+SYSTEM, TARGET, LOGICAL_UNIT, PORTAL, ACCOUNT = 0, 1, 2, 3, 7
+TARGET_NUMBER, LUN = 1, 1
+ANSWERS = {1: "unknown error", 2: "out of memory", 3: "can't find the driver", 17: "invalid request"}
+
+ALPHABET = string.ascii_letters + string.digits
+SECRET_LENGTH = 16
+"""CHAP asks for 12 characters at least, and there are initiators that take no more than 16."""
+
+CHECK = {
+    "sheepdog": "the sheep must run, its cluster be formatted and have this VDI",
+    "glfs": "the server and the volume must answer",
+}
+WHY_ENDED = {"glfs": ", as it does when the volume has no such file or keeps this user from writing to it"}
+
+
+class Failed(Exception):
+    """What is wrong, in one line."""
+
+
+class Refused(Exception):
+    """What tgtd answered instead of doing it."""
+
+
+class Ended(Exception):
+    """tgtd closed the connection without an answer."""
+
+
+class Tgtd:
+    """A tgtd that may not listen yet."""
+
+    def __init__(self, path: str, seconds: float, pid: str) -> None:
+        self.path = path
+        self.pid = pid
+        self.deadline = time.monotonic() + seconds
+
+    def may_try_again(self, seconds: float) -> bool:
+        """Waits. systemd waits for this program even when tgtd has ended, so it must look itself."""
+        if not os.path.exists(f"/proc/{self.pid}"):
+            raise Failed("tgtd has ended")
+        left = self.deadline - time.monotonic()
+        time.sleep(max(min(seconds, left), 0))
+        return left > 0
+
+    def connect(self) -> socket.socket:
+        while True:
+            connection = socket.socket(socket.AF_UNIX)
+            try:
+                connection.connect(self.path)
+                return connection
+            except (FileNotFoundError, ConnectionError):
+                connection.close()
+                if not self.may_try_again(0.05):
+                    raise Failed(f"tgtd does not listen on {self.path}") from None
+
+    def ask(self, mode: int, operation: int, text: str = "", *, lun: int = 0) -> str:
+        """One request; a connection is good for one."""
+        data = text.encode() + b"\0" if text else b""
+        head = REQUEST.pack(mode, operation, b"iscsi", REQUEST.size + len(data), TARGET_NUMBER, 0, lun)
+        with self.connect() as connection:
+            connection.settimeout(max(self.deadline - time.monotonic(), 1))
+            try:
+                connection.sendall(head + data)
+                heard = b"".join(iter(lambda: connection.recv(65536), b""))
+            except socket.timeout:
+                raise Failed("tgtd does not answer") from None
+            except ConnectionError:
+                raise Ended from None
+        if len(heard) < RESPONSE.size:
+            raise Ended
+        error, _length = RESPONSE.unpack_from(heard)
+        if error:
+            raise Refused(f"tgtd answers: {ANSWERS.get(error, error)}")
+        return heard[RESPONSE_SIZE:].rstrip(b"\0").decode()
+
+    def check(self, portal: str, bstype: str) -> None:
+        """tgtd goes on when it cannot have its address, and then serves all others."""
+        shown = self.ask(PORTAL, SHOW).splitlines()
+        if shown != [f"Portal: {portal},1"]:
+            raise Failed(f"tgtd does not serve {portal} alone: is the address in use?")
+        if not re.search(rf"^ +{bstype}\b", self.ask(SYSTEM, SHOW), re.MULTILINE):
+            raise Failed(f"tgtd knows no backing store of type {bstype}: is a package missing?")
+
+    def open(self, bstype: str, store: str) -> None:
+        """The disk, once its storage answers. tgtd does nothing else meanwhile."""
+        while True:
+            try:
+                self.ask(LOGICAL_UNIT, NEW, f"path={store},bstype={bstype}", lun=LUN)
+                return
+            except (Failed, Refused) as error:
+                if not self.may_try_again(1):
+                    raise Failed(f"{error}; {CHECK.get(bstype, 'its own messages say more')}") from None
+            except Ended:
+                raise Failed(f"tgtd ended over it{WHY_ENDED.get(bstype, '')}") from None
+
+
+def chap_secret(path: str) -> str:
+    """The secret in the file, which appears whole or not at all."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        secret = "".join(secrets.choice(ALPHABET) for _character in range(SECRET_LENGTH))
+        unfinished = f"{path}.{os.getpid()}"
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as file:
+            file.write(secret)
+        os.rename(unfinished, path)
+        return secret
+
+
+def serve(
+    path: str, portal: str, target: str, bstype: str, store: str, chap_file: str, user: str, seconds: str, *, pid: str
+) -> None:
+    """pid: of the tgtd."""
+    if "," in store:
+        raise Failed("tgtd takes no name with a comma")
+    secret = chap_secret(chap_file)
+    tgtd = Tgtd(path, float(seconds), pid)
+    tgtd.check(portal, bstype)
+    tgtd.ask(TARGET, NEW, f"targetname={target}")
+    tgtd.ask(ACCOUNT, NEW, f"user={user},password={secret}")
+    tgtd.ask(ACCOUNT, BIND, f"user={user}")
+    tgtd.open(bstype, store)
+    # Nobody gets to the target before this.
+    tgtd.ask(TARGET, BIND, "initiator-address=127.0.0.0/8")
+
+
+if __name__ == "__main__":
+    # The unit stops with it, because tgtd ignores SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        serve(*sys.argv[1:], pid=os.environ["MAINPID"])
+    except Ended:
+        sys.exit(f"{sys.argv[5]}: tgtd has ended, or runs as another user")
+    except (Failed, Refused, OSError) as error:
+        sys.exit(f"{sys.argv[5]}: {error}")
