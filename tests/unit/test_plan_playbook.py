@@ -101,7 +101,7 @@ def run_plan(folder: Path, *arguments: str) -> tuple[int, str]:
 def test_every_mistake_is_named_and_nothing_secret_is_shown(folder: Path) -> None:
     status, output = run_plan(folder)
     assert status != 0
-    assert f"\nERRORS\n------\n{ERRORS}\n\n" in output
+    assert f"\nERRORS\n------\n{ERRORS}\n" in output
     assert '"msg": "errors in the declarations, listed above: 5"' in output
     for warning in WARNINGS:
         assert f"[WARNING]: {warning}\n" in output
