@@ -15,6 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import tap_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.tgt import loopback_address
+from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import Declared, Survey
 
 _EVERYWHERE = ("", "0.0.0.0", "::", "[::]")
@@ -24,7 +25,7 @@ Findings = Iterator[DeclarationError]
 
 def errors(survey: Survey) -> list[DeclarationError]:
     """What would lose data or not run."""
-    checks = (_shared_storage, _own_sources, _same_addresses, _same_devices, _same_ports, _same_loopbacks)
+    checks = (_shared_storage, _same_addresses, _same_devices, _same_ports, _same_loopbacks)
     return [finding for check in checks for finding in check(survey)]
 
 
@@ -47,10 +48,10 @@ def _shared_storage(survey: Survey) -> Findings:
         first.setdefault(identity, (one, disk))
         if disk.writes == "keep":
             writer.setdefault(identity, (one, disk))
-        if disk.backend.alike(disk.source):
-            saying_more.append((one, disk, identity))
-    for one, disk, identity in saying_more:
-        others = {one.globally(disk, alike) for alike in disk.backend.alike(disk.source)} - {identity}
+        others = one.alike(disk) - {identity}
+        if others:
+            saying_more.append((one, disk, others))
+    for one, disk, others in saying_more:
         for alike in sorted(others):
             found = (first if disk.writes == "keep" else writer).get(alike)
             if found:
@@ -66,29 +67,17 @@ def _shared(one: Declared, disk: Disk, other: Declared, its: Disk) -> Declaratio
     )
 
 
-def _image(one: Declared, disk: Disk) -> str:
-    """The image that a disk is, or of which it is a snapshot."""
-    values = {name: value for name, value in disk.source.items() if name not in disk.backend.snapshots}
-    return one.identity(disk, values)
-
-
-def _own_sources(survey: Survey) -> Findings:
-    for one, disk in survey.disks():
-        if disk.origin and _image(one, disk.origin) == one.identity(disk):
-            yield DeclarationError(f"{one.where('disk', disk.name)}: source", "is the disk itself")
-
-
 def _unknown_sources(survey: Survey, known_images: Sequence[str]) -> Findings:
     """What cannot be written is an image of others by nature; of the rest somebody must say that it is there."""
-    declared: set[str] = set()
-    for one, disk in survey.disks():
-        declared.add(one.identity(disk))
-        declared.update(one.globally(disk, alike) for alike in disk.backend.alike(disk.source))
+    declared = {one.identity(disk) for one, disk in survey.disks()}
+    maybe = {identity for one, disk in survey.disks() for identity in one.alike(disk)}
     for one, disk in survey.disks():
         origin = disk.origin
-        if not origin or not origin.backend.writable or _image(one, origin) in declared:
+        if not origin or not origin.backend.writable:
             continue
-        if not any(fnmatchcase(origin.described, pattern) for pattern in known_images):
+        identity = one.identity(origin.image)
+        is_declared = identity in declared or identity in maybe or declared & one.alike(origin.image)
+        if not is_declared and not any(fnmatchcase(origin.described, pattern) for pattern in known_images):
             yield DeclarationError(
                 f"{one.where('disk', disk.name)}: source",
                 f"{origin.described} is declared nowhere; where it is there all the same, name it in plan_known_images",
@@ -204,8 +193,16 @@ def _same_names(survey: Survey) -> Findings:
 
 def _empty_secrets(survey: Survey) -> Findings:
     for one, disk in survey.disks():
-        for name in _empty(disk.backend.options, disk.source):
-            yield DeclarationError(f"{one.where('disk', disk.name)}: {disk.backend.name}: {name}", "is empty")
+        where = one.where("disk", disk.name)
+        for name in _empty_in(disk):
+            yield DeclarationError(f"{where}: {name}", "is empty")
+        for name in _empty_in(disk.origin) if disk.origin else ():
+            yield DeclarationError(f"{where}: source: {name}", "is empty")
+
+
+def _empty_in(disk: Disk) -> Iterator[str]:
+    yield from (f"{disk.backend.name}: {name}" for name in _empty(disk.backend.options, disk.source))
+    yield from _empty(DISK_OPTIONS, disk.settings)
 
 
 def _empty(options: Iterable[Option], values: Values) -> Iterator[str]:

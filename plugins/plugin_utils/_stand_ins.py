@@ -9,11 +9,17 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._specs import disk_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import NETWORK_OPTIONS, VM_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._variables import Unresolved
 
-_ORIGIN = "source"
+_DISK = disk_options()
+_INNER = {
+    "source": _DISK,
+    "provision": tuple(option for lifecycle in LIFECYCLES.values() for option in lifecycle.options),
+}
+"""Options within options of a disk that have readers of their own."""
 
 
 class Filled:
@@ -36,7 +42,7 @@ class Filled:
             return None
         parts = {key: value for key, value in given.items() if key in ("disks", "networks")}
         machine = self._options(VM_OPTIONS, {k: v for k, v in given.items() if k not in parts}, where)[0]
-        for kind, singular, options in (("disks", "disk", disk_options()), ("networks", "network", NETWORK_OPTIONS)):
+        for kind, singular, options in (("disks", "disk", _DISK), ("networks", "network", NETWORK_OPTIONS)):
             if kind in parts:
                 machine[kind] = self._parts(parts[kind], f"{where}: {kind}", singular, f" of {name}", options)
         return machine
@@ -74,17 +80,17 @@ class Filled:
         for key, value in given.items():
             option = known.get(key)
             place, name = f"{where}: {key}", f"{within}{key}"
-            inner = disk_options() if key == _ORIGIN else option.options if option else ()
+            inner = _INNER.get(key) or (option.options if option else ())
             if not unresolved(value):
                 filled[key] = value
             elif inner and isinstance(value, Mapping):
                 filled[key], more, fine = self._options(inner, value, place, f"{name}.")
                 secrets += more
                 whole = whole and fine
-            elif option and (option.secret or option.type == "any"):
+            elif option and (option.secret or (option.type == "any" and key not in _INNER)):
                 self.secrets += _within(value, place)
                 secrets.append(name)
-                filled[key] = option.like if option.secret else _texts(value)
+                filled[key] = option.like if option.secret else _texts(value) if isinstance(value, Mapping) else {}
             else:
                 self._refuse(place, value)
                 whole = False

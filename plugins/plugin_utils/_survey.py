@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import copyreg
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine, read_machine
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._manage import read_wanted
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._parts import in_parts
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._stand_ins import Filled
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._variables import VARIABLE, Unresolved, declarations
@@ -33,12 +35,15 @@ class Declared:
     def present(self) -> bool:
         return self.machine.state != "absent"
 
-    def identity(self, disk: Disk, values: Values | None = None) -> str:
+    def identity(self, disk: Disk) -> str:
         """Equal for the same bytes, wherever in the inventory they are declared."""
-        values = disk.source if values is None else values
-        return self.globally(disk, disk.backend.identity(values))
+        return self._globally(disk, disk.identity)
 
-    def globally(self, disk: Disk, identity: str) -> str:
+    def alike(self, disk: Disk) -> set[str]:
+        """Further identities that the same bytes may have."""
+        return {self._globally(disk, identity) for identity in disk.backend.alike(disk.source)}
+
+    def _globally(self, disk: Disk, identity: str) -> str:
         return f"{self.host}:{identity}" if disk.backend.local(disk.source) else identity
 
     def where(self, kind: str, name: str) -> str:
@@ -105,15 +110,32 @@ copyreg.pickle(Backend, lambda backend: (_backend_named, (backend.name,)))
 def _read(found: Survey, host: str, name: Any, given: Any) -> None:
     filled = Filled(str(name), given)
     errors: list[Any] = list(filled.errors)
-    try:
+    with _gathered(errors):
         if filled.machine is not None:
-            found.machines.append(Declared(host, read_machine(name, filled.machine, host), filled.missing))
+            machine = read_machine(name, filled.machine, host)
+            found.machines.append(Declared(host, machine, filled.missing))
+            _check_images(machine, errors)
+    found.errors.extend(error.within(host) for error in errors)
+    found.secrets.extend(error.within(host) for error in filled.secrets)
+
+
+def _check_images(machine: Machine, errors: list[Any]) -> None:
+    """Adds what is wrong with how images are to be made and kept."""
+    for disk in machine.disks if machine.state != "absent" else ():
+        if disk.kept:
+            with _gathered(errors):
+                read_wanted(disk, f"disk {disk.name} of {machine.name}")
+
+
+@contextmanager
+def _gathered(errors: list[Any]) -> Iterator[None]:
+    """Adds what is raised to the errors."""
+    try:
+        yield
     except DeclarationError as error:
         errors.append(error)
     except Collected as several:
         errors += several.errors
-    found.errors.extend(error.within(host) for error in errors)
-    found.secrets.extend(error.within(host) for error in filled.secrets)
 
 
 def row(one: Declared, disk: Disk) -> Row:

@@ -53,6 +53,20 @@ def test_every_error_of_every_host_is_found_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("provision", "error"),
+    [
+        ({"flaten": True}, "provision: unknown option 'flaten' (did you mean 'flatten'?)"),
+        ({"thick": True}, "thick: is for a blank raw image; leave it out, or source, format, luks and encryption"),
+    ],
+)
+def test_how_an_image_is_kept_is_checked_as_well(provision: dict[str, Any], error: str) -> None:
+    kept = disk_of({"rbd": RBD, "luks": {"passphrase": "x"}, "provision": provision})
+    found = fleet(hv1={"a": kept, "gone": {**kept, "state": "absent"}})
+    assert [str(error) for error in found.errors] == [f"hv1: disk root of a: {error}"]
+    assert [row["vm"] for row in found.rows()] == ["a", "gone"]
+
+
 def test_a_host_without_machines_has_no_part() -> None:
     found = survey({"hv1": {"other": 1}, "hv2": {"qemu_vms": {}}})
     assert (found.hosts, found.errors) == (["hv2"], [])
@@ -78,6 +92,7 @@ def test_only_the_hosts_that_are_named_are_read() -> None:
         ({**NBD, "luks": {"passphrase": UNKNOWN}}, "luks: passphrase", "luks.passphrase"),
         ({**NBD, "source": {"ssh": {**SSH, "key": UNKNOWN}}}, "source: ssh: key", "source.ssh.key"),
         ({"rbd": {**RBD, "config": {"rbd_cache_size": UNKNOWN}}}, "rbd: config: rbd_cache_size", "rbd.config"),
+        ({"rbd": RBD, "provision": {"metadata": {"a": UNKNOWN}}}, "provision: metadata: a", "provision.metadata"),
     ],
 )
 def test_a_missing_secret_is_named_and_its_disk_is_checked_all_the_same(
@@ -98,6 +113,8 @@ def test_a_missing_secret_is_named_and_its_disk_is_checked_all_the_same(
     [
         ({"vnc": {"password": UNKNOWN}}, "vm a: vnc: password"),
         ({"cloud_init": {"user_data": {"users": [{"passwd": UNKNOWN}]}}}, "vm a: cloud_init: user_data: users: passwd"),
+        ({"cloud_init": {"user_data": UNKNOWN}}, "vm a: cloud_init: user_data"),
+        ({"cloud_init": {"user_data": {}, "network_config": UNKNOWN}}, "vm a: cloud_init: network_config"),
     ],
 )
 def test_a_missing_secret_of_a_machine_is_named(machine: dict[str, Any], where: str) -> None:
@@ -116,6 +133,9 @@ def test_a_missing_secret_of_a_machine_is_named(machine: dict[str, Any], where: 
         ({"a": {"disks": {"root": UNKNOWN, "b": NBD}}}, "disk root of a", ["a"]),
         ({"a": {"disks": {"root": {"nbd": {"host": UNKNOWN}}, "b": NBD}}}, "disk root of a: nbd: host", ["a"]),
         ({"a": {"disks": {"root": {"nbd": UNKNOWN}, "b": NBD}}}, "disk root of a: nbd", ["a"]),
+        ({"a": {"disks": {"root": {**NBD, "provision": {"force": UNKNOWN}}}}}, "disk root of a: provision: force", []),
+        ({"a": {"disks": {"root": {**NBD, "provision": UNKNOWN}}}}, "disk root of a: provision", []),
+        ({"a": {"disks": {"root": {**NBD, "source": UNKNOWN}}}}, "disk root of a: source", []),
         ({"a": {**disk_of(NBD), **network(bridge=UNKNOWN)}}, "network lan of a: bridge", ["a"]),
         ({"a": {**disk_of(NBD), "extra_args": ["x", UNKNOWN]}}, "vm a: extra_args", ["a"]),
     ],
@@ -140,6 +160,11 @@ def test_what_else_cannot_be_made_is_left_out_with_an_error(vms: Any, where: str
         ),
         ({"iscsi": ISCSI}, {"iscsi": {**ISCSI, "portal": "[2001:db8::9]:3261"}}, "iscsi [2001:db8::9]:3261/"),
         ({"iscsi": ISCSI}, {"uri": "iscsi://192.0.2.10/iqn.2026-01.example:A/1"}, "iscsi 192.0.2.10:3260/"),
+        (
+            {"iscsi": ISCSI, "provision": {"portals": ["192.0.2.10", "192.0.2.11"]}},
+            {"iscsi": {**ISCSI, "portal": "192.0.2.11:3260"}, "provision": {"portals": ["192.0.2.9"]}},
+            "iscsi 192.0.2.11:3260/",
+        ),
         ({"nfs": {"host": "NAS", "path": "/x/a"}}, {"uri": "nfs://nas//x/./a?uid=0"}, "nfs nas:/x/a"),
         (
             {"ssh": SSH},
@@ -292,12 +317,33 @@ def test_a_file_of_another_host_is_no_source() -> None:
     ]
 
 
-def test_a_disk_is_not_its_own_source() -> None:
-    vms = {"a": disk_of({"rbd": RBD}, source={"rbd": {**RBD, "snapshot": "s"}})}
-    assert errors_in(hv1=vms) == ["hv1: disk root of a: source: is the disk itself"]
+@pytest.mark.parametrize(
+    ("declared", "source", "known"),
+    [
+        ({}, {"fsid": FSID}, True),
+        ({"fsid": FSID}, {}, True),
+        ({"fsid": FSID}, {"fsid": FSID.upper()}, True),
+        ({"fsid": FSID}, {"fsid": FSID.replace("0", "f")}, False),
+    ],
+)
+def test_a_source_in_ceph_is_somebodys_in_the_same_cluster(
+    declared: dict[str, str], source: dict[str, str], known: bool
+) -> None:
+    golden = disk_of({"rbd": {**GOLDEN, **declared}})
+    clone = disk_of({"rbd": RBD}, source={"rbd": {**GOLDEN, "snapshot": "s", **source}})
+    assert (warnings_in(hv1={"golden": golden}, hv2={"a": clone}) == []) == known
 
 
-def test_an_empty_secret_is_worth_a_warning() -> None:
-    assert warnings_in(hv1={"a": disk_of({"iscsi": {**ISCSI, "user": "u", "password": ""}})}) == [
-        "hv1: disk root of a: iscsi: password: is empty"
-    ]
+@pytest.mark.parametrize(
+    ("disk", "where"),
+    [
+        ({"iscsi": {**ISCSI, "user": "u", "password": ""}}, "iscsi: password"),
+        ({**NBD, "luks": {"passphrase": ""}}, "luks: passphrase"),
+        (
+            {"rbd": RBD, "source": {"https": {"url": "https://h/x", "username": "u", "password": ""}}},
+            "source: https: password",
+        ),
+    ],
+)
+def test_an_empty_secret_is_worth_a_warning(disk: dict[str, Any], where: str) -> None:
+    assert warnings_in(hv1={"a": disk_of(disk)}) == [f"hv1: disk root of a: {where}: is empty"]
