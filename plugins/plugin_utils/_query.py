@@ -27,5 +27,5 @@ def ask(expression: str, rows: Sequence[Row]) -> Any:
         problem = " ".join(str(error).split())
         raise DeclarationError(
             "query",
-            f'{expression}: {problem}; a query with spaces in it wants to be JSON: -e \'{{"query": "..."}}\'',
+            f"{expression}: {problem}; a query with spaces in it wants quotes of its own: -e 'query=\"...\"'",
         ) from None
