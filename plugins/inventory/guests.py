@@ -81,6 +81,7 @@ keyed_groups:
 #   gather_facts: false
 #   tasks:
 #     - directdisk.qemu.qemu_info:
+#         capabilities: false
 #       register: looked
 #     - ansible.builtin.set_fact:
 #         qemu_running: "{{ looked.vms }}"

@@ -41,6 +41,36 @@ WARNINGS = [
 ]
 
 
+GRAPH = """\
+@all:
+  |--@ungrouped:
+  |--@hypervisors:
+  |  |--hv1
+  |  |--hv2
+  |--@others:
+  |  |--web2
+  |  |--hv3
+  |--@guests:
+  |  |--web1
+  |  |--web2
+  |--@hypervisor_hv1:
+  |  |--web1
+  |  |--web2
+  |--@backend_rbd:
+  |  |--web1
+  |--@backend_nfs:
+  |  |--web1
+  |--@pool_rbd_vms:
+  |  |--web1
+  |--@pool_nfs_nas__x:
+  |  |--web1
+  |--@state_started:
+  |  |--web1
+  |--@state_stopped:
+  |  |--web2
+"""
+
+
 class Inventory:
     """A folder with an inventory, and the collection where Ansible finds it by its name."""
 
@@ -127,6 +157,12 @@ def test_declared_machines_are_hosts_in_groups(inventory: Inventory) -> None:
         "guest_addresses": ["192.0.2.77", "2001:db8::1"],
     }
     assert "pass-of-seed" not in json.dumps(found["_meta"]["hostvars"]["web1"])
+
+
+def test_the_graph_shows_guests_below_hypervisors_backends_pools_and_states(inventory: Inventory) -> None:
+    inventory.write("host_vars/hv2.yml", "{}")
+    done = inventory.run("inventory", "--graph")
+    assert done.stdout == GRAPH
 
 
 def test_variables_and_groups_are_composed(inventory: Inventory) -> None:
