@@ -170,7 +170,7 @@ def aim(found: str, wanted: str, met: bool) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tests/bench/run plan", description="See tests/bench/README.md.")
     parser.add_argument("--work", type=Path, required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--sizes", default="250,500,1000", help="numbers of hosts: 250,500,1000")
+    parser.add_argument("--sizes", default="100,300,1000", help="numbers of hosts: 100,300,1000")
     parser.add_argument("--repeat", type=int, default=3, help="rounds of which the median counts: 3")
     options = parser.parse_args()
     sizes = sorted({int(word) for word in options.sizes.split(",")})
