@@ -20,13 +20,16 @@ def test_each_route_to_a_backend_is_named_once_and_without_addresses() -> None:
     vms = {
         "a": {"disks": {"root": NBD, "web": {**HTTPS, "writes": "deny"}, "kit": {**HTTPS, "writes": "deny"}}},
         "b": {"disks": {"web": {**HTTPS, "writes": "deny", "route": "nbdkit"}}, "firmware": "uefi"},
+        "c": disk_of({"file": {"filename": "/srv/c"}, "size": "1GiB"}),
     }
     assert requirements(vms) == {
         "routes": [
+            {"backend": "file", "route": "driver"},
             {"backend": "https", "route": "auto"},
             {"backend": "https", "route": "nbdkit"},
             {"backend": "nbd", "route": "auto"},
         ],
+        "kept": ["file"],
         "uefi": True,
     }
 

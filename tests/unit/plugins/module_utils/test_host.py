@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -28,16 +27,6 @@ def test_an_image_that_is_being_fetched_counts_once(tmp_path: Path, monkeypatch:
     for name in ("b0", "a1", "a1.part"):
         (tmp_path / "images" / name).touch()
     assert _host._staged() == ["a1", "b0"]
-
-
-@pytest.mark.parametrize("identity", ["nbd:h:10809/a b", "path:/srv/\u2028\x85\u00e9", 'nbd:h:1/"\n\\'])
-def test_a_unit_says_what_its_machine_opens(identity: str) -> None:
-    line = _paths.OPENED + json.dumps({identity: True}, ensure_ascii=False)
-    assert _host._opened(f"# a comment\n{line}\n[Unit]\n") == {identity: True}
-
-
-def test_a_unit_of_an_earlier_release_says_nothing_of_it() -> None:
-    assert _host._opened("[Unit]\n") == {}
 
 
 def test_the_helpers_of_a_stopped_machine_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,7 +204,7 @@ def test_the_expected_lun() -> None:
     [
         ({"provision": {"portals": ["a:b"]}}, {}, "disk: portals: 'a:b' is not a host"),
         ({**LUKS, "size": "1MiB"}, {}, "disk: size: luks takes the whole LUN"),
-        ({"source": {"iscsi": {**LUN, "portal": "other"}}}, {}, "disk: source: is the LUN itself"),
+        ({"source": {"iscsi": {**LUN, "portal": "other"}}}, {}, "disk: source: is the disk itself"),
         ({}, {"monitor": "/run/qmp"}, "disk: node: is missing"),
         ({"provision": {"overwrite": "yes"}}, {}, "is no fingerprint"),
     ],
