@@ -20,7 +20,9 @@ class DeclarationError(DirectDiskError):
         super().__init__(f"{where}: {problem}" if where else problem)
 
     def within(self, outer: str) -> DeclarationError:
-        """The same error, seen from one level further out."""
+        """The same error, seen from one level further out; one that begins there already stays as it is."""
+        if self.where == outer:
+            return self
         return DeclarationError(f"{outer}: {self.where}" if self.where else outer, self.problem)
 
 
