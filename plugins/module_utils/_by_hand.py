@@ -9,13 +9,13 @@ import os
 import pwd
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths, _unit_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._arguments import is_command_line
-from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._command_line import Process
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._command_line import Process, machine_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._convert import convert
 
 UNIT_FOLDERS = (
@@ -24,30 +24,52 @@ UNIT_FOLDERS = (
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 )
+_QEMU = re.compile("qemu-system-|qemu-kvm |/kvm ")
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a machine is started, as its process or its unit says."""
+
+    words: list[str]
+    process: Process
+    unit: str
+    pid: int = 0
+    problem: str = ""
 
 
 def machines_by_hand(*, proc: str = "/proc", folders: tuple[str, ...] = UNIT_FOLDERS) -> list[dict[str, Any]]:
     """Each as it would be declared, or why it cannot be; no secret's text leaves this function."""
-    found = list(_running(proc))
-    known = {machine["unit"] for machine in found}
-    found += [machine for machine in _units(folders) if machine["unit"] not in known]
-    taken: set[str] = set()
-    for machine in found:
-        name = machine["name"]
-        while machine["name"] in taken:
-            machine["notes"].append(f"there is another machine of the name {name}")
-            machine["name"] = f"{machine['name'][:26]}-{len(taken)}"
-        taken.add(machine["name"])
+    starts = list(_running(proc))
+    known = {start.unit for start in starts}
+    starts += [start for start in _units(folders) if start.unit not in known]
+    found: list[dict[str, Any]] = []
+    for start in starts:
+        found.append(as_declared(start, {machine["name"] for machine in found}))
     return found
 
 
-def _running(proc: str) -> Iterator[dict[str, Any]]:
+def as_declared(start: Start, taken: set[str]) -> dict[str, Any]:
+    """taken: the names of other machines."""
+    facts = {"pid": start.pid, "unit": start.unit}
+    problem = start.problem
+    if not problem:
+        try:
+            converted = convert(start.words, process=replace(start.process, taken=frozenset(taken)))
+            return {**facts, "problem": "", **converted.as_dict()}
+        except DirectDiskError as error:
+            problem = str(error)
+    name = machine_name(start.process.name)
+    return {**facts, "problem": problem, "name": name, "declaration": {}, "secrets": [], "left": [], "notes": []}
+
+
+def _running(proc: str) -> Iterator[Start]:
     processes = sorted(glob.glob(f"{proc}/[0-9]*"), key=lambda path: int(os.path.basename(path)))
     for folder in processes:
         words = _command_line(folder)
         unit = _unit_of(folder)
         if is_command_line(words) and not _paths.vm_of_unit(unit):
-            yield _converted(words, _process(folder, unit), pid=int(os.path.basename(folder)), unit=unit)
+            yield Start(words, _process(folder, unit), unit, int(os.path.basename(folder)))
 
 
 def _command_line(folder: str) -> list[str]:
@@ -85,7 +107,7 @@ def _bridges() -> dict[str, str]:
     return {link.split("/")[4]: os.path.basename(os.path.realpath(link)) for link in links}
 
 
-def _units(folders: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def _units(folders: tuple[str, ...]) -> Iterator[Start]:
     seen: set[str] = set()
     for path in (path for folder in folders for path in sorted(glob.glob(f"{folder}/*.service"))):
         unit = os.path.basename(path)
@@ -97,26 +119,17 @@ def _units(folders: tuple[str, ...]) -> Iterator[dict[str, Any]]:
                 text = stream.read()
         except OSError:
             continue
-        if re.search("qemu-system-|qemu-kvm|/kvm ", text):
+        if _QEMU.search(text):
             yield from _of_unit(text, unit)
 
 
-def _of_unit(text: str, unit: str) -> Iterator[dict[str, Any]]:
+def _of_unit(text: str, unit: str) -> Iterator[Start]:
+    process = Process(name=unit.removesuffix(".service"))
     try:
-        words = _unit_file.start_command(text)
+        for words in _unit_file.start_commands(text):
+            if is_command_line(words):
+                yield Start(words, process, unit)
+            elif _QEMU.search(" ".join(words)):
+                yield Start([], process, unit, problem=f"ExecStart: {words[0]} starts QEMU; start it, and look again")
     except DirectDiskError as error:
-        yield {**_nothing(unit.removesuffix(".service"), unit), "problem": str(error)}
-        return
-    if is_command_line(words):
-        yield _converted(words, Process(name=unit.removesuffix(".service")), unit=unit)
-
-
-def _converted(words: list[str], process: Process, *, unit: str, pid: int = 0) -> dict[str, Any]:
-    try:
-        return {"pid": pid, "unit": unit, "problem": "", **convert(words, process=process).as_dict()}
-    except DirectDiskError as error:
-        return {**_nothing(process.name or "vm", unit, pid), "problem": str(error)}
-
-
-def _nothing(name: str, unit: str, pid: int = 0) -> dict[str, Any]:
-    return {"pid": pid, "unit": unit, "name": name, "declaration": {}, "secrets": [], "left": [], "notes": []}
+        yield Start([], process, unit, problem=str(error))

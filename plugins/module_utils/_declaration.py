@@ -249,7 +249,7 @@ def _check_image(settings: Values, origin: Disk | None, backend: Backend, read_o
     formatted = settings["format"] != "raw" or "luks" in settings
     if "size" in settings and (read_only or not (backend.sizeable or formatted)):
         raise DeclarationError(
-            f"{where}: size", f"the image of a {backend.name} disk cannot be created or grown here; leave size out"
+            f"{where}: size", f"an image on {backend.name} cannot be created or grown here; leave size out"
         )
     if origin and read_only:
         raise DeclarationError(f"{where}: source", f"{read_only}; leave source out")

@@ -23,7 +23,9 @@ class DeclarationError(DirectDiskError):
         return type(self), (self.where, self.problem)
 
     def within(self, outer: str) -> DeclarationError:
-        """The same error, seen from one level further out."""
+        """The same error, seen from one level further out; one that begins there already stays as it is."""
+        if self.where == outer:
+            return self
         return DeclarationError(f"{outer}: {self.where}" if self.where else outer, self.problem)
 
 

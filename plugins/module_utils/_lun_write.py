@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_content as content
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import keyval
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode, Workbench, run
 
@@ -22,15 +20,6 @@ _ZEROES: Node = {"driver": "null-co", "read-zeroes": "on", "size": content.HEAD}
 _PIECE: Node = {"driver": "raw"}
 _SECONDS = 30
 """What a file in memory may take."""
-
-
-@contextlib.contextmanager
-def storage_errors(disk: Disk) -> Iterator[None]:
-    """Whatever goes wrong is said of this disk."""
-    try:
-        yield
-    except HostError as error:
-        raise explained(disk, error) from None
 
 
 def write_format(disk: Disk, values: Values, bench: Workbench) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line in a unit file that somebody else wrote (systemd.service(5), "Command lines"). Pure."""
+"""The command lines in a unit file that somebody else wrote (systemd.service(5), "Command lines"). Pure."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ import re
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
+_START = re.compile(r"^[ \t]*ExecStart[ \t]*=[ \t]*([-@:+!|]*)([^\n]*)$", re.MULTILINE)
 _WORD = re.compile(r"""((?:[^\s"'\\]+|\\.|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')+)\s*""", re.DOTALL)
-_QUOTED = re.compile(r"""\\(.)|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'""", re.DOTALL)
-_ESCAPES = {"n": "\n", "t": "\t", "s": " "}
+_PIECE = re.compile(r"""\\(?:x([0-9a-fA-F]{2})|(.))|(["'])""", re.DOTALL)
+_ESCAPES = {**dict(zip("abfnrtvs", "\a\b\f\n\r\t\v ")), "\\": "\\", '"': '"', "'": "'"}
+_FILLED_IN = {"%": "a specifier", "$": "a variable"}
 
 
-def start_command(text: str) -> list[str]:
-    """The words of ExecStart=; none where there is none or several."""
-    joined = re.sub(r"\\\n(?:[#;][^\n]*\n)*", " ", text)
-    commands = [match[1].strip() for match in re.finditer(r"^ExecStart=([^\n]*)$", joined, re.MULTILINE)]
-    commands = [command for command in commands if command]
-    return words(commands[0].lstrip("-@:+!")) if len(commands) == 1 else []
+def start_commands(text: str) -> list[list[str]]:
+    """The words of each ExecStart=, but for those that an empty one takes back."""
+    text = re.sub(r"\\\n(?:[ \t]*[#;][^\n]*\n)*", " ", text)
+    commands: list[list[str]] = []
+    for prefix, command in _START.findall(text):
+        if not command.strip():
+            commands.clear()
+            continue
+        words = _words(command.strip(), "%" if ":" in prefix else "%$")
+        commands.append([words[0], *words[2:]] if "@" in prefix else words)
+    return commands
 
 
-def words(command: str) -> list[str]:
-    """Split and unquoted; what systemd would fill in is refused."""
+def _words(command: str, marks: str) -> list[str]:
     found = []
     position = 0
     while position < len(command):
@@ -30,20 +36,34 @@ def words(command: str) -> list[str]:
         if not match:
             raise DeclarationError("ExecStart", "has a quote without its end")
         position = match.end()
-        found.append(_filled(_QUOTED.sub(_unquoted, match[1])))
+        found.append(_filled(_unquoted(match[1]), marks))
     return found
 
 
-def _unquoted(match: re.Match[str]) -> str:
-    if match[1] is not None:
-        return _ESCAPES.get(match[1], match[1])
-    inner = match[2] if match[2] is not None else match[3]
-    return re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[1]), inner, flags=re.DOTALL)
+def _unquoted(word: str) -> str:
+    """Without the quotes that enclose something, and with what escapes stand for."""
+    within = ""
+
+    def piece(match: re.Match[str]) -> str:
+        nonlocal within
+        code, escaped, quote = match.groups()
+        if code:
+            return chr(int(code, 16))
+        if escaped:
+            if escaped not in _ESCAPES:
+                raise DeclarationError("ExecStart", f"has the escape \\{escaped}, which is not read here")
+            return _ESCAPES[escaped]
+        if within not in ("", quote):
+            return str(quote)
+        within = "" if within else quote
+        return ""
+
+    return _PIECE.sub(piece, word)
 
 
-def _filled(word: str) -> str:
-    for mark, what in (("%", "a specifier"), ("$", "a variable")):
+def _filled(word: str, marks: str) -> str:
+    for mark in marks:
         if mark in word.replace(mark * 2, ""):
-            raise DeclarationError("ExecStart", f"has {what} of systemd ({mark}); its value is not known here")
+            raise DeclarationError("ExecStart", f"has {_FILLED_IN[mark]} of systemd ({mark}), whose value is not known")
         word = word.replace(mark * 2, mark)
     return word

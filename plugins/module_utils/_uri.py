@@ -17,6 +17,8 @@ _PLACE = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<host>[^\s:/@\[\]]+))(?::(
 
 def split(uri: str) -> SplitResult:
     """The pieces of a URI, its port checked."""
+    if re.search(r"[\x00-\x20\x7f]", uri):  # Python drops some of them in silence.
+        raise DeclarationError("uri", "has a space or a control character in it; a space is written %20")
     try:
         pieces = urlsplit(uri)
         if pieces.port == 0:
@@ -27,6 +29,16 @@ def split(uri: str) -> SplitResult:
     return pieces
 
 
+def decoded(text: str, piece: str) -> str:
+    """With the characters that %XX stand for. What is neither an escape nor text, QEMU's releases read differently."""
+    if re.search("%(?![0-9A-Fa-f]{2})", text):
+        raise DeclarationError("uri", f"{piece} has a % in it that no two hexadecimal digits follow")
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise DeclarationError("uri", f"{piece} has bytes in it that are no text (UTF-8)") from None
+
+
 def host_of(pieces: SplitResult) -> str:
     """The host, with its case and without the brackets of an IPv6 address."""
     netloc = pieces.netloc.rpartition("@")[2]
@@ -35,7 +47,7 @@ def host_of(pieces: SplitResult) -> str:
         if not closed or (rest and not rest.startswith(":")):
             raise DeclarationError("uri", "an IPv6 address wants brackets around it: [::1]:port")
         return host
-    return unquote(netloc.partition(":")[0])
+    return decoded(netloc.partition(":")[0], "its host")
 
 
 def place_of(text: str, default_port: int) -> tuple[str, int]:
@@ -88,7 +100,7 @@ def query_of(pieces: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
             )
         if key in found:
             raise DeclarationError("uri", f"parameter {key!r} is given twice")
-        found[key] = unquote(value)
+        found[key] = decoded(value, key)
     return found
 
 
@@ -98,7 +110,8 @@ def without_credentials(pieces: SplitResult) -> tuple[str, str | None, str | Non
     if not at:
         return pieces.geturl(), None, None
     user, colon, password = userinfo.partition(":")
-    return pieces._replace(netloc=place).geturl(), unquote(user), unquote(password) if colon else None
+    url = pieces._replace(netloc=place).geturl()
+    return url, decoded(user, "its user"), decoded(password, "its password") if colon else None
 
 
 def number_in(value: Any) -> Any:

@@ -61,7 +61,8 @@ options:
     default: true
   capabilities:
     description:
-      - Whether to ask what the host can do. Without it nothing is probed and no cache is written.
+      - Whether to ask what the host can do. Without it nothing is probed and no cache is written, unless
+        O(requires) asks for something.
     type: bool
     default: true
     version_added: 0.2.0
@@ -217,11 +218,12 @@ def _route(backend: Backend, route: str, capabilities: Capabilities) -> dict[str
 
 def look(parameters: dict[str, Any]) -> dict[str, Any]:
     """What the host can do, and what it lacks."""
-    if not parameters["capabilities"]:
+    requires = parameters["requires"] or {}
+    if not parameters["capabilities"] and not any(requires.values()):
         return {"capabilities": {}, "backends": {}, "missing": [], "missing_packages": []}
     probed = probe(fresh=parameters["fresh"])
     capabilities = Capabilities.from_probe(probed)
-    lacks, packages = missing(parameters["requires"] or {}, capabilities)
+    lacks, packages = missing(requires, capabilities)
     facts = {"missing": lacks, "missing_packages": packages}
     return {"capabilities": probed, "backends": backends(capabilities), **facts}
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import posixpath
 from typing import Any
-from urllib.parse import unquote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
@@ -189,7 +188,7 @@ def _path(values: Values) -> str:
 def _read_uri(uri: str) -> dict[str, Any]:
     """``gluster[+tcp]://[host[:port]]/volume/path`` and ``gluster+unix:///volume/path?socket=PATH``."""
     pieces = _uri.split(uri)
-    volume, _slash, path = unquote(pieces.path).lstrip("/").partition("/")
+    volume, _slash, path = _uri.decoded(pieces.path, "its path").lstrip("/").partition("/")
     image = {"volume": volume, "path": path.lstrip("/")}
     if pieces.scheme == "gluster+unix":
         query = _uri.query_of(pieces, ("socket",))

@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
@@ -214,7 +213,7 @@ def _read_uri(uri: str) -> dict[str, Any]:
     return _uri.drop_none(
         {
             "portal": match["portal"],
-            "target": unquote(match["target"]),
+            "target": _uri.decoded(match["target"], "its target"),
             "lun": int(match["lun"]),
             "user": user if chap else None,
             "password": password if chap else None,

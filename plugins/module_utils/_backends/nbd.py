@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
-from urllib.parse import unquote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
@@ -179,7 +178,7 @@ def _read_uri(uri: str) -> dict[str, Any]:
     if not uri.startswith(("nbd://", "nbd+tcp://", "nbd+unix://")):
         return _read_old_form(uri)
     pieces = _uri.split(uri)
-    export = unquote(pieces.path[1:]) or None
+    export = _uri.decoded(pieces.path[1:], "its export") or None
     if pieces.scheme == "nbd+unix":
         query = _uri.query_of(pieces, ("socket",))
         if pieces.netloc or "socket" not in query:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import posixpath
 import re
 from typing import Any
-from urllib.parse import unquote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
@@ -170,7 +169,7 @@ def _read_uri(uri: str) -> dict[str, Any]:
     numbers = {_PARAMETERS[key]: _number(key, text) for key, text in query.items()}
     # But for user and group, 0 is what QEMU takes for "not said".
     said = {option: number for option, number in numbers.items() if number or option in ("user", "group")}
-    return {"host": _uri.host_of(pieces), "path": unquote(pieces.path), **said}
+    return {"host": _uri.host_of(pieces), "path": _uri.decoded(pieces.path, "its path"), **said}
 
 
 def _number(name: str, text: str) -> int:

@@ -366,17 +366,21 @@ def _read_uri(uri: str) -> dict[str, Any]:
     found: dict[str, Any] = {"pool": names[0], "image": names[-1]}
     found.update({"namespace": names[1]} if names[1:-1] and names[1] else {})
     found.update({"snapshot": _unescaped(snapshot[0])} if snapshot else {})
+    said: dict[str, str] = {}
     config = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise DeclarationError("uri", r"an option has no value; a ':' within a value is written '\:'")
-        option, read = _URI_KEYS.get(_unescaped(key), ("", str))
+        key, value = _unescaped(key), _unescaped(value)
+        if said.setdefault(key, value) != value:
+            raise DeclarationError("uri", f"parameter {key!r} is given twice")
+        option, read = _URI_KEYS.get(key, ("", str))
         if option:
-            found[option] = read(_unescaped(value))
+            found[option] = read(value)
         # QEMU overrides it by the disk's cache, whatever a URI says.
-        elif _unescaped(key) != "rbd_cache":
-            config[_unescaped(key)] = _unescaped(value)
+        elif key != "rbd_cache":
+            config[key] = value
     return {**found, "config": config} if config else found
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from functools import partial
 from typing import Any
-from urllib.parse import unquote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
@@ -129,7 +128,10 @@ def _read_uri(uri: str) -> dict[str, Any]:
     if not uri.startswith(("sheepdog://", "sheepdog+tcp://", "sheepdog+unix://")):
         return _read_old_form(uri)
     pieces = _uri.split(uri)
-    image = {"vdi": unquote(pieces.path[1:]), **_snapshot(unquote(pieces.fragment))}
+    image = {
+        "vdi": _uri.decoded(pieces.path[1:], "its vdi"),
+        **_snapshot(_uri.decoded(pieces.fragment, "its snapshot")),
+    }
     if pieces.scheme == "sheepdog+unix":
         query = _uri.query_of(pieces, ("socket",))
         if pieces.netloc or "socket" not in query:

@@ -10,7 +10,6 @@ import hashlib
 import posixpath
 import re
 from typing import Any
-from urllib.parse import unquote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
@@ -304,8 +303,8 @@ def _read_uri(uri: str) -> dict[str, Any]:
         {
             "host": _uri.host_of(pieces),
             "port": pieces.port,
-            "path": unquote(pieces.path),
-            "user": unquote(user) or None,
+            "path": _uri.decoded(pieces.path, "its path"),
+            "user": _uri.decoded(user, "its user") or None,
             "host_key_check": _read_host_key_check(check) if check is not None else None,
         }
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _declaration
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
@@ -28,13 +29,15 @@ class Process:
     directory: str = ""
     user: str = ""
     bridges: Mapping[str, str] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
+    """Names that other machines have already."""
 
 
 def read_command_line(words: Sequence[str], process: Process) -> Converted:
     """The machine that a command line runs."""
     found = _settings.Found(read_arguments(words))
     called = _settings.read_name(found.arguments)
-    name = machine_name(called or process.name)
+    name = _unused(machine_name(called or process.name), process.taken, found)
     around = surroundings_of(found, process, called)
     _take_uuid(found, name)
     _settings.read_settings(found, around, binary=words[0])
@@ -47,6 +50,13 @@ def read_command_line(words: Sequence[str], process: Process) -> Converted:
 def machine_name(text: str) -> str:
     """A name that a declaration can have."""
     return re.sub("^[^A-Za-z0-9]+", "", re.sub("[^A-Za-z0-9_-]+", "-", text))[:28].rstrip("-") or "vm"
+
+
+def _unused(name: str, taken: frozenset[str], found: _settings.Found) -> str:
+    if name not in taken:
+        return name
+    found.notes.append(f"another machine is called {name}, too")
+    return next(one for one in (f"{name[:22]}-{number}" for number in count(2)) if one not in taken)
 
 
 def _take_uuid(found: _settings.Found, name: str) -> None:

@@ -36,6 +36,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._text impo
 
 _KEYVAL = re.compile("[A-Za-z][A-Za-z0-9_.-]*[=,]")
 _LINE = re.compile(r"\s*-{1,2}[a-z]+\s")
+_BLOCKDEV = re.compile(
+    r"\{|(driver=|node-name=|[a-z0-9_-]+,)(?!(.*[^,],)?(if|id|index|media|snapshot|readonly|format|[wr]error)=)",
+    re.DOTALL,
+)
+"""What begins like this says a node, and nothing that only a -drive can say."""
 
 
 def convert(given: Any, *, name: str = "", process: Process | None = None) -> Converted:
@@ -84,7 +89,7 @@ def _read_options(words: Sequence[str], process: Process) -> FoundDisk:
 
 
 def _read_text(text: str, around: Surroundings) -> FoundDisk:
-    if text.startswith(("driver=", "{")) or ",node-name=" in text:
+    if _BLOCKDEV.match(text):
         return _drive.read_blockdev(_drive.read_blockdev_text(text), {}, around, "-blockdev")
     if text.startswith("json:"):
         text = f"if=none,file={text.replace(',', ',,')}"

@@ -42,6 +42,7 @@ _HARMLESS = (
     "port",
     "queue-size",
     "removable",
+    "rotation_rate",
     "scsi-id",
     "unit",
 )

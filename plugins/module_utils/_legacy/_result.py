@@ -17,6 +17,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secr
 _COVERED = "'...'"
 _SECRETIVE = re.compile(r"://(.*)@|(?:key|pass\w*|passphrase|data|cookie|secret)[\"']?[=:]+([^,;:}]+)", re.DOTALL)
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+_NO_VALUE = re.compile("{[{%#]|[\x85\u2028\u2029]")
+"""What Ansible would run as a template, and what PyYAML does not read as it writes it."""
 _LONGEST_MESSAGE = 300
 
 
@@ -36,14 +38,24 @@ class Converted:
 
 def converted_machine(name: str, machine: dict[str, Any], left: list[str], notes: list[str]) -> Converted:
     read_machine(name, _filled(machine))
-    secrets: list[dict[str, str]] = []
-    return Converted(name, _vaulted(machine, (name,), secrets), secrets, left, notes)
+    return _converted(name, machine, left, notes)
 
 
 def converted_disk(name: str, disk: dict[str, Any], left: list[str], notes: list[str]) -> Converted:
     check_disk(disk)
+    return _converted(name, disk, left, notes)
+
+
+def _converted(name: str, declared: dict[str, Any], left: list[str], notes: list[str]) -> Converted:
     secrets: list[dict[str, str]] = []
-    return Converted(name, _vaulted(disk, (name,), secrets), secrets, left, notes)
+    declaration = _vaulted(declared, (name,), secrets)
+    secrets = [{key: one_line(text) for key, text in secret.items()} for secret in secrets]
+    return Converted(name, declaration, secrets, [one_line(text) for text in left], [one_line(text) for text in notes])
+
+
+def one_line(text: str) -> str:
+    """Fit for a comment: whatever could end a line, or cannot be shown, is a space."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def check_disk(disk: dict[str, Any]) -> None:
@@ -75,6 +87,9 @@ def _vaulted(value: Any, path: tuple[str, ...], secrets: list[dict[str, str]]) -
         return {key: _vaulted(inner, (*path, str(key)), secrets) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_vaulted(inner, (*path, str(number)), secrets) for number, inner in enumerate(value)]
+    odd = _NO_VALUE.search(str(value))
+    if odd:
+        raise DeclarationError(": ".join(path[1:]), f"has {odd[0]!a} in it, which an inventory takes for its own")
     return value
 
 
@@ -90,7 +105,7 @@ def _variable(path: tuple[str, ...], taken: set[str]) -> str:
 
 def covered(error: DeclarationError | Collected, text: str) -> DeclarationError:
     """The error in one line of a bearable length, without any piece of a secret that stands in the text."""
-    words = "; ".join(str(error).split("\n"))
+    words = one_line("; ".join(str(error).split("\n")))
     pieces = set(_secret_pieces(text))
 
     def cover(match: re.Match[str]) -> str:

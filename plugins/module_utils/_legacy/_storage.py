@@ -84,6 +84,8 @@ def is_device(path: str) -> bool:
 
 
 def _absolute(path: str, around: Surroundings, where: str) -> str:
+    if path.startswith("/dev/fdset/"):
+        raise DeclarationError(where, f"{shown(path)} is a file that another process has opened for QEMU")
     if path.startswith("/"):
         return path
     if not around.directory or not path:

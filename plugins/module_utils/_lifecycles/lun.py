@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends import i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import read_header
-from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
+from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained, storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._libiscsi import Session
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Step, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
@@ -368,19 +368,19 @@ def _found(seen: Seen) -> str:
 
 def _write_format(wanted: Wanted, values: Values, bench: Workbench) -> None:
     disk = at_portal(wanted.disk, values["portal"])
-    with write.storage_errors(disk):
+    with storage_errors(disk):
         write.write_format(disk, values, bench)
 
 
 def _import(wanted: Wanted, values: Values, bench: Workbench) -> None:
     disk = at_portal(wanted.disk, values["portal"])
-    with write.storage_errors(disk):
+    with storage_errors(disk):
         write.import_source(disk, values, bench)
 
 
 def _grow(wanted: Wanted, values: Values, bench: Workbench) -> None:
     disk = at_portal(wanted.disk, values["portal"])
-    with write.storage_errors(disk):
+    with storage_errors(disk):
         if not wanted.monitor:
             with bench.image(disk, writable=True) as node:
                 node.resize(values["size"])
