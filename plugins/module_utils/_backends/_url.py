@@ -70,7 +70,7 @@ def reach(values: Values) -> Reach:
 def server(values: Values) -> str:
     """Scheme, host and port."""
     pieces = _uri.split(values["url"])
-    return f"{pieces.scheme}://{pieces.netloc}"
+    return f"{pieces.scheme}://{pieces.netloc.lower()}"
 
 
 def identity(values: Values) -> str:
