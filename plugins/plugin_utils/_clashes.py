@@ -128,18 +128,17 @@ def _by_host(survey: Survey) -> Iterable[list[Declared]]:
 
 
 def _same_devices(survey: Survey) -> Findings:
-    """Of bridges and of the tap devices that are made for the machines."""
+    """Of bridges and of the tap devices that are made for the machines; no two of these have one name."""
     for machines in _by_host(survey):
         networks = [(one, network) for one in machines for network in one.machine.networks if network.bridge]
-        taken = {network.bridge: "a bridge" for _one, network in networks}
+        bridges = {network.bridge for _one, network in networks}
         for one, network in networks:
             tap = tap_name(one.machine.name, network.name)
-            if tap in taken:
+            if tap in bridges:
                 yield DeclarationError(
                     one.where("network", network.name),
-                    f"its tap device would have the name {tap} of {taken[tap]}; rename the network",
+                    f"its tap device would have the name {tap} of a bridge; rename the network",
                 )
-            taken.setdefault(tap, f"that of {one.where('network', network.name)}")
 
 
 def _ports(one: Declared) -> Iterator[tuple[str, str, int, str]]:
