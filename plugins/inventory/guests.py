@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Inventory: the declared virtual machines as hosts."""
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ DOCUMENTATION = r"""
 name: guests
 short_description: The declared virtual machines as hosts
 version_added: 0.1.0
-author: directdisk.qemu contributors
+author: directdisk.qemu contributors (@directdisk)
 description:
   - Makes a host of every machine that a hypervisor of the inventory declares in its variable C(qemu_vms), and groups
     these guests by hypervisor, backend, pool and state.

@@ -114,7 +114,7 @@ def _addresses_elsewhere(survey: Survey) -> Findings:
         for one, network, bridge in users:
             where = one.where("network", network)
             if first and bridge not in first:
-                other, its = next(iter(first.items()))
+                (other, its), *_more = first.items()
                 yield DeclarationError(where, f"has on {bridge} the mac {mac} that {its} has on {other}")
             first.setdefault(bridge, where)
 
