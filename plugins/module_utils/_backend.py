@@ -182,8 +182,8 @@ class Backend:
     """Programs on the host that the driver route needs beside QEMU itself."""
     libvirt_parts: tuple[str, ...] = ()
     """The elements within ``<source>`` that read_libvirt() reads."""
-    globals: str = ""
-    """QEMU's option, without its dash, whose keys hold for all disks of the backend."""
+    beside_uri: Callable[[dict[str, Any], Surroundings], dict[str, Any]] = lambda options, around: {}
+    """What another option of the command line says of an image that a URI names."""
     settle: Callable[[dict[str, Any], Surroundings], dict[str, Any]] = lambda options, around: options
     """Adds what QEMU takes from its surroundings where a command line does not say it."""
     bindings: tuple[str, ...] = ()

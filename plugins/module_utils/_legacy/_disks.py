@@ -117,6 +117,8 @@ def _pairs(found: Found) -> list[tuple[Hardware, Argument]]:
 
 
 def _read_disk(found: Found, hardware: Hardware, argument: Argument, around: Surroundings) -> FoundDisk:
+    if argument.position in found.taken:
+        raise DeclarationError(f"-device {hardware.properties.get('driver')}", "its drive is that of another device")
     used = [argument]
     if argument.option == "blockdev":
         nodes = {name: a for a in found.of("blockdev") for name in a.names}
