@@ -66,7 +66,8 @@ def read_disks(found: Found, around: Surroundings) -> None:
         try:
             disk = _read_disk(found, hardware, argument, around)
         except (DeclarationError, Collected) as error:
-            found.left.append(f"{where}: {covered(error, argument.value)}")
+            why = str(covered(error, argument.value)).removeprefix(f"-{argument.option}: ")
+            found.left.append(f"{where}: {why}")
             continue
         name = _disk_name(hardware, argument, disks)
         disks[name] = disk.declared

@@ -136,7 +136,7 @@ def test_what_cannot_be_declared_stays_with_all_that_it_needs() -> None:
     card = ["-netdev", "user,id=n,restrict=on", "-device", "rtl8139,netdev=n"]
     found = machine_of("-nodefaults", *drive, "-device", "virtio-blk-pci,drive=d", *card)
     assert found.declaration["extra_args"] == [*drive, "-device", "virtio-blk-pci,drive=d", *card]
-    assert found.left[0] == "-drive d: -drive: driver 'vmdk' is no kind of storage that can be declared"
+    assert found.left[0] == "-drive d: driver 'vmdk' is no kind of storage that can be declared"
 
 
 def test_a_secret_is_never_handed_on_nor_what_needs_it() -> None:
