@@ -192,8 +192,8 @@ class Backend:
     """Options that choose an earlier state of an image, not another image."""
     libvirt_parts: tuple[str, ...] = ()
     """The elements within ``<source>`` that read_libvirt() reads."""
-    globals: str = ""
-    """QEMU's option, without its dash, whose keys hold for all disks of the backend."""
+    beside_uri: Callable[[dict[str, Any], Surroundings], dict[str, Any]] = lambda options, around: {}
+    """What another option of the command line says of an image that a URI names."""
     settle: Callable[[dict[str, Any], Surroundings], dict[str, Any]] = lambda options, around: options
     """Adds what QEMU takes from its surroundings where a command line does not say it."""
     bindings: tuple[str, ...] = ()
@@ -277,18 +277,19 @@ def read_members(
             raise DeclarationError(member, why)
         if option.name in found:
             raise DeclarationError(member, f"{option.name} is given twice")
-        found[option.name] = _as_declared(option, value)
+        found[option.name] = as_declared(option, value)
         if option.secret:
             clear = Secret(f"the option {member}", str(value), option.like)
             found[option.name] = clear if option.qemu == member else around.secret(value, option.like)
     return found
 
 
-def _as_declared(option: Option, value: Any) -> Any:
+def as_declared(option: Option, value: Any) -> Any:
     """Numbers and truth values as such: on a command line they are text. What is none of them is refused later."""
     if option.type in ("int", "size") and isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value):
         return int(value)
-    return {"on": True, "off": False}.get(value, value) if option.type == "bool" and isinstance(value, str) else value
+    words = {"on": True, "yes": True, "off": False, "no": False}
+    return words.get(value, value) if option.type == "bool" and isinstance(value, str) else value
 
 
 def no_node(node: Node, around: Surroundings) -> dict[str, Any]:

@@ -338,6 +338,8 @@ def _check_model(settings: Values, backend: Backend, where: str) -> None:
         _check_passthrough(settings, backend, where)
     if model == "ide" and settings["writes"] == "deny":
         raise DeclarationError(f"{where}: model", "an ide disk cannot be read-only; say model: virtio-blk")
+    if model in ("nvme", *PASSTHROUGH) and settings["cache"] == "writethrough":
+        raise DeclarationError(f"{where}: cache", f"QEMU's {model} device cannot be told to flush at each write")
     if model in ("nvme", "scsi-generic") and settings["on_error"] != "stop":
         raise DeclarationError(
             f"{where}: on_error", f"QEMU's {model} device reports errors to the guest itself and knows no on_error"

@@ -8,6 +8,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
@@ -34,8 +35,8 @@ class Surroundings:
 
     objects: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     """By id, what ``-object`` says; its kind is ``qom-type``."""
-    globals: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
-    """What options such as ``-iscsi`` say of all disks of a kind."""
+    beside: Mapping[str, list[Mapping[str, Any]]] = field(default_factory=dict, repr=False)
+    """By option, such as ``iscsi``, what each of its occurrences says."""
     vm: str | None = None
     """Name that QEMU has of the machine; None where there is no machine."""
     uuid: str = ""

@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> None:
     try:
         fetch_image(image, url, options, wanted=wanted, resume=resume)
     except Failed as error:
-        sys.exit(str(error))
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -84,9 +84,10 @@ class Volume:
 def main(arguments: list[str]) -> None:
     volume, servers, operation, *paths = arguments
     try:
-        print(getattr(Volume(volume, servers), operation)(*paths) or "", end="", flush=True)
+        sys.stdout.write(getattr(Volume(volume, servers), operation)(*paths) or "")
+        sys.stdout.flush()
     except Failed as error:
-        print(error, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{error}\n")
         os._exit(min(error.number, 125) or errno.EIO)
     os._exit(0)
 

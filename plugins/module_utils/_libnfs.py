@@ -89,9 +89,10 @@ class Folder:
 def main(arguments: list[str]) -> None:
     server, folder, user, group, seconds, operation, *names = arguments
     try:
-        print(getattr(Folder(server, folder, user, group, int(seconds)), operation)(*names) or "", end="", flush=True)
+        sys.stdout.write(getattr(Folder(server, folder, user, group, int(seconds)), operation)(*names) or "")
+        sys.stdout.flush()
     except Failed as error:
-        print(error, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{error}\n")
         os._exit(error.number)
     # Without a farewell to a server that may not answer.
     os._exit(0)

@@ -59,7 +59,8 @@ def _make_format(disk: Disk, size: int, node: OpenNode, path: str) -> int:
 
 def import_source(disk: Disk, values: Values, bench: Workbench) -> None:
     """The disk that is copied from, its beginning last: until then the mark stands there."""
-    assert disk.origin
+    if disk.origin is None:
+        raise AssertionError
     size = values["size"]
     head = min(content.HEAD, size)
     with (

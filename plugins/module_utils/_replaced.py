@@ -22,7 +22,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 def check(result: int, what: str) -> None:
     if result:
-        sys.exit(f"{what}: {os.strerror(ctypes.get_errno())}")
+        raise SystemExit(f"{what}: {os.strerror(ctypes.get_errno())}")
 
 
 def mount(source: str, target: str, kind: str, flags: int) -> None:

@@ -89,7 +89,8 @@ class Sftp:
         return answer[0], answer[5:]
 
     def _send(self, kind: int, data: bytes) -> None:
-        assert self._process.stdin
+        if self._process.stdin is None:
+            raise AssertionError
         with contextlib.suppress(BrokenPipeError):  # the reader says why
             os.write(self._process.stdin.fileno(), struct.pack(">IB", len(data) + 1, kind) + data)
 
@@ -99,7 +100,8 @@ class Sftp:
         return self._read(length, deadline)
 
     def _read(self, length: int, deadline: float) -> bytes:
-        assert self._process.stdout and self._process.stderr
+        if self._process.stdout is None or self._process.stderr is None:
+            raise AssertionError
         received = bytearray()
         while len(received) < length:
             left = max(deadline - time.monotonic(), 0)

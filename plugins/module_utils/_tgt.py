@@ -30,7 +30,8 @@ OURS = "directdisk."
 
 # struct tgtadm_req and tgtadm_rsp in tgt's usr/tgtadm.h; text follows a request, ended by a zero byte, and an answer.
 _REQUEST = struct.Struct("=II64sIiQQ20xI")  # mode, op, lld, len, tid, sid, lun, force
-_RESPONSE = struct.Struct("=II")  # err, len
+_RESPONSE = "=II"  # err, len
+_RESPONSE_SIZE = struct.calcsize(_RESPONSE)
 NEW, DELETE, SHOW, BIND, UNBIND, UPDATE = range(6)
 TARGET, LUN, ACCOUNT = 1, 2, 7
 _ANSWERS = {  # tgt's usr/tgtadm_error.h
@@ -80,12 +81,12 @@ class Tgtd:
         except OSError as error:
             advice = "run this where tgtd does (delegate_to: the storage host), and start it"
             raise HostError(f"tgtd: {SOCKET}: {error.strerror or error}; {advice}") from None
-        if len(heard) < _RESPONSE.size:
+        if len(heard) < _RESPONSE_SIZE:
             raise HostError("tgtd ended instead of answering; its own messages say more")
-        error_number = _RESPONSE.unpack_from(heard)[0]
+        error_number = struct.unpack_from(_RESPONSE, heard)[0]
         if error_number:
             raise TgtRefused(f"tgtd: {_ANSWERS.get(error_number, f'error {error_number}')}")
-        return heard[_RESPONSE.size :].rstrip(b"\0").decode()
+        return heard[_RESPONSE_SIZE:].rstrip(b"\0").decode()
 
     def targets(self) -> dict[str, dict[str, Any]]:
         return parse_targets(self.ask(SHOW, TARGET, tid=_ALL_TARGETS))

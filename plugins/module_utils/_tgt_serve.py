@@ -159,6 +159,6 @@ if __name__ == "__main__":
     try:
         serve(*sys.argv[1:], pid=os.environ["MAINPID"])
     except Ended:
-        sys.exit(f"{sys.argv[5]}: tgtd has ended, or runs as another user")
+        raise SystemExit(f"{sys.argv[5]}: tgtd has ended, or runs as another user") from None
     except (Failed, Refused, OSError) as error:
-        sys.exit(f"{sys.argv[5]}: {error}")
+        raise SystemExit(f"{sys.argv[5]}: {error}") from None

@@ -85,7 +85,8 @@ def read_head(disk: Disk, wiring: Wiring, length: int, *, seconds: float) -> byt
     process = subprocess.Popen(
         _curl(disk, wiring, seconds, *ranged), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
     )
-    assert process.stdout
+    if process.stdout is None:
+        raise AssertionError
     head = b""
     while len(head) < length and (data := process.stdout.read(length - len(head))):
         head += data

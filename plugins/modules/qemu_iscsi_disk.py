@@ -38,7 +38,7 @@ attributes:
     description: Shows what a look at the LUN finds before and after.
     support: full
 notes:
-  - Needs libiscsi on the host, which comes with QEMU's iscsi driver (role M(directdisk.qemu.storage_client#role)),
+  - Needs libiscsi on the host, which comes with QEMU's iscsi driver (role P(directdisk.qemu.storage_client#role)),
     and QEMU itself where
     anything but a raw LUN is looked at or anything is written. With O(tgt) it needs neither, and tgt 1.0.80 or later.
   - With O(state=present) it is an error if the portal, the target or the LUN is not there, if the account is

@@ -118,7 +118,9 @@ class Disks:
         return seconds
 
     def on_storage(self, script: str) -> None:
-        done = subprocess.run([self._lab, "exec", STORAGE, "sh", "-c", script], capture_output=True, text=True)
+        done = subprocess.run(
+            [self._lab, "exec", STORAGE, "sh", "-c", script], capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise BenchError(f"{script}:\n{done.stderr}")
 

@@ -21,6 +21,8 @@ Execute = Callable[..., Any]
 _SECRETS = re.compile("password|.*-secret|username")
 # A line says the monitors among other options of Ceph's client, and QEMU shows none of those.
 _CEPH = re.compile("key-secret|user|conf|=keyvalue-pairs|server.*")
+# QEMU shows the way in which a URI says it, and not that of an option.
+_HOST_KEY = re.compile(r"\?host_key_check=.*")
 
 
 def graph(execute: Execute, top: str) -> list[Any]:
@@ -54,7 +56,7 @@ def _facts(node: dict[str, Any], *, last: bool) -> dict[str, Any]:
 
 def _storage(text: str) -> Any:
     if not text.startswith("json:"):
-        return unquote(text)
+        return _HOST_KEY.sub("", unquote(text))
     options = json.loads(text[len("json:") :])
     if options["driver"] == "gluster":
         return f"gluster://{options['server.0.host']}/{options['volume']}/{options['path']}"

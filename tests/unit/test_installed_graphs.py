@@ -8,8 +8,10 @@ import contextlib
 import json
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._convert import convert
-from ansible_collections.directdisk.qemu.plugins.module_utils._probe import EMULATORS
+from ansible_collections.directdisk.qemu.plugins.module_utils._probe import BAD_NODE_NAME, EMULATORS
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import PROGRAM
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
@@ -40,6 +42,25 @@ LINES = [
     "file.filename={folder}/a%20b.img,format=raw,file.locking=off,readonly=on",
     "file={folder}/c.qcow2,format=qcow2,cache=none,aio=native,lazy-refcounts=on",
 ]
+
+WEB_LINES = [
+    "file=http://127.0.0.1:{web}/a%20b,format=raw,readonly=on,file.readahead=65536",
+    "file.driver=http,file.url=http://127.0.0.1:{web}/raw?a=b,file.timeout=9,format=raw,readonly=on",
+]
+"""For a driver that is packaged apart."""
+
+
+class Web(BaseHTTPRequestHandler):
+    """A web server as far as QEMU asks one before it reads."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(2**20))
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +90,10 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
         deadline = time.monotonic() + 30
         while not all((folder / f"pid{number}").exists() for number in range(2)) and time.monotonic() < deadline:
             time.sleep(0.05)
-        yield {"port": port, "socket": f"{folder}/s", "folder": folder}
+        web = stack.enter_context(HTTPServer(("127.0.0.1", 0), Web))
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        stack.callback(web.shutdown)
+        yield {"port": port, "socket": f"{folder}/s", "folder": folder, "web": web.server_port}
 
 
 @contextlib.contextmanager
@@ -96,7 +120,10 @@ def graph_of(line: str, number: int) -> Graph:
 
 
 def test_a_declaration_is_opened_as_the_line_that_it_was_made_from(places: dict[str, Any]) -> None:
-    lines = [line.format(**places) for line in LINES]
+    with qemu() as monitor:
+        asked = {"driver": "http", "url": "http://h/a", "node-name": BAD_NODE_NAME}
+        has_curl = "node" in monitor.try_execute("blockdev-add", asked)["error"]["desc"]
+    lines = [line.format(**places) for line in LINES + WEB_LINES * has_curl]
     drives = [word for n, line in enumerate(lines) for word in ("-drive", f"{line},if=none,id=d{n}")]
     with qemu(*drives) as monitor:
         blocks = {block["device"]: block["inserted"]["node-name"] for block in monitor.execute("query-block")}

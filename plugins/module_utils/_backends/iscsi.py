@@ -244,6 +244,17 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     )
 
 
+def _beside_uri(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    """-iscsi: the one with the target's name as its id, or else the first; other spellings of a disk ignore it."""
+    all_said = around.beside.get("iscsi", [])
+    own = [said for said in all_said if said.get("id") == options["target"]]
+    said = dict((own or all_said or [{}])[0])
+    said.pop("id", None)
+    if "header-digest" in said:
+        said["header-digest"] = said["header-digest"].lower()
+    return read_members(OPTIONS, said, around, {})
+
+
 def _settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
     """QEMU logs in under the machine's UUID or else its name; targets may admit that name alone."""
     if around.vm is None or "initiator_name" in options:
@@ -271,7 +282,7 @@ BACKEND = Backend(
     read_node=_read_node,
     read_libvirt=_read_libvirt,
     libvirt_parts=("initiator",),
-    globals="iscsi",
+    beside_uri=_beside_uri,
     settle=_settle,
     packages={
         "debian": ("qemu-block-extra",),

@@ -109,8 +109,12 @@ class Argument:
 
     @property
     def names(self) -> set[str]:
-        """What others may call it."""
-        return {str(self.said[key]) for key in ("id", "node-name") if key in self.said}
+        """What others may call it; every iSCSI disk has need of -iscsi."""
+        return (
+            {"iscsi:"}
+            if self.option == "iscsi"
+            else {str(self.said[key]) for key in ("id", "node-name") if key in self.said}
+        )
 
     def mentions(self, name: str) -> bool:
         return bool(re.search(rf"(?<![A-Za-z0-9_-]){re.escape(name)}(?![A-Za-z0-9_-])", self.value))
@@ -184,7 +188,20 @@ def read_arguments(words: Sequence[str]) -> list[Argument]:
         )
     if found["arch"] not in (None, "x86_64", "i386"):
         raise DeclarationError("command line", f"{_text.shown(words[0])}: machines of x86_64 alone can be declared")
-    return list(_arguments(words[1:]))
+    arguments = list(_arguments(words[1:]))
+    _check_names(arguments)
+    return arguments
+
+
+def _check_names(arguments: Sequence[Argument]) -> None:
+    """QEMU takes no two of a kind with the same name."""
+    seen: set[tuple[str, str]] = set()
+    for argument in arguments:
+        kind = "drive" if argument.option == "blockdev" else argument.option
+        for name in argument.names if kind in ("drive", "device", "netdev", "object", "chardev") else ():
+            if (kind, name) in seen:
+                raise DeclarationError(f"-{argument.option}", f"{_text.shown(name)} is the name of two")
+            seen.add((kind, name))
 
 
 def _arguments(words: Sequence[str]) -> Iterator[Argument]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _declaration
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy import _settings
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._arguments import read_arguments
@@ -72,7 +71,7 @@ def surroundings_of(found: _settings.Found, process: Process, called: str | None
     ours = called is not None and bool(uuids) and uuids[-1].value.lower() == _declaration.uuid_of(called)
     return Surroundings(
         objects={name: a.said for a in found.of("object") for name in a.names},
-        globals=_settings.globals_of(found.arguments, *filter(None, (b.globals for b in BACKENDS.values()))),
+        beside={a.option: [one.said for one in found.arguments if one.option == a.option] for a in found.arguments},
         vm=None if ours else called,
         uuid="" if not uuids else uuids[-1].value,
         user=process.user,

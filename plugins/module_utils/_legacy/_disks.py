@@ -66,7 +66,8 @@ def read_disks(found: Found, around: Surroundings) -> None:
         try:
             disk = _read_disk(found, hardware, argument, around)
         except (DeclarationError, Collected) as error:
-            found.left.append(f"{where}: {covered(error, argument.value)}")
+            why = str(covered(error, argument.value)).removeprefix(f"-{argument.option}: ")
+            found.left.append(f"{where}: {why}")
             continue
         name = _disk_name(hardware, argument, disks)
         disks[name] = disk.declared
@@ -117,6 +118,8 @@ def _pairs(found: Found) -> list[tuple[Hardware, Argument]]:
 
 
 def _read_disk(found: Found, hardware: Hardware, argument: Argument, around: Surroundings) -> FoundDisk:
+    if argument.position in found.taken:
+        raise DeclarationError(f"-device {hardware.properties.get('driver')}", "its drive is that of another device")
     used = [argument]
     if argument.option == "blockdev":
         nodes = {name: a for a in found.of("blockdev") for name in a.names}

@@ -37,7 +37,6 @@ UNITS = {
     "loadvm": "the machine starts anew",
     "readconfig": "what the file says is not looked at; add it by hand",
     "net": "a network of this old kind; declare it in networks",
-    "iscsi": "",
     "h": "",
     "help": "",
     "version": "",
@@ -61,6 +60,8 @@ def read_leftovers(found: Found) -> None:
         if UNITS.get(argument.option):
             found.left.append(f"{argument.shown}: {UNITS[argument.option]}")
     kept = _needed(rest)
+    unused = [a for a in rest if a.option in ("drive", "blockdev", "netdev") and a not in kept]
+    found.left += [f"{argument.shown}: not kept, because nothing uses it" for argument in unused]
     lost = dict.fromkeys(found.gone, "it is declared under a name of its own now")
     while True:
         broken = _first_broken(kept, lost)
@@ -78,7 +79,7 @@ def read_leftovers(found: Found) -> None:
 
 
 def _serves(argument: Argument) -> bool:
-    if argument.option in ("chardev", "blockdev", "netdev"):
+    if argument.option in ("chardev", "blockdev", "netdev", "iscsi"):
         return True
     if argument.option == "drive":
         return argument.said.get("if") == "none"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import LibvirtSource
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import LibvirtSource, as_declared
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
@@ -71,7 +71,9 @@ def _storage(disk: ElementTree.Element) -> FoundDisk:
         raise DeclarationError("libvirt: source", f"{shown(odd[0])} cannot be declared")
     auth = next((one for one in (disk.find("auth"), source.find("auth")) if one is not None), None)
     try:
-        options = backend.read_libvirt(_source(source, auth))
+        said = backend.read_libvirt(_source(source, auth))
+        table = {option.name: option for option in backend.options}
+        options = {name: as_declared(table[name], value) for name, value in said.items()}
         options = backend.settle(options, Surroundings())
     except DeclarationError as error:
         raise error.within(f"libvirt: {protocol}") from None

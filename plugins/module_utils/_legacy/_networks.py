@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
@@ -96,13 +97,7 @@ class _Addresses:
         self._taken: set[str] = set()
 
     def next(self, said: Any) -> str:
-        mac = str(said).lower() if said else ""
-        number = _FIRST_MAC
-        while not mac or (not said and mac in self._taken):
-            mac = f"52:54:00:12:34:{number:02x}"
-            number += 1
-            if mac not in self._taken:
-                break
-            mac = ""
+        unasked = (f"52:54:00:12:34:{number:02x}" for number in count(_FIRST_MAC))
+        mac = str(said).lower() if said else next(one for one in unasked if one not in self._taken)
         self._taken.add(mac)
         return mac

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from math import prod
 from typing import Any
@@ -212,8 +212,3 @@ def read_name(arguments: Sequence[Argument]) -> str:
     """The name that QEMU was given; empty where it was given none."""
     names = [str(a.said["guest"]) for a in arguments if a.option == "name" and "guest" in a.said]
     return names[-1] if names else ""
-
-
-def globals_of(arguments: Sequence[Argument], *options: str) -> dict[str, Mapping[str, str]]:
-    """What options such as -iscsi say of all disks of a kind."""
-    return {a.option: a.said for a in arguments if a.option in options}

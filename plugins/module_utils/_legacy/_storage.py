@@ -45,8 +45,9 @@ def read_storage(node: Node, around: Surroundings, where: str) -> Storage:
     if isinstance(members.get("filename"), str):
         members["filename"] = _absolute(members["filename"], around, where)
     try:
-        options = _joined(said, backend.read_node(members, around)) if members else said
-        return backend, backend.settle(_joined_globals(backend, options, around), around)
+        options = _joined(said, backend.beside_uri(said, around)) if name is not None else {}
+        options = _joined(options, backend.read_node(members, around)) if members else options
+        return backend, backend.settle(options, around)
     except DeclarationError as error:
         raise error.within(f"{where}: {backend.name}") from None
 
@@ -99,15 +100,3 @@ def _joined(said: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, An
         if name in said and str(said[name]) != str(members[name]):
             raise DeclarationError(name, "is given twice, by the URI and by an option beside it")
     return {**said, **members}
-
-
-def _joined_globals(backend: Backend, options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
-    """An option such as -iscsi holds where a disk does not say it."""
-    said = around.globals.get(backend.globals)
-    if not said:
-        return options
-    found = backend.read_node({key: value for key, value in said.items() if key != "id"}, around)
-    clash = [name for name in found if name in options and options[name] != found[name]]
-    if clash:
-        raise DeclarationError(clash[0], f"is given twice, also by -{backend.globals}")
-    return {**found, **options}

@@ -310,7 +310,8 @@ class _Plan:
         self.after.update(format=form, encrypted=encrypted, size=size, content=content.DATA)
 
     def _import(self, *, wipe: bool) -> None:
-        assert self.disk.origin
+        if self.disk.origin is None:
+            raise AssertionError
         size = self.seen["_source_size"]
         if size > self.after["size"]:
             problem = f"has room for {self.after['size']} bytes, and {self.disk.origin.described} has {size}"

@@ -22,7 +22,7 @@ WHY = "no Python of this host has the modules directdisk_no_such_module"
 
 
 def test_nothing_is_done_where_the_modules_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(respawn, "respawn_module", lambda interpreter: pytest.fail(interpreter))
+    monkeypatch.setattr(respawn, "respawn_module", pytest.fail)
     _bindings.need_bindings([replace(NOWHERE, bindings=("json", "re"))], "debian")
     assert _bindings.why_none(("json",)) == ""
 

@@ -136,7 +136,7 @@ def test_what_cannot_be_declared_stays_with_all_that_it_needs() -> None:
     card = ["-netdev", "user,id=n,restrict=on", "-device", "rtl8139,netdev=n"]
     found = machine_of("-nodefaults", *drive, "-device", "virtio-blk-pci,drive=d", *card)
     assert found.declaration["extra_args"] == [*drive, "-device", "virtio-blk-pci,drive=d", *card]
-    assert found.left[0] == "-drive d: -drive: driver 'vmdk' is no kind of storage that can be declared"
+    assert found.left[0] == "-drive d: driver 'vmdk' is no kind of storage that can be declared"
 
 
 def test_a_secret_is_never_handed_on_nor_what_needs_it() -> None:
@@ -161,6 +161,54 @@ def test_an_initiator_keeps_the_name_under_which_it_logged_in() -> None:
     for words, name in names.items():
         disks = machine_of(*drive, *words).declaration["disks"]
         assert disks["disk"]["iscsi"]["initiator_name"] == name
+
+
+def test_what_iscsi_says_beside_a_disk_holds_for_uris_and_by_target() -> None:
+    found = machine_of(
+        *(
+            "-iscsi",
+            "initiator-name=iqn.all,header-digest=CRC32C",
+            "-iscsi",
+            "id=iqn.y,initiator-name=iqn.own,timeout=9",
+        ),
+        *("-drive", "file=iscsi://h/iqn.x/1,if=none,id=x,format=raw", "-device", "virtio-blk-pci,drive=x"),
+        *("-drive", "file=iscsi://h/iqn.y/1,if=none,id=y,format=raw", "-device", "virtio-blk-pci,drive=y"),
+        *("-blockdev", "driver=iscsi,node-name=z,transport=tcp,portal=h,target=iqn.z,lun=1"),
+        *("-device", "virtio-blk-pci,drive=z"),
+    )
+    said = {name: disk["iscsi"] for name, disk in found.declaration["disks"].items()}
+    assert (said["x"]["initiator_name"], said["x"]["header_digest"]) == ("iqn.all", "crc32c")
+    assert (said["y"]["initiator_name"], said["y"]["timeout"]) == ("iqn.own", 9)
+    assert said["z"]["initiator_name"] == "iqn.2008-11.org.linux-kvm:web1"
+    assert "extra_args" not in found.declaration
+
+
+@pytest.mark.parametrize("secret, kept", [("", True), (",password=p4ss", False)])
+def test_what_iscsi_says_stays_with_a_disk_that_cannot_be_declared(secret: str, kept: bool) -> None:
+    words = ["-iscsi", f"user=joe{secret}", "-drive", "file=iscsi://h/iqn.x/1,if=virtio,format=vmdk"]
+    found = machine_of("-nodefaults", *words)
+    assert found.declaration.get("extra_args") == (words if kept else None)
+    assert "p4ss" not in repr(found)
+
+
+def test_what_nothing_uses_and_what_two_devices_use_is_named() -> None:
+    found = machine_of(
+        *(
+            "-nodefaults",
+            "-drive",
+            "file=/srv/a,if=none,id=a,format=raw",
+            "-drive",
+            "file=/srv/b,if=none,id=b,format=raw",
+        ),
+        *("-device", "virtio-blk-pci,drive=a", "-device", "virtio-blk-pci,drive=a,id=second"),
+    )
+    assert list(found.declaration["disks"]) == ["a"]
+    assert found.left == [
+        "-drive a: -device virtio-blk-pci: its drive is that of another device",
+        "-drive file=/srv/b,if=none,id=b,format=raw: not kept, because nothing uses it",
+        "-device virtio-blk-pci,drive=a,id=second: not kept, because it mentions a, "
+        "and it is declared under a name of its own now",
+    ]
 
 
 def test_the_process_says_what_the_line_does_not() -> None:

@@ -74,3 +74,15 @@ def test_every_secret_is_hidden_in_logs() -> None:
     for backend in BACKENDS.values():
         for option in backend.options:
             assert SPEC[backend.name]["options"][option.name].get("no_log", False) == option.secret
+
+
+def test_an_option_that_another_names_is_named_as_a_whole() -> None:
+    options = disk_module_options("image")
+    documented = documentation(options)
+    gluster = documented["gluster"]["suboptions"]
+    assert "this or O(gluster.host)" in gluster["servers"]["description"][0]
+    assert (
+        "this or O(source.gluster.host)"
+        in documented["source"]["suboptions"]["gluster"]["suboptions"]["servers"]["description"][0]
+    )
+    assert "needs C(cache: none)" in documented["file"]["suboptions"]["aio"]["description"][0]
