@@ -12,14 +12,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
     Values,
     check_networks,
     members,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 6789
@@ -79,6 +82,7 @@ OPTIONS = (
         "key",
         "Key of O(user), as C(ceph auth get-key) shows it; this or O(keyring).",
         secret=True,
+        like="AA==",
         pattern="[A-Za-z0-9+/]+={0,2}",
         pattern_help="is not a key of Ceph; those are base64",
     ),
@@ -368,17 +372,21 @@ def _read_uri(uri: str) -> dict[str, Any]:
     found: dict[str, Any] = {"pool": names[0], "image": names[-1]}
     found.update({"namespace": names[1]} if names[1:-1] and names[1] else {})
     found.update({"snapshot": _unescaped(snapshot[0])} if snapshot else {})
+    said: dict[str, str] = {}
     config = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise DeclarationError("uri", r"an option has no value; a ':' within a value is written '\:'")
-        option, read = _URI_KEYS.get(_unescaped(key), ("", str))
+        key, value = _unescaped(key), _unescaped(value)
+        if said.setdefault(key, value) != value:
+            raise DeclarationError("uri", f"parameter {key!r} is given twice")
+        option, read = _URI_KEYS.get(key, ("", str))
         if option:
-            found[option] = read(_unescaped(value))
+            found[option] = read(value)
         # QEMU overrides it by the disk's cache, whatever a URI says.
-        elif _unescaped(key) != "rbd_cache":
-            config[_unescaped(key)] = _unescaped(value)
+        elif key != "rbd_cache":
+            config[key] = value
     return {**found, "config": config} if config else found
 
 
@@ -414,6 +422,67 @@ _URI_KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
 """What a URI calls the options, and how their values are read."""
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, around, {}, "server", "conf", "key-secret", "encrypt")
+    if "conf" in node:
+        found["conf"] = node["conf"]
+    if "server" in node:
+        servers = node["server"] if isinstance(node["server"], list) else [node["server"]]
+        found["monitors"] = [_monitor(_uri.address_of(server, DEFAULT_PORT)) for server in servers]
+    if "key-secret" in node:
+        found["key"] = around.base64_secret(node["key-secret"])
+    if "encrypt" in node:
+        found["encryption"] = _read_encrypt(node["encrypt"], around)
+    return found
+
+
+def _monitor(place: dict[str, Any]) -> str:
+    if "socket" in place:
+        raise DeclarationError("server", "a monitor has a host")
+    return f"{_uri.in_brackets(place['host'])}:{place['port']}" if "port" in place else str(place["host"])
+
+
+def _read_encrypt(layer: Any, around: Surroundings) -> dict[str, Any]:
+    if not isinstance(layer, Mapping):
+        raise DeclarationError("encrypt", "is not a set of options")
+    odd = [name for name in layer if name not in ("format", "key-secret", "parent")]
+    if odd:
+        raise DeclarationError("encrypt", f"{odd[0]} is no option of it")
+    found: dict[str, Any] = {name: value for name, value in layer.items() if name == "format"}
+    if "key-secret" in layer:
+        found["passphrase"] = around.secret(layer["key-secret"])
+    if "parent" in layer:
+        found["parent"] = _read_encrypt(layer["parent"], around)
+    return found
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    pool, *namespace, image = source.name.split("/") if "/" in source.name else ("", source.name)
+    if not pool or len(namespace) > 1:
+        raise DeclarationError("name", f"{source.name!r} is not POOL/[NAMESPACE/]IMAGE")
+    key = source.secret
+    return _uri.drop_none(
+        {
+            "pool": pool,
+            "namespace": namespace[0] if namespace else None,
+            "image": image,
+            "snapshot": source.part("snapshot", "name"),
+            "user": source.user or None,
+            "key": key and Secret(key.found, key.text, "AA=="),
+            "monitors": [_monitor(_uri.libvirt_host((host,), DEFAULT_PORT)) for host in source.hosts] or None,
+            "conf": source.part("config", "file"),
+        }
+    )
+
+
+def _settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    """QEMU reads Ceph's configuration whatever else it is told; what is not said is from there."""
+    sufficient = {"key", "keyring", "conf"} & set(options) or "monitors" not in options
+    if sufficient or list(options.get("auth_client_required", ())) == ["none"]:
+        return options
+    return {**options, "conf": DEFAULT_CONF}
+
+
 BACKEND = Backend(
     name="rbd",
     summary="An image of a Ceph cluster (RADOS block device), without a mapping on the host",
@@ -427,9 +496,17 @@ BACKEND = Backend(
     sample={"pool": "rbd", "image": "image"},
     describe=_describe,
     identity=_identity,
+    pool=lambda values: str(values["pool"]),
+    alike=lambda values: (_identity({**values, "fsid": ""}),) if "fsid" in values else (),
+    apart="say the fsid of both where they are in two clusters",
+    snapshots=("snapshot",),
     reach=_reach,
     schemes=("rbd",),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("snapshot", "config"),
+    settle=_settle,
     packages={
         "debian": ("qemu-block-extra",),
         "redhat": ("qemu-kvm-block-rbd",),
