@@ -218,7 +218,7 @@ def test_what_is_not_done(declared: dict[str, Any], seen: dict[str, Any], messag
             {"tftp": {"url": "tftp://a/b"}, "state": "absent"},
             "state: absent: .* cannot be removed .*: say route: stage",
         ),
-        ({**HTTP, "size": 512}, "size: the image of a http disk cannot be created or grown here"),
+        ({**HTTP, "size": 512}, "size: an image on http cannot be created or grown here"),
         ({**DEVICE, "state": "absent"}, "absent: a host_device disk is its server's to remove"),
         ({**DEVICE, **QCOW2, "provision": {"cluster_size": 4096}}, "cluster_size: is for images that are files"),
     ],
