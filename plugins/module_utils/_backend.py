@@ -169,6 +169,8 @@ class Backend:
     """The storage in a few words, for people: never a secret in it."""
     identity: Callable[[Values], str]
     """Equal for two declarations of the same bytes, whatever their spelling."""
+    pool: Callable[[Values], str]
+    """What the storage keeps the image in, by the backend's own notion: a pool, a volume, a folder, a target."""
     reach: Callable[[Values], Reach]
     schemes: tuple[str, ...]
     read_uri: Callable[[str], dict[str, Any]]
@@ -180,6 +182,14 @@ class Backend:
     """Packages by OS family that the driver route needs beside QEMU itself."""
     programs: tuple[str, ...] = ()
     """Programs on the host that the driver route needs beside QEMU itself."""
+    local: Callable[[Values], bool] = lambda values: False
+    """Whether the same values mean other bytes on another host."""
+    alike: Callable[[Values], tuple[str, ...]] = lambda values: ()
+    """Further identities that the same bytes have where a declaration says less, or the same by other servers."""
+    apart: str = ""
+    """What to declare where two storages are not the same after all, although their identities are."""
+    snapshots: tuple[str, ...] = ()
+    """Options that choose an earlier state of an image, not another image."""
     libvirt_parts: tuple[str, ...] = ()
     """The elements within ``<source>`` that read_libvirt() reads."""
     beside_uri: Callable[[dict[str, Any], Surroundings], dict[str, Any]] = lambda options, around: {}

@@ -58,6 +58,17 @@ class Disk:
         return "size" in self.settings or self.origin is not None or bool(self.provision)
 
     @property
+    def identity(self) -> str:
+        """Equal for two declarations of the same bytes, whatever their spelling."""
+        return self.backend.identity(self.source)
+
+    @property
+    def image(self) -> Disk:
+        """The disk itself, or that of which it is a snapshot."""
+        snapshots = self.backend.snapshots
+        return replace(self, source={name: value for name, value in self.source.items() if name not in snapshots})
+
+    @property
     def described(self) -> str:
         """Backend and storage, for people."""
         return f"{self.backend.name} {self.backend.describe(self.source)}"
@@ -206,7 +217,7 @@ def _read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") ->
             f"{where}: copy_on_read", "has nowhere to keep what was read; say writes: overlay or discard"
         )
     _check_image(settings, origin, backend, read_only, where)
-    if origin and origin.backend.identity(origin.source) == backend.identity(source):
+    if origin and origin.image.identity == backend.identity(source):
         raise DeclarationError(f"{where}: source", f"is the disk itself ({origin.described})")
     _check_model(settings, backend, where)
     try:
@@ -412,7 +423,7 @@ def _with_boot_order(disks: Sequence[Disk]) -> tuple[Disk, ...]:
 
 def opened_storage(machine: Machine) -> dict[str, bool]:
     """Identities of the storage that a machine opens, and whether it writes to it."""
-    return {disk.backend.identity(disk.source): disk.writes == "keep" for disk in machine.disks}
+    return {disk.identity: disk.writes == "keep" for disk in machine.disks}
 
 
 def refuse_shared_disks(machines: Iterable[Machine], others: Mapping[str, Mapping[str, bool]]) -> None:
@@ -429,7 +440,7 @@ def refuse_shared_disks(machines: Iterable[Machine], others: Mapping[str, Mappin
             continue
         for disk in machine.disks:
             who = f"disk {disk.name} of {machine.name}"
-            identity, writes = disk.backend.identity(disk.source), disk.writes == "keep"
+            identity, writes = disk.identity, disk.writes == "keep"
             other, other_writes = opened.get(identity, ("", False))
             if other and (writes or other_writes):
                 problem = f"is the same storage as {other}, and one of them writes to it ({disk.described})"

@@ -19,6 +19,9 @@ class DeclarationError(DirectDiskError):
         self.problem = problem
         super().__init__(f"{where}: {problem}" if where else problem)
 
+    def __reduce__(self) -> tuple[type[DeclarationError], tuple[str, str]]:
+        return type(self), (self.where, self.problem)
+
     def within(self, outer: str) -> DeclarationError:
         """The same error, seen from one level further out; one that begins there already stays as it is."""
         if self.where == outer:

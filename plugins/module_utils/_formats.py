@@ -92,6 +92,10 @@ def found_format(disk: Disk, provision: Values, size: int) -> dict[str, Any]:
     if disk.settings["format"] == "qcow2":
         found["cluster_size"] = provision.get("cluster_size", CLUSTER_SIZE)
         found["backing"] = provision.get("backing", {}).get("file", "")
+        if provision["check"]:
+            found.update(errors=0, leaks=0)
+    if "sha256" in provision:
+        found["sha256"] = provision["sha256"]
     return found
 
 

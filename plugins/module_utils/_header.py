@@ -12,6 +12,10 @@ HEAD = 65536
 
 QCOW2_MAGIC = b"QFI\xfb"
 _LUKS_MAGIC = b"LUKS\xba\xbe"
+# LUKS1 On-Disk Format Specification, 2.1: payload-offset, in sectors.
+_PAYLOAD = struct.Struct(">I")
+_PAYLOAD_AT = 104
+_SECTOR = 512
 # QEMU, docs/interop/qcow2.txt: version, backing offset and length, cluster bits, size, encryption.
 _QCOW2 = struct.Struct(">4sIQIIQI")
 _INCOMPATIBLE = struct.Struct(">Q")
@@ -34,13 +38,15 @@ class Header:
     """Of a qcow2: whether a key opens what is in it."""
     backing: str = ""
     """Of a qcow2: the image that it stands on, as its header names it."""
+    payload: int = 0
+    """Of a luks: bytes before what a guest would see."""
     external: bool = False
     """Of a qcow2: whether its data is in another file."""
 
 
 def read_header(head: bytes) -> Header:
-    if head.startswith(_LUKS_MAGIC):
-        return Header("luks")
+    if head.startswith(_LUKS_MAGIC) and len(head) >= _PAYLOAD_AT + _PAYLOAD.size:
+        return Header("luks", payload=_SECTOR * _PAYLOAD.unpack_from(head, _PAYLOAD_AT)[0])
     if not head.startswith(QCOW2_MAGIC) or len(head) < _INCOMPATIBLE_AT:
         return Header(blank=not head.strip(b"\0"))
     _magic, version, offset, length, bits, size, encryption = _QCOW2.unpack_from(head)

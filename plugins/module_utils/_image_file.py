@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _files, _image_plan
@@ -17,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, size_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, size_of, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
@@ -82,7 +83,9 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
             files.make(aside)
         try:
             _build(wanted, store.at(disk, aside), store, values["size"], bench)
-            with store.files(disk, bench) as files, _locked(disk, store, bench, there=values["overwrite"]):
+            verify(replace(wanted, disk=store.at(disk, aside)), bench, "nothing was kept")
+            keeps_out = _keeps_others_out(wanted, bench) if values["overwrite"] else contextlib.nullcontext()
+            with store.files(disk, bench) as files, keeps_out:
                 files.put(aside, place, overwrite=values["overwrite"])
         except BaseException:
             with contextlib.suppress(HostError), store.files(disk, bench) as files:
@@ -102,11 +105,6 @@ def _build(wanted: Wanted, disk: Disk, store: Store, size: int, bench: Workbench
     if disk.origin:
         # What is encrypted without a format of its own reads as noise.
         bench.copy(disk.origin, disk, blank=disk.settings["format"] != "raw" or not has_format(disk))
-    if "sha256" in wanted.provision or wanted.provision["check"]:
-        with bench.storage(disk) as storage:
-            problem = look_inside(wanted, storage).get("problem")
-        if problem:
-            raise HostError(f"{problem}; nothing was kept")
 
 
 def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
@@ -115,6 +113,8 @@ def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
         with storage_errors(wanted.disk), Monitor.connect(wanted.monitor, seconds=bench.open_timeout) as monitor:
             monitor.execute("block_resize", {"node-name": wanted.node, "size": values["size"]})
         return
+    with _keeps_others_out(wanted, bench):
+        pass  # A machine that no unit tells of is noticed. While this is held, QEMU would refuse to resize it.
     with bench.image(wanted.disk, writable=True) as image:
         image.resize(values["size"])
 
@@ -122,7 +122,7 @@ def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
 def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
     del values
     disk, store = wanted.disk, STORES[wanted.disk.backend.name]
-    with storage_errors(disk), store.files(disk, bench) as files, _locked(disk, store, bench, there=True):
+    with storage_errors(disk), store.files(disk, bench) as files, _keeps_others_out(wanted, bench):
         files.remove(store.path(disk))
 
 
@@ -134,12 +134,14 @@ def clear(wanted: Wanted, values: Values, bench: Workbench) -> None:
 
 
 @contextlib.contextmanager
-def _locked(disk: Disk, store: Store, bench: Workbench, *, there: bool) -> Iterator[None]:
+def _keeps_others_out(wanted: Wanted, bench: Workbench) -> Iterator[None]:
     """Hold QEMU's own lock on what is there, where the storage has one: no machine has the image open, nor opens it."""
-    if there and store.locks:
-        with bench.storage(disk, writable=True):
-            yield
-    else:
+    store = STORES.get(wanted.disk.backend.name)
+    if wanted.provision.get("force") or not (store and store.locks):
+        yield
+        return
+    # A node that nobody uses holds no lock.
+    with bench.storage(wanted.disk, writable=True) as storage, storage.served(writable=True):
         yield
 
 

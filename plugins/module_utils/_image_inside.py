@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import Header
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._qemu_img import check_qcow2
@@ -22,6 +23,7 @@ def look_inside(wanted: Wanted, storage: Storage, *, in_use: bool = False) -> di
         return found
     with storage.image() as image:
         found["size"] = image.describe()["virtual-size"]
+    found.update(size_problem(wanted, found["size"]))
     if "sha256" in wanted.provision:
         with storage.accessed() as stored:
             found["sha256"] = stored.sha256()
@@ -31,6 +33,23 @@ def look_inside(wanted: Wanted, storage: Storage, *, in_use: bool = False) -> di
         # What a machine is writing to looks damaged.
         found.update(_checked(disk, storage))
     return found
+
+
+def verify(wanted: Wanted, bench: Workbench, consequence: str) -> None:
+    """Raises HostError where what was just written is not what is declared."""
+    if wanted.provision["check"] or {"sha256", "virtual_size"} & set(wanted.provision):
+        with bench.storage(wanted.disk) as storage:
+            found = look_inside(wanted, storage)
+        if "problem" in found:
+            raise HostError(f"{found['problem']}; {consequence}")
+
+
+def size_problem(wanted: Wanted, size: int | None) -> dict[str, str]:
+    """Why a size is not the declared one, where it is not."""
+    declared = wanted.provision.get("virtual_size")
+    if size is None or declared in (None, size):
+        return {}
+    return {"problem": f"it has {size} bytes, and {declared} are declared"}
 
 
 def size_of(disk: Disk, bench: Workbench) -> int:
@@ -55,7 +74,8 @@ def describe_header(disk: Disk, header: Header, length: int | None) -> dict[str,
     problem = _why_not_declared(disk, header)
     if problem:
         return {"size": length, "format": header.format, "encrypted": _is_encrypted(header), "problem": problem}
-    found = {"size": length, "format": disk.settings["format"], "encrypted": "luks" in disk.settings}
+    size = None if length is None else length - header.payload * ("luks" in disk.settings)
+    found = {"size": size, "format": disk.settings["format"], "encrypted": "luks" in disk.settings}
     if disk.settings["format"] == "qcow2":
         found.update(size=header.size, cluster_size=header.cluster_size, backing=header.backing)
     return found

@@ -39,7 +39,7 @@ def _plan_removal(wanted: Wanted, seen: Seen) -> Proposal:
     if seen["exists"]:
         refuse_in_use(wanted, seen, "removed")
         steps.append(Step("remove", f"remove {wanted.disk.described}"))
-    return Proposal({"exists": False, "opened_by": []}, (*steps, *_clearing(seen)))
+    return Proposal({"exists": False, "opened_by": seen["opened_by"]}, (*steps, *_clearing(seen)))
 
 
 def _plan_new(wanted: Wanted, seen: Seen, *, overwrite: bool) -> Proposal:
@@ -56,13 +56,7 @@ def _plan_new(wanted: Wanted, seen: Seen, *, overwrite: bool) -> Proposal:
     )
     if disk.origin:
         words += f", a copy of {disk.origin.described}"
-    after = {
-        "exists": True,
-        **found_format(disk, wanted.provision, size),
-        "opened_by": seen["opened_by"],
-    }
-    if "sha256" in wanted.provision:
-        after["sha256"] = wanted.provision["sha256"]
+    after = {"exists": True, **found_format(disk, wanted.provision, size), "opened_by": seen["opened_by"]}
     return Proposal(after, (*_clearing(seen), Step("make", words, {"size": size, "overwrite": overwrite})))
 
 
@@ -70,6 +64,8 @@ def plan_size(wanted: Wanted, seen: Seen) -> Proposal:
     size, found, disk = wanted.size, seen["size"], wanted.disk
     if size is None or size == found:
         return Proposal(seen)
+    if "sha256" in wanted.provision:
+        raise DeclarationError("size", f"it has {found} bytes; with another size it would have another sha256")
     step = Step(
         "resize", f"{'grow' if size > found else 'shrink'} {disk.described} to {in_words(size)}", {"size": size}
     )

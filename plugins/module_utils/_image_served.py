@@ -13,40 +13,43 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._choice import cho
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD, read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import describe_header, look_inside
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import (
+    describe_header,
+    look_inside,
+    size_problem,
+    verify,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import FolderWiring, Workbench
 
-_KEEPING = ("cluster_size", "lazy_refcounts", "backing", "allow_shrink", "overwrite")
+_KEEPING = ("cluster_size", "preallocation", "lazy_refcounts", "backing", "allow_shrink", "overwrite")
 
 
 def check(wanted: Wanted) -> None:
     disk = wanted.disk
-    if wanted.state == "absent" and not disk.backend.stage:
-        raise DeclarationError("state", f"absent: {disk.described} can only be read, so it cannot be removed")
+    if wanted.state == "absent" and not _is_of_copy(wanted):
+        hint = f" (this host's copy of it can: say route: {stage.ROUTE.name})" if disk.backend.stage else ""
+        raise DeclarationError("state", f"absent: {disk.described} can only be read, so it cannot be removed{hint}")
     for option in _KEEPING:
-        if option in wanted.provision:
+        if wanted.provision.get(option, "off") != "off":
             raise DeclarationError(option, f"{disk.described} can only be read")
-    for option in ("etag", "last_modified"):
-        if option in wanted.provision and not disk.backend.stage:
-            raise DeclarationError(option, "is for images behind a url")
+
+
+def _is_of_copy(wanted: Wanted) -> bool:
+    """Whether it is the host's copy that is meant, whatever route this host would take by itself."""
+    return bool(wanted.disk.settings["route"] == stage.ROUTE.name)
 
 
 def look(wanted: Wanted, bench: Workbench) -> Seen:
     disk = wanted.disk
-    route, _warning = choose_route(disk, bench.capabilities)
-    around: dict[str, Any] = {"staged": route == stage.ROUTE.name, "warnings": []}
     if wanted.state == "absent":
-        if not around["staged"]:
-            raise DeclarationError(
-                "state",
-                f"absent: {disk.described} can only be read, so it cannot be removed (route {route} has no copy)",
-            )
         opened = machines_that_open(disk.backend.identity(disk.source))
         there = os.path.exists(_staging.copy_of(disk))
-        return {"exists": there, "staged": there, "opened_by": opened, "around": around}
+        return {"exists": there, "staged": there, "opened_by": opened}
+    route, _warning = choose_route(disk, bench.capabilities)
+    around: dict[str, Any] = {"staged": route == stage.ROUTE.name, "warnings": []}
     said = _said(wanted, bench, around) if disk.backend.stage else None
     found: dict[str, Any] = {}
     if said:
@@ -54,9 +57,9 @@ def look(wanted: Wanted, bench: Workbench) -> Seen:
     if not around["staged"]:
         with bench.storage(disk) as storage:
             return {**look_inside(wanted, storage), **found, "around": around}
-    found["staged"] = os.path.exists(_staging.copy_of(disk))
+    found.update(staged=os.path.exists(_staging.copy_of(disk)), stale=False)
     if found["staged"]:
-        _note_drift(wanted, said, around)
+        found["stale"] = _is_stale(wanted, said)
         with bench.storage(disk) as storage:
             return {**look_inside(wanted, storage), **found, "around": around}
     return {**_look_before(wanted, said, bench), **found, "around": around}
@@ -78,9 +81,9 @@ def _said(wanted: Wanted, bench: Workbench, around: dict[str, Any]) -> _web.Said
 
 def _check_said(wanted: Wanted, said: _web.Said) -> None:
     declared = _web.place_of(stage.download_of(wanted.disk).url)
-    if said.place != declared and not wanted.provision["follow"]:
+    if said.place not in (declared, *wanted.provision.get("follow", ())):
         raise HostError(
-            f"it is not there: the server sends us on to {said.place}; declare that url, or say follow: true"
+            f"it is not there: the server sends us on to {said.place}; declare that url, or say follow: [{said.place}]"
         )
     for option, found in (("etag", said.etag), ("last_modified", said.last_modified)):
         wish = wanted.provision.get(option, found)
@@ -90,16 +93,12 @@ def _check_said(wanted: Wanted, said: _web.Said) -> None:
             )
 
 
-def _note_drift(wanted: Wanted, said: _web.Said | None, around: dict[str, Any]) -> None:
-    """The copy has the time that the server said when it was fetched."""
-    if said is None or said.time is None or "sha256" in wanted.disk.source:
-        return
-    around["drift"] = said.time != int(os.stat(_staging.copy_of(wanted.disk)).st_mtime)
-    if around["drift"] and not wanted.provision["refresh"]:
-        around["warnings"].append(
-            f"{wanted.disk.described}: the server has another image since {said.last_modified}, and this host's copy "
-            "is older; refresh: true fetches it"
-        )
+def _is_stale(wanted: Wanted, said: _web.Said | None) -> bool:
+    """Whether the server has another image: the copy has the time that it said when that was fetched."""
+    if said is None or "sha256" in wanted.disk.source:
+        return False
+    copy = os.stat(_staging.copy_of(wanted.disk))
+    return said.time not in (None, int(copy.st_mtime)) or said.length not in (None, copy.st_size)
 
 
 def _look_before(wanted: Wanted, said: _web.Said | None, bench: Workbench) -> dict[str, Any]:
@@ -107,12 +106,12 @@ def _look_before(wanted: Wanted, said: _web.Said | None, bench: Workbench) -> di
     disk = wanted.disk
     wiring = FolderWiring(bench.folder, disk.name)
     header = read_header(_web.read_head(disk, wiring, HEAD, seconds=bench.open_timeout))
-    return {"exists": True, **describe_header(disk, header, said.length if said else None)}
+    found = describe_header(disk, header, said.length if said else None)
+    return {"exists": True, **size_problem(wanted, found["size"]), **found}
 
 
 def plan(wanted: Wanted, seen: Seen) -> Proposal:
-    disk, around = wanted.disk, seen["around"]
-    warnings = tuple(around["warnings"])
+    disk = wanted.disk
     if wanted.state == "absent":
         if not seen["staged"]:
             return Proposal(seen)
@@ -120,19 +119,31 @@ def plan(wanted: Wanted, seen: Seen) -> Proposal:
         return Proposal(
             {**seen, "exists": False, "staged": False}, (Step("forget", f"remove the copy of {disk.described}"),)
         )
+    around = seen["around"]
+    warnings = list(around["warnings"])
     if "problem" in seen:
         raise DeclarationError("", f"{seen['problem']}; correct the declaration, or find out who changed the image")
-    if not around["staged"] or (seen["staged"] and not (wanted.provision["refresh"] and around.get("drift"))):
-        return Proposal(seen, warnings=warnings)
+    refresh = wanted.provision.get("refresh", False)
+    if around["staged"] and seen["stale"] and not refresh:
+        warnings.append(
+            f"{disk.described}: the server has another image than this host's copy; refresh: true fetches it"
+        )
+    if not around["staged"] or (seen["staged"] and not (seen["stale"] and refresh)):
+        return Proposal(seen, warnings=tuple(warnings))
     verb = "again " if seen["staged"] else ""
     step = Step("fetch", f"fetch {disk.described} {verb}into this host's cache")
-    return Proposal({**seen, "staged": True}, (step,), warnings)
+    return Proposal({**seen, "staged": True, "stale": False}, (step,), tuple(warnings))
 
 
 def fetch(wanted: Wanted, values: Values, bench: Workbench) -> None:
     del values
     _staging.forget(wanted.disk)
     _staging.fetch(wanted.disk, bench)
+    try:
+        verify(wanted, bench, "nothing was kept")
+    except HostError:
+        _staging.forget(wanted.disk)
+        raise
 
 
 def forget(wanted: Wanted, values: Values, bench: Workbench) -> None:

@@ -19,7 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._formats import (
     has_format,
     in_words,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, size_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, size_of, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
@@ -113,8 +113,6 @@ def _plan_writing(wanted: Wanted, seen: Seen, *, formats: bool, imports: bool) -
         steps.append(Step("import", words, values))
     found = found_format(disk, wanted.provision, size)
     after = {"exists": True, **found, "opened_by": seen["opened_by"], "content": content.DATA}
-    if "sha256" in wanted.provision:
-        after["sha256"] = wanted.provision["sha256"]
     return Proposal(after, tuple(steps))
 
 
@@ -137,6 +135,7 @@ def write_format(wanted: Wanted, values: Values, bench: Workbench) -> None:
 
 def import_source(wanted: Wanted, values: Values, bench: Workbench) -> None:
     _lun_write.import_source(wanted.disk, values, bench)
+    verify(wanted, bench, "what was copied is there")
 
 
 VERBS = {"format": write_format, "import": import_source}

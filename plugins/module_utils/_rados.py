@@ -15,10 +15,16 @@ import json
 import os
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd import configuration, monitors_of, user_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd import (
+    BACKEND,
+    configuration,
+    monitors_of,
+    user_of,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
@@ -145,6 +151,14 @@ def _readable(key: str) -> str:
     if len(packed) != 12 + length:
         raise DeclarationError("key", "is not a key of Ceph; ceph auth get-key shows it")
     return key
+
+
+def bounded(disk: Disk, seconds: float) -> Disk:
+    """A disk whose users give up: Ceph itself waits for ever for OSDs that are gone, and for room in a full pool."""
+    if disk.backend is not BACKEND:
+        return disk
+    config = {"rados_osd_op_timeout": int(seconds), **disk.source.get("config", {})}
+    return replace(disk, source={**disk.source, "config": config})
 
 
 def _bounds(handle: Any, seconds: float) -> dict[str, str]:

@@ -110,8 +110,9 @@ OPTIONS = (
     ),
     Option(
         "force",
-        "Remove, rename, shrink or roll back an image although a client has it open. For a removal the clients that "
-        "have it open are blocklisted: they lose all their images of this cluster.",
+        "Remove, rename, shrink or roll back an image although a client has it open, which may lose what that client "
+        "writes. For a removal the clients that have it open are blocklisted: they lose all their images of this "
+        "cluster.",
         "bool",
         default=False,
     ),

@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
-from ansible_collections.directdisk.qemu.plugins.module_utils._rados import cluster_of, speaking_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._rados import bounded, cluster_of, speaking_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_look import (
     CONFIG,
     FEATURES,
@@ -45,7 +45,8 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
         _set_size(part, values["size"], values["was"], bench)
     if disk.origin and not values["clone"]:
         # What was never written reads as noise through LUKS, and as zeroes through everything else.
-        bench.copy(disk.origin, part, blank="luks" not in disk.settings or disk.settings["format"] != "raw")
+        blank = "luks" not in disk.settings or disk.settings["format"] != "raw"
+        bench.copy(*(bounded(image, bench.open_timeout) for image in (disk.origin, part)), blank=blank)
     if wanted.provision["thick"]:
         _fill(part, values["size"], bench)
     _rename(part, disk, bench)
@@ -258,7 +259,12 @@ def _set_size(disk: Disk, size: int, was: int, bench: Workbench) -> None:
 
 
 def roll_back(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    """Unlike other changes this is none that a client who holds the lock makes for us: it must give the lock up."""
+    import rbd
+
     with changed(wanted.disk, bench, "error rolling back") as image:
+        if image.features() & FEATURES["exclusive-lock"]:
+            image.lock_acquire(rbd.RBD_LOCK_MODE_EXCLUSIVE)
         image.rollback_to_snap(values["name"])
 
 

@@ -67,6 +67,23 @@ def _is_address(text: str) -> bool:
         return False
 
 
+def same_host(host: str) -> str:
+    """One spelling for all of a host: names in small letters without the root's dot, addresses as short as they get."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return host.lower().rstrip(".")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host means another machine on each machine."""
+    name = same_host(host)
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
 def in_brackets(host: str) -> str:
     """A host as it stands before a colon and a port."""
     return f"[{host}]" if ":" in host else host

@@ -13,20 +13,16 @@ version_added: 0.1.0
 author: directdisk.qemu contributors (@directdisk)
 description:
   - Makes an image empty, as a clone of a snapshot of the same cluster, or as a copy of any other disk; grows it;
-    shrinks, renames and
-    rolls it back where that is said; keeps its snapshots, metadata and configuration; removes it or moves it to the
-    trash.
+    shrinks, renames and rolls it back where that is said; keeps its snapshots, metadata and configuration; removes it
+    or moves it to the trash.
   - A new image has its name only once it is whole. Until then it is called as it will be, with C(.directdisk-part)
-    behind. What a run
-    left that was killed is no image for anybody, and the next run replaces it. It may wait 30 seconds for that, until
-    the cluster has
-    forgotten the client that was killed.
+    behind. What a run left that was killed is no image for anybody, and the next run replaces it. It may wait
+    30 seconds for that, until the cluster has forgotten the client that was killed.
   - An image that a client has open is not removed, renamed, shrunk or rolled back unless O(force) says so. Whoever
-    has it open is in
-    RV(image.watchers).
+    has it open is in RV(image.watchers).
   - Talks to the cluster through Ceph's own Python bindings and, where the image has a format or is copied, through
-    QEMU; the host maps
-    and mounts nothing. Where the Python that runs the module has no bindings, it goes on under the distribution's own.
+    QEMU; the host maps and mounts nothing. Where the Python that runs the module has no bindings, it goes on under the
+    distribution's own.
   - A raw image is never probed for another format.
 extends_documentation_fragment: [directdisk.qemu.disk.rbd]
 attributes:
@@ -53,11 +49,13 @@ seealso:
   - module: directdisk.qemu.qemu_vms
 notes:
   - The user needs the caps C(mon 'profile rbd') and C(osd 'profile rbd pool=POOL') for each pool, with
-    C(namespace=NAMESPACE) behind for
-    one namespace.
+    C(namespace=NAMESPACE) behind for one namespace.
   - A snapshot that is to be cloned must be protected in a cluster that still expects clients older than Ceph 13.2,
-    as C(ceph osd
-    get-require-min-compat-client) says.
+    as C(ceph osd get-require-min-compat-client) says.
+  - Ceph lets writers wait where OSDs are gone or a pool is full. A run that waits for longer than O(open_timeout)
+    fails instead; it leaves no image, and the next run begins anew.
+  - A raw image can be grown, and any flattened, while a client has it open. That sees a new size at once where
+    O(monitor) and O(node) are those of its machine.
 """
 
 EXAMPLES = r"""
@@ -215,8 +213,7 @@ actions:
 blockdev:
   description:
     - The nodes with which QEMU on this host opens the image, each after those it stands on, as C(-blockdev) takes
-      them. A secret is the
-      name of an object, which is not returned.
+      them. A secret is the name of an object, which is not returned.
   returned: success
   type: list
   elements: dict

@@ -241,6 +241,7 @@ def backend(
         sample={"url": f"{scheme}://127.0.0.1/image"},
         describe=lambda values: f"{values['url']}{_packed.what(values)}",
         identity=_identity,
+        pool=_url.server,
         reach=_url.reach,
         schemes=(scheme,),
         read_uri=_url.read_uri,

@@ -67,11 +67,17 @@ def reach(values: Values) -> Reach:
     return Reach(servers=(_uri.host_of(_uri.split(values["url"])),), trust=values.get("ca_bundle", ""))
 
 
+def server(values: Values) -> str:
+    """Scheme, host and port."""
+    pieces = _uri.split(values["url"])
+    return f"{pieces.scheme}://{pieces.netloc.lower()}"
+
+
 def identity(values: Values) -> str:
     """Scheme and host in small letters, the scheme's own port left out; another digest is another image."""
     pieces = _uri.split(values["url"])
     port = pieces.port if pieces.port not in (None, _PORTS[pieces.scheme]) else ""
-    place = f"{pieces.scheme}://{_uri.host_of(pieces).lower()}:{port}{pieces.path}?{pieces.query}"
+    place = f"{pieces.scheme}://{_uri.same_host(_uri.host_of(pieces))}:{port}{pieces.path}?{pieces.query}"
     return f"{place}#{values['sha256']}" if "sha256" in values else place
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
@@ -120,6 +121,8 @@ BACKEND = Backend(
     sample={"filename": "/nonexistent"},
     describe=lambda values: f"{values['filename']}{_packed.what(values)}",
     identity=lambda values: f"path:{values['filename']}{_packed.what(values)}",
+    pool=lambda values: posixpath.dirname(values["filename"]),
+    local=lambda values: True,
     reach=lambda values: Reach(files=(values["filename"],)),
     schemes=("file",),
     read_uri=_read_uri,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
@@ -168,8 +169,20 @@ def _describe(values: Values) -> str:
 
 def _identity(values: Values) -> str:
     """Servers of one cluster are listed in any order, and seldom all; the first by name stands for it."""
-    cluster = min(server.get("host", "").lower() for server in _servers(values))
-    return f"gluster:{cluster}/{values['volume']}/{values['path'].lstrip('/')}"
+    return _identity_at(min(_clusters(values)), values)
+
+
+def _clusters(values: Values) -> tuple[str, ...]:
+    return tuple(_uri.same_host(server.get("host", "")) for server in _servers(values))
+
+
+def _identity_at(cluster: str, values: Values) -> str:
+    return f"gluster:{cluster}/{values['volume']}/{_path(values)}"
+
+
+def _path(values: Values) -> str:
+    """The path in its one spelling."""
+    return posixpath.normpath(str(values["path"])).lstrip("/")
 
 
 def _read_uri(uri: str) -> dict[str, Any]:
@@ -215,6 +228,8 @@ BACKEND = Backend(
     sample={"volume": "volume", "path": "image", "host": "127.0.0.1"},
     describe=_describe,
     identity=_identity,
+    pool=lambda values: str(values["volume"]),
+    alike=lambda values: tuple(_identity_at(cluster, values) for cluster in _clusters(values)),
     reach=_reach,
     schemes=("gluster", "gluster+tcp", "gluster+unix"),
     read_uri=_read_uri,

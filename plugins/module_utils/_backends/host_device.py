@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
@@ -20,6 +22,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends import f
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+_WORLD_WIDE = re.compile(r"/dev/disk/by-id/(wwn-|scsi-3|dm-uuid-mpath-|nvme-(eui|uuid)\.)")
+"""Names that storage gives to a device itself: they mean the same bytes wherever they are seen."""
 
 HINTS = (
     Hint(
@@ -65,6 +70,8 @@ BACKEND = Backend(
     sample={"filename": "/nonexistent"},
     describe=lambda values: str(values["filename"]),
     identity=lambda values: f"path:{values['filename']}",
+    pool=lambda values: posixpath.dirname(values["filename"]),
+    local=lambda values: not _WORLD_WIDE.match(values["filename"]),
     reach=lambda values: Reach(devices=(values["filename"],)),
     schemes=("host_device",),
     read_uri=_read_uri,

@@ -192,8 +192,11 @@ def _describe(values: Values) -> str:
 
 
 def _identity(values: Values) -> str:
-    """Without the portal: the names of targets are the only ones in the world, and one may have several portals."""
-    return f"iscsi:{values['target']}/{values['lun']}"
+    """Without the portal: the names of targets are the only ones in the world, and one may have several portals.
+
+    RFC 3722 makes no difference between small and capital letters in them.
+    """
+    return f"iscsi:{values['target'].lower()}/{values['lun']}"
 
 
 def _read_uri(uri: str) -> dict[str, Any]:
@@ -271,6 +274,8 @@ BACKEND = Backend(
     sample={"portal": "127.0.0.1", "target": "iqn.2008-11.org.linux-kvm", "lun": 0, "transport": "tcp"},
     describe=_describe,
     identity=_identity,
+    pool=lambda values: str(values["target"]),
+    local=lambda values: _uri.is_loopback(_uri.place_of(values["portal"], DEFAULT_PORT)[0]),
     reach=_reach,
     schemes=("iscsi", "iser"),
     read_uri=_read_uri,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
@@ -241,6 +242,8 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1"},
     describe=_describe,
     identity=lambda values: f"nbd:{_describe(values)}",
+    pool=partial(_server.describe, default_port=DEFAULT_PORT),
+    local=_server.is_own,
     reach=_reach,
     schemes=("nbd", "nbd+tcp", "nbd+unix"),
     read_uri=_read_uri,

@@ -128,7 +128,8 @@ HINTS = (
         "check the name and the host's resolver",
     ),
     Hint(
-        "nfs_service failed|Connection refused|No route to host|Network is unreachable|[Tt]imed out",
+        "nfs_service failed|Failed to start connection|Connection refused|No route to host|Network is unreachable|"
+        "[Tt]imed out",
         "the server does not answer",
         "check that it runs, its portmapper too, and that this host may reach it",
     ),
@@ -152,7 +153,7 @@ def _check_disk(values: Values, settings: Values) -> None:
 
 
 def _describe(values: Values) -> str:
-    return f"{_uri.in_brackets(values['host'].lower())}:{_path(values)}"
+    return f"{_uri.in_brackets(_uri.same_host(values['host']))}:{_path(values)}"
 
 
 def _path(values: Values) -> str:
@@ -214,6 +215,8 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1", "path": "/image"},
     describe=_describe,
     identity=lambda values: f"nfs:{_describe(values)}",
+    pool=lambda values: posixpath.dirname(_describe(values)),
+    local=lambda values: _uri.is_loopback(values["host"]),
     reach=lambda values: Reach(servers=(values["host"],)),
     schemes=("nfs",),
     read_uri=_read_uri,

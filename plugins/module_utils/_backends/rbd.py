@@ -184,6 +184,12 @@ HINTS = (
         "no monitor answers",
         "check monitors, that most of them run, and that this host may reach them",
     ),
+    # NBD, over which images are copied, has no word for a timeout.
+    Hint(
+        r"error \w+ing\b[^:]*: (Connection|Operation) timed out|error while writing at byte .*Invalid argument",
+        "the cluster does not answer in time",
+        "see ceph health detail: OSDs may be down, or the pool may be full",
+    ),
     Hint(
         "error reading conf file",
         "Ceph cannot read its configuration",
@@ -490,6 +496,10 @@ BACKEND = Backend(
     sample={"pool": "rbd", "image": "image"},
     describe=_describe,
     identity=_identity,
+    pool=lambda values: str(values["pool"]),
+    alike=lambda values: (_identity({**values, "fsid": ""}),) if "fsid" in values else (),
+    apart="say the fsid of both where they are in two clusters",
+    snapshots=("snapshot",),
     reach=_reach,
     schemes=("rbd",),
     read_uri=_read_uri,

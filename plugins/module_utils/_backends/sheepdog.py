@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
@@ -179,6 +180,8 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1", "vdi": "image"},
     describe=_describe,
     identity=lambda values: f"sheepdog:{_describe(values)}",
+    pool=partial(_server.describe, default_port=DEFAULT_PORT),
+    snapshots=("snap_id", "tag"),
     reach=_server.reach,
     schemes=("sheepdog", "sheepdog+tcp", "sheepdog+unix"),
     read_uri=_read_uri,

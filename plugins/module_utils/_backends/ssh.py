@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import posixpath
 import re
 from typing import Any
 
@@ -287,8 +288,8 @@ def _describe(values: Values) -> str:
 def _identity(values: Values) -> str:
     """A path from the root is the same for every user."""
     user = "" if values["path"].startswith("/") else values["user"]
-    path = re.sub("/+", "/", values["path"])
-    return f"ssh:{user}@{values['host'].lower()}:{values.get('port', DEFAULT_PORT)}:{path}"
+    path = re.sub("//+", "/", posixpath.normpath(values["path"]))
+    return f"ssh:{user}@{_uri.same_host(values['host'])}:{values.get('port', DEFAULT_PORT)}:{path}"
 
 
 def _read_uri(uri: str) -> dict[str, Any]:
@@ -357,6 +358,8 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1", "user": "root", "path": "/image", "key": ""},
     describe=_describe,
     identity=_identity,
+    pool=lambda values: f"{_uri.same_host(values['host'])}:{posixpath.dirname(values['path'])}",
+    local=lambda values: _uri.is_loopback(values["host"]),
     reach=_reach,
     schemes=("ssh",),
     read_uri=_read_uri,

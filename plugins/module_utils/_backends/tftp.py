@@ -51,6 +51,7 @@ BACKEND = Backend(
     sample={"url": "tftp://127.0.0.1/image"},
     describe=lambda values: str(values["url"]),
     identity=_url.identity,
+    pool=_url.server,
     reach=_url.reach,
     schemes=("tftp",),
     read_uri=lambda uri: {"url": uri},

@@ -9,6 +9,7 @@ from typing import Callable, NamedTuple
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _image_file, _image_served, _image_slot
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import FORMAT_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._stores import STORES
@@ -42,22 +43,32 @@ OPTIONS = (
         "bool",
         default=False,
     ),
+    Option(
+        "virtual_size",
+        "Bytes that a guest must see, where O(size) cannot be said because the storage is only read or has a size of "
+        "its own; another size is an error.",
+        "size",
+    ),
     Option("etag", "ETag that the server must say of an image behind a url; its change is an error."),
     Option("last_modified", "Last-Modified that the server must say of an image behind a url; its change is an error."),
     Option(
         "follow",
-        "Whether the server may send its clients on to another host; else that is an error, which names the host.",
-        "bool",
-        default=False,
+        "Where the server of a url may send its clients on to, each as scheme://host[:port]; to be sent anywhere else "
+        "is an error, which says where. Without it, that is anywhere but to the url's own server.",
+        "list",
+        pattern=r"[a-z]+://[^/\s]+",
+        pattern_help="is not scheme://host[:port]",
     ),
     Option(
         "refresh",
-        "Fetch an image by route stage once more where the server's Last-Modified is no longer that of the copy; "
-        "without it a warning says so.",
+        "Fetch an image by route stage once more where the server's Last-Modified or length is no longer that of the "
+        "copy; without it a warning says so.",
         "bool",
-        default=False,
     ),
 )
+
+
+_OF_URLS = ("etag", "last_modified", "follow", "refresh")
 
 
 class _Kind(NamedTuple):
@@ -81,6 +92,9 @@ def _kind(wanted: Wanted) -> _Kind:
 
 
 def _check(wanted: Wanted) -> None:
+    for option in _OF_URLS:
+        if wanted.provision.get(option) and not wanted.disk.backend.stage:
+            raise DeclarationError(option, "is for images behind a url")
     _kind(wanted).check(wanted)
 
 

@@ -113,6 +113,13 @@ def test_no_answer_is_waited_for_longer_than_allowed(declared: int | None, allow
     assert settings["rados_mon_op_timeout"] == settings["rados_osd_op_timeout"] == str(allowed)
 
 
+def test_a_copy_waits_for_osds_no_longer_than_allowed() -> None:
+    assert _rados.bounded(disk(), 9).source["config"] == {"rados_osd_op_timeout": 9}
+    assert _rados.bounded(disk(config={"rados_osd_op_timeout": 3}), 9).source["config"] == {"rados_osd_op_timeout": 3}
+    other = read_image("disk", {"file": {"filename": "/srv/a"}}, "disk")
+    assert _rados.bounded(other, 9) is other
+
+
 def test_disks_of_one_cluster_and_user_share_a_connection() -> None:
     with Workbench(capabilities()) as bench:
         first = _rados.cluster_of(disk(), bench)

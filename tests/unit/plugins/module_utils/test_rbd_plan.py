@@ -314,7 +314,7 @@ def test_what_no_cluster_could_do_is_refused_before_one_is_asked(options: dict[s
 
 def test_what_begins_as_an_unfinished_image_is_none() -> None:
     disk = read_image("disk", {"rbd": {**RBD, "image": "a.directdisk-part"}}, "disk")
-    with pytest.raises(DeclarationError, match=r"^image: ends with \.directdisk-part"):
+    with pytest.raises(DeclarationError, match=r"^disk: image: ends with \.directdisk-part"):
         read_wanted(disk, "disk")
 
 
