@@ -55,6 +55,7 @@ class StorageDaemon:
             theirs.close()
         self._monitor = Monitor(ours, seconds=30)
         self._jobs = 0
+        self._looks = 0
         self._serves = False
 
     @property
@@ -81,7 +82,7 @@ class StorageDaemon:
         self.execute("object-del", {"id": identifier})
 
     @contextlib.contextmanager
-    def nodes(self, nodes: Sequence[Node], *, seconds: float) -> Iterator[None]:
+    def nodes(self, nodes: Sequence[Node], *, seconds: float = 30) -> Iterator[None]:
         """Nodes that are open for a while, each after those it stands on."""
         with contextlib.ExitStack() as stack:
             for node in nodes:
@@ -130,14 +131,24 @@ class StorageDaemon:
         if not self._serves:
             self.execute("nbd-server-start", {"addr": {"type": "unix", "data": {"path": path}}})
             self._serves = True
-        export = {"type": "nbd", "id": name, "node-name": name, "name": name, "writable": writable}
-        self.execute("block-export-add", export)
-        try:
-            yield f"nbd+unix:///{name}?socket={path}"
-        finally:
-            with contextlib.suppress(QmpError):
-                self.execute("block-export-del", {"id": name, "mode": "hard"})
-                self._await_end_of_export(name)
+        with contextlib.nullcontext(name) if writable else self._shared(name) as node:
+            export = {"type": "nbd", "id": name, "node-name": node, "name": name, "writable": writable}
+            self.execute("block-export-add", export)
+            try:
+                yield f"nbd+unix:///{name}?socket={path}"
+            finally:
+                with contextlib.suppress(QmpError):
+                    self.execute("block-export-del", {"id": name, "mode": "hard"})
+                    self._await_end_of_export(name)
+
+    @contextlib.contextmanager
+    def _shared(self, name: str) -> Iterator[str]:
+        """A node for reading what a machine has open: an export of a protocol node forgets the node's force-share."""
+        self._looks += 1
+        node = f"look-{self._looks}"
+        look = {"driver": "raw", "node-name": node, "file": name, "read-only": True, "force-share": True}
+        with self.nodes([look]):
+            yield node
 
     def _await_end_of_export(self, name: str) -> None:
         """Until then the node has a user, and cannot be closed."""
