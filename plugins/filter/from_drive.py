@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: from_drive
 short_description: Turn a command line of QEMU, or a part of it, into a declaration
-version_added: 0.2.0
+version_added: 0.1.0
 author: directdisk.qemu contributors
 description:
   - Reads what QEMU reads, by QEMU's rules, and says the same in the words of the variable C(qemu_vms).
