@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
 
+_LISTENING = "00010000"
+"""Flags of such a socket (proc(5), /proc/net/unix)."""
 _WORDS = 300
 """Characters of a helper's last words that an error repeats."""
 
@@ -21,7 +23,7 @@ _WORDS = 300
 def helper(
     command: list[str], ready: str, *, seconds: float, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process; ready: the path that it makes once others may use it. What QEMU cannot say of it, its log may."""
+    """A process; ready: the unix socket at which it listens. What QEMU cannot say of it, its log may."""
     log = f"{ready}.log"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(ready)
@@ -48,12 +50,20 @@ def helper(
 
 def _await(process: subprocess.Popen[bytes], command: list[str], ready: str, seconds: float, log: str) -> None:
     deadline = time.monotonic() + seconds
-    while not os.path.exists(ready):
+    while not _listens(ready):
         if process.poll() is not None:
             raise HostError(_last_words(log) or f"{command[0]} ended with {process.returncode}")
         if time.monotonic() > deadline:
             raise HostError(f"{command[0]} is not ready after {seconds:.0f} s")
         time.sleep(0.01)
+
+
+def _listens(path: str) -> bool:
+    """A socket is there a moment before anybody may connect to it. To try that would count as a client."""
+    if not os.path.exists(path):
+        return False
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as stream:
+        return any(line.split()[3] == _LISTENING for line in stream if line.endswith(f" {path}\n"))
 
 
 def _last_words(log: str) -> str:

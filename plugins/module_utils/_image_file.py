@@ -84,8 +84,8 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
         try:
             _build(wanted, store.at(disk, aside), store, values["size"], bench)
             verify(replace(wanted, disk=store.at(disk, aside)), bench, "nothing was kept")
-            keeps_out = _keeps_others_out(wanted, bench) if values["overwrite"] else contextlib.nullcontext()
-            with store.files(disk, bench) as files, keeps_out:
+            others = _keeps_others_out(wanted, bench) if values["overwrite"] else contextlib.nullcontext()
+            with others, store.files(disk, bench) as files:
                 files.put(aside, place, overwrite=values["overwrite"])
         except BaseException:
             with contextlib.suppress(HostError), store.files(disk, bench) as files:

@@ -137,13 +137,9 @@ def plan(wanted: Wanted, seen: Seen) -> Proposal:
 
 def fetch(wanted: Wanted, values: Values, bench: Workbench) -> None:
     del values
-    _staging.forget(wanted.disk)
-    _staging.fetch(wanted.disk, bench)
-    try:
+    with _staging.replaced(wanted.disk):
+        _staging.fetch(wanted.disk, bench)
         verify(wanted, bench, "nothing was kept")
-    except HostError:
-        _staging.forget(wanted.disk)
-        raise
 
 
 def forget(wanted: Wanted, values: Values, bench: Workbench) -> None:

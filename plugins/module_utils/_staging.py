@@ -9,6 +9,7 @@ import glob
 import os
 import subprocess
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _image_fetch, _paths, _systemd
@@ -96,6 +97,25 @@ def _run_for_now(disk: Disk, unit: str, bench: Workbench) -> str:
         [*UNTIL_OUR_END, *command], input=text_of(_image_fetch), capture_output=True, text=True, check=False
     )
     return " ".join(done.stderr.split()) if done.returncode else ""
+
+
+@contextlib.contextmanager
+def replaced(disk: Disk) -> Iterator[None]:
+    """The copy that there is makes room for another one, and comes back where that is not fetched."""
+    copy = copy_of(disk)
+    old = f"{copy}.old"
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(copy, old)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(copy)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(old, copy)
+        raise
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(old)
 
 
 def forget(disk: Disk) -> None:

@@ -62,7 +62,7 @@ OPTIONS = (
     Option(
         "refresh",
         "Fetch an image by route stage once more where the server's Last-Modified or length is no longer that of the "
-        "copy; without it a warning says so.",
+        "copy; without it a warning says so. An overlay that stands on the old image does not fit the new one.",
         "bool",
     ),
 )
