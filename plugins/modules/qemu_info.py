@@ -131,7 +131,10 @@ missing_packages:
   type: list
   elements: str
 vms:
-  description: The collection's machines that have a unit on this host. Sizes are in bytes.
+  description:
+    - The collection's machines that have a unit on this host. Sizes are in bytes.
+    - C(opened) is what the unit says that the machine opens, and whether it writes to it. C(restart_needed) says that
+      the unit or a credential is newer than the machine's last start. C(io) counts since that start.
   returned: success
   type: dict
   sample:
@@ -140,7 +143,15 @@ vms:
       active: active
       enabled: true
       status: running
-      disks: {root: {node: root.format, size: 21474836480, read_only: false, io_status: ok}}
+      opened: {"rbd::vms/web1-root": true}
+      restart_needed: false
+      disks:
+        root:
+          node: root.format
+          size: 21474836480
+          read_only: false
+          io_status: ok
+          io: {reads: 4201, read_bytes: 98566144, writes: 310, written_bytes: 2097152, errors: 0}
       console: "web1 login:"
 by_hand:
   description:
