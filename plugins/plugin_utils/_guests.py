@@ -37,15 +37,15 @@ def guest(one: Declared) -> Guest:
 def with_status(declared: Iterable[Guest], running: Mapping[str, Mapping[str, Any]]) -> list[Guest]:
     """The same with what each was last seen doing, and those that nobody declares."""
     guests = [
-        {**one, "guest_status": _status(running.get(one["guest_hypervisor"], {}).get(one["guest_vm"]))}
+        {**one, "guest_status": status(running.get(one["guest_hypervisor"], {}).get(one["guest_vm"]))}
         for one in declared
     ]
     known = {(one["guest_hypervisor"], one["guest_vm"]) for one in guests}
     others = ((host, vm, seen) for host, vms in running.items() for vm, seen in vms.items() if (host, vm) not in known)
-    return [*guests, *(_undeclared(host, vm, _status(seen)) for host, vm, seen in others if _status(seen))]
+    return [*guests, *(_undeclared(host, vm, status(seen)) for host, vm, seen in others if status(seen))]
 
 
-def _status(seen: Any) -> str:
+def status(seen: Any) -> str:
     """In QEMU's own word; where it gave none, whatever systemd says of the unit, unless that is nothing."""
     if not isinstance(seen, Mapping):
         return ""

@@ -61,6 +61,9 @@ class Survey:
     errors: list[DeclarationError] = field(default_factory=list)
     secrets: list[DeclarationError] = field(default_factory=list)
     """Errors of secrets that are not there; their machines are among the others all the same."""
+    unread: list[tuple[str, str]] = field(default_factory=list)
+    """Host and name of each machine that, for its errors, is not among the others or may lack a disk there; no name
+    stands for all machines of the host."""
 
     def disks(self) -> Iterator[tuple[Declared, Disk]]:
         """The disks of all machines that are not absent."""
@@ -69,10 +72,15 @@ class Survey:
     def in_order(self, errors: Iterable[DeclarationError]) -> list[DeclarationError]:
         """The errors host by host."""
         places = {host: place for place, host in enumerate(self.hosts)}
-        return sorted(errors, key=lambda error: places[error.where.partition(": ")[0]])
+        return sorted(errors, key=lambda error: places[host_of(error)])
 
     def rows(self) -> list[Row]:
         return [row(one, disk) for one in self.machines for disk in one.machine.disks]
+
+
+def host_of(error: DeclarationError) -> str:
+    """The host that an error of a survey is about."""
+    return error.where.partition(": ")[0]
 
 
 def survey(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> Survey:
@@ -82,8 +90,10 @@ def survey(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> S
         found.hosts.append(host)
         if isinstance(vms, Unresolved):
             found.errors.append(DeclarationError(f"{host}: {VARIABLE}", vms.problem))
+            found.unread.append((host, ""))
         elif not isinstance(vms, Mapping):
             found.errors.append(DeclarationError(host, f"{VARIABLE} is not a mapping of machine names to machines"))
+            found.unread.append((host, ""))
         else:
             for name, given in vms.items():
                 _read(found, host, name, given)
@@ -115,6 +125,8 @@ def _read(found: Survey, host: str, name: Any, given: Any) -> None:
             machine = read_machine(name, filled.machine, host)
             found.machines.append(Declared(host, machine, filled.missing))
             _check_images(machine, errors)
+    if errors:
+        found.unread.append((host, str(name)))
     found.errors.extend(error.within(host) for error in errors)
     found.secrets.extend(error.within(host) for error in filled.secrets)
 

@@ -5,15 +5,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from ansible_collections.directdisk.qemu.tests.unit.playbook_run import run_playbook, write_inventory
 
 # Whoever asks one of these hosts fails for want of a way there.
 INVENTORY = {
@@ -71,34 +68,12 @@ WARNINGS = (
 
 @pytest.fixture(name="folder")
 def make_folder(tmp_path: Path) -> Path:
-    """The inventory, and the collection where Ansible finds it by its name."""
-    for name, text in INVENTORY.items():
-        path = tmp_path / "inventory" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    (tmp_path / "ansible_collections" / "directdisk").mkdir(parents=True)
-    (tmp_path / "ansible_collections" / "directdisk" / "qemu").symlink_to(ROOT)
+    write_inventory(tmp_path, INVENTORY)
     return tmp_path
 
 
 def run_plan(folder: Path, *arguments: str, playbook: str = "directdisk.qemu.plan") -> tuple[int, str]:
-    """Exit status and output of the playbook."""
-    settings = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    settings |= {"ANSIBLE_COLLECTIONS_PATH": str(folder), "ANSIBLE_HOME": str(folder), "COLUMNS": "1000"}
-    (folder / "ansible.cfg").touch()
-    settings |= {"ANSIBLE_CONFIG": str(folder / "ansible.cfg")}
-    command = [sys.executable, "-m", "ansible", "playbook", "-i", str(folder / "inventory" / "hosts.yml")]
-    done = subprocess.run(
-        [*command, playbook, *arguments],
-        cwd=folder,
-        env=settings,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout
+    return run_playbook(folder, playbook, *arguments)
 
 
 def test_every_mistake_is_named_and_nothing_secret_is_shown(folder: Path) -> None:
