@@ -65,14 +65,12 @@ options:
         O(requires) asks for something.
     type: bool
     default: true
-    version_added: 0.1.0
   by_hand:
     description:
       - Whether to look for machines that are not the collection's, in the processes of QEMU and in the units that start
         it, and to say how they would be declared.
     type: bool
     default: false
-    version_added: 0.1.0
 attributes:
   check_mode:
     description: Reads only.

@@ -29,7 +29,7 @@ def run_playbook(folder: Path, playbook: str, *arguments: str) -> tuple[int, str
     settings = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     settings |= {"ANSIBLE_COLLECTIONS_PATH": str(folder), "ANSIBLE_HOME": str(folder), "COLUMNS": "1000"}
     settings |= {"ANSIBLE_CONFIG": str(folder / "ansible.cfg")}
-    command = [sys.executable, "-m", "ansible", "playbook", "-i", str(folder / "inventory" / "hosts.yml")]
+    command = [sys.executable, "-m", "ansible.cli.playbook", "-i", str(folder / "inventory" / "hosts.yml")]
     done = subprocess.run(
         [*command, playbook, *arguments],
         cwd=folder,
