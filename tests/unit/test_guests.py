@@ -5,15 +5,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _guests
+from ansible_collections.directdisk.qemu.tests.unit.ansible_run import run_ansible, write_inventory
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,22 +70,24 @@ GRAPH = """\
 """
 
 
+HOSTS = "all: {children: {hypervisors: {hosts: {hv1: , hv2: }}, others: {hosts: {web2: , hv3: }}}}"
+
+
 class Inventory:
     """A folder with an inventory, and the collection where Ansible finds it by its name."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "inventory" / "host_vars").mkdir(parents=True)
-        self.write(
-            "hosts.yml", "all: {children: {hypervisors: {hosts: {hv1: , hv2: }}, others: {hosts: {web2: , hv3: }}}}"
+        write_inventory(
+            folder,
+            {
+                "hosts.yml": HOSTS,
+                "host_vars/hv1.yml": HV1,
+                "host_vars/hv2.yml": HV2,
+                "host_vars/hv3.yml": "qemu_vms: {elsewhere: {}}",
+                "zz_guests.yml": SETTINGS,
+            },
         )
-        self.write("host_vars/hv1.yml", HV1)
-        self.write("host_vars/hv2.yml", HV2)
-        self.write("host_vars/hv3.yml", "qemu_vms: {elsewhere: {}}")
-        self.write("zz_guests.yml", SETTINGS)
-        (folder / "ansible_collections" / "directdisk").mkdir(parents=True)
-        (folder / "ansible_collections" / "directdisk" / "qemu").symlink_to(ROOT)
-        (folder / "ansible.cfg").touch()
 
     def write(self, name: str, text: str) -> None:
         (self.folder / "inventory" / name).write_text(text)
@@ -98,16 +99,7 @@ class Inventory:
 
     def run(self, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """One of Ansible's programs on it."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-        own = {"ANSIBLE_COLLECTIONS_PATH": str(self.folder), "ANSIBLE_HOME": str(self.folder), "COLUMNS": "1000"}
-        own["ANSIBLE_CONFIG"] = str(self.folder / "ansible.cfg")
-        return subprocess.run(
-            [sys.executable, "-m", "ansible", *command, "-i", str(self.folder / "inventory")],
-            env={**kept, **own, **settings},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return run_ansible(self.folder, *command, "-i", str(self.folder / "inventory"), **settings)
 
 
 def plain(value: dict[str, Any]) -> Any:

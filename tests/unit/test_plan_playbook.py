@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.directdisk.qemu.tests.unit.playbook_run import run_playbook, write_inventory
+from ansible_collections.directdisk.qemu.tests.unit.ansible_run import run_playbook, write_inventory
 
 # Whoever asks one of these hosts fails for want of a way there.
 INVENTORY = {
