@@ -217,6 +217,10 @@ def _look_in_machine(wanted: Wanted) -> dict[str, Any]:
     images = [node["image"] for node in nodes if node["node-name"] == wanted.node]
     if not images:
         raise HostError(f"{where} has no node {wanted.node}")
+    declared = "luks" if _format(wanted.disk) == ("raw", True) else wanted.disk.settings["format"]
+    if images[0]["format"] != declared:
+        problem = f"node {wanted.node} behind {wanted.monitor} is {images[0]['format']}, and {declared} is declared"
+        raise DeclarationError(wanted.disk.described, problem)
     specific = images[0].get("format-specific", {}).get("data", {})
     return {"size": images[0]["virtual-size"], "_header": specific.get("payload-offset", 0)}
 
