@@ -10,10 +10,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._specs import disk
 
 
 def _fragment(lifecycle: str) -> str:
-    return yaml.safe_dump({"options": documentation(disk_module_options(lifecycle))}, sort_keys=False)
+    return str(yaml.safe_dump({"options": documentation(disk_module_options(lifecycle))}, sort_keys=False))
 
 
 class ModuleDocFragment:
     """Ansible finds the fragments here, as directdisk.qemu.disk.image and so on: one for each lifecycle."""
 
     IMAGE: str = _fragment("image")
+    LUN: str = _fragment("lun")
+    RBD: str = _fragment("rbd")

@@ -32,9 +32,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Routes to backends, each once, and whether UEFI firmware is needed.
+  description: Routes to backends, each once, backends whose images are kept, and whether UEFI firmware is needed.
   type: dict
-  sample: {routes: [{backend: https, route: auto}, {backend: nbd, route: auto}], uefi: false}
+  sample: {routes: [{backend: https, route: auto}, {backend: nbd, route: auto}], kept: [rbd], uefi: false}
 """
 
 from typing import Any, Callable

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 Node = dict[str, Any]
@@ -35,6 +37,8 @@ class Option:
     options: tuple[Option, ...] = ()
     aliases: tuple[str, ...] = ()
     secret: bool = False
+    like: str = "x"
+    """Of a secret: a text that would do, to check a declaration with before the real one is there."""
     pattern: str = ""
     pattern_help: str = ""
     minimum: int | None = None
@@ -125,6 +129,23 @@ class Hint:
     advice: str
 
 
+@dataclass(frozen=True)
+class LibvirtSource:
+    """What libvirt's ``<source>`` of a network disk says, with what ``<auth>`` adds."""
+
+    name: str
+    query: str = ""
+    hosts: tuple[Mapping[str, str], ...] = ()
+    """Each with ``name`` and ``port``, or with ``socket``."""
+    user: str = ""
+    secret: Secret | None = None
+    parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Attributes of the elements within it, such as ``snapshot`` and ``config``."""
+
+    def part(self, element: str, attribute: str) -> str | None:
+        return self.parts.get(element, {}).get(attribute)
+
+
 def no_driver(values: Values, wiring: Wiring) -> Node:
     """For a backend that QEMU has no driver for: its routes do not ask for this node."""
     raise DeclarationError("", "QEMU has no driver for it")
@@ -148,13 +169,37 @@ class Backend:
     """The storage in a few words, for people: never a secret in it."""
     identity: Callable[[Values], str]
     """Equal for two declarations of the same bytes, whatever their spelling."""
+    pool: Callable[[Values], str]
+    """What the storage keeps the image in, by the backend's own notion: a pool, a volume, a folder, a target."""
     reach: Callable[[Values], Reach]
     schemes: tuple[str, ...]
     read_uri: Callable[[str], dict[str, Any]]
+    read_node: Callable[[Node, Surroundings], dict[str, Any]]
+    """The options that QAPI members say: what node() undoes."""
+    read_libvirt: Callable[[LibvirtSource], dict[str, Any]]
+    """The options that libvirt's XML says."""
     packages: Mapping[str, tuple[str, ...]]
     """Packages by OS family that the driver route needs beside QEMU itself."""
     programs: tuple[str, ...] = ()
     """Programs on the host that the driver route needs beside QEMU itself."""
+    local: Callable[[Values], bool] = lambda values: False
+    """Whether the same values mean other bytes on another host."""
+    alike: Callable[[Values], tuple[str, ...]] = lambda values: ()
+    """Further identities that the same bytes have where a declaration says less, or the same by other servers."""
+    apart: str = ""
+    """What to declare where two storages are not the same after all, although their identities are."""
+    snapshots: tuple[str, ...] = ()
+    """Options that choose an earlier state of an image, not another image."""
+    libvirt_parts: tuple[str, ...] = ()
+    """The elements within ``<source>`` that read_libvirt() reads."""
+    beside_uri: Callable[[dict[str, Any], Surroundings], dict[str, Any]] = lambda options, around: {}
+    """What another option of the command line says of an image that a URI names."""
+    settle: Callable[[dict[str, Any], Surroundings], dict[str, Any]] = lambda options, around: options
+    """Adds what QEMU takes from its surroundings where a command line does not say it."""
+    bindings: tuple[str, ...] = ()
+    """The distribution's Python modules with which its images are kept."""
+    bindings_packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Packages by OS family that bring them."""
     check: Callable[[Values], None] = lambda values: None
     """Raises DeclarationError for what a table of options cannot say."""
     check_disk: Callable[[Values, Values], None] = lambda values, settings: None
@@ -215,6 +260,56 @@ def members(options: tuple[Option, ...], values: Values, wiring: Wiring) -> Node
         else:
             node[option.qemu] = list(value) if isinstance(value, tuple) else value
     return node
+
+
+def read_members(
+    options: tuple[Option, ...], node: Node, around: Surroundings, unhandled: Mapping[str, str], *own: str
+) -> dict[str, Any]:
+    """The options that QAPI members say, but for those that a backend reads on its ``own``; others are refused."""
+    by_member = {option.qemu: option for option in options if option.qemu}
+    found: dict[str, Any] = {}
+    for member, value in node.items():
+        option = by_member.get(member.removesuffix("-secret") if member not in by_member else member)
+        if member in own:
+            continue
+        if option is None or (option.qemu != member and not option.secret):
+            why = f"is not carried over: {unhandled[member]}" if member in unhandled else "is no option of the driver"
+            raise DeclarationError(member, why)
+        if option.name in found:
+            raise DeclarationError(member, f"{option.name} is given twice")
+        found[option.name] = as_declared(option, value)
+        if option.secret:
+            clear = Secret(f"the option {member}", str(value), option.like)
+            found[option.name] = clear if option.qemu == member else around.secret(value, option.like)
+    return found
+
+
+def as_declared(option: Option, value: Any) -> Any:
+    """Numbers and truth values as such: on a command line they are text. What is none of them is refused later."""
+    if option.type in ("int", "size") and isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value):
+        return int(value)
+    words = {"on": True, "yes": True, "off": False, "no": False}
+    return words.get(value, value) if option.type == "bool" and isinstance(value, str) else value
+
+
+def no_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    """For a backend that QEMU has no driver for."""
+    raise DeclarationError("", "QEMU has no driver for it")
+
+
+def no_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    """For a backend that is no network disk."""
+    raise DeclarationError("", "is no network disk")
+
+
+def with_secrets(options: tuple[Option, ...], said: Mapping[str, Any], found: str) -> dict[str, Any]:
+    """Options as they were said, each secret in a cover of its own; found: where they stand."""
+    table = {option.name: option for option in options}
+    covered = dict(said)
+    for name, value in said.items():
+        if name in table and table[name].secret and isinstance(value, str):
+            covered[name] = Secret(found, value, table[name].like)
+    return covered
 
 
 def handled_members(options: tuple[Option, ...]) -> set[str]:

@@ -26,6 +26,8 @@ class Capabilities:
     """Reason why an nbdkit plugin or filter does not work."""
     tgt: Mapping[str, str] = field(default_factory=dict)
     """Reason why tgtd cannot open a backend."""
+    bindings: Mapping[str, str] = field(default_factory=dict)
+    """Reason why the images of a backend cannot be kept: no Python has its bindings."""
     programs: Mapping[str, str] = field(default_factory=dict)
     """Paths of other programs that backends and routes need; empty where one is not there."""
     kvm: str = "not probed"

@@ -5,10 +5,10 @@
 Both sides are plain data, because they travel between controller and host:
 
 desired: ``files`` {path: {text, mode}}, ``vms`` {name: {state, autostart, restart, unit, units, reloaded, credentials,
-staged, images}}, ``images`` {staged image: its credentials}; without ``images`` it is about helpers alone, and
+staged}}, ``images`` {staged image: its credentials}; without ``images`` it is about helpers alone, and
 the state of each machine is ``unchanged``
 observed: ``files`` {path: {sha256, mtime, images}}, ``units`` {unit: {active, enabled, reload, started}},
-``credentials`` {path: {mtime, current}}, ``images`` {path: {size}}, ``staged`` [staged images in the cache]
+``credentials`` {path: {mtime, current}}, ``staged`` [staged images in the cache]
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 RUNNING = ("active", "reloading")
 STOPPED = ("inactive", "failed", "")
@@ -31,8 +30,6 @@ class Changes:
 
     write_credentials: list[str] = field(default_factory=list)
     write_files: list[str] = field(default_factory=list)
-    create_images: list[str] = field(default_factory=list)
-    grow_images: list[str] = field(default_factory=list)
     stop: list[str] = field(default_factory=list)
     disable: list[str] = field(default_factory=list)
     remove_files: list[str] = field(default_factory=list)
@@ -57,8 +54,6 @@ class Changes:
         words = {
             "write_credentials": "write credential",
             "write_files": "write",
-            "create_images": "create image",
-            "grow_images": "grow image",
             "stop": "stop vm",
             "disable": "disable vm",
             "remove_files": "remove",
@@ -172,7 +167,6 @@ def _decide_absent(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any]
 def _decide_present(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> None:
     unit = observed["units"].get(vm["unit"], {})
     active = unit.get("active", "")
-    _decide_images(name, vm, observed, changes)
     if vm["autostart"] != bool(unit.get("enabled")):
         (changes.enable if vm["autostart"] else changes.disable).append(name)
     if vm["state"] == "stopped":
@@ -182,21 +176,6 @@ def _decide_present(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any
         changes.start.append(name)
     elif _is_stale(vm, observed, changes):
         (changes.restart if vm["restart"] == "when_needed" else changes.restart_needed).append(name)
-
-
-def _decide_images(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> None:
-    for image in vm["images"]:
-        size = observed["images"].get(image["path"], {}).get("size")
-        if size is None:
-            changes.create_images.append(image["path"])
-        elif size > image["size"]:
-            raise DeclarationError(
-                f"disk {image['disk']} of {name}: size",
-                f"{image['path']} has {size} bytes, more than the {image['size']} declared, "
-                "and a disk is never shrunk; declare its real size, or shrink it yourself",
-            )
-        elif size < image["size"]:
-            changes.grow_images.append(image["path"])
 
 
 def _is_stale(vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> bool:

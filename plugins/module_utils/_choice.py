@@ -40,12 +40,12 @@ FIRMWARE_PACKAGES = {
 def why_not(backend: Backend, route: str, capabilities: Capabilities, values: Values | None = None) -> str:
     """Why a route to a backend does not work on this host, for these values; empty where it does."""
     if not capabilities.emulator:
-        return "this host has no QEMU emulator" + _advice(EMULATOR_PACKAGES.get(capabilities.family, ()))
+        return "this host has no QEMU emulator" + advice(EMULATOR_PACKAGES.get(capabilities.family, ()))
     reason = ROUTES[route].why_not(backend, backend.sample if values is None else values, capabilities)
-    return reason and reason + _advice(ROUTES[route].packages(backend, capabilities.family))
+    return reason and reason + advice(ROUTES[route].packages(backend, capabilities.family))
 
 
-def _advice(packages: Iterable[str]) -> str:
+def advice(packages: Iterable[str]) -> str:
     names = " ".join(packages)
     return f"; install {names} (role storage_client)" if names else ""
 
@@ -133,32 +133,45 @@ def _wanted_route(disk: Disk) -> str:
 
 
 def requirements(machines: Iterable[Machine]) -> dict[str, Any]:
-    """The routes to backends, and the firmware, that machines need of their host."""
+    """The routes to backends, what keeps their images, and the firmware, that machines need of their host."""
     present = [machine for machine in machines if machine.state != "absent"]
-    routes = sorted({(disk.backend.name, _wanted_route(disk)) for machine in present for disk in machine.disks})
+    disks = [disk for machine in present for disk in machine.disks]
+    opened = [*disks, *(disk.origin for disk in disks if disk.origin)]
+    routes = sorted({(disk.backend.name, _wanted_route(disk)) for disk in opened})
     return {
         "routes": [{"backend": backend, "route": route} for backend, route in routes],
+        "kept": sorted({disk.backend.name for machine in present for disk in machine.disks if disk.kept}),
         "uefi": any(machine.settings["firmware"] == "uefi" for machine in present),
     }
 
 
+def _backend(name: str) -> Backend:
+    if name not in BACKENDS:
+        raise DeclarationError("requires", f"there is no backend {name!r}")
+    return BACKENDS[name]
+
+
 def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[list[str], list[str]]:
-    """What required routes and firmware lack on this host, in words, and the packages that would bring it."""
+    """What is required and lacks on this host, in words, and the packages that would bring it."""
     words: list[str] = []
     packages: list[str] = []
     if not capabilities.emulator:
         emulator = EMULATOR_PACKAGES.get(capabilities.family, ())
-        words.append(f"this host has no QEMU emulator{_advice(emulator)}")
+        words.append(f"this host has no QEMU emulator{advice(emulator)}")
         packages += emulator
     for required in requires.get("routes") or ():
-        backend = BACKENDS.get(required["backend"])
-        if backend is None:
-            raise DeclarationError("requires", f"there is no backend {required['backend']!r}")
+        backend = _backend(required["backend"])
         for route in preferred_routes(backend, required["route"], capabilities):
             reason = why_not(backend, route, capabilities)
             if reason:
                 words.append(f"{backend.name} by route {route}: {reason}")
                 packages += ROUTES[route].packages(backend, capabilities.family)
+    for name in requires.get("kept") or ():
+        backend, reason = _backend(name), capabilities.bindings.get(name, "")
+        if reason:
+            bringing = backend.bindings_packages.get(capabilities.family, ())
+            words.append(f"images of {name}: {reason}{advice(bringing)}")
+            packages += bringing
     if requires.get("uefi") and not capabilities.uefi:
         words.append("firmware uefi: this host has none for x86_64")
         packages += FIRMWARE_PACKAGES.get(capabilities.family, ())

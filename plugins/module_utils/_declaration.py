@@ -53,6 +53,22 @@ class Disk:
         return str(self.settings["writes"])
 
     @property
+    def kept(self) -> bool:
+        """Whether its image is made where there is none, and kept as it is declared."""
+        return "size" in self.settings or self.origin is not None or bool(self.provision)
+
+    @property
+    def identity(self) -> str:
+        """Equal for two declarations of the same bytes, whatever their spelling."""
+        return self.backend.identity(self.source)
+
+    @property
+    def image(self) -> Disk:
+        """The disk itself, or that of which it is a snapshot."""
+        snapshots = self.backend.snapshots
+        return replace(self, source={name: value for name, value in self.source.items() if name not in snapshots})
+
+    @property
     def described(self) -> str:
         """Backend and storage, for people."""
         return f"{self.backend.name} {self.backend.describe(self.source)}"
@@ -87,7 +103,12 @@ class Machine:
     @property
     def uuid(self) -> str:
         """The same at every run, so that a guest keeps its licences and leases."""
-        return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.name}.vm.directdisk.qemu"))
+        return uuid_of(self.name)
+
+
+def uuid_of(name: str) -> str:
+    """The UUID of a machine of this name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.vm.directdisk.qemu"))
 
 
 def read_machines(vms: Any, host: str = "") -> tuple[Machine, ...]:
@@ -196,6 +217,8 @@ def _read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") ->
             f"{where}: copy_on_read", "has nowhere to keep what was read; say writes: overlay or discard"
         )
     _check_image(settings, origin, backend, read_only, where)
+    if origin and origin.image.identity == backend.identity(source):
+        raise DeclarationError(f"{where}: source", f"is the disk itself ({origin.described})")
     _check_model(settings, backend, where)
     try:
         backend.check_disk(source, settings)
@@ -226,7 +249,7 @@ def _check_image(settings: Values, origin: Disk | None, backend: Backend, read_o
     formatted = settings["format"] != "raw" or "luks" in settings
     if "size" in settings and (read_only or not (backend.sizeable or formatted)):
         raise DeclarationError(
-            f"{where}: size", f"the image of a {backend.name} disk cannot be created or grown here; leave size out"
+            f"{where}: size", f"an image on {backend.name} cannot be created or grown here; leave size out"
         )
     if origin and read_only:
         raise DeclarationError(f"{where}: source", f"{read_only}; leave source out")
@@ -315,6 +338,8 @@ def _check_model(settings: Values, backend: Backend, where: str) -> None:
         _check_passthrough(settings, backend, where)
     if model == "ide" and settings["writes"] == "deny":
         raise DeclarationError(f"{where}: model", "an ide disk cannot be read-only; say model: virtio-blk")
+    if model in ("nvme", *PASSTHROUGH) and settings["cache"] == "writethrough":
+        raise DeclarationError(f"{where}: cache", f"QEMU's {model} device cannot be told to flush at each write")
     if model in ("nvme", "scsi-generic") and settings["on_error"] != "stop":
         raise DeclarationError(
             f"{where}: on_error", f"QEMU's {model} device reports errors to the guest itself and knows no on_error"
@@ -398,7 +423,7 @@ def _with_boot_order(disks: Sequence[Disk]) -> tuple[Disk, ...]:
 
 def opened_storage(machine: Machine) -> dict[str, bool]:
     """Identities of the storage that a machine opens, and whether it writes to it."""
-    return {disk.backend.identity(disk.source): disk.writes == "keep" for disk in machine.disks}
+    return {disk.identity: disk.writes == "keep" for disk in machine.disks}
 
 
 def refuse_shared_disks(machines: Iterable[Machine], others: Mapping[str, Mapping[str, bool]]) -> None:
@@ -415,7 +440,7 @@ def refuse_shared_disks(machines: Iterable[Machine], others: Mapping[str, Mappin
             continue
         for disk in machine.disks:
             who = f"disk {disk.name} of {machine.name}"
-            identity, writes = disk.backend.identity(disk.source), disk.writes == "keep"
+            identity, writes = disk.identity, disk.writes == "keep"
             other, other_writes = opened.get(identity, ("", False))
             if other and (writes or other_writes):
                 problem = f"is the same storage as {other}, and one of them writes to it ({disk.described})"

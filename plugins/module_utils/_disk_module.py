@@ -6,10 +6,14 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._bindings import need_bindings
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._manage import manage, read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._manage import manage, read_place, read_wanted, survey
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._probe import probe
 from ansible_collections.directdisk.qemu.plugins.module_utils._specs import (
@@ -32,13 +36,20 @@ def run_disk_module(lifecycle: str) -> None:
     try:
         values = given(options, module.params)
         own = read_options(MODULE_OPTIONS, {option.name: values.get(option.name) for option in MODULE_OPTIONS}, WHERE)
-        disk = read_image("disk", declaration_of(lifecycle, values), WHERE)
-        wanted = read_wanted(disk, WHERE, state=own["state"], monitor=own.get("monitor", ""), node=own.get("node", ""))
-        with Workbench(Capabilities.from_probe(probe()), open_timeout=own["open_timeout"]) as bench:
-            result = manage(wanted, bench, check_mode=module.check_mode)
+        place = read_place(lifecycle, values, WHERE) if own["state"] == "info" else None
+        wanted = None if place else _read_wanted(lifecycle, values, own)
+        capabilities = Capabilities.from_probe(probe())
+        need_bindings((backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle), capabilities.family)
+        with Workbench(capabilities, open_timeout=own["open_timeout"]) as bench:
+            result = manage(wanted, bench, check_mode=module.check_mode) if wanted else survey(lifecycle, place, bench)
     except DirectDiskError as error:
         module.fail_json(msg=str(error))
     for warning in result.pop("warnings"):
         module.warn(warning)
     before, after = result.pop("before"), result.pop("after")
     module.exit_json(**result, image=after, diff={"before": before, "after": after})
+
+
+def _read_wanted(lifecycle: str, values: Values, own: Values) -> Wanted:
+    disk = read_image("disk", declaration_of(lifecycle, values), WHERE)
+    return read_wanted(disk, WHERE, state=own["state"], monitor=own.get("monitor", ""), node=own.get("node", ""))

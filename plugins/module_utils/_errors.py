@@ -19,8 +19,13 @@ class DeclarationError(DirectDiskError):
         self.problem = problem
         super().__init__(f"{where}: {problem}" if where else problem)
 
+    def __reduce__(self) -> tuple[type[DeclarationError], tuple[str, str]]:
+        return type(self), (self.where, self.problem)
+
     def within(self, outer: str) -> DeclarationError:
-        """The same error, seen from one level further out."""
+        """The same error, seen from one level further out; one that begins there already stays as it is."""
+        if self.where == outer:
+            return self
         return DeclarationError(f"{outer}: {self.where}" if self.where else outer, self.problem)
 
 
@@ -34,6 +39,10 @@ class HostError(DirectDiskError):
 
 class QmpError(HostError):
     """QEMU refused a QMP command, or its monitor could not be reached."""
+
+
+class StorageError(QmpError):
+    """The storage of a disk did not do what it was asked to do: which one, what it means, what to do next."""
 
 
 class Collected(DirectDiskError):

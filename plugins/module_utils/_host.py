@@ -7,11 +7,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
-import json
 import os
 import stat
-import struct
-import subprocess
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _fi
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, decide, digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._credentials import Secrets, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._running import opened_by
 
 LOCK = "/run/qemu-vms.lock"
 LOG_LINES = 16
@@ -29,7 +26,6 @@ LOG_LINES = 16
 def observe(
     *,
     vms: list[str],
-    images: Mapping[str, str],
     paths: list[str],
     secrets: Secrets,
     encrypted: bool,
@@ -37,8 +33,8 @@ def observe(
 ) -> dict[str, Any]:
     """Everything about this host that decide() needs, as plain data without a secret in it.
 
-    vms: names of the machines; images: formats of the images that must have a size, by path; paths: of these, what
-    kind of file is there; texts: also the text of each unit, for a diff.
+    vms: names of the machines; paths: of these, what kind of file is there; texts: also the text of each unit, for a
+    diff.
     """
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
@@ -50,7 +46,6 @@ def observe(
         "files": files,
         "units": states,
         "credentials": Store(encrypted=encrypted).observe(secrets),
-        "images": {path: {"size": _virtual_size(path, kind)} for path, kind in images.items()},
         "paths": {path: _kind(path) for path in paths},
         "staged": _staged(),
     }
@@ -58,19 +53,11 @@ def observe(
 
 def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> dict[str, Any]:
     """Make the host as desired; returns what was done, and for each machine that does not run its last words."""
-    images = {image["path"]: image for vm in desired["vms"].values() for image in vm["images"]}
     with _only_run():
-        seen = observe(
-            vms=list(desired["vms"]),
-            images={path: image["format"] for path, image in images.items()},
-            paths=[],
-            secrets=secrets,
-            encrypted=encrypted,
-        )
+        seen = observe(vms=list(desired["vms"]), paths=[], secrets=secrets, encrypted=encrypted)
         changes = decide(desired, seen)
         _write(desired, secrets, changes, Store(encrypted=encrypted))
-        failures = _size_images(desired, images, changes)
-        failures.update(_switch(desired, changes, skip=set(failures)))
+        failures = _switch(desired, changes)
     return {"actions": changes.actions(), "failures": failures}
 
 
@@ -97,18 +84,12 @@ def _observe_files(texts: bool) -> dict[str, dict[str, Any]]:
             found[path] = {
                 "sha256": digest(text),
                 "mtime": _mtime(path),
-                "opened": _opened(text),
+                "opened": opened_by(text),
                 "images": _images_of(text),
             }
             if texts:
                 found[path]["text"] = text
     return found
-
-
-def _opened(text: str) -> dict[str, bool]:
-    """What the machine of a unit opens, as the unit itself says."""
-    line = next((line for line in text.split("\n") if line.startswith(_paths.OPENED)), None)
-    return dict(json.loads(line[len(_paths.OPENED) :])) if line else {}
 
 
 def _images_of(text: str) -> list[str]:
@@ -155,20 +136,6 @@ def _kind(path: str) -> str:
     return next((name for test, name in kinds if test(mode)), "other")
 
 
-def _virtual_size(path: str, image_format: str) -> int | None:
-    """Bytes that a guest would see; None where there is no image. A qcow2 has them at byte 24 of its header."""
-    try:
-        with open(path, "rb") as stream:
-            if image_format == "raw":
-                return stream.seek(0, os.SEEK_END)
-            header = stream.read(32)
-    except FileNotFoundError:
-        return None
-    if header[:4] != b"QFI\xfb":
-        raise HostError(f"{path} is declared as qcow2, but it is none")
-    return int(struct.unpack(">Q", header[24:32])[0])
-
-
 def _write(desired: Mapping[str, Any], secrets: Secrets, changes: Changes, store: Store) -> None:
     """Files and credentials; nothing runs differently before systemd is told."""
     store.write({path: secrets[path] for path in changes.write_credentials})
@@ -177,50 +144,16 @@ def _write(desired: Mapping[str, Any], secrets: Secrets, changes: Changes, store
         _files.write_atomically(path, desired["files"][path]["text"], mode=desired["files"][path]["mode"])
 
 
-def _size_images(desired: Mapping[str, Any], images: Mapping[str, Any], changes: Changes) -> dict[str, list[str]]:
-    """Create and grow image files; a machine whose image fails is left alone, with QEMU's words."""
-    failures: dict[str, list[str]] = {}
-    for path in (*changes.create_images, *changes.grow_images):
-        image = images[path]
-        try:
-            _size_image(image, create=path in changes.create_images)
-        except HostError as error:
-            vm = next(name for name, vm in desired["vms"].items() if image in vm["images"])
-            failures.setdefault(vm, []).append(f"disk {image['disk']}: {error}")
-    return failures
-
-
-def _size_image(image: Mapping[str, Any], *, create: bool) -> None:
-    path, size = image["path"], str(image["size"])
-    if create:
-        # Renamed into its place when whole: a killed run leaves no image that looks finished.
-        temporary = f"{path}.new"
-        _qemu_img("create", "-q", "-f", image["format"], temporary, size)
-        os.chmod(temporary, 0o600)
-        os.rename(temporary, path)
-    elif os.path.exists(_paths.qmp_socket(image["vm"])):
-        with Monitor.connect(_paths.qmp_socket(image["vm"])) as monitor:
-            monitor.execute("block_resize", {"node-name": image["node"], "size": image["size"]})
-    else:
-        _qemu_img("resize", "-q", "-f", image["format"], path, size)
-
-
-def _qemu_img(*arguments: str) -> None:
-    done = subprocess.run(["qemu-img", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise HostError(done.stderr.strip())
-
-
-def _switch(desired: Mapping[str, Any], changes: Changes, *, skip: set[str]) -> dict[str, list[str]]:
+def _switch(desired: Mapping[str, Any], changes: Changes) -> dict[str, list[str]]:
     """Stop, remove, enable, start; one call of systemctl each, however many machines."""
 
     def call(verb: str, names: list[str], *options: str) -> None:
-        """systemctl wants at least one unit, and a machine whose image failed is left alone."""
-        units = [desired["vms"][name]["unit"] if name else _paths.TARGET for name in names if name not in skip]
+        """systemctl wants at least one unit."""
+        units = [desired["vms"][name]["unit"] if name else _paths.TARGET for name in names]
         if units:
             _systemd.systemctl(verb, units, *options)
 
-    call("stop", changes.stop)
+    _stop([desired["vms"][name]["unit"] for name in changes.stop])
     call("disable", changes.disable, "--no-reload")
     for path in changes.remove_files:
         with contextlib.suppress(FileNotFoundError):
@@ -239,8 +172,16 @@ def _switch(desired: Mapping[str, Any], changes: Changes, *, skip: set[str]) -> 
             call(verb, names)
         except HostError:
             # One that does not come up is found by its state, so that the others are started all the same.
-            suspects += [name for name in names if name not in skip]
+            suspects += names
     return {**_failed(desired, suspects), **_refresh(changes.refresh)}
+
+
+def _stop(units: list[str]) -> None:
+    """Stop machines, and wait for their helpers, too: systemctl waits for the units alone that it was given."""
+    if units:
+        paths = glob.glob(f"{_paths.UNIT_DIRECTORY}/qemu-vm-*.*.service")
+        helpers = [name for name in map(os.path.basename, paths) if _paths.unit_name(_paths.vm_of_unit(name)) in units]
+        _systemd.systemctl("stop", [*units, *helpers])
 
 
 def _refresh(units: list[str]) -> dict[str, list[str]]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 Seen = Mapping[str, Any]
 """What a look at a disk's storage found, as plain data without a secret in it: ``exists``, and where it does ``size``
-(bytes that a guest would see), ``format`` and what else the lifecycle reports."""
+(bytes that a guest would see), ``format`` and what else the lifecycle reports. What begins with _, and what
+stands in ``around``, is for the plan alone."""
 
 
 @dataclass(frozen=True)
@@ -79,3 +80,9 @@ class Lifecycle:
     verbs: Mapping[str, Callable[[Wanted, Values, Workbench], None]]
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Packages by OS family that it needs beside those of the backend's route."""
+    survey: Callable[[Values, Workbench], Seen] | None = None
+    """Finds what disks there are, with the backend's values but for those of ``survey_without``."""
+    survey_without: tuple[str, ...] = ()
+    """Options of the backend without which state info means a survey."""
+    serves: Callable[[Wanted], bool] = lambda wanted: False
+    """Whether this host is the one that gives the disk out: it needs no QEMU then."""

@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES
+from ansible_collections.directdisk.qemu.plugins.module_utils._locks import alone_with
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES
@@ -25,7 +30,10 @@ def read_wanted(disk: Disk, where: str, *, state: str = "present", monitor: str 
     lifecycle = lifecycle_of(disk)
     provision = read_options(lifecycle.options, disk.provision, f"{where}: provision")
     wanted = Wanted(disk, state, provision, monitor, node)
-    lifecycle.check(wanted)
+    try:
+        lifecycle.check(wanted)
+    except DeclarationError as error:
+        raise error.within(where) from None
     return wanted
 
 
@@ -35,9 +43,16 @@ def lifecycle_of(disk: Disk) -> Lifecycle:
 
 def manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
     """Make a disk as it is wanted; ``before`` and ``after`` in the result are what a look found, or would find."""
+    only_looks = check_mode or wanted.state == "info"
+    turn = contextlib.nullcontext() if only_looks else alone_with(wanted.disk, seconds=bench.open_timeout)
+    with storage_errors(wanted.disk), turn:
+        return _manage(wanted, bench, check_mode=check_mode)
+
+
+def _manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
     lifecycle = lifecycle_of(wanted.disk)
     before = lifecycle.observe(wanted, bench)
-    proposal = Proposal(before) if wanted.state == "info" else lifecycle.plan(wanted, before)
+    proposal = _propose(wanted, before)
     after = proposal.after
     if proposal.steps and not check_mode:
         for step in proposal.steps:
@@ -47,13 +62,50 @@ def manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, A
         "changed": bool(proposal.steps),
         "actions": [step.words for step in proposal.steps],
         "warnings": list(proposal.warnings),
-        "before": dict(before),
-        "after": dict(after),
+        "before": _told(before),
+        "after": _told(after),
         "state": "present" if after["exists"] else "absent",
         "size": after.get("size"),
         "format": after.get("format"),
-        "blockdev": node_graph(wanted.disk, bench.capabilities),
+        "blockdev": [] if lifecycle.serves(wanted) else node_graph(wanted.disk, bench.capabilities),
     }
+
+
+def read_place(lifecycle: str, values: Values, where: str) -> Values | None:
+    """Where to look for disks, if all that is said is where; None where a disk is named."""
+    unsaid = LIFECYCLES[lifecycle].survey_without
+    if not unsaid or any(name in values for name in unsaid):
+        return None
+    backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle)
+    options = [option for option in backend.options if option.name not in unsaid]
+    place = read_options(options, {o.name: values[o.name] for o in options if o.name in values}, where)
+    try:
+        backend.check(place)
+    except DeclarationError as error:
+        raise error.within(where) from None
+    return place
+
+
+def survey(lifecycle: str, place: Values | None, bench: Workbench) -> dict[str, Any]:
+    """What disks a storage has, in the form of a result."""
+    look = LIFECYCLES[lifecycle].survey
+    found = dict(look(place or {}, bench)) if look else {}
+    nothing: dict[str, Any] = {"state": "absent", "size": None, "format": None, "blockdev": []}
+    return {"changed": False, "actions": [], "warnings": [], "before": found, "after": found, **nothing}
+
+
+def _told(seen: Seen) -> dict[str, Any]:
+    """What was found, but for what only the plan needs."""
+    return {name: value for name, value in seen.items() if not name.startswith("_") and name != "around"}
+
+
+def _propose(wanted: Wanted, before: Seen) -> Proposal:
+    if wanted.state == "info":
+        return Proposal(before)
+    try:
+        return lifecycle_of(wanted.disk).plan(wanted, before)
+    except DeclarationError as error:
+        raise error.within(wanted.disk.described) from None
 
 
 def node_graph(disk: Disk, capabilities: Capabilities) -> list[Node]:

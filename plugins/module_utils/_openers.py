@@ -6,19 +6,34 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils import (
+    _image_fetch,
+    _replaced,
+    _ssh_agent,
+    _tgt_serve,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._folders import folder_for_a_while
+from ansible_collections.directdisk.qemu.plugins.module_utils._helpers import helper
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import PYTHON, text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit, stage, tgt
+from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import KNOWN_HOSTS
+from ansible_collections.directdisk.qemu.plugins.module_utils._staging import copy_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+if TYPE_CHECKING:
+    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+
+DOWNLOADS = "/var/tmp"
+"""On a disk: an image may not fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -29,55 +44,101 @@ class OpenedHere:
     """QEMU's protocol node."""
     prefix: tuple[str, ...] = ()
     """A command that prepares what QEMU must find, and then becomes QEMU."""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
-def open_here(disk: Disk, wiring: Wiring, capabilities: Capabilities, folder: str) -> Iterator[OpenedHere]:
+def open_here(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere]:
     """Open a disk by the route that is declared or works here; its helpers end with it."""
-    route, _warning = choose_route(disk, capabilities)
-    if route not in _OPENERS:
-        raise CapabilityError(disk.described, f"route {route} is for disks of machines")
-    with _OPENERS[route](disk, wiring, folder) as opened:
+    route, _warning = choose_route(disk, bench.capabilities)
+    with _OPENERS[route](disk, wiring, bench) as opened:
         yield opened
 
 
 @contextlib.contextmanager
-def _by_driver(disk: Disk, wiring: Wiring, folder: str) -> Iterator[OpenedHere]:
-    del folder
-    yield OpenedHere(disk.backend.node(disk.source, wiring))
+def _by_driver(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere]:
+    node = disk.backend.node(disk.source, wiring)
+    environment = {}
+    if wiring.identities:
+        keys = tuple(wiring.identities.values())
+        # One agent and one daemon for all disks with the same keys, and none that sees another's.
+        environment["SSH_AUTH_SOCK"] = bench.own(
+            keys, lambda: _ssh_agent.agent(wiring.identities, bench.folder, seconds=bench.open_timeout)
+        )
+    reach = disk.backend.reach(disk.source)
+    yield OpenedHere(node, _surroundings(reach, bench, hermetic=bool(wiring.identities)), environment)
+
+
+def _surroundings(reach: Reach, bench: Workbench, *, hermetic: bool) -> tuple[str, ...]:
+    """What makes QEMU see declared files instead of the host's; hermetic: and no settings of ssh."""
+    replaced = []
+    if hermetic:
+        replaced += ["", os.path.expanduser("~root/.ssh"), "", os.path.dirname(KNOWN_HOSTS)]
+    if reach.known_hosts:
+        # Hidden by now, if it is the system's own.
+        replaced += [_kept(reach.known_hosts, bench), KNOWN_HOSTS]
+    if reach.trust:
+        replaced += [reach.trust, bench.capabilities.trust_store]
+    if not replaced:
+        return ()
+    program = bench.file("replaced.py", text_of(_replaced))
+    return (*PYTHON, program, *replaced, "--")
+
+
+def _kept(path: str, bench: Workbench) -> str:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return bench.file(f"known_hosts.{abs(hash(path))}", stream.read())
+    except FileNotFoundError:
+        raise HostError(f"known_hosts file not found: {path}") from None
 
 
 @contextlib.contextmanager
-def _by_nbdkit(disk: Disk, wiring: Wiring, folder: str) -> Iterator[OpenedHere]:
-    path = f"{folder}/{disk.name}.nbdkit.sock"
+def _by_nbdkit(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere]:
+    path = f"{bench.folder}/{disk.name}.{id(wiring)}.nbdkit.sock"
     command = nbdkit.command(disk, wiring, path, "--foreground")
-    with _helper(command, path):
+    with helper(command, path, seconds=bench.open_timeout):
         yield OpenedHere({"driver": "nbd", "server": {"type": "unix", "path": path}})
 
 
 @contextlib.contextmanager
-def _helper(command: list[str], ready: str) -> Iterator[None]:
-    """A process that runs for a while; ready: the path that it makes once others may use it."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(ready)
-    process = subprocess.Popen(
-        [*UNTIL_OUR_END, *command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        deadline = time.monotonic() + 30
-        while not os.path.exists(ready):
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                raise HostError(process.communicate()[1].strip() or f"{command[0]} did not become ready")
-            time.sleep(0.01)
-        yield
-    finally:
-        process.kill()
-        process.communicate()
+def _by_stage(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere]:
+    """The host's own copy, or one for now."""
+    copy = copy_of(disk)
+    if os.path.exists(copy):
+        yield OpenedHere({"driver": "file", "filename": copy})
+        return
+    with folder_for_a_while(DOWNLOADS) as folder:
+        copy, download = f"{folder}/image", stage.download_of(disk)
+        own = [("--retry", "0"), ("--connect-timeout", f"{bench.open_timeout:.0f}")]
+        options = [word for words in (*stage.curl_options(download, wiring), *own) for word in words]
+        try:
+            _image_fetch.fetch_image(
+                copy, download.url, options, wanted=disk.source.get("sha256", ""), begin=UNTIL_OUR_END
+            )
+        except _image_fetch.Failed as error:
+            raise HostError(str(error)) from None
+        yield OpenedHere({"driver": "file", "filename": copy})
 
 
-_OPENERS = {"driver": _by_driver, "nbdkit": _by_nbdkit}
+@contextlib.contextmanager
+def _by_tgt(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere]:
+    """A tgtd at a loopback address of its own; its control socket is there before it listens to anybody."""
+    store = tgt.store_of(disk)
+    place = f"{bench.folder}/tgtd{id(wiring)}"
+    portal = f"{tgt.loopback_address(bench.folder, f'{disk.name}{id(wiring)}')}:{tgt.PORT}"
+    command = [tgt.PROGRAM, "--foreground", "--iscsi", f"portal={portal}"]
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TGT_IPC_SOCKET": place}
+    with helper(command, f"{place}.0", seconds=bench.open_timeout, environment=environment) as process:
+        chap = f"{place}.chap"
+        try:
+            _tgt_serve.serve(
+                *(f"{place}.0", portal, tgt.TARGET, store.kind, store.name, chap, tgt.USER, str(bench.open_timeout)),
+                pid=str(process.pid),
+            )
+        except (_tgt_serve.Failed, _tgt_serve.Refused, _tgt_serve.Ended, OSError) as error:
+            raise HostError(f"tgtd cannot open it: {error}") from None
+        yield OpenedHere(tgt.node(portal, wiring.object("secret", "chap", file=chap)))
+
+
+_OPENERS = {"driver": _by_driver, "nbdkit": _by_nbdkit, "stage": _by_stage, "tgt": _by_tgt}

@@ -100,6 +100,12 @@ def log_directory(vm: str) -> str:
     return f"/var/log/{directory_name(vm)}"
 
 
+def writes_of_overlay(path: str) -> str:
+    """How a disk is written whose overlay is at a path of ours; empty for any other path."""
+    folders = {"overlay": state_directory(""), "discard": cache_directory("")}
+    return next((writes for writes, folder in folders.items() if path.startswith(folder)), "")
+
+
 def qmp_socket(vm: str) -> str:
     return f"{runtime_directory(vm)}/qmp.sock"
 

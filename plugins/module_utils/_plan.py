@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What one machine needs on one host: its units, credentials and images, from declaration and capabilities. Pure."""
+"""What one machine needs on one host: its units and credentials, from declaration and capabilities. Pure."""
 
 from __future__ import annotations
 
@@ -45,16 +45,6 @@ HEADER_LIMIT = 1023
 
 
 @dataclass(frozen=True)
-class Image:
-    """An image file that is created when missing and grown when smaller."""
-
-    disk: str
-    path: str
-    format: str
-    size: int
-
-
-@dataclass(frozen=True)
 class PlannedDisk:
     """One disk on this host."""
 
@@ -70,7 +60,6 @@ class Plan:
     machine: Machine
     services: tuple[Service, ...]
     disks: tuple[PlannedDisk, ...]
-    images: tuple[Image, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -111,12 +100,7 @@ class _Planner:
             )
         service = self._machine_service()
         self._check_credentials([*self.helpers, service])
-        images = tuple(
-            Image(disk.name, disk.source["filename"], disk.settings["format"], disk.settings["size"])
-            for disk in self.machine.disks
-            if "size" in disk.settings and "filename" in disk.source
-        )
-        return Plan(self.machine, (*self.helpers, service), tuple(self.disks), images, tuple(self.warnings))
+        return Plan(self.machine, (*self.helpers, service), tuple(self.disks), tuple(self.warnings))
 
     def _check_host(self) -> None:
         where = f"vm {self.machine.name}"

@@ -22,6 +22,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils import _files
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._bindings import why_none
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES, nbdkit
@@ -115,6 +116,7 @@ def _probe() -> dict[str, Any]:
         "drivers": drivers,
         "nbdkit": _probe_nbdkit(),
         "tgt": {backend.name: _why_no_tgt(backend) for backend in BACKENDS.values() if backend.tgt},
+        "bindings": {backend.name: why_none(backend.bindings) for backend in BACKENDS.values() if backend.bindings},
         "programs": {program: shutil.which(program, path=_PATH) or "" for program in _programs()},
         "kvm": _probe_kvm(),
         "uefi": _probe_firmware(),

@@ -19,6 +19,8 @@ class Monitor:
         self._connection = connection
         self._deadline = time.monotonic() + seconds
         self._buffer = b""
+        self.lost = ""
+        """Why there will be no more replies: one that came too late would be taken for that to a later command."""
         self._receive()  # the greeting
         self.execute("qmp_capabilities")
 
@@ -59,6 +61,8 @@ class Monitor:
 
     def try_execute(self, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
         """The whole reply, be it a return or an error."""
+        if self.lost:
+            raise QmpError(f"{command}: {self.lost}")
         request: dict[str, Any] = {"execute": command, **({"arguments": arguments} if arguments else {})}
         try:
             self._connection.sendall(json.dumps(request).encode() + b"\n")
@@ -75,9 +79,11 @@ class Monitor:
             try:
                 data = self._connection.recv(65536)
             except OSError as error:
-                raise QmpError(f"QEMU does not answer: {error}") from None
+                self.lost = f"QEMU does not answer: {error}"
+                raise QmpError(self.lost) from None
             if not data:
-                raise QmpError("QEMU closed its monitor")
+                self.lost = "QEMU closed its monitor"
+                raise QmpError(self.lost)
             self._buffer += data
         line, _newline, self._buffer = self._buffer.partition(b"\n")
         message: dict[str, Any] = json.loads(line)

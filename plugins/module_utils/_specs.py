@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -45,12 +46,19 @@ def disk_module_options(lifecycle: str) -> tuple[Option, ...]:
     """The options of the module that keeps one disk: a lone backend's stand beside the others."""
     backends = [backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle]
     shared = {option.name: option for option in disk_options()}
-    storage = backends[0].options if len(backends) == 1 else tuple(shared[name] for name in _storage_names(lifecycle))
+    storage = _alone(lifecycle) if len(backends) == 1 else tuple(shared[name] for name in _storage_names(lifecycle))
     source = replace(
         shared["source"], type="dict", options=tuple(shared[name] for name in (*BACKENDS, *ORIGIN_OPTIONS))
     )
     disk = (*(shared[name] for name in ("format", "luks", "size", "route")), source)
     return (*storage, *disk, *LIFECYCLES[lifecycle].options, *MODULE_OPTIONS)
+
+
+def _alone(lifecycle: str) -> tuple[Option, ...]:
+    """The options of a lone backend; what a survey goes without is asked for when the disk is read."""
+    backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle)
+    unsaid = LIFECYCLES[lifecycle].survey_without
+    return tuple(replace(o, required=False) if o.name in unsaid else o for o in backend.options)
 
 
 def declaration_of(lifecycle: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,25 +92,43 @@ def argument_spec(options: Iterable[Option]) -> dict[str, dict[str, Any]]:
     return {option.name: _argument(option) for option in options}
 
 
-def documentation(options: Iterable[Option]) -> dict[str, dict[str, Any]]:
-    """The same options as a module documents them."""
+def documentation(
+    options: Iterable[Option], *, path: str = "", around: Mapping[str, str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """The same options as a module documents them.
+
+    path: what their names stand inside, such as ``source.rbd.``; around: whole names of the options further out.
+    """
+    options = tuple(options)
+    known = {**(around or {}), **{option.name: f"{path}{option.name}" for option in options}}
     documented = {}
     for option in options:
         argument = _argument(option)
-        argument.pop("no_log", None)
+        argument.pop("no_log")
         argument.pop("options", None)
         if option.options:
-            argument["suboptions"] = documentation(option.options)
-        documented[option.name] = {"description": [option.summary], **argument}
+            argument["suboptions"] = documentation(option.options, path=f"{path}{option.name}.", around=known)
+        documented[option.name] = {"description": [_wholly_named(option.summary, known)], **argument}
     return documented
 
 
+def _wholly_named(text: str, known: Mapping[str, str]) -> str:
+    """A table names an option as its neighbour would; ansible-doc wants where it stands, and none of another table."""
+
+    def name(match: re.Match[str]) -> str:
+        first, rest = match.groups()
+        return f"O({known[first]}{rest})" if first in known else f"C({first}{rest.replace('=', ': ')})"
+
+    return re.sub(r"\bO\((\w+)([^()]*)\)", name, text)
+
+
 def _argument(option: Option) -> dict[str, Any]:
-    argument: dict[str, Any] = {"type": _TYPES.get(option.type, option.type)}
+    # Said of each, because Ansible guesses by the name, and a host_key is no secret.
+    argument: dict[str, Any] = {"type": _TYPES.get(option.type, option.type), "no_log": option.secret}
     if option.required:
         argument["required"] = True
     if option.default is not None:
-        argument["default"] = option.default
+        argument["default"] = list(option.default) if option.type == "list" else option.default
     if option.choices:
         argument["choices"] = list(option.choices)
     if option.elements or option.type == "list":
@@ -111,6 +137,4 @@ def _argument(option: Option) -> dict[str, Any]:
         argument["aliases"] = list(option.aliases)
     if option.options:
         argument["options"] = argument_spec(option.options)
-    if option.secret:
-        argument["no_log"] = True
     return argument

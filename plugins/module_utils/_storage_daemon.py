@@ -17,8 +17,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monito
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Object
 
 PROGRAM = "/usr/bin/qemu-storage-daemon"
-UNTIL_OUR_END = ("/usr/bin/setpriv", "--pdeathsig", "KILL")
-"""Begins the command of every process that must not outlive this one, not even when this one is killed."""
+UNTIL_OUR_END = ("/usr/bin/setpriv", "--no-new-privs", "--pdeathsig", "KILL")
+"""Begins the command of every process that must not outlive this one, not even when this one is killed.
+
+Without the first option a program with another group of its own, such as ssh-agent, would outlive it."""
+
+_KEY_SECONDS = 60
+"""What QEMU may take to make a key: it works on it for seconds on purpose, and no storage has a part in that."""
+_COARSE_CLOCK = "Unable to get accurate CPU usage"
+"""Before 9.2 QEMU makes no key where the account of its CPU time stands still for a moment; the next try may pass."""
 
 
 class StorageDaemon:
@@ -39,6 +46,7 @@ class StorageDaemon:
                 stderr=subprocess.PIPE,
                 env=dict(environment),
                 text=True,
+                umask=0o077,
             )
         except OSError as error:
             ours.close()
@@ -47,7 +55,13 @@ class StorageDaemon:
             theirs.close()
         self._monitor = Monitor(ours, seconds=30)
         self._jobs = 0
+        self._looks = 0
         self._serves = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether it no longer answers: whatever is opened next wants another."""
+        return bool(self._monitor.lost)
 
     def close(self) -> None:
         """End the process, whatever it waits for."""
@@ -68,7 +82,7 @@ class StorageDaemon:
         self.execute("object-del", {"id": identifier})
 
     @contextlib.contextmanager
-    def nodes(self, nodes: Sequence[Node], *, seconds: float) -> Iterator[None]:
+    def nodes(self, nodes: Sequence[Node], *, seconds: float = 30) -> Iterator[None]:
         """Nodes that are open for a while, each after those it stands on."""
         with contextlib.ExitStack() as stack:
             for node in nodes:
@@ -88,10 +102,19 @@ class StorageDaemon:
 
     def create(self, options: Mapping[str, Any], *, seconds: float) -> None:
         """Make an image, or write a format into an open node (QAPI BlockdevCreateOptions)."""
+        seconds += _KEY_SECONDS if {"key-secret", "encrypt"} & set(options) else 0
+        deadline = time.monotonic() + seconds
+        error = _COARSE_CLOCK
+        while _COARSE_CLOCK in error and time.monotonic() < deadline:
+            error = self._create(options, deadline, seconds)
+        if error:
+            raise QmpError(f"blockdev-create: {error}")
+
+    def _create(self, options: Mapping[str, Any], deadline: float, seconds: float) -> str:
+        """Why an image could not be made; empty where it was."""
         self._jobs += 1
         job = f"create-{self._jobs}"
         self.execute("blockdev-create", {"job-id": job, "options": dict(options)})
-        deadline = time.monotonic() + seconds
         while True:
             state = next(found for found in self.execute("query-jobs") if found["id"] == job)
             if state["status"] == "concluded":
@@ -100,8 +123,7 @@ class StorageDaemon:
                 raise QmpError(f"blockdev-create: not done after {seconds:.0f} s")
             time.sleep(0.02)
         self.execute("job-dismiss", {"id": job})
-        if state.get("error"):
-            raise QmpError(f"blockdev-create: {state['error']}")
+        return str(state.get("error", ""))
 
     @contextlib.contextmanager
     def exported(self, name: str, path: str, *, writable: bool) -> Iterator[str]:
@@ -109,10 +131,26 @@ class StorageDaemon:
         if not self._serves:
             self.execute("nbd-server-start", {"addr": {"type": "unix", "data": {"path": path}}})
             self._serves = True
-        export = {"type": "nbd", "id": name, "node-name": name, "name": name, "writable": writable}
-        self.execute("block-export-add", export)
-        try:
-            yield f"nbd+unix:///{name}?socket={path}"
-        finally:
-            with contextlib.suppress(QmpError):
-                self.execute("block-export-del", {"id": name, "mode": "hard"})
+        with contextlib.nullcontext(name) if writable else self._shared(name) as node:
+            export = {"type": "nbd", "id": name, "node-name": node, "name": name, "writable": writable}
+            self.execute("block-export-add", export)
+            try:
+                yield f"nbd+unix:///{name}?socket={path}"
+            finally:
+                with contextlib.suppress(QmpError):
+                    self.execute("block-export-del", {"id": name, "mode": "hard"})
+                    self._await_end_of_export(name)
+
+    @contextlib.contextmanager
+    def _shared(self, name: str) -> Iterator[str]:
+        """A node for reading what a machine has open: an export of a protocol node forgets the node's force-share."""
+        self._looks += 1
+        node = f"look-{self._looks}"
+        look = {"driver": "raw", "node-name": node, "file": name, "read-only": True, "force-share": True}
+        with self.nodes([look]):
+            yield node
+
+    def _await_end_of_export(self, name: str) -> None:
+        """Until then the node has a user, and cannot be closed."""
+        while any(export["id"] == name for export in self.execute("query-block-exports")):
+            time.sleep(0.005)

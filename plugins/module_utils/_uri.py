@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -16,6 +17,8 @@ _PLACE = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<host>[^\s:/@\[\]]+))(?::(
 
 def split(uri: str) -> SplitResult:
     """The pieces of a URI, its port checked."""
+    if re.search(r"[\x00-\x20\x7f]", uri):  # Python drops some of them in silence.
+        raise DeclarationError("uri", "has a space or a control character in it; a space is written %20")
     try:
         pieces = urlsplit(uri)
         if pieces.port == 0:
@@ -26,6 +29,16 @@ def split(uri: str) -> SplitResult:
     return pieces
 
 
+def decoded(text: str, piece: str) -> str:
+    """With the characters that %XX stand for. What is neither an escape nor text, QEMU's releases read differently."""
+    if re.search("%(?![0-9A-Fa-f]{2})", text):
+        raise DeclarationError("uri", f"{piece} has a % in it that no two hexadecimal digits follow")
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise DeclarationError("uri", f"{piece} has bytes in it that are no text (UTF-8)") from None
+
+
 def host_of(pieces: SplitResult) -> str:
     """The host, with its case and without the brackets of an IPv6 address."""
     netloc = pieces.netloc.rpartition("@")[2]
@@ -34,7 +47,7 @@ def host_of(pieces: SplitResult) -> str:
         if not closed or (rest and not rest.startswith(":")):
             raise DeclarationError("uri", "an IPv6 address wants brackets around it: [::1]:port")
         return host
-    return unquote(netloc.partition(":")[0])
+    return decoded(netloc.partition(":")[0], "its host")
 
 
 def place_of(text: str, default_port: int) -> tuple[str, int]:
@@ -54,6 +67,23 @@ def _is_address(text: str) -> bool:
         return False
 
 
+def same_host(host: str) -> str:
+    """One spelling for all of a host: names in small letters without the root's dot, addresses as short as they get."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return host.lower().rstrip(".")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host means another machine on each machine."""
+    name = same_host(host)
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
 def in_brackets(host: str) -> str:
     """A host as it stands before a colon and a port."""
     return f"[{host}]" if ":" in host else host
@@ -70,7 +100,7 @@ def query_of(pieces: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
             )
         if key in found:
             raise DeclarationError("uri", f"parameter {key!r} is given twice")
-        found[key] = unquote(value)
+        found[key] = decoded(value, key)
     return found
 
 
@@ -80,7 +110,52 @@ def without_credentials(pieces: SplitResult) -> tuple[str, str | None, str | Non
     if not at:
         return pieces.geturl(), None, None
     user, colon, password = userinfo.partition(":")
-    return pieces._replace(netloc=place).geturl(), unquote(user), unquote(password) if colon else None
+    url = pieces._replace(netloc=place).geturl()
+    return url, decoded(user, "its user"), decoded(password, "its password") if colon else None
+
+
+def number_in(value: Any) -> Any:
+    """The number that a text is; anything else as it stands, for its reader to judge."""
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
+
+
+def address_of(server: Any, default_port: int) -> dict[str, Any]:
+    """Host and port, or the socket, of one of QEMU's SocketAddress; a port that goes without saying is left out."""
+    given = dict(server) if isinstance(server, Mapping) else {}
+    kind = str(given.pop("type", "inet"))
+    members = {"inet": ("host", "port"), "tcp": ("host", "port"), "unix": ("path",)}.get(kind, ())
+    if not members:
+        raise DeclarationError("server", f"type {kind!r} cannot be declared; inet and unix can")
+    for name in (*members[:1], *given):
+        if name not in given or name not in members:
+            raise DeclarationError("server", f"{name} is missing" if name in members else f"{name} cannot be declared")
+    if kind == "unix":
+        return {"socket": given["path"]}
+    port = str(given.get("port", default_port))
+    return {"host": given["host"], **({} if port in ("0", str(default_port)) else {"port": number_in(port)})}
+
+
+def server_of(node: Mapping[str, Any], default_port: int, *flat: str) -> dict[str, Any]:
+    """The same of a node's server, or of the older options beside it; nothing where the node says neither."""
+    older = {name: node[name] for name in flat if name in node}
+    if "server" in node and older:
+        raise DeclarationError("server", f"is given, and {' and '.join(older)} too")
+    if "server" in node:
+        return address_of(node["server"], default_port)
+    if "path" in older and len(older) > 1:
+        raise DeclarationError("path", "is given, and host or port too")
+    return {"socket" if name == "path" else name: number_in(value) for name, value in older.items()}
+
+
+def libvirt_host(hosts: tuple[Mapping[str, str], ...], default_port: int) -> dict[str, Any]:
+    """The one server of a disk that can have one only."""
+    if len(hosts) != 1:
+        raise DeclarationError("host", f"one is wanted, and there are {len(hosts)}")
+    if "socket" in hosts[0]:
+        return {"socket": hosts[0]["socket"]}
+    if "name" not in hosts[0]:
+        raise DeclarationError("host", "has no name")
+    return address_of({"host": hosts[0]["name"], "port": hosts[0].get("port", str(default_port))}, default_port)
 
 
 def drop_none(values: dict[str, Any]) -> dict[str, Any]:

@@ -42,8 +42,8 @@ DISK_OPTIONS = (
     Option("size", "Virtual size; an image is created when missing and grown when smaller, never shrunk.", "size"),
     Option(
         "source",
-        "What a new image begins as, once: another disk, as a backend's key or O(uri), with O(format), O(luks) and "
-        "O(route). Cloned from a snapshot within a Ceph cluster, copied from anywhere else.",
+        "What a new image begins as, once: another disk, as a backend's key or C(uri), with C(format), C(luks) and "
+        "C(route). Cloned from a snapshot within a Ceph cluster, copied from anywhere else.",
         "any",
     ),
     Option("provision", "How the image is made and kept: the options of the module for its backend.", "any"),

@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
-from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import build_graph
+from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._folders import folder_for_a_while
+from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD, Header, read_header
+from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
+from ansible_collections.directdisk.qemu.plugins.module_utils._nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._openers import OpenedHere, open_here
+from ansible_collections.directdisk.qemu.plugins.module_utils._shared import Made, Shared
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END, StorageDaemon
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring
 
 FOLDER = "/run"
 """In memory, so that no secret is written to a disk."""
-PREFIX = "qemu-disks-"
-
-Made = TypeVar("Made")
 
 
 class FolderWiring(Wiring):
@@ -72,12 +73,13 @@ class Workbench:
     Not for two threads at once: each has a workbench of its own.
     """
 
-    def __init__(self, capabilities: Capabilities, *, open_timeout: float = 30) -> None:
-        """open_timeout: seconds that a storage has to answer."""
+    def __init__(self, capabilities: Capabilities, *, open_timeout: float = 30, shared: Shared | None = None) -> None:
+        """open_timeout: seconds that a storage has to answer; shared: with other workers."""
         self.capabilities = capabilities
         self.open_timeout = open_timeout
         self._stack = contextlib.ExitStack()
-        self._shared: dict[object, Any] = {}
+        self._shared = shared or self._stack.enter_context(Shared())
+        self._own = self._stack.enter_context(Shared())
         self._daemons: dict[str, StorageDaemon] = {}
         self._folder = ""
         self._count = 0
@@ -92,52 +94,67 @@ class Workbench:
     def folder(self) -> str:
         """A folder of the workbench's own, in memory, that only root may enter."""
         if not self._folder:
-            self._folder = tempfile.mkdtemp(prefix=PREFIX, dir=FOLDER)
-            self._stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            self._folder = self._stack.enter_context(folder_for_a_while(FOLDER))
         return self._folder
 
+    def file(self, name: str, text: str) -> str:
+        """A file in that folder; returns its path."""
+        path = f"{self.folder}/{name}"
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+            stream.write(text)
+        return path
+
+    def own(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Made]]) -> Made:
+        """What is made once and kept until the workbench is closed, in its folder."""
+        return self._own.get(key, make)
+
     def shared(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Made]]) -> Made:
-        """What is made once and kept until the workbench is closed, such as the connection to a cluster."""
-        if key not in self._shared:
-            self._shared[key] = self._stack.enter_context(make())
-        made: Made = self._shared[key]
-        return made
+        """What is made once and kept until all workers are done, such as the connection to a cluster."""
+        return self._shared.get(key, make)
 
     @contextlib.contextmanager
-    def storage(self, disk: Disk, *, writable: bool = False) -> Iterator[OpenNode]:
+    def storage(self, disk: Disk, *, writable: bool = False) -> Iterator[Storage]:
         """The protocol node of a disk alone: the bytes as they are stored."""
-        with self._open(disk, writable=writable, formatted=False) as node:
-            yield node
+        with self._surroundings(disk) as here:
+            storage, *formats = (_here(node, here.number, writable=writable) for node in here.graph.base_nodes())
+            with here.daemon.nodes([storage], seconds=self.open_timeout):
+                yield Storage(here.daemon, storage["node-name"], self, here.key, disk, formats)
 
     @contextlib.contextmanager
     def image(self, disk: Disk, *, writable: bool = False) -> Iterator[OpenNode]:
         """A disk up to the node that holds what a guest would see."""
-        with self._open(disk, writable=writable, formatted=True) as node:
-            yield node
+        with self.storage(disk, writable=writable) as storage, storage.image() as image:
+            yield image
 
     @contextlib.contextmanager
-    def _open(self, disk: Disk, *, writable: bool, formatted: bool) -> Iterator[OpenNode]:
+    def _surroundings(self, disk: Disk) -> Iterator[_Surroundings]:
+        """What a disk's nodes need before they are opened; whatever fails meanwhile, failed over this disk."""
         self._count += 1
         wiring = FolderWiring(self.folder, f"{disk.name}{self._count}")
-        with contextlib.ExitStack() as stack:
-            opened = stack.enter_context(open_here(disk, wiring, self.capabilities, self.folder))
-            daemon = self.daemon(opened)
-            graph = build_graph(disk, opened.node, wiring, "")
-            for wanted in wiring.objects:
-                if wanted.kind != "throttle-group":
-                    daemon.add_object(wanted)
-                    stack.callback(_quietly, daemon.remove_object, wanted.identifier)
-            nodes = graph.base_nodes() if formatted else graph.base_nodes()[:1]
-            stack.enter_context(
-                daemon.nodes([_here(node, self._count, writable=writable) for node in nodes], seconds=self.open_timeout)
-            )
-            yield OpenNode(daemon, f"{nodes[-1]['node-name']}.{self._count}", self)
+        try:
+            with contextlib.ExitStack() as stack:
+                opened = stack.enter_context(open_here(disk, wiring, self))
+                daemon = self.daemon(opened)
+                graph = build_graph(disk, opened.node, wiring, "")
+                for wanted in wiring.objects:
+                    if wanted.kind != "throttle-group":
+                        daemon.add_object(wanted)
+                        stack.callback(_quietly, daemon.remove_object, wanted.identifier)
+                key = next((wanted.identifier for wanted in wiring.objects if wanted.identifier.endswith(".luks")), "")
+                yield _Surroundings(daemon, opened.node, graph, self._count, key)
+        except HostError as error:
+            raise explained(disk, error) from None
+
+    def create(self, disk: Disk, options: Callable[[Node], Mapping[str, Any]], *, seconds: float | None = None) -> None:
+        """Make the storage of a disk; options: from its protocol node to QAPI BlockdevCreateOptions."""
+        with self._surroundings(disk) as here:
+            here.daemon.create(options(here.node), seconds=seconds or self.open_timeout)
 
     def daemon(self, opened: OpenedHere) -> StorageDaemon:
         """The daemon with the surroundings that a disk needs."""
-        key = repr(opened.prefix)
-        if key not in self._daemons:
-            environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SSH_AUTH_SOCK": f"{self.folder}/agent.sock"}
+        key = repr((opened.prefix, opened.environment))
+        if key not in self._daemons or self._daemons[key].lost:
+            environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **opened.environment}
             daemon = StorageDaemon(self.capabilities.release, environment=environment, prefix=opened.prefix)
             self._daemons[key] = daemon
             self._stack.callback(daemon.close)
@@ -158,32 +175,96 @@ class Workbench:
             run(["qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", *zero, origin_uri, target_uri])
 
 
+@dataclass(frozen=True)
+class _Surroundings:
+    """Where the nodes of a disk can be opened."""
+
+    daemon: StorageDaemon
+    node: Node
+    graph: Graph
+    number: int
+    key: str
+
+
 class OpenNode:
     """A node that is open."""
 
-    def __init__(self, daemon: StorageDaemon, name: str, bench: Workbench) -> None:
+    def __init__(self, daemon: StorageDaemon, name: str, bench: Workbench, key: str) -> None:
         self.daemon = daemon
         self.name = name
-        self._bench = bench
+        self.key = key
+        """Id of the secret with which the disk is encrypted; empty where it is not."""
+        self.bench = bench
 
     def describe(self) -> dict[str, Any]:
         """What QEMU says of it (QAPI ImageInfo)."""
         return self.daemon.describe(self.name)
 
-    def write_format(self, options: Mapping[str, Any]) -> None:
+    def write_format(self, options: Mapping[str, Any], *, seconds: float | None = None) -> None:
         """Write a format into it; options: of QAPI BlockdevCreateOptions, without ``file``."""
-        self.daemon.create({**options, "file": self.name}, seconds=self._bench.open_timeout)
+        self.daemon.create({**options, "file": self.name}, seconds=seconds or self.bench.open_timeout)
 
     def resize(self, size: int) -> None:
         """size: bytes."""
-        self.daemon.execute("block_resize", {"node-name": self.name, "size": size}, seconds=self._bench.open_timeout)
+        self.daemon.execute("block_resize", {"node-name": self.name, "size": size}, seconds=self.bench.open_timeout)
+
+    @property
+    def _socket(self) -> str:
+        return f"{self.bench.folder}/{id(self.daemon)}.sock"
 
     @contextlib.contextmanager
     def served(self, *, writable: bool) -> Iterator[str]:
         """The URI at which NBD clients on this host find it."""
-        path = f"{self._bench.folder}/{id(self.daemon)}.sock"
-        with self.daemon.exported(self.name, path, writable=writable) as uri:
+        with self.daemon.exported(self.name, self._socket, writable=writable) as uri:
             yield uri
+
+    @contextlib.contextmanager
+    def accessed(self, *, writable: bool = False) -> Iterator[NbdClient]:
+        """Its bytes."""
+        with (
+            self.served(writable=writable),
+            NbdClient(self._socket, self.name, seconds=self.bench.open_timeout) as client,
+        ):
+            yield client
+
+    def header(self) -> Header:
+        """What its first bytes say of it."""
+        with self.accessed() as client:
+            return read_header(client.read(0, HEAD))
+
+
+class Storage(OpenNode):
+    """The protocol node of a disk; its format is opened above it."""
+
+    def __init__(
+        self, daemon: StorageDaemon, name: str, bench: Workbench, key: str, disk: Disk, formats: list[Node]
+    ) -> None:
+        super().__init__(daemon, name, bench, key)
+        self._disk = disk
+        self._formats = formats
+
+    @contextlib.contextmanager
+    def image(self) -> Iterator[OpenNode]:
+        """The node that holds what a guest would see."""
+        first, *others = self._formats
+        with self.daemon.nodes([{**first, **self._beneath()}, *others], seconds=self.bench.open_timeout):
+            yield OpenNode(self.daemon, self._formats[-1]["node-name"], self.bench, self.key)
+
+    def _beneath(self) -> Node:
+        """QEMU would open whatever file of this host the header of an image names: nobody has said that it may."""
+        if self._disk.settings["format"] != "qcow2":
+            return {}
+        header = self.header()
+        if header.format != "qcow2":
+            raise HostError("Image is not in qcow2 format")
+        if header.external:
+            raise HostError("its data is in another file, as its header says; such an image is not opened")
+        declared = self._disk.provision.get("backing") or {}
+        if header.backing and header.backing != declared.get("file"):
+            raise HostError(
+                f"it stands on {header.backing}, as its header says; flatten it, or declare that as backing"
+            )
+        return {} if header.backing else {"backing": None}
 
 
 def run(command: list[str]) -> str:

@@ -38,6 +38,11 @@ options:
             description: Its route; V(auto) is the best one for this QEMU.
             type: str
             default: auto
+      kept:
+        description: Backends whose images are made and kept, which may need more than opening them does.
+        type: list
+        elements: str
+        default: []
       uefi:
         description: Whether UEFI firmware must be there.
         type: bool
@@ -54,6 +59,18 @@ options:
     description: Whether to look at the machines too.
     type: bool
     default: true
+  capabilities:
+    description:
+      - Whether to ask what the host can do. Without it nothing is probed and no cache is written, unless
+        O(requires) asks for something.
+    type: bool
+    default: true
+  by_hand:
+    description:
+      - Whether to look for machines that are not the collection's, in the processes of QEMU and in the units that start
+        it, and to say how they would be declared.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Reads only.
@@ -78,6 +95,11 @@ EXAMPLES = r"""
 - name: Which backends work, by the driver of QEMU itself
   ansible.builtin.debug:
     msg: "{{ hypervisor.backends | dict2items | selectattr('value.driver.works') | map(attribute='key') }}"
+
+- name: See what runs by hand
+  directdisk.qemu.qemu_info:
+    capabilities: false
+    by_hand: true
 
 - name: Fail early when this host cannot run what is declared for it
   directdisk.qemu.qemu_info:
@@ -107,7 +129,10 @@ missing_packages:
   type: list
   elements: str
 vms:
-  description: The machines that have a unit on this host. Sizes are in bytes.
+  description:
+    - The collection's machines that have a unit on this host. Sizes are in bytes.
+    - C(opened) is what the unit says that the machine opens, and whether it writes to it. C(restart_needed) says that
+      the unit or a credential is newer than the machine's last start. C(io) counts since that start.
   returned: success
   type: dict
   sample:
@@ -116,15 +141,41 @@ vms:
       active: active
       enabled: true
       status: running
-      disks: {root: {node: root.format, size: 21474836480, read_only: false, io_status: ok}}
+      opened: {"rbd::vms/web1-root": true}
+      restart_needed: false
+      disks:
+        root:
+          node: root.format
+          size: 21474836480
+          read_only: false
+          io_status: ok
+          io: {reads: 4201, read_bytes: 98566144, writes: 310, written_bytes: 2097152, errors: 0}
       console: "web1 login:"
+by_hand:
+  description:
+    - The machines that are not the collection's, each as the filter P(directdisk.qemu.from_drive#filter) reads its
+      command line, with its C(pid) (0 for a unit that does not run) and C(unit). C(problem) says why one could not be
+      read. No secret's text is in it.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: db1
+      pid: 4711
+      unit: ""
+      problem: ""
+      declaration: {memory: 4GiB, disks: {root: {rbd: {pool: vms, image: db1, key: "{{ vault_db1_root_key }}"}}}}
+      secrets:
+        - {variable: vault_db1_root_key, option: "disks: root: rbd: key", found: "the text of -drive, after rbd:"}
+      left: []
+      notes: []
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _running
+from ansible_collections.directdisk.qemu.plugins.module_utils import _by_hand, _running
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
@@ -144,12 +195,15 @@ ARGUMENTS = {
                 "default": [],
                 "options": {"backend": {"type": "str", "required": True}, "route": {"type": "str", "default": "auto"}},
             },
+            "kept": {"type": "list", "elements": "str", "default": []},
             "uefi": {"type": "bool", "default": False},
         },
     },
     "strict": {"type": "bool", "default": False},
     "fresh": {"type": "bool", "default": False},
     "vms": {"type": "bool", "default": True},
+    "capabilities": {"type": "bool", "default": True},
+    "by_hand": {"type": "bool", "default": False},
 }
 
 
@@ -171,17 +225,29 @@ def _route(backend: Backend, route: str, capabilities: Capabilities) -> dict[str
     }
 
 
+def look(parameters: dict[str, Any]) -> dict[str, Any]:
+    """What the host can do, and what it lacks."""
+    requires = parameters["requires"] or {}
+    if not parameters["capabilities"] and not any(requires.values()):
+        return {"capabilities": {}, "backends": {}, "missing": [], "missing_packages": []}
+    probed = probe(fresh=parameters["fresh"])
+    capabilities = Capabilities.from_probe(probed)
+    lacks, packages = missing(requires, capabilities)
+    facts = {"missing": lacks, "missing_packages": packages}
+    return {"capabilities": probed, "backends": backends(capabilities), **facts}
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
-        probed = probe(fresh=module.params["fresh"])
-        capabilities = Capabilities.from_probe(probed)
-        lacks, packages = missing(module.params["requires"] or {}, capabilities)
-        facts = {"missing": lacks, "missing_packages": packages}
-        if lacks and module.params["strict"]:
-            module.fail_json(msg="\n".join(lacks), **facts)
-        vms = _running.machines() if module.params["vms"] else {}
-        module.exit_json(capabilities=probed, backends=backends(capabilities), vms=vms, **facts)
+        facts = look(module.params)
+        if facts["missing"] and module.params["strict"]:
+            module.fail_json(msg="\n".join(facts["missing"]), **facts)
+        module.exit_json(
+            vms=_running.machines() if module.params["vms"] else {},
+            by_hand=_by_hand.machines_by_hand() if module.params["by_hand"] else [],
+            **facts,
+        )
     except DirectDiskError as error:
         module.fail_json(msg=str(error))
 

@@ -16,6 +16,8 @@ description:
   - Each machine gets a systemd unit of its own, with a user of its own and a sandbox derived from its disks; QEMU opens
     the storage itself, without a mount, a login or root.
   - The declaration is checked and planned on the controller; nothing on the host changes while anything in it is wrong.
+  - Disks with C(size), C(source) or C(provision) are made and grown before their machines start, as by
+    M(directdisk.qemu.qemu_disks). A machine with a disk that fails is left alone; the others go on.
   - Machines that are on the host but not declared are left alone and returned as RV(undeclared).
 options:
   vms:
@@ -102,6 +104,13 @@ vms:
       unit: qemu-vm-web1.service
       disks:
         - {disk: root, backend: nbd, storage: "192.0.2.5:10809/web1", route: driver, format: raw, writes: keep}
+disks:
+  description: The disks that are made and kept, with their results as RV(directdisk.qemu.qemu_disks#module:disks).
+  returned: success or failure of a machine
+  type: list
+  elements: dict
+  sample:
+    - {name: root of web1, changed: true, state: present, size: 21474836480, format: raw, actions: [clone rbd vms/web1]}
 actions:
   description: What was changed, or would be in check mode, one line each.
   returned: success
@@ -129,7 +138,9 @@ missing_packages:
   type: list
   elements: str
 failures:
-  description: The machines that did not start; RV(ignore:msg) says why, with the last lines of their logs.
+  description:
+    - The machines that did not start, or were left alone because a disk of theirs failed; RV(ignore:msg) says why, with
+      the last lines of their logs.
   returned: failure
   type: list
   elements: str

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _image_fetch, _paths, _tgt_serve
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import STOPPED, Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine, refuse_shared_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._hints import find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import (
     Plan,
@@ -22,6 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan import (
     describe_plan,
     make_plan,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _render
 
@@ -32,6 +34,8 @@ _WAITS = Hint(
 )
 """Of the line with which qemu-vm-control.py gives a start up."""
 _FILES = _render.TEMPLATES.parent / "files"
+_MODULES = {_paths.IMAGE_PROGRAM: _image_fetch, _paths.TGT_PROGRAM: _tgt_serve}
+"""Programs that modules use, too."""
 
 
 def observation(machines: Iterable[Machine], *, texts: bool) -> dict[str, Any]:
@@ -39,12 +43,6 @@ def observation(machines: Iterable[Machine], *, texts: bool) -> dict[str, Any]:
     present = [machine for machine in machines if machine.state != "absent"]
     return {
         "vms": [machine.name for machine in machines],
-        "images": {
-            disk.source["filename"]: disk.settings["format"]
-            for machine in present
-            for disk in machine.disks
-            if "size" in disk.settings and "filename" in disk.source
-        },
         "paths": sorted({path for machine in present for path, _kinds, _where in _needed_paths(machine)}),
         "texts": texts,
     }
@@ -87,9 +85,7 @@ def _needed_paths(machine: Machine) -> Iterable[tuple[str, tuple[str, ...], str]
     for disk in machine.disks:
         reach = disk.backend.reach(disk.source)
         where = f"disk {disk.name} of {machine.name}: {disk.backend.name}"
-        yield from (
-            (path, ("file",) if "size" not in disk.settings else ("file", "missing"), where) for path in reach.files
-        )
+        yield from ((path, ("file", "missing") if disk.kept else ("file",), where) for path in reach.files)
         yield from ((path, ("block", "char"), where) for path in reach.devices)
         yield from (
             (path, ("file",), where) for path in (*reach.loaded, *filter(None, (reach.trust, reach.known_hosts)))
@@ -128,10 +124,9 @@ def _check_paths(machine: Machine, paths: Mapping[str, str]) -> None:
 def desired(plans: Iterable[Plan], *, encrypted: bool) -> dict[str, Any]:
     """What the host should be like, as decide() reads it."""
     plans = list(plans)
-    files = {
-        f"{_paths.PROGRAMS}/{program.name}": {"text": program.read_text(encoding="utf-8"), "mode": 0o755}
-        for program in sorted(_FILES.iterdir())
-    }
+    texts = {f"{_paths.PROGRAMS}/{program.name}": program.read_text(encoding="utf-8") for program in _FILES.iterdir()}
+    texts.update({path: text_of(program) for path, program in _MODULES.items()})
+    files: dict[str, Any] = {path: {"text": text, "mode": 0o755} for path, text in sorted(texts.items())}
     for unit in _paths.COMMON_UNITS:
         files[f"{_paths.UNIT_DIRECTORY}/{unit}"] = {"text": _render.render_common(unit), "mode": 0o644}
     images: dict[str, list[str]] = {}
@@ -151,7 +146,7 @@ def only_helpers(wanted: Mapping[str, Any]) -> dict[str, Any]:
         units = [unit for unit in vm["units"] if unit in _agent.unit_names(name)]
         if units:
             credentials = {unit: vm["credentials"][unit] for unit in units}
-            vms[name] = {**vm, "state": "unchanged", "units": units, "credentials": credentials, "images": []}
+            vms[name] = {**vm, "state": "unchanged", "units": units, "credentials": credentials}
     kept = {unit for vm in vms.values() for unit in vm["units"]}
     files = {
         path: file
@@ -173,7 +168,6 @@ def _credentials(service: Service, *, encrypted: bool) -> list[str]:
 def _desired_vm(plan: Plan, *, encrypted: bool) -> dict[str, Any]:
     name, settings = plan.machine.name, plan.machine.settings
     services = [service for service in plan.services if service.vm]
-    nodes = {planned.disk.name: planned.graph.base for planned in plan.disks}
     return {
         "state": settings["state"],
         "autostart": settings["autostart"],
@@ -183,17 +177,6 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> dict[str, Any]:
         "reloaded": [service.name for service in services if service.reloads],
         "credentials": {service.name: _credentials(service, encrypted=encrypted) for service in services},
         "staged": [service.name for service in plan.services if service.image],
-        "images": [
-            {
-                "vm": name,
-                "disk": image.disk,
-                "path": image.path,
-                "format": image.format,
-                "size": image.size,
-                "node": nodes[image.disk],
-            }
-            for image in plan.images
-        ],
     }
 
 
@@ -244,7 +227,7 @@ def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
         planned = next((p for p in plan.disks if _speaks_of(line, p.disk)), None)
         for candidate in [planned] if planned else plan.disks:
             hints = (_WAITS, *candidate.disk.backend.hints) if planned else candidate.disk.backend.hints
-            hint = next((h for h in hints if re.search(h.pattern, line)), None)
+            hint = find_hint(hints, line)
             if hint:
                 where = f"{host}: disk {candidate.disk.name} of {name}: {candidate.disk.described}"
                 explained.append(f"{where}: {hint.meaning}; {hint.advice}")

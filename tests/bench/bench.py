@@ -66,12 +66,15 @@ class Bench:
     def up(self) -> None:
         """The lab's host, with all that is done once in a host's life behind it."""
         subprocess.run([self._lab, "up", "--hosts", HOST], stdout=sys.stderr, check=True)
-        self._lab_inventory = self._output([str(self._lab), "inventory"]).strip()
+        self.find_inventory()
         self.make_template()
         self.declare(1)
         self.make_disks(1)
         self.playbook(PLAYBOOKS["site"])  # installs packages and fills caches
         self.remove(1)
+
+    def find_inventory(self) -> None:
+        self._lab_inventory = self._output([str(self._lab), "inventory"]).strip()
 
     def make_template(self) -> None:
         """The image that every machine boots from a copy of its own."""

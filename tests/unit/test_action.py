@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import ActionModule, display
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._batch import decode
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import digest
 from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, disk_of, empty_host
 
@@ -48,14 +49,27 @@ def opened(text: str) -> dict[str, bool]:
 
 
 class Host:
-    """A test double of the module on a host: looks answer ``seen``, and an apply does what was desired."""
+    """A test double of the modules on a host: looks answer ``seen``, and an apply does what was desired.
 
-    def __init__(self, seen: dict[str, Any], failures: dict[str, list[str]] | None = None) -> None:
+    disks: what becomes of a disk by its name; one that is not named there is as it is declared.
+    """
+
+    def __init__(
+        self,
+        seen: dict[str, Any],
+        failures: dict[str, list[str]] | None = None,
+        disks: dict[str, dict[str, Any]] | None = None,
+    ) -> None:
         self.seen = seen
         self.failures = failures or {}
+        self.disks = disks or {}
         self.calls: list[dict[str, Any]] = []
+        self.kept: list[tuple[bool, dict[str, Any]]] = []
+        """For each call of qemu_disks: whether it was to predict only, and the disks."""
 
     def execute(self, *, module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        if module_name == "directdisk.qemu.qemu_disks":
+            return self._keep(module_args)
         assert module_name == "directdisk.qemu.qemu_vms"
         self.calls.append(copy.deepcopy(module_args))
         request = module_args["vms"]
@@ -63,6 +77,19 @@ class Host:
             return self.seen
         self._settle(request["desired"])
         return {"actions": ["done"], "failures": self.failures}
+
+    def _keep(self, module_args: dict[str, Any]) -> dict[str, Any]:
+        request = decode(module_args["request"])
+        assert module_args["disks"] == list(request["disks"])
+        self.kept.append((request["predict"], request["disks"]))
+        if "msg" in self.disks:
+            return dict(self.disks)
+        results = [{"name": name, "changed": False, **self.disks.get(name, {})} for name in request["disks"]]
+        if not request["predict"]:
+            results = [{**one, **one.pop("done", {})} for one in results]
+        diff = [{"before_header": f"disk {one['name']}", "after": {}} for one in results if one["changed"]]
+        failed = any(one.get("failed") for one in results)
+        return {"disks": results, "diff": diff, "warnings": ["beware"], **({"failed": True} if failed else {})}
 
     def _settle(self, desired: dict[str, Any]) -> None:
         running = {"active": "active", "enabled": True, "reload": False, "started": 2.0}
@@ -252,11 +279,107 @@ def test_a_bridge_that_is_not_there_is_told() -> None:
     assert result["msg"] == "hv1: network lan of web1: bridge br0: this host has no such bridge; create it first"
 
 
+CREATE = {"changed": True, "actions": ["create file /srv/a of 1 GiB"], "size": 1024**3}
+KEPT: dict[str, Any] = {
+    "web1": disk_of({"file": {"path": "/srv/a"}}, size="1GiB"),
+    "web2": disk_of({"nbd": {"host": "192.0.2.5"}}),
+}
+
+
+def test_no_disk_is_looked_at_where_none_is_made_or_kept() -> None:
+    host = Host(empty_host())
+    run(host, SIMPLE)
+    run(host, {"web1": {**KEPT["web1"], "state": "absent"}})
+    run(host, KEPT, only="ssh_agents")
+    assert host.kept == []
+
+
 def test_an_image_that_will_be_created_need_not_be_there() -> None:
-    host = Host(empty_host(images={"/srv/a": {"size": None}}))
-    result = run(host, {"web1": disk_of({"file": {"path": "/srv/a"}}, size="1GiB")}, check=True)
-    assert "create image /srv/a" in result["actions"]
-    assert host.calls[0]["vms"]["observe"]["images"] == {"/srv/a": "raw"}
+    host = Host(empty_host(), disks={"root of web1": CREATE})
+    result = run(host, KEPT, check=True, diff=True)
+    assert result["actions"][0] == "disk root of web1: create file /srv/a of 1 GiB"
+    assert result["disks"] == [{"name": "root of web1", **CREATE}]
+    assert result["diff"][0]["before_header"] == "disk root of web1"
+    assert [predicted for predicted, _disks in host.kept] == [True]
+
+
+def test_disks_are_made_before_their_machines_start(warnings: list[str]) -> None:
+    host = Host(empty_host(), disks={"root of web1": CREATE})
+    result = run(host, KEPT)
+    declared = {"root of web1": {"file": {"path": "/srv/a"}, "size": "1GiB"}}
+    assert host.kept == [(True, declared), (False, declared)]
+    assert result["actions"] == ["disk root of web1: create file /srv/a of 1 GiB", "done"]
+    assert result["changed"] is True
+    assert set(warnings) == {"hv1: beware"}
+
+
+def test_disks_that_are_as_declared_are_looked_at_once() -> None:
+    host = Host(empty_host())
+    run(host, KEPT)
+    host.calls.clear()
+    host.kept.clear()
+    assert run(host, KEPT)["changed"] is False
+    assert [predicted for predicted, _disks in host.kept] == [True]
+    assert len(host.calls) == 1
+
+
+def test_a_disk_of_a_running_machine_is_grown_by_the_machine() -> None:
+    host = Host(empty_host())
+    run(host, KEPT)
+    host.disks["root of web1"] = {"changed": True, "actions": ["grow"]}
+    host.calls.clear()
+    result = run(host, KEPT)
+    assert (
+        host.kept[-1][1]["root of web1"].items()
+        >= {
+            "monitor": "/run/qemu-vm-web1/qmp.sock",
+            "node": "root.format",
+        }.items()
+    )
+    assert result["actions"] == ["disk root of web1: grow"]
+    assert [list(call["vms"]) for call in host.calls] == [["observe"]]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_machine_whose_disk_cannot_be_looked_at_is_left_alone(check: bool) -> None:
+    failure = {"failed": True, "refused": False, "msg": "disk root of web1: file /srv/a: it is full"}
+    host = Host(empty_host(), disks={"root of web1": failure})
+    result = run(host, KEPT, check=check)
+    assert (result["failed"], result["failures"]) == (True, ["web1"])
+    assert result["msg"] == "hv1: disk root of web1: file /srv/a: it is full"
+    assert len(host.kept) == 1
+    if not check:
+        assert list(host.calls[-1]["vms"]["desired"]["vms"]) == ["web2"]
+
+
+def test_a_machine_whose_disk_fails_while_it_is_made_is_left_alone() -> None:
+    both = {"web1": {"disks": {**KEPT["web1"]["disks"], "data": {"file": {"path": "/srv/b"}, "size": "1GiB"}}}}
+    failure = {"failed": True, "changed": False, "actions": [], "msg": "disk root of web1: file /srv/a: it is full"}
+    disks = {"root of web1": {**CREATE, "done": failure}, "data of web1": {**CREATE, "actions": ["create /srv/b"]}}
+    host = Host(empty_host(), disks=disks)
+    result = run(host, {**KEPT, **both})
+    assert result["msg"] == "hv1: disk root of web1: file /srv/a: it is full"
+    assert result["actions"] == ["disk data of web1: create /srv/b", "done"]
+    assert list(host.calls[-1]["vms"]["desired"]["vms"]) == ["web2"]
+
+
+def test_what_must_not_be_done_to_a_disk_is_refused_before_anything_changes() -> None:
+    refused = {"failed": True, "refused": True, "msg": "disk root of web1: size: it is never shrunk"}
+    host = Host(empty_host(), disks={"root of web1": refused})
+    assert run(host, KEPT) == {"failed": True, "msg": "hv1: disk root of web1: size: it is never shrunk"}
+    assert len(host.calls) == len(host.kept) == 1
+
+
+def test_a_failure_of_qemu_disks_itself_is_the_result_as_it_is() -> None:
+    failure = {"failed": True, "msg": "there is no qemu-storage-daemon"}
+    assert run(Host(empty_host(), disks=failure), KEPT) == failure
+
+
+def test_how_a_disk_is_made_is_checked_before_the_host_is_asked() -> None:
+    host = Host(empty_host())
+    result = run(host, {"web1": disk_of({"file": {"path": "/srv/a"}}, size="1GiB", provision={"sise": 1})})
+    assert result["msg"].startswith("hv1: disk root of web1: provision: unknown option 'sise'")
+    assert host.calls == []
 
 
 def test_a_failure_of_the_module_is_the_result_as_it_is() -> None:

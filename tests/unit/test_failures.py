@@ -128,6 +128,10 @@ def test_a_line_of_the_log_is_traced_to_its_disk(line: str, words: str) -> None:
             "no monitor answers; check monitors, that most of them run, and that this host may reach them",
         ),
         (
+            "NODE: error reading header from web1: Connection timed out",
+            "the cluster does not answer in time; see ceph health detail: OSDs may be down, or the pool may be full",
+        ),
+        (
             "NODE: error reading conf file /run/qemu-vm-web1/ceph.ceph.conf: Invalid argument",
             "Ceph cannot read its configuration; "
             "check the file that conf names, /etc/ceph/ceph.conf without it, and config",

@@ -20,20 +20,23 @@ def test_each_route_to_a_backend_is_named_once_and_without_addresses() -> None:
     vms = {
         "a": {"disks": {"root": NBD, "web": {**HTTPS, "writes": "deny"}, "kit": {**HTTPS, "writes": "deny"}}},
         "b": {"disks": {"web": {**HTTPS, "writes": "deny", "route": "nbdkit"}}, "firmware": "uefi"},
+        "c": disk_of({"file": {"filename": "/srv/c"}, "size": "1GiB"}),
     }
     assert requirements(vms) == {
         "routes": [
+            {"backend": "file", "route": "driver"},
             {"backend": "https", "route": "auto"},
             {"backend": "https", "route": "nbdkit"},
             {"backend": "nbd", "route": "auto"},
         ],
+        "kept": ["file"],
         "uefi": True,
     }
 
 
 @pytest.mark.parametrize("vms", [{}, {"a": {}}, {"a": {**disk_of(NBD), "firmware": "uefi", "state": "absent"}}])
 def test_what_is_not_there_needs_nothing(vms: dict[str, Any]) -> None:
-    assert requirements(vms) == {"routes": [], "uefi": False}
+    assert requirements(vms) == {"routes": [], "kept": [], "uefi": False}
 
 
 def test_a_wrong_declaration_is_refused_with_all_its_errors() -> None:

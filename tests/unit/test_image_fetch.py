@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS
 
-PROGRAM = UNIT_TESTS.parents[1] / "roles" / "qemu_vms" / "files" / "qemu-image-fetch.py"
+PROGRAM = UNIT_TESTS.parents[1] / "plugins" / "module_utils" / "_image_fetch.py"
 IMAGE = bytes(range(256)) * 4096
 DIGEST = hashlib.sha256(IMAGE).hexdigest()
 

@@ -12,6 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(path for path in ROOT.glob("plugins/modules/*.py") if path.stem != "__init__")
+PLUGINS = sorted(ROOT.glob("plugins/filter/*.py")) + sorted(ROOT.glob("plugins/inventory/*.py"))
 ROLES = sorted(path for path in ROOT.glob("roles/*") if path.is_dir())
 
 
@@ -38,6 +39,13 @@ def test_a_module_documents_itself(module: Path) -> None:
     texts = assigned_texts(module)
     for name in ("DOCUMENTATION", "EXAMPLES", "RETURN"):
         assert yaml.safe_load(texts.get(name, "")), f"{module.name}: {name} is missing or empty"
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_plugin_documents_itself(plugin: Path) -> None:
+    texts = assigned_texts(plugin)
+    for name in ("DOCUMENTATION", "EXAMPLES", *(["RETURN"] if plugin.parent.name == "filter" else [])):
+        assert texts.get(name, "").strip(), f"{plugin.name}: {name} is missing or empty"
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
@@ -13,15 +14,19 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Download,
     Flaw,
     Hint,
+    LibvirtSource,
     NbdkitPlugin,
     Node,
     Option,
     Values,
     check_mountable,
     members,
+    read_members,
+    with_secrets,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed, _url
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 _RETRY = "retry-request"
@@ -57,6 +62,7 @@ HTTP_ONLY = (
         "cookie",
         "Cookies sent with every request, as C(name=value; name=value).",
         secret=True,
+        like="name=value",
         pattern=r"[^\s=;]+=[^\n]*",
         pattern_help="is not name=value",
         qemu="cookie",
@@ -188,6 +194,21 @@ def _stage(values: Values) -> Download:
     return Download(values["url"], options, secrets)
 
 
+def _read_libvirt(scheme: str, source: LibvirtSource) -> dict[str, Any]:
+    cookies = "; ".join(f"{name}={value}" for name, value in source.parts.get("cookies", {}).items())
+    return _uri.drop_none(
+        {
+            "url": _url.from_libvirt(scheme, source),
+            "username": source.user or None,
+            "password": source.secret,
+            "sslverify": source.part("ssl", "verify"),
+            "cookie": Secret("the element cookies", cookies, "name=value") if cookies else None,
+            "readahead": source.part("readahead", "size"),
+            "timeout": source.part("timeout", "seconds"),
+        }
+    )
+
+
 def backend(
     scheme: str,
     summary: str,
@@ -202,6 +223,14 @@ def backend(
     def node(values: Values, wiring: Wiring) -> Node:
         return {"driver": scheme, **members(options, values, wiring)}
 
+    def read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+        found = read_members(options, node, around, {})
+        said = with_secrets(options, _url.read_uri(str(found["url"])), "the option url") if "url" in found else {}
+        twice = [name for name in said if name in found and name != "url"]
+        if twice:
+            raise DeclarationError(twice[0], "is given, and stands in the url too")
+        return {**found, **said}
+
     return Backend(
         name=scheme,
         summary=summary,
@@ -212,9 +241,13 @@ def backend(
         sample={"url": f"{scheme}://127.0.0.1/image"},
         describe=lambda values: f"{values['url']}{_packed.what(values)}",
         identity=_identity,
+        pool=_url.server,
         reach=_url.reach,
         schemes=(scheme,),
         read_uri=_url.read_uri,
+        read_node=read_node,
+        read_libvirt=partial(_read_libvirt, scheme),
+        libvirt_parts=("ssl", "cookies", "readahead", "timeout"),
         packages=_PACKAGES,
         check=partial(_check, scheme),
         nbdkit=_nbdkit,

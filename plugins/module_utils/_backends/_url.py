@@ -8,7 +8,13 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint, Option, Reach, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+    Hint,
+    LibvirtSource,
+    Option,
+    Reach,
+    Values,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 URL = Option(
@@ -61,12 +67,28 @@ def reach(values: Values) -> Reach:
     return Reach(servers=(_uri.host_of(_uri.split(values["url"])),), trust=values.get("ca_bundle", ""))
 
 
+def server(values: Values) -> str:
+    """Scheme, host and port."""
+    pieces = _uri.split(values["url"])
+    return f"{pieces.scheme}://{pieces.netloc.lower()}"
+
+
 def identity(values: Values) -> str:
     """Scheme and host in small letters, the scheme's own port left out; another digest is another image."""
     pieces = _uri.split(values["url"])
     port = pieces.port if pieces.port not in (None, _PORTS[pieces.scheme]) else ""
-    place = f"{pieces.scheme}://{_uri.host_of(pieces).lower()}:{port}{pieces.path}?{pieces.query}"
+    place = f"{pieces.scheme}://{_uri.same_host(_uri.host_of(pieces))}:{port}{pieces.path}?{pieces.query}"
     return f"{place}#{values['sha256']}" if "sha256" in values else place
+
+
+def from_libvirt(scheme: str, source: LibvirtSource) -> str:
+    """The url that libvirt keeps in pieces."""
+    place = _uri.libvirt_host(source.hosts, _PORTS[scheme])
+    if "host" not in place:
+        raise DeclarationError("host", "a name or an address is wanted")
+    port = f":{place['port']}" if "port" in place else ""
+    query = f"?{source.query}" if source.query else ""
+    return f"{scheme}://{_uri.in_brackets(place['host'])}{port}/{source.name.lstrip('/')}{query}"
 
 
 def read_uri(uri: str) -> dict[str, Any]:

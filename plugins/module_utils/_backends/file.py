@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
@@ -16,8 +17,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Values,
     check_mountable,
     members,
+    no_libvirt,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 OPTIONS = (
@@ -102,6 +106,10 @@ def _read_uri(uri: str) -> dict[str, Any]:
     return {"filename": path[2:] if path.startswith("//") else path}
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    return read_members(OPTIONS, node, around, UNHANDLED)
+
+
 BACKEND = Backend(
     name="file",
     summary="An image file on the host itself",
@@ -113,9 +121,13 @@ BACKEND = Backend(
     sample={"filename": "/nonexistent"},
     describe=lambda values: f"{values['filename']}{_packed.what(values)}",
     identity=lambda values: f"path:{values['filename']}{_packed.what(values)}",
+    pool=lambda values: posixpath.dirname(values["filename"]),
+    local=lambda values: True,
     reach=lambda values: Reach(files=(values["filename"],)),
     schemes=("file",),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=no_libvirt,
     packages=dict.fromkeys(("debian", "redhat", "fedora", "suse", "arch"), ("acl",)),
     programs=("setfacl",),
     check=lambda values: check_mountable("filename", values["filename"]),

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
-from urllib.parse import unquote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
@@ -18,9 +19,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Values,
     check_networks,
     members,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 24007
@@ -166,14 +169,26 @@ def _describe(values: Values) -> str:
 
 def _identity(values: Values) -> str:
     """Servers of one cluster are listed in any order, and seldom all; the first by name stands for it."""
-    cluster = min(server.get("host", "").lower() for server in _servers(values))
-    return f"gluster:{cluster}/{values['volume']}/{values['path'].lstrip('/')}"
+    return _identity_at(min(_clusters(values)), values)
+
+
+def _clusters(values: Values) -> tuple[str, ...]:
+    return tuple(_uri.same_host(server.get("host", "")) for server in _servers(values))
+
+
+def _identity_at(cluster: str, values: Values) -> str:
+    return f"gluster:{cluster}/{values['volume']}/{_path(values)}"
+
+
+def _path(values: Values) -> str:
+    """The path in its one spelling."""
+    return posixpath.normpath(str(values["path"])).lstrip("/")
 
 
 def _read_uri(uri: str) -> dict[str, Any]:
     """``gluster[+tcp]://[host[:port]]/volume/path`` and ``gluster+unix:///volume/path?socket=PATH``."""
     pieces = _uri.split(uri)
-    volume, _slash, path = unquote(pieces.path).lstrip("/").partition("/")
+    volume, _slash, path = _uri.decoded(pieces.path, "its path").lstrip("/").partition("/")
     image = {"volume": volume, "path": path.lstrip("/")}
     if pieces.scheme == "gluster+unix":
         query = _uri.query_of(pieces, ("socket",))
@@ -182,6 +197,24 @@ def _read_uri(uri: str) -> dict[str, Any]:
         return {**image, "servers": [{"socket": query["socket"]}]}
     _uri.query_of(pieces, ())
     return _uri.drop_none({**image, "host": _uri.host_of(pieces) or "localhost", "port": pieces.port})
+
+
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, around, UNHANDLED, "server")
+    if "server" not in node:
+        return found
+    servers = node["server"] if isinstance(node["server"], list) else [node["server"]]
+    return {**found, **_place([_uri.address_of(server, DEFAULT_PORT) for server in servers])}
+
+
+def _place(servers: list[dict[str, Any]]) -> dict[str, Any]:
+    return servers[0] if len(servers) == 1 and "host" in servers[0] else {"servers": servers}
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    volume, _slash, path = source.name.lstrip("/").partition("/")
+    servers = [_uri.libvirt_host((host,), DEFAULT_PORT) for host in source.hosts]
+    return {"volume": volume, "path": path, **_place(servers)}
 
 
 BACKEND = Backend(
@@ -195,9 +228,13 @@ BACKEND = Backend(
     sample={"volume": "volume", "path": "image", "host": "127.0.0.1"},
     describe=_describe,
     identity=_identity,
+    pool=lambda values: str(values["volume"]),
+    alike=lambda values: tuple(_identity_at(cluster, values) for cluster in _clusters(values)),
     reach=_reach,
     schemes=("gluster", "gluster+tcp", "gluster+unix"),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
     # Where the driver's own package does not bring them along: what the client side of a volume is made of.
     packages={
         "debian": ("qemu-block-extra", "glusterfs-common"),

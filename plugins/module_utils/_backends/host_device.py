@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
@@ -13,10 +15,16 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Reach,
     Values,
     members,
+    no_libvirt,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import file
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+_WORLD_WIDE = re.compile(r"/dev/disk/by-id/(wwn-|scsi-3|dm-uuid-mpath-|nvme-(eui|uuid)\.)")
+"""Names that storage gives to a device itself: they mean the same bytes wherever they are seen."""
 
 HINTS = (
     Hint(
@@ -48,6 +56,10 @@ def _read_uri(uri: str) -> dict[str, Any]:
     return {"filename": uri[len("host_device:") :]}
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    return read_members(file.OPTIONS, node, around, file.UNHANDLED)
+
+
 BACKEND = Backend(
     name="host_device",
     summary="A block device of the host, by its path (a name under /dev/disk/by-id stays the same)",
@@ -58,9 +70,13 @@ BACKEND = Backend(
     sample={"filename": "/nonexistent"},
     describe=lambda values: str(values["filename"]),
     identity=lambda values: f"path:{values['filename']}",
+    pool=lambda values: posixpath.dirname(values["filename"]),
+    local=lambda values: not _WORLD_WIDE.match(values["filename"]),
     reach=lambda values: Reach(devices=(values["filename"],)),
     schemes=("host_device",),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=no_libvirt,
     packages=file.BACKEND.packages,
     programs=file.BACKEND.programs,
     check=_check,

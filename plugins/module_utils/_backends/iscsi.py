@@ -5,23 +5,29 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
     Values,
     members,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 3260
+DEFAULT_INITIATOR = "iqn.2008-11.org.linux-kvm"
+"""As whom QEMU logs in outside machines; it appends a machine's UUID."""
+DEFAULT_HEADER_DIGEST = "none-crc32c"
 
 RDMA_DEVICES = ("/dev/infiniband/rdma_cm", "/dev/infiniband/uverbs0")
 """What a process opens to speak iSER, through the host's first adapter."""
@@ -70,6 +76,8 @@ OPTIONS = (
         qemu="timeout",
     ),
 )
+
+_PORTAL = Option("portal", "", qemu="portal")
 
 _URI = re.compile(
     r"(?P<scheme>iscsi|iser)://(?:(?P<account>[^@?]*)@)?(?P<portal>[^/?]*)/(?P<target>[^/?]+)/(?P<lun>\d{1,5})"
@@ -125,9 +133,43 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
+@dataclass(frozen=True)
+class Login:
+    """How a session begins, for who speaks iSCSI without QEMU: as QEMU would begin it."""
+
+    host: str
+    port: int
+    target: str
+    """Empty where the portal is only asked for its targets."""
+    user: str
+    password: str = field(repr=False)
+    initiator: str
+    header_digest: str
+    transport: str
+
+
+def login_of(values: Values) -> Login:
     host, port = _uri.place_of(values["portal"], DEFAULT_PORT)
-    return {"driver": "iscsi", "portal": f"{_uri.in_brackets(host)}:{port}", **members(OPTIONS, values, wiring)}
+    return Login(
+        host,
+        port,
+        values.get("target", ""),
+        values.get("user", ""),
+        values.get("password", ""),
+        values.get("initiator_name", DEFAULT_INITIATOR),
+        values.get("header_digest", DEFAULT_HEADER_DIGEST),
+        values["transport"],
+    )
+
+
+def portal_of(values: Values) -> str:
+    """The portal with its port, as QEMU takes it."""
+    host, port = _uri.place_of(values["portal"], DEFAULT_PORT)
+    return f"{_uri.in_brackets(host)}:{port}"
+
+
+def _node(values: Values, wiring: Wiring) -> Node:
+    return {"driver": "iscsi", "portal": portal_of(values), **members(OPTIONS, values, wiring)}
 
 
 def _check(values: Values) -> None:
@@ -150,8 +192,11 @@ def _describe(values: Values) -> str:
 
 
 def _identity(values: Values) -> str:
-    """Without the portal: the names of targets are the only ones in the world, and one may have several portals."""
-    return f"iscsi:{values['target']}/{values['lun']}"
+    """Without the portal: the names of targets are the only ones in the world, and one may have several portals.
+
+    RFC 3722 makes no difference between small and capital letters in them.
+    """
+    return f"iscsi:{values['target'].lower()}/{values['lun']}"
 
 
 def _read_uri(uri: str) -> dict[str, Any]:
@@ -168,13 +213,54 @@ def _read_uri(uri: str) -> dict[str, Any]:
     return _uri.drop_none(
         {
             "portal": match["portal"],
-            "target": unquote(match["target"]),
+            "target": _uri.decoded(match["target"], "its target"),
             "lun": int(match["lun"]),
             "user": user if chap else None,
             "password": password if chap else None,
             "transport": "iser" if "iser" in (match["scheme"], match["query"]) else None,
         }
     )
+
+
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    return read_members((*OPTIONS, _PORTAL), node, around, {})
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    target, slash, lun = source.name.partition("/")
+    place = _uri.libvirt_host(source.hosts, DEFAULT_PORT)
+    if "host" not in place:
+        raise DeclarationError("host", "a name or an address is wanted")
+    port = f":{place['port']}" if "port" in place else ""
+    return _uri.drop_none(
+        {
+            "portal": f"{_uri.in_brackets(place['host'])}{port}",
+            "target": target,
+            "lun": lun if slash else 0,
+            "user": source.user or None,
+            "password": source.secret,
+            "initiator_name": source.part("initiator", "name"),
+        }
+    )
+
+
+def _beside_uri(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    """-iscsi: the one with the target's name as its id, or else the first; other spellings of a disk ignore it."""
+    all_said = around.beside.get("iscsi", [])
+    own = [said for said in all_said if said.get("id") == options["target"]]
+    said = dict((own or all_said or [{}])[0])
+    said.pop("id", None)
+    if "header-digest" in said:
+        said["header-digest"] = said["header-digest"].lower()
+    return read_members(OPTIONS, said, around, {})
+
+
+def _settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    """QEMU logs in under the machine's UUID or else its name; targets may admit that name alone."""
+    if around.vm is None or "initiator_name" in options:
+        return options
+    own = around.uuid or around.vm
+    return {**options, "initiator_name": f"iqn.2008-11.org.linux-kvm{f':{own}' if own else ''}"}
 
 
 BACKEND = Backend(
@@ -188,9 +274,16 @@ BACKEND = Backend(
     sample={"portal": "127.0.0.1", "target": "iqn.2008-11.org.linux-kvm", "lun": 0, "transport": "tcp"},
     describe=_describe,
     identity=_identity,
+    pool=lambda values: str(values["target"]),
+    local=lambda values: _uri.is_loopback(_uri.place_of(values["portal"], DEFAULT_PORT)[0]),
     reach=_reach,
     schemes=("iscsi", "iser"),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("initiator",),
+    beside_uri=_beside_uri,
+    settle=_settle,
     packages={
         "debian": ("qemu-block-extra",),
         "redhat": ("qemu-kvm-block-iscsi",),

@@ -4,22 +4,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
-from urllib.parse import unquote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
     Values,
     members,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 10809
@@ -38,6 +42,7 @@ TLS = (
         "psk_key",
         "The pre-shared key, in hexadecimal.",
         secret=True,
+        like="00",
         pattern="^([0-9a-fA-F]{2})+$",
         pattern_help="is not hexadecimal",
     ),
@@ -173,7 +178,7 @@ def _read_uri(uri: str) -> dict[str, Any]:
     if not uri.startswith(("nbd://", "nbd+tcp://", "nbd+unix://")):
         return _read_old_form(uri)
     pieces = _uri.split(uri)
-    export = unquote(pieces.path[1:]) or None
+    export = _uri.decoded(pieces.path[1:], "its export") or None
     if pieces.scheme == "nbd+unix":
         query = _uri.query_of(pieces, ("socket",))
         if pieces.netloc or "socket" not in query:
@@ -194,6 +199,39 @@ def _read_old_form(uri: str) -> dict[str, Any]:
     return {"host": host.strip("[]"), "port": int(port), **given}
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    flat = ("host", "port", "path")
+    found = read_members(OPTIONS, node, around, UNHANDLED, "server", *flat, "tls-creds", "tls-hostname")
+    found.update(_uri.server_of(node, DEFAULT_PORT, *flat))
+    if "tls-creds" in node:
+        found["tls"] = _read_tls(around.properties("tls-creds", node["tls-creds"]))
+    if "tls-hostname" in node:
+        found.setdefault("tls", {})["hostname"] = node["tls-hostname"]
+    return found
+
+
+def _read_tls(said: Mapping[str, str]) -> dict[str, Any]:
+    kind, folder = said["qom-type"], said.get("dir")
+    known = {"qom-type", "id", "dir", "endpoint", "verify-peer", *(["username"] if kind == "tls-creds-psk" else [])}
+    odd = [name for name in said if name not in known] + ["verify-peer"] * (said.get("verify-peer") in ("off", "no"))
+    if odd or kind not in ("tls-creds-x509", "tls-creds-psk") or not folder:
+        raise DeclarationError(f"-object {kind}", f"{odd[0] if odd else 'this'} cannot be declared")
+    if kind == "tls-creds-x509":
+        return {"directory": folder}
+    user = said.get("username", "qemu")
+    return {"psk_username": user, "psk_key": Secret(f"{folder}/keys.psk on the host, after '{user}:'", like="00")}
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    return _uri.drop_none(
+        {
+            **_uri.libvirt_host(source.hosts, DEFAULT_PORT),
+            "export": source.name or None,
+            "reconnect_delay": source.part("reconnect", "delay"),
+        }
+    )
+
+
 BACKEND = Backend(
     name="nbd",
     summary="A network block device, over TCP or a unix socket",
@@ -204,9 +242,14 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1"},
     describe=_describe,
     identity=lambda values: f"nbd:{_describe(values)}",
+    pool=partial(_server.describe, default_port=DEFAULT_PORT),
+    local=_server.is_own,
     reach=_reach,
     schemes=("nbd", "nbd+tcp", "nbd+unix"),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("reconnect",),
     packages={},
     check=_check,
     unhandled=UNHANDLED,

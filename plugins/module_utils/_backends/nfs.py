@@ -7,20 +7,25 @@ from __future__ import annotations
 import posixpath
 import re
 from typing import Any
-from urllib.parse import unquote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
     Values,
     members,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+NO_PORT = 0
+"""The protocol has none to say: the portmapper knows it."""
 
 OPTIONS = (
     Option(
@@ -123,7 +128,8 @@ HINTS = (
         "check the name and the host's resolver",
     ),
     Hint(
-        "nfs_service failed|Connection refused|No route to host|Network is unreachable|[Tt]imed out",
+        "nfs_service failed|Failed to start connection|Connection refused|No route to host|Network is unreachable|"
+        "[Tt]imed out",
         "the server does not answer",
         "check that it runs, its portmapper too, and that this host may reach it",
     ),
@@ -147,7 +153,7 @@ def _check_disk(values: Values, settings: Values) -> None:
 
 
 def _describe(values: Values) -> str:
-    return f"{_uri.in_brackets(values['host'].lower())}:{_path(values)}"
+    return f"{_uri.in_brackets(_uri.same_host(values['host']))}:{_path(values)}"
 
 
 def _path(values: Values) -> str:
@@ -164,7 +170,7 @@ def _read_uri(uri: str) -> dict[str, Any]:
     numbers = {_PARAMETERS[key]: _number(key, text) for key, text in query.items()}
     # But for user and group, 0 is what QEMU takes for "not said".
     said = {option: number for option, number in numbers.items() if number or option in ("user", "group")}
-    return {"host": _uri.host_of(pieces), "path": unquote(pieces.path), **said}
+    return {"host": _uri.host_of(pieces), "path": _uri.decoded(pieces.path, "its path"), **said}
 
 
 def _number(name: str, text: str) -> int:
@@ -172,6 +178,30 @@ def _number(name: str, text: str) -> int:
     if not re.fullmatch("0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,20}|[1-9][0-9]{0,18}", text):
         raise DeclarationError("uri", f"{name}: {text!r} is not a number")
     return int(text, 8 if re.fullmatch("0[0-7]+", text) else 0)
+
+
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, around, {}, "server")
+    return {**found, **_without_port(_uri.server_of(node, NO_PORT))}
+
+
+def _without_port(place: dict[str, Any]) -> dict[str, Any]:
+    for name in ("port", "socket"):
+        if name in place:
+            raise DeclarationError("server", f"NFS has no {name} to declare")
+    return place
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    return _uri.drop_none(
+        {
+            # The portmapper knows the port, whatever libvirt says.
+            "host": _uri.libvirt_host(source.hosts, NO_PORT).get("host"),
+            "path": source.name,
+            "user": (source.part("identity", "user") or "").removeprefix("+") or None,
+            "group": (source.part("identity", "group") or "").removeprefix("+") or None,
+        }
+    )
 
 
 BACKEND = Backend(
@@ -185,9 +215,14 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1", "path": "/image"},
     describe=_describe,
     identity=lambda values: f"nfs:{_describe(values)}",
+    pool=lambda values: posixpath.dirname(_describe(values)),
+    local=lambda values: _uri.is_loopback(values["host"]),
     reach=lambda values: Reach(servers=(values["host"],)),
     schemes=("nfs",),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("identity",),
     # Red Hat builds QEMU without it.
     packages={
         "debian": ("qemu-block-extra",),

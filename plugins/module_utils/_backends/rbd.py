@@ -12,14 +12,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
     Values,
     check_networks,
     members,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 6789
@@ -30,15 +33,15 @@ MOUNT_TIMEOUT = 20
 """Ceph's own is 300 seconds, in which a start without monitors hangs and says nothing."""
 
 
-def _name(member: str, summary: str, *, required: bool = False) -> Option:
+def name_option(name: str, summary: str, *, required: bool = False, qemu: str = "") -> Option:
     """An option for one of the names that make up where an image is."""
     return Option(
-        member,
+        name,
         summary,
         required=required,
         pattern=r"[^/@\n]+",
         pattern_help="is not a name: it is empty, or has / or @ in it",
-        qemu=member,
+        qemu=qemu,
     )
 
 
@@ -64,10 +67,10 @@ _ENCRYPTION = (
 )
 
 OPTIONS = (
-    _name("pool", "Name of the pool.", required=True),
-    _name("image", "Name of the image.", required=True),
-    _name("namespace", "Namespace in the pool."),
-    _name("snapshot", "A snapshot of the image, read-only."),
+    name_option("pool", "Name of the pool.", required=True, qemu="pool"),
+    name_option("image", "Name of the image.", required=True, qemu="image"),
+    name_option("namespace", "Namespace in the pool.", qemu="namespace"),
+    name_option("snapshot", "A snapshot of the image, read-only.", qemu="snapshot"),
     Option(
         "user",
         "User at the cluster, without C(client.); V(admin) without it.",
@@ -79,6 +82,7 @@ OPTIONS = (
         "key",
         "Key of O(user), as C(ceph auth get-key) shows it; this or O(keyring).",
         secret=True,
+        like="AA==",
         pattern="[A-Za-z0-9+/]+={0,2}",
         pattern_help="is not a key of Ceph; those are base64",
     ),
@@ -180,6 +184,12 @@ HINTS = (
         "no monitor answers",
         "check monitors, that most of them run, and that this host may reach them",
     ),
+    # NBD, over which images are copied, has no word for a timeout.
+    Hint(
+        r"error \w+ing\b[^:]*: (Connection|Operation) timed out|error while writing at byte .*Invalid argument",
+        "the cluster does not answer in time",
+        "see ceph health detail: OSDs may be down, or the pool may be full",
+    ),
     Hint(
         "error reading conf file",
         "Ceph cannot read its configuration",
@@ -221,9 +231,9 @@ HINTS = (
 
 
 def _node(values: Values, wiring: Wiring) -> Node:
-    node: Node = {"driver": "rbd", **members(OPTIONS, values, wiring), "conf": _conf(values, wiring)}
+    node: Node = {"driver": "rbd", **members(OPTIONS, values, wiring), "conf": configuration(values, wiring)}
     if "monitors" in values:
-        node["server"] = [{"host": host, "port": str(port)} for host, port in _monitors(values)]
+        node["server"] = [{"host": host, "port": str(port)} for host, port in monitors_of(values)]
     if "key" in values:
         node["key-secret"] = wiring.secret("key", values["key"], format="base64")
     if "encryption" in values:
@@ -238,8 +248,8 @@ def _encrypt(layer: Values, wiring: Wiring, name: str) -> Node:
     return encrypt
 
 
-def _conf(values: Values, wiring: Wiring) -> str:
-    """A configuration for this disk alone; of two lines that say the same the later one holds.
+def configuration(values: Values, wiring: Wiring) -> str:
+    """A configuration for this disk alone, without key and monitors; the later of two lines that say the same holds.
 
     A file of the host is read by systemd, so that it and the keyring may be root's alone.
     """
@@ -256,7 +266,7 @@ def _conf(values: Values, wiring: Wiring) -> str:
     else:
         parts.insert(0, wiring.file("defaults.conf", _section("global", timeout)))
     if own:
-        parts.append(wiring.file("own.conf", _section(f"client.{_user(values)}", own)))
+        parts.append(wiring.file("own.conf", _section(f"client.{user_of(values)}", own)))
     return wiring.joined("ceph.conf", *parts)
 
 
@@ -264,7 +274,7 @@ def _section(name: str, lines: Mapping[str, str]) -> str:
     return "".join([f"[{name}]\n", *(f"{key} = {value}\n" for key, value in lines.items())])
 
 
-def _user(values: Values) -> str:
+def user_of(values: Values) -> str:
     return str(values.get("user", DEFAULT_USER))
 
 
@@ -279,7 +289,7 @@ def _keyring(values: Values) -> str:
         return str(values["keyring"])
     if "key" in values or values.get("auth_client_required") == ("none",) or not _conf_source(values):
         return ""
-    return f"/etc/ceph/ceph.client.{_user(values)}.keyring"
+    return f"/etc/ceph/ceph.client.{user_of(values)}.keyring"
 
 
 def _config(values: Values) -> dict[str, str]:
@@ -307,7 +317,7 @@ def _config_value(key: str, value: Any) -> str:
     return text
 
 
-def _monitors(values: Values) -> list[tuple[str, int]]:
+def monitors_of(values: Values) -> list[tuple[str, int]]:
     return [_uri.place_of(monitor, DEFAULT_PORT) for monitor in values.get("monitors", ())]
 
 
@@ -316,7 +326,7 @@ def _check(values: Values) -> None:
         if option in values and not values[option]:
             raise DeclarationError(option, "is empty")
     try:
-        _monitors(values)
+        monitors_of(values)
     except DeclarationError as error:
         raise error.within("monitors") from None
     if "key" in values and "keyring" in values:
@@ -336,7 +346,7 @@ def _check(values: Values) -> None:
 def _reach(values: Values) -> Reach:
     networks = values.get("networks", ())
     return Reach(
-        servers=(*(host for host, _port in _monitors(values)), *networks),
+        servers=(*(host for host, _port in monitors_of(values)), *networks),
         loaded=tuple(filter(None, (_conf_source(values), _keyring(values)))),
         open_because="" if networks else "Ceph's monitors name the addresses of its OSDs: say networks to confine it",
     )
@@ -362,17 +372,21 @@ def _read_uri(uri: str) -> dict[str, Any]:
     found: dict[str, Any] = {"pool": names[0], "image": names[-1]}
     found.update({"namespace": names[1]} if names[1:-1] and names[1] else {})
     found.update({"snapshot": _unescaped(snapshot[0])} if snapshot else {})
+    said: dict[str, str] = {}
     config = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise DeclarationError("uri", r"an option has no value; a ':' within a value is written '\:'")
-        option, read = _URI_KEYS.get(_unescaped(key), ("", str))
+        key, value = _unescaped(key), _unescaped(value)
+        if said.setdefault(key, value) != value:
+            raise DeclarationError("uri", f"parameter {key!r} is given twice")
+        option, read = _URI_KEYS.get(key, ("", str))
         if option:
-            found[option] = read(_unescaped(value))
+            found[option] = read(value)
         # QEMU overrides it by the disk's cache, whatever a URI says.
-        elif _unescaped(key) != "rbd_cache":
-            config[_unescaped(key)] = _unescaped(value)
+        elif key != "rbd_cache":
+            config[key] = value
     return {**found, "config": config} if config else found
 
 
@@ -408,6 +422,67 @@ _URI_KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
 """What a URI calls the options, and how their values are read."""
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, around, {}, "server", "conf", "key-secret", "encrypt")
+    if "conf" in node:
+        found["conf"] = node["conf"]
+    if "server" in node:
+        servers = node["server"] if isinstance(node["server"], list) else [node["server"]]
+        found["monitors"] = [_monitor(_uri.address_of(server, DEFAULT_PORT)) for server in servers]
+    if "key-secret" in node:
+        found["key"] = around.base64_secret(node["key-secret"])
+    if "encrypt" in node:
+        found["encryption"] = _read_encrypt(node["encrypt"], around)
+    return found
+
+
+def _monitor(place: dict[str, Any]) -> str:
+    if "socket" in place:
+        raise DeclarationError("server", "a monitor has a host")
+    return f"{_uri.in_brackets(place['host'])}:{place['port']}" if "port" in place else str(place["host"])
+
+
+def _read_encrypt(layer: Any, around: Surroundings) -> dict[str, Any]:
+    if not isinstance(layer, Mapping):
+        raise DeclarationError("encrypt", "is not a set of options")
+    odd = [name for name in layer if name not in ("format", "key-secret", "parent")]
+    if odd:
+        raise DeclarationError("encrypt", f"{odd[0]} is no option of it")
+    found: dict[str, Any] = {name: value for name, value in layer.items() if name == "format"}
+    if "key-secret" in layer:
+        found["passphrase"] = around.secret(layer["key-secret"])
+    if "parent" in layer:
+        found["parent"] = _read_encrypt(layer["parent"], around)
+    return found
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    pool, *namespace, image = source.name.split("/") if "/" in source.name else ("", source.name)
+    if not pool or len(namespace) > 1:
+        raise DeclarationError("name", f"{source.name!r} is not POOL/[NAMESPACE/]IMAGE")
+    key = source.secret
+    return _uri.drop_none(
+        {
+            "pool": pool,
+            "namespace": namespace[0] if namespace else None,
+            "image": image,
+            "snapshot": source.part("snapshot", "name"),
+            "user": source.user or None,
+            "key": key and Secret(key.found, key.text, "AA=="),
+            "monitors": [_monitor(_uri.libvirt_host((host,), DEFAULT_PORT)) for host in source.hosts] or None,
+            "conf": source.part("config", "file"),
+        }
+    )
+
+
+def _settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    """QEMU reads Ceph's configuration whatever else it is told; what is not said is from there."""
+    sufficient = {"key", "keyring", "conf"} & set(options) or "monitors" not in options
+    if sufficient or list(options.get("auth_client_required", ())) == ["none"]:
+        return options
+    return {**options, "conf": DEFAULT_CONF}
+
+
 BACKEND = Backend(
     name="rbd",
     summary="An image of a Ceph cluster (RADOS block device), without a mapping on the host",
@@ -421,15 +496,31 @@ BACKEND = Backend(
     sample={"pool": "rbd", "image": "image"},
     describe=_describe,
     identity=_identity,
+    pool=lambda values: str(values["pool"]),
+    alike=lambda values: (_identity({**values, "fsid": ""}),) if "fsid" in values else (),
+    apart="say the fsid of both where they are in two clusters",
+    snapshots=("snapshot",),
     reach=_reach,
     schemes=("rbd",),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("snapshot", "config"),
+    settle=_settle,
     packages={
         "debian": ("qemu-block-extra",),
         "redhat": ("qemu-kvm-block-rbd",),
         "fedora": ("qemu-block-rbd",),
         "suse": ("qemu-block-rbd",),
         "arch": ("qemu-block-rbd",),
+    },
+    bindings=("rados", "rbd"),
+    bindings_packages={
+        "debian": ("python3-rados", "python3-rbd"),
+        "redhat": ("python3-rados", "python3-rbd"),
+        "fedora": ("python3-rados", "python3-rbd"),
+        "suse": ("python3-rados", "python3-rbd"),
+        "arch": ("python-ceph",),
     },
     check=_check,
     unhandled={},

@@ -5,21 +5,24 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
-from urllib.parse import unquote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     TgtStore,
     Values,
     members,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 7000
@@ -125,7 +128,10 @@ def _read_uri(uri: str) -> dict[str, Any]:
     if not uri.startswith(("sheepdog://", "sheepdog+tcp://", "sheepdog+unix://")):
         return _read_old_form(uri)
     pieces = _uri.split(uri)
-    image = {"vdi": unquote(pieces.path[1:]), **_snapshot(unquote(pieces.fragment))}
+    image = {
+        "vdi": _uri.decoded(pieces.path[1:], "its vdi"),
+        **_snapshot(_uri.decoded(pieces.fragment, "its snapshot")),
+    }
     if pieces.scheme == "sheepdog+unix":
         query = _uri.query_of(pieces, ("socket",))
         if pieces.netloc or "socket" not in query:
@@ -152,6 +158,17 @@ def _snapshot(text: str) -> dict[str, Any]:
     return {"snap_id": int(text)} if re.fullmatch(r"\d{1,18}", text) else {"tag": text}
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, around, {}, "server", "host", "port", "path")
+    return {**found, **_uri.server_of(node, DEFAULT_PORT, "host", "port", "path")}
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    place = _uri.libvirt_host(source.hosts, DEFAULT_PORT) if source.hosts else {"host": "localhost"}
+    snapshot = source.part("snapshot", "name") or ""
+    return {**place, "vdi": source.name, **_snapshot(snapshot)}
+
+
 BACKEND = Backend(
     name="sheepdog",
     summary="A virtual disk (VDI) of a sheepdog cluster",
@@ -163,9 +180,14 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1", "vdi": "image"},
     describe=_describe,
     identity=lambda values: f"sheepdog:{_describe(values)}",
+    pool=partial(_server.describe, default_port=DEFAULT_PORT),
+    snapshots=("snap_id", "tag"),
     reach=_server.reach,
     schemes=("sheepdog", "sheepdog+tcp", "sheepdog+unix"),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("snapshot",),
     packages={},
     check=_check,
     tgt=_tgt,

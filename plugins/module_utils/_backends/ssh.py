@@ -7,21 +7,24 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import posixpath
 import re
 from typing import Any
-from urllib.parse import unquote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Hint,
+    LibvirtSource,
     Node,
     Option,
     Reach,
     Values,
     check_mountable,
+    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 22
@@ -77,7 +80,13 @@ OPTIONS = (
         pattern_help="is not the name of a user",
         qemu="user",
     ),
-    Option("key", "Private key of O(user), text as C(ssh-keygen) writes it.", required=True, secret=True),
+    Option(
+        "key",
+        "Private key of O(user), text as C(ssh-keygen) writes it.",
+        required=True,
+        secret=True,
+        like="-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----",
+    ),
     Option(
         "passphrase",
         "What opens O(key), where that is encrypted.",
@@ -98,6 +107,8 @@ OPTIONS = (
     ),
     Option("known_hosts", f"File on the host with the keys of servers, instead of its {KNOWN_HOSTS}.", "path"),
 )
+
+_KEY = next(option for option in OPTIONS if option.name == "key")
 
 _WAYS = ("host_key", "host_key_check", "known_hosts")
 """Options that say how the server proves who it is."""
@@ -277,8 +288,8 @@ def _describe(values: Values) -> str:
 def _identity(values: Values) -> str:
     """A path from the root is the same for every user."""
     user = "" if values["path"].startswith("/") else values["user"]
-    path = re.sub("/+", "/", values["path"])
-    return f"ssh:{user}@{values['host'].lower()}:{values.get('port', DEFAULT_PORT)}:{path}"
+    path = re.sub("//+", "/", posixpath.normpath(values["path"]))
+    return f"ssh:{user}@{_uri.same_host(values['host'])}:{values.get('port', DEFAULT_PORT)}:{path}"
 
 
 def _read_uri(uri: str) -> dict[str, Any]:
@@ -292,8 +303,8 @@ def _read_uri(uri: str) -> dict[str, Any]:
         {
             "host": _uri.host_of(pieces),
             "port": pieces.port,
-            "path": unquote(pieces.path),
-            "user": unquote(user) or None,
+            "path": _uri.decoded(pieces.path, "its path"),
+            "user": _uri.decoded(user, "its user") or None,
             "host_key_check": _read_host_key_check(check) if check is not None else None,
         }
     )
@@ -308,6 +319,34 @@ def _read_host_key_check(text: str) -> dict[str, str]:
     return {"mode": "hash", "type": kind, "hash": fingerprint}
 
 
+def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    own = ("server", "host", "port", "host-key-check", "host_key_check")
+    found = {**read_members(OPTIONS, node, around, {}, *own), **_uri.server_of(node, DEFAULT_PORT, "host", "port")}
+    if "socket" in found:
+        raise DeclarationError("server", "a host is wanted")
+    if "host-key-check" in node:
+        found["host_key_check"] = node["host-key-check"]
+    if "host_key_check" in node:
+        found["host_key_check"] = _read_host_key_check(str(node["host_key_check"]))
+    return found
+
+
+def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    user = source.part("identity", "username") or source.user
+    keyfile = source.part("identity", "keyfile")
+    key = Secret(f"the file {keyfile} on the host", like=_KEY.like) if keyfile else None
+    place = _uri.libvirt_host(source.hosts, DEFAULT_PORT)
+    known = source.part("knownHosts", "path")
+    return _uri.drop_none({**place, "path": source.name, "user": user or None, "key": key, "known_hosts": known})
+
+
+def _settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    """QEMU logs in as its own user, with what that user's agent holds."""
+    key = Secret("the key that QEMU's ssh-agent holds: ssh-add -l with SSH_AUTH_SOCK of its process", like=_KEY.like)
+    user = {"user": around.user} if around.user else {}
+    return {**user, "key": key, **options}
+
+
 BACKEND = Backend(
     name="ssh",
     summary="An image file on a server, by SSH",
@@ -319,9 +358,15 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1", "user": "root", "path": "/image", "key": ""},
     describe=_describe,
     identity=_identity,
+    pool=lambda values: f"{_uri.same_host(values['host'])}:{posixpath.dirname(values['path'])}",
+    local=lambda values: _uri.is_loopback(values["host"]),
     reach=_reach,
     schemes=("ssh",),
     read_uri=_read_uri,
+    read_node=_read_node,
+    read_libvirt=_read_libvirt,
+    libvirt_parts=("identity", "knownHosts"),
+    settle=_settle,
     packages={
         "debian": ("qemu-block-extra", "openssh-client"),
         "redhat": ("qemu-kvm-block-ssh", "openssh-clients"),

@@ -13,6 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Hint,
     Values,
     no_driver,
+    no_node,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _url
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
@@ -50,9 +51,12 @@ BACKEND = Backend(
     sample={"url": "tftp://127.0.0.1/image"},
     describe=lambda values: str(values["url"]),
     identity=_url.identity,
+    pool=_url.server,
     reach=_url.reach,
     schemes=("tftp",),
     read_uri=lambda uri: {"url": uri},
+    read_node=no_node,
+    read_libvirt=lambda source: {"url": _url.from_libvirt("tftp", source)},
     packages={},
     check=_check,
     stage=lambda values: Download(values["url"], {"proto": "=tftp", "tftp-blksize": str(BLOCK_SIZE)}, resumes=False),

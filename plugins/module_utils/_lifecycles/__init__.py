@@ -5,6 +5,6 @@
 from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import image
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import image, lun, rbd
 
-LIFECYCLES: dict[str, Lifecycle] = {module.LIFECYCLE.name: module.LIFECYCLE for module in (image,)}
+LIFECYCLES: dict[str, Lifecycle] = {module.LIFECYCLE.name: module.LIFECYCLE for module in (image, lun, rbd)}

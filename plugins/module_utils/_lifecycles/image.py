@@ -4,47 +4,112 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Callable, NamedTuple
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Step, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils import _image_file, _image_served, _image_slot
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._formats import FORMAT_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._stores import STORES
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
-OPTIONS = ()
+OPTIONS = (
+    *FORMAT_OPTIONS,
+    Option("allow_shrink", "Make an image smaller where it is larger than O(size); what is cut off is lost.", "bool"),
+    Option(
+        "overwrite",
+        "Make the image anew where what is there is not what is declared: another format, or another digest than "
+        "O(sha256). What is there is lost.",
+        "bool",
+    ),
+    Option(
+        "force",
+        "Remove, shrink or overwrite an image also while a machine of this host has it open.",
+        "bool",
+    ),
+    Option(
+        "sha256",
+        "Digest of the image as it is stored. A new image is checked before it is put in its place; one that is there "
+        "is read whole and checked at each run, so this is for images that nobody writes to.",
+        "hex",
+        pattern="[0-9a-f]{64}",
+        pattern_help="has not the 64 digits of a sha256",
+    ),
+    Option(
+        "check",
+        "Have qemu-img check a qcow2 that no machine of this host has open; one that is corrupt is an error.",
+        "bool",
+        default=False,
+    ),
+    Option(
+        "virtual_size",
+        "Bytes that a guest must see, where O(size) cannot be said because the storage is only read or has a size of "
+        "its own; another size is an error.",
+        "size",
+    ),
+    Option("etag", "ETag that the server must say of an image behind a url; its change is an error."),
+    Option("last_modified", "Last-Modified that the server must say of an image behind a url; its change is an error."),
+    Option(
+        "follow",
+        "Where the server of a url may send its clients on to, each as scheme://host[:port]; to be sent anywhere else "
+        "is an error, which says where. Without it, that is anywhere but to the url's own server.",
+        "list",
+        pattern=r"[a-z]+://[^/\s]+",
+        pattern_help="is not scheme://host[:port]",
+    ),
+    Option(
+        "refresh",
+        "Fetch an image by route stage once more where the server's Last-Modified or length is no longer that of the "
+        "copy; without it a warning says so. An overlay that stands on the old image does not fit the new one.",
+        "bool",
+    ),
+)
+
+
+_OF_URLS = ("etag", "last_modified", "follow", "refresh")
+
+
+class _Kind(NamedTuple):
+    """What the storage of an image allows."""
+
+    check: Callable[[Wanted], None]
+    look: Callable[[Wanted, Workbench], Seen]
+    plan: Callable[[Wanted, Seen], Proposal]
+
+
+_FILE = _Kind(_image_file.check, _image_file.look, _image_file.plan)
+_SLOT = _Kind(_image_slot.check, _image_slot.look, _image_slot.plan)
+_SERVED = _Kind(_image_served.check, _image_served.look, _image_served.plan)
+
+
+def _kind(wanted: Wanted) -> _Kind:
+    disk = wanted.disk
+    if not disk.backend.writable or disk.backend.read_only(disk.source):
+        return _SERVED
+    return _FILE if disk.backend.name in STORES else _SLOT
 
 
 def _check(wanted: Wanted) -> None:
-    del wanted
+    for option in _OF_URLS:
+        if wanted.provision.get(option) and not wanted.disk.backend.stage:
+            raise DeclarationError(option, "is for images behind a url")
+    _kind(wanted).check(wanted)
 
 
 def _observe(wanted: Wanted, bench: Workbench) -> Seen:
-    try:
-        with bench.image(wanted.disk) as node:
-            found = node.describe()
-    except QmpError as error:
-        if re.search("No such file or directory", str(error)):
-            return {"exists": False}
-        raise
-    return {"exists": True, "size": found["virtual-size"], "format": wanted.disk.settings["format"]}
+    return _kind(wanted).look(wanted, bench)
 
 
 def _plan(wanted: Wanted, seen: Seen) -> Proposal:
-    size = wanted.size
-    if not seen["exists"]:
-        if size is None:
-            raise DeclarationError("size", "is missing, and there is no image yet")
-        words = f"create {wanted.disk.described} of {size} bytes"
-        return Proposal({"exists": True, "size": size, "format": "raw"}, (Step("create", words, {"size": size}),))
-    return Proposal(seen)
+    return _kind(wanted).plan(wanted, seen)
 
 
-def _create(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    raise NotImplementedError
-
-
-_VERBS: Mapping[str, Any] = {"create": _create}
+_VERBS: Mapping[str, Callable[[Wanted, Values, Workbench], None]] = {
+    **_image_file.VERBS,
+    **_image_slot.VERBS,
+    **_image_served.VERBS,
+}
 
 LIFECYCLE = Lifecycle("image", OPTIONS, _check, _observe, _plan, _VERBS)

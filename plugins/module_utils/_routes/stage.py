@@ -31,7 +31,7 @@ def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> st
     return "" if capabilities.programs.get("curl") else "this host has no curl"
 
 
-def _download(disk: Disk) -> Download:
+def download_of(disk: Disk) -> Download:
     if not disk.backend.stage:
         raise DeclarationError("route", f"an image cannot be fetched from {disk.backend.name}")
     return disk.backend.stage(disk.source)
@@ -57,15 +57,9 @@ def _open(disk: Disk, site: Site) -> Opened:
 
 def _service(disk: Disk, image: str) -> Service:
     unit = _paths.image_unit_name(image)
-    download, reach = _download(disk), disk.backend.reach(disk.source)
+    download, reach = download_of(disk), disk.backend.reach(disk.source)
     wiring = Wiring(unit, "image", "")
-    options = [(f"--{name}", value) if value else (f"--{name}",) for name, value in download.options.items()]
-    if download.secrets:
-        options.append(("--config", wiring.credential("curl", _curl_config(download))))
-    fetch = [
-        *(["--resume"] if download.resumes and disk.source.get("sha256") else []),
-        *([f"--sha256={disk.source['sha256']}"] if disk.source.get("sha256") else []),
-    ]
+    options = curl_options(download, wiring)
     return Service(
         name=unit,
         template="image.service.j2",
@@ -73,7 +67,7 @@ def _service(disk: Disk, image: str) -> Service:
         description=f"Image {disk.backend.describe(disk.source)}",
         args=[
             ("/usr/bin/python3", "-IS", _paths.IMAGE_PROGRAM),
-            *((word,) for word in fetch),
+            *((word,) for word in fetch_options(disk)),
             (_paths.image_file(image),),
             (download.url,),
             *options,
@@ -83,6 +77,23 @@ def _service(disk: Disk, image: str) -> Service:
         start_timeout=0,
         image=image,
     )
+
+
+def fetch_options(disk: Disk) -> list[str]:
+    """Options of the program that fetches."""
+    wanted = disk.source.get("sha256")
+    resumes = wanted and download_of(disk).resumes
+    return [*(["--resume"] if resumes else []), *([f"--sha256={wanted}"] if wanted else [])]
+
+
+def curl_options(download: Download, wiring: Wiring) -> list[tuple[str, ...]]:
+    """curl's own options for a download, each with its value."""
+    options: list[tuple[str, ...]] = [
+        (f"--{name}", value) if value else (f"--{name}",) for name, value in download.options.items()
+    ]
+    if download.secrets:
+        options.append(("--config", wiring.credential("curl", _curl_config(download))))
+    return options
 
 
 def _curl_config(download: Download) -> str:

@@ -39,7 +39,7 @@ def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> st
     return f"this QEMU has no iscsi driver ({driver})" if driver else ""
 
 
-def _store(disk: Disk) -> TgtStore:
+def store_of(disk: Disk) -> TgtStore:
     if not disk.backend.tgt:
         raise DeclarationError("route", f"tgtd does not serve {disk.backend.name}")
     return disk.backend.tgt(disk.source)
@@ -55,7 +55,7 @@ def _open(disk: Disk, site: Site) -> Opened:
     unit = _paths.helper_unit_name(site.vm, disk.name, ROUTE.name)
     directory = _paths.helper_directory(site.vm, disk.name)
     address, chap = loopback_address(site.vm, disk.name), f"{directory}/chap"
-    store, reach = _store(disk), disk.backend.reach(disk.source)
+    store, reach = store_of(disk), disk.backend.reach(disk.source)
     service = Service(
         name=unit,
         template="tgt.service.j2",
@@ -77,17 +77,22 @@ def _open(disk: Disk, site: Site) -> Opened:
             *(f"{address}:{PORT}", TARGET, store.kind, store.name, chap, USER, str(site.start_timeout)),
         ),
     )
-    node: Node = {
+    # The folder is out of reach for all but its own unit and root, so systemd brings the secret.
+    secret = site.wiring.object("secret", "chap", file=site.wiring.credential("chap", source=chap))
+    return Opened(node(f"{address}:{PORT}", secret), Reach(servers=(LOOPBACK,)), (service,))
+
+
+def node(portal: str, secret: str) -> Node:
+    """QEMU's node on what tgtd serves; secret: id of the object with its password."""
+    return {
         "driver": "iscsi",
         "transport": "tcp",
-        "portal": f"{address}:{PORT}",
+        "portal": portal,
         "target": TARGET,
         "lun": 1,
         "user": USER,
-        # The folder is out of reach for all but its own unit and root, so systemd brings the secret.
-        "password-secret": site.wiring.object("secret", "chap", file=site.wiring.credential("chap", source=chap)),
+        "password-secret": secret,
     }
-    return Opened(node, Reach(servers=(LOOPBACK,)), (service,))
 
 
 ROUTE = Route("tgt", _packages, _why_not, _open, programs=("tgtd",))

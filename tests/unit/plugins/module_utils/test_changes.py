@@ -10,15 +10,12 @@ from typing import Any, Callable
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, decide, digest
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 UNITS = "/etc/systemd/system"
 TARGET = f"{UNITS}/qemu-vms.target"
 UNIT = f"{UNITS}/qemu-vm-web1.service"
 HELPER = f"{UNITS}/qemu-vm-web1.root.nbdkit.service"
 SECRET = "/etc/credstore/qemu-vm-web1.root.password"
-IMAGE = "/srv/web1.img"
-GIB = 1024**3
 WRITTEN, STARTED = 100.0, 200.0
 
 State = tuple[dict[str, Any], dict[str, Any]]
@@ -36,7 +33,6 @@ def settled() -> State:
         "reloaded": [],
         "credentials": {"qemu-vm-web1.root.nbdkit.service": [SECRET], "qemu-vm-web1.service": []},
         "staged": [],
-        "images": [{"vm": "web1", "disk": "data", "path": IMAGE, "format": "raw", "size": GIB, "node": "data.format"}],
     }
     files = {path: {"text": text, "mode": 0o644} for path, text in texts.items()}
     desired = {"files": files, "vms": {"web1": vm}, "images": {}}
@@ -49,14 +45,13 @@ def settled() -> State:
             "qemu-vms.target": {**running, "started": None},
         },
         "credentials": {SECRET: {"mtime": WRITTEN, "current": True}},
-        "images": {IMAGE: {"size": GIB}},
         "staged": [],
     }
     return desired, observed
 
 
 def new_host(desired: dict[str, Any], observed: dict[str, Any]) -> None:
-    observed.update(files={}, units={}, credentials={}, images={IMAGE: {"size": None}})
+    observed.update(files={}, units={}, credentials={})
 
 
 def wanted(**settings: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
@@ -79,10 +74,6 @@ def missing(*keys: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
     return lambda desired, observed: observed[keys[0]].pop(keys[1])
 
 
-def image_is(size: int | None) -> Callable[[dict[str, Any], dict[str, Any]], None]:
-    return lambda desired, observed: observed["images"].update({IMAGE: {"size": size}})
-
-
 def no_helper(desired: dict[str, Any], observed: dict[str, Any]) -> None:
     desired["vms"]["web1"]["units"].remove("qemu-vm-web1.root.nbdkit.service")
     del desired["files"][HELPER]
@@ -103,7 +94,7 @@ def nothing_declared(desired: dict[str, Any], observed: dict[str, Any]) -> None:
 
 
 def gone(desired: dict[str, Any], observed: dict[str, Any]) -> None:
-    desired["vms"]["web1"].update(state="absent", units=[], credentials={}, images=[])
+    desired["vms"]["web1"].update(state="absent", units=[], credentials={})
     for path in (UNIT, HELPER):
         del desired["files"][path]
 
@@ -169,7 +160,6 @@ CASES = [
             f"write {TARGET}",
             f"write {UNIT}",
             f"write {HELPER}",
-            f"create image {IMAGE}",
             "enable vm web1",
             "enable all vms",
             "start vm web1",
@@ -184,7 +174,6 @@ CASES = [
             f"write {TARGET}",
             f"write {UNIT}",
             f"write {HELPER}",
-            f"create image {IMAGE}",
             "enable all vms",
             "reload systemd",
         ],
@@ -317,8 +306,6 @@ CASES = [
         [keys, key_is(current=False), unit_is(active="failed")],
         [f"write credential {KEY}", "start vm web1"],
     ),
-    ("an image is missing", [image_is(None)], [f"create image {IMAGE}"]),
-    ("an image is smaller", [image_is(GIB - 1)], [f"grow image {IMAGE}"]),
 ]
 
 
@@ -332,17 +319,6 @@ def test_what_a_run_does(edits: list[Callable[..., None]], actions: list[str]) -
     assert [*changes.actions(), *(f"restart needed: {name}" for name in changes.restart_needed)] == actions
     assert changes.any() == any(not action.startswith("restart needed") for action in actions)
     assert (desired, observed) == before
-
-
-def test_an_image_is_never_shrunk() -> None:
-    desired, observed = settled()
-    image_is(GIB + 1)(desired, observed)
-    with pytest.raises(DeclarationError) as raised:
-        decide(desired, observed)
-    assert str(raised.value) == (
-        f"disk data of web1: size: {IMAGE} has {GIB + 1} bytes, more than the {GIB} declared, "
-        "and a disk is never shrunk; declare its real size, or shrink it yourself"
-    )
 
 
 def test_every_change_has_words() -> None:

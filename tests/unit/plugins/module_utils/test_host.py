@@ -4,42 +4,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import struct
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _host, _paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-
-
-def test_a_raw_image_is_as_large_as_its_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.img"
-    path.write_bytes(b"")
-    os.truncate(path, 5 * 1024**3)
-    assert _host._virtual_size(str(path), "raw") == 5 * 1024**3
-
-
-def test_a_qcow2_is_as_large_as_its_header_says(tmp_path: Path) -> None:
-    path = tmp_path / "a.qcow2"
-    path.write_bytes(b"QFI\xfb" + bytes(20) + struct.pack(">Q", 5 * 1024**3))
-    assert _host._virtual_size(str(path), "qcow2") == 5 * 1024**3
-
-
-@pytest.mark.parametrize("content", [b"", b"QFI\xfc" + bytes(28)])
-def test_what_is_no_qcow2_is_told(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "a.qcow2"
-    path.write_bytes(content)
-    with pytest.raises(HostError, match=f"^{re.escape(str(path))} is declared as qcow2, but it is none$"):
-        _host._virtual_size(str(path), "qcow2")
-
-
-def test_an_image_that_is_not_there_has_no_size(tmp_path: Path) -> None:
-    assert _host._virtual_size(str(tmp_path / "a.img"), "raw") is None
 
 
 def test_kinds_of_paths(tmp_path: Path) -> None:
@@ -59,21 +29,11 @@ def test_an_image_that_is_being_fetched_counts_once(tmp_path: Path, monkeypatch:
     assert _host._staged() == ["a1", "b0"]
 
 
-@pytest.mark.parametrize("identity", ["nbd:h:10809/a b", "path:/srv/\u2028\x85\u00e9", 'nbd:h:1/"\n\\'])
-def test_a_unit_says_what_its_machine_opens(identity: str) -> None:
-    line = _paths.OPENED + json.dumps({identity: True}, ensure_ascii=False)
-    assert _host._opened(f"# a comment\n{line}\n[Unit]\n") == {identity: True}
-
-
-def test_a_unit_of_an_earlier_release_says_nothing_of_it() -> None:
-    assert _host._opened("[Unit]\n") == {}
-
-
-def test_a_machine_whose_image_failed_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_helpers_of_a_stopped_machine_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(_host._systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
-    monkeypatch.setattr(_host._systemd, "show", lambda units: {})
-    vms = {name: {"unit": _paths.unit_name(name), "units": [], "images": []} for name in ("bad", "good")}
-    changes = Changes(stop=["bad"], enable=["bad"], start=["bad", "good"], restart=["bad"])
-    assert _host._switch({"vms": vms}, changes, skip={"bad"}) == {}
-    assert called == [("daemon-reload", []), ("start", ["qemu-vm-good.service"])]
+    monkeypatch.setattr(_paths, "UNIT_DIRECTORY", str(tmp_path))
+    for unit in ("qemu-vm-web", "qemu-vm-web.root.tgt", "qemu-vm-web-1.root.tgt", "qemu-vms-resume"):
+        (tmp_path / f"{unit}.service").touch()
+    _host._stop(["qemu-vm-web.service"])
+    assert called == [("stop", ["qemu-vm-web.service", "qemu-vm-web.root.tgt.service"])]

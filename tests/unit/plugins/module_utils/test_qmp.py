@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from pathlib import Path
@@ -58,8 +59,9 @@ def test_a_qemu_that_hangs_is_given_up() -> None:
 def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("qemu-vm-web1.service", "qemu-vm-web1.root.nbdkit.service", "qemu-vm-off.service"):
+    for name in ("qemu-vm-web1.root.nbdkit.service", "qemu-vm-off.service"):
         (tmp_path / name).touch()
+    (tmp_path / "qemu-vm-web1.service").write_text(f'{_paths.OPENED}{{"nbd:h:10809/a":true}}\n', encoding="utf-8")
     (tmp_path / "web1.log").write_text("boot\nlogin: \n\n\x00 \n", encoding="utf-8")
     inserted = {"node-name": "root.format", "image": {"virtual-size": 512}, "ro": True}
     blocks = [{"inserted": inserted, "io-status": "failed"}, {"inserted": {"node-name": "machine.seed"}}, {}]
@@ -71,7 +73,12 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
     monkeypatch.setattr(_paths, "qmp_socket", lambda vm: str(tmp_path / f"{vm}.sock"))
     monkeypatch.setattr(_paths, "console_log", lambda vm: str(tmp_path / f"{vm}.log"))
     monkeypatch.setattr(_systemd, "show", lambda units: {unit: states[unit] for unit in units})
-    answers = {"query-status": {"status": "io-error"}, "query-block": blocks}
+    stats = {"rd_operations": 2, "rd_bytes": 1024, "failed_rd_operations": 1, "failed_flush_operations": 3}
+    answers = {
+        "query-status": {"status": "io-error"},
+        "query-block": blocks,
+        "query-blockstats": [{"stats": {}}, {"node-name": "root.format", "stats": stats}],
+    }
     with FakeQemu(tmp_path / "web1.sock", answers=answers):
         found = _running.machines()
     assert list(found) == ["off", "web1"]
@@ -80,12 +87,42 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
         "active": "inactive",
         "enabled": False,
         "status": "",
+        "opened": {},
+        "restart_needed": False,
         "disks": {},
         "console": "",
     }
     assert found["web1"]["status"] == "io-error"
     assert found["web1"]["disks"] == {
-        "root": {"node": "root.format", "size": 512, "read_only": True, "io_status": "failed"}
+        "root": {
+            "node": "root.format",
+            "size": 512,
+            "read_only": True,
+            "io_status": "failed",
+            "io": {"reads": 2, "read_bytes": 1024, "writes": 0, "written_bytes": 0, "errors": 4},
+        }
     }
+    assert found["web1"]["opened"] == {"nbd:h:10809/a": True}
     monkeypatch.setattr(_paths, "qmp_socket", lambda vm: str(tmp_path / "nothing"))
     assert _running.machines()["web1"]["error"].endswith("nothing: No such file or directory")
+
+
+def test_a_machine_needs_a_restart_once_what_it_was_started_from_is_newer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("qmp.sock", "key", "new", *(f"qemu-vm-a{part}.service" for part in ("", ".root.tgt", ".ssh.keys", "b")))
+    for name in names:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1, 1))
+    loads = f"LoadCredential=root.other:/elsewhere\nLoadCredentialEncrypted=root.key:{tmp_path}/key\n"
+    (tmp_path / "qemu-vm-a.root.tgt.service").write_text(loads, encoding="utf-8")
+    os.utime(tmp_path / "qemu-vm-a.root.tgt.service", (1, 1))
+    monkeypatch.setattr(_paths, "UNIT_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(_paths, "CREDENTIALS", str(tmp_path))
+    monkeypatch.setattr(_paths, "qmp_socket", lambda vm: str(tmp_path / "qmp.sock"))
+    stale = []
+    for name in names:
+        os.utime(tmp_path / name, (2, 2))
+        stale += [name] if _running.is_stale("a") else []
+        os.utime(tmp_path / name, (1, 1))
+    assert stale == ["key", "qemu-vm-a.service", "qemu-vm-a.root.tgt.service"]

@@ -286,6 +286,13 @@ def test_a_uri_that_cannot_be_read_is_refused(uri: str, problem: str) -> None:
         ("ssh://joe@H/a", "ssh://ann@h:22//a?host_key_check=no"),
         ("gluster://H/v/a", "gluster+tcp://h:24007//v//a"),
         ("sheepdog://H/a", "sheepdog:h:7000:a"),
+        ("nbd://[2001:DB8::1]/x", "nbd://[2001:db8:0:0::1]:10809/x"),
+        ("nfs://nas.example./a", "nfs://NAS.example/a"),
+        ("iscsi://h/iqn.2026-01.example:A/0", "iscsi://h/iqn.2026-01.example:a/0"),
+        ("ssh://joe@h/a/./b", "ssh://joe@h/a//b"),
+        ("gluster://h/v/a/b", "gluster://h/v/a//./b"),
+        ("sheepdog://[::1]/a", "sheepdog://[0::1]:7000/a"),
+        ("https://H./x", "https://h/x"),
     ],
 )
 def test_two_spellings_are_one_storage(first: str, second: str) -> None:
@@ -346,6 +353,73 @@ def test_the_servers_of_a_cluster_are_one_storage_in_any_order() -> None:
         machine(disk_of({"gluster": {"servers": servers, "volume": "v", "path": "/a"}})).disks[0] for servers in lists
     )
     assert one.backend.identity(one.source) == two.backend.identity(two.source)
+
+
+FSID = "01234567-0123-0123-0123-0123456789ab"
+
+
+@pytest.mark.parametrize(
+    ("more", "less"),
+    [
+        ({"rbd": {"pool": "vms", "image": "x", "fsid": FSID}}, {"rbd": {"pool": "vms", "image": "x"}}),
+        (
+            {"gluster": {"servers": [{"host": "b"}, {"host": "a"}], "volume": "v", "path": "a"}},
+            {"gluster": {"host": "B", "volume": "v", "path": "/a"}},
+        ),
+    ],
+)
+def test_what_says_less_may_be_the_same_storage(more: dict[str, Any], less: dict[str, Any]) -> None:
+    one, two = machine(disk_of(more)).disks[0], machine(disk_of(less)).disks[0]
+    assert one.backend.identity(one.source) != two.backend.identity(two.source)
+    assert two.backend.identity(two.source) in one.backend.alike(one.source)
+
+
+@pytest.mark.parametrize(
+    ("uri", "local"),
+    [
+        ("file:/srv/x", True),
+        ("host_device:/dev/sdb", True),
+        ("host_device:/dev/disk/by-id/ata-DISK_1", True),
+        ("host_device:/dev/disk/by-id/wwn-0x5000c500a1b2c3d4", False),
+        ("host_device:/dev/disk/by-id/scsi-36001405f00", False),
+        ("host_device:/dev/disk/by-id/nvme-eui.0025388b710116a7", False),
+        ("nbd://127.0.0.1/x", True),
+        ("nbd:unix:/run/s", True),
+        ("nbd://192.0.2.5/x", False),
+        ("nfs://localhost./a", True),
+        ("iscsi://[::1]/iqn.x/1", True),
+        ("iscsi://192.0.2.9/iqn.x/1", False),
+        ("ssh://joe@127.1.2.3/a", True),
+        ("sheepdog://localhost/a", False),
+        ("gluster:///v/a", False),
+        ("rbd:vms/x:mon_host=127.0.0.1:auth_supported=none", False),
+    ],
+)
+def test_some_words_mean_other_bytes_on_each_host(uri: str, local: bool) -> None:
+    one = disk_at(uri)
+    assert one.backend.local(one.source) is local
+
+
+@pytest.mark.parametrize(
+    ("uri", "pool"),
+    [
+        ("rbd:vms/ns/x", "vms"),
+        ("nfs://NAS/export/vms/a", "nas:/export/vms"),
+        ("iscsi://h/iqn.x/1", "iqn.x"),
+        ("nbd://H/x", "h:10809"),
+        ("nbd:unix:/run/s", "/run/s"),
+        ("https://joe:a@Images.example/a/x", "https://images.example"),
+        ("tftp://h/x", "tftp://h"),
+        ("ssh://joe@H./srv/a", "h:/srv"),
+        ("gluster://h/v/a", "v"),
+        ("sheepdog://h/a", "h:7000"),
+        ("file:/srv/vms/x", "/srv/vms"),
+        ("host_device:/dev/vg0/x", "/dev/vg0"),
+    ],
+)
+def test_a_storage_keeps_its_images_in_something(uri: str, pool: str) -> None:
+    one = disk_at(uri)
+    assert one.backend.pool(one.source) == pool
 
 
 def test_what_a_uri_does_not_say_stands_beside_it() -> None:

@@ -18,7 +18,9 @@ def wiring() -> Wiring:
 def test_a_secret_is_an_object_that_reads_a_credential() -> None:
     made = wiring()
     assert made.secret("password", "x") == "root.password"
-    assert made.objects == ["secret,id=root.password,file=/run/credentials/qemu-vm-web1.service/root.password"]
+    assert [wanted.argument for wanted in made.objects] == [
+        "secret,id=root.password,file=/run/credentials/qemu-vm-web1.service/root.password"
+    ]
     assert made.credentials == {"root.password": Credential("root.password", "x")}
 
 
@@ -55,7 +57,7 @@ def test_a_file_of_several_has_each_begin_on_a_line_of_its_own(tmp_path: Path) -
 def test_a_comma_is_written_twice() -> None:
     made = wiring()
     made.object("tls-creds-psk", "tls", dir="/a,b", user_name="x,,y")
-    assert made.objects == ["tls-creds-psk,id=root.tls,dir=/a,,b,user-name=x,,,,y"]
+    assert [wanted.argument for wanted in made.objects] == ["tls-creds-psk,id=root.tls,dir=/a,,b,user-name=x,,,,y"]
     assert keyval(5) == "5"
 
 

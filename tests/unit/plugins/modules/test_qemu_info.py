@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _running
+from ansible_collections.directdisk.qemu.plugins.module_utils import _by_hand, _running
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_info
@@ -67,6 +67,16 @@ def test_what_is_missing_is_reported_and_fails_only_where_strict(monkeypatch: py
     assert "failed" not in loose
     strict = info(monkeypatch, "qemu5", changes=lacks, requires=REQUIRES, strict=True)
     assert (strict["failed"], strict["msg"]) == (True, "\n".join(words))
+
+
+def test_without_capabilities_nothing_is_probed_unless_something_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_by_hand, "machines_by_hand", lambda: [{"name": "old"}])
+    bare = info(monkeypatch, capabilities=False, vms=False, by_hand=True)
+    assert (bare["capabilities"], bare["backends"], bare["vms"]) == ({}, {}, {})
+    assert bare["by_hand"] == [{"name": "old"}]
+    asked = info(monkeypatch, "qemu5", changes={"uefi": {}}, capabilities=False, requires={"uefi": True})
+    assert asked["missing"] == ["firmware uefi: this host has none for x86_64"]
+    assert asked["by_hand"] == []
 
 
 def test_an_error_of_the_probe_is_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:

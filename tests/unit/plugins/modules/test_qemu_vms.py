@@ -34,7 +34,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_a_look_reports_capabilities_and_what_was_seen(monkeypatch: pytest.MonkeyPatch, calls: dict[str, Any]) -> None:
-    request = {"observe": {"vms": ["web1"], "images": {}, "paths": [], "texts": True}}
+    request = {"observe": {"vms": ["web1"], "paths": [], "texts": True}}
     answer = run_module(monkeypatch, qemu_vms, vms=request, credentials=CREDENTIALS)
     assert answer == {"capabilities": probed("debian12"), "observed": {"files": {}}}
     assert calls["observe"] == ((), {**request["observe"], "secrets": {PATH: "pässword\n"}, "encrypted": True})

@@ -57,13 +57,14 @@ class Ended(Exception):
 class Tgtd:
     """A tgtd that may not listen yet."""
 
-    def __init__(self, path: str, seconds: float) -> None:
+    def __init__(self, path: str, seconds: float, pid: str) -> None:
         self.path = path
+        self.pid = pid
         self.deadline = time.monotonic() + seconds
 
     def may_try_again(self, seconds: float) -> bool:
         """Waits. systemd waits for this program even when tgtd has ended, so it must look itself."""
-        if not os.path.exists(f"/proc/{os.environ['MAINPID']}"):
+        if not os.path.exists(f"/proc/{self.pid}"):
             raise Failed("tgtd has ended")
         left = self.deadline - time.monotonic()
         time.sleep(max(min(seconds, left), 0))
@@ -136,12 +137,13 @@ def chap_secret(path: str) -> str:
 
 
 def serve(
-    path: str, portal: str, target: str, bstype: str, store: str, chap_file: str, user: str, seconds: str
+    path: str, portal: str, target: str, bstype: str, store: str, chap_file: str, user: str, seconds: str, *, pid: str
 ) -> None:
+    """pid: of the tgtd."""
     if "," in store:
         raise Failed("tgtd takes no name with a comma")
     secret = chap_secret(chap_file)
-    tgtd = Tgtd(path, float(seconds))
+    tgtd = Tgtd(path, float(seconds), pid)
     tgtd.check(portal, bstype)
     tgtd.ask(TARGET, NEW, f"targetname={target}")
     tgtd.ask(ACCOUNT, NEW, f"user={user},password={secret}")
@@ -155,8 +157,8 @@ if __name__ == "__main__":
     # The unit stops with it, because tgtd ignores SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        serve(*sys.argv[1:])
+        serve(*sys.argv[1:], pid=os.environ["MAINPID"])
     except Ended:
-        sys.exit(f"{sys.argv[5]}: tgtd has ended, or runs as another user")
+        raise SystemExit(f"{sys.argv[5]}: tgtd has ended, or runs as another user") from None
     except (Failed, Refused, OSError) as error:
-        sys.exit(f"{sys.argv[5]}: {error}")
+        raise SystemExit(f"{sys.argv[5]}: {error}") from None

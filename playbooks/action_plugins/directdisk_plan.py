@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one task of plan.yml. It lies beside the playbook, because it is no module for others to use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.plugin_utils import _clashes, _query, _tables
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import survey_in_parts
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    """Reads all declarations, prints what they say, and fails with everything that is wrong with them."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        del tmp
+        arguments, variables = self._task.args, task_vars or {}
+        # Not an argument: in a template, query is a function of Ansible's own.
+        query = variables.get("query")
+        try:
+            found = survey_in_parts(variables["hostvars"], arguments["hosts"])
+            rows = found.rows()
+            if query:
+                display.display(_tables.answer(_query.ask(str(query), rows)))
+            else:
+                display.display(f"{_tables.disks(rows)}\n{_tables.summary(found, rows)}")
+        except DirectDiskError as error:
+            return {"failed": True, "msg": str(error)}
+        for warning in _clashes.warnings(found, arguments["known_images"]):
+            display.warning(str(warning))
+        errors = found.in_order([*found.errors, *found.secrets, *_clashes.errors(found)])
+        counts = {"hosts": len(found.hosts), "vms": len(found.machines), "disks": len(rows), "errors": len(errors)}
+        if not errors:
+            return {"changed": False, **counts}
+        # As a message, Ansible would print them in one line, and some releases twice.
+        display.display("\nERRORS\n------\n" + "".join(f"{error}\n" for error in errors))
+        return {"failed": True, "msg": f"errors in the declarations, listed above: {len(errors)}", **counts}

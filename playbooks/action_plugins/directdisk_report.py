@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The last task of report.yml. It lies beside the playbook, because it is no module for others to use."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _files
+from ansible_collections.directdisk.qemu.plugins.plugin_utils import _page, _report
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import survey_in_parts
+
+display = Display()
+_NO_REPORT = "is there and is no report"
+
+
+class ActionModule(ActionBase):
+    """Lays what the hosts answered beside what is declared for them, and writes the page where that has changed."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        del tmp
+        hosts, register = self._task.args["hosts"], self._task.args["looks"]
+        path = os.path.abspath(os.path.expanduser(str(self._task.args["path"])))
+        hostvars = (task_vars or {})["hostvars"]
+        looks = {str(host): hostvars.raw_get(host).get(register) or {} for host in hosts}
+        report = _report.report(survey_in_parts(hostvars, list(looks)), looks)
+        try:
+            before, after = _pages(path, report)
+            if after != before and not self._task.check_mode:
+                _files.write_atomically(path, after, mode=_mode(path))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or _NO_REPORT
+            return {"failed": True, "msg": f"{path}: {why}; name another file as report"}
+        counts = {name: len(report[name]) for name in ("hosts", "vms", "disks")}
+        counts["drift"] = sum(bool(row["drift"]) for row in (*report["vms"], *report["disks"]))
+        display.display(f"{path}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+        result = {"changed": after != before, "path": path, **counts}
+        if self._task.diff:
+            result["diff"] = _diff(path, before, after)
+        return result
+
+
+def _pages(path: str, report: dict[str, Any]) -> tuple[str, str]:
+    """The page that is there, and the one to be; the same where nothing but the time has changed."""
+    before = _files.read_text(path)
+    written = _page.written_in(before)
+    if before and not written:
+        raise ValueError(_NO_REPORT)
+    after = _page.page(report, written)
+    if after != before:
+        after = _page.page(report, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    return before, after
+
+
+def _mode(path: str) -> int:
+    """That of the page that is there; of a new one, the owner's alone: it shows where everything is."""
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return 0o600
+
+
+def _diff(path: str, before: str, after: str) -> dict[str, str]:
+    """The rows that differ, without what surrounds them."""
+    return {
+        "before": _page.data_of(before) + "\n",
+        "after": _page.data_of(after) + "\n",
+        "before_header": path,
+        "after_header": path,
+    }

@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's part of qemu_disks: read and check every declaration, and hide them on their way to the host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._batch import read_entries
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_action import HostAction, plain
+
+OPTIONS = (
+    Option("disks", "the disks, as a list or as a mapping of names to disks", "any", required=True),
+    Option("workers", "most disks at the same time", "int", default=4, minimum=1, maximum=64),
+    Option("open_timeout", "seconds that storage has to answer", "int", default=30, minimum=1, maximum=3600),
+)
+
+
+class ActionModule(HostAction):
+    """One call of the host, however many disks."""
+
+    def carry_out(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        values = read_options(OPTIONS, self._task.args, "qemu_disks")
+        given = plain(values.pop("disks"))
+        named = [entry.name for entry in read_entries(given)]
+        return self.keep_disks(given, named, task_vars, predict=False, **values)

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter: what people run today, as a declaration."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: from_drive
+short_description: Turn a command line of QEMU, or a part of it, into a declaration
+version_added: 0.1.0
+author: directdisk.qemu contributors
+description:
+  - Reads what QEMU reads, by QEMU's rules, and says the same in the words of the variable C(qemu_vms).
+  - What it cannot say is refused with an error that names the piece, or, in a whole command line, left to QEMU in
+    C(extra_args) and named in RV(_value.left). Nothing is guessed in silence.
+  - A secret's text is in no part of the result and in no error.
+positional: _input, name
+options:
+  _input:
+    description:
+      - "A text: the value of C(-drive) or C(-blockdev) (JSON or C(key=value)), these options themselves, a URI or a
+        C(json:) file name, libvirt's C(<disk type='network'>), or a whole command line, which begins with the name of
+        QEMU's program and is read as a shell reads words."
+      - "A list: the words of a command line."
+      - "A mapping: the node of a C(-blockdev)."
+      - A C(-drive) without C(if) is an IDE disk, as QEMU has it; a URI alone says nothing of the guest's side.
+    type: raw
+    required: true
+  name:
+    description:
+      - Name of the disk or of the machine, with which the names of its secrets begin. A command line's own C(-name)
+        goes before it.
+    type: str
+    default: ""
+  directory:
+    description: Folder in which QEMU was started, for relative paths; without it they are refused.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Declare a disk that is a part of a script today
+  ansible.builtin.debug:
+    msg: "{{ 'file=nfs://192.0.2.7/export/a.qcow2,format=qcow2,if=virtio' | directdisk.qemu.from_drive('root') }}"
+
+- name: Declare a whole machine
+  ansible.builtin.debug:
+    msg: "{{ lookup('ansible.builtin.file', 'start-web1.sh') | directdisk.qemu.from_drive }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The declaration, and what it does not say.
+  type: dict
+  contains:
+    name:
+      description: Name of the machine, or the one that was given.
+      type: str
+    declaration:
+      description: One disk, or from a whole command line one machine. It has been read once and is valid.
+      type: dict
+    secrets:
+      description:
+        - The secrets that were taken out. In the declaration stands C(variable) for each; C(option) says where, and
+          C(found) where a person finds the text, to put it into the vault.
+      type: list
+      elements: dict
+    left:
+      description: What is not declared. It says where QEMU gets it as C(extra_args).
+      type: list
+      elements: str
+    notes:
+      description: What is declared and wants a look, such as an image's format that QEMU found out by itself.
+      type: list
+      elements: str
+  sample:
+    name: root
+    declaration: {rbd: {pool: rbd, image: qemu, user: admin, key: "{{ vault_root_key }}"}}
+    secrets: [{variable: vault_root_key, option: "rbd: key", found: "the text of -drive, after rbd:"}]
+    left: []
+    notes: []
+"""
+
+from typing import Any, Callable
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._command_line import Process
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._convert import convert
+
+
+def from_drive(given: Any, name: str = "", directory: str = "") -> dict[str, Any]:
+    """The declaration of what a command line, or a part of it, says."""
+    try:
+        return convert(given, name=name, process=Process(directory=directory)).as_dict()
+    except DirectDiskError as error:
+        raise AnsibleFilterError(f"from_drive: {error}") from None
+
+
+class FilterModule:
+    """Ansible finds the filter here."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"from_drive": from_drive}

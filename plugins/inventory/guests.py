@@ -1,0 +1,213 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Inventory: the declared virtual machines as hosts."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: guests
+short_description: The declared virtual machines as hosts
+version_added: 0.1.0
+author: directdisk.qemu contributors (@directdisk)
+description:
+  - Makes a host of every machine that a hypervisor of the inventory declares in its variable C(qemu_vms), and groups
+    these guests by hypervisor, backend, pool and state.
+  - Hypervisors and their variables come from the inventory sources that are read before this one. Ansible reads the
+    sources of a folder in alphabetical order, so a name such as C(zz_guests.yml) is a good one.
+  - No host is asked. What the machines are doing is known as far as a play has put it into Ansible's fact cache
+    before, see O(running_fact), and it is as old as that play.
+  - A machine with C(state=absent) is no host. One that runs without a declaration is, once the fact cache tells of it.
+  - "Variables of a guest: C(guest_vm), C(guest_hypervisor), C(guest_state) (C(started), C(stopped) or C(undeclared)),
+    C(guest_status) (what QEMU said last, such as C(running), or empty), C(guest_memory) in bytes, C(guest_cpus),
+    C(guest_disks) (rows as of the filter P(directdisk.qemu.fleet_disks#filter)), C(guest_networks) (C(name), C(bridge),
+    C(mac), C(model) of each), C(guest_addresses) (IP addresses in the network configuration of C(cloud_init))."
+  - "Groups: C(guests) for all of them; C(hypervisor_NAME), C(backend_NAME), C(pool_BACKEND_NAME), C(state_NAME), and
+    with a fact cache C(status_NAME)."
+extends_documentation_fragment:
+  - ansible.builtin.constructed
+  - ansible.builtin.inventory_cache
+options:
+  plugin:
+    description: Name of this plugin, which marks its configuration.
+    type: str
+    required: true
+    choices: [directdisk.qemu.guests]
+  hypervisors:
+    description: Groups and hosts of the inventory whose machines become hosts.
+    type: list
+    elements: str
+    default: [all]
+  hostname:
+    description:
+      - What a guest is called in the inventory. With V(vm), a name that two hypervisors have is refused when
+        O(strict), and otherwise belongs to the first of them, with a warning.
+    type: str
+    choices: [vm, vm.hypervisor]
+    default: vm
+  group_by:
+    description: Groups to make. A large fleet may have as many pools as machines.
+    type: list
+    elements: str
+    choices: [hypervisor, backend, pool, state]
+    default: [hypervisor, backend, pool, state]
+  running_fact:
+    description:
+      - Name of the cached fact of a hypervisor that has RV(directdisk.qemu.qemu_info#module:vms) of the module
+        M(directdisk.qemu.qemu_info).
+    type: str
+    default: qemu_running
+notes:
+  - The inventory cache keeps declarations as they were read; a change in C(qemu_vms) shows after O(cache_timeout) or
+    with C(--flush-cache). It holds no secret. What the fact cache says is read each time.
+  - With O(strict), an error in a declaration is an error of the inventory. Otherwise its machine is left out with a
+    warning. Secrets are not needed, so one that is missing is no error.
+"""
+
+EXAMPLES = r"""
+# inventory/zz_guests.yml, after inventory/hosts.yml and inventory/host_vars/
+plugin: directdisk.qemu.guests
+hypervisors: [hypervisors]
+compose:
+  ansible_host: guest_addresses | first
+  ansible_user: "'admin'"
+groups:
+  large: guest_memory > 16 * 1024 ** 3
+keyed_groups:
+  - key: guest_networks | map(attribute='bridge')
+    prefix: bridge
+
+# A play that tells Ansible's fact cache what runs. It needs a fact cache that keeps (such as fact_caching = jsonfile).
+# - hosts: hypervisors
+#   gather_facts: false
+#   tasks:
+#     - directdisk.qemu.qemu_info:
+#         capabilities: false
+#       register: looked
+#     - ansible.builtin.set_fact:
+#         qemu_running: "{{ looked.vms }}"
+#         cacheable: true
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible import constants as C
+from ansible.errors import AnsibleParserError
+from ansible.inventory.helpers import get_group_vars
+from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
+from ansible.plugins.loader import cache_loader
+from ansible.utils.vars import combine_vars
+from ansible.vars.plugins import get_vars_from_inventory_sources
+
+from ansible_collections.directdisk.qemu.plugins.plugin_utils import _guests
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._guests import Guest
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import survey
+
+_ALL = "guests"
+
+
+class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
+    """Guests from declarations."""
+
+    NAME = "directdisk.qemu.guests"
+
+    def verify_file(self, path: str) -> bool:
+        suffixes = (".config", *C.YAML_FILENAME_EXTENSIONS)
+        return bool(super().verify_file(path)) and Path(path).suffix in suffixes
+
+    def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
+        super().parse(inventory, loader, path, cache)
+        self._read_config_data(path)
+        hypervisors = self._hypervisors()
+        declared = self._declared(self.get_cache_key(path), hypervisors, cache)
+        guests = _guests.with_status(declared, self._running(hypervisors))
+        inventory.add_group(_ALL)
+        for name, guest in self._named(guests, hypervisors):
+            self._add(name, guest)
+
+    def _hypervisors(self) -> list[str]:
+        """In the order of the inventory."""
+        chosen: set[str] = set()
+        for name in self.get_option("hypervisors"):
+            group = self.inventory.groups.get(name)
+            if not group and name not in self.inventory.hosts:
+                self._complain(f"hypervisors: the inventory has neither a group nor a host {name}")
+            chosen.update([host.name for host in group.get_hosts()] if group else [name])
+        everybody = "all" in self.get_option("hypervisors")
+        return [host for host in self.inventory.hosts if everybody or host in chosen]
+
+    def _declared(self, key: str, hypervisors: list[str], cache: bool) -> list[Guest]:
+        """The guests as they are declared, from the inventory cache where it may be used and has them."""
+        if not self.get_option("cache"):
+            return self._read(hypervisors)
+        self.load_cache_plugin()
+        if not cache or key not in self._cache:
+            self._cache[key] = self._read(hypervisors)
+        found: list[Guest] = self._cache[key]
+        return found
+
+    def _read(self, hypervisors: list[str]) -> list[Guest]:
+        read = survey(_Variables(self.inventory, self.loader), hypervisors)
+        for error in read.errors:
+            self._complain(str(error))
+        return [_guests.guest(one) for one in read.machines if one.present]
+
+    def _running(self, hypervisors: list[str]) -> dict[str, Any]:
+        """What the fact cache knows of the machines of each hypervisor."""
+        facts, name = cache_loader.get(C.CACHE_PLUGIN), self.get_option("running_fact")
+        known = ((host, facts.get(host).get(name)) for host in hypervisors if facts.contains(host))
+        return {host: vms for host, vms in known if isinstance(vms, Mapping)}
+
+    def _named(self, guests: list[Guest], hypervisors: list[str]) -> Iterator[tuple[str, Guest]]:
+        """Each guest by the name that it has in the inventory."""
+        taken = dict.fromkeys(hypervisors, "the host of this name")
+        for guest in guests:
+            vm, hypervisor = guest["guest_vm"], guest["guest_hypervisor"]
+            name = f"{vm}.{hypervisor}" if self.get_option("hostname") == "vm.hypervisor" else vm
+            if name in taken:
+                self._complain(f"vm {vm} of {hypervisor} has the name of {taken[name]}; say hostname: vm.hypervisor")
+                continue
+            taken[name] = f"that of {hypervisor}"
+            yield name, guest
+
+    def _add(self, name: str, guest: Guest) -> None:
+        self.inventory.add_host(name, _ALL)
+        for variable, value in guest.items():
+            self.inventory.set_variable(name, variable, value)
+        for group in _guests.groups(guest, self.get_option("group_by")):
+            made = self.inventory.add_group(self._sanitize_group_name(group))
+            self.inventory.add_child(made, name)
+        strict = self.get_option("strict")
+        self._set_composite_vars(self.get_option("compose"), guest, name, strict=strict)
+        self._add_host_to_composed_groups(self.get_option("groups"), guest, name, strict=strict)
+        self._add_host_to_keyed_groups(self.get_option("keyed_groups"), guest, name, strict=strict)
+
+    def _complain(self, problem: str) -> None:
+        if self.get_option("strict"):
+            raise AnsibleParserError(problem)
+        self.display.warning(f"{self.NAME}: {problem}")
+
+
+class _Variables(Mapping[str, Any]):
+    """The variables of each host, as far as they are known while the inventory is read."""
+
+    def __init__(self, inventory: Any, loader: Any) -> None:
+        self._inventory = inventory
+        self._loader = loader
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        host, sources = self._inventory.hosts[name], self._inventory.processed_sources
+        groups = host.get_groups()
+        variables = get_group_vars(groups)
+        for entities, own in ((groups, {}), ([host], host.get_vars())):
+            files = get_vars_from_inventory_sources(self._loader, sources, entities, "all")
+            variables = combine_vars(combine_vars(variables, own), files)
+        return {**variables, "inventory_hostname": name, "group_names": [group.name for group in groups]}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._inventory.hosts)
+
+    def __len__(self) -> int:
+        return len(self._inventory.hosts)

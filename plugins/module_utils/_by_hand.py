@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The machines of a host that are not the collection's: processes of QEMU, and units that start it. Read-only."""
+
+from __future__ import annotations
+
+import glob
+import os
+import pwd
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _paths, _unit_file
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._arguments import is_command_line
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._command_line import Process, machine_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._convert import convert
+
+UNIT_FOLDERS = (
+    "/etc/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
+_QEMU = re.compile("qemu-system-|qemu-kvm |/kvm ")
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a machine is started, as its process or its unit says."""
+
+    words: list[str]
+    process: Process
+    unit: str
+    pid: int = 0
+    problem: str = ""
+
+
+def machines_by_hand(*, proc: str = "/proc", folders: tuple[str, ...] = UNIT_FOLDERS) -> list[dict[str, Any]]:
+    """Each as it would be declared, or why it cannot be; no secret's text leaves this function."""
+    starts = list(_running(proc))
+    known = {start.unit for start in starts}
+    starts += [start for start in _units(folders) if start.unit not in known]
+    found: list[dict[str, Any]] = []
+    for start in starts:
+        found.append(as_declared(start, {machine["name"] for machine in found}))
+    return found
+
+
+def as_declared(start: Start, taken: set[str]) -> dict[str, Any]:
+    """taken: the names of other machines."""
+    facts = {"pid": start.pid, "unit": start.unit}
+    problem = start.problem
+    if not problem:
+        try:
+            converted = convert(start.words, process=replace(start.process, taken=frozenset(taken)))
+            return {**facts, "problem": "", **converted.as_dict()}
+        except DirectDiskError as error:
+            problem = str(error)
+    name = machine_name(start.process.name)
+    return {**facts, "problem": problem, "name": name, "declaration": {}, "secrets": [], "left": [], "notes": []}
+
+
+def _running(proc: str) -> Iterator[Start]:
+    processes = sorted(glob.glob(f"{proc}/[0-9]*"), key=lambda path: int(os.path.basename(path)))
+    for folder in processes:
+        words = _command_line(folder)
+        unit = _unit_of(folder)
+        if is_command_line(words) and not _paths.vm_of_unit(unit):
+            yield Start(words, _process(folder, unit), unit, int(os.path.basename(folder)))
+
+
+def _command_line(folder: str) -> list[str]:
+    """None where the process has ended meanwhile, or is one of the kernel's."""
+    try:
+        with open(f"{folder}/cmdline", "rb") as stream:
+            text = stream.read()
+    except OSError:
+        return []
+    return [os.fsdecode(word) for word in text.rstrip(b"\0").split(b"\0")] if text else []
+
+
+def _unit_of(folder: str) -> str:
+    """The service that a process belongs to; empty where it is none's."""
+    try:
+        with open(f"{folder}/cgroup", encoding="utf-8", errors="replace") as stream:
+            services = re.findall(r"/([^/\n]+\.service)(?=/|$)", stream.read(), re.MULTILINE)
+    except OSError:
+        return ""
+    return str(services[-1]) if services and not services[-1].startswith("user@") else ""
+
+
+def _process(folder: str, unit: str) -> Process:
+    process = Process(name=unit.removesuffix(".service"), bridges=_bridges())
+    try:
+        user = pwd.getpwuid(os.stat(folder).st_uid).pw_name
+        return replace(process, directory=os.readlink(f"{folder}/cwd"), user=user)
+    except (OSError, KeyError):
+        return process
+
+
+def _bridges() -> dict[str, str]:
+    """By network interface, the bridge that it is in."""
+    links = glob.glob("/sys/class/net/*/brport/bridge")
+    return {link.split("/")[4]: os.path.basename(os.path.realpath(link)) for link in links}
+
+
+def _units(folders: tuple[str, ...]) -> Iterator[Start]:
+    seen: set[str] = set()
+    for path in (path for folder in folders for path in sorted(glob.glob(f"{folder}/*.service"))):
+        unit = os.path.basename(path)
+        if unit in seen or _paths.vm_of_unit(unit):
+            continue
+        seen.add(unit)
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+                text = stream.read()
+        except OSError:
+            continue
+        if _QEMU.search(text):
+            yield from _of_unit(text, unit)
+
+
+def _of_unit(text: str, unit: str) -> Iterator[Start]:
+    process = Process(name=unit.removesuffix(".service"))
+    try:
+        for words in _unit_file.start_commands(text):
+            if is_command_line(words):
+                yield Start(words, process, unit)
+            elif _QEMU.search(" ".join(words)):
+                yield Start([], process, unit, problem=f"ExecStart: {words[0]} starts QEMU; start it, and look again")
+    except DirectDiskError as error:
+        yield Start([], process, unit, problem=str(error))

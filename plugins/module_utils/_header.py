@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the first bytes of an image say of it, read before QEMU opens it: a header may name other files. Pure."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+HEAD = 65536
+"""Bytes to look at: the smallest part of an image that its formats give to their headers."""
+
+QCOW2_MAGIC = b"QFI\xfb"
+_LUKS_MAGIC = b"LUKS\xba\xbe"
+# LUKS1 On-Disk Format Specification, 2.1: payload-offset, in sectors.
+_PAYLOAD = struct.Struct(">I")
+_PAYLOAD_AT = 104
+_SECTOR = 512
+# QEMU, docs/interop/qcow2.txt: version, backing offset and length, cluster bits, size, encryption.
+_QCOW2 = struct.Struct(">4sIQIIQI")
+_INCOMPATIBLE = struct.Struct(">Q")
+_INCOMPATIBLE_AT = 72
+_EXTERNAL_DATA = 1 << 2
+
+
+@dataclass(frozen=True)
+class Header:
+    """The beginning of an image."""
+
+    format: str = "raw"
+    """qcow2, luks, or raw for all else."""
+    blank: bool = False
+    """Whether there is nothing but zeroes."""
+    size: int = 0
+    """Of a qcow2: bytes that a guest would see."""
+    cluster_size: int = 0
+    encrypted: bool = False
+    """Of a qcow2: whether a key opens what is in it."""
+    backing: str = ""
+    """Of a qcow2: the image that it stands on, as its header names it."""
+    payload: int = 0
+    """Of a luks: bytes before what a guest would see."""
+    external: bool = False
+    """Of a qcow2: whether its data is in another file."""
+
+
+def read_header(head: bytes) -> Header:
+    if head.startswith(_LUKS_MAGIC) and len(head) >= _PAYLOAD_AT + _PAYLOAD.size:
+        return Header("luks", payload=_SECTOR * _PAYLOAD.unpack_from(head, _PAYLOAD_AT)[0])
+    if not head.startswith(QCOW2_MAGIC) or len(head) < _INCOMPATIBLE_AT:
+        return Header(blank=not head.strip(b"\0"))
+    _magic, version, offset, length, bits, size, encryption = _QCOW2.unpack_from(head)
+    incompatible = _INCOMPATIBLE.unpack_from(head, _INCOMPATIBLE_AT)[0] if version > 2 and len(head) >= 104 else 0
+    return Header(
+        "qcow2",
+        size=size,
+        cluster_size=1 << bits,
+        encrypted=bool(encryption),
+        backing=head[offset : offset + length].decode(errors="replace") if offset else "",
+        external=bool(incompatible & _EXTERNAL_DATA),
+    )

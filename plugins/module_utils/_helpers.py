@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes that run for a while beside this one, and never longer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
+
+_LISTENING = "00010000"
+"""Flags of such a socket (proc(5), /proc/net/unix)."""
+_WORDS = 300
+"""Characters of a helper's last words that an error repeats."""
+
+
+@contextlib.contextmanager
+def helper(
+    command: list[str], ready: str, *, seconds: float, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process; ready: the unix socket at which it listens. What QEMU cannot say of it, its log may."""
+    log = f"{ready}.log"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(ready)
+    with open(log, "wb") as stream:
+        process = subprocess.Popen(
+            [*UNTIL_OUR_END, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stream,
+            env=dict(environment) if environment is not None else None,
+        )
+    try:
+        _await(process, command, ready, seconds, log)
+        yield process
+    except QmpError as error:
+        words = _last_words(log)
+        raise type(error)(f"{error}: {words}" if words else str(error)) from None
+    finally:
+        process.kill()
+        process.wait()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(log)
+
+
+def _await(process: subprocess.Popen[bytes], command: list[str], ready: str, seconds: float, log: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not _listens(ready):
+        if process.poll() is not None:
+            raise HostError(_last_words(log) or f"{command[0]} ended with {process.returncode}")
+        if time.monotonic() > deadline:
+            raise HostError(f"{command[0]} is not ready after {seconds:.0f} s")
+        time.sleep(0.01)
+
+
+def _listens(path: str) -> bool:
+    """A socket is there a moment before anybody may connect to it. To try that would count as a client."""
+    if not os.path.exists(path):
+        return False
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as stream:
+        return any(line.split()[3] == _LISTENING for line in stream if line.endswith(f" {path}\n"))
+
+
+def _last_words(log: str) -> str:
+    with contextlib.suppress(OSError), open(log, encoding="utf-8", errors="replace") as stream:
+        lines = stream.read().strip().splitlines()
+        return lines[-1].strip()[:_WORDS] if lines else ""
+    return ""

@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looks at, makes, changes and removes images that are files."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _files, _image_plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options, has_format
+from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, size_of, verify
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
+from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
+from ansible_collections.directdisk.qemu.plugins.module_utils._stores import STORES
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+
+_LONG = 7 * 24 * 3600.0
+"""Seconds that storage may take to set a whole image aside."""
+_MISSING = re.compile("NFS3ERR_NOENT|No such file")
+"""How the storage of images that are files says that there is none."""
+_MACHINE_ID = "/etc/machine-id"
+
+
+def temporary(path: str) -> str:
+    """Where this host makes an image, beside its place: two hosts that make the same one do not meet."""
+    host = hashlib.sha256(_files.read_text(_MACHINE_ID).encode()).hexdigest()[:8]
+    return f"{path}.unfinished-{host}"
+
+
+def look(wanted: Wanted, bench: Workbench) -> Seen:
+    disk = wanted.disk
+    store = STORES[disk.backend.name]
+    opened = {"opened_by": machines_that_open(disk.backend.identity(disk.source))}
+    with contextlib.ExitStack() as stack:
+        try:
+            storage = stack.enter_context(bench.storage(disk))
+        except QmpError as error:
+            if not _MISSING.search(str(error)):
+                raise
+            return {"exists": False, **opened, "around": _around(wanted, store, bench)}
+        found = {**look_inside(wanted, storage, in_use=bool(opened["opened_by"])), **opened}
+    if wanted.state == "absent" or _must_be_made_anew(wanted, found):
+        found["around"] = _around(wanted, store, bench)
+    return found
+
+
+def _must_be_made_anew(wanted: Wanted, found: Seen) -> bool:
+    return bool(wanted.provision.get("overwrite")) and "problem" in found
+
+
+def _around(wanted: Wanted, store: Store, bench: Workbench) -> dict[str, Any]:
+    """What matters before an image is made or removed: its folder, what was left there, what it begins as."""
+    path, found = store.path(wanted.disk), dict[str, Any]()
+    with storage_errors(wanted.disk), store.files(wanted.disk, bench) as files:
+        found["folder"] = files.folder(path)
+        if files.kind(temporary(path)) != "missing":
+            found["unfinished"] = temporary(path)
+    if wanted.disk.origin and wanted.state == "present":
+        found["source_size"] = size_of(wanted.disk.origin, bench)
+    return found
+
+
+def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    """A whole image, or none: it is put in its place when everything else is done."""
+    disk = wanted.disk
+    store = STORES[disk.backend.name]
+    place = store.path(disk)
+    aside = temporary(place)
+    with storage_errors(disk):
+        with store.files(disk, bench) as files:
+            files.make(aside)
+        try:
+            _build(wanted, store.at(disk, aside), store, values["size"], bench)
+            verify(replace(wanted, disk=store.at(disk, aside)), bench, "nothing was kept")
+            others = _keeps_others_out(wanted, bench) if values["overwrite"] else contextlib.nullcontext()
+            with others, store.files(disk, bench) as files:
+                files.put(aside, place, overwrite=values["overwrite"])
+        except BaseException:
+            with contextlib.suppress(HostError), store.files(disk, bench) as files:
+                files.remove(aside)
+            raise
+
+
+def _build(wanted: Wanted, disk: Disk, store: Store, size: int, bench: Workbench) -> None:
+    preallocation = wanted.provision["preallocation"]
+    seconds = _LONG if preallocation in ("falloc", "full") else None
+    if has_format(disk):
+        bench.create(disk, lambda node: store.create(node, 0, "off"))
+        with bench.storage(disk, writable=True) as storage:
+            storage.write_format(format_options(disk, wanted.provision, size, storage.key), seconds=seconds)
+    else:
+        bench.create(disk, lambda node: store.create(node, size, preallocation), seconds=seconds)
+    if disk.origin:
+        # What is encrypted without a format of its own reads as noise.
+        bench.copy(disk.origin, disk, blank=disk.settings["format"] != "raw" or not has_format(disk))
+
+
+def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    """A machine that has the disk open grows it itself."""
+    if wanted.monitor and os.path.exists(wanted.monitor):
+        with storage_errors(wanted.disk), Monitor.connect(wanted.monitor, seconds=bench.open_timeout) as monitor:
+            monitor.execute("block_resize", {"node-name": wanted.node, "size": values["size"]})
+        return
+    with _keeps_others_out(wanted, bench):
+        pass  # A machine that no unit tells of is noticed. While this is held, QEMU would refuse to resize it.
+    with bench.image(wanted.disk, writable=True) as image:
+        image.resize(values["size"])
+
+
+def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    del values
+    disk, store = wanted.disk, STORES[wanted.disk.backend.name]
+    with storage_errors(disk), store.files(disk, bench) as files, _keeps_others_out(wanted, bench):
+        files.remove(store.path(disk))
+
+
+def clear(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    """Remove what a killed run has left."""
+    disk, store = wanted.disk, STORES[wanted.disk.backend.name]
+    with storage_errors(disk), store.files(disk, bench) as files:
+        files.remove(values["path"])
+
+
+@contextlib.contextmanager
+def _keeps_others_out(wanted: Wanted, bench: Workbench) -> Iterator[None]:
+    """Hold QEMU's own lock on what is there, where the storage has one: no machine has the image open, nor opens it."""
+    store = STORES.get(wanted.disk.backend.name)
+    if wanted.provision.get("force") or not (store and store.locks):
+        yield
+        return
+    # A node that nobody uses holds no lock.
+    with bench.storage(wanted.disk, writable=True) as storage, storage.served(writable=True):
+        yield
+
+
+check, plan = _image_plan.check, _image_plan.plan
+VERBS = {"make": make, "resize": resize, "remove": remove, "clear": clear}

@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images that can only be read: what their server has, and the host's copy of them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _image_plan, _staging, _web
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD, read_header
+from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import (
+    describe_header,
+    look_inside,
+    size_problem,
+    verify,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
+from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import FolderWiring, Workbench
+
+_KEEPING = ("cluster_size", "preallocation", "lazy_refcounts", "backing", "allow_shrink", "overwrite")
+
+
+def check(wanted: Wanted) -> None:
+    disk = wanted.disk
+    if wanted.state == "absent" and not _is_of_copy(wanted):
+        hint = f" (this host's copy of it can: say route: {stage.ROUTE.name})" if disk.backend.stage else ""
+        raise DeclarationError("state", f"absent: {disk.described} can only be read, so it cannot be removed{hint}")
+    for option in _KEEPING:
+        if wanted.provision.get(option, "off") != "off":
+            raise DeclarationError(option, f"{disk.described} can only be read")
+
+
+def _is_of_copy(wanted: Wanted) -> bool:
+    """Whether it is the host's copy that is meant, whatever route this host would take by itself."""
+    return bool(wanted.disk.settings["route"] == stage.ROUTE.name)
+
+
+def look(wanted: Wanted, bench: Workbench) -> Seen:
+    disk = wanted.disk
+    if wanted.state == "absent":
+        opened = machines_that_open(disk.backend.identity(disk.source))
+        there = os.path.exists(_staging.copy_of(disk))
+        return {"exists": there, "staged": there, "opened_by": opened}
+    route, _warning = choose_route(disk, bench.capabilities)
+    around: dict[str, Any] = {"staged": route == stage.ROUTE.name, "warnings": []}
+    said = _said(wanted, bench, around) if disk.backend.stage else None
+    found: dict[str, Any] = {}
+    if said:
+        found.update(etag=said.etag, last_modified=said.last_modified)
+    if not around["staged"]:
+        with bench.storage(disk) as storage:
+            return {**look_inside(wanted, storage), **found, "around": around}
+    found.update(staged=os.path.exists(_staging.copy_of(disk)), stale=False)
+    if found["staged"]:
+        found["stale"] = _is_stale(wanted, said)
+        with bench.storage(disk) as storage:
+            return {**look_inside(wanted, storage), **found, "around": around}
+    return {**_look_before(wanted, said, bench), **found, "around": around}
+
+
+def _said(wanted: Wanted, bench: Workbench, around: dict[str, Any]) -> _web.Said | None:
+    """What the server says; with a copy at hand it may stay away."""
+    disk = wanted.disk
+    try:
+        said = _web.ask(disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout)
+    except HostError as error:
+        if not around["staged"] or not os.path.exists(_staging.copy_of(disk)):
+            raise
+        around["warnings"].append(f"{explained(disk, error)}; its copy on this host was looked at alone")
+        return None
+    _check_said(wanted, said)
+    return said
+
+
+def _check_said(wanted: Wanted, said: _web.Said) -> None:
+    declared = _web.place_of(stage.download_of(wanted.disk).url)
+    if said.place not in (declared, *wanted.provision.get("follow", ())):
+        raise HostError(
+            f"it is not there: the server sends us on to {said.place}; declare that url, or say follow: [{said.place}]"
+        )
+    for option, found in (("etag", said.etag), ("last_modified", said.last_modified)):
+        wish = wanted.provision.get(option, found)
+        if wish != found:
+            raise HostError(
+                f"the server has another image: its {option} is {found or 'not said'}, and {wish} is declared"
+            )
+
+
+def _is_stale(wanted: Wanted, said: _web.Said | None) -> bool:
+    """Whether the server has another image: the copy has the time that it said when that was fetched."""
+    if said is None or "sha256" in wanted.disk.source:
+        return False
+    copy = os.stat(_staging.copy_of(wanted.disk))
+    return said.time not in (None, int(copy.st_mtime)) or said.length not in (None, copy.st_size)
+
+
+def _look_before(wanted: Wanted, said: _web.Said | None, bench: Workbench) -> dict[str, Any]:
+    """What will be in the copy: of a raw image the server has said how long it is."""
+    disk = wanted.disk
+    wiring = FolderWiring(bench.folder, disk.name)
+    header = read_header(_web.read_head(disk, wiring, HEAD, seconds=bench.open_timeout))
+    found = describe_header(disk, header, said.length if said else None)
+    return {"exists": True, **size_problem(wanted, found["size"]), **found}
+
+
+def plan(wanted: Wanted, seen: Seen) -> Proposal:
+    disk = wanted.disk
+    if wanted.state == "absent":
+        if not seen["staged"]:
+            return Proposal(seen)
+        _image_plan.refuse_in_use(wanted, seen, "forgotten")
+        return Proposal(
+            {**seen, "exists": False, "staged": False}, (Step("forget", f"remove the copy of {disk.described}"),)
+        )
+    around = seen["around"]
+    warnings = list(around["warnings"])
+    if "problem" in seen:
+        raise DeclarationError("", f"{seen['problem']}; correct the declaration, or find out who changed the image")
+    refresh = wanted.provision.get("refresh", False)
+    if around["staged"] and seen["stale"] and not refresh:
+        warnings.append(
+            f"{disk.described}: the server has another image than this host's copy; refresh: true fetches it"
+        )
+    if not around["staged"] or (seen["staged"] and not (seen["stale"] and refresh)):
+        return Proposal(seen, warnings=tuple(warnings))
+    verb = "again " if seen["staged"] else ""
+    step = Step("fetch", f"fetch {disk.described} {verb}into this host's cache")
+    return Proposal({**seen, "staged": True, "stale": False}, (step,), tuple(warnings))
+
+
+def fetch(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    del values
+    with _staging.replaced(wanted.disk):
+        _staging.fetch(wanted.disk, bench)
+        verify(wanted, bench, "nothing was kept")
+
+
+def forget(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    del values, bench
+    _staging.forget(wanted.disk)
+
+
+VERBS = {"fetch": fetch, "forget": forget}

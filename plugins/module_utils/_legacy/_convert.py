@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tells apart what it is given, and has it converted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy import _drive
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._arguments import (
+    is_command_line,
+    read_arguments,
+    split_words,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._command_line import (
+    Process,
+    read_command_line,
+    surroundings_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._disks import lone_disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._graph import PROBED_NOTE, FoundDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._libvirt import read_libvirt
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._result import (
+    Converted,
+    converted_disk,
+    covered,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._storage import NAME, read_storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._text import shown
+
+_KEYVAL = re.compile("[A-Za-z][A-Za-z0-9_.-]*[=,]")
+_LINE = re.compile(r"\s*-{1,2}[a-z]+\s")
+_BLOCKDEV = re.compile(
+    r"\{|(driver=|node-name=|[a-z0-9_-]+,)(?!(.*[^,],)?(if|id|index|media|snapshot|readonly|format|[wr]error)=)",
+    re.DOTALL,
+)
+"""What begins like this says a node, and nothing that only a -drive can say."""
+
+
+def convert(given: Any, *, name: str = "", process: Process | None = None) -> Converted:
+    """One disk, or one machine from a whole command line; given: a text, the words of a command line, or a node."""
+    process = process or Process()
+    try:
+        if isinstance(given, Mapping):
+            return _disk(
+                name, _drive.read_blockdev(dict(given), {}, Surroundings(directory=process.directory), "-blockdev")
+            )
+        words = _words(given)
+        if is_command_line(words):
+            return read_command_line(words, replace(process, name=name or process.name))
+        if words:
+            return _disk(name, _read_options(words, process))
+        if isinstance(given, str) and given.lstrip().startswith("<"):
+            return _disk(name, read_libvirt(given.strip()))
+        return _disk(name, _read_text(str(given), Surroundings(directory=process.directory)))
+    except (DeclarationError, Collected) as error:
+        raise covered(error, given if isinstance(given, str) else repr(given)) from None
+
+
+def _disk(name: str, found: FoundDisk) -> Converted:
+    return converted_disk(name, found.declared, found.left, found.notes)
+
+
+def _words(given: Any) -> list[str]:
+    """The words of a command line; none where it is something else."""
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        if not given or not all(isinstance(word, str) for word in given):
+            raise DeclarationError("command line", "is not a list of words")
+        return list(given)
+    if not isinstance(given, str):
+        raise DeclarationError("", "is neither text nor a list of words nor a node")
+    text = given.strip()
+    if not text:
+        raise DeclarationError("", "is empty")
+    first = text.split(None, 1)[0]
+    return split_words(text) if _LINE.match(text) or is_command_line([first]) else []
+
+
+def _read_options(words: Sequence[str], process: Process) -> FoundDisk:
+    """The one disk of a few options without a program's name."""
+    found = Found(read_arguments(["kvm", *words]))
+    return lone_disk(found, surroundings_of(found, process))
+
+
+def _read_text(text: str, around: Surroundings) -> FoundDisk:
+    if _BLOCKDEV.match(text):
+        return _drive.read_blockdev(_drive.read_blockdev_text(text), {}, around, "-blockdev")
+    if text.startswith("json:"):
+        text = f"if=none,file={text.replace(',', ',,')}"
+    if not _KEYVAL.match(text):
+        backend, options = read_storage({NAME: text}, around, "file")
+        found = FoundDisk({backend.name: options}, notes=[PROBED_NOTE])
+        _drive.refuse_writes(found.declared, found)
+        return found
+    drive = _drive.split_drive(text)
+    found = _drive.read_drive(drive, around, "-drive")
+    if drive.interface not in _drive.MODELS:
+        raise DeclarationError("-drive", f"if={shown(drive.interface)} is no disk")
+    model = _drive.MODELS[drive.interface]
+    found.declared.update({"model": model} if model not in ("", "virtio-blk") else {})
+    return found

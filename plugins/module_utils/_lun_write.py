@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes formats and images onto LUNs, so that a run that was killed is recognised by the next one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_content as content
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import keyval
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode, Workbench, run
+
+_ZEROES: Node = {"driver": "null-co", "read-zeroes": "on", "size": content.HEAD}
+_PIECE: Node = {"driver": "raw"}
+_SECONDS = 30
+"""What a file in memory may take."""
+
+
+def write_format(disk: Disk, values: Values, bench: Workbench) -> None:
+    """A format on the whole LUN. It is made in memory, for a LUN with half a header would not tell what it is."""
+    path = f"{bench.folder}/{disk.name}.format"
+    with bench.storage(disk, writable=True) as node:
+        try:
+            length = _make_format(disk, values["size"], node, path)
+            with node.served(writable=True) as uri:
+                _wipe(uri, values["wipe"])
+                _mark(uri, bench)
+                _copy({"driver": "file", "filename": path}, uri, content.HEAD, length - content.HEAD)
+                _copy({"driver": "file", "filename": path}, uri, 0, content.HEAD)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _make_format(disk: Disk, size: int, node: OpenNode, path: str) -> int:
+    """An image without data in a file; returns how much of it is to be on the LUN."""
+    options: dict[str, Any] = {"driver": disk.settings["format"], "size": size}
+    if disk.settings["format"] == "raw":
+        options = {"driver": "luks", "key-secret": node.key, "size": size}
+    elif node.key:
+        options["encrypt"] = {"format": "luks", "key-secret": node.key}
+    file: Node = {"driver": "file", "filename": path}
+    node.daemon.create({**file, "size": 0}, seconds=_SECONDS)
+    with node.daemon.nodes([{**file, "node-name": "format"}], seconds=_SECONDS):
+        node.daemon.create({**options, "file": "format"}, seconds=_SECONDS)
+    if disk.settings["format"] == "raw":
+        return content.LUKS_HEADER
+    # Of a small one the last table ends within a sector, and QEMU counts in sectors.
+    length = -(-os.path.getsize(path) // content.HEAD) * content.HEAD
+    os.truncate(path, length)
+    return length
+
+
+def import_source(disk: Disk, values: Values, bench: Workbench) -> None:
+    """The disk that is copied from, its beginning last: until then the mark stands there."""
+    if disk.origin is None:
+        raise AssertionError
+    size = values["size"]
+    head = min(content.HEAD, size)
+    with (
+        bench.image(disk.origin) as origin,
+        bench.image(disk, writable=True) as target,
+        origin.served(writable=False) as source,
+        target.served(writable=True) as sink,
+    ):
+        _wipe(sink, values["wipe"])
+        _mark(sink, bench)
+        if size > head:
+            _copy(_nbd(source), sink, head, size - head)
+        if head < content.HEAD:
+            _copy(_ZEROES, sink, head, content.HEAD - head)
+        _copy(_nbd(source), sink, 0, head)
+
+
+def read_head(uri: str, bench: Workbench) -> bytes:
+    """The first bytes that a guest would see."""
+    path = f"{bench.folder}/head"
+    run(["qemu-img", "dd", "-f", "raw", "-O", "raw", f"bs={content.HEAD}", "count=1", f"if={uri}", f"of={path}"])
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+def extents(uri: str) -> str:
+    """Where anything is, as JSON."""
+    return run(["qemu-img", "map", "--output=json", "-f", "raw", uri])
+
+
+def _mark(uri: str, bench: Workbench) -> None:
+    path = f"{bench.folder}/mark"
+    with open(path, "wb") as stream:
+        stream.write(content.MARK)
+    _copy({"driver": "file", "filename": path}, uri, 0, content.HEAD)
+
+
+def _wipe(uri: str, places: Iterable[tuple[int, int]]) -> None:
+    for start, length in places:
+        _copy({**_ZEROES, "size": start + length}, uri, start, length)
+
+
+def _copy(source: Node, uri: str, start: int, length: int) -> None:
+    """The same piece of one into the other, on its storage before this returns."""
+    images = [_piece(source, start, length), _piece(_nbd(uri), start, length)]
+    run(["qemu-img", "convert", "-n", "-t", "writeback", "--image-opts", "--target-image-opts", *images])
+
+
+def _piece(node: Node, start: int, length: int) -> str:
+    file = {f"file.{name}": value for name, value in node.items()}
+    return ",".join(
+        f"{name}={keyval(value)}" for name, value in {**_PIECE, "offset": start, "size": length, **file}.items()
+    )
+
+
+def _nbd(uri: str) -> Node:
+    """An export on a unix socket, in the form that knows no URI."""
+    pieces = urlsplit(uri)
+    path = pieces.query.partition("=")[2]
+    return {"driver": "nbd", "server.type": "unix", "server.path": path, "export": pieces.path[1:]}

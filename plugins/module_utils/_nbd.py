@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small NBD client, for the few bytes of a disk that Python itself must see (NBD, doc/proto.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import struct
+from types import TracebackType
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+
+_OPTION_MAGIC = 0x49484156454F5054
+_OPTION_REPLY = struct.Struct(">QIII")  # magic, option, type, length
+_REQUEST = struct.Struct(">IHHQQI")  # magic, flags, type, cookie, offset, length
+_REQUEST_MAGIC = 0x25609513
+_REPLY = struct.Struct(">IIQ")  # magic, error, cookie
+_GO, _ACK, _INFO, _INFO_EXPORT = 7, 1, 3, 0
+_FIXED_NEWSTYLE_NO_ZEROES = 3
+_READ, _WRITE, _DISCONNECT, _FLUSH = 0, 1, 2, 3
+BLOCK = 1 << 20
+"""Bytes of one request."""
+
+
+class NbdClient:
+    """One export on a unix socket."""
+
+    def __init__(self, path: str, export: str, *, seconds: float) -> None:
+        """seconds: that a single request may take."""
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(seconds)
+        try:
+            self._socket.connect(path)
+            self.size = self._negotiate(export)
+        except BaseException as error:
+            self._socket.close()
+            if isinstance(error, OSError):
+                raise HostError(f"NBD: {error}") from None
+            raise
+
+    def __enter__(self) -> NbdClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._send(_DISCONNECT, 0, 0)
+        self._socket.close()
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes of the export; fewer where it ends before."""
+        length = max(min(length, self.size - offset), 0)
+        return self._ask(_READ, offset, length) if length else b""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write bytes, and have them where they survive."""
+        self._ask(_WRITE, offset, len(data), data)
+        self._ask(_FLUSH, 0, 0)
+
+    def sha256(self) -> str:
+        digest = hashlib.sha256()
+        for offset in range(0, self.size, BLOCK):
+            digest.update(self.read(offset, BLOCK))
+        return digest.hexdigest()
+
+    def _negotiate(self, export: str) -> int:
+        """The size of the export."""
+        self._receive(18)  # two magic numbers, and flags that every server of this style has
+        name = export.encode()
+        self._socket.sendall(
+            struct.pack(">IQIII", _FIXED_NEWSTYLE_NO_ZEROES, _OPTION_MAGIC, _GO, len(name) + 6, len(name))
+            + name
+            + struct.pack(">H", 0)
+        )
+        size = 0
+        while True:
+            _magic, _option, kind, length = _OPTION_REPLY.unpack(self._receive(_OPTION_REPLY.size))
+            data = self._receive(length)
+            if kind == _INFO and struct.unpack(">H", data[:2])[0] == _INFO_EXPORT:
+                (size,) = struct.unpack(">Q", data[2:10])
+            elif kind == _ACK:
+                return int(size)
+            elif kind != _INFO:
+                raise HostError(f"NBD: {data.decode(errors='replace') or 'the export is refused'}")
+
+    def _send(self, kind: int, offset: int, length: int, data: bytes = b"") -> None:
+        self._socket.sendall(_REQUEST.pack(_REQUEST_MAGIC, 0, kind, 0, offset, length) + data)
+
+    def _ask(self, kind: int, offset: int, length: int, data: bytes = b"") -> bytes:
+        try:
+            self._send(kind, offset, length, data)
+            _magic, error, _cookie = _REPLY.unpack(self._receive(_REPLY.size))
+            if error:
+                raise HostError(f"NBD: error {error} at byte {offset}")
+            return self._receive(length) if kind == _READ else b""
+        except OSError as problem:
+            raise HostError(f"NBD: {problem}") from None
+
+    def _receive(self, length: int) -> bytes:
+        received = bytearray()
+        while len(received) < length:
+            data = self._socket.recv(length - len(received))
+            if not data:
+                raise HostError("NBD: the server has gone")
+            received += data
+        return bytes(received)

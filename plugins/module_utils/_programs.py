@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs of their own that are shipped with a module, each as the text of a file beside this one."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
+from ansible_collections.directdisk.qemu.plugins.module_utils._store import TakenError
+
+PYTHON = (sys.executable or "/usr/bin/python3", "-IS")
+"""Runs them with nothing but the standard library in sight."""
+
+
+def text_of(program: ModuleType) -> str:
+    """The text, also where Ansible has packed it into an archive; its own loader has bytes."""
+    spec = program.__spec__
+    loader = spec.loader if spec else None
+    text: str | bytes = loader.get_source(program.__name__)  # type: ignore[union-attr]
+    return text.decode() if isinstance(text, bytes) else text
+
+
+def run_apart(program: ModuleType, arguments: Sequence[str], *, seconds: float) -> str:
+    """What a program prints, however its libraries hang or crash; it ends with the number of an error."""
+    try:
+        done = subprocess.run(
+            [*UNTIL_OUR_END, *PYTHON, "-", *arguments],
+            input=text_of(program),
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise HostError(f"does not answer: timed out after {seconds:.0f} s") from None
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or [f"it crashed ({done.returncode})"]
+        raise (TakenError if done.returncode == errno.EEXIST else HostError)(words[-1])
+    return done.stdout

@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""qemu-img's check of what a storage daemon serves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
+
+if TYPE_CHECKING:
+    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+
+_TOLD = (0, 2, 3)
+"""What it ends with where it could check: fine, corrupt, leaking (qemu-img(1), "check")."""
+
+
+def check_qcow2(uri: str, passphrase: str, bench: Workbench) -> dict[str, Any]:
+    """What it says of a qcow2, as JSON; passphrase: of an encrypted one."""
+    pieces = urlsplit(uri)
+    server = {"type": "unix", "path": pieces.query.partition("=")[2]}
+    node: dict[str, Any] = {
+        "driver": "qcow2",
+        "backing": None,
+        "file": {"driver": "nbd", "server": server, "export": pieces.path[1:]},
+    }
+    objects: list[str] = []
+    if passphrase:
+        node["encrypt"] = {"format": "luks", "key-secret": "key"}
+        objects = ["--object", f"secret,id=key,file={bench.file('check.key', passphrase)}"]
+    command = ["qemu-img", "check", "--output=json", *objects, f"json:{json.dumps(node)}"]
+    done = subprocess.run([*UNTIL_OUR_END, *command], capture_output=True, text=True, check=False)
+    if done.returncode not in _TOLD:
+        raise HostError(f"qemu-img check: {done.stderr.strip() or done.returncode}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

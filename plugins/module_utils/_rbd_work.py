@@ -1,0 +1,325 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Changes rbd images: by Ceph's own bindings, and by QEMU where a guest sees other bytes than the image has."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._rados import bounded, cluster_of, speaking_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_look import (
+    CONFIG,
+    FEATURES,
+    beside,
+    opened,
+    part_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import at
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+
+FORGOTTEN_AFTER = 45
+"""Seconds after which Ceph no longer counts on a client that was killed: 30 by default, and time to notice."""
+
+_CHUNK = 64 * 1024**2
+
+
+# --- making ----------------------------------------------------------------------------------------------------------
+
+
+def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    """Make an image under a name that nobody uses until it is whole."""
+    disk, part = wanted.disk, part_of(wanted.disk)
+    if values["clone"] and disk.origin:
+        _clone(beside(disk, disk.origin), part, values, bench)
+    else:
+        _create(part, values, bench)
+    if values["was"] != values["size"]:
+        _set_size(part, values["size"], values["was"], bench)
+    if disk.origin and not values["clone"]:
+        # What was never written reads as noise through LUKS, and as zeroes through everything else.
+        blank = "luks" not in disk.settings or disk.settings["format"] != "raw"
+        bench.copy(*(bounded(image, bench.open_timeout) for image in (disk.origin, part)), blank=blank)
+    if wanted.provision["thick"]:
+        _fill(part, values["size"], bench)
+    _rename(part, disk, bench)
+
+
+def _create(part: Disk, values: Values, bench: Workbench) -> None:
+    import rbd
+
+    pool = cluster_of(part, bench).pool(part)
+    plain = part.settings["format"] == "raw" and "luks" not in part.settings
+    with speaking_of(part, "error creating"):
+        _afresh(part, bench, rbd.RBD().create, pool, part.source["image"], values["size"] if plain else 0, values)
+    if "encryption" in part.source:
+        _encrypt(part, values["size"], bench)
+    if not plain:
+        _write_format(part, values["size"], bench)
+
+
+def _layout(values: Values) -> dict[str, Any]:
+    """As Ceph's bindings want it: what is the same anyway is left out."""
+    striped = "striping" in values["features"]
+    return {
+        "features": sum(FEATURES[name] for name in values["features"] if name not in ("striping", "data-pool")),
+        "order": values["object_size"].bit_length() - 1,
+        "stripe_unit": values["stripe_unit"] if striped else None,
+        "stripe_count": values["stripe_count"] if striped else None,
+        "data_pool": values["data_pool"] or None,
+    }
+
+
+def _clone(origin: Disk, part: Disk, values: Values, bench: Workbench) -> None:
+    import rbd
+
+    cluster, source = cluster_of(part, bench), origin.source
+    where = (cluster.pool(origin), source["image"], source["snapshot"], cluster.pool(part), part.source["image"])
+    with speaking_of(part, "error cloning"):
+        _afresh(part, bench, rbd.RBD().clone, *where, values)
+
+
+def _afresh(part: Disk, bench: Workbench, make_it: Callable[..., None], *arguments: Any) -> None:
+    """Where the name is taken by what could not be opened, that is all that an unfinished creation left."""
+    import rbd
+
+    *where, values = arguments
+    try:
+        make_it(*where, **_layout(values))
+    except rbd.ImageExists:
+        with contextlib.suppress(rbd.ImageNotFound):
+            rbd.RBD().remove(cluster_of(part, bench).pool(part), part.source["image"])
+        make_it(*where, **_layout(values))
+
+
+def _encrypt(part: Disk, size: int, bench: Workbench) -> None:
+    """Ceph's own encryption takes its room from the image's end, so that it grows by as much."""
+    import rbd
+
+    encryption = part.source["encryption"]
+    form = {"luks": "RBD_ENCRYPTION_FORMAT_LUKS1", "luks2": "RBD_ENCRYPTION_FORMAT_LUKS2"}[encryption["format"]]
+    if not hasattr(rbd, form):
+        raise CapabilityError(part.described, "this host's librbd cannot encrypt; that wants Ceph 16")
+    with changed(part, bench, "error encrypting") as image:
+        image.resize(size + 2**26)
+        image.encryption_format(getattr(rbd, form), encryption["passphrase"])
+        taken = size + 2**26 - image.size()
+    with changed(part, bench, "error encrypting") as image:
+        image.resize(size + taken)
+
+
+def _write_format(part: Disk, size: int, bench: Workbench) -> None:
+    qcow2 = part.settings["format"] == "qcow2"
+    with speaking_of(part), bench.storage(part, writable=True) as node:
+        luks = {"key-secret": node.key} if node.key else {}
+        if qcow2:
+            encrypt = {"encrypt": {"format": "luks", **luks}} if luks else {}
+            node.write_format({"driver": "qcow2", "size": size, **encrypt})
+        else:
+            node.write_format({"driver": "luks", "size": size, **luks})
+
+
+def _fill(part: Disk, size: int, bench: Workbench) -> None:
+    import rbd
+
+    if not hasattr(rbd, "RBD_WRITE_ZEROES_FLAG_THICK_PROVISION"):
+        raise CapabilityError(part.described, "this host's librbd cannot write an image full; that wants Ceph 16")
+    with changed(part, bench, "error writing") as image:
+        for offset in range(0, size, _CHUNK):
+            length = min(_CHUNK, size - offset)
+            image.write_zeroes(offset, length, rbd.RBD_WRITE_ZEROES_FLAG_THICK_PROVISION)
+
+
+def _rename(old: Disk, new: Disk, bench: Workbench) -> None:
+    import rbd
+
+    with speaking_of(new, "error renaming"):
+        rbd.RBD().rename(cluster_of(new, bench).pool(new), old.source["image"], new.source["image"])
+
+
+def discard(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    """Remove what an unfinished run left; one that was killed is still counted on for a while."""
+    _remove(part_of(wanted.disk), bench, "another run is still making it; let that end, or end it")
+
+
+def finish(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    """End a renaming that was cut short: both names lead to the image, and its directory has one of them."""
+    import rbd
+
+    disk, part = wanted.disk, part_of(wanted.disk)
+    pool, old, new = cluster_of(disk, bench).pool(disk), part.source["image"], disk.source["image"]
+    with speaking_of(disk, "error renaming"):
+        if old in rbd.RBD().list(pool):
+            pool.remove_object(f"rbd_id.{new}")
+            rbd.RBD().rename(pool, old, new)
+        else:
+            pool.remove_object(f"rbd_id.{old}")
+
+
+def _remove(disk: Disk, bench: Workbench, busy: str) -> None:
+    """busy: what is said where a client keeps it open."""
+    import rbd
+
+    pool, deadline = cluster_of(disk, bench).pool(disk), time.monotonic() + FORGOTTEN_AFTER
+    with speaking_of(disk, "error removing"):
+        while True:
+            try:
+                rbd.RBD().remove(pool, disk.source["image"])
+                return
+            except rbd.ImageBusy:
+                if time.monotonic() > deadline:
+                    raise HostError(busy) from None
+                time.sleep(1)
+
+
+# --- images that are there -------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def changed(disk: Disk, bench: Workbench, doing: str) -> Iterator[Any]:
+    """An image, open to be changed."""
+    import rbd
+
+    pool = cluster_of(disk, bench).pool(disk)
+    with speaking_of(disk, doing), rbd.Image(pool, disk.source["image"]) as image:
+        yield image
+
+
+def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    disk = wanted.disk
+    _evict(disk, bench)
+    if wanted.provision["with_snapshots"]:
+        with changed(disk, bench, "error removing its snapshots") as image:
+            for snapshot in [found for found in image.list_snaps() if found["namespace"] == 0]:
+                if image.is_protected_snap(snapshot["name"]):
+                    image.unprotect_snap(snapshot["name"])
+                image.remove_snap(snapshot["name"])
+    _remove(disk, bench, "a client has it open; stop that client, or say force: true")
+
+
+def _evict(disk: Disk, bench: Workbench) -> None:
+    """Shut out the clients that have an image open: the plan has refused it where that is not wanted."""
+    handle = cluster_of(disk, bench).handle
+    with opened(disk, bench) as image:
+        for watcher in list(image.watchers_list()) if image is not None else []:
+            handle.blocklist_add(watcher["addr"])
+
+
+def trash(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    import rbd
+
+    disk = wanted.disk
+    _evict(disk, bench)
+    with speaking_of(disk, "error moving to the trash"):
+        rbd.RBD().trash_move(cluster_of(disk, bench).pool(disk), disk.source["image"], values["seconds"])
+
+
+def restore(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    import rbd
+
+    disk = wanted.disk
+    with speaking_of(disk, "error restoring"):
+        rbd.RBD().trash_restore(cluster_of(disk, bench).pool(disk), values["id"], disk.source["image"])
+
+
+def rename(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    _rename(at(wanted.disk, image=values["name"]), wanted.disk, bench)
+
+
+def features(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    with changed(wanted.disk, bench, "error changing features") as image:
+        image.update_features(sum(FEATURES[name] for name in values["names"]), values["on"])
+        if values["on"] and "object-map" in values["names"]:
+            image.rebuild_object_map()
+
+
+def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    if wanted.monitor:
+        with speaking_of(wanted.disk), Monitor.connect(wanted.monitor, seconds=bench.open_timeout) as monitor:
+            monitor.execute("block_resize", {"node-name": wanted.node, "size": values["size"]})
+    else:
+        _set_size(wanted.disk, values["size"], values["was"], bench)
+
+
+def _set_size(disk: Disk, size: int, was: int, bench: Workbench) -> None:
+    """size, was: bytes that a guest sees; what Ceph's encryption takes stands beside them."""
+    if disk.settings["format"] != "raw" or "luks" in disk.settings:
+        with speaking_of(disk), bench.image(disk, writable=True) as node:
+            node.resize(size)
+    else:
+        with changed(disk, bench, "error resizing") as image:
+            image.resize(size + image.size() - was, allow_shrink=True)
+
+
+def roll_back(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    """Unlike other changes this is none that a client who holds the lock makes for us: it must give the lock up."""
+    import rbd
+
+    with changed(wanted.disk, bench, "error rolling back") as image:
+        if image.features() & FEATURES["exclusive-lock"]:
+            image.lock_acquire(rbd.RBD_LOCK_MODE_EXCLUSIVE)
+        image.rollback_to_snap(values["name"])
+
+
+def flatten(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    with changed(wanted.disk, bench, "error flattening") as image:
+        image.flatten()
+
+
+def set_metadata(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    _set_text(wanted.disk, values["key"], values["text"], bench)
+
+
+def set_config(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    _set_text(wanted.disk, CONFIG + values["key"], values["text"], bench)
+
+
+def _set_text(disk: Disk, key: str, text: str | None, bench: Workbench) -> None:
+    with changed(disk, bench, "error writing metadata") as image:
+        if text is None:
+            image.metadata_remove(key)
+        else:
+            image.metadata_set(key, text)
+
+
+def take_snapshot(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    with changed(wanted.disk, bench, "error taking a snapshot") as image:
+        image.create_snap(values["name"])
+
+
+def remove_snapshot(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    with changed(wanted.disk, bench, "error removing a snapshot") as image:
+        image.remove_snap(values["name"])
+
+
+def protect(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    with changed(wanted.disk, bench, "error protecting a snapshot") as image:
+        (image.protect_snap if values["protected"] else image.unprotect_snap)(values["name"])
+
+
+VERBS: Mapping[str, Callable[[Wanted, Values, Workbench], None]] = {
+    "discard": discard,
+    "finish": finish,
+    "make": make,
+    "rename": rename,
+    "restore": restore,
+    "features": features,
+    "rollback": roll_back,
+    "grow": resize,
+    "shrink": resize,
+    "flatten": flatten,
+    "metadata": set_metadata,
+    "config": set_config,
+    "snapshot": take_snapshot,
+    "unsnapshot": remove_snapshot,
+    "protect": protect,
+    "trash": trash,
+    "remove": remove,
+}

@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The few file operations of SFTP 3 that images need, through the ssh program (draft-ietf-secsh-filexfer-02)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import select
+import stat
+import struct
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
+from ansible_collections.directdisk.qemu.plugins.module_utils._store import TakenError
+
+_INIT, _OPEN, _CLOSE, _REMOVE, _STAT, _RENAME, _EXTENDED = 1, 3, 4, 13, 17, 18, 200
+_STATUS, _HANDLE, _ATTRS = 101, 102, 105
+_OK, _NO_SUCH_FILE = 0, 2
+_WRITE_CREATE_EXCLUSIVELY = 0x2 | 0x8 | 0x20
+_HAS_SIZE, _HAS_OWNER, _HAS_MODE = 1, 2, 4
+_REPLACING_RENAME = b"posix-rename@openssh.com"
+
+
+class Sftp:
+    """A session. Paths that do not begin with / begin in the user's home folder, as QEMU has it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], *, seconds: float) -> None:
+        """seconds: that a request may take."""
+        self._process = process
+        self._seconds = seconds
+        self._number = 0
+        self._send(_INIT, struct.pack(">I", 3))
+        self._receive()
+
+    def kind(self, path: str) -> str:
+        kind, data = self._ask(_STAT, _text(path))
+        if kind == _STATUS:
+            if _status(data) == _NO_SUCH_FILE:
+                return "missing"
+            raise _refusal(data)
+        mode = _mode(data)
+        return "file" if stat.S_ISREG(mode) else "directory" if stat.S_ISDIR(mode) else "other"
+
+    def folder(self, path: str) -> str:
+        return self.kind(posixpath.dirname(path) or ".")
+
+    def make(self, path: str) -> None:
+        attributes = struct.pack(">II", _HAS_MODE, 0o600)
+        kind, data = self._ask(_OPEN, _text(path) + struct.pack(">I", _WRITE_CREATE_EXCLUSIVELY) + attributes)
+        if kind != _HANDLE:
+            self._refuse_taken(path)
+            raise _refusal(data)
+        self._check(_CLOSE, data)
+
+    def put(self, path: str, place: str, *, overwrite: bool) -> None:
+        """Without overwrite, the server itself refuses to replace what appeared meanwhile."""
+        if overwrite:
+            self._check(_EXTENDED, _text(_REPLACING_RENAME) + _text(path) + _text(place))
+            return
+        _kind, data = self._ask(_RENAME, _text(path) + _text(place))
+        if _status(data) != _OK:
+            self._refuse_taken(place)
+            raise _refusal(data)
+
+    def remove(self, path: str) -> None:
+        _kind, data = self._ask(_REMOVE, _text(path))
+        if _status(data) not in (_OK, _NO_SUCH_FILE):
+            raise _refusal(data)
+
+    def _refuse_taken(self, path: str) -> None:
+        """This version of the protocol has no error of its own for it."""
+        if self.kind(path) != "missing":
+            raise TakenError(f"{path} is there")
+
+    def _check(self, kind: int, data: bytes) -> None:
+        _kind, answer = self._ask(kind, data)
+        if _status(answer) != _OK:
+            raise _refusal(answer)
+
+    def _ask(self, kind: int, data: bytes) -> tuple[int, bytes]:
+        self._number += 1
+        self._send(kind, struct.pack(">I", self._number) + data)
+        answer = self._receive()
+        return answer[0], answer[5:]
+
+    def _send(self, kind: int, data: bytes) -> None:
+        if self._process.stdin is None:
+            raise AssertionError
+        with contextlib.suppress(BrokenPipeError):  # the reader says why
+            os.write(self._process.stdin.fileno(), struct.pack(">IB", len(data) + 1, kind) + data)
+
+    def _receive(self) -> bytes:
+        deadline = time.monotonic() + self._seconds
+        (length,) = struct.unpack(">I", self._read(4, deadline))
+        return self._read(length, deadline)
+
+    def _read(self, length: int, deadline: float) -> bytes:
+        if self._process.stdout is None or self._process.stderr is None:
+            raise AssertionError
+        received = bytearray()
+        while len(received) < length:
+            left = max(deadline - time.monotonic(), 0)
+            if not select.select([self._process.stdout], [], [], left)[0]:
+                raise HostError(f"does not answer: timed out after {self._seconds:.0f} s")
+            data = os.read(self._process.stdout.fileno(), length - len(received))
+            if not data:
+                words = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+                raise HostError(words[-1] if words else "ssh ended")
+            received += data
+        return bytes(received)
+
+
+@contextlib.contextmanager
+def session(command: Sequence[str], environment: Mapping[str, str], *, seconds: float) -> Iterator[Sftp]:
+    """command: ssh, up to the subsystem."""
+    process = subprocess.Popen(
+        [*UNTIL_OUR_END, *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        env=dict(environment),
+    )
+    try:
+        yield Sftp(process, seconds=seconds)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _text(text: str | bytes) -> bytes:
+    data = text.encode() if isinstance(text, str) else text
+    return struct.pack(">I", len(data)) + data
+
+
+def _status(data: bytes) -> int:
+    return int(struct.unpack_from(">I", data)[0])
+
+
+def _refusal(data: bytes) -> HostError:
+    (length,) = struct.unpack_from(">I", data, 4)
+    return HostError(f"SFTP server: {data[8 : 8 + length].decode(errors='replace')}")
+
+
+def _mode(attributes: bytes) -> int:
+    (flags,) = struct.unpack_from(">I", attributes)
+    offset = 4 + (8 if flags & _HAS_SIZE else 0) + (8 if flags & _HAS_OWNER else 0)
+    return int(struct.unpack_from(">I", attributes, offset)[0]) if flags & _HAS_MODE else 0

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's cache of images that were fetched whole: the place, the program and the unit of machines' own units."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _image_fetch, _paths, _systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
+from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+if TYPE_CHECKING:
+    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+
+_LOG_LINES = 5
+
+
+def copy_of(disk: Disk) -> str:
+    """Where the host's copy of an image is."""
+    return _paths.image_file(stage.image_name(disk))
+
+
+def fetch(disk: Disk, bench: Workbench) -> None:
+    """Have the image's own unit fetch it, or one just like it for the time being.
+
+    Of one name there is one unit: so a machine that starts meanwhile, and a run that was killed, do not fetch it again.
+    """
+    unit = _paths.image_unit_name(stage.image_name(disk))
+    problem = _await_end(unit)
+    if not os.path.exists(copy_of(disk)):
+        if os.path.exists(f"{_paths.UNIT_DIRECTORY}/{unit}"):
+            problem = _start(unit)
+        else:
+            problem = _run_for_now(disk, unit, bench)
+    if not os.path.exists(copy_of(disk)):
+        raise HostError(problem or f"{unit} has not fetched it")
+
+
+def _await_end(unit: str) -> str:
+    """Wait for one that is fetching already."""
+    waited = False
+    while _systemd.show([unit])[unit]["active"] in ("active", "activating", "deactivating"):
+        waited = True
+        time.sleep(0.2)
+    return _last_line(unit) if waited else ""
+
+
+def _start(unit: str) -> str:
+    with contextlib.suppress(HostError):
+        _systemd.systemctl("start", [unit])
+        return ""
+    return _last_line(unit)
+
+
+def _last_line(unit: str) -> str:
+    lines = [line for line in _systemd.last_log_lines([unit], _LOG_LINES) if "://" in line]
+    return lines[-1] if lines else ""
+
+
+def _run_for_now(disk: Disk, unit: str, bench: Workbench) -> str:
+    """A unit without a file of its own, which is gone when it has ended."""
+    wiring = Wiring(unit, "image", "")
+    download = stage.download_of(disk)
+    options = [word for words in stage.curl_options(download, wiring) for word in words]
+    properties = {
+        "DynamicUser": "yes",
+        "User": _paths.IMAGES,
+        "CacheDirectory": _paths.IMAGES,
+        "UMask": "0077",
+        "CapabilityBoundingSet": "",
+        "PrivateDevices": "yes",
+    }
+    loaded = [
+        f"--property=LoadCredential={name}:{bench.file(name, credential.value or '')}"
+        for name, credential in wiring.credentials.items()
+    ]
+    command = [
+        *("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=oneshot", f"--unit={unit}"),
+        *(f"--property={name}={value}" for name, value in properties.items()),
+        *loaded,
+        *("--", "/usr/bin/python3", "-IS", "-"),
+        *stage.fetch_options(disk),
+        *(copy_of(disk), download.url, "--retry", "0", "--connect-timeout", f"{bench.open_timeout:.0f}", *options),
+    ]
+    done = subprocess.run(
+        [*UNTIL_OUR_END, *command], input=text_of(_image_fetch), capture_output=True, text=True, check=False
+    )
+    return " ".join(done.stderr.split()) if done.returncode else ""
+
+
+@contextlib.contextmanager
+def replaced(disk: Disk) -> Iterator[None]:
+    """The copy that there is makes room for another one, and comes back where that is not fetched."""
+    copy = copy_of(disk)
+    old = f"{copy}.old"
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(copy, old)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(copy)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(old, copy)
+        raise
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(old)
+
+
+def forget(disk: Disk) -> None:
+    """Remove the copy, and what came of one before its download broke."""
+    for path in glob.glob(f"{copy_of(disk)}*"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The contract that a file under ``_stores/`` fills in: storage in which an image is a file among others.
+
+An image is made beside its place and put there when it is whole, so that nothing unfinished looks finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Callable, Protocol
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+
+if TYPE_CHECKING:
+    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+
+
+class TakenError(HostError):
+    """Where a file should be put there is one already."""
+
+
+class Files(Protocol):
+    """The files of a storage. HostError with the words of the storage where it refuses."""
+
+    def kind(self, path: str) -> str:
+        """file, directory, other or missing."""
+
+    def folder(self, path: str) -> str:
+        """What kind is the folder that a file is in."""
+
+    def make(self, path: str) -> None:
+        """An empty file for its owner alone; TakenError where there is one."""
+
+    def put(self, path: str, place: str, *, overwrite: bool) -> None:
+        """Give a file another name, at once; TakenError where there is one of that name that may not be lost."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file; nothing where there is none."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """How a kind of storage keeps images as files."""
+
+    backend: str
+    option: str
+    """The backend's option that has the path."""
+    files: Callable[[Disk, Workbench], contextlib.AbstractContextManager[Files]]
+    create: Callable[[Node, int, str], Mapping[str, Any]]
+    """From protocol node, bytes and preallocation to QAPI BlockdevCreateOptions."""
+    preallocations: tuple[str, ...] = ("off",)
+    """What of O(preallocation) the storage itself can do."""
+    shrinks: bool = True
+    locks: bool = False
+    """Whether QEMU locks an image there that it has open."""
+
+    def path(self, disk: Disk) -> str:
+        return str(disk.source[self.option])
+
+    def at(self, disk: Disk, path: str) -> Disk:
+        """The same disk at another path."""
+        return replace(disk, source={**disk.source, self.option: path})

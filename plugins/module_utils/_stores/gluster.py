@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images as files on a GlusterFS volume, by the library with which QEMU speaks to it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _libgfapi
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import run_apart
+from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
+from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+if TYPE_CHECKING:
+    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+
+
+class _GlusterFiles:
+    def __init__(self, node: Node, seconds: float) -> None:
+        self._place = (node["volume"], json.dumps(node["server"]))
+        self._seconds = seconds
+
+    def kind(self, path: str) -> str:
+        return self._ask("kind", path)
+
+    def folder(self, path: str) -> str:
+        return self.kind(posixpath.dirname(path) or "/")
+
+    def make(self, path: str) -> None:
+        self._ask("make", path)
+
+    def put(self, path: str, place: str, *, overwrite: bool) -> None:
+        self._ask("replace" if overwrite else "put", path, place)
+
+    def remove(self, path: str) -> None:
+        self._ask("remove", path)
+
+    def _ask(self, operation: str, *paths: str) -> str:
+        return run_apart(_libgfapi, (*self._place, operation, *paths), seconds=self._seconds)
+
+
+@contextlib.contextmanager
+def _files(disk: Disk, bench: Workbench) -> Iterator[_GlusterFiles]:
+    yield _GlusterFiles(disk.backend.node(disk.source, Wiring("", "", "")), bench.open_timeout)
+
+
+def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:
+    location = {key: node[key] for key in ("server", "volume", "path") if key in node}
+    return {"driver": "gluster", "location": location, "size": size, "preallocation": preallocation}
+
+
+STORE = Store("gluster", "path", _files, _create, preallocations=("off", "falloc", "full"))

@@ -1,0 +1,217 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tgtd of a storage host: its management socket, and what its configuration files keep for its next start.
+
+tgtadm would have a password on its command line; its protocol has not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import os
+import re
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+
+SOCKET = "/var/run/tgtd/socket.0"
+LOCK = "/run/lock/directdisk-tgt"
+FOLDER = "/etc/tgt/conf.d"
+MAIN = "/etc/tgt/targets.conf"
+OURS = "directdisk."
+"""What the names of files begin with that are kept from here: one for each target."""
+
+# struct tgtadm_req and tgtadm_rsp in tgt's usr/tgtadm.h; text follows a request, ended by a zero byte, and an answer.
+_REQUEST = struct.Struct("=II64sIiQQ20xI")  # mode, op, lld, len, tid, sid, lun, force
+_RESPONSE = "=II"  # err, len
+_RESPONSE_SIZE = struct.calcsize(_RESPONSE)
+NEW, DELETE, SHOW, BIND, UNBIND, UPDATE = range(6)
+TARGET, LUN, ACCOUNT = 1, 2, 7
+_ANSWERS = {  # tgt's usr/tgtadm_error.h
+    4: "there is no such target",
+    5: "there is no such LUN",
+    9: "the target is there already",
+    10: "the LUN is there already",
+    14: "the account is there already",
+    15: "there is no such account",
+    17: "the request does not suit it",
+    19: "an initiator is logged in to the target",
+    20: "the LUN is in use",
+}
+_ALL_TARGETS = -1
+
+
+class TgtRefused(HostError):
+    """tgtd answered instead of doing it."""
+
+
+class Tgtd:
+    """The tgtd that runs on this host, for one run at a time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> Tgtd:
+        self._lock = os.open(LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._lock)
+
+    def ask(self, operation: int, mode: int, text: str = "", *, tid: int = 0, lun: int = 0, force: bool = False) -> str:
+        """One request; a connection is good for one."""
+        data = text.encode() + b"\0" if text else b""
+        head = _REQUEST.pack(mode, operation, b"iscsi", _REQUEST.size + len(data), tid, 0, lun, force)
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(self._seconds)
+                connection.connect(SOCKET)
+                connection.sendall(head + data)
+                heard = b"".join(iter(lambda: connection.recv(65536), b""))
+        except OSError as error:
+            advice = "run this where tgtd does (delegate_to: the storage host), and start it"
+            raise HostError(f"tgtd: {SOCKET}: {error.strerror or error}; {advice}") from None
+        if len(heard) < _RESPONSE_SIZE:
+            raise HostError("tgtd ended instead of answering; its own messages say more")
+        error_number = struct.unpack_from(_RESPONSE, heard)[0]
+        if error_number:
+            raise TgtRefused(f"tgtd: {_ANSWERS.get(error_number, f'error {error_number}')}")
+        return heard[_RESPONSE_SIZE:].rstrip(b"\0").decode()
+
+    def targets(self) -> dict[str, dict[str, Any]]:
+        return parse_targets(self.ask(SHOW, TARGET, tid=_ALL_TARGETS))
+
+    def accounts(self) -> list[str]:
+        return [line.strip() for line in self.ask(SHOW, ACCOUNT).splitlines()[1:] if line.strip()]
+
+
+def parse_targets(shown: str) -> dict[str, dict[str, Any]]:
+    """What ``tgtadm --op show --mode target`` shows, by the targets' names."""
+    targets: dict[str, dict[str, Any]] = {}
+    target: dict[str, Any] = {}
+    section, lun = "", {}
+    for line in shown.splitlines():
+        depth, text = (len(line) - len(line.lstrip())) // 4, line.strip()
+        name, _colon, value = text.partition(": ")
+        if depth == 0 and name.startswith("Target "):
+            target = {"tid": int(name.split()[1]), "accounts": [], "initiators": [], "sessions": [], "luns": {}}
+            targets[value] = target
+        elif depth == 1:
+            section = text
+        elif section == "I_T nexus information:" and name == "Initiator":
+            target["sessions"].append(value.partition(" ")[0])
+        elif section == "LUN information:" and name == "LUN":
+            lun = target["luns"].setdefault(int(value), {})
+        elif section == "LUN information:":
+            lun[name] = value
+        elif section == "Account information:" and not text.endswith(" (outgoing)"):
+            target["accounts"].append(text)
+        elif section == "ACL information:":
+            target["initiators"].append(text)
+    return targets
+
+
+@dataclass(frozen=True)
+class KeptLun:
+    """A LUN as it stands in a configuration file."""
+
+    store: str
+    serial: str
+    thin: bool = False
+    read_only: bool = False
+
+    def parameters(self) -> dict[str, str]:
+        """As tgtd takes them for a LUN that is there; thin is given last, for it changes pages that others fill."""
+        return {
+            "scsi_sn": self.serial,
+            "scsi_id": self.serial,
+            "readonly": str(int(self.read_only)),
+            "thin_provisioning": str(int(self.thin)),
+        }
+
+
+@dataclass(frozen=True)
+class KeptTarget:
+    """A target as it stands in a configuration file."""
+
+    name: str
+    luns: Mapping[int, KeptLun] = field(default_factory=dict)
+    user: str = ""
+    password: str = field(default="", repr=False)
+    initiators: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        return f"{FOLDER}/{OURS}{quote(self.name, safe=':')}.conf"
+
+    def text(self) -> str:
+        lines = ["# Kept by directdisk.qemu.qemu_iscsi_disk.", f"<target {self.name}>"]
+        lines += [f"  incominguser {self.user} {self.password}"] if self.user else []
+        for initiator in self.initiators:
+            lines.append(f"  initiator-{'name' if is_name(initiator) else 'address'} {initiator}")
+        for number, lun in sorted(self.luns.items()):
+            parameters = lun.parameters()
+            thin = parameters.pop("thin_provisioning")
+            lines += [f"  <backing-store {lun.store}>", f"    lun {number}"]
+            lines += [f"    {name} {value}" for name, value in parameters.items()]
+            lines += [f"    params thin_provisioning={thin}", "  </backing-store>"]
+        return "\n".join([*lines, "</target>", ""])
+
+
+def is_name(initiator: str) -> bool:
+    """Whether an initiator is meant by its name, not by its address."""
+    return initiator.startswith(("iqn.", "eui.", "naa."))
+
+
+def read_kept(name: str) -> KeptTarget:
+    """What is kept of a target from here; a target without LUNs where nothing is."""
+    try:
+        with open(KeptTarget(name).path, encoding="utf-8") as file:
+            return parse_kept(name, file.read())
+    except FileNotFoundError:
+        return KeptTarget(name)
+
+
+def parse_kept(name: str, text: str) -> KeptTarget:
+    luns: dict[int, KeptLun] = {}
+    for store, body in re.findall(r"<backing-store (\S+)>\n(.*?)</backing-store>", text, re.DOTALL):
+        values = dict(line.split(None, 1) for line in body.splitlines() if len(line.split(None, 1)) == 2)
+        thin = values.get("params") == "thin_provisioning=1"
+        luns[int(values["lun"])] = KeptLun(store, values.get("scsi_sn", ""), thin, values.get("readonly") == "1")
+    user = re.search(r"^  incominguser (\S+) (\S+)$", text, re.MULTILINE)
+    initiators = tuple(re.findall(r"^  initiator-(?:name|address) (\S+)$", text, re.MULTILINE))
+    return KeptTarget(name, luns, user[1] if user else "", user[2] if user else "", initiators)
+
+
+def declared_elsewhere(name: str) -> str:
+    """The configuration file of others that has a target; empty where none has."""
+    for path, text in _others(KeptTarget(name).path):
+        if re.search(rf"^\s*<target\s+\"?{re.escape(name)}\"?\s*>", text, re.MULTILINE):
+            return path
+    return ""
+
+
+def passwords_of(user: str) -> set[str]:
+    """The passwords that configuration files have for an account: it is the same for all targets."""
+    pattern = rf"^\s*incominguser\s+\"?{re.escape(user)}\"?\s+\"?([^\s\"]+)"
+    return {found for _path, text in _others("") for found in re.findall(pattern, text, re.MULTILINE)}
+
+
+def _others(own: str) -> list[tuple[str, str]]:
+    """All configuration files but one."""
+    files = []
+    for path in (MAIN, *sorted(glob.glob(f"{FOLDER}/*.conf"))):
+        if path != own and os.path.exists(path):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                files.append((path, file.read()))
+    return files

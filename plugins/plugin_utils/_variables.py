@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The declarations of all hosts as plain data, templated value by value, so that one error hides no other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+VARIABLE = "qemu_vms"
+_TEMPLATE = re.compile(r"\{[{%#]")
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """Stands where a value could not be made of its template."""
+
+    problem: str
+    """In words that show nothing of the value."""
+
+
+def declarations(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> Iterator[tuple[str, Any]]:
+    """Each host that declares machines, and what it declares."""
+    # Ansible's own hostvars would template whole variables of a host, and stop at the first error.
+    raw_get = getattr(hostvars, "raw_get", None)
+    loader = getattr(hostvars, "_loader", None) or DataLoader()
+    for host in hostvars if hosts is None else hosts:
+        variables = raw_get(host) if raw_get else hostvars[host]
+        if isinstance(variables, Mapping) and VARIABLE in variables:
+            yield str(host), _Resolver(loader, variables).resolve(variables[VARIABLE])
+
+
+class _Resolver:
+    """The values of one host."""
+
+    def __init__(self, loader: DataLoader, variables: Mapping[str, Any]) -> None:
+        self._templar = Templar(loader=loader, variables=variables)
+        self._known: dict[str, Any] = {}
+
+    def resolve(self, value: Any) -> Any:
+        """The same without templates, and without the marks that Ansible puts on values, which slow everything down."""
+        if isinstance(value, str):
+            return self._template(value) if _TEMPLATE.search(value) else str(value)
+        if isinstance(value, Mapping):
+            return {_plain_key(key): self.resolve(inner) for key, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.resolve(inner) for inner in value]
+        if value is None or isinstance(value, (bool, date)):
+            return value
+        if isinstance(value, (int, float)):
+            return value + 0
+        return self._decrypt(value)
+
+    def _template(self, text: str) -> Any:
+        """A template that stands in many disks, as that of a key does, is evaluated once."""
+        if text not in self._known:
+            try:
+                self._known[text] = _without_marks(self._templar.template(text))
+            except Exception as error:  # a plugin in a template may raise anything
+                self._known[text] = Unresolved(_why(error))
+        return self._known[text]
+
+    def _decrypt(self, value: Any) -> Any:
+        """A value that ansible-vault encrypted by itself."""
+        try:
+            return str(value)
+        except Exception:
+            return Unresolved("cannot be decrypted; give the vault's password")
+
+
+def _plain_key(key: Any) -> Any:
+    return str(key) if isinstance(key, str) else key
+
+
+def _without_marks(value: Any) -> Any:
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {_plain_key(key): _without_marks(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_marks(inner) for inner in value]
+    return value
+
+
+def _why(error: BaseException) -> str:
+    """The first line of an error that names a variable; of others the kind, because they may repeat a value."""
+    text = str(getattr(error, "message", "") or error).splitlines()
+    undefined = re.search(r"'[^']*' is undefined|has no attribute '[^']*'", text[0] if text else "")
+    if undefined:
+        return undefined.group()
+    kind = type(error.__cause__ or error).__name__ if isinstance(error, AnsibleError) else type(error).__name__
+    return f"its template fails ({kind})"

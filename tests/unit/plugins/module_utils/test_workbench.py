@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Disks are opened in a daemon that sees only what it must, and nothing of it is left. The daemon is a test double."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _storage_daemon, _workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS, capabilities
+
+Told = list[tuple[int, str, dict[str, Any]]]
+
+
+class Daemon:
+    """What the daemons of a test were told."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def told(self, *commands: str) -> Told:
+        """Process, command and arguments of each; commands: only these."""
+        lines = [json.loads(line) for line in self._log.read_text(encoding="utf-8").splitlines()]
+        return [(process, command, said) for process, command, said in lines if not commands or command in commands]
+
+
+@pytest.fixture
+def daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Daemon:
+    double = (UNIT_TESTS / "fake_storage_daemon.py").read_text(encoding="utf-8")
+    program, log = tmp_path / "qemu-storage-daemon", tmp_path / "log"
+    # The workbench gives its daemons an environment of their own.
+    program.write_text(
+        f"#!{sys.executable}\nimport os\nos.environ['FAKE_LOG'] = {str(log)!r}\n"
+        + double.replace("from __future__ import annotations\n", ""),
+        encoding="utf-8",
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(_storage_daemon, "PROGRAM", str(program))
+    monkeypatch.setattr(_workbench, "FOLDER", str(tmp_path))
+    return Daemon(log)
+
+
+def disk(name: str = "disk", **given: Any) -> Disk:
+    return read_image(name, given or {"nbd": {"host": "192.0.2.5"}}, name)
+
+
+def driver_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """A disk of which the daemon is told to use this driver."""
+    nbd = BACKENDS["nbd"]
+    read = disk()
+    object.__setattr__(read, "backend", type(nbd)(**{**vars(nbd), "node": lambda values, wiring: {"driver": name}}))
+    return read
+
+
+def names(told: Told, key: str) -> list[str]:
+    return [arguments[key] for _process, _command, arguments in told]
+
+
+def test_a_disk_that_is_only_looked_at_is_not_locked_and_not_written(daemon: Daemon) -> None:
+    with Workbench(capabilities()) as bench, bench.image(disk()) as node:
+        assert node.describe() == {"virtual-size": 1048576, "format": "raw"}
+    opened = [arguments for _process, _command, arguments in daemon.told("blockdev-add")]
+    assert all(node["read-only"] and node["force-share"] for node in opened)
+    assert opened[1]["file"] == opened[0]["node-name"]
+    assert names(daemon.told("blockdev-del"), "node-name") == [node["node-name"] for node in reversed(opened)]
+
+
+def test_a_disk_that_is_written_keeps_others_out(daemon: Daemon) -> None:
+    with Workbench(capabilities()) as bench, bench.storage(disk(), writable=True) as node:
+        node.resize(4096)
+    (opened,) = [arguments for _process, _command, arguments in daemon.told("blockdev-add")]
+    assert (opened["read-only"], opened.get("force-share")) == (False, None)
+    ((_process, _command, resized),) = daemon.told("block_resize")
+    assert resized == {"node-name": opened["node-name"], "size": 4096}
+
+
+def test_one_daemon_opens_many_disks_and_no_name_comes_twice(daemon: Daemon) -> None:
+    with Workbench(capabilities()) as bench:
+        for _number in range(5):
+            with bench.image(disk()):
+                pass
+    told = daemon.told("blockdev-add")
+    assert len({process for process, _command, _arguments in told}) == 1
+    assert len(set(names(told, "node-name"))) == len(told) == 10
+
+
+def test_a_secret_is_a_file_that_only_root_can_read_and_is_gone_afterwards(daemon: Daemon, tmp_path: Path) -> None:
+    luks = disk(nbd={"host": "192.0.2.5"}, luks={"passphrase": "geheim"})
+    with Workbench(capabilities()) as bench, bench.image(luks):
+        ((_process, _command, secret),) = daemon.told("object-add")
+        path = Path(secret["file"])
+        assert path.read_text(encoding="utf-8") == "geheim"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        folder = path.parent
+    assert not folder.exists()
+    assert names(daemon.told("object-del"), "id") == [secret["id"]]
+    assert "geheim" not in (tmp_path / "log").read_text(encoding="utf-8")
+
+
+def test_the_daemon_has_ended_once_the_workbench_is_closed(daemon: Daemon) -> None:
+    with Workbench(capabilities()) as bench, bench.image(disk()):
+        (process,) = {process for process, _command, _arguments in daemon.told()}
+        os.kill(process, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+def test_what_cannot_be_opened_leaves_no_node_behind(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Workbench(capabilities()) as bench:
+        with (
+            pytest.raises(HostError, match="Could not open it"),
+            bench.image(driver_of("refused", monkeypatch)),
+        ):
+            pass
+        with bench.image(disk()):
+            pass
+    told = daemon.told()
+    assert len({process for process, _command, _arguments in told}) == 1
+    assert len(daemon.told("blockdev-add")) - 1 == len(daemon.told("blockdev-del"))
+
+
+def test_a_daemon_that_does_not_answer_is_replaced_at_once(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Workbench(capabilities(), open_timeout=0.5) as bench:
+        with pytest.raises(HostError, match="does not answer"), bench.image(driver_of("silent", monkeypatch)):
+            pass
+        with bench.image(disk()) as node:
+            assert node.describe()["virtual-size"] == 1048576
+    processes = [process for process, _command, _arguments in daemon.told("qmp_capabilities")]
+    assert len(processes) == 2
+
+
+def test_a_format_is_written_by_a_job_that_is_waited_for(daemon: Daemon) -> None:
+    with Workbench(capabilities()) as bench, bench.storage(disk(), writable=True) as node:
+        node.write_format({"driver": "qcow2", "size": 4096})
+    ((_process, _command, job),) = daemon.told("blockdev-create")
+    assert job["options"] == {"driver": "qcow2", "size": 4096, "file": node.name}
+    assert names(daemon.told("job-dismiss"), "id") == [job["job-id"]]
+
+
+def test_an_export_has_an_end(daemon: Daemon) -> None:
+    with Workbench(capabilities()) as bench, bench.image(disk()) as node, node.served(writable=False) as uri:
+        assert uri.startswith(f"nbd+unix:///{node.name}?socket=")
+    assert names(daemon.told("block-export-add"), "id") == names(daemon.told("block-export-del"), "id")

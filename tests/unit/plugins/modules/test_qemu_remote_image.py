@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module from its arguments to its answer, with a double of QEMU that keeps raw images in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import (
+    _disk_module,
+    _image_file,
+    _image_served,
+    _locks,
+    _staging,
+    _web,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._header import Header, read_header
+from ansible_collections.directdisk.qemu.plugins.modules import qemu_remote_image
+from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
+from ansible_collections.directdisk.qemu.tests.unit.support import probed
+
+MIB = 2**20
+URL = "http://images.example/a.raw"
+QCOW2_LOOK = b"QFI\xfb" + b"\0" * 100
+
+
+class Image:
+    """An open one."""
+
+    key = ""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def describe(self) -> dict[str, Any]:
+        return {"virtual-size": self.path.stat().st_size}
+
+    def header(self) -> Header:
+        return read_header(self.path.read_bytes())
+
+    def sha256(self) -> str:
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def resize(self, size: int) -> None:
+        os.truncate(self.path, size)
+
+    @contextmanager
+    def image(self) -> Iterator[Image]:
+        yield self
+
+    @contextmanager
+    def accessed(self) -> Iterator[Image]:
+        yield self
+
+    @contextmanager
+    def served(self, *, writable: bool) -> Iterator[str]:
+        yield "nbd+unix:///"
+
+
+class Bench:
+    """What is behind a url lies in the folder, too."""
+
+    folder = "/nonexistent"
+    root = Path()
+
+    def __init__(self, capabilities: Capabilities, *, open_timeout: float) -> None:
+        self.capabilities = capabilities
+        self.open_timeout = open_timeout
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @contextmanager
+    def storage(self, disk: Disk, *, writable: bool = False) -> Iterator[Image]:
+        path = Path(disk.source.get("filename") or self.root / os.path.basename(disk.source["url"]))
+        if not path.exists():
+            raise QmpError(f"blockdev-add: Could not open '{path}': No such file or directory")
+        yield Image(path)
+
+    image = storage
+
+    def create(self, disk: Disk, options: Callable[[Any], Any], *, seconds: float | None = None) -> None:
+        made = options({"filename": disk.source["filename"]})
+        os.truncate(made["filename"], made["size"])
+
+    def copy(self, origin: Disk, target: Disk, *, blank: bool) -> None:
+        size = os.path.getsize(target.source["filename"])
+        shutil.copyfile(self.root / os.path.basename(origin.source["url"]), target.source["filename"])
+        os.truncate(target.source["filename"], size)
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setattr(Bench, "root", tmp_path)
+    monkeypatch.setattr(_disk_module, "Workbench", Bench)
+    monkeypatch.setattr(_disk_module, "probe", lambda: probed("debian13"))
+    monkeypatch.setattr(_locks, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(_image_file, "_MACHINE_ID", "/dev/null")
+    monkeypatch.setattr(_image_file, "machines_that_open", lambda identity: [])
+    (tmp_path / "a.raw").write_bytes(b"golden".ljust(MIB, b"\0"))
+    return tmp_path
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the server says of the image at URL."""
+    found: dict[str, Any] = {"etag": '"1"', "last_modified": "", "length": MIB, "place": "http://images.example"}
+    monkeypatch.setattr(_web, "ask", lambda disk, wiring, *, seconds: _web.Said(**found))
+    return found
+
+
+def test_an_image_is_predicted_made_and_left_alone(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
+    wanted = {"file": {"path": str(host / "new")}, "size": "2MiB", "source": {"http": {"url": URL}}}
+    predicted = run_module(monkeypatch, qemu_remote_image, **wanted, _ansible_check_mode=True)
+    assert not (host / "new").exists()
+    made = run_module(monkeypatch, qemu_remote_image, **wanted)
+    assert predicted == made
+    assert made["actions"] == [f"create file {host}/new as raw of 2 MiB, a copy of http {URL}"]
+    assert (made["changed"], made["state"], made["size"], made["format"]) == (True, "present", 2 * MIB, "raw")
+    assert made["diff"] == {"before": {"exists": False, "opened_by": []}, "after": made["image"]}
+    assert made["blockdev"][0]["filename"] == f"{host}/new"
+    assert (host / "new").read_bytes()[:6] == b"golden"
+    assert (host / "new").stat().st_mode & 0o777 == 0o600
+    again = run_module(monkeypatch, qemu_remote_image, **wanted)
+    assert (again["changed"], again["image"]) == (False, made["image"])
+    gone = run_module(monkeypatch, qemu_remote_image, file={"path": str(host / "new")}, state="absent")
+    assert (gone["changed"], gone["state"]) == (True, "absent")
+    assert sorted(os.listdir(host)) == ["a.raw", "lock"]
+
+
+def test_nothing_is_kept_of_what_has_another_digest(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
+    wanted = {"file": {"path": str(host / "new")}, "source": {"http": {"url": URL}}, "sha256": "0" * 64}
+    message = run_module(monkeypatch, qemu_remote_image, **wanted)["msg"]
+    assert message.startswith(f"file {host}/new: its sha256 is ")
+    assert message.endswith(f"and {'0' * 64} is declared; nothing was kept")
+    assert sorted(os.listdir(host)) == ["a.raw", "lock"]
+    digest = hashlib.sha256((host / "a.raw").read_bytes()).hexdigest()
+    assert run_module(monkeypatch, qemu_remote_image, **{**wanted, "sha256": digest})["image"]["sha256"] == digest
+
+
+def test_what_a_killed_run_has_left_is_removed(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
+    left = Path(_image_file.temporary(str(host / "new")))
+    left.write_bytes(b"half")
+    answer = run_module(monkeypatch, qemu_remote_image, file={"path": str(host / "new")}, size="1MiB")
+    assert answer["actions"][0] == f"remove {left}, which a killed run has left"
+    assert not left.exists()
+    assert (host / "new").stat().st_size == MIB
+
+
+def test_a_raw_image_is_not_taken_for_what_its_bytes_look_like(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
+    (host / "a.raw").write_bytes(QCOW2_LOOK.ljust(MIB, b"\0"))
+    answer = run_module(monkeypatch, qemu_remote_image, file={"path": str(host / "a.raw")})
+    assert (answer["changed"], answer["format"], answer["size"]) == (False, "raw", MIB)
+
+
+def test_an_image_in_use_is_left_alone(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
+    monkeypatch.setattr(_image_file, "machines_that_open", lambda identity: ["web1"])
+    wanted = {"file": {"path": str(host / "a.raw")}, "state": "absent"}
+    message = run_module(monkeypatch, qemu_remote_image, **wanted)["msg"]
+    assert message == f"file {host}/a.raw: machine web1 of this host has it open: it is not removed (force: true does)"
+    assert run_module(monkeypatch, qemu_remote_image, **wanted, force=True)["image"]["opened_by"] == ["web1"]
+    assert not (host / "a.raw").exists()
+
+
+def test_an_image_behind_a_url(monkeypatch: pytest.MonkeyPatch, host: Path, said: dict[str, Any]) -> None:
+    answer = run_module(monkeypatch, qemu_remote_image, http={"url": URL}, virtual_size="1MiB", etag='"1"')
+    assert (answer["changed"], answer["image"]["etag"], answer["size"]) == (False, '"1"', MIB)
+
+
+@pytest.mark.parametrize(
+    "wanted, message",
+    [
+        ({"etag": '"2"'}, 'the server has another image: its etag is "1", and "2" is declared'),
+        ({"virtual_size": "2MiB"}, "it has 1048576 bytes, and 2097152 are declared"),
+        ({"sha256": "0" * 64}, f"and {'0' * 64} is declared; correct the declaration"),
+        ({"format": "qcow2"}, "it is declared as qcow2, but it is none"),
+        ({"state": "absent"}, "can only be read, so it cannot be removed"),
+        ({"size": "1MiB"}, "cannot be created or grown here"),
+    ],
+)
+def test_an_image_behind_a_url_that_is_not_what_is_declared(
+    monkeypatch: pytest.MonkeyPatch, host: Path, said: dict[str, Any], wanted: dict[str, Any], message: str
+) -> None:
+    assert message in run_module(monkeypatch, qemu_remote_image, http={"url": URL}, **wanted)["msg"]
+
+
+def test_a_server_may_send_us_where_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, host: Path, said: dict[str, Any]
+) -> None:
+    said["place"] = "https://mirror.example"
+    answer = run_module(monkeypatch, qemu_remote_image, http={"url": URL}, follow=["https://other.example"])
+    assert answer["msg"].endswith(
+        "sends us on to https://mirror.example; declare that url, or say follow: [https://mirror.example]"
+    )
+    assert "msg" not in run_module(monkeypatch, qemu_remote_image, http={"url": URL}, follow=[said["place"]])
+
+
+def test_the_copy_of_an_image(monkeypatch: pytest.MonkeyPatch, host: Path, said: dict[str, Any]) -> None:
+    copy = host / "copy"
+    monkeypatch.setattr(_staging, "copy_of", lambda disk: str(copy))
+    monkeypatch.setattr(_staging, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
+    monkeypatch.setattr(_web, "read_head", lambda disk, wiring, length, *, seconds: b"golden")
+    monkeypatch.setattr(_image_served, "machines_that_open", lambda identity: [])
+    wanted = {"http": {"url": URL}, "route": "stage"}
+    predicted = run_module(monkeypatch, qemu_remote_image, **wanted, _ansible_check_mode=True)
+    fetched = run_module(monkeypatch, qemu_remote_image, **wanted)
+    assert predicted == fetched
+    assert fetched["actions"] == [f"fetch http {URL} into this host's cache"]
+    said["length"] = 2 * MIB
+    stale = run_module(monkeypatch, qemu_remote_image, **wanted)
+    assert (stale["changed"], stale["image"]["stale"]) == (False, True)
+    assert run_module(monkeypatch, qemu_remote_image, **wanted, refresh=True)["changed"]
+    forgotten = run_module(monkeypatch, qemu_remote_image, **wanted, state="absent")
+    assert (forgotten["changed"], copy.exists()) == (True, False)
+
+
+def test_a_copy_that_is_not_what_is_declared_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, host: Path, said: dict[str, Any]
+) -> None:
+    copy = host / "copy"
+    monkeypatch.setattr(_staging, "copy_of", lambda disk: str(copy))
+    monkeypatch.setattr(_staging, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
+    monkeypatch.setattr(_web, "read_head", lambda disk, wiring, length, *, seconds: b"golden")
+    answer = run_module(monkeypatch, qemu_remote_image, http={"url": URL}, route="stage", sha256="0" * 64)
+    assert "is declared; nothing was kept" in answer["msg"]
+    assert not copy.exists()

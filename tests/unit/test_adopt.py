@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What playbooks/adopt.yml prints is a declaration, whatever stands in a command line or a unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+import yaml
+from ansible.plugins.filter.core import to_nice_yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.directdisk.qemu.plugins.module_utils import _by_hand, _unit_file
+from ansible_collections.directdisk.qemu.plugins.plugin_utils import _render
+from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS
+
+TEMPLATE = UNIT_TESTS.parents[1] / "playbooks" / "templates" / "adopted.yml.j2"
+
+
+def printed(by_hand: list[dict[str, Any]]) -> str:
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["to_nice_yaml"] = to_nice_yaml
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(inventory_hostname="hv1", __adopt_found={"by_hand": by_hand})
+
+
+def machine(*words: str) -> dict[str, Any]:
+    process = _by_hand.Process(name="unit")
+    return _by_hand.as_declared(_by_hand.Start(["kvm", *words], process, "odd.service", 7), set())
+
+
+def test_what_is_printed_is_the_declaration() -> None:
+    odd = machine(
+        *("-name", "a\n\u2028b", "-serial", "x\n  evil: {{ 1 }}\x85y"),
+        *("-drive", "file=rbd:vms/aé:id=x:key=AAp4ss==,format=raw,if=virtio"),
+    )
+    text = printed([odd, machine("-M", "x\r\u2028: y")])
+    assert yaml.safe_load(text) == {"qemu_vms": {"a-b": odd["declaration"]}}
+    assert (
+        "  # a-b: process 7, unit odd.service\n  # SECRET ansible-vault encrypt_string --name vault_a_b_disk_key"
+        in text
+    )
+    assert "  # LEFT -serial x   evil: {{ 1 }} y: the console is a socket" in text
+    assert "  # NOT DECLARED -machine: 'x" in text
+    assert "p4ss" not in text
+
+
+def test_a_host_without_machines_has_an_empty_declaration() -> None:
+    assert yaml.safe_load(printed([])) == {"qemu_vms": {}}
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\t\n%$'\"\\; #")), max_size=4)
+)
+def test_a_unit_of_odd_words_is_read_as_it_was_written(words: list[str]) -> None:
+    line = " ".join(_render.word(word) for word in ["/bin/x", *words])
+    assert _unit_file.start_commands(f"ExecStart={line}\n") == [["/bin/x", *words]]
