@@ -71,10 +71,12 @@ def has_format(disk: Disk) -> bool:
 
 def format_options(disk: Disk, provision: Values, size: int, key: str) -> dict[str, Any]:
     """QAPI BlockdevCreateOptions of a format, without ``file``; key: id of the secret that encrypts it."""
-    preallocation = provision["preallocation"]
+    options: dict[str, Any] = {"size": size}
+    if "preallocation" in provision:
+        options["preallocation"] = provision["preallocation"]
     if disk.settings["format"] == "raw":
-        return {"driver": "luks", "key-secret": key, "size": size, "preallocation": preallocation}
-    options: dict[str, Any] = {"driver": "qcow2", "size": size, "preallocation": preallocation}
+        return {"driver": "luks", "key-secret": key, **options}
+    options["driver"] = "qcow2"
     if "cluster_size" in provision:
         options["cluster-size"] = provision["cluster_size"]
     if "lazy_refcounts" in provision:
@@ -97,11 +99,3 @@ def found_format(disk: Disk, provision: Values, size: int) -> dict[str, Any]:
     if "sha256" in provision:
         found["sha256"] = provision["sha256"]
     return found
-
-
-def in_words(size: int) -> str:
-    """Bytes as people write them."""
-    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
-        if size and not size % 1024**power:
-            return f"{size // 1024**power} {unit}"
-    return f"{size} bytes"

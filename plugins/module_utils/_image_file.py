@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, size_of, verify
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
@@ -68,7 +68,7 @@ def _around(wanted: Wanted, store: Store, bench: Workbench) -> dict[str, Any]:
         if files.kind(temporary(path)) != "missing":
             found["unfinished"] = temporary(path)
     if wanted.disk.origin and wanted.state == "present":
-        found["source_size"] = size_of(wanted.disk.origin, bench)
+        found["source_size"] = bench.size_of(wanted.disk.origin)
     return found
 
 

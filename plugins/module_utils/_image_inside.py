@@ -52,12 +52,6 @@ def size_problem(wanted: Wanted, size: int | None) -> dict[str, str]:
     return {"problem": f"it has {size} bytes, and {declared} are declared"}
 
 
-def size_of(disk: Disk, bench: Workbench) -> int:
-    """Bytes that a guest would see."""
-    with bench.image(disk) as image:
-        return int(image.describe()["virtual-size"])
-
-
 def _checked(disk: Disk, storage: Storage) -> dict[str, Any]:
     """What qemu-img says of the tables of a qcow2."""
     with storage.served(writable=False) as uri:

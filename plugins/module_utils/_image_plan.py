@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._formats import check_format, found_format, in_words
+from ansible_collections.directdisk.qemu.plugins.module_utils._formats import check_format, found_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import in_words
 from ansible_collections.directdisk.qemu.plugins.module_utils._stores import STORES
 
 

@@ -17,11 +17,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._formats import (
     check_format,
     found_format,
     has_format,
-    in_words,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, size_of, verify
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._nbd import NbdClient
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import in_words
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode, Workbench
 
@@ -56,7 +56,7 @@ def look(wanted: Wanted, bench: Workbench) -> Seen:
         del found["problem"]
         around["to_be_formatted"] = has_format(disk)
     if disk.origin and wanted.state == "present" and ("problem" in found or found["content"] != content.DATA):
-        around["source_size"] = size_of(disk.origin, bench)
+        around["source_size"] = bench.size_of(disk.origin)
     return {**found, "around": around}
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._formats import CLUSTER_SIZE
+
 BLANK, UNFINISHED, DATA = "blank", "unfinished", "data"
 
 HEAD = 4096
@@ -22,8 +24,6 @@ _PROBES, _PROBE = 62, 64 << 10
 
 LUKS_HEADER = 2068480
 """Bytes that QEMU puts before the encrypted data (LUKS 1, AES-256 in XTS mode, eight key slots)."""
-_CLUSTER = 64 << 10
-"""Of a qcow2, unless something else is asked for."""
 
 
 def sampled(capacity: int) -> list[tuple[int, int]]:
@@ -61,13 +61,13 @@ def fingerprint_of(samples: Mapping[int, bytes]) -> str:
 
 def needed_for_qcow2(size: int, *, encrypted: bool) -> int:
     """Bytes that a qcow2 takes once a guest has written all of its ``size``."""
-    clusters = _shared_out(size, _CLUSTER)
-    tables = _shared_out(clusters, _CLUSTER // 8)
-    used = 1 + clusters + tables + _shared_out(tables, _CLUSTER // 8)
-    used += _shared_out(LUKS_HEADER, _CLUSTER) if encrypted else 0
+    clusters = _shared_out(size, CLUSTER_SIZE)
+    tables = _shared_out(clusters, CLUSTER_SIZE // 8)
+    used = 1 + clusters + tables + _shared_out(tables, CLUSTER_SIZE // 8)
+    used += _shared_out(LUKS_HEADER, CLUSTER_SIZE) if encrypted else 0
     # Counters of the clusters count themselves too.
-    counters = _shared_out(used, _CLUSTER // 2 - 1)
-    return (used + counters + _shared_out(counters, _CLUSTER // 8)) * _CLUSTER
+    counters = _shared_out(used, CLUSTER_SIZE // 2 - 1)
+    return (used + counters + _shared_out(counters, CLUSTER_SIZE // 8)) * CLUSTER_SIZE
 
 
 def _shared_out(amount: int, portion: int) -> int:

@@ -7,12 +7,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
-from typing import Any
-from urllib.parse import urlsplit
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_content as content
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import exported_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import keyval
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode, Workbench, run
 
@@ -40,11 +40,7 @@ def write_format(disk: Disk, values: Values, bench: Workbench) -> None:
 
 def _make_format(disk: Disk, size: int, node: OpenNode, path: str) -> int:
     """An image without data in a file; returns how much of it is to be on the LUN."""
-    options: dict[str, Any] = {"driver": disk.settings["format"], "size": size}
-    if disk.settings["format"] == "raw":
-        options = {"driver": "luks", "key-secret": node.key, "size": size}
-    elif node.key:
-        options["encrypt"] = {"format": "luks", "key-secret": node.key}
+    options = format_options(disk, {}, size, node.key)
     file: Node = {"driver": "file", "filename": path}
     node.daemon.create({**file, "size": 0}, seconds=_SECONDS)
     with node.daemon.nodes([{**file, "node-name": "format"}], seconds=_SECONDS):
@@ -78,14 +74,6 @@ def import_source(disk: Disk, values: Values, bench: Workbench) -> None:
         _copy(_nbd(source), sink, 0, head)
 
 
-def read_head(uri: str, bench: Workbench) -> bytes:
-    """The first bytes that a guest would see."""
-    path = f"{bench.folder}/head"
-    run(["qemu-img", "dd", "-f", "raw", "-O", "raw", f"bs={content.HEAD}", "count=1", f"if={uri}", f"of={path}"])
-    with open(path, "rb") as stream:
-        return stream.read()
-
-
 def extents(uri: str) -> str:
     """Where anything is, as JSON."""
     return run(["qemu-img", "map", "--output=json", "-f", "raw", uri])
@@ -117,7 +105,6 @@ def _piece(node: Node, start: int, length: int) -> str:
 
 
 def _nbd(uri: str) -> Node:
-    """An export on a unix socket, in the form that knows no URI."""
-    pieces = urlsplit(uri)
-    path = pieces.query.partition("=")[2]
-    return {"driver": "nbd", "server.type": "unix", "server.path": path, "export": pieces.path[1:]}
+    """An export, with dotted keys for what is within a mapping."""
+    node = exported_node(uri)
+    return {**{f"server.{key}": value for key, value in node.pop("server").items()}, **node}

@@ -43,6 +43,14 @@ def parse_size(text: Any) -> int:
     return int(size)
 
 
+def in_words(size: int) -> str:
+    """Bytes as people write them: ``10 GiB``; in bytes where it is no whole number of anything larger."""
+    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if size and not size % 1024**power:
+            return f"{size // 1024**power} {unit}"
+    return f"{size} bytes"
+
+
 def _read_str(value: Any) -> str:
     if isinstance(value, (Mapping, list)) or value is None:
         raise DeclarationError("", f"{_kind(value)} given where text is wanted")

@@ -43,3 +43,23 @@ def run_apart(program: ModuleType, arguments: Sequence[str], *, seconds: float) 
         words = done.stderr.strip().splitlines() or [f"it crashed ({done.returncode})"]
         raise (TakenError if done.returncode == errno.EEXIST else HostError)(words[-1])
     return done.stdout
+
+
+class FilesApart:
+    """Files that a program asks for, because the library that reaches them may hang or crash."""
+
+    def kind(self, path: str) -> str:
+        return self.ask("kind", path)
+
+    def make(self, path: str) -> None:
+        self.ask("make", path)
+
+    def put(self, path: str, place: str, *, overwrite: bool) -> None:
+        self.ask("replace" if overwrite else "put", path, place)
+
+    def remove(self, path: str) -> None:
+        self.ask("remove", path)
+
+    def ask(self, operation: str, *paths: str) -> str:
+        """Have the program carry out an operation; what it prints."""
+        raise NotImplementedError

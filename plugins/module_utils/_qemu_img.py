@@ -7,10 +7,9 @@ from __future__ import annotations
 import json
 import subprocess
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
+from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END, exported_node
 
 if TYPE_CHECKING:
     from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
@@ -21,13 +20,7 @@ _TOLD = (0, 2, 3)
 
 def check_qcow2(uri: str, passphrase: str, bench: Workbench) -> dict[str, Any]:
     """What it says of a qcow2, as JSON; passphrase: of an encrypted one."""
-    pieces = urlsplit(uri)
-    server = {"type": "unix", "path": pieces.query.partition("=")[2]}
-    node: dict[str, Any] = {
-        "driver": "qcow2",
-        "backing": None,
-        "file": {"driver": "nbd", "server": server, "export": pieces.path[1:]},
-    }
+    node: dict[str, Any] = {"driver": "qcow2", "backing": None, "file": exported_node(uri)}
     objects: list[str] = []
     if passphrase:
         node["encrypt"] = {"format": "luks", "key-secret": "key"}

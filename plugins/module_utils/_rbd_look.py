@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options impor
     OF_THE_IMAGE,
     PART,
     at,
-    has_format,
+    is_translated,
     texts_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
@@ -92,7 +92,7 @@ def _look(wanted: Wanted, bench: Workbench, *, identifier: str = "") -> dict[str
         found = _describe(image, disk, cluster_of(disk, bench))
         if rollback in (snapshot["name"] for snapshot in found["snapshots"]):
             found["_rollback"] = _compare(image, rollback)
-    if has_format(disk):
+    if is_translated(disk):
         found["stored_size"] = found.pop("size")
         if wanted.state != "absent" and not identifier:
             found["size"] = virtual_size(disk, bench)
@@ -198,8 +198,8 @@ def _same(image: Any, snapshot: str, start: int, length: int) -> bool:
 
 def virtual_size(disk: Disk, bench: Workbench) -> int:
     """Bytes that a guest would see, as QEMU says."""
-    with speaking_of(disk), bench.image(disk) as node:
-        return int(node.describe()["virtual-size"])
+    with speaking_of(disk):
+        return bench.size_of(disk)
 
 
 # --- what is not there yet -------------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def _see_source(disk: Disk, origin: Disk, bench: Workbench) -> dict[str, Any]:
             "image_config": config,
             "clone_format": _clone_format(disk, cluster_of(disk, bench)),
         }
-    return {**found, "size": virtual_size(origin, bench)} if has_format(origin) else found
+    return {**found, "size": virtual_size(origin, bench)} if is_translated(origin) else found
 
 
 def beside(disk: Disk, origin: Disk) -> Disk:

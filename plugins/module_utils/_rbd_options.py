@@ -13,6 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Op
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd import name_option
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._formats import has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
 
 SECTOR = 512
@@ -154,15 +155,15 @@ def _check_layout(wanted: Wanted) -> None:
     features = set(provision.get("features", ()))
     if features & {"object-map", "fast-diff", "journaling"} and "exclusive-lock" not in features:
         raise DeclarationError("features", "object-map, fast-diff and journaling want exclusive-lock beside them")
-    if provision["thick"] and (wanted.disk.origin or has_format(wanted.disk)):
+    if provision["thick"] and (wanted.disk.origin or is_translated(wanted.disk)):
         raise DeclarationError(
             "thick", "is for a blank raw image; leave it out, or source, format, luks and encryption"
         )
 
 
-def has_format(disk: Disk) -> bool:
+def is_translated(disk: Disk) -> bool:
     """Whether a guest sees other bytes than the image has."""
-    return disk.settings["format"] != "raw" or "luks" in disk.settings or "encryption" in disk.source
+    return has_format(disk) or "encryption" in disk.source
 
 
 def at(disk: Disk, **place: str) -> Disk:

@@ -9,7 +9,8 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import SECTOR, at, has_format, texts_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import in_words
+from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import SECTOR, at, is_translated, texts_of
 
 TWINS = frozenset({"object-map", "fast-diff"})
 """Ceph turns both on where one is asked for."""
@@ -283,7 +284,7 @@ def _resize(draft: _Draft) -> None:
             )
         draft.refuse_open("shrunk")
     elif watchers and not wanted.monitor:
-        if has_format(wanted.disk):
+        if is_translated(wanted.disk):
             raise DeclarationError(
                 "size",
                 f"{draft.name} is open at {_and(watchers)}, and its format must not be written by two; "
@@ -349,14 +350,6 @@ def _protect(draft: _Draft, found: Any, full: str, protected: bool) -> None:
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
-
-
-def in_words(size: int) -> str:
-    """``10 GiB``; bytes where it is no whole number of anything larger."""
-    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
-        if size and size % 1024**power == 0:
-            return f"{size // 1024**power} {unit}"
-    return f"{size} bytes"
 
 
 def _and(names: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Callable
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._rados import bounded, cluster_of, speaking_of
@@ -56,12 +57,12 @@ def _create(part: Disk, values: Values, bench: Workbench) -> None:
     import rbd
 
     pool = cluster_of(part, bench).pool(part)
-    plain = part.settings["format"] == "raw" and "luks" not in part.settings
+    formatted = has_format(part)
     with speaking_of(part, "error creating"):
-        _afresh(part, bench, rbd.RBD().create, pool, part.source["image"], values["size"] if plain else 0, values)
+        _afresh(part, bench, rbd.RBD().create, pool, part.source["image"], 0 if formatted else values["size"], values)
     if "encryption" in part.source:
         _encrypt(part, values["size"], bench)
-    if not plain:
+    if formatted:
         _write_format(part, values["size"], bench)
 
 
@@ -116,14 +117,8 @@ def _encrypt(part: Disk, size: int, bench: Workbench) -> None:
 
 
 def _write_format(part: Disk, size: int, bench: Workbench) -> None:
-    qcow2 = part.settings["format"] == "qcow2"
     with speaking_of(part), bench.storage(part, writable=True) as node:
-        luks = {"key-secret": node.key} if node.key else {}
-        if qcow2:
-            encrypt = {"encrypt": {"format": "luks", **luks}} if luks else {}
-            node.write_format({"driver": "qcow2", "size": size, **encrypt})
-        else:
-            node.write_format({"driver": "luks", "size": size, **luks})
+        node.write_format(format_options(part, {}, size, node.key))
 
 
 def _fill(part: Disk, size: int, bench: Workbench) -> None:
@@ -250,7 +245,7 @@ def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
 
 def _set_size(disk: Disk, size: int, was: int, bench: Workbench) -> None:
     """size, was: bytes that a guest sees; what Ceph's encryption takes stands beside them."""
-    if disk.settings["format"] != "raw" or "luks" in disk.settings:
+    if has_format(disk):
         with speaking_of(disk), bench.image(disk, writable=True) as node:
             node.resize(size)
     else:

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Version
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
@@ -26,6 +27,13 @@ _KEY_SECONDS = 60
 """What QEMU may take to make a key: it works on it for seconds on purpose, and no storage has a part in that."""
 _COARSE_CLOCK = "Unable to get accurate CPU usage"
 """Before 9.2 QEMU makes no key where the account of its CPU time stands still for a moment; the next try may pass."""
+
+
+def exported_node(uri: str) -> Node:
+    """The node of an export; ``server`` within it is a mapping of its own."""
+    pieces = urlsplit(uri)
+    server = {"type": "unix", "path": pieces.query.partition("=")[2]}
+    return {"driver": "nbd", "server": server, "export": pieces.path[1:]}
 
 
 class StorageDaemon:

@@ -126,6 +126,11 @@ class Workbench:
         with self.storage(disk, writable=writable) as storage, storage.image() as image:
             yield image
 
+    def size_of(self, disk: Disk) -> int:
+        """Bytes that a guest would see."""
+        with self.image(disk) as image:
+            return int(image.describe()["virtual-size"])
+
     @contextlib.contextmanager
     def _surroundings(self, disk: Disk) -> Iterator[_Surroundings]:
         """What a disk's nodes need before they are opened; whatever fails meanwhile, failed over this disk."""

@@ -14,13 +14,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy import _text
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._arguments import Argument
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import in_words
 
 DEFAULT_CPU = "qemu64"
 DEFAULT_MEMORY = "128"
 _CPU = re.compile(r"[A-Za-z0-9_.+,=-]+")
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([bBkKmMgGtT]?)")
 _POWERS = {"B": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_UNITS = ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB"))
 _TYPES = {"q35": "q35", "pc": "pc", "pc-q35": "q35", "pc-i440fx": "pc"}
 _TOPOLOGY = ("sockets", "dies", "clusters", "modules", "cores", "threads", "books", "drawers")
 
@@ -135,10 +135,8 @@ def _read_memory(found: Found) -> None:
 
 
 def _size_words(size: int) -> str | int:
-    for power, unit in _UNITS:
-        if size % 1024**power == 0:
-            return f"{size // 1024**power}{unit}"
-    return size
+    words = in_words(size)
+    return size if words.endswith(" bytes") else words.replace(" ", "")
 
 
 def _read_processors(found: Found) -> None:

@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends import i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import read_header
-from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained, storage_errors
+from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._libiscsi import Session
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Step, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
@@ -167,43 +167,31 @@ def _look_inside(wanted: Wanted, bench: Workbench, seen: Seen, samples: Mapping[
     unlike = (seen["format"], seen["encrypted"]) != _format(wanted.disk)
     fresh = unlike or state != content.DATA or seen.get("_may_be_overwritten")
     if wanted.disk.origin and fresh and wanted.state == "present" and not wanted.monitor:
-        inside["_source_size"] = _size_of(wanted.disk.origin, bench)
+        inside["_source_size"] = bench.size_of(wanted.disk.origin)
     return inside
 
 
 def _open(wanted: Wanted, bench: Workbench, seen: Seen, samples: Mapping[int, bytes]) -> dict[str, Any]:
     disk = at_portal(wanted.disk, seen["portal"])
-    try:
-        with bench.image(disk) as node:
-            described = node.describe()
-            inside: dict[str, Any] = {"size": described["virtual-size"]}
-            if wanted.disk.origin or wanted.state == "info":
-                inside["content"] = _content_inside(disk, node, described, samples, bench)
-    except HostError as error:
-        raise explained(disk, error) from None
+    with bench.image(disk) as node:
+        described = node.describe()
+        inside: dict[str, Any] = {"size": described["virtual-size"]}
+        if wanted.disk.origin or wanted.state == "info":
+            inside["content"] = _content_inside(disk, node, described, samples)
     return inside
 
 
-def _content_inside(
-    disk: Disk, node: OpenNode, described: Mapping[str, Any], samples: Mapping[int, bytes], bench: Workbench
-) -> str:
-    with node.served(writable=False) as uri:
-        if write.read_head(uri, bench).startswith(content.MARK):
+def _content_inside(disk: Disk, node: OpenNode, described: Mapping[str, Any], samples: Mapping[int, bytes]) -> str:
+    with node.accessed() as client:
+        if client.read(0, content.HEAD).startswith(content.MARK):
             return content.UNFINISHED
-        if disk.settings["format"] == "qcow2":
+    if disk.settings["format"] == "qcow2":
+        with node.served(writable=False) as uri:
             blank = content.all_zero(json.loads(write.extents(uri)))
-        else:
-            # What was never written decrypts to noise; as it is stored, it is zeroes.
-            blank = content.is_blank(samples, described["format-specific"]["data"]["payload-offset"])
+    else:
+        # What was never written decrypts to noise; as it is stored, it is zeroes.
+        blank = content.is_blank(samples, described["format-specific"]["data"]["payload-offset"])
     return content.BLANK if blank else content.DATA
-
-
-def _size_of(origin: Disk, bench: Workbench) -> int:
-    try:
-        with bench.image(origin) as node:
-            return int(node.describe()["virtual-size"])
-    except HostError as error:
-        raise explained(origin, error) from None
 
 
 def _look_in_machine(wanted: Wanted) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.directdisk.qemu.plugins.module_utils import _libgfapi
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import run_apart
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import FilesApart, run_apart
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
@@ -21,27 +21,15 @@ if TYPE_CHECKING:
     from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 
-class _GlusterFiles:
+class _GlusterFiles(FilesApart):
     def __init__(self, node: Node, seconds: float) -> None:
         self._place = (node["volume"], json.dumps(node["server"]))
         self._seconds = seconds
 
-    def kind(self, path: str) -> str:
-        return self._ask("kind", path)
-
     def folder(self, path: str) -> str:
         return self.kind(posixpath.dirname(path) or "/")
 
-    def make(self, path: str) -> None:
-        self._ask("make", path)
-
-    def put(self, path: str, place: str, *, overwrite: bool) -> None:
-        self._ask("replace" if overwrite else "put", path, place)
-
-    def remove(self, path: str) -> None:
-        self._ask("remove", path)
-
-    def _ask(self, operation: str, *paths: str) -> str:
+    def ask(self, operation: str, *paths: str) -> str:
         return run_apart(_libgfapi, (*self._place, operation, *paths), seconds=self._seconds)
 
 

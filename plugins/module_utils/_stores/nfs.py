@@ -12,38 +12,26 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.directdisk.qemu.plugins.module_utils import _libnfs
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import run_apart
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import FilesApart, run_apart
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
 
 if TYPE_CHECKING:
     from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 
-class _NfsFiles:
+class _NfsFiles(FilesApart):
     """Like QEMU, it mounts the folder that the image is in: so its export need not be known."""
 
     def __init__(self, values: Values, seconds: float) -> None:
         self._values = values
         self._seconds = seconds
 
-    def kind(self, path: str) -> str:
-        return self._ask("kind", path)
-
     def folder(self, path: str) -> str:
         # What is not there cannot be mounted.
         self.kind(path)
         return "directory"
 
-    def make(self, path: str) -> None:
-        self._ask("make", path)
-
-    def put(self, path: str, place: str, *, overwrite: bool) -> None:
-        self._ask("replace" if overwrite else "put", path, place)
-
-    def remove(self, path: str) -> None:
-        self._ask("remove", path)
-
-    def _ask(self, operation: str, *paths: str) -> str:
+    def ask(self, operation: str, *paths: str) -> str:
         user, group = (str(self._values.get(option, "")) for option in ("user", "group"))
         folder = posixpath.dirname(paths[0]) or "/"
         names = [f"/{posixpath.basename(path)}" for path in paths]

@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._manage import read_wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_plan import in_words
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import in_words
 
 MIB = 1024**2
 CLUSTER = {"key": "QUFB", "monitors": ["192.0.2.1"]}

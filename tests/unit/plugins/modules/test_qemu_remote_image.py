@@ -93,6 +93,10 @@ class Bench:
 
     image = storage
 
+    def size_of(self, disk: Disk) -> int:
+        with self.image(disk) as image:
+            return int(image.describe()["virtual-size"])
+
     def create(self, disk: Disk, options: Callable[[Any], Any], *, seconds: float | None = None) -> None:
         made = options({"filename": disk.source["filename"]})
         os.truncate(made["filename"], made["size"])
