@@ -98,6 +98,8 @@ class Download:
     """Long options of curl whose values are secret: they reach it in a file."""
     resumes: bool = True
     """Whether the protocol can go on where a broken download ended."""
+    says: bool = False
+    """Whether an answer says, beside the bytes, what image they are of, and may come from elsewhere (HTTP)."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _image_plan, _staging, _web
+from ansible_collections.directdisk.qemu.plugins.module_utils import _image_fetch, _image_plan, _staging, _web
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD, read_header
+from ansible_collections.directdisk.qemu.plugins.module_utils._header import read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import (
     describe_header,
@@ -59,10 +59,10 @@ def look(wanted: Wanted, bench: Workbench) -> Seen:
             return {**look_inside(wanted, storage), **found, "around": around}
     found.update(staged=os.path.exists(_staging.copy_of(disk)), stale=False)
     if found["staged"]:
-        found["stale"] = _is_stale(wanted, said)
+        found["stale"] = said is not None and "sha256" not in disk.source and _staging.is_stale(disk, said)
         with bench.storage(disk) as storage:
             return {**look_inside(wanted, storage), **found, "around": around}
-    return {**_look_before(wanted, said, bench), **found, "around": around}
+    return {**_look_before(wanted, said or _web.Said(), bench), **found, "around": around}
 
 
 def _said(wanted: Wanted, bench: Workbench, around: dict[str, Any]) -> _web.Said | None:
@@ -80,11 +80,8 @@ def _said(wanted: Wanted, bench: Workbench, around: dict[str, Any]) -> _web.Said
 
 
 def _check_said(wanted: Wanted, said: _web.Said) -> None:
-    declared = _web.place_of(stage.download_of(wanted.disk).url)
-    if said.place not in (declared, *wanted.provision.get("follow", ())):
-        raise HostError(
-            f"it is not there: the server sends us on to {said.place}; declare that url, or say follow: [{said.place}]"
-        )
+    if said.place not in stage.places_of(wanted.disk):
+        raise HostError(_image_fetch.sent_on(said.place))
     for option, found in (("etag", said.etag), ("last_modified", said.last_modified)):
         wish = wanted.provision.get(option, found)
         if wish != found:
@@ -93,20 +90,11 @@ def _check_said(wanted: Wanted, said: _web.Said) -> None:
             )
 
 
-def _is_stale(wanted: Wanted, said: _web.Said | None) -> bool:
-    """Whether the server has another image: the copy has the time that it said when that was fetched."""
-    if said is None or "sha256" in wanted.disk.source:
-        return False
-    copy = os.stat(_staging.copy_of(wanted.disk))
-    return said.time not in (None, int(copy.st_mtime)) or said.length not in (None, copy.st_size)
-
-
-def _look_before(wanted: Wanted, said: _web.Said | None, bench: Workbench) -> dict[str, Any]:
+def _look_before(wanted: Wanted, said: _web.Said, bench: Workbench) -> dict[str, Any]:
     """What will be in the copy: of a raw image the server has said how long it is."""
     disk = wanted.disk
-    wiring = FolderWiring(bench.folder, disk.name)
-    header = read_header(_web.read_head(disk, wiring, HEAD, seconds=bench.open_timeout))
-    found = describe_header(disk, header, said.length if said else None)
+    head = said.head or _web.read_head(disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout)
+    found = describe_header(disk, read_header(head), said.length)
     return {"exists": True, **size_problem(wanted, found["size"]), **found}
 
 

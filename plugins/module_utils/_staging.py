@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
+from ansible_collections.directdisk.qemu.plugins.module_utils._web import Said
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def fetch(disk: Disk, bench: Workbench) -> None:
     """Have the image's own unit fetch it, or one just like it for the time being.
 
     Of one name there is one unit: so a machine that starts meanwhile, and a run that was killed, do not fetch it again.
+    Who calls this removes what is there where it fails.
     """
     unit = _paths.image_unit_name(stage.image_name(disk))
     problem = _await_end(unit)
@@ -45,6 +47,20 @@ def fetch(disk: Disk, bench: Workbench) -> None:
             problem = _run_for_now(disk, unit, bench)
     if not os.path.exists(copy_of(disk)):
         raise HostError(problem or f"{unit} has not fetched it")
+    # A machine's own unit may follow wherever it is sent.
+    place = _image_fetch.remembered(copy_of(disk), _image_fetch.PLACE)
+    if place and place not in stage.places_of(disk):
+        raise HostError(_image_fetch.sent_on(place))
+
+
+def is_stale(disk: Disk, said: Said) -> bool:
+    """Whether the server has another image than the copy, which knows what was said when it was fetched."""
+    copy, etag = os.stat(copy_of(disk)), _image_fetch.remembered(copy_of(disk), _image_fetch.ETAG)
+    return (
+        said.etag not in ("", etag or said.etag)
+        or said.time not in (None, int(copy.st_mtime))
+        or said.length not in (None, copy.st_size)
+    )
 
 
 def _await_end(unit: str) -> str:
@@ -90,7 +106,7 @@ def _run_for_now(disk: Disk, unit: str, bench: Workbench) -> str:
         *(f"--property={name}={value}" for name, value in properties.items()),
         *loaded,
         *("--", "/usr/bin/python3", "-IS", "-"),
-        *stage.fetch_options(disk),
+        *stage.fetch_options(disk, stage.places_of(disk)),
         *(copy_of(disk), download.url, "--retry", "0", "--connect-timeout", f"{bench.open_timeout:.0f}", *options),
     ]
     done = subprocess.run(

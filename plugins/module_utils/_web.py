@@ -4,21 +4,23 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
-from collections.abc import Sequence
+import tempfile
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_fetch import (
+    TOLD_URL,
+    headers_in,
+    place_of,
+    told_by,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
-
-_NO_HEAD = re.compile("returned error: (405|501)")
-"""A server that answers no such question is asked nothing."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Said:
     length: int | None = None
     place: str = ""
     """Scheme, host and port that the image is really read from."""
+    head: bytes = b""
+    """Its first bytes, where they came along."""
 
     @property
     def time(self) -> int | None:
@@ -40,67 +44,69 @@ class Said:
             return None
 
 
-def place_of(url: str) -> str:
-    """Scheme, host and port."""
-    pieces = _uri.split(url)
-    port = pieces.port if pieces.port != {"http": 80, "https": 443}.get(pieces.scheme) else None
-    return f"{pieces.scheme}://{_uri.host_of(pieces).lower()}{f':{port}' if port else ''}"
-
-
 def ask(disk: Disk, wiring: Wiring, *, seconds: float) -> Said:
-    """What the server says of the image of a disk."""
+    """What the server says of the image of a disk. A web server may answer HEAD as it likes: GET is what counts."""
     download = stage.download_of(disk)
+    if download.says:
+        return _get(disk, wiring, seconds)
+    place = place_of(download.url)
     if not download.resumes:
-        return Said(place=place_of(download.url))
-    command = _curl(disk, wiring, seconds, "--head", "--write-out", "\\n%{url_effective}")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode and _NO_HEAD.search(done.stderr):
-        return Said(place=place_of(download.url))
+        return Said(place=place)
+    done = subprocess.run(
+        [*_curl(disk, wiring, seconds), "--head", "--", download.url],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
     if done.returncode:
-        raise HostError(done.stderr.strip() or f"curl ended with {done.returncode}")
-    headers, _newline, url = done.stdout.rpartition("\n")
-    return _read(headers, place_of(url))
+        raise HostError(told_by(done.stderr, done.returncode)[0])
+    return _read(done.stdout, place)
 
 
-def _read(text: str, place: str) -> Said:
-    """The answer of the last server, where others have sent us on."""
-    last = re.split(r"\r?\n\r?\n", text.strip())[-1]
-    found = {}
-    for line in last.splitlines():
-        name, colon, value = line.partition(":")
-        if colon:
-            found[name.strip().lower()] = value.strip()
-    length = found.get("content-length", "")
+def read_head(disk: Disk, wiring: Wiring, *, seconds: float) -> bytes:
+    """The first bytes of an image of which a server says nothing by itself."""
+    return _get(disk, wiring, seconds).head
+
+
+def _get(disk: Disk, wiring: Wiring, seconds: float) -> Said:
+    """A server that cannot send a part is left when it has sent that."""
+    download = stage.download_of(disk)
+    ranged = ("--range", f"0-{HEAD - 1}") if download.resumes else ()
+    with tempfile.TemporaryFile() as headers:
+        number = headers.fileno()
+        command = [*_curl(disk, wiring, seconds), "--dump-header", f"/dev/fd/{number}", *ranged, "--", download.url]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[number], text=False
+        ) as process:
+            if process.stdout is None or process.stderr is None:
+                raise AssertionError
+            head = process.stdout.read(HEAD)
+            process.stdout.close()
+            words = process.stderr.read().decode(errors="replace")
+        headers.seek(0)
+        text = headers.read().decode(errors="replace")
+    problem, place = told_by(words, process.returncode)
+    if not head:
+        raise HostError(problem if process.returncode else "the server sent nothing")
+    return _read(text, place, head)
+
+
+def _read(text: str, place: str, head: bytes = b"") -> Said:
+    """From headers; of a part they say how long the whole is."""
+    found = headers_in(text)
+    length = found.get("content-range", "").rpartition("/")[2] or found.get("content-length", "")
     return Said(
         found.get("etag", ""),
         found.get("last-modified", ""),
         int(length) if length.isdigit() else None,
         place,
+        head,
     )
 
 
-def read_head(disk: Disk, wiring: Wiring, length: int, *, seconds: float) -> bytes:
-    """The first bytes of an image; a server that cannot send a part is left when it has sent them."""
-    ranged = ("--range", f"0-{length - 1}") if stage.download_of(disk).resumes else ()
-    process = subprocess.Popen(
-        _curl(disk, wiring, seconds, *ranged), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
-    )
-    if process.stdout is None:
-        raise AssertionError
-    head = b""
-    while len(head) < length and (data := process.stdout.read(length - len(head))):
-        head += data
-    if not head:
-        words = process.communicate()[1].decode(errors="replace").strip()
-        raise HostError(words or "the server sent nothing")
-    process.kill()
-    process.communicate()
-    return head
-
-
-def _curl(disk: Disk, wiring: Wiring, seconds: float, *options: str) -> Sequence[str]:
-    download = stage.download_of(disk)
+def _curl(disk: Disk, wiring: Wiring, seconds: float) -> list[str]:
     limits = ("--connect-timeout", f"{seconds:.0f}", "--max-time", f"{seconds:.0f}")
-    given = [word for words in stage.curl_options(download, wiring) for word in words]
-    own = ("--fail", "--silent", "--show-error", "--location")
-    return [*UNTIL_OUR_END, "curl", *own, *limits, *given, *options, "--", download.url]
+    given = [word for words in stage.curl_options(stage.download_of(disk), wiring) for word in words]
+    own = ("--fail", "--silent", "--show-error", "--location", *TOLD_URL)
+    return [*UNTIL_OUR_END, "curl", *own, *limits, *given]

@@ -62,7 +62,10 @@ notes:
     O(backing) that it names. For QEMU would open whatever is named there.
   - With O(state=absent) it is an error if the storage is only read, but for O(route=stage), which removes this
     host's copy; and if it is a disk of fixed size, which is its server's to remove.
-  - Where a server sends its clients on to another host, that is an error, unless O(follow) has the place.
+  - Where a server sends its clients on to another host, that is an error, unless O(follow) has the place. Nothing is
+    kept of a copy that comes from elsewhere.
+  - By route V(stage) a copy of an image remembers the ETag that the server said when it was fetched, in an attribute of
+    the file; where the file system has no such attributes, it is compared by Last-Modified and length alone.
 seealso:
   - module: directdisk.qemu.qemu_rbd_disk
   - module: directdisk.qemu.qemu_iscsi_disk
@@ -259,7 +262,7 @@ image:
       returned: with route V(stage), which is the only one of O(tftp), and that of others where no better one works
       type: bool
     stale:
-      description: Whether the server has another image than this host's copy, by Last-Modified and length.
+      description: Whether the server has another image than this host's copy, by ETag, Last-Modified and length.
       returned: as RV(image.staged), but for O(state=absent)
       type: bool
   sample:

@@ -14,27 +14,42 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils import _image_fetch
 from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS
 
 PROGRAM = UNIT_TESTS.parents[1] / "plugins" / "module_utils" / "_image_fetch.py"
 IMAGE = bytes(range(256)) * 4096
+ETAG = '"of the image"'
 DIGEST = hashlib.sha256(IMAGE).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves IMAGE in parts as /image, without parts as /whole, half of it as /half, nothing as /empty."""
+    """Serves IMAGE in parts as /image, without parts as /whole, half of it as /half, nothing as /empty.
+
+    What is asked for below /localhost is sent on to the same under that name, and the head of /image stays here.
+    """
 
     ranges: list[str]
 
     def do_GET(self) -> None:
+        if self.path.startswith("/localhost/"):
+            port, path = self.server.server_address[1], self.path[len("/localhost") :]
+            self.send_response(302)
+            self.send_header("ETag", '"of nothing"')
+            self.send_header("Location", f"http://joe:hidden@localhost:{port}{path}?signature=hidden")
+            self.end_headers()
+            return
         wanted = self.headers.get("Range", "")
         self.ranges.append(wanted)
-        body = {"/image": IMAGE, "/whole": IMAGE, "/half": IMAGE[: len(IMAGE) // 2], "/empty": b""}.get(self.path)
+        body = {"/image": IMAGE, "/whole": IMAGE, "/half": IMAGE[: len(IMAGE) // 2], "/empty": b""}.get(
+            self.path.partition("?")[0]
+        )
         if body is None:
             self.send_error(404)
             return
-        start = int(wanted[len("bytes=") : -1]) if wanted and self.path != "/whole" else 0
+        start = int(wanted[len("bytes=") : -1]) if wanted and "/whole" not in self.path else 0
         self.send_response(206 if start else 200)
+        self.send_header("ETag", ETAG)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         # Half an image breaks off: more is announced than comes.
@@ -104,6 +119,53 @@ def test_a_broken_download_goes_on_where_it_broke(tmp_path: Path, server: str) -
 def test_a_broken_download_that_cannot_be_checked_leaves_nothing(tmp_path: Path, server: str) -> None:
     assert "curl: (18)" in fetch(tmp_path / "image", f"{server}/half")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["", "http://127.0.0.2:80"])
+@pytest.mark.parametrize("path", ["/image", "/half", "/none", "/whole"])
+def test_what_comes_from_elsewhere_is_not_kept(tmp_path: Path, server: str, path: str, place: str) -> None:
+    options = [f"--from={place or server}", "--resume", f"--sha256={DIGEST}"]
+    said = fetch(tmp_path / "image", f"{server}/localhost{path}", *options)
+    other = server.replace("127.0.0.1", "localhost")
+    assert said.endswith(f"the server sends us on to {other}; declare that url, or say follow: [{other}]\n")
+    assert "hidden" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_what_comes_from_where_it_may_is_kept(tmp_path: Path, server: str, pinned: bool) -> None:
+    other = server.replace("127.0.0.1", "localhost")
+    options = [f"--from={place}" for place in (server, other) if pinned]
+    image = tmp_path / "image"
+    assert fetch(image, f"{server}/localhost/image", *options) == ""
+    assert image.read_bytes() == IMAGE
+    if _image_fetch.remembered(str(image), _image_fetch.PLACE):  # not every file system has attributes
+        assert _image_fetch.remembered(str(image), _image_fetch.PLACE) == other
+        assert _image_fetch.remembered(str(image), _image_fetch.ETAG) == ETAG
+
+
+def test_nothing_is_known_of_a_file_without_attributes(tmp_path: Path) -> None:
+    _image_fetch.remember(str(tmp_path / "none"), _image_fetch.ETAG, ETAG)
+    assert _image_fetch.remembered(str(tmp_path / "none"), _image_fetch.ETAG) == ""
+
+
+@pytest.mark.parametrize(
+    "url, place",
+    [
+        ("http://images.example/a?b#c", "http://images.example"),
+        ("HTTP://joe:secret@Images.Example:80/a", "http://images.example"),
+        ("https://images.example:80/a", "https://images.example:80"),
+        ("https://[2001:DB8::80]:443", "https://[2001:db8::80]"),
+        ("ftp://images.example:2121/a", "ftp://images.example:2121"),
+    ],
+)
+def test_the_place_of_a_url(url: str, place: str) -> None:
+    assert _image_fetch.place_of(url) == place
+
+
+def test_headers_are_those_of_the_last_answer() -> None:
+    text = 'HTTP/1.1 302 Found\r\nETag: "1"\r\nX: 1\r\n\r\nHTTP/2 200\r\netag: "2:2"\r\n\r\nTrailer: late\r\n'
+    assert _image_fetch.headers_in(text) == {"etag": '"2:2"', "trailer": "late"}
 
 
 @pytest.mark.parametrize("path", ["/image", "/whole"])

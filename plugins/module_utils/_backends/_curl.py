@@ -191,7 +191,7 @@ def _stage(values: Values) -> Download:
         secrets["proxy-user"] = f"{values['proxy_username']}:{values.get('proxy_password', '')}"
     if "cookie" in values:
         secrets["cookie"] = values["cookie"]
-    return Download(values["url"], options, secrets)
+    return Download(values["url"], options, secrets, says=_scheme(values).startswith("http"))
 
 
 def _read_libvirt(scheme: str, source: LibvirtSource) -> dict[str, Any]:

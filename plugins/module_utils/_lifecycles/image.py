@@ -12,6 +12,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Op
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import FORMAT_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._stores import STORES
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
@@ -51,18 +52,11 @@ OPTIONS = (
     ),
     Option("etag", "ETag that the server must say of an image behind a url; its change is an error."),
     Option("last_modified", "Last-Modified that the server must say of an image behind a url; its change is an error."),
-    Option(
-        "follow",
-        "Where the server of a url may send its clients on to, each as scheme://host[:port]; to be sent anywhere else "
-        "is an error, which says where. Without it, that is anywhere but to the url's own server.",
-        "list",
-        pattern=r"[a-z]+://[^/\s]+",
-        pattern_help="is not scheme://host[:port]",
-    ),
+    stage.FOLLOW,
     Option(
         "refresh",
-        "Fetch an image by route stage once more where the server's Last-Modified or length is no longer that of the "
-        "copy; without it a warning says so. An overlay that stands on the old image does not fit the new one.",
+        "Fetch an image by route stage once more where the server's ETag, Last-Modified or length is no longer that of "
+        "the copy; without it a warning says so. An overlay that stands on the old image does not fit the new one.",
         "bool",
     ),
 )

@@ -8,16 +8,34 @@ The unit that fetches belongs to the image, not to a machine: machines that open
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Download, Reach, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils import _image_fetch, _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+    Backend,
+    Download,
+    Option,
+    Reach,
+    Values,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Packages, Route, Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+
+FOLLOW = Option(
+    "follow",
+    "Where the server of a url may send its clients on to, each as scheme://host[:port]; to be sent anywhere else is "
+    "an error, which says where. Without it, that is anywhere but to the url's own server; a machine that fetches its "
+    "image itself goes wherever it is sent then.",
+    "list",
+    pattern=r"[a-z]+://[^/\s]+",
+    pattern_help="is not scheme://host[:port]",
+)
 
 PROGRAM = "/usr/bin/curl"
 PACKAGES: Packages = dict.fromkeys(("debian", "redhat", "fedora", "suse", "arch"), ("curl", "ca-certificates"))
@@ -67,7 +85,7 @@ def _service(disk: Disk, image: str) -> Service:
         description=f"Image {disk.backend.describe(disk.source)}",
         args=[
             ("/usr/bin/python3", "-IS", _paths.IMAGE_PROGRAM),
-            *((word,) for word in fetch_options(disk)),
+            *((word,) for word in fetch_options(disk, places_of(disk) if _is_pinned(disk) else ())),
             (_paths.image_file(image),),
             (download.url,),
             *options,
@@ -79,11 +97,23 @@ def _service(disk: Disk, image: str) -> Service:
     )
 
 
-def fetch_options(disk: Disk) -> list[str]:
-    """Options of the program that fetches."""
+def _is_pinned(disk: Disk) -> bool:
+    """A mirror that nobody has spoken of must not keep a machine from its start."""
+    return disk.provision.get(FOLLOW.name) is not None
+
+
+def places_of(disk: Disk) -> list[str]:
+    """Where the image may come from: its url, and where the server of that may send us on to."""
+    follow = read_options((FOLLOW,), {FOLLOW.name: disk.provision.get(FOLLOW.name)}, "provision").get(FOLLOW.name, ())
+    return list(map(_image_fetch.place_of, (download_of(disk).url, *follow)))
+
+
+def fetch_options(disk: Disk, places: Iterable[str]) -> list[str]:
+    """Options of the program that fetches; places: that the image may come from, or anywhere."""
     wanted = disk.source.get("sha256")
     resumes = wanted and download_of(disk).resumes
-    return [*(["--resume"] if resumes else []), *([f"--sha256={wanted}"] if wanted else [])]
+    digest = [f"--sha256={wanted}"] if wanted else []
+    return [*(["--resume"] if resumes else []), *digest, *(f"--from={place}" for place in places)]
 
 
 def curl_options(download: Download, wiring: Wiring) -> list[tuple[str, ...]]:

@@ -16,6 +16,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import (
     _disk_module,
+    _image_fetch,
     _image_file,
     _image_served,
     _locks,
@@ -210,15 +211,18 @@ def test_a_server_may_send_us_where_it_is_said(
     assert answer["msg"].endswith(
         "sends us on to https://mirror.example; declare that url, or say follow: [https://mirror.example]"
     )
-    assert "msg" not in run_module(monkeypatch, qemu_remote_image, http={"url": URL}, follow=[said["place"]])
+    for place in ("https://mirror.example", "https://Mirror.example:443"):
+        assert "msg" not in run_module(monkeypatch, qemu_remote_image, http={"url": URL}, follow=[place])
 
 
 def test_the_copy_of_an_image(monkeypatch: pytest.MonkeyPatch, host: Path, said: dict[str, Any]) -> None:
     copy = host / "copy"
     monkeypatch.setattr(_staging, "copy_of", lambda disk: str(copy))
     monkeypatch.setattr(_staging, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
-    monkeypatch.setattr(_web, "read_head", lambda disk, wiring, length, *, seconds: b"golden")
+    monkeypatch.setattr(_web, "read_head", lambda disk, wiring, *, seconds: b"golden")
     monkeypatch.setattr(_image_served, "machines_that_open", lambda identity: [])
+    known: dict[tuple[str, str], str] = {}
+    monkeypatch.setattr(_image_fetch, "remembered", lambda path, name: known.get((path, name), ""))
     wanted = {"http": {"url": URL}, "route": "stage"}
     predicted = run_module(monkeypatch, qemu_remote_image, **wanted, _ansible_check_mode=True)
     fetched = run_module(monkeypatch, qemu_remote_image, **wanted)
@@ -228,6 +232,12 @@ def test_the_copy_of_an_image(monkeypatch: pytest.MonkeyPatch, host: Path, said:
     stale = run_module(monkeypatch, qemu_remote_image, **wanted)
     assert (stale["changed"], stale["image"]["stale"]) == (False, True)
     assert run_module(monkeypatch, qemu_remote_image, **wanted, refresh=True)["changed"]
+    said["length"] = MIB
+    assert not run_module(monkeypatch, qemu_remote_image, **wanted)["image"]["stale"]
+    known[str(copy), _image_fetch.ETAG] = '"0"'
+    assert run_module(monkeypatch, qemu_remote_image, **wanted)["image"]["stale"]
+    said["etag"] = ""
+    assert not run_module(monkeypatch, qemu_remote_image, **wanted)["image"]["stale"]
     forgotten = run_module(monkeypatch, qemu_remote_image, **wanted, state="absent")
     assert (forgotten["changed"], copy.exists()) == (True, False)
 
@@ -238,7 +248,7 @@ def test_a_copy_that_is_not_what_is_declared_is_not_kept(
     copy = host / "copy"
     monkeypatch.setattr(_staging, "copy_of", lambda disk: str(copy))
     monkeypatch.setattr(_staging, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
-    monkeypatch.setattr(_web, "read_head", lambda disk, wiring, length, *, seconds: b"golden")
+    monkeypatch.setattr(_web, "read_head", lambda disk, wiring, *, seconds: b"golden")
     answer = run_module(monkeypatch, qemu_remote_image, http={"url": URL}, route="stage", sha256="0" * 64)
     assert "is declared; nothing was kept" in answer["msg"]
     assert not copy.exists()
