@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _image_fetch, _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils import _image_fetch, _paths, _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Download,
@@ -76,6 +77,9 @@ def _open(disk: Disk, site: Site) -> Opened:
 def _service(disk: Disk, image: str) -> Service:
     unit = _paths.image_unit_name(image)
     download, reach = download_of(disk), disk.backend.reach(disk.source)
+    places = places_of(disk) if _is_pinned(disk) else []
+    hosts = [_uri.host_of(_uri.split(place)) for place in places]
+    reach = replace(reach, servers=tuple(dict.fromkeys((*reach.servers, *hosts))))
     wiring = Wiring(unit, "image", "")
     options = curl_options(download, wiring)
     return Service(
@@ -85,7 +89,7 @@ def _service(disk: Disk, image: str) -> Service:
         description=f"Image {disk.backend.describe(disk.source)}",
         args=[
             ("/usr/bin/python3", "-IS", _paths.IMAGE_PROGRAM),
-            *((word,) for word in fetch_options(disk, places_of(disk) if _is_pinned(disk) else ())),
+            *((word,) for word in fetch_options(disk, places)),
             (_paths.image_file(image),),
             (download.url,),
             *options,

@@ -20,13 +20,17 @@ PASSED_ON = ("Accept-Ranges", "Content-Length", "Content-Range", "ETag", "Last-M
 class Sender(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         kind, _slash, name = self.path[1:].partition("/")
-        if kind == "all" or (self.command == "GET" and (kind == "get" or (kind == "later" and "Range" not in self.headers))):
+        if kind == "all" or (
+            self.command == "GET" and (kind == "get" or (kind == "later" and "Range" not in self.headers))
+        ):
             self.send_response(302)
             self.send_header("Location", f"{BASE}/{name}")
             self.end_headers()
             return
         asked = {"Range": self.headers["Range"]} if "Range" in self.headers else {}
-        with urllib.request.urlopen(urllib.request.Request(f"{BASE}/{name}", headers=asked, method=self.command)) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{BASE}/{name}", headers=asked, method=self.command)
+        ) as answer:
             self.send_response(answer.status)
             said = {**answer.headers, **({"ETag": pathlib.Path(TAG).read_text().strip()} if kind == "tagged" else {})}
             for header in PASSED_ON:
