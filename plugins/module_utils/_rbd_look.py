@@ -53,11 +53,24 @@ def observe(wanted: Wanted, bench: Workbench) -> Seen:
         seen = {"exists": False}
         if wanted.state == "present" and "snapshot" not in disk.source:
             seen.update(_see_for_new(wanted, bench))
-    with opened(part_of(disk), bench) as part:
-        if part is not None:
-            seen["incomplete"] = {"watchers": _watchers(part)}
-            seen["_half_renamed"] = part.id() == seen.get("_id")
+    if _has_name(part_of(disk), cluster):
+        with opened(part_of(disk), bench) as part:
+            if part is not None:
+                seen["incomplete"] = {"watchers": _watchers(part)}
+                seen["_half_renamed"] = part.id() == seen.get("_id")
     return seen
+
+
+def _has_name(disk: Disk, cluster: Cluster) -> bool:
+    """Whether Ceph has an object for the name of an image: that is asked in a tenth of the time of opening it."""
+    import rados
+
+    with speaking_of(disk, "error reading header"):
+        try:
+            cluster.pool(disk).stat(f"rbd_id.{disk.source['image']}")
+        except rados.ObjectNotFound:
+            return False
+    return True
 
 
 def part_of(disk: Disk) -> Disk:

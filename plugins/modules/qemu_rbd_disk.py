@@ -15,9 +15,9 @@ description:
   - Makes an image empty, as a clone of a snapshot of the same cluster, or as a copy of any other disk; grows it;
     shrinks, renames and rolls it back where that is said; keeps its snapshots, metadata and configuration; removes it
     or moves it to the trash.
-  - A new image has its name only once it is whole. Until then it is called as it will be, with C(.directdisk-part)
-    behind. What a run left that was killed is no image for anybody, and the next run replaces it. It may wait
-    30 seconds for that, until the cluster has forgotten the client that was killed.
+  - A new image has its name only once it is whole. Until then one that gets data, a format or encryption is called as
+    it will be, with C(.directdisk-part) behind. What a run left that was killed is no image for anybody, and the next
+    run replaces it. It may wait 30 seconds for that, until the cluster has forgotten the client that was killed.
   - An image that a client has open is not removed, renamed, shrunk or rolled back unless O(force) says so. Whoever
     has it open is in RV(image.watchers).
   - Talks to the cluster through Ceph's own Python bindings and, where the image has a format or is copied, through
