@@ -12,15 +12,19 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._options import did_you_mean
-from ansible_collections.directdisk.qemu.plugins.module_utils._rados import Cluster, cluster_of, speaking_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.cluster import (
+    Cluster,
+    cluster_of,
+    speaking_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.options import (
     OF_THE_IMAGE,
     PART,
     at,
     is_translated,
     texts_of,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import did_you_mean
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 FEATURES = {

@@ -14,16 +14,20 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
-from ansible_collections.directdisk.qemu.plugins.module_utils._rados import bounded, cluster_of, speaking_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_look import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.cluster import (
+    bounded,
+    cluster_of,
+    speaking_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.look import (
     CONFIG,
     FEATURES,
     beside,
     opened,
     part_of,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import at
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.options import at
+from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 FORGOTTEN_AFTER = 45
