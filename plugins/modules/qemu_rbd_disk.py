@@ -24,7 +24,7 @@ description:
     QEMU; the host maps and mounts nothing. Where the Python that runs the module has no bindings, it goes on under the
     distribution's own.
   - A raw image is never probed for another format.
-extends_documentation_fragment: [directdisk.qemu.disk.rbd]
+extends_documentation_fragment: [directdisk.qemu.attributes, directdisk.qemu.disk.rbd]
 attributes:
   check_mode:
     description: Says what would change without changing it. The cluster and the source are looked at.
@@ -35,10 +35,6 @@ attributes:
   idempotent:
     description: A second run changes nothing. An image is rolled back only where it differs from the snapshot.
     support: full
-  action_group:
-    description: Module defaults can be set for the group C(directdisk.qemu.qemu).
-    support: full
-    membership: [directdisk.qemu.qemu]
 requirements:
   - python3-rados and python3-rbd of the distribution, Ceph 14 or later; Ceph 16 for O(encryption) of new images and
     for O(thick)
