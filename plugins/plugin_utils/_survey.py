@@ -100,6 +100,21 @@ def survey(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> S
     return found
 
 
+def as_declared(host: str, name: str, declaration: Any) -> list[Declared]:
+    """A machine that a host told how to declare, as far as it can be read; no text of it is taken for a template."""
+    found = Survey()
+    _read(found, host, name, _without_templates(declaration))
+    return found.machines
+
+
+def _without_templates(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_templates(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_templates(inner) for inner in value]
+    return Unresolved("is in no vault yet") if "{{" in str(value) else value
+
+
 def survey_in_parts(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> Survey:
     """The same for many hosts: by several processes, and without keeping what Ansible remembers of each."""
     found = Survey()
