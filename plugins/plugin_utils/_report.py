@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import RUNNING, STOPPED
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, opened_storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import opened_storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._guests import status
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import (
     Declared,

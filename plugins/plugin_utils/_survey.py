@@ -12,7 +12,8 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine, read_machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine, read_machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._manage import read_wanted
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._parts import in_parts

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import content
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import exported_node

@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils import _scsi
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import iscsi
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, StorageError
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained, find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._libiscsi import (

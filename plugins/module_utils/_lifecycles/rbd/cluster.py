@@ -25,7 +25,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd impo
     monitors_of,
     user_of,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.options import OF_THE_IMAGE

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk, read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd import cluster
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
