@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     Collected,
     DeclarationError,

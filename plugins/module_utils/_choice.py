@@ -17,7 +17,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES
 

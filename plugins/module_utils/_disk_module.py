@@ -10,7 +10,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Va
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._bindings import need_bindings
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._manage import manage, read_place, read_wanted, survey

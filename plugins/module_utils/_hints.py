@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, StorageError
 
 _SILENT = Hint(

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _files, _image_plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors

@@ -9,8 +9,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _image_plan, _lun_write
-from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_content as content
+from ansible_collections.directdisk.qemu.plugins.module_utils import _image_plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import (
@@ -20,6 +19,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._formats import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import work as fixed
 from ansible_collections.directdisk.qemu.plugins.module_utils._nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import in_words
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
@@ -130,11 +131,11 @@ def _size_of_format(wanted: Wanted, seen: Seen) -> int:
 
 
 def write_format(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    _lun_write.write_format(wanted.disk, values, bench)
+    fixed.write_format(wanted.disk, values, bench)
 
 
 def import_source(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    _lun_write.import_source(wanted.disk, values, bench)
+    fixed.import_source(wanted.disk, values, bench)
     verify(wanted, bench, "what was copied is there")
 
 

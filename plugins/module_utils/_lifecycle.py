@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 
 if TYPE_CHECKING:
     from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench

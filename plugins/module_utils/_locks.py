@@ -12,7 +12,7 @@ import struct
 import time
 from collections.abc import Iterator
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
 LOCK = "/run/qemu-disks.lock"

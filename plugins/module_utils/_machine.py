@@ -7,8 +7,9 @@ from __future__ import annotations
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine, Network
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine, Network
 from ansible_collections.directdisk.qemu.plugins.module_utils._devices import disk_devices
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import keyval
 

@@ -12,7 +12,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends import B
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Wanted

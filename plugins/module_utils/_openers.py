@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._folders import folder_for_a_while
 from ansible_collections.directdisk.qemu.plugins.module_utils._helpers import helper

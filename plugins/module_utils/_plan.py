@@ -15,8 +15,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import No
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine, opened_storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine, opened_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._devices import iothread_objects
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     CapabilityError,
     Collected,

@@ -11,7 +11,7 @@ from typing import Callable
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Node, Reach, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import ORIGIN_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import ORIGIN_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS
 

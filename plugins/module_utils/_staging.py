@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _image_fetch, _paths, _systemd
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_fetch import (

@@ -17,7 +17,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._folders import folder_for_a_while
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD, Header, read_header

@@ -50,6 +50,7 @@ options:
       - Not for people. The action plugin moves the declarations out of O(disks), where it leaves their names, into this
         option, so that Ansible hides their secrets.
     type: str
+extends_documentation_fragment: [directdisk.qemu.attributes]
 attributes:
   check_mode:
     description: Says what would change without changing it. The storage is looked at.
@@ -57,13 +58,6 @@ attributes:
   diff_mode:
     description: Shows what a look at each disk that changes finds before and after. Never a secret.
     support: full
-  idempotent:
-    description: A second run changes nothing.
-    support: full
-  action_group:
-    description: Module defaults can be set for the group C(directdisk.qemu.qemu).
-    support: full
-    membership: [directdisk.qemu.qemu]
 requirements:
   - QEMU 5.2 or later on the host, and what the backends of the disks need (role P(directdisk.qemu.storage_client#role))
 seealso:

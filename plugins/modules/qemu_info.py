@@ -71,6 +71,7 @@ options:
         it, and to say how they would be declared.
     type: bool
     default: false
+extends_documentation_fragment: [directdisk.qemu.attributes]
 attributes:
   check_mode:
     description: Reads only.
@@ -81,10 +82,6 @@ attributes:
   idempotent:
     description: Changes nothing.
     support: full
-  action_group:
-    description: Module defaults can be set for the group C(directdisk.qemu.qemu).
-    support: full
-    membership: [directdisk.qemu.qemu]
 """
 
 EXAMPLES = r"""

@@ -29,7 +29,7 @@ description:
     import that was killed is
     found by the next run and done again, and no machine boots from half of it.
   - O(source) is for new disks alone. A raw LUN with data on it is taken for one that has been imported before.
-extends_documentation_fragment: [directdisk.qemu.disk.lun]
+extends_documentation_fragment: [directdisk.qemu.attributes, directdisk.qemu.disk.lun]
 attributes:
   check_mode:
     description: Says what would change without changing it.

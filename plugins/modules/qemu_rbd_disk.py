@@ -15,16 +15,16 @@ description:
   - Makes an image empty, as a clone of a snapshot of the same cluster, or as a copy of any other disk; grows it;
     shrinks, renames and rolls it back where that is said; keeps its snapshots, metadata and configuration; removes it
     or moves it to the trash.
-  - A new image has its name only once it is whole. Until then it is called as it will be, with C(.directdisk-part)
-    behind. What a run left that was killed is no image for anybody, and the next run replaces it. It may wait
-    30 seconds for that, until the cluster has forgotten the client that was killed.
+  - A new image has its name only once it is whole. Until then one that gets data, a format or encryption is called as
+    it will be, with C(.directdisk-part) behind. What a run left that was killed is no image for anybody, and the next
+    run replaces it. It may wait 30 seconds for that, until the cluster has forgotten the client that was killed.
   - An image that a client has open is not removed, renamed, shrunk or rolled back unless O(force) says so. Whoever
     has it open is in RV(image.watchers).
   - Talks to the cluster through Ceph's own Python bindings and, where the image has a format or is copied, through
     QEMU; the host maps and mounts nothing. Where the Python that runs the module has no bindings, it goes on under the
     distribution's own.
   - A raw image is never probed for another format.
-extends_documentation_fragment: [directdisk.qemu.disk.rbd]
+extends_documentation_fragment: [directdisk.qemu.attributes, directdisk.qemu.disk.rbd]
 attributes:
   check_mode:
     description: Says what would change without changing it. The cluster and the source are looked at.
@@ -35,10 +35,6 @@ attributes:
   idempotent:
     description: A second run changes nothing. An image is rolled back only where it differs from the snapshot.
     support: full
-  action_group:
-    description: Module defaults can be set for the group C(directdisk.qemu.qemu).
-    support: full
-    membership: [directdisk.qemu.qemu]
 requirements:
   - python3-rados and python3-rbd of the distribution, Ceph 14 or later; Ceph 16 for O(encryption) of new images and
     for O(thick)

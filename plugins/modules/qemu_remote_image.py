@@ -26,7 +26,7 @@ description:
   - O(source) is for new images alone. It is read as a guest would see it, so a qcow2 can become a raw image, an
     encrypted one, or one on other storage.
   - A raw image is never probed. It is what it is declared as, also where it begins as a qcow2 does.
-extends_documentation_fragment: [directdisk.qemu.disk.image]
+extends_documentation_fragment: [directdisk.qemu.attributes, directdisk.qemu.disk.image]
 attributes:
   check_mode:
     description: Says what would change without changing it. The image and its source are looked at.
@@ -34,13 +34,6 @@ attributes:
   diff_mode:
     description: Shows what a look at the image finds before and after. Never a secret.
     support: full
-  idempotent:
-    description: A second run changes nothing.
-    support: full
-  action_group:
-    description: Module defaults can be set for the group C(directdisk.qemu.qemu).
-    support: full
-    membership: [directdisk.qemu.qemu]
 requirements:
   - QEMU 5.2 or later with C(qemu-storage-daemon) and the driver of the storage, libnfs for O(nfs), C(sftp) at the
     server for O(ssh), libgfapi for O(gluster), tgt for O(sheepdog), nbdkit or curl for a url

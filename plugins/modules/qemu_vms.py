@@ -47,6 +47,7 @@ options:
         wherever its letters stand by chance.
     type: dict
     default: {}
+extends_documentation_fragment: [directdisk.qemu.attributes]
 attributes:
   check_mode:
     description: Says what would change without changing it.
@@ -54,13 +55,6 @@ attributes:
   diff_mode:
     description: Shows the units that change, line by line, and the names of credentials. Never a secret.
     support: full
-  idempotent:
-    description: A second run changes nothing.
-    support: full
-  action_group:
-    description: Module defaults can be set for the group C(directdisk.qemu.qemu).
-    support: full
-    membership: [directdisk.qemu.qemu]
 requirements:
   - QEMU 5.2 or later and systemd 250 or later on the host
 """

@@ -13,7 +13,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _im
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import STOPPED, Changes
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine, refuse_shared_disks
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine, refuse_shared_disks
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected

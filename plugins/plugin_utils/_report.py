@@ -9,9 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import RUNNING, STOPPED
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, opened_storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import opened_storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._guests import status
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import Declared, Row, Survey, host_of, row
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import (
+    Declared,
+    Row,
+    Survey,
+    as_declared,
+    host_of,
+    row,
+)
 
 Look = Mapping[str, Any]
 """What a host answered to qemu_info, or why it did not."""
@@ -46,7 +54,10 @@ def report(survey: Survey, looks: Mapping[str, Look]) -> dict[str, Any]:
             if pair.found or not pair.one or pair.one.present:
                 vms.append(_vm(pair))
                 disks += _disks(pair)
-        vms += [_by_hand(host, one) for one in look.get("by_hand", ()) if one["pid"]]
+        for machine in look.get("by_hand", ()):
+            if machine["pid"]:
+                vms.append(_by_hand(host, machine))
+                disks += _disks_by_hand(host, machine)
     return {
         "drift": DRIFT,
         "hosts": [_host(host, look, survey) for host, look in looks.items()],
@@ -101,10 +112,22 @@ def _vm(pair: _Pair) -> Row:
 
 
 def _by_hand(host: str, machine: Mapping[str, Any]) -> Row:
-    """A machine that is not the collection's; one that is may have the same name."""
+    """A machine that is not the collection's."""
     unknown = dict.fromkeys(("memory", "cpus", "enabled"))
-    known = {"host": host, "vm": f"{machine['name']} (pid {machine['pid']})", "declared": "undeclared"}
+    known = {"host": host, "vm": _name_by_hand(machine), "declared": "undeclared"}
     return {**known, "status": "running", **unknown, "problem": "", "opens": [], "drift": ["by hand"]}
+
+
+def _name_by_hand(machine: Mapping[str, Any]) -> str:
+    """A machine that is the collection's may have the same name."""
+    return f"{machine['name']} (pid {machine['pid']})"
+
+
+def _disks_by_hand(host: str, machine: Mapping[str, Any]) -> Iterator[Row]:
+    """As adopt.yml would declare them."""
+    for one in as_declared(host, machine["name"], machine["declaration"]):
+        for disk in one.machine.disks:
+            yield {**_declared(one, disk), "vm": _name_by_hand(machine), **_seen({}), "drift": []}
 
 
 def _vm_drift(declared: str, found: Mapping[str, Any]) -> Iterator[str]:
@@ -126,20 +149,20 @@ def _disks(pair: _Pair) -> Iterator[Row]:
     opened = (pair.found or {}).get("disks", {})
     declared = {disk.name: (pair.one, disk) for disk in pair.one.machine.disks} if pair.one and pair.one.present else {}
     for name, (one, disk) in declared.items():
-        known = row(one, disk)
-        yield {
-            **{key: known[key] for key in _DECLARED},
-            "system": _system(one, disk, known["servers"]),
-            **_seen(opened.get(name, {})),
-            "drift": list(_disk_drift(one, disk, pair.found or {})),
-        }
-    drift = ["undeclared"] if pair.whole else []
+        drift = list(_disk_drift(one, disk, pair.found or {}))
+        yield {**_declared(one, disk), **_seen(opened.get(name, {})), "drift": drift}
     for name in opened:
         if name not in declared:
+            drift = ["undeclared"] if pair.whole else []
             yield {"host": pair.host, "vm": pair.name, "disk": name, **_seen(opened[name]), "drift": drift}
 
 
 _DECLARED = ("host", "vm", "disk", "backend", "storage", "pool", "route", "format", "size", "writes", "source")
+
+
+def _declared(one: Declared, disk: Disk) -> Row:
+    known = row(one, disk)
+    return {**{key: known[key] for key in _DECLARED}, "system": _system(one, disk, known["servers"])}
 
 
 def _seen(seen: Mapping[str, Any]) -> Row:

@@ -12,7 +12,8 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine, read_machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine, read_machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._manage import read_wanted
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._parts import in_parts
@@ -98,6 +99,21 @@ def survey(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> S
             for name, given in vms.items():
                 _read(found, host, name, given)
     return found
+
+
+def as_declared(host: str, name: str, declaration: Any) -> list[Declared]:
+    """A machine that a host told how to declare, as far as it can be read; no text of it is taken for a template."""
+    found = Survey()
+    _read(found, host, name, _without_templates(declaration))
+    return found.machines
+
+
+def _without_templates(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_templates(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_templates(inner) for inner in value]
+    return Unresolved("is in no vault yet") if "{{" in str(value) else value
 
 
 def survey_in_parts(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> Survey:

@@ -14,6 +14,8 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._report import report
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import survey
 from ansible_collections.directdisk.qemu.tests.report.browser import Browser, start, write
 from ansible_collections.directdisk.qemu.tests.report.fleet import AWAY, large
 
@@ -100,6 +102,18 @@ def test_a_filter_leaves_what_it_says(browser: Browser, name: str, choice: str, 
 def test_a_backend_leaves_its_disks(browser: Browser) -> None:
     browser.find_element(By.NAME, "backend").send_keys("nfs")
     assert (len(browser.shown(2)), browser.shown(3)) == (500, ["nfs nas1"])
+
+
+def test_storage_is_no_better_known_than_its_disks(chromium: Browser, tmp_path: Path) -> None:
+    """No host could be asked, and of one disk the size is declared."""
+    looks: dict[str, Any] = {"hv1": {"unreachable": True, "msg": "No route to host"}}
+    nfs: dict[str, Any] = {"nfs": {"host": "nas1", "path": "/a"}}
+    disks = {"root": {**nfs, "size": "1GiB"}, "data": {"nfs": {"host": "nas1", "path": "/b"}}}
+    declared = {"hv1": {"qemu_vms": {"web1": {"disks": disks}}}}
+    chromium.get(write(tmp_path / "away.html", report(survey(declared), looks)))
+    row = chromium.find_element(By.CSS_SELECTOR, "section:nth-of-type(4) .row")
+    assert "2 disks · 1 GiB in 1 of them" in row.text
+    assert row.find_elements(By.CSS_SELECTOR, ".dot.idle")
 
 
 def test_everything_is_done_by_keyboard(browser: Browser) -> None:

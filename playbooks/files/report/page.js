@@ -29,6 +29,13 @@ function human(bytes) {
   return `${Number((bytes / 1024 ** power).toFixed(1))} ${["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"][power]}`;
 }
 
+/** What disks take, and of how many of them that is known. */
+function room(disks) {
+  const known = disks.filter(sizeOf);
+  const some = known.length < disks.length ? ` in ${known.length.toLocaleString("en")} of them` : "";
+  return known.length ? human(sum(known, sizeOf)) + some : "";
+}
+
 /** An element; a child that is no element becomes text, so that no name in the fleet is ever read as HTML. */
 function make(tag, properties, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -198,8 +205,8 @@ function diskWords(item) {
 
 function systemWords(item) {
   const disks = disksOf(item);
-  const words = `${plural(disks.length, "disk")} · ${human(sum(disks, sizeOf))}`;
-  return [disks.some(inTrouble) ? "failed" : "answers", words];
+  const status = disks.some(inTrouble) ? "failed" : disks.some((disk) => disk.io) ? "answers" : "unknown";
+  return [status, [plural(disks.length, "disk"), room(disks)].filter(Boolean).join(" · ")];
 }
 
 function drawLines(near) {
@@ -294,7 +301,7 @@ function overHost(item) {
   return [
     row.problem ? note("bad", row.problem) : null,
     facts(["Status", row.status], ["Machines", related(item, 1).length], ["Disks", disksOf(item).length],
-      ["Size", human(sum(disksOf(item), sizeOf))]),
+      ["Size", room(disksOf(item))]),
     links(item),
     ioTable(disksOf(item)),
     row.errors.length ? heading("Errors in its declarations") : null,
@@ -310,7 +317,7 @@ function overVm(item) {
     ...driftNotes(row),
     facts(["Host", row.host], ["Status", row.status], ["Declared", row.declared],
       ["Memory", row.memory && human(row.memory)], ["CPUs", row.cpus], ["At boot", boot],
-      ["Disks", disksOf(item).length], ["Size", human(sum(disksOf(item), sizeOf))], ["Opens", row.opens.join(", ")]),
+      ["Disks", disksOf(item).length], ["Size", room(disksOf(item))], ["Opens", row.opens.join(", ")]),
     links(item),
     ioTable(disksOf(item)),
   ];
@@ -338,13 +345,13 @@ function overSystem(item) {
   const pools = distinct(disks.map((disk) => disk.pool)).sort();
   return [
     facts(["Backend", item.row.backend], ["Hosts", related(item, 0).length], ["Machines", related(item, 1).length],
-      ["Disks", disks.length], ["Size", human(sum(disks, sizeOf))]),
+      ["Disks", disks.length], ["Size", room(disks)]),
     links(item),
     ioTable(disks),
     heading("Pools"),
     table(["pool", "disks", "size"], pools.slice(0, 50).map((pool) => {
       const within = disks.filter((disk) => disk.pool === pool);
-      return [pool, within.length.toLocaleString("en"), human(sum(within, sizeOf))];
+      return [pool, within.length.toLocaleString("en"), room(within)];
     })),
     pools.length > 50 ? make("p", { className: "quiet" }, `and ${pools.length - 50} more`) : null,
   ];
@@ -378,13 +385,13 @@ function choices(name, values) {
 }
 
 function backendTable() {
-  const declared = fleet.disks.filter((disk) => disk.backend);
-  const counts = counted(declared.map((disk) => disk.backend));
+  const known = fleet.disks.filter((disk) => disk.backend);
+  const counts = counted(known.map((disk) => disk.backend));
   return table(["backend", "disks", "size", ""], counts.map(([backend, count]) => [
     backend,
     count.toLocaleString("en"),
-    human(sum(declared.filter((disk) => disk.backend === backend), sizeOf)),
-    make("meter", { max: declared.length, value: count, ariaLabel: `${backend}, part of all disks` }),
+    room(known.filter((disk) => disk.backend === backend)),
+    make("meter", { max: known.length, value: count, ariaLabel: `${backend}, part of all disks` }),
   ]));
 }
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lifecycles: one file each knows how the images of one kind of storage are made, changed and removed."""
+"""The lifecycles: each knows how the images of one kind of storage are made, changed and removed."""
 
 from __future__ import annotations
 

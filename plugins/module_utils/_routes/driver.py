@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Route, Site
 
 

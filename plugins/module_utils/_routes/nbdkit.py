@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import nbd
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Packages, Route, Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox

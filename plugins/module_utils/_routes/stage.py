@@ -20,7 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Values,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Packages, Route, Site

@@ -10,7 +10,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Node, Reach, TgtStore, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Route, Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _libnfs
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import FilesApart, run_apart
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
 

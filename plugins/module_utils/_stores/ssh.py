@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _sftp, _ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._command_line import Process
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._convert import convert

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import lun
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun import look
 from ansible_collections.directdisk.qemu.plugins.module_utils._manage import read_wanted
 
 MIB = 2**20
@@ -191,12 +192,12 @@ def test_an_initiator_cannot_remove_a_lun() -> None:
 def test_another_lun_than_the_expected_one(expect: dict[str, str], message: str) -> None:
     found = wanted({"provision": {"expect": expect}})
     with pytest.raises(DeclarationError, match=message):
-        lun.assert_expected(found.disk, found.provision["expect"], SEEN)
+        look.assert_expected(found.disk, found.provision["expect"], SEEN)
 
 
 def test_the_expected_lun() -> None:
     found = wanted({"provision": {"expect": {"size": "64MiB", "minimum_size": "1MiB", "serial": "abc"}}})
-    lun.assert_expected(found.disk, found.provision["expect"], SEEN)
+    look.assert_expected(found.disk, found.provision["expect"], SEEN)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_server, _tgt
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils import _tgt
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import lun
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun import server
 from ansible_collections.directdisk.qemu.plugins.module_utils._manage import read_wanted
 
 MIB = 2**20
@@ -151,7 +152,7 @@ MADE: dict[str, Any] = {
     "kept": True,
     "kept_so": True,
     "store": "/srv/web1",
-    "serial": _lun_server.lun_of(wanted()).serial,
+    "serial": server.lun_of(wanted()).serial,
     "thin": False,
     "read_only": False,
 }
@@ -244,7 +245,7 @@ def test_bad_input(declared: dict[str, Any], message: str) -> None:
 
 
 def test_serial_numbers_follow_from_names() -> None:
-    one, other = _lun_server.lun_of(wanted()), _lun_server.lun_of(wanted(lun=2))
+    one, other = server.lun_of(wanted()), server.lun_of(wanted(lun=2))
     assert one.serial != other.serial
     assert len(one.serial) == 16
-    assert _lun_server.lun_of(wanted({"serial": "abc"})).serial == "abc"
+    assert server.lun_of(wanted({"serial": "abc"})).serial == "abc"

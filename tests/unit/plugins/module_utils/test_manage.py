@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _batch, _manage
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     DeclarationError,
     DirectDiskError,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import requirements
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
 from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, machine
 
 NFS: dict[str, Any] = {"nfs": {"host": "192.0.2.7", "path": "/export/a.qcow2"}, "format": "qcow2"}

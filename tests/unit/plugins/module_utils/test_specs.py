@@ -12,7 +12,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.directdisk.qemu.plugins.doc_fragments.disk import ModuleDocFragment
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._specs import (
     argument_spec,

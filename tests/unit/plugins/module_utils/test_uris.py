@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH_KEY, disk_of, errors_of, machine
 

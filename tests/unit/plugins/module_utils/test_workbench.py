@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _storage_daemon, _workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk, read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS, capabilities

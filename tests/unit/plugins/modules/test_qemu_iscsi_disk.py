@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _disk_module, _lun_look
+from ansible_collections.directdisk.qemu.plugins.module_utils import _disk_module
 from ansible_collections.directdisk.qemu.plugins.module_utils._libiscsi import IscsiError, LibraryMissing
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun import session
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_iscsi_disk
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -54,14 +55,14 @@ class Target:
 def target(monkeypatch: pytest.MonkeyPatch) -> Target:
     found = Target()
     monkeypatch.setattr(_disk_module, "probe", lambda: probed("debian12"))
-    monkeypatch.setattr(_lun_look, "load_library", lambda: None)
-    monkeypatch.setattr(_lun_look, "Session", found.session)
-    monkeypatch.setattr(_lun_look, "luns_of", lambda session: [0, 1])
-    monkeypatch.setattr(_lun_look, "device_of", lambda session, lun: dict(DEVICE) if lun else {"type": "controller"})
+    monkeypatch.setattr(session, "load_library", lambda: None)
+    monkeypatch.setattr(session, "Session", found.session)
+    monkeypatch.setattr(session, "luns_of", lambda opened: [0, 1])
+    monkeypatch.setattr(session, "device_of", lambda opened, lun: dict(DEVICE) if lun else {"type": "controller"})
     monkeypatch.setattr(
-        _lun_look,
+        session,
         "read_places",
-        lambda session, lun, places, device: {start: bytes(found.data[start : start + n]) for start, n in places},
+        lambda opened, lun, places, device: {start: bytes(found.data[start : start + n]) for start, n in places},
     )
     return found
 
@@ -139,6 +140,6 @@ def test_a_host_without_libiscsi_is_told_what_to_install(monkeypatch: pytest.Mon
     def missing() -> None:
         raise LibraryMissing("this host has no libiscsi")
 
-    monkeypatch.setattr(_lun_look, "load_library", missing)
+    monkeypatch.setattr(session, "load_library", missing)
     answer = run_module(monkeypatch, qemu_iscsi_disk, **LUN)
     assert answer["msg"].endswith("this host has no libiscsi; install qemu-block-extra (role storage_client)")

@@ -24,7 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import (
     _web,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import Header, read_header
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_remote_image

@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils import _scsi
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import iscsi
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, StorageError
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained, find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._libiscsi import (
@@ -38,7 +38,7 @@ _PIECE = 128 << 10
 
 
 @contextlib.contextmanager
-def session(disk: Disk, portals: Iterable[str], bench: Workbench) -> Iterator[tuple[Session, str]]:
+def opening(disk: Disk, portals: Iterable[str], bench: Workbench) -> Iterator[tuple[Session, str]]:
     """A session with the disk's target through the first portal that lets this host in, and that portal."""
     with contextlib.ExitStack() as stack:
         failures = []
@@ -143,3 +143,8 @@ def _luns(values: Values, target: str, bench: Workbench) -> dict[str, Any]:
 def _meaning(error: HostError) -> str:
     hint = find_hint(iscsi.HINTS, str(error))
     return f"{hint.meaning}; {hint.advice} ({error})" if hint else str(error)
+
+
+def at_portal(disk: Disk, portal: str) -> Disk:
+    """The disk through the portal that was found to answer."""
+    return replace(disk, source={**disk.source, "portal": portal})

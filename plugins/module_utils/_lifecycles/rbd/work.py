@@ -10,24 +10,31 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
-from ansible_collections.directdisk.qemu.plugins.module_utils._rados import bounded, cluster_of, speaking_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_look import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.cluster import (
+    bounded,
+    cluster_of,
+    speaking_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.look import (
     CONFIG,
     FEATURES,
     beside,
     opened,
     part_of,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import at
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.options import at
+from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 FORGOTTEN_AFTER = 45
 """Seconds after which Ceph no longer counts on a client that was killed: 30 by default, and time to notice."""
+
+CREATED_WITHIN = 5
+"""Seconds that Ceph takes for an image without data at most: mostly some milliseconds."""
 
 _CHUNK = 64 * 1024**2
 
@@ -36,7 +43,21 @@ _CHUNK = 64 * 1024**2
 
 
 def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    """Make an image under a name that nobody uses until it is whole."""
+    """Make an image, under a name that nobody uses until it is whole."""
+    if _is_whole_at_once(wanted, values):
+        _create(wanted.disk, values, bench)
+    else:
+        _make_in_parts(wanted, values, bench)
+
+
+def _is_whole_at_once(wanted: Wanted, values: Values) -> bool:
+    """Whether Ceph makes the whole image as it writes its header; striping and a journal come after that."""
+    disk = wanted.disk
+    blank = not (disk.origin or has_format(disk) or "encryption" in disk.source or wanted.provision["thick"])
+    return blank and not {"striping", "journaling"} & set(values["features"])
+
+
+def _make_in_parts(wanted: Wanted, values: Values, bench: Workbench) -> None:
     disk, part = wanted.disk, part_of(wanted.disk)
     if values["clone"] and disk.origin:
         _clone(beside(disk, disk.origin), part, values, bench)
@@ -53,17 +74,17 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
     _rename(part, disk, bench)
 
 
-def _create(part: Disk, values: Values, bench: Workbench) -> None:
+def _create(image: Disk, values: Values, bench: Workbench) -> None:
     import rbd
 
-    pool = cluster_of(part, bench).pool(part)
-    formatted = has_format(part)
-    with speaking_of(part, "error creating"):
-        _afresh(part, bench, rbd.RBD().create, pool, part.source["image"], 0 if formatted else values["size"], values)
-    if "encryption" in part.source:
-        _encrypt(part, values["size"], bench)
+    pool = cluster_of(image, bench).pool(image)
+    formatted = has_format(image)
+    with speaking_of(image, "error creating"):
+        _afresh(image, bench, rbd.RBD().create, pool, image.source["image"], 0 if formatted else values["size"], values)
+    if "encryption" in image.source:
+        _encrypt(image, values["size"], bench)
     if formatted:
-        _write_format(part, values["size"], bench)
+        _write_format(image, values["size"], bench)
 
 
 def _layout(values: Values) -> dict[str, Any]:
@@ -87,17 +108,29 @@ def _clone(origin: Disk, part: Disk, values: Values, bench: Workbench) -> None:
         _afresh(part, bench, rbd.RBD().clone, *where, values)
 
 
-def _afresh(part: Disk, bench: Workbench, make_it: Callable[..., None], *arguments: Any) -> None:
-    """Where the name is taken by what could not be opened, that is all that an unfinished creation left."""
+def _afresh(image: Disk, bench: Workbench, make_it: Callable[..., None], *arguments: Any) -> None:
     import rbd
 
     *where, values = arguments
     try:
         make_it(*where, **_layout(values))
     except rbd.ImageExists:
-        with contextlib.suppress(rbd.ImageNotFound):
-            rbd.RBD().remove(cluster_of(part, bench).pool(part), part.source["image"])
+        _remove_half(image, bench)
         make_it(*where, **_layout(values))
+
+
+def _remove_half(disk: Disk, bench: Workbench) -> None:
+    """Remove what has a name and cannot be opened: a creation that was cut short, unless it is still under way."""
+    import rbd
+
+    deadline = time.monotonic() + CREATED_WITHIN
+    while time.monotonic() < deadline:
+        with opened(disk, bench) as image:
+            if image is not None:
+                raise HostError("somebody else has just made it; run this again")
+        time.sleep(0.5)
+    with contextlib.suppress(rbd.ImageNotFound):
+        rbd.RBD().remove(cluster_of(disk, bench).pool(disk), disk.source["image"])
 
 
 def _encrypt(part: Disk, size: int, bench: Workbench) -> None:

@@ -25,10 +25,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd impo
     monitors_of,
     user_of,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import OF_THE_IMAGE
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.options import OF_THE_IMAGE
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import FolderWiring, Workbench
 
 _BOUNDED = ("client_mount_timeout", "rados_mon_op_timeout", "rados_osd_op_timeout")

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd import name_option
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes formats and images onto LUNs, so that a run that was killed is recognised by the next one."""
+"""Writes formats and images onto disks, so that a run that was killed is recognised by the next one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import contextlib
 import os
 from collections.abc import Iterable
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_content as content
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import content
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import exported_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import keyval
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode, Workbench, run
@@ -23,7 +23,7 @@ _SECONDS = 30
 
 
 def write_format(disk: Disk, values: Values, bench: Workbench) -> None:
-    """A format on the whole LUN. It is made in memory, for a LUN with half a header would not tell what it is."""
+    """A format on the whole disk. It is made in memory, for a disk with half a header would not tell what it is."""
     path = f"{bench.folder}/{disk.name}.format"
     with bench.storage(disk, writable=True) as node:
         try:
@@ -39,7 +39,7 @@ def write_format(disk: Disk, values: Values, bench: Workbench) -> None:
 
 
 def _make_format(disk: Disk, size: int, node: OpenNode, path: str) -> int:
-    """An image without data in a file; returns how much of it is to be on the LUN."""
+    """An image without data in a file; returns how much of it is to be on the disk."""
     options = format_options(disk, {}, size, node.key)
     file: Node = {"driver": "file", "filename": path}
     node.daemon.create({**file, "size": 0}, seconds=_SECONDS)
@@ -72,11 +72,6 @@ def import_source(disk: Disk, values: Values, bench: Workbench) -> None:
         if head < content.HEAD:
             _copy(_ZEROES, sink, head, content.HEAD - head)
         _copy(_nbd(source), sink, 0, head)
-
-
-def extents(uri: str) -> str:
-    """Where anything is, as JSON."""
-    return run(["qemu-img", "map", "--output=json", "-f", "raw", uri])
 
 
 def _mark(uri: str, bench: Workbench) -> None:

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the bytes of a LUN tell: nothing yet, something unfinished, or data; and what would fit on it. Pure.
+"""What the bytes of a disk tell: nothing yet, something unfinished, or data; and what would fit on it. Pure.
 
-A LUN cannot be made aside and renamed when it is whole. So what is being written begins with a mark until it is.
+Such a disk cannot be made aside and renamed when it is whole. So what is being written begins with a mark until it is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._formats import CL
 BLANK, UNFINISHED, DATA = "blank", "unfinished", "data"
 
 HEAD = 4096
-"""Bytes that are written last: the largest block of a LUN, so that no half of them can be there."""
+"""Bytes that are written last: the largest block of a disk, so that no half of them can be there."""
 MARK = b"directdisk.qemu: an import into this disk was interrupted\n".ljust(HEAD, b"\0")
 
 WIPED = 2 << 20

@@ -9,18 +9,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._options import did_you_mean
-from ansible_collections.directdisk.qemu.plugins.module_utils._rados import Cluster, cluster_of, speaking_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.cluster import (
+    Cluster,
+    cluster_of,
+    speaking_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.options import (
     OF_THE_IMAGE,
     PART,
     at,
     is_translated,
     texts_of,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import did_you_mean
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 FEATURES = {
@@ -53,11 +57,24 @@ def observe(wanted: Wanted, bench: Workbench) -> Seen:
         seen = {"exists": False}
         if wanted.state == "present" and "snapshot" not in disk.source:
             seen.update(_see_for_new(wanted, bench))
-    with opened(part_of(disk), bench) as part:
-        if part is not None:
-            seen["incomplete"] = {"watchers": _watchers(part)}
-            seen["_half_renamed"] = part.id() == seen.get("_id")
+    if _has_name(part_of(disk), cluster):
+        with opened(part_of(disk), bench) as part:
+            if part is not None:
+                seen["incomplete"] = {"watchers": _watchers(part)}
+                seen["_half_renamed"] = part.id() == seen.get("_id")
     return seen
+
+
+def _has_name(disk: Disk, cluster: Cluster) -> bool:
+    """Whether Ceph has an object for the name of an image: that is asked in a tenth of the time of opening it."""
+    import rados
+
+    with speaking_of(disk, "error reading header"):
+        try:
+            cluster.pool(disk).stat(f"rbd_id.{disk.source['image']}")
+        except rados.ObjectNotFound:
+            return False
+    return True
 
 
 def part_of(disk: Disk) -> Disk:

@@ -9,8 +9,13 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.options import (
+    SECTOR,
+    at,
+    is_translated,
+    texts_of,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import in_words
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import SECTOR, at, is_translated, texts_of
 
 TWINS = frozenset({"object-map", "fast-diff"})
 """Ceph turns both on where one is asked for."""

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_look import observe
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_options import OPTIONS, check
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_plan import plan
-from ansible_collections.directdisk.qemu.plugins.module_utils._rbd_work import VERBS
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.look import observe
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.options import OPTIONS, check
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.plan import plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.work import VERBS
 
 LIFECYCLE = Lifecycle("rbd", OPTIONS, check, observe, plan, VERBS)

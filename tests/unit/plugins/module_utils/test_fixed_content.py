@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _lun_content as content
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import content
 
 MIB = 2**20
 

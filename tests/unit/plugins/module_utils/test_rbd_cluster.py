@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _rados
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Disk, read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk, read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd import cluster
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 from ansible_collections.directdisk.qemu.tests.unit.support import capabilities
 
@@ -85,13 +85,13 @@ def disk(**options: Any) -> Disk:
 
 def refusal(one: Disk) -> str:
     with pytest.raises(DirectDiskError) as caught, Workbench(capabilities()) as bench:
-        _rados.cluster_of(one, bench)
+        cluster.cluster_of(one, bench)
     return str(caught.value)
 
 
 def test_a_connection_is_what_qemu_s_would_be() -> None:
     with Workbench(capabilities(), open_timeout=30) as bench:
-        _rados.cluster_of(disk(auth_client_required=["cephx"], config={"rbd_cache_size": 5}), bench)
+        cluster.cluster_of(disk(auth_client_required=["cephx"], config={"rbd_cache_size": 5}), bench)
         (handle,) = Handle.made
         assert handle.user == "qemu"
         assert handle.text == "[global]\nclient_mount_timeout = 20\nrbd_cache_size = 5\n"
@@ -107,26 +107,26 @@ def test_a_connection_is_what_qemu_s_would_be() -> None:
 )
 def test_no_answer_is_waited_for_longer_than_allowed(declared: int | None, allowed: int, bound: str) -> None:
     with Workbench(capabilities(), open_timeout=allowed) as bench:
-        _rados.cluster_of(disk(**({"mount_timeout": declared} if declared else {})), bench)
+        cluster.cluster_of(disk(**({"mount_timeout": declared} if declared else {})), bench)
     settings = Handle.made[0].settings
     assert settings["client_mount_timeout"] == bound
     assert settings["rados_mon_op_timeout"] == settings["rados_osd_op_timeout"] == str(allowed)
 
 
 def test_a_copy_waits_for_osds_no_longer_than_allowed() -> None:
-    assert _rados.bounded(disk(), 9).source["config"] == {"rados_osd_op_timeout": 9}
-    assert _rados.bounded(disk(config={"rados_osd_op_timeout": 3}), 9).source["config"] == {"rados_osd_op_timeout": 3}
+    assert cluster.bounded(disk(), 9).source["config"] == {"rados_osd_op_timeout": 9}
+    assert cluster.bounded(disk(config={"rados_osd_op_timeout": 3}), 9).source["config"] == {"rados_osd_op_timeout": 3}
     other = read_image("disk", {"file": {"filename": "/srv/a"}}, "disk")
-    assert _rados.bounded(other, 9) is other
+    assert cluster.bounded(other, 9) is other
 
 
 def test_disks_of_one_cluster_and_user_share_a_connection() -> None:
     with Workbench(capabilities()) as bench:
-        first = _rados.cluster_of(disk(), bench)
+        first = cluster.cluster_of(disk(), bench)
         assert (
-            _rados.cluster_of(disk(pool="other", image="b", namespace="n", networks=["192.0.2.0/24"]), bench) is first
+            cluster.cluster_of(disk(pool="other", image="b", namespace="n", networks=["192.0.2.0/24"]), bench) is first
         )
-        assert _rados.cluster_of(disk(user="other"), bench) is not first
+        assert cluster.cluster_of(disk(user="other"), bench) is not first
     assert len(Handle.made) == 2
 
 
@@ -160,5 +160,5 @@ def test_a_configuration_that_is_not_there_is_named() -> None:
 
 
 def test_what_is_no_error_of_the_storage_stays_what_it_is() -> None:
-    with pytest.raises(ZeroDivisionError), _rados.speaking_of(disk(), "dividing"):
+    with pytest.raises(ZeroDivisionError), cluster.speaking_of(disk(), "dividing"):
         raise ZeroDivisionError
