@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _web
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
