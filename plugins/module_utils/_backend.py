@@ -221,6 +221,8 @@ class Backend:
     """Why these values cannot be written; empty where they can."""
     sizeable: bool = False
     """Whether its images can be created and grown: the size of others is what their server says."""
+    lingers: bool = False
+    """Whether QEMU takes seconds to close one, and may crash over it: what has opened one opens nothing else."""
     lifecycle: str = "image"
     """How its images are kept: the name of a file under ``_lifecycles/``."""
     scsi: bool = False

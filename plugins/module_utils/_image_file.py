@@ -43,6 +43,8 @@ def look(wanted: Wanted, bench: Workbench) -> Seen:
     disk = wanted.disk
     store = STORES[disk.backend.name]
     opened = {"opened_by": machines_that_open(disk.backend.identity(disk.source))}
+    if disk.backend.lingers and _is_missing(disk, store, bench):
+        return {"exists": False, **opened, "around": _around(wanted, store, bench)}
     with contextlib.ExitStack() as stack:
         try:
             storage = stack.enter_context(bench.storage(disk))
@@ -54,6 +56,12 @@ def look(wanted: Wanted, bench: Workbench) -> Seen:
     if wanted.state == "absent" or _must_be_made_anew(wanted, found):
         found["around"] = _around(wanted, store, bench)
     return found
+
+
+def _is_missing(disk: Disk, store: Store, bench: Workbench) -> bool:
+    """QEMU would find that out too, at the price of having opened it."""
+    with storage_errors(disk), store.files(disk, bench) as files:
+        return files.kind(store.path(disk)) == "missing"
 
 
 def _must_be_made_anew(wanted: Wanted, found: Seen) -> bool:

@@ -90,12 +90,13 @@ class StorageDaemon:
         self.execute("object-del", {"id": identifier})
 
     @contextlib.contextmanager
-    def nodes(self, nodes: Sequence[Node], *, seconds: float = 30) -> Iterator[None]:
-        """Nodes that are open for a while, each after those it stands on."""
+    def nodes(self, nodes: Sequence[Node], *, seconds: float = 30, stay: bool = False) -> Iterator[None]:
+        """Nodes that are open for a while, each after those it stands on; stay: until the daemon ends."""
         with contextlib.ExitStack() as stack:
             for node in nodes:
                 self.execute("blockdev-add", node, seconds=seconds)
-                stack.callback(self._remove_node, node["node-name"])
+                if not stay:
+                    stack.callback(self._remove_node, node["node-name"])
             yield
 
     def _remove_node(self, name: str) -> None:

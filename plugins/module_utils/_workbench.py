@@ -117,7 +117,9 @@ class Workbench:
         """The protocol node of a disk alone: the bytes as they are stored."""
         with self._surroundings(disk) as here:
             storage, *formats = (_here(node, here.number, writable=writable) for node in here.graph.base_nodes())
-            with here.daemon.nodes([storage], seconds=self.open_timeout):
+            # What was only read has nothing left to write: it may end with its daemon.
+            stay = disk.backend.lingers and not writable
+            with here.daemon.nodes([storage], seconds=self.open_timeout, stay=stay):
                 yield Storage(here.daemon, storage["node-name"], self, here.key, disk, formats)
 
     @contextlib.contextmanager
@@ -139,7 +141,7 @@ class Workbench:
         try:
             with contextlib.ExitStack() as stack:
                 opened = stack.enter_context(open_here(disk, wiring, self))
-                daemon = self.daemon(opened)
+                daemon = self._new_daemon(opened, stack) if disk.backend.lingers else self.daemon(opened)
                 graph = build_graph(disk, opened.node, wiring, "")
                 for wanted in wiring.objects:
                     if wanted.kind != "throttle-group":
@@ -159,11 +161,14 @@ class Workbench:
         """The daemon with the surroundings that a disk needs."""
         key = repr((opened.prefix, opened.environment))
         if key not in self._daemons or self._daemons[key].lost:
-            environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **opened.environment}
-            daemon = StorageDaemon(self.capabilities.release, environment=environment, prefix=opened.prefix)
-            self._daemons[key] = daemon
-            self._stack.callback(daemon.close)
+            self._daemons[key] = self._new_daemon(opened, self._stack)
         return self._daemons[key]
+
+    def _new_daemon(self, opened: OpenedHere, stack: contextlib.ExitStack) -> StorageDaemon:
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **opened.environment}
+        daemon = StorageDaemon(self.capabilities.release, environment=environment, prefix=opened.prefix)
+        stack.callback(daemon.close)
+        return daemon
 
     def copy(self, origin: Disk, target: Disk, *, blank: bool) -> None:
         """Copy what a guest would see of one disk into another, which is there and large enough.

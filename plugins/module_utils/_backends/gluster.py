@@ -224,6 +224,7 @@ BACKEND = Backend(
     driver="gluster",
     writable=True,
     sizeable=True,
+    lingers=True,
     node=_node,
     sample={"volume": "volume", "path": "image", "host": "127.0.0.1"},
     describe=_describe,

@@ -55,6 +55,19 @@ def disk(name: str = "disk", **given: Any) -> Disk:
     return read_image(name, given or {"nbd": {"host": "192.0.2.5"}}, name)
 
 
+def test_what_closes_slowly_is_left_open_where_nothing_was_written(daemon: Daemon) -> None:
+    where = {"gluster": {"host": "192.0.2.6", "volume": "gv", "path": "a"}}
+    with Workbench(capabilities()) as bench:
+        for writable in (False, True, False):
+            with bench.image(disk(**where), writable=writable):
+                pass
+    processes = [process for process, _command, _said in daemon.told("blockdev-add")]
+    assert processes[0] == processes[1] != processes[2] == processes[3] != processes[4]
+    assert names(daemon.told("blockdev-del"), "node-name") == [
+        *("disk.format.1", "disk.format.2", "disk.storage.2", "disk.format.3"),
+    ]
+
+
 def driver_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Disk:
     """A disk of which the daemon is told to use this driver."""
     nbd = BACKENDS["nbd"]
