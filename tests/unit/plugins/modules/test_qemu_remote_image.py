@@ -17,8 +17,6 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils import (
     _disk_module,
     _image_fetch,
-    _image_file,
-    _image_served,
     _locks,
     _staging,
     _web,
@@ -27,6 +25,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import Header, read_header
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import file, served
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_remote_image
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -114,8 +113,8 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(_disk_module, "Workbench", Bench)
     monkeypatch.setattr(_disk_module, "probe", lambda: probed("debian13"))
     monkeypatch.setattr(_locks, "LOCK", str(tmp_path / "lock"))
-    monkeypatch.setattr(_image_file, "_MACHINE_ID", "/dev/null")
-    monkeypatch.setattr(_image_file, "machines_that_open", lambda identity: [])
+    monkeypatch.setattr(file, "_MACHINE_ID", "/dev/null")
+    monkeypatch.setattr(file, "machines_that_open", lambda identity: [])
     (tmp_path / "a.raw").write_bytes(b"golden".ljust(MIB, b"\0"))
     return tmp_path
 
@@ -158,7 +157,7 @@ def test_nothing_is_kept_of_what_has_another_digest(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_a_killed_run_has_left_is_removed(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
-    left = Path(_image_file.temporary(str(host / "new")))
+    left = Path(file.temporary(str(host / "new")))
     left.write_bytes(b"half")
     answer = run_module(monkeypatch, qemu_remote_image, file={"path": str(host / "new")}, size="1MiB")
     assert answer["actions"][0] == f"remove {left}, which a killed run has left"
@@ -173,7 +172,7 @@ def test_a_raw_image_is_not_taken_for_what_its_bytes_look_like(monkeypatch: pyte
 
 
 def test_an_image_in_use_is_left_alone(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
-    monkeypatch.setattr(_image_file, "machines_that_open", lambda identity: ["web1"])
+    monkeypatch.setattr(file, "machines_that_open", lambda identity: ["web1"])
     wanted = {"file": {"path": str(host / "a.raw")}, "state": "absent"}
     message = run_module(monkeypatch, qemu_remote_image, **wanted)["msg"]
     assert message == f"file {host}/a.raw: machine web1 of this host has it open: it is not removed (force: true does)"
@@ -220,7 +219,7 @@ def test_the_copy_of_an_image(monkeypatch: pytest.MonkeyPatch, host: Path, said:
     monkeypatch.setattr(_staging, "copy_of", lambda disk: str(copy))
     monkeypatch.setattr(_staging, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
     monkeypatch.setattr(_web, "read_head", lambda disk, wiring, *, seconds: b"golden")
-    monkeypatch.setattr(_image_served, "machines_that_open", lambda identity: [])
+    monkeypatch.setattr(served, "machines_that_open", lambda identity: [])
     known: dict[tuple[str, str], str] = {}
     monkeypatch.setattr(_image_fetch, "remembered", lambda path, name: known.get((path, name), ""))
     wanted = {"http": {"url": URL}, "route": "stage"}

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _image_plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import (
@@ -17,10 +16,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._formats import (
     found_format,
     has_format,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import content
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import work as fixed
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import plan as plans
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image.inside import look_inside, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import in_words
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
@@ -84,14 +84,14 @@ def _used_by_host(devices: Iterable[str]) -> str:
 def plan(wanted: Wanted, seen: Seen) -> Proposal:
     formats = bool(seen["around"].get("to_be_formatted"))
     if "problem" in seen:
-        _image_plan.refuse_problem(wanted, seen)
+        plans.refuse_problem(wanted, seen)
         formats = has_format(wanted.disk)
     imports = bool(wanted.disk.origin) and (formats or "problem" in seen or seen["content"] != content.DATA)
     if not formats and not imports:
-        return _image_plan.plan_size(wanted, seen)
+        return plans.plan_size(wanted, seen)
     if seen["around"]["in_use"]:
         raise DeclarationError("", f"this host itself uses {seen['around']['in_use']}: it is not written to")
-    _image_plan.refuse_in_use(wanted, seen, "written to")
+    plans.refuse_in_use(wanted, seen, "written to")
     return _plan_writing(wanted, seen, formats=formats, imports=imports)
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Callable, NamedTuple
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _image_file, _image_served, _image_slot
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import FORMAT_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import file, served, slot
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._stores import STORES
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
@@ -73,9 +73,9 @@ class _Kind(NamedTuple):
     plan: Callable[[Wanted, Seen], Proposal]
 
 
-_FILE = _Kind(_image_file.check, _image_file.look, _image_file.plan)
-_SLOT = _Kind(_image_slot.check, _image_slot.look, _image_slot.plan)
-_SERVED = _Kind(_image_served.check, _image_served.look, _image_served.plan)
+_FILE = _Kind(file.check, file.look, file.plan)
+_SLOT = _Kind(slot.check, slot.look, slot.plan)
+_SERVED = _Kind(served.check, served.look, served.plan)
 
 
 def _kind(wanted: Wanted) -> _Kind:
@@ -101,9 +101,9 @@ def _plan(wanted: Wanted, seen: Seen) -> Proposal:
 
 
 _VERBS: Mapping[str, Callable[[Wanted, Values, Workbench], None]] = {
-    **_image_file.VERBS,
-    **_image_slot.VERBS,
-    **_image_served.VERBS,
+    **file.VERBS,
+    **slot.VERBS,
+    **served.VERBS,
 }
 
 LIFECYCLE = Lifecycle("image", OPTIONS, _check, _observe, _plan, _VERBS)

@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _files, _image_plan
+from ansible_collections.directdisk.qemu.plugins.module_utils import _files
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import look_inside, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import plan as plans
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image.inside import look_inside, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
@@ -153,5 +154,5 @@ def _keeps_others_out(wanted: Wanted, bench: Workbench) -> Iterator[None]:
         yield
 
 
-check, plan = _image_plan.check, _image_plan.plan
+check, plan = plans.check, plans.plan
 VERBS = {"make": make, "resize": resize, "remove": remove, "clear": clear}

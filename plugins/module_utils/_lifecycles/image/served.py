@@ -7,19 +7,20 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _image_fetch, _image_plan, _staging, _web
+from ansible_collections.directdisk.qemu.plugins.module_utils import _image_fetch, _staging, _web
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_inside import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import plan as plans
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image.inside import (
     describe_header,
     look_inside,
     size_problem,
     verify,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import FolderWiring, Workbench
@@ -103,7 +104,7 @@ def plan(wanted: Wanted, seen: Seen) -> Proposal:
     if wanted.state == "absent":
         if not seen["staged"]:
             return Proposal(seen)
-        _image_plan.refuse_in_use(wanted, seen, "forgotten")
+        plans.refuse_in_use(wanted, seen, "forgotten")
         return Proposal(
             {**seen, "exists": False, "staged": False}, (Step("forget", f"remove the copy of {disk.described}"),)
         )
