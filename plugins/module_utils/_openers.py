@@ -10,19 +10,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import (
-    _image_fetch,
-    _replaced,
-    _ssh_agent,
-    _tgt_serve,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils import _ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._folders import folder_for_a_while
 from ansible_collections.directdisk.qemu.plugins.module_utils._helpers import helper
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import PYTHON, text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
+    PYTHON,
+    image_fetch,
+    replaced,
+    text_of,
+    tgt_serve,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit, stage, tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import KNOWN_HOSTS
 from ansible_collections.directdisk.qemu.plugins.module_utils._staging import copy_of
@@ -71,18 +72,18 @@ def _by_driver(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedH
 
 def _surroundings(reach: Reach, bench: Workbench, *, hermetic: bool) -> tuple[str, ...]:
     """What makes QEMU see declared files instead of the host's; hermetic: and no settings of ssh."""
-    replaced = []
+    files = []
     if hermetic:
-        replaced += ["", os.path.expanduser("~root/.ssh"), "", os.path.dirname(KNOWN_HOSTS)]
+        files += ["", os.path.expanduser("~root/.ssh"), "", os.path.dirname(KNOWN_HOSTS)]
     if reach.known_hosts:
         # Hidden by now, if it is the system's own.
-        replaced += [_kept(reach.known_hosts, bench), KNOWN_HOSTS]
+        files += [_kept(reach.known_hosts, bench), KNOWN_HOSTS]
     if reach.trust:
-        replaced += [reach.trust, bench.capabilities.trust_store]
-    if not replaced:
+        files += [reach.trust, bench.capabilities.trust_store]
+    if not files:
         return ()
-    program = bench.file("replaced.py", text_of(_replaced))
-    return (*PYTHON, program, *replaced, "--")
+    program = bench.file("replaced.py", text_of(replaced))
+    return (*PYTHON, program, *files, "--")
 
 
 def _kept(path: str, bench: Workbench) -> str:
@@ -113,10 +114,10 @@ def _by_stage(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHe
         own = [("--retry", "0"), ("--connect-timeout", f"{bench.open_timeout:.0f}")]
         options = [word for words in (*stage.curl_options(download, wiring), *own) for word in words]
         try:
-            _image_fetch.fetch_image(
+            image_fetch.fetch_image(
                 copy, download.url, options, wanted=disk.source.get("sha256", ""), begin=UNTIL_OUR_END
             )
-        except _image_fetch.Failed as error:
+        except image_fetch.Failed as error:
             raise HostError(str(error)) from None
         yield OpenedHere({"driver": "file", "filename": copy})
 
@@ -132,11 +133,11 @@ def _by_tgt(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere
     with helper(command, f"{place}.0", seconds=bench.open_timeout, environment=environment) as process:
         chap = f"{place}.chap"
         try:
-            _tgt_serve.serve(
+            tgt_serve.serve(
                 *(f"{place}.0", portal, tgt.TARGET, store.kind, store.name, chap, tgt.USER, str(bench.open_timeout)),
                 pid=str(process.pid),
             )
-        except (_tgt_serve.Failed, _tgt_serve.Refused, _tgt_serve.Ended, OSError) as error:
+        except (tgt_serve.Failed, tgt_serve.Refused, tgt_serve.Ended, OSError) as error:
             raise HostError(f"tgtd cannot open it: {error}") from None
         yield OpenedHere(tgt.node(portal, wiring.object("secret", "chap", file=chap)))
 

@@ -23,8 +23,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _files
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._bindings import why_none
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES, nbdkit
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _files, _paths, _systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 
 CONSOLE_TAIL = 4096
 _CREDENTIAL = re.compile(r"^LoadCredential(?:Encrypted)?=[^:]+:(.+)$", re.M)

@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _image_fetch, _paths, _systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils import _paths, _systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.web import Said
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
-from ansible_collections.directdisk.qemu.plugins.module_utils._web import Said
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ def fetch(disk: Disk, bench: Workbench) -> None:
     if not os.path.exists(copy_of(disk)):
         raise HostError(problem or f"{unit} has not fetched it")
     # A machine's own unit may follow wherever it is sent.
-    place = _image_fetch.remembered(copy_of(disk), _image_fetch.PLACE)
+    place = image_fetch.remembered(copy_of(disk), image_fetch.PLACE)
     if place and place not in stage.places_of(disk):
-        raise HostError(_image_fetch.sent_on(place))
+        raise HostError(image_fetch.sent_on(place))
 
 
 def is_stale(disk: Disk, said: Said) -> bool:
     """Whether the server has another image than the copy, which knows what was said when it was fetched."""
-    copy, etag = os.stat(copy_of(disk)), _image_fetch.remembered(copy_of(disk), _image_fetch.ETAG)
+    copy, etag = os.stat(copy_of(disk)), image_fetch.remembered(copy_of(disk), image_fetch.ETAG)
     return (
         said.etag not in ("", etag or said.etag)
         or said.time not in (None, int(copy.st_mtime))
@@ -110,7 +110,7 @@ def _run_for_now(disk: Disk, unit: str, bench: Workbench) -> str:
         *(copy_of(disk), download.url, "--retry", "0", "--connect-timeout", f"{bench.open_timeout:.0f}", *options),
     ]
     done = subprocess.run(
-        [*UNTIL_OUR_END, *command], input=text_of(_image_fetch), capture_output=True, text=True, check=False
+        [*UNTIL_OUR_END, *command], input=text_of(image_fetch), capture_output=True, text=True, check=False
     )
     return " ".join(done.stderr.split()) if done.returncode else ""
 

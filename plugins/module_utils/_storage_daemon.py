@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Version
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Object
 
 PROGRAM = "/usr/bin/qemu-storage-daemon"

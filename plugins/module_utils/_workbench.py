@@ -17,12 +17,12 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._folders import folder_for_a_while
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD, Header, read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
-from ansible_collections.directdisk.qemu.plugins.module_utils._nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._openers import OpenedHere, open_here
 from ansible_collections.directdisk.qemu.plugins.module_utils._shared import Made, Shared
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END, StorageDaemon

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _image_fetch, _paths, _tgt_serve
+from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import STOPPED, Changes
@@ -24,7 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan import (
     describe_plan,
     make_plan,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch, text_of, tgt_serve
 from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _render
 
@@ -35,7 +35,7 @@ _WAITS = Hint(
 )
 """Of the line with which qemu-vm-control.py gives a start up."""
 _FILES = _render.TEMPLATES.parent / "files"
-_MODULES = {_paths.IMAGE_PROGRAM: _image_fetch, _paths.TGT_PROGRAM: _tgt_serve}
+_MODULES = {_paths.IMAGE_PROGRAM: image_fetch, _paths.TGT_PROGRAM: tgt_serve}
 """Programs that modules use, too."""
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _image_fetch
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
 from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS
 
-PROGRAM = UNIT_TESTS.parents[1] / "plugins" / "module_utils" / "_image_fetch.py"
+PROGRAM = UNIT_TESTS.parents[1] / "plugins" / "module_utils" / "_programs" / "image_fetch.py"
 IMAGE = bytes(range(256)) * 4096
 ETAG = '"of the image"'
 DIGEST = hashlib.sha256(IMAGE).hexdigest()
@@ -139,14 +139,14 @@ def test_what_comes_from_where_it_may_is_kept(tmp_path: Path, server: str, pinne
     image = tmp_path / "image"
     assert fetch(image, f"{server}/localhost/image", *options) == ""
     assert image.read_bytes() == IMAGE
-    if _image_fetch.remembered(str(image), _image_fetch.PLACE):  # not every file system has attributes
-        assert _image_fetch.remembered(str(image), _image_fetch.PLACE) == other
-        assert _image_fetch.remembered(str(image), _image_fetch.ETAG) == ETAG
+    if image_fetch.remembered(str(image), image_fetch.PLACE):  # not every file system has attributes
+        assert image_fetch.remembered(str(image), image_fetch.PLACE) == other
+        assert image_fetch.remembered(str(image), image_fetch.ETAG) == ETAG
 
 
 def test_nothing_is_known_of_a_file_without_attributes(tmp_path: Path) -> None:
-    _image_fetch.remember(str(tmp_path / "none"), _image_fetch.ETAG, ETAG)
-    assert _image_fetch.remembered(str(tmp_path / "none"), _image_fetch.ETAG) == ""
+    image_fetch.remember(str(tmp_path / "none"), image_fetch.ETAG, ETAG)
+    assert image_fetch.remembered(str(tmp_path / "none"), image_fetch.ETAG) == ""
 
 
 @pytest.mark.parametrize(
@@ -160,12 +160,12 @@ def test_nothing_is_known_of_a_file_without_attributes(tmp_path: Path) -> None:
     ],
 )
 def test_the_place_of_a_url(url: str, place: str) -> None:
-    assert _image_fetch.place_of(url) == place
+    assert image_fetch.place_of(url) == place
 
 
 def test_headers_are_those_of_the_last_answer() -> None:
     text = 'HTTP/1.1 302 Found\r\nETag: "1"\r\nX: 1\r\n\r\nHTTP/2 200\r\netag: "2:2"\r\n\r\nTrailer: late\r\n'
-    assert _image_fetch.headers_in(text) == {"etag": '"2:2"', "trailer": "late"}
+    assert image_fetch.headers_in(text) == {"etag": '"2:2"', "trailer": "late"}
 
 
 @pytest.mark.parametrize("path", ["/image", "/whole"])

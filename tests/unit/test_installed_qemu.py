@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._probe import BAD_NODE_NAME, EMULATORS
-from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.tests.unit.support import golden_nodes
 from ansible_collections.directdisk.qemu.tests.unit.test_schemas import gone, needed
 

@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS
 
-PROGRAM = UNIT_TESTS.parents[1] / "plugins" / "module_utils" / "_tgt_serve.py"
+PROGRAM = UNIT_TESTS.parents[1] / "plugins" / "module_utils" / "_programs" / "tgt_serve.py"
 PORTAL = "127.9.8.7:3260"
 STORE = "tcp:sheep.example:7000:vdi"
 SHOWN = {

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _image_fetch, _paths, _uri
+from ansible_collections.directdisk.qemu.plugins.module_utils import _paths, _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
     Download,
@@ -23,6 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Packages, Route, Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service
@@ -109,7 +110,7 @@ def _is_pinned(disk: Disk) -> bool:
 def places_of(disk: Disk) -> list[str]:
     """Where the image may come from: its url, and where the server of that may send us on to."""
     follow = read_options((FOLLOW,), {FOLLOW.name: disk.provision.get(FOLLOW.name)}, "provision").get(FOLLOW.name, ())
-    return list(map(_image_fetch.place_of, (download_of(disk).url, *follow)))
+    return list(map(image_fetch.place_of, (download_of(disk).url, *follow)))
 
 
 def fetch_options(disk: Disk, places: Iterable[str]) -> list[str]:

@@ -10,10 +10,9 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _libgfapi
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import FilesApart, run_apart
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import FilesApart, libgfapi, run_apart
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
@@ -30,7 +29,7 @@ class _GlusterFiles(FilesApart):
         return self.kind(posixpath.dirname(path) or "/")
 
     def ask(self, operation: str, *paths: str) -> str:
-        return run_apart(_libgfapi, (*self._place, operation, *paths), seconds=self._seconds)
+        return run_apart(libgfapi, (*self._place, operation, *paths), seconds=self._seconds)
 
 
 @contextlib.contextmanager

@@ -9,10 +9,9 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _libnfs
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import FilesApart, run_apart
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import FilesApart, libnfs, run_apart
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class _NfsFiles(FilesApart):
         folder = posixpath.dirname(paths[0]) or "/"
         names = [f"/{posixpath.basename(path)}" for path in paths]
         arguments = (self._values["host"], folder, user, group, f"{self._seconds:.0f}", operation, *names)
-        return run_apart(_libnfs, arguments, seconds=self._seconds)
+        return run_apart(libnfs, arguments, seconds=self._seconds)
 
 
 @contextlib.contextmanager

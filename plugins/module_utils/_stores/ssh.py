@@ -10,8 +10,9 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _sftp, _ssh_agent
+from ansible_collections.directdisk.qemu.plugins.module_utils import _ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients import sftp
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
@@ -24,7 +25,7 @@ _NOBODYS = "/dev/null"
 
 
 @contextlib.contextmanager
-def _files(disk: Disk, bench: Workbench) -> Iterator[_sftp.Sftp]:
+def _files(disk: Disk, bench: Workbench) -> Iterator[sftp.Sftp]:
     wiring = Wiring("", disk.name, "")
     node = disk.backend.node(disk.source, wiring)
     agent = bench.own(
@@ -46,7 +47,7 @@ def _files(disk: Disk, bench: Workbench) -> Iterator[_sftp.Sftp]:
         *("/usr/bin/ssh", "-F", _NOBODYS, *(f"-o{name}={value}" for name, value in options.items())),
         *("-p", node["server"]["port"], "-l", node["user"], "-s", "--", node["server"]["host"], "sftp"),
     ]
-    with _sftp.session(command, {"PATH": "/usr/bin:/bin"}, seconds=bench.open_timeout) as files:
+    with sftp.session(command, {"PATH": "/usr/bin:/bin"}, seconds=bench.open_timeout) as files:
         _refuse_other_key(node["host-key-check"], trust["UserKnownHostsFile"])
         yield files
 

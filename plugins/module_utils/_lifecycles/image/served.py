@@ -7,9 +7,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _image_fetch, _staging, _web
+from ansible_collections.directdisk.qemu.plugins.module_utils import _staging
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients import web
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
@@ -21,6 +22,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image.
     size_problem,
     verify,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import FolderWiring, Workbench
@@ -63,14 +65,14 @@ def look(wanted: Wanted, bench: Workbench) -> Seen:
         found["stale"] = said is not None and "sha256" not in disk.source and _staging.is_stale(disk, said)
         with bench.storage(disk) as storage:
             return {**look_inside(wanted, storage), **found, "around": around}
-    return {**_look_before(wanted, said or _web.Said(), bench), **found, "around": around}
+    return {**_look_before(wanted, said or web.Said(), bench), **found, "around": around}
 
 
-def _said(wanted: Wanted, bench: Workbench, around: dict[str, Any]) -> _web.Said | None:
+def _said(wanted: Wanted, bench: Workbench, around: dict[str, Any]) -> web.Said | None:
     """What the server says; with a copy at hand it may stay away."""
     disk = wanted.disk
     try:
-        said = _web.ask(disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout)
+        said = web.ask(disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout)
     except HostError as error:
         if not around["staged"] or not os.path.exists(_staging.copy_of(disk)):
             raise
@@ -80,9 +82,9 @@ def _said(wanted: Wanted, bench: Workbench, around: dict[str, Any]) -> _web.Said
     return said
 
 
-def _check_said(wanted: Wanted, said: _web.Said) -> None:
+def _check_said(wanted: Wanted, said: web.Said) -> None:
     if said.place not in stage.places_of(wanted.disk):
-        raise HostError(_image_fetch.sent_on(said.place))
+        raise HostError(image_fetch.sent_on(said.place))
     for option, found in (("etag", said.etag), ("last_modified", said.last_modified)):
         wish = wanted.provision.get(option, found)
         if wish != found:
@@ -91,10 +93,10 @@ def _check_said(wanted: Wanted, said: _web.Said) -> None:
             )
 
 
-def _look_before(wanted: Wanted, said: _web.Said, bench: Workbench) -> dict[str, Any]:
+def _look_before(wanted: Wanted, said: web.Said, bench: Workbench) -> dict[str, Any]:
     """What will be in the copy: of a raw image the server has said how long it is."""
     disk = wanted.disk
-    head = said.head or _web.read_head(disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout)
+    head = said.head or web.read_head(disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout)
     found = describe_header(disk, read_header(head), said.length)
     return {"exists": True, **size_problem(wanted, found["size"]), **found}
 

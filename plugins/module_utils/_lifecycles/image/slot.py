@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import (
     check_format,
@@ -21,7 +22,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed 
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import work as fixed
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import plan as plans
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image.inside import look_inside, verify
-from ansible_collections.directdisk.qemu.plugins.module_utils._nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import in_words
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode, Workbench

@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import Session
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import read_header
-from ansible_collections.directdisk.qemu.plugins.module_utils._libiscsi import Session
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import content
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun import server, session
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun.options import format_of, serves
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun.session import at_portal
-from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode, Workbench, run
 
 

@@ -9,19 +9,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _scsi
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import iscsi
-from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, StorageError
-from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained, find_hint
-from ansible_collections.directdisk.qemu.plugins.module_utils._libiscsi import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients import scsi
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import (
     IscsiError,
     LibraryMissing,
     SenseError,
     Session,
     load_library,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, StorageError
+from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained, find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 PACKAGES = {
@@ -68,21 +68,21 @@ def _session(values: Values, bench: Workbench) -> Session:
 
 
 def luns_of(opened: Session) -> list[int]:
-    return _scsi.luns_of(opened.ask(0, _scsi.report_luns()))
+    return scsi.luns_of(opened.ask(0, scsi.report_luns()))
 
 
 def device_of(opened: Session, lun: int) -> dict[str, Any]:
     """What a LUN says of itself; beside its type, vendor and model only a disk has more to say."""
-    found = _scsi.device_of(opened.ask(lun, _scsi.inquiry()))
+    found = scsi.device_of(opened.ask(lun, scsi.inquiry()))
     if found.get("type") != "disk":
         return found
-    opened.ask(lun, _scsi.test_unit_ready())
-    capacity = _scsi.capacity_of(opened.ask(lun, _scsi.read_capacity()))
+    opened.ask(lun, scsi.test_unit_ready())
+    capacity = scsi.capacity_of(opened.ask(lun, scsi.read_capacity()))
     found.update(capacity)
-    found["serial"] = _scsi.serial_of(_page(opened, lun, _scsi.SERIAL_PAGE))
-    found["device_id"] = _scsi.identity_of(_page(opened, lun, _scsi.IDENTITY_PAGE))
-    found.update(_scsi.provisioning_of(_page(opened, lun, _scsi.PROVISIONING_PAGE)))
-    found.update(_scsi.limits_of(_page(opened, lun, _scsi.LIMITS_PAGE), capacity["block_size"]))
+    found["serial"] = scsi.serial_of(_page(opened, lun, scsi.SERIAL_PAGE))
+    found["device_id"] = scsi.identity_of(_page(opened, lun, scsi.IDENTITY_PAGE))
+    found.update(scsi.provisioning_of(_page(opened, lun, scsi.PROVISIONING_PAGE)))
+    found.update(scsi.limits_of(_page(opened, lun, scsi.LIMITS_PAGE), capacity["block_size"]))
     found["read_only"] = _is_read_only(opened, lun)
     return found
 
@@ -90,14 +90,14 @@ def device_of(opened: Session, lun: int) -> dict[str, Any]:
 def _page(opened: Session, lun: int, page: int) -> bytes:
     """A page of vital product data; an empty one where the device has none."""
     try:
-        return opened.ask(lun, _scsi.inquiry(page))
+        return opened.ask(lun, scsi.inquiry(page))
     except SenseError:
         return bytes(4)
 
 
 def _is_read_only(opened: Session, lun: int) -> bool:
     try:
-        return _scsi.write_protected(opened.ask(lun, _scsi.mode_sense()))
+        return scsi.write_protected(opened.ask(lun, scsi.mode_sense()))
     except SenseError:
         return False
 
@@ -114,7 +114,7 @@ def _read(opened: Session, lun: int, start: int, length: int, block_size: int) -
     first, after = start // block_size, -(-(start + length) // block_size)
     most = max(_PIECE // block_size, 1)
     pieces = [
-        opened.ask(lun, _scsi.read(block, min(most, after - block), block_size)) for block in range(first, after, most)
+        opened.ask(lun, scsi.read(block, min(most, after - block), block_size)) for block in range(first, after, most)
     ]
     skipped = start - first * block_size
     return b"".join(pieces)[skipped : skipped + length]

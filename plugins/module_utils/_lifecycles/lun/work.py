@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import work as fixed
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun import server
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun.session import at_portal
-from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 

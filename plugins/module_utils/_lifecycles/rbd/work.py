@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options, has_format
@@ -27,7 +28,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.lo
     part_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.options import at
-from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 FORGOTTEN_AFTER = 45

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _libiscsi, _scsi
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.iscsi import Login, login_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._libiscsi import IscsiError, SenseError, Session
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients import libiscsi, scsi
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import IscsiError, SenseError, Session
 
 LOGIN = Login("127.0.0.1", 3260, "iqn.x:y", "", "", "iqn.me", "none", "tcp")
 TIMES_OUT = 0.2
@@ -35,7 +35,7 @@ class Library:
         def call(*arguments: Any) -> int:
             self.calls.append(name)
             if name.endswith("_async"):
-                callback = next(argument for argument in arguments if isinstance(argument, _libiscsi._Done))
+                callback = next(argument for argument in arguments if isinstance(argument, libiscsi._Done))
                 self.due.append(callback)
             return 0
 
@@ -75,8 +75,8 @@ class Library:
 def test_a_session_logs_in_and_out() -> None:
     library = Library()
     with Session(library, LOGIN, seconds=5) as session:
-        assert session.ask(1, _scsi.Command(bytes(6), 8)) == b"answer\0\0"
-        assert session.ask(1, _scsi.test_unit_ready()) == b""
+        assert session.ask(1, scsi.Command(bytes(6), 8)) == b"answer\0\0"
+        assert session.ask(1, scsi.test_unit_ready()) == b""
     assert library.calls[0] == "create iqn.me"
     assert [call for call in library.calls if call.endswith("_async")] == [
         "iscsi_full_connect_async",
@@ -111,7 +111,7 @@ def test_a_command_that_is_not_answered_times_out_and_its_buffer_stays() -> None
     with Session(library, LOGIN, seconds=TIMES_OUT) as session:
         library.silent = True
         with pytest.raises(IscsiError, match="timed out"):
-            session.ask(1, _scsi.read_capacity())
+            session.ask(1, scsi.read_capacity())
         assert any(isinstance(kept, ctypes.Array) for kept in session._kept)
     assert "scsi_free_scsi_task" not in library.calls
 
@@ -120,15 +120,15 @@ def test_news_of_a_device_are_taken_note_of_and_refusals_raised() -> None:
     library = Library(0, 2, 2, 2)
     library.senses = [(6, 0x2900), (6, 0x3F0E), (5, 0x2500)]
     with Session(library, LOGIN, seconds=5) as session, pytest.raises(SenseError) as caught:
-        session.ask(9, _scsi.test_unit_ready())
+        session.ask(9, scsi.test_unit_ready())
     assert (caught.value.key, caught.value.code) == (5, 0x2500)
 
 
 def test_the_targets_of_a_portal_are_read_while_they_are_there() -> None:
-    portals = _libiscsi._Portal(None, b"192.0.2.9:3260,1")
-    other = _libiscsi._Portal(ctypes.pointer(portals), b"[2001:db8::9]:3260,1")
-    second = _libiscsi._Address(None, b"iqn.b", ctypes.pointer(portals))
-    first = _libiscsi._Address(ctypes.pointer(second), b"iqn.a", ctypes.pointer(other))
+    portals = libiscsi._Portal(None, b"192.0.2.9:3260,1")
+    other = libiscsi._Portal(ctypes.pointer(portals), b"[2001:db8::9]:3260,1")
+    second = libiscsi._Address(None, b"iqn.b", ctypes.pointer(portals))
+    first = libiscsi._Address(ctypes.pointer(second), b"iqn.a", ctypes.pointer(other))
     library = Library(data=ctypes.addressof(first))
     with Session(library, LOGIN, seconds=5) as session:
         assert session.targets() == {"iqn.a": ["[2001:db8::9]:3260", "192.0.2.9:3260"], "iqn.b": ["192.0.2.9:3260"]}
@@ -140,16 +140,16 @@ def test_a_name_that_nobody_knows() -> None:
 
 
 def test_a_host_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_libiscsi, "PLACES", ("/nonexistent/libiscsi.so.*",))
-    with pytest.raises(_libiscsi.LibraryMissing, match="this host has no libiscsi"):
-        _libiscsi.load_library()
+    monkeypatch.setattr(libiscsi, "PLACES", ("/nonexistent/libiscsi.so.*",))
+    with pytest.raises(libiscsi.LibraryMissing, match="this host has no libiscsi"):
+        libiscsi.load_library()
 
 
 def test_a_library_that_is_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "libiscsi.so.7").write_text("no library")
-    monkeypatch.setattr(_libiscsi, "PLACES", (f"{tmp_path}/libiscsi.so.*",))
-    with pytest.raises(_libiscsi.LibraryMissing, match="cannot be used"):
-        _libiscsi.load_library()
+    monkeypatch.setattr(libiscsi, "PLACES", (f"{tmp_path}/libiscsi.so.*",))
+    with pytest.raises(libiscsi.LibraryMissing, match="cannot be used"):
+        libiscsi.load_library()
 
 
 def test_a_login_is_as_qemu_makes_it() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _tgt
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients import tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Wanted
@@ -62,7 +62,7 @@ Target 7: iqn.2026-01.example:empty
 
 
 def test_what_tgtd_shows() -> None:
-    targets = _tgt.parse_targets(SHOWN)
+    targets = tgt.parse_targets(SHOWN)
     found = targets[NAME]
     assert list(targets) == [NAME, "iqn.2026-01.example:empty"]
     assert found["tid"] == 3
@@ -73,21 +73,21 @@ def test_what_tgtd_shows() -> None:
     assert found["luns"][1]["Backing store path"] == "/srv/web1"
     assert found["luns"][1]["SCSI SN"] == "abc"
     assert targets["iqn.2026-01.example:empty"]["luns"] == {}
-    assert _tgt.parse_targets("") == {}
+    assert tgt.parse_targets("") == {}
 
 
-KEPT = _tgt.KeptTarget(
+KEPT = tgt.KeptTarget(
     NAME,
-    {2: _tgt.KeptLun("/srv/b", "s2", thin=True), 1: _tgt.KeptLun("/srv/a", "s1", read_only=True)},
+    {2: tgt.KeptLun("/srv/b", "s2", thin=True), 1: tgt.KeptLun("/srv/a", "s1", read_only=True)},
     "web1",
     "geheim",
     ("192.0.2.0/24", "iqn.2026-01.example:vm"),
 )
 
 
-@pytest.mark.parametrize("kept", [KEPT, _tgt.KeptTarget(NAME, {1: _tgt.KeptLun("/dev/vg/a", "x")})])
-def test_a_file_is_read_as_it_was_written(kept: _tgt.KeptTarget) -> None:
-    assert _tgt.parse_kept(NAME, kept.text()) == kept
+@pytest.mark.parametrize("kept", [KEPT, tgt.KeptTarget(NAME, {1: tgt.KeptLun("/dev/vg/a", "x")})])
+def test_a_file_is_read_as_it_was_written(kept: tgt.KeptTarget) -> None:
+    assert tgt.parse_kept(NAME, kept.text()) == kept
 
 
 def test_a_file_is_as_tgt_wants_it() -> None:
@@ -110,15 +110,15 @@ def test_a_file_is_as_tgt_wants_it() -> None:
 
 
 def test_files_of_others_are_read(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tgt, "FOLDER", str(tmp_path))
-    monkeypatch.setattr(_tgt, "MAIN", str(tmp_path / "none"))
+    monkeypatch.setattr(tgt, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(tgt, "MAIN", str(tmp_path / "none"))
     (tmp_path / "a.conf").write_text(f'<target "{NAME}">\n\tincominguser other "secret"\n</target>\n')
     (tmp_path / "b.conf").write_text("<target iqn.x>\n  incominguser web1 geheim\n  incominguser web10 x\n</target>\n")
-    assert _tgt.declared_elsewhere(NAME) == str(tmp_path / "a.conf")
-    assert _tgt.declared_elsewhere("iqn.2026-01.example:web") == ""
-    assert _tgt.passwords_of("other") == {"secret"}
-    assert _tgt.passwords_of("web1") == {"geheim"}
-    assert _tgt.read_kept(NAME) == _tgt.KeptTarget(NAME)
+    assert tgt.declared_elsewhere(NAME) == str(tmp_path / "a.conf")
+    assert tgt.declared_elsewhere("iqn.2026-01.example:web") == ""
+    assert tgt.passwords_of("other") == {"secret"}
+    assert tgt.passwords_of("web1") == {"geheim"}
+    assert tgt.read_kept(NAME) == tgt.KeptTarget(NAME)
 
 
 def wanted(tgt: dict[str, Any] | None = None, state: str = "present", **declared: Any) -> Wanted:

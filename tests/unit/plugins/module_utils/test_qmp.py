@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths, _running, _systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._qmp import Monitor
 from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu
 
 

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _web
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients import web
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD
@@ -61,15 +61,15 @@ def server() -> Iterator[str]:
         web.shutdown()
 
 
-def ask(url: str) -> _web.Said:
-    return _web.ask(read_image("disk", {"http": {"url": url}}, "disk"), Wiring("", "disk", ""), seconds=20)
+def ask(url: str) -> web.Said:
+    return web.ask(read_image("disk", {"http": {"url": url}}, "disk"), Wiring("", "disk", ""), seconds=20)
 
 
 @pytest.mark.parametrize("path, host", [("/parts", "127.0.0.1"), ("/whole", "127.0.0.1"), ("/elsewhere", "localhost")])
 def test_what_is_said_is_what_is_said_of_the_bytes(server: str, path: str, host: str) -> None:
     said = ask(server + path)
     place = server.replace("127.0.0.1", host)
-    assert said == _web.Said('"1"', TIME, len(IMAGE), place, IMAGE[:HEAD])
+    assert said == web.Said('"1"', TIME, len(IMAGE), place, IMAGE[:HEAD])
     assert said.time == 1768212000
 
 

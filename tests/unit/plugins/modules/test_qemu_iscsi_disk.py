@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _disk_module
-from ansible_collections.directdisk.qemu.plugins.module_utils._libiscsi import IscsiError, LibraryMissing
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import IscsiError, LibraryMissing
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun import session
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_iscsi_disk
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module

@@ -14,18 +14,14 @@ from typing import Any, Callable
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import (
-    _disk_module,
-    _image_fetch,
-    _locks,
-    _staging,
-    _web,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils import _disk_module, _locks, _staging
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients import web
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import Header, read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import file, served
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_remote_image
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -123,7 +119,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the server says of the image at URL."""
     found: dict[str, Any] = {"etag": '"1"', "last_modified": "", "length": MIB, "place": "http://images.example"}
-    monkeypatch.setattr(_web, "ask", lambda disk, wiring, *, seconds: _web.Said(**found))
+    monkeypatch.setattr(web, "ask", lambda disk, wiring, *, seconds: web.Said(**found))
     return found
 
 
@@ -218,10 +214,10 @@ def test_the_copy_of_an_image(monkeypatch: pytest.MonkeyPatch, host: Path, said:
     copy = host / "copy"
     monkeypatch.setattr(_staging, "copy_of", lambda disk: str(copy))
     monkeypatch.setattr(_staging, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
-    monkeypatch.setattr(_web, "read_head", lambda disk, wiring, *, seconds: b"golden")
+    monkeypatch.setattr(web, "read_head", lambda disk, wiring, *, seconds: b"golden")
     monkeypatch.setattr(served, "machines_that_open", lambda identity: [])
     known: dict[tuple[str, str], str] = {}
-    monkeypatch.setattr(_image_fetch, "remembered", lambda path, name: known.get((path, name), ""))
+    monkeypatch.setattr(image_fetch, "remembered", lambda path, name: known.get((path, name), ""))
     wanted = {"http": {"url": URL}, "route": "stage"}
     predicted = run_module(monkeypatch, qemu_remote_image, **wanted, _ansible_check_mode=True)
     fetched = run_module(monkeypatch, qemu_remote_image, **wanted)
@@ -233,7 +229,7 @@ def test_the_copy_of_an_image(monkeypatch: pytest.MonkeyPatch, host: Path, said:
     assert run_module(monkeypatch, qemu_remote_image, **wanted, refresh=True)["changed"]
     said["length"] = MIB
     assert not run_module(monkeypatch, qemu_remote_image, **wanted)["image"]["stale"]
-    known[str(copy), _image_fetch.ETAG] = '"0"'
+    known[str(copy), image_fetch.ETAG] = '"0"'
     assert run_module(monkeypatch, qemu_remote_image, **wanted)["image"]["stale"]
     said["etag"] = ""
     assert not run_module(monkeypatch, qemu_remote_image, **wanted)["image"]["stale"]
@@ -247,7 +243,7 @@ def test_a_copy_that_is_not_what_is_declared_is_not_kept(
     copy = host / "copy"
     monkeypatch.setattr(_staging, "copy_of", lambda disk: str(copy))
     monkeypatch.setattr(_staging, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
-    monkeypatch.setattr(_web, "read_head", lambda disk, wiring, *, seconds: b"golden")
+    monkeypatch.setattr(web, "read_head", lambda disk, wiring, *, seconds: b"golden")
     answer = run_module(monkeypatch, qemu_remote_image, http={"url": URL}, route="stage", sha256="0" * 64)
     assert "is declared; nothing was kept" in answer["msg"]
     assert not copy.exists()

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _tgt as tgt
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients import tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun.server.options import to_keep

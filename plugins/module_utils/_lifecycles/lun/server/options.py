@@ -8,9 +8,9 @@ import hashlib
 from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.tgt import KeptLun, KeptTarget
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._tgt import KeptLun, KeptTarget
 
 # When tgt starts, it hands all of this to a shell.
 _PLAIN = "[A-Za-z0-9._+:@%=/-]+"

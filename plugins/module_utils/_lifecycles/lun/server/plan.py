@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.tgt import KeptTarget
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun.server.options import lun_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._tgt import KeptTarget
 
 
 def plan(wanted: Wanted, seen: Seen) -> Proposal:

@@ -9,8 +9,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _tgt as tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients import tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._files import write_atomically
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_fetch import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.image_fetch import (
     TOLD_URL,
     headers_in,
     place_of,

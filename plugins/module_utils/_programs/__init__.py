@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs of their own that are shipped with a module, each as the text of a file beside this one."""
+"""Programs of their own that are shipped with a module, each as the text of a file in this folder."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.iscsi import Login
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.scsi import Command
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._scsi import Command
 
 PLACES = (
     "/usr/lib/*-linux-gnu/libiscsi.so.*",
