@@ -91,7 +91,7 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
         with store.files(disk, bench) as files:
             files.make(aside)
         try:
-            _build(wanted, store.at(disk, aside), store, values["size"], bench)
+            _build_surely(wanted, store.at(disk, aside), store, values["size"], bench)
             verify(replace(wanted, disk=store.at(disk, aside)), bench, "nothing was kept")
             others = _keeps_others_out(wanted, bench) if values["overwrite"] else contextlib.nullcontext()
             with others, store.files(disk, bench) as files:
@@ -100,6 +100,19 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
             with contextlib.suppress(HostError), store.files(disk, bench) as files:
                 files.remove(aside)
             raise
+
+
+def _build_surely(wanted: Wanted, disk: Disk, store: Store, size: int, bench: Workbench) -> None:
+    """What takes seconds to close may crash QEMU over it: it is begun once more then, from nothing."""
+    try:
+        _build(wanted, disk, store, size, bench)
+    except HostError:
+        if not disk.backend.lingers:
+            raise
+        with store.files(disk, bench) as files:
+            files.remove(store.path(disk))
+            files.make(store.path(disk))
+        _build(wanted, disk, store, size, bench)
 
 
 def _build(wanted: Wanted, disk: Disk, store: Store, size: int, bench: Workbench) -> None:
