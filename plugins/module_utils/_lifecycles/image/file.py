@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _files
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
@@ -103,16 +103,23 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
 
 
 def _build_surely(wanted: Wanted, disk: Disk, store: Store, size: int, bench: Workbench) -> None:
-    """What takes seconds to close may crash QEMU over it: it is begun once more then, from nothing."""
-    try:
-        _build(wanted, disk, store, size, bench)
-    except HostError:
-        if not disk.backend.lingers:
-            raise
+    def empty() -> None:
         with store.files(disk, bench) as files:
             files.remove(store.path(disk))
             files.make(store.path(disk))
-        _build(wanted, disk, store, size, bench)
+
+    _surely(disk, lambda: _build(wanted, disk, store, size, bench), empty)
+
+
+def _surely(disk: Disk, work: Callable[[], None], begin_anew: Callable[[], None] = lambda: None) -> None:
+    """What takes seconds to close may crash QEMU over it: its work is done once more then."""
+    try:
+        work()
+    except HostError:
+        if not disk.backend.lingers:
+            raise
+        begin_anew()
+        work()
 
 
 def _build(wanted: Wanted, disk: Disk, store: Store, size: int, bench: Workbench) -> None:
@@ -137,8 +144,12 @@ def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
         return
     with _keeps_others_out(wanted, bench):
         pass  # A machine that no unit tells of is noticed. While this is held, QEMU would refuse to resize it.
-    with bench.image(wanted.disk, writable=True) as image:
-        image.resize(values["size"])
+    _surely(wanted.disk, lambda: _resize(wanted.disk, values["size"], bench))
+
+
+def _resize(disk: Disk, size: int, bench: Workbench) -> None:
+    with bench.image(disk, writable=True) as image:
+        image.resize(size)
 
 
 def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
