@@ -92,7 +92,7 @@ def _shared_storage(entries: Iterable[Entry]) -> list[DeclarationError]:
     seen: dict[str, Entry] = {}
     for entry in entries:
         disk = entry.wanted.disk
-        other = seen.setdefault(disk.backend.identity(disk.source), entry)
+        other = seen.setdefault(disk.identity, entry)
         if other is not entry and {"present", "absent"} & {entry.wanted.state, other.wanted.state}:
             problem = f"is the same storage as disk {other.name}, and one of them changes it ({disk.described})"
             errors.append(DeclarationError(f"disk {entry.name}", problem))

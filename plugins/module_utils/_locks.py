@@ -24,7 +24,7 @@ _FLOCK = struct.Struct("hhqqi4x")
 @contextlib.contextmanager
 def alone_with(disk: Disk, *, seconds: float) -> Iterator[None]:
     """Wait for other runs to be done with a disk; a run that is killed has let go of it."""
-    digest = hashlib.sha256(disk.backend.identity(disk.source).encode()).digest()
+    digest = hashlib.sha256(disk.identity.encode()).digest()
     byte = int.from_bytes(digest[:7], "big")
     handle = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:

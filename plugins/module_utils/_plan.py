@@ -164,7 +164,7 @@ class _Planner:
         if disk.writes == "discard":
             return f"{_paths.cache_directory(self.machine.name)}/{disk.name}.qcow2"
         # Writes that were made over one image must never be laid over another: each image has an overlay of its own.
-        base = hashlib.sha256(disk.backend.identity(disk.source).encode()).hexdigest()[:8]
+        base = hashlib.sha256(disk.identity.encode()).hexdigest()[:8]
         return f"{_paths.state_directory(self.machine.name)}/{disk.name}-{base}.qcow2"
 
     def _prepare_overlay(self, disk: Disk, graph: Graph, wiring: Wiring, where: str) -> None:

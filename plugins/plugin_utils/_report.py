@@ -170,7 +170,7 @@ def _seen(seen: Mapping[str, Any]) -> Row:
 
 
 def _disk_drift(one: Declared, disk: Disk, found: Mapping[str, Any]) -> Iterator[str]:
-    identity, unit = disk.backend.identity(disk.source), found.get("opened")
+    identity, unit = disk.identity, found.get("opened")
     # A unit of an earlier release does not say what it opens.
     if unit and unit.get(identity) is not opened_storage(one.machine)[identity]:
         yield "other storage"

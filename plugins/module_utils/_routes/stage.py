@@ -60,7 +60,7 @@ def download_of(disk: Disk) -> Download:
 def image_name(disk: Disk) -> str:
     """Equal for disks that share one download: the same place, read as the same user, with the same digest wanted."""
     parts = (
-        disk.backend.identity(disk.source),
+        disk.identity,
         str(disk.source.get("username", "")),
         str(disk.source.get("sha256", "")),
     )

@@ -43,7 +43,7 @@ def temporary(path: str) -> str:
 def look(wanted: Wanted, bench: Workbench) -> Seen:
     disk = wanted.disk
     store = STORES[disk.backend.name]
-    opened = {"opened_by": machines_that_open(disk.backend.identity(disk.source))}
+    opened = {"opened_by": machines_that_open(disk.identity)}
     if disk.backend.lingers and _is_missing(disk, store, bench):
         return {"exists": False, **opened, "around": _around(wanted, store, bench)}
     with contextlib.ExitStack() as stack:

@@ -48,7 +48,7 @@ def _is_of_copy(wanted: Wanted) -> bool:
 def look(wanted: Wanted, bench: Workbench) -> Seen:
     disk = wanted.disk
     if wanted.state == "absent":
-        opened = machines_that_open(disk.backend.identity(disk.source))
+        opened = machines_that_open(disk.identity)
         there = os.path.exists(_staging.copy_of(disk))
         return {"exists": there, "staged": there, "opened_by": opened}
     route, _warning = choose_route(disk, bench.capabilities)

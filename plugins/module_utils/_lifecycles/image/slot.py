@@ -41,7 +41,7 @@ def check(wanted: Wanted) -> None:
 
 def look(wanted: Wanted, bench: Workbench) -> Seen:
     disk = wanted.disk
-    opened = machines_that_open(disk.backend.identity(disk.source))
+    opened = machines_that_open(disk.identity)
     around: dict[str, Any] = {"in_use": _used_by_host(disk.backend.reach(disk.source).devices)}
     with bench.storage(disk) as storage:
         found = {**look_inside(wanted, storage, in_use=bool(opened)), "opened_by": opened}

@@ -65,13 +65,6 @@ def check(wanted: Wanted) -> None:
         raise DeclarationError("size", problem)
     if wanted.monitor and not wanted.node:
         raise DeclarationError("node", "is missing: monitor wants to be told which of its nodes the disk is")
-    origin = wanted.disk.origin
-    if origin and _identity(origin) == _identity(wanted.disk):
-        raise DeclarationError("source", "is the LUN itself")
-
-
-def _identity(disk: Disk) -> str:
-    return disk.backend.identity(disk.source)
 
 
 def format_of(disk: Disk) -> tuple[str, bool]:

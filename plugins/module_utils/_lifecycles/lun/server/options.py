@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
@@ -79,7 +80,7 @@ def check(wanted: Wanted) -> None:
 
 
 def _is_plain(text: str) -> bool:
-    return all(character.isascii() and (character.isalnum() or character in "._+:@%=/-") for character in text)
+    return not text or bool(re.fullmatch(_PLAIN, text))
 
 
 def lun_of(wanted: Wanted) -> KeptLun:
