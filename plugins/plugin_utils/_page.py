@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A report as one HTML page that needs nothing else, neither a file nor a network. Pure, but for its three parts."""
+"""A report as one HTML page that needs nothing else, neither a file nor a network. Pure, but for reading its parts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from string import Template
 from typing import Any
 
 _PARTS = Path(__file__).resolve().parents[2] / "playbooks" / "files" / "report"
+_SCRIPTS = ("words", "fleet", "filter", "map", "details", "actions", "start")
+"""The files of the page's script, in this order; they share one scope."""
 _BEGIN, _END = '<script type="application/json" id="fleet">\n', "\n</script>"
 _WRITTEN = re.compile(r'\{"written": "([^"]*)"')
 
 
 def page(report: Mapping[str, Any], written: str) -> str:
     """The page; its policy lets the browser run its own script and style and load nothing."""
-    style, script = _part("page.css"), _part("page.js")
+    style, script = _part("page.css"), "\n".join(_part(f"script/{name}.js") for name in _SCRIPTS)
     return Template(_part("page.html")).substitute(
         style=style,
         style_digest=_digest(style),
