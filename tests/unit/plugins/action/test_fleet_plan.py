@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""playbooks/plan.yml as people run it, on an inventory in which each of the mistakes is made once."""
+"""The action plugin fleet_plan by playbooks/plan.yml, as people run it, on an inventory in which each of the mistakes is made once."""
 
 from __future__ import annotations
 
@@ -94,6 +94,17 @@ def test_what_is_meant_so_is_not_complained_of(folder: Path) -> None:
     assert status == 0, output
     assert "WARNING" not in output
     assert "rbd vms 2 2 201 GiB" in " ".join(output.split())
+
+
+def test_rows_and_errors_are_returned_if_they_do_not_fail_the_task(folder: Path) -> None:
+    tasks = [
+        {"directdisk.qemu.fleet_plan": {"hosts": ["hv1", "hv2"], "strict": False}, "register": "checked"},
+        {"ansible.builtin.debug": {"msg": "{{ checked.errors | length }} errors, {{ checked.rows | length }} disks"}},
+    ]
+    (folder / "own.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    status, output = run_plan(folder, playbook="own.yml")
+    assert status == 0, output
+    assert "5 errors, 6 disks" in output
 
 
 def test_no_host_is_asked(folder: Path) -> None:

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one task of plan.yml. It lies beside the playbook, because it is no module for others to use."""
+"""fleet_plan: check the declarations of all hosts, on the controller alone. Its documentation is the module's."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -37,12 +38,12 @@ class ActionModule(ActionBase):
                 display.display(f"{_tables.disks(rows)}\n{_tables.summary(found, rows)}")
         except DirectDiskError as error:
             return {"failed": True, "msg": str(error)}
-        for warning in _clashes.warnings(found, arguments["known_images"]):
+        for warning in _clashes.warnings(found, arguments.get("known_images", ())):
             display.warning(str(warning))
         errors = found.in_order([*found.errors, *found.secrets, *_clashes.errors(found)])
-        counts = {"hosts": len(found.hosts), "vms": len(found.machines), "disks": len(rows), "errors": len(errors)}
-        if not errors:
-            return {"changed": False, **counts}
+        counts = {"hosts": len(found.hosts), "vms": len(found.machines), "disks": len(rows)}
+        if not errors or not boolean(arguments.get("strict", True)):
+            return {"changed": False, **counts, "rows": rows, "errors": [str(error) for error in errors]}
         # As a message, Ansible would print them in one line, and some releases twice.
         display.display("\nERRORS\n------\n" + "".join(f"{error}\n" for error in errors))
         return {"failed": True, "msg": f"errors in the declarations, listed above: {len(errors)}", **counts}

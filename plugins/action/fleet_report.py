@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The last task of report.yml. It lies beside the playbook, because it is no module for others to use."""
+"""fleet_report: write the fleet as one HTML page. Its documentation is the module's."""
 
 from __future__ import annotations
 
