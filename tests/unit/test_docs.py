@@ -131,8 +131,8 @@ def test_a_link_leads_somewhere(path: Path) -> None:
         assert not anchor or anchor in headings(file), f"{name_of(path)}: {target} has no heading {anchor}"
 
 
-def test_the_unit_in_the_readme_is_the_golden_one() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_unit_in_the_operations_guide_is_the_golden_one() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     shown = re.findall(r"^```ini\n# (\S+)\n(.*?)^```$", text, re.M | re.S)
     assert len(shown) == 1
     file, unit = shown[0]
