@@ -95,11 +95,16 @@ class Download:
     options: Mapping[str, str] = field(default_factory=dict)
     """Long options of curl with their values, none of them secret; an empty value for an option that takes none."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Long options of curl whose values are secret: they reach it in a file."""
+    """Long options of curl whose values are secret: they reach it in a file. The url is one where its query is."""
     resumes: bool = True
     """Whether the protocol can go on where a broken download ended."""
     says: bool = False
     """Whether an answer says, beside the bytes, what image they are of, and may come from elsewhere (HTTP)."""
+
+    @property
+    def url_is_secret(self) -> bool:
+        """Whether the whole url stands among the secrets, and ``url`` is for messages alone."""
+        return "url" in self.secrets
 
 
 @dataclass(frozen=True)

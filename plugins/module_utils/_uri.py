@@ -12,6 +12,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
+SECRET_PARAMETER = re.compile(
+    r"(x-(amz|goog|oss|cos|ms|obs)-)?(signature|credential|security-?token|sig)|"
+    r"(.*[._-])?(token|password|passwd|secret|auth|hmac|api_?key|access_?key|key)|awsaccesskeyid|googleaccessid|hdnts",
+    re.IGNORECASE,
+)
+"""Parameters of a URL that let whoever knows them read what it names: of S3, Azure, GCS, CloudFront and others."""
+
 _PLACE = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<host>[^\s:/@\[\]]+))(?::(?P<port>\d{1,5}))?")
 
 
@@ -102,6 +109,14 @@ def query_of(pieces: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
             raise DeclarationError("uri", f"parameter {key!r} is given twice")
         found[key] = decoded(value, key)
     return found
+
+
+def without_signature(pieces: SplitResult) -> tuple[SplitResult, str | None]:
+    """The pieces without their query, and the query, where it allows whoever knows it to read what the URI names."""
+    names = (pair.partition("=")[0] for pair in re.split("[&;]", pieces.query))
+    if not any(SECRET_PARAMETER.fullmatch(unquote(name)) for name in names):
+        return pieces, None
+    return pieces._replace(query=""), pieces.query
 
 
 def without_credentials(pieces: SplitResult) -> tuple[str, str | None, str | None]:
