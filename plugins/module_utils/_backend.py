@@ -337,7 +337,24 @@ def check_networks(networks: Iterable[str]) -> None:
 
 def check_mountable(option: str, path: str) -> None:
     """Refuse a path that a unit cannot mount: systemd 257 loses quotes and backslashes on the way to its executor."""
-    if set("'\"\\") & set(path):
+    if set("'\"\\\t") & set(path):
         raise DeclarationError(
-            option, f"{path} has a quote or a backslash in it, which systemd cannot mount; rename it"
+            option, f"{path!r} has a quote, a backslash or a tab in it, which systemd cannot mount; rename it"
         )
+
+
+def check_loadable(option: str, path: str) -> None:
+    """Refuse a path that a unit cannot load a credential from.
+
+    At the end of the line a backslash swallows the next one, and spaces are lost; in the middle systemd 257 loses both.
+    """
+    if set(" \t\\") & set(path):
+        raise DeclarationError(
+            option, f"{path!r} has a space, a tab or a backslash in it, which systemd cannot load; rename it"
+        )
+
+
+def check_allowable(option: str, path: str) -> None:
+    """Refuse a device that a unit cannot be allowed to use: systemd 257 parts its name at a space."""
+    if set(" \t") & set(path):
+        raise DeclarationError(option, f"{path!r} has a space or a tab in it, which systemd cannot allow; name a link")

@@ -16,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Va
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk, read_disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import (
+    check_characters,
     raise_collected,
     read_options,
 )
@@ -188,6 +189,11 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
         if not isinstance(value, Mapping) and not (option == "user_data" and isinstance(value, str)):
             wanted = "text or a mapping" if option == "user_data" else "a mapping"
             errors.append(DeclarationError(f"vm {name}: cloud_init: {option}", f"is not {wanted}"))
+        elif isinstance(value, str):
+            try:
+                check_characters(value)
+            except DeclarationError as error:
+                errors.append(error.within(f"vm {name}: cloud_init: {option}"))
     vnc = settings.get("vnc")
     if vnc is not None and ("port" in vnc) != ("address" in vnc):
         errors.append(

@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Option,
     Reach,
     Values,
+    check_loadable,
     members,
     read_members,
 )
@@ -159,6 +160,7 @@ def _check_tls(tls: Values) -> None:
         raise DeclarationError("tls", "client_cert is given without ca_cert")
     if ("psk_key" in tls) != ("psk_username" in tls):
         raise DeclarationError("tls", "psk_username and psk_key are wanted together")
+    check_loadable("tls: directory", tls.get("directory", ""))
     if ":" in tls.get("psk_username", "") or "\n" in tls.get("psk_username", ""):
         raise DeclarationError("tls: psk_username", "has a colon or a line break in it")
 
