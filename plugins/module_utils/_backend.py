@@ -193,6 +193,12 @@ class Backend:
     """Whether the same values mean other bytes on another host."""
     alike: Callable[[Values], tuple[str, ...]] = lambda values: ()
     """Further identities that the same bytes have where a declaration says less, or the same by other servers."""
+    located: Callable[[Values, Callable[[str], str]], Values] = lambda values, rename: {
+        name: rename(value) if name in ("host", "socket") else value for name, value in values.items()
+    }
+    """The same storage with each server's name, and each path on the host, replaced by what rename() makes of it."""
+    maybe: Callable[[Values], Iterable[tuple[str, str]]] = lambda values: ()
+    """What it has in common with storage of which nobody can tell from outside if it is the same, and why."""
     apart: str = ""
     """What to declare where two storages are not the same after all, although their identities are."""
     snapshots: tuple[str, ...] = ()

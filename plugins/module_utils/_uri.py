@@ -75,11 +75,47 @@ def _is_address(text: str) -> bool:
 
 
 def same_host(host: str) -> str:
-    """One spelling for all of a host: names in small letters without the root's dot, addresses as short as they get."""
+    """One spelling for all of a host: names in small letters without the root's dot, addresses as short as they get.
+
+    An IPv4 address within an IPv6 one is that IPv4 address, and so is one in a form that inet_aton(3) reads.
+    """
+    name = host.lower().rstrip(".")
     try:
-        return str(ip_address(host))
+        address = ip_address(name)
     except ValueError:
-        return host.lower().rstrip(".")
+        return _old_address(name) or name
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _old_address(text: str) -> str:
+    """The address of ``10.1``, ``0x7f000001`` or ``010.0.0.1``; empty where it is none."""
+    if not re.fullmatch(r"(0x[0-9a-f]{1,8}|[0-9]{1,11})(\.(0x[0-9a-f]{1,8}|[0-9]{1,11})){0,3}", text):
+        return ""
+    *parts, last = text.split(".")
+    try:
+        numbers = [
+            int(part, 0 if part.startswith("0x") else 8 if part.startswith("0") else 10) for part in (*parts, last)
+        ]
+    except ValueError:
+        return ""
+    rest = numbers.pop()
+    if any(number > 255 for number in numbers) or rest >= 256 ** (4 - len(numbers)):
+        return ""
+    return str(ip_address(sum(number << (24 - 8 * place) for place, number in enumerate(numbers)) + rest))
+
+
+def _base(number: str) -> int:
+    """How C reads a number."""
+    return 16 if number.startswith("0x") else 8 if number.startswith("0") else 10
+
+
+def is_literal(host: str) -> bool:
+    """Whether a host is given by its address, so that there is nothing to resolve."""
+    try:
+        ip_address(same_host(host))
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(host: str) -> bool:

@@ -74,6 +74,7 @@ BACKEND = Backend(
     identity=lambda values: f"path:{values['filename']}",
     pool=lambda values: posixpath.dirname(values["filename"]),
     local=lambda values: not _WORLD_WIDE.match(values["filename"]),
+    located=lambda values, rename: {**values, "filename": rename(values["filename"])},
     reach=lambda values: Reach(devices=(values["filename"],)),
     schemes=("host_device",),
     read_uri=_read_uri,

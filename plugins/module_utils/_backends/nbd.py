@@ -234,6 +234,14 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     )
 
 
+def _maybe(values: Values) -> tuple[tuple[str, str], ...]:
+    """A server may offer one export at two ports, and the protocol knows no name of the bytes themselves."""
+    if "host" not in values or not values.get("export"):
+        return ()
+    why = "NBD does not tell if one export at two ports is the same; let both use one port if it is"
+    return ((f"nbd:{_uri.same_host(values['host'])}:*/{values['export']}", why),)
+
+
 BACKEND = Backend(
     name="nbd",
     summary="A network block device, over TCP or a unix socket",
@@ -246,6 +254,7 @@ BACKEND = Backend(
     identity=lambda values: f"nbd:{_describe(values)}",
     pool=partial(_server.describe, default_port=DEFAULT_PORT),
     local=_server.is_own,
+    maybe=_maybe,
     reach=_reach,
     schemes=("nbd", "nbd+tcp", "nbd+unix"),
     read_uri=_read_uri,
