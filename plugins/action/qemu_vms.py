@@ -51,7 +51,7 @@ class ActionModule(HostAction):
         foreseen.refuse()
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
         result = {**run.foresee(foreseen, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
-        for warning in run.warnings():
+        for warning in (*run.warnings(), *_fleet.doubtful_storage(machines, observed, host)):
             display.warning(warning)
         if result["changed"] and not self._task.check_mode:
             result.update(self._apply(run, foreseen, entries, task_vars))

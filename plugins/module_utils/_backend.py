@@ -95,11 +95,16 @@ class Download:
     options: Mapping[str, str] = field(default_factory=dict)
     """Long options of curl with their values, none of them secret; an empty value for an option that takes none."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Long options of curl whose values are secret: they reach it in a file."""
+    """Long options of curl whose values are secret: they reach it in a file. The url is one where its query is."""
     resumes: bool = True
     """Whether the protocol can go on where a broken download ended."""
     says: bool = False
     """Whether an answer says, beside the bytes, what image they are of, and may come from elsewhere (HTTP)."""
+
+    @property
+    def url_is_secret(self) -> bool:
+        """Whether the whole url stands among the secrets, and ``url`` is for messages alone."""
+        return "url" in self.secrets
 
 
 @dataclass(frozen=True)
@@ -188,6 +193,12 @@ class Backend:
     """Whether the same values mean other bytes on another host."""
     alike: Callable[[Values], tuple[str, ...]] = lambda values: ()
     """Further identities that the same bytes have where a declaration says less, or the same by other servers."""
+    located: Callable[[Values, Callable[[str], str]], Values] = lambda values, rename: {
+        name: rename(value) if name in ("host", "socket") else value for name, value in values.items()
+    }
+    """The same storage with each server's name, and each path on the host, replaced by what rename() makes of it."""
+    maybe: Callable[[Values], Iterable[tuple[str, str]]] = lambda values: ()
+    """What it has in common with storage of which nobody can tell from outside if it is the same, and why."""
     apart: str = ""
     """What to declare where two storages are not the same after all, although their identities are."""
     snapshots: tuple[str, ...] = ()
@@ -332,7 +343,24 @@ def check_networks(networks: Iterable[str]) -> None:
 
 def check_mountable(option: str, path: str) -> None:
     """Refuse a path that a unit cannot mount: systemd 257 loses quotes and backslashes on the way to its executor."""
-    if set("'\"\\") & set(path):
+    if set("'\"\\\t") & set(path):
         raise DeclarationError(
-            option, f"{path} has a quote or a backslash in it, which systemd cannot mount; rename it"
+            option, f"{path!r} has a quote, a backslash or a tab in it, which systemd cannot mount; rename it"
         )
+
+
+def check_loadable(option: str, path: str) -> None:
+    """Refuse a path that a unit cannot load a credential from.
+
+    At the end of the line a backslash swallows the next one, and spaces are lost; in the middle systemd 257 loses both.
+    """
+    if set(" \t\\") & set(path):
+        raise DeclarationError(
+            option, f"{path!r} has a space, a tab or a backslash in it, which systemd cannot load; rename it"
+        )
+
+
+def check_allowable(option: str, path: str) -> None:
+    """Refuse a device that a unit cannot be allowed to use: systemd 257 parts its name at a space."""
+    if set(" \t") & set(path):
+        raise DeclarationError(option, f"{path!r} has a space or a tab in it, which systemd cannot allow; name a link")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import pwd
@@ -69,7 +70,7 @@ def _running(proc: str) -> Iterator[Start]:
         words = _command_line(folder)
         unit = _unit_of(folder)
         if is_command_line(words) and not _paths.vm_of_unit(unit):
-            yield Start(words, _process(folder, unit), unit, int(os.path.basename(folder)))
+            yield Start(words, _process(folder, unit, words), unit, int(os.path.basename(folder)))
 
 
 def _command_line(folder: str) -> list[str]:
@@ -92,13 +93,25 @@ def _unit_of(folder: str) -> str:
     return str(services[-1]) if services and not services[-1].startswith("user@") else ""
 
 
-def _process(folder: str, unit: str) -> Process:
+def _process(folder: str, unit: str, words: list[str]) -> Process:
     process = Process(name=unit.removesuffix(".service"), bridges=_bridges())
     try:
-        user = pwd.getpwuid(os.stat(folder).st_uid).pw_name
-        return replace(process, directory=os.readlink(f"{folder}/cwd"), user=user)
+        process = replace(process, user=pwd.getpwuid(os.stat(folder).st_uid).pw_name)
+        if {"-daemonize", "--daemonize"} & set(words):
+            # It has gone to / by now, and only its open files tell where it was.
+            return replace(process, open_files=_open_files(folder))
+        return replace(process, directory=os.readlink(f"{folder}/cwd"))
     except (OSError, KeyError):
         return process
+
+
+def _open_files(folder: str) -> tuple[str, ...]:
+    """The files that a process has open; one that was removed meanwhile ends in ' (deleted)'."""
+    found = []
+    for link in glob.glob(f"{folder}/fd/*"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(link))
+    return tuple(path for path in found if path.startswith("/"))
 
 
 def _bridges() -> dict[str, str]:

@@ -15,7 +15,9 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk, read_disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._identities import Resolved, identities
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import (
+    check_characters,
     raise_collected,
     read_options,
 )
@@ -188,6 +190,11 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
         if not isinstance(value, Mapping) and not (option == "user_data" and isinstance(value, str)):
             wanted = "text or a mapping" if option == "user_data" else "a mapping"
             errors.append(DeclarationError(f"vm {name}: cloud_init: {option}", f"is not {wanted}"))
+        elif isinstance(value, str):
+            try:
+                check_characters(value)
+            except DeclarationError as error:
+                errors.append(error.within(f"vm {name}: cloud_init: {option}"))
     vnc = settings.get("vnc")
     if vnc is not None and ("port" in vnc) != ("address" in vnc):
         errors.append(
@@ -211,26 +218,35 @@ def opened_storage(machine: Machine) -> dict[str, bool]:
     return {disk.identity: disk.writes == "keep" for disk in machine.disks}
 
 
-def refuse_shared_disks(machines: Iterable[Machine], others: Mapping[str, Mapping[str, bool]]) -> None:
+def refuse_shared_disks(
+    machines: Iterable[Machine], others: Mapping[str, Mapping[str, bool]], resolved: Resolved | None = None
+) -> None:
     """The same storage, written by one machine and opened by another, is lost data.
 
-    others: what machines without a declaration open, by their names.
+    others: what machines without a declaration open, by their names; resolved: what the host knows of names in disks.
     """
-    opened = {
+    certain = {
         identity: (f"a disk of {name}", writes) for name, found in others.items() for identity, writes in found.items()
     }
+    possible: dict[str, tuple[str, bool]] = {}
     errors: list[Exception] = []
     for machine in machines:
         if machine.state == "absent":
             continue
         for disk in machine.disks:
             who = f"disk {disk.name} of {machine.name}"
-            identity, writes = disk.identity, disk.writes == "keep"
-            other, other_writes = opened.get(identity, ("", False))
-            if other and (writes or other_writes):
-                problem = f"is the same storage as {other}, and one of them writes to it ({disk.described})"
+            own, writes = identities(disk, resolved or {}), disk.writes == "keep"
+            known = [certain[one] for one in sorted(own.certain | own.possible) if one in certain]
+            maybe = [possible[one] for one in sorted(own.certain) if one in possible]
+            other = next((name for name, other_writes in (*known, *maybe) if writes or other_writes), "")
+            if other:
+                advice = f"; {disk.backend.apart}" if disk.backend.apart else ""
+                problem = f"is the same storage as {other}, and one of them writes to it ({disk.described}){advice}"
                 errors.append(DeclarationError(who, problem))
-            opened.setdefault(identity, (who, writes))
+            for place, names in ((certain, own.certain), (possible, own.possible)):
+                for one in names:
+                    if one not in place or (writes and not place[one][1]):
+                        place[one] = (who, writes)
     raise_collected(errors)
 
 

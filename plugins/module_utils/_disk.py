@@ -45,6 +45,10 @@ class Disk:
         """Equal for two declarations of the same bytes, whatever their spelling."""
         return self.backend.identity(self.source)
 
+    def at(self, source: Values) -> Disk:
+        """The disk with its storage named otherwise."""
+        return replace(self, source=source)
+
     @property
     def image(self) -> Disk:
         """The disk itself, or that of which it is a snapshot."""

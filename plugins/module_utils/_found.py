@@ -44,6 +44,8 @@ class Surroundings:
     """User of the process."""
     directory: str = ""
     """Where a relative path begins."""
+    open_files: tuple[str, ...] = ()
+    """Files that the process has open, by which a relative path is found where its folder is not known."""
 
     def properties(self, kind: str, identifier: object) -> Mapping[str, str]:
         """What an object of one of QEMU's kinds says, secrets apart."""

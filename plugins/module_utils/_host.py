@@ -9,7 +9,7 @@ import fcntl
 import glob
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _fi
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, decide, digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._credentials import Secrets, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import opened_by
 
 LOCK = "/run/qemu-vms.lock"
@@ -30,11 +31,13 @@ def observe(
     secrets: Secrets,
     encrypted: bool,
     texts: bool = False,
+    names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything about this host that decide() needs, as plain data without a secret in it.
 
     vms: names of the machines; paths: of these, what kind of file is there; texts: also the text of each unit, for a
     diff.
+    names: servers and paths of disks, of which the host may know that two are one.
     """
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
@@ -47,6 +50,7 @@ def observe(
         "units": states,
         "credentials": Store(encrypted=encrypted).observe(secrets),
         "paths": {path: _kind(path) for path in paths},
+        "names": resolve(names),
         "staged": _staged(),
     }
 

@@ -115,7 +115,12 @@ def _by_stage(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHe
         options = [word for words in (*stage.curl_options(download, wiring), *own) for word in words]
         try:
             image_fetch.fetch_image(
-                copy, download.url, options, wanted=disk.source.get("sha256", ""), begin=UNTIL_OUR_END
+                copy,
+                download.url,
+                options,
+                wanted=disk.source.get("sha256", ""),
+                begin=UNTIL_OUR_END,
+                url_in_config=download.url_is_secret,
             )
         except image_fetch.Failed as error:
             raise HostError(str(error)) from None

@@ -18,6 +18,9 @@ _MOST = 2**63 - 1
 """The largest size that QEMU can count."""
 _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_LAST = "".join(chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF))
+_NO_TEXT = re.compile(f"[\ud800-\udfff\ufdd0-\ufdef{_LAST}]")
+"""Half a character, and what stands for none: systemd reads a unit no further than to such a one."""
 
 
 def parse_size(text: Any) -> int:
@@ -57,7 +60,15 @@ def _read_str(value: Any) -> str:
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
     if _CONTROL.search(text):
         raise DeclarationError("", "has a control character in it")
+    check_characters(text)
     return text
+
+
+def check_characters(text: str) -> None:
+    """Refuse what cannot be written as text (UTF-8), or is none in a unit file."""
+    found = _NO_TEXT.search(text)
+    if found:
+        raise DeclarationError("", f"has U+{ord(found[0]):04X} in it, which is no character")
 
 
 def _read_int(value: Any) -> int:

@@ -12,6 +12,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
+SECRET_PARAMETER = re.compile(
+    r"(x-(amz|goog|oss|cos|ms|obs)-)?(signature|credential|security-?token|sig)|"
+    r"(.*[._-])?(token|password|passwd|secret|auth|hmac|api_?key|access_?key|key)|awsaccesskeyid|googleaccessid|hdnts",
+    re.IGNORECASE,
+)
+"""Parameters of a URL that let whoever knows them read what it names: of S3, Azure, GCS, CloudFront and others."""
+
 _PLACE = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<host>[^\s:/@\[\]]+))(?::(?P<port>\d{1,5}))?")
 
 
@@ -68,11 +75,47 @@ def _is_address(text: str) -> bool:
 
 
 def same_host(host: str) -> str:
-    """One spelling for all of a host: names in small letters without the root's dot, addresses as short as they get."""
+    """One spelling for all of a host: names in small letters without the root's dot, addresses as short as they get.
+
+    An IPv4 address within an IPv6 one is that IPv4 address, and so is one in a form that inet_aton(3) reads.
+    """
+    name = host.lower().rstrip(".")
     try:
-        return str(ip_address(host))
+        address = ip_address(name)
     except ValueError:
-        return host.lower().rstrip(".")
+        return _old_address(name) or name
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _old_address(text: str) -> str:
+    """The address of ``10.1``, ``0x7f000001`` or ``010.0.0.1``; empty where it is none."""
+    if not re.fullmatch(r"(0x[0-9a-f]{1,8}|[0-9]{1,11})(\.(0x[0-9a-f]{1,8}|[0-9]{1,11})){0,3}", text):
+        return ""
+    *parts, last = text.split(".")
+    try:
+        numbers = [
+            int(part, 0 if part.startswith("0x") else 8 if part.startswith("0") else 10) for part in (*parts, last)
+        ]
+    except ValueError:
+        return ""
+    rest = numbers.pop()
+    if any(number > 255 for number in numbers) or rest >= 256 ** (4 - len(numbers)):
+        return ""
+    return str(ip_address(sum(number << (24 - 8 * place) for place, number in enumerate(numbers)) + rest))
+
+
+def _base(number: str) -> int:
+    """How C reads a number."""
+    return 16 if number.startswith("0x") else 8 if number.startswith("0") else 10
+
+
+def is_literal(host: str) -> bool:
+    """Whether a host is given by its address, so that there is nothing to resolve."""
+    try:
+        ip_address(same_host(host))
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(host: str) -> bool:
@@ -102,6 +145,14 @@ def query_of(pieces: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
             raise DeclarationError("uri", f"parameter {key!r} is given twice")
         found[key] = decoded(value, key)
     return found
+
+
+def without_signature(pieces: SplitResult) -> tuple[SplitResult, str | None]:
+    """The pieces without their query, and the query, where it allows whoever knows it to read what the URI names."""
+    names = (pair.partition("=")[0] for pair in re.split("[&;]", pieces.query))
+    if not any(SECRET_PARAMETER.fullmatch(unquote(name)) for name in names):
+        return pieces, None
+    return pieces._replace(query=""), pieces.query
 
 
 def without_credentials(pieces: SplitResult) -> tuple[str, str | None, str | None]:

@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values, routes_for
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._identities import doubts
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import tap_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.tgt import loopback_address
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS
@@ -31,7 +32,7 @@ def errors(survey: Survey) -> list[DeclarationError]:
 
 def warnings(survey: Survey, known_images: Sequence[str] = ()) -> list[DeclarationError]:
     """What may be meant so. known_images: patterns of sources that are there without a declaration."""
-    found = [*_same_names(survey), *_addresses_elsewhere(survey), *_empty_secrets(survey)]
+    found = [*_same_names(survey), *_addresses_elsewhere(survey), *_empty_secrets(survey), *_doubtful_storage(survey)]
     return [*found, *_unknown_sources(survey, known_images)]
 
 
@@ -65,6 +66,14 @@ def _shared(one: Declared, disk: Disk, other: Declared, its: Disk) -> Declaratio
         f"is the same storage as {other.where('disk', its.name)}, and one of them writes to it "
         f"({disk.described}){advice}",
     )
+
+
+def _doubtful_storage(survey: Survey) -> Findings:
+    """What no declaration tells; the hosts themselves resolve names, when they are asked."""
+    disks = (
+        (one.where("disk", disk.name), disk) for one, disk in survey.disks() if not disk.backend.local(disk.source)
+    )
+    return (DeclarationError(where, doubt) for where, doubt in doubts(disks, {}))
 
 
 def _unknown_sources(survey: Survey, known_images: Sequence[str]) -> Findings:

@@ -17,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import find_hint
+from ansible_collections.directdisk.qemu.plugins.module_utils._identities import doubts, names_in
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import (
     Plan,
@@ -46,6 +47,7 @@ def observation(machines: Iterable[Machine], *, texts: bool) -> dict[str, Any]:
         "vms": [machine.name for machine in machines],
         "paths": sorted({path for machine in present for path, _kinds, _where in _needed_paths(machine)}),
         "texts": texts,
+        "names": sorted({name for machine in present for disk in machine.disks for name in names_in(disk)}),
     }
 
 
@@ -195,7 +197,18 @@ def refuse_taken_storage(machines: Iterable[Machine], observed: Mapping[str, Any
         f"{name}, which runs without a declaration": observed["files"][f"{_paths.UNIT_DIRECTORY}/{unit}"]["opened"]
         for name, unit in running.items()
     }
-    refuse_shared_disks(machines, opened)
+    refuse_shared_disks(machines, opened, observed["names"])
+
+
+def doubtful_storage(machines: Iterable[Machine], observed: Mapping[str, Any], host: str) -> list[str]:
+    """What to look at where nobody can tell if two disks of a host are the same storage."""
+    disks = (
+        (f"disk {disk.name} of {machine.name}", disk)
+        for machine in machines
+        if machine.state != "absent"
+        for disk in machine.disks
+    )
+    return [f"{host}: {where}: {doubt}" for where, doubt in doubts(disks, observed["names"])]
 
 
 def diffs(changes: Changes, wanted: Mapping[str, Any], observed: Mapping[str, Any]) -> list[dict[str, str]]:

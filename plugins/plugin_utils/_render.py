@@ -46,6 +46,7 @@ def _environment() -> Environment:
         setting=setting,
         bind=bind,
         rest=rest,
+        sentence=sentence,
         data=data,
         words=words,
     )
@@ -55,7 +56,12 @@ def _environment() -> Environment:
 
 def word(text: str) -> str:
     """One word as systemd reads it, specifiers and variables left alone (systemd.service(5), "Command lines")."""
-    escaped = text.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$").replace("\n", "\\n").replace("\t", "\\t")
+    return _quoted(text, text.replace("\\", "\\\\").replace("$", "$$").replace("\n", "\\n").replace("\t", "\\t"))
+
+
+def _quoted(text: str, escaped: str) -> str:
+    """A word in quotes where it needs them; escaped: the text as it stands between them, but for specifiers."""
+    escaped = escaped.replace("%", "%%")
     if _PLAIN.match(text):
         return escaped
     if "'" not in escaped:
@@ -65,8 +71,8 @@ def word(text: str) -> str:
 
 
 def setting(text: str) -> str:
-    """One word of a setting that is no command line: systemd knows no variables there."""
-    return word(text).replace("$$", "$")
+    """One word of a setting that is no command line: systemd knows no variables there, and of escapes the backslash."""
+    return _quoted(text, text.replace("\\", "\\\\"))
 
 
 def bind(text: str) -> str:
@@ -80,8 +86,13 @@ def rest(text: str) -> str:
 
 
 def data(text: str) -> str:
-    """The text of SetCredential=: systemd reads it as one line with C's escapes (systemd.exec(5))."""
-    return rest(text.replace("\\", "\\\\").replace("\n", "\\n"))
+    """The text of SetCredential=: systemd reads it as one line with C's escapes, and knows no specifiers there."""
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def sentence(text: str) -> str:
+    """The rest of a line that is for people; a backslash at its end would join the next line to it."""
+    return rest(text) + (" " if text.endswith("\\") else "")
 
 
 def argument_lines(groups: list[tuple[str, ...]]) -> str:

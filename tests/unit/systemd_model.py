@@ -85,3 +85,8 @@ def exec_words(text: str) -> dict[str, list[list[str]]]:
             bare = re.sub("^[-+]*", "", value)
             commands.setdefault(name, []).append([expand(word, variables=True) for word in words(bare)])
     return commands
+
+
+def unescaped(text: str) -> str:
+    """The text of SetCredential=: C's escapes alone, neither quotes nor specifiers (seen with 252 and 257)."""
+    return re.sub(r"\\(.)", lambda match: _ESCAPES[match[1]], text)

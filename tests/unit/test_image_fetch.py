@@ -175,3 +175,30 @@ def test_a_part_of_another_image_is_thrown_away(tmp_path: Path, server: str, pat
     assert fetch(image, f"{server}{path}", "--resume", f"--sha256={DIGEST}") == ""
     assert image.read_bytes() == IMAGE
     assert Handler.ranges == ["bytes=1000-", ""]
+
+
+def test_a_secret_url_is_in_a_file_alone(tmp_path: Path, server: str) -> None:
+    config, image = tmp_path / "config", tmp_path / "image"
+    config.write_text(f'url = "{server}/image?X-Amz-Signature=hidden"\n', encoding="ascii")
+    options = ("--url-in-config", "--resume", f"--sha256={DIGEST}")
+    command = [sys.executable, "-IS", str(PROGRAM), *options, str(image), "https://said.example/image"]
+    subprocess.run([*command, "--config", str(config), "--retry", "0"], check=True, timeout=30)
+    assert image.read_bytes() == IMAGE
+
+
+def test_a_secret_url_is_in_no_message(tmp_path: Path, server: str) -> None:
+    config, image = tmp_path / "config", tmp_path / "image"
+    for place in (
+        f"{server}/none?sig=hidden",
+        "http://127.0.0.1:1/x?sig=hidden",
+        "htp://h/x?sig=hidden",
+        "http://[/?hidden",
+    ):
+        config.write_text(f'url = "{place}"\n', encoding="ascii")
+        command = [sys.executable, "-IS", str(PROGRAM), "--url-in-config", str(image), "https://said.example/image"]
+        done = subprocess.run(
+            [*command, "--config", str(config), "--retry", "0"], capture_output=True, text=True, timeout=30, check=False
+        )
+        assert done.returncode
+        assert done.stderr.startswith("https://said.example/image: curl: (")
+        assert "hidden" not in done.stdout + done.stderr

@@ -58,6 +58,7 @@ COMMON = (
     Option("proxy_password", "Password of O(proxy_username).", secret=True, qemu="proxy-password"),
 )
 HTTP_ONLY = (
+    _url.QUERY,
     Option(
         "cookie",
         "Cookies sent with every request, as C(name=value; name=value).",
@@ -125,6 +126,8 @@ _HINTS = (
 
 def _check(scheme: str, values: Values) -> None:
     _url.check(scheme, values)
+    if scheme.startswith("http"):
+        _url.check_query(values)
     if values.get("readahead", 512) % 512:
         raise DeclarationError("readahead", f"{values['readahead']} is not a multiple of 512")
     if "password" in values and "username" not in values:
@@ -191,14 +194,19 @@ def _stage(values: Values) -> Download:
         secrets["proxy-user"] = f"{values['proxy_username']}:{values.get('proxy_password', '')}"
     if "cookie" in values:
         secrets["cookie"] = values["cookie"]
+    if "query" in values:
+        secrets["url"] = _url.whole(values)
     return Download(values["url"], options, secrets, says=_scheme(values).startswith("http"))
 
 
 def _read_libvirt(scheme: str, source: LibvirtSource) -> dict[str, Any]:
     cookies = "; ".join(f"{name}={value}" for name, value in source.parts.get("cookies", {}).items())
+    said = with_secrets(
+        (_url.QUERY,), _url.read_uri(_url.from_libvirt(scheme, source)), "the attribute query of <source>"
+    )
     return _uri.drop_none(
         {
-            "url": _url.from_libvirt(scheme, source),
+            **said,
             "username": source.user or None,
             "password": source.secret,
             "sslverify": source.part("ssl", "verify"),

@@ -29,6 +29,18 @@ SHA256 = Option(
     routes=("stage",),
 )
 
+QUERY = Option(
+    "query",
+    "What follows the C(?) of the url, where it is a secret: the signature of a presigned URL (S3, GCS), an Azure SAS, "
+    "a token. It joins what O(url) says itself. The same image with another query is still the same.",
+    secret=True,
+    like="sig=x",
+    pattern=r"[^\s#?][^\s#]*",
+    pattern_help="is not what follows the ? of a url",
+    routes=("stage",),
+)
+"""QEMU and nbdkit take a url on their command line only, so neither can be given this one."""
+
 _PORTS = {"http": 80, "https": 443, "ftp": 21, "ftps": 990, "tftp": 69}
 
 HINTS = (
@@ -62,6 +74,21 @@ def check(scheme: str, values: Values) -> None:
         raise DeclarationError("url", f"is not {scheme}://host/path")
 
 
+def check_query(values: Values) -> None:
+    """Refuse a secret in the url, which everybody on the host would see. The url is not repeated."""
+    if _uri.without_signature(_uri.split(values["url"]))[1] is not None:
+        raise DeclarationError(
+            "url",
+            "has a signature or a token in its query, which would be seen by everybody; move what follows ? to query",
+        )
+
+
+def whole(values: Values) -> str:
+    """The url with its secret query."""
+    pieces = _uri.split(values["url"])
+    return pieces._replace(query="&".join(filter(None, (pieces.query, values["query"])))).geturl()
+
+
 def reach(values: Values) -> Reach:
     """The server named by the url, and the private bundle."""
     return Reach(servers=(_uri.host_of(_uri.split(values["url"])),), trust=values.get("ca_bundle", ""))
@@ -92,6 +119,9 @@ def from_libvirt(scheme: str, source: LibvirtSource) -> str:
 
 
 def read_uri(uri: str) -> dict[str, Any]:
-    """The whole string is the url, but for the credentials in it."""
-    url, user, password = _uri.without_credentials(_uri.split(uri))
-    return _uri.drop_none({"url": url, "username": user or None, "password": password})
+    """The whole string is the url, but for the credentials in it, and a query that is one."""
+    pieces, query = _uri.split(uri), None
+    if pieces.scheme.startswith("http"):
+        pieces, query = _uri.without_signature(pieces)
+    url, user, password = _uri.without_credentials(pieces)
+    return _uri.drop_none({"url": url, "username": user or None, "password": password, "query": query})

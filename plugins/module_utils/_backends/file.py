@@ -123,6 +123,7 @@ BACKEND = Backend(
     identity=lambda values: f"path:{values['filename']}{_packed.what(values)}",
     pool=lambda values: posixpath.dirname(values["filename"]),
     local=lambda values: True,
+    located=lambda values, rename: {**values, "filename": rename(values["filename"])},
     reach=lambda values: Reach(files=(values["filename"],)),
     schemes=("file",),
     read_uri=_read_uri,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
@@ -176,6 +177,14 @@ def _clusters(values: Values) -> tuple[str, ...]:
     return tuple(_uri.same_host(server.get("host", "")) for server in _servers(values))
 
 
+def _located(values: Values, rename: Callable[[str], str]) -> Values:
+    def renamed(place: Values) -> Values:
+        return {name: rename(text) if name in ("host", "socket") else text for name, text in place.items()}
+
+    servers = {"servers": tuple(map(renamed, values["servers"]))} if "servers" in values else {}
+    return {**renamed(values), **servers}
+
+
 def _identity_at(cluster: str, values: Values) -> str:
     return f"gluster:{cluster}/{values['volume']}/{_path(values)}"
 
@@ -230,6 +239,7 @@ BACKEND = Backend(
     describe=_describe,
     identity=_identity,
     pool=lambda values: str(values["volume"]),
+    located=_located,
     alike=lambda values: tuple(_identity_at(cluster, values) for cluster in _clusters(values)),
     reach=_reach,
     schemes=("gluster", "gluster+tcp", "gluster+unix"),

@@ -14,6 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Node,
     Reach,
     Values,
+    check_allowable,
     members,
     no_libvirt,
     read_members,
@@ -50,6 +51,7 @@ def _node(values: Values, wiring: Wiring) -> Node:
 def _check(values: Values) -> None:
     if not values["filename"].startswith("/dev/"):
         raise DeclarationError("filename", f"{values['filename']} is not under /dev; declare an image file with file")
+    check_allowable("filename", values["filename"])
 
 
 def _read_uri(uri: str) -> dict[str, Any]:
@@ -72,6 +74,7 @@ BACKEND = Backend(
     identity=lambda values: f"path:{values['filename']}",
     pool=lambda values: posixpath.dirname(values["filename"]),
     local=lambda values: not _WORLD_WIDE.match(values["filename"]),
+    located=lambda values, rename: {**values, "filename": rename(values["filename"])},
     reach=lambda values: Reach(devices=(values["filename"],)),
     schemes=("host_device",),
     read_uri=_read_uri,

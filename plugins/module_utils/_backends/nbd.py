@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Option,
     Reach,
     Values,
+    check_loadable,
     members,
     read_members,
 )
@@ -159,6 +160,7 @@ def _check_tls(tls: Values) -> None:
         raise DeclarationError("tls", "client_cert is given without ca_cert")
     if ("psk_key" in tls) != ("psk_username" in tls):
         raise DeclarationError("tls", "psk_username and psk_key are wanted together")
+    check_loadable("tls: directory", tls.get("directory", ""))
     if ":" in tls.get("psk_username", "") or "\n" in tls.get("psk_username", ""):
         raise DeclarationError("tls: psk_username", "has a colon or a line break in it")
 
@@ -232,6 +234,14 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     )
 
 
+def _maybe(values: Values) -> tuple[tuple[str, str], ...]:
+    """A server may offer one export at two ports, and the protocol knows no name of the bytes themselves."""
+    if "host" not in values or not values.get("export"):
+        return ()
+    why = "NBD does not tell if one export at two ports is the same; let both use one port if it is"
+    return ((f"nbd:{_uri.same_host(values['host'])}:*/{values['export']}", why),)
+
+
 BACKEND = Backend(
     name="nbd",
     summary="A network block device, over TCP or a unix socket",
@@ -244,6 +254,7 @@ BACKEND = Backend(
     identity=lambda values: f"nbd:{_describe(values)}",
     pool=partial(_server.describe, default_port=DEFAULT_PORT),
     local=_server.is_own,
+    maybe=_maybe,
     reach=_reach,
     schemes=("nbd", "nbd+tcp", "nbd+unix"),
     read_uri=_read_uri,

@@ -17,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Option,
     Reach,
     Values,
+    check_loadable,
     check_networks,
     members,
     read_members,
@@ -340,6 +341,8 @@ def _check(values: Values) -> None:
             "", "key or keyring is missing; a cluster without authentication wants auth_client_required: [none]"
         )
     check_networks(values.get("networks", ()))
+    for option in ("conf", "keyring"):
+        check_loadable(option, values.get(option, ""))
     _config(values)
 
 

@@ -292,6 +292,14 @@ def _identity(values: Values) -> str:
     return f"ssh:{user}@{_uri.same_host(values['host'])}:{values.get('port', DEFAULT_PORT)}:{path}"
 
 
+def _alike(values: Values) -> tuple[str, ...]:
+    """A path from the root may be one from the home folder, which only the server knows."""
+    parts = posixpath.normpath(values["path"]).split("/")
+    if not values["path"].startswith("/"):
+        return ()
+    return tuple(_identity({**values, "path": "/".join(parts[number:])}) for number in range(1, len(parts)))
+
+
 def _read_uri(uri: str) -> dict[str, Any]:
     """``ssh://[user@]host[:port]/path[?host_key_check=yes|no|TYPE:HASH]``."""
     pieces = _uri.split(uri)
@@ -359,6 +367,8 @@ BACKEND = Backend(
     describe=_describe,
     identity=_identity,
     pool=lambda values: f"{_uri.same_host(values['host'])}:{posixpath.dirname(values['path'])}",
+    alike=_alike,
+    apart="say both paths from the root where they are two files",
     local=lambda values: _uri.is_loopback(values["host"]),
     reach=_reach,
     schemes=("ssh",),

@@ -53,7 +53,7 @@ def ask(disk: Disk, wiring: Wiring, *, seconds: float) -> Said:
     if not download.resumes:
         return Said(place=place)
     done = subprocess.run(
-        [*_curl(disk, wiring, seconds), "--head", "--", download.url],
+        [*_curl(disk, wiring, seconds), "--head", *stage.url_arguments(download)],
         capture_output=True,
         text=True,
         errors="replace",
@@ -75,7 +75,8 @@ def _get(disk: Disk, wiring: Wiring, seconds: float) -> Said:
     ranged = ("--range", f"0-{HEAD - 1}") if download.resumes else ()
     with tempfile.TemporaryFile() as headers:
         number = headers.fileno()
-        command = [*_curl(disk, wiring, seconds), "--dump-header", f"/dev/fd/{number}", *ranged, "--", download.url]
+        dump = ("--dump-header", f"/dev/fd/{number}")
+        command = [*_curl(disk, wiring, seconds), *dump, *ranged, *stage.url_arguments(download)]
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[number], text=False
         ) as process:

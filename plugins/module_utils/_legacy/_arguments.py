@@ -11,6 +11,8 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy import _text
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._qemu_options import REMOVED, WITH_VALUE
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._secrets import has_secret
 
 MOST_BYTES = 2 * 1024 * 1024
 """Linux takes no longer command line, unless its stack is larger than usual."""
@@ -19,15 +21,19 @@ SWITCHES = frozenset(
     [
         "S",
         "alt-grab",
+        "async-teardown",
+        "audio-help",
         "ctrl-grab",
         "curses",
         "daemonize",
         "enable-fips",
+        "enable-hax",
         "enable-kvm",
         "enable-sync-profile",
         "full-screen",
         "h",
         "help",
+        "jitdump",
         "mem-prealloc",
         "no-acpi",
         "no-fd-bootchk",
@@ -42,6 +48,7 @@ SWITCHES = frozenset(
         "nographic",
         "old-param",
         "only-migratable",
+        "perfmap",
         "portrait",
         "preconfig",
         "s",
@@ -51,6 +58,7 @@ SWITCHES = frozenset(
         "snapshot",
         "usb",
         "version",
+        "virtfs_synth",
         "win2k-hack",
         "xen-attach",
         "xen-domid-restrict",
@@ -89,8 +97,6 @@ _WORD = re.compile(
 )
 """A word of a shell, in which nothing is to be filled in."""
 _QUOTED = re.compile(r"""\\(.)|'([^']*)'|"((?:[^"\\]|\\.)*)\"""", re.DOTALL)
-_SECRET_KEY = re.compile(r"(.*[._-])?(password|passwd|passphrase|cookie|key)")
-_SECRET_IN_URI = re.compile(r"://[^/?#]*[:%][^@]*@|^rbd:.*[^\\]:key=", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -121,9 +127,7 @@ class Argument:
 
     @property
     def has_secret(self) -> bool:
-        if self.said.get("qom-type") == "secret":
-            return "data" in self.said
-        return _has_secret(self.said or {"": self.value})
+        return has_secret(self.said, self.value)
 
     @property
     def shown(self) -> str:
@@ -133,18 +137,6 @@ class Argument:
             name = ",".join(sorted(self.names))
             return " ".join(filter(None, [f"-{self.option}", str(kind), f"id={name}" if name else ""]))
         return " ".join(word if len(word) <= 200 else f"{word[:200]}..." for word in self.words)
-
-
-def _has_secret(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(_names_secret(key, inner) or _has_secret(inner) for key, inner in value.items())
-    if isinstance(value, (list, tuple)):
-        return any(map(_has_secret, value))
-    return isinstance(value, str) and bool(_SECRET_IN_URI.search(value))
-
-
-def _names_secret(key: Any, value: Any) -> bool:
-    return bool(_SECRET_KEY.fullmatch(str(key))) and value not in ("on", "off", "yes", "no", True, False, None)
 
 
 def split_words(line: str) -> list[str]:
@@ -215,6 +207,11 @@ def _arguments(words: Sequence[str]) -> Iterator[Argument]:
         if option in SWITCHES:
             yield Argument(option, position=position)
             continue
+        if option not in WITH_VALUE:
+            advice = f"; say {REMOVED[option]}" if option in REMOVED else ""
+            raise DeclarationError(
+                _text.shown(f"-{option}")[1:-1], f"is not an option of QEMU that is known here{advice}"
+            )
         value = next(rest, None)
         if value is None:
             raise DeclarationError(f"-{option}", "is the last word, and wants a value")

@@ -26,6 +26,8 @@ class Process:
     name: str = ""
     """For the machine, where the command line has none."""
     directory: str = ""
+    """Where it was started; empty where that is not known."""
+    open_files: tuple[str, ...] = ()
     user: str = ""
     bridges: Mapping[str, str] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
@@ -76,4 +78,5 @@ def surroundings_of(found: _settings.Found, process: Process, called: str | None
         uuid="" if not uuids else uuids[-1].value,
         user=process.user,
         directory=process.directory,
+        open_files=process.open_files,
     )

@@ -29,6 +29,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._result im
     Converted,
     converted_disk,
     covered,
+    without_secrets,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._settings import Found
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._storage import NAME, read_storage
@@ -47,20 +48,23 @@ def convert(given: Any, *, name: str = "", process: Process | None = None) -> Co
     """One disk, or one machine from a whole command line; given: a text, the words of a command line, or a node."""
     process = process or Process()
     try:
-        if isinstance(given, Mapping):
-            return _disk(
-                name, _drive.read_blockdev(dict(given), {}, Surroundings(directory=process.directory), "-blockdev")
-            )
-        words = _words(given)
-        if is_command_line(words):
-            return read_command_line(words, replace(process, name=name or process.name))
-        if words:
-            return _disk(name, _read_options(words, process))
-        if isinstance(given, str) and given.lstrip().startswith("<"):
-            return _disk(name, read_libvirt(given.strip()))
-        return _disk(name, _read_text(str(given), Surroundings(directory=process.directory)))
+        return without_secrets(_converted(given, name, process), given)
     except (DeclarationError, Collected) as error:
-        raise covered(error, given if isinstance(given, str) else repr(given)) from None
+        raise covered(error, given) from None
+
+
+def _converted(given: Any, name: str, process: Process) -> Converted:
+    around = Surroundings(directory=process.directory)
+    if isinstance(given, Mapping):
+        return _disk(name, _drive.read_blockdev(dict(given), {}, around, "-blockdev"))
+    words = _words(given)
+    if is_command_line(words):
+        return read_command_line(words, replace(process, name=name or process.name))
+    if words:
+        return _disk(name, _read_options(words, process))
+    if isinstance(given, str) and given.lstrip().startswith("<"):
+        return _disk(name, read_libvirt(given.strip()))
+    return _disk(name, _read_text(str(given), around))
 
 
 def _disk(name: str, found: FoundDisk) -> Converted:

@@ -40,6 +40,8 @@ UNITS = {
     "h": "",
     "help": "",
     "version": "",
+    "async-teardown": "the unit ends QEMU by itself",
+    "audio-help": "",
 }
 """What is not handed on to QEMU, and why."""
 
@@ -48,6 +50,8 @@ _CARRIERS = re.compile(
     r"qemu-xhci|nec-usb-xhci|.*usb-[eu]hci.*|ahci|ich9-ahci"
 )
 """Devices that are there for others to sit on."""
+_DRIVES = ("drive", "hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "mtdblock", "pflash", "sd", "")
+"""What opens an image in the way of old, which -snapshot keeps from being written; on a -blockdev it has no effect."""
 _SERVANTS = re.compile("secret|iothread|throttle-group|tls-creds-.*")
 """Objects that are there for others to use."""
 
@@ -71,6 +75,8 @@ def read_leftovers(found: Found) -> None:
         kept.remove(argument)
         lost.update(dict.fromkeys(argument.names, "it is not kept"))
         found.left.append(f"{argument.shown}: not kept, because {why}")
+    if any(argument.option in _DRIVES for argument in kept):
+        kept += [argument for argument in found.of("snapshot")[:1] if argument not in kept]
     for argument in sorted(kept, key=lambda one: one.position):
         found.extra += argument.words
         found.left.append(f"{argument.shown}: kept in extra_args")

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machine
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy import _secrets
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._arguments import read_arguments
 
 _COVERED = "'...'"
 _SECRETIVE = re.compile(r"://(.*)@|(?:key|pass\w*|passphrase|data|cookie|secret)[\"']?[=:]+([^,;:}]+)", re.DOTALL)
@@ -103,9 +105,38 @@ def _variable(path: tuple[str, ...], taken: set[str]) -> str:
     return f"{name}_{len(taken)}"
 
 
-def covered(error: DeclarationError | Collected, text: str) -> DeclarationError:
-    """The error in one line of a bearable length, without any piece of a secret that stands in the text."""
-    words = one_line("; ".join(str(error).split("\n")))
+def without_secrets(found: Converted, given: Any) -> Converted:
+    """The last look at what is handed on; given: what was converted, with all secrets that may stand in it."""
+    secrets = _secrets.all_secrets_in(given)
+    _refuse_secrets(found.declaration, (found.name,))
+    return replace(
+        found,
+        secrets=[{**one, "found": _secrets.covered(one["found"], secrets)} for one in found.secrets],
+        left=[_secrets.covered(text, secrets) for text in found.left],
+        notes=[_secrets.covered(text, secrets) for text in found.notes],
+    )
+
+
+def _refuse_secrets(value: Any, path: tuple[str, ...]) -> None:
+    """What is declared has its secrets in variables by now; a text that still holds one must not be handed on."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_secrets(inner, (*path, key))
+    elif path[-1] == "extra_args":
+        for argument in read_arguments(["kvm", *value]):
+            if argument.has_secret:
+                raise DeclarationError(f"-{argument.option}", "has a secret in it, which no declaration may show")
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _refuse_secrets(inner, path)
+    elif any(_secrets.secrets_in(value)):
+        raise DeclarationError(": ".join(path[1:]), "has a secret in it that cannot be taken out")
+
+
+def covered(error: DeclarationError | Collected, given: Any) -> DeclarationError:
+    """The error in one line of a bearable length, without any piece of a secret that stands in what was given."""
+    text = given if isinstance(given, str) else repr(given)
+    words = _secrets.covered(one_line("; ".join(str(error).split("\n"))), _secrets.all_secrets_in(given))
     pieces = set(_secret_pieces(text))
 
     def cover(match: re.Match[str]) -> str:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import prod
 from typing import Any
@@ -14,6 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy import _text
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._arguments import Argument
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._secrets import redacted
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import in_words
 
 DEFAULT_CPU = "qemu64"
@@ -111,7 +112,7 @@ def _read_firmware(found: Found, nodes: list[str]) -> None:
     flash = [a for a in found.of("blockdev") if a.names & set(nodes)]
     if not drives and not nodes and not found.of("pflash"):
         return
-    files = [str(a.said.get("file", a.said.get("filename", a.value))) for a in (*drives, *flash, *found.of("pflash"))]
+    files = [_flash_file(a) for a in (*drives, *flash, *found.of("pflash"))]
     found.machine["firmware"] = "uefi"
     below = {str(a.said["file"]) for a in flash if "file" in a.said}
     found.take(*drives, *flash, *found.of("pflash"), *(a for a in found.of("blockdev") if a.names & below))
@@ -120,6 +121,15 @@ def _read_firmware(found: Found, nodes: list[str]) -> None:
             f"UEFI in {' and '.join(files) or 'flash'}: firmware: uefi takes the host's own; copy the variables to "
             "uefi-vars.fd in the machine's folder under /var/lib before its first start"
         )
+
+
+def _flash_file(argument: Argument) -> str:
+    """The file behind a piece of flash memory, for people."""
+    file = argument.said.get("file", argument.said.get("filename", argument.value))
+    if isinstance(file, Mapping):
+        place = next((file[key] for key in ("filename", "url", "path", "image") if key in file), "")
+        file = f"{file.get('driver', '')} {place}".strip()
+    return redacted(str(file))
 
 
 def _read_memory(found: Found) -> None:

@@ -89,9 +89,13 @@ def _absolute(path: str, around: Surroundings, where: str) -> str:
         raise DeclarationError(where, f"{shown(path)} is a file that another process has opened for QEMU")
     if path.startswith("/"):
         return path
-    if not around.directory or not path:
+    if around.directory and path:
+        return posixpath.join(around.directory, path)
+    tail = posixpath.normpath(f"/{path}")
+    found = [one for one in around.open_files if path and ".." not in path.split("/") and one.endswith(tail)]
+    if len(set(found)) != 1:
         raise DeclarationError(where, f"{shown(path)} is relative to the folder where QEMU was started")
-    return posixpath.join(around.directory, path)
+    return found[0]
 
 
 def _joined(said: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""qemu-image-fetch.py [--resume] [--sha256=HEX] [--from=PLACE]... IMAGE URL [CURL OPTION...]: fetch and check an image.
+"""Fetch and check an image.
+
+qemu-image-fetch.py [--resume] [--url-in-config] [--sha256=HEX] [--from=PLACE]... IMAGE URL [CURL OPTION...]
 
 IMAGE appears whole and checked, or not at all. What came before a download broke is kept beside it as IMAGE.part, where
 --resume allows to go on from there. Its time and its attributes are what the server says of it, so that another one is
 noticed. --from says where it may come from, as scheme://host[:port]; without any, that is wherever the server sends us.
+With --url-in-config, a file that a CURL OPTION names brings the whole url, in which a secret is; URL is for messages.
 """
 
 from __future__ import annotations
@@ -76,11 +79,12 @@ def told_by(stderr: str, status: int) -> tuple[str, str]:
 
 
 def fetch(url: str, part: str, options: Sequence[str], begin: Sequence[str]) -> Answer:
-    """Have curl fetch the rest of an image."""
+    """Have curl fetch the rest of an image; url: empty where the options bring it."""
     command = [*begin, "curl", "--fail", "--silent", "--show-error", "--location", "--remote-time", *STALLED, *RETRIED]
     told = ["--dump-header", "-", *TOLD_URL, "--output", part]
+    named = ["--", url] if url else []
     done = subprocess.run(
-        [*command, *told, *options, "--", url], capture_output=True, text=True, errors="replace", check=False
+        [*command, *told, *options, *named], capture_output=True, text=True, errors="replace", check=False
     )
     problem, place = told_by(done.stderr, done.returncode)
     return Answer(done.returncode, problem, place, headers_in(done.stdout).get("etag", ""))
@@ -123,12 +127,13 @@ def fetch_checked(
     resume: bool,
     places: Collection[str],
     begin: Sequence[str],
+    url_in_config: bool,
 ) -> None:
     """Fetch into ``part``; where an old part does not lead to the wanted image, all is fetched anew."""
     resumed = resume and os.path.exists(part)
     if not resumed:
         remove(part)
-    answer = fetch(url, part, [*options, *(["--continue-at", "-"] if resumed else [])], begin)
+    answer = fetch("" if url_in_config else url, part, [*options, *(["--continue-at", "-"] if resumed else [])], begin)
     if places and answer.place not in places and (answer.place or not answer.status):
         remove(part)
         raise Failed(f"{url}: {sent_on(answer.place)}")
@@ -144,7 +149,7 @@ def fetch_checked(
     remove(part)
     if not resumed:
         raise Failed(f"{url}: its sha256 is {found}, and {wanted} is declared; nothing was kept")
-    fetch_checked(url, part, options, wanted, resume=False, places=places, begin=begin)
+    fetch_checked(url, part, options, wanted, resume=False, places=places, begin=begin, url_in_config=url_in_config)
 
 
 def fetch_image(
@@ -156,10 +161,14 @@ def fetch_image(
     resume: bool = False,
     places: Collection[str] = (),
     begin: Sequence[str] = (),
+    url_in_config: bool = False,
 ) -> None:
-    """wanted: its sha256; places: that it may come from, or anywhere; begin: of the command that becomes curl."""
+    """wanted: its sha256; places: that it may come from, or anywhere; begin: of the command that becomes curl.
+
+    url_in_config: whether the options bring the whole url, and url is for messages alone.
+    """
     part = f"{image}.part"
-    fetch_checked(url, part, options, wanted, resume=resume, places=places, begin=begin)
+    fetch_checked(url, part, options, wanted, resume=resume, places=places, begin=begin, url_in_config=url_in_config)
     if not os.path.exists(part) or not os.path.getsize(part):
         remove(part)
         raise Failed(f"{url}: the server sent nothing")
@@ -170,18 +179,20 @@ def fetch_image(
 
 
 def main(arguments: list[str]) -> None:
-    resume, wanted, places = False, "", list[str]()
+    resume, url_in_config, wanted, places = False, False, "", list[str]()
     while arguments[0].startswith("--"):
         option, _equals, value = arguments.pop(0).partition("=")
         if option == "--from":
             places.append(value)
         elif option == "--sha256":
             wanted = value
+        elif option == "--url-in-config":
+            url_in_config = True
         else:
             resume = True
     image, url, *options = arguments
     try:
-        fetch_image(image, url, options, wanted=wanted, resume=resume, places=places)
+        fetch_image(image, url, options, wanted=wanted, resume=resume, places=places, url_in_config=url_in_config)
     except Failed as error:
         raise SystemExit(str(error)) from None
 

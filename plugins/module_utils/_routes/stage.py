@@ -118,7 +118,8 @@ def fetch_options(disk: Disk, places: Iterable[str]) -> list[str]:
     wanted = disk.source.get("sha256")
     resumes = wanted and download_of(disk).resumes
     digest = [f"--sha256={wanted}"] if wanted else []
-    return [*(["--resume"] if resumes else []), *digest, *(f"--from={place}" for place in places)]
+    hidden = ["--url-in-config"] if download_of(disk).url_is_secret else []
+    return [*(["--resume"] if resumes else []), *hidden, *digest, *(f"--from={place}" for place in places)]
 
 
 def curl_options(download: Download, wiring: Wiring) -> list[tuple[str, ...]]:
@@ -129,6 +130,11 @@ def curl_options(download: Download, wiring: Wiring) -> list[tuple[str, ...]]:
     if download.secrets:
         options.append(("--config", wiring.credential("curl", _curl_config(download))))
     return options
+
+
+def url_arguments(download: Download) -> list[str]:
+    """The url as curl takes it after its options; it needs none where a file brings it."""
+    return [] if download.url_is_secret else ["--", download.url]
 
 
 def _curl_config(download: Download) -> str:

@@ -32,6 +32,11 @@ class Host:
         (folder / "cgroup").write_text(f"0::/system.slice/{unit}\n" if unit else "0::/user.slice/session-1.scope\n")
         (folder / "cwd").symlink_to("/srv/vms")
 
+    def opens(self, pid: int, *paths: str) -> None:
+        (self.proc / str(pid) / "fd").mkdir()
+        for number, path in enumerate(paths):
+            (self.proc / str(pid) / "fd" / str(number)).symlink_to(path)
+
     def unit(self, name: str, command: str) -> None:
         (self.units / name).write_text(f"[Service]\nExecStart={command}\n")
 
@@ -110,3 +115,25 @@ def test_a_unit_is_read_as_systemd_reads_it(text: str, commands: list[list[str]]
 def test_a_command_whose_words_are_not_known_is_refused(command: str, problem: str) -> None:
     with pytest.raises(DeclarationError, match=problem):
         _unit_file.start_commands(f"ExecStart={command}")
+
+
+DAEMON = ("-nodefaults", "-daemonize", "-drive", "file=vms/data.qcow2,format=qcow2,if=virtio")
+
+
+def test_a_process_that_went_to_the_background_has_the_file_that_it_has_open(host: Host) -> None:
+    host.process(5, EMULATOR, *DAEMON)
+    host.opens(5, "/dev/null", "socket:[1]", "/srv/vms/data.qcow2", "/srv/vms/data.qcow2", "/srv/other/data.qcow2")
+    disk = host.machines()[0]["declaration"]["disks"]["disk"]
+    assert disk["file"] == {"filename": "/srv/vms/data.qcow2"}
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [[], ["/srv/data.qcow2"], ["/a/vms/data.qcow2", "/b/vms/data.qcow2"], ["/srv/vms/data.qcow2 (deleted)"]],
+)
+def test_a_file_of_such_a_process_is_not_guessed(host: Host, paths: list[str]) -> None:
+    host.process(5, EMULATOR, *DAEMON)
+    host.opens(5, *paths)
+    found = host.machines()[0]
+    assert "disks" not in found["declaration"]
+    assert "-drive: 'vms/data.qcow2' is relative to the folder where QEMU was started" in "".join(found["left"])

@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._arguments import IMPLIED, SWITCHES
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._command_line import Process
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._convert import convert
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._qemu_options import REMOVED, WITH_VALUE
 from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS
 
 CASES: list[dict[str, Any]] = yaml.safe_load((UNIT_TESTS / "legacy_cases.yml").read_text(encoding="utf-8"))
@@ -240,3 +242,48 @@ def test_uefi_is_named_with_the_variables_to_copy() -> None:
     found = machine_of("-nodefaults", *flash, "-drive", "if=pflash,unit=1,file=/srv/vars.fd")
     assert found.declaration["firmware"] == "uefi"
     assert any("/srv/vars.fd" in text and "uefi-vars.fd" in text for text in found.left)
+
+
+VMDK = ["-drive", "file=/srv/x.vmdk,format=vmdk,if=virtio"]
+RAW = ["-drive", "file=/srv/x.raw,format=raw,if=virtio"]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [VMDK, ["-cdrom", "/srv/x.iso"], ["-fda", "/srv/x.img"], ["-drive", "file=/srv/x.img,if=floppy,format=raw"]],
+)
+def test_a_drive_that_is_kept_is_opened_with_the_snapshot_that_it_had(kept: list[str]) -> None:
+    found = machine_of("-nodefaults", "-snapshot", *kept, *RAW)
+    assert found.declaration["extra_args"] == ["-snapshot", *kept]
+    assert found.declaration["disks"]["disk"]["writes"] == "discard"
+    assert "-snapshot: kept in extra_args" in found.left
+
+
+@pytest.mark.parametrize("kept", [[], ["-device", "virtio-rng-pci"]])
+def test_a_snapshot_of_declared_disks_alone_is_said_by_them(kept: list[str]) -> None:
+    found = machine_of("-nodefaults", "-snapshot", *RAW, *kept)
+    assert found.declaration.get("extra_args", []) == kept
+    assert found.declaration["disks"]["disk"]["writes"] == "discard"
+
+
+@pytest.mark.parametrize("switch", ["-async-teardown", "-perfmap", "-enable-fips", "--async-teardown"])
+def test_an_option_without_a_value_leaves_the_next_word_alone(switch: str) -> None:
+    found = machine_of("-m", "512", switch, "-snapshot", *RAW)
+    assert found.declaration["disks"]["disk"]["writes"] == "discard"
+    assert "-snapshot" not in found.declaration.get("extra_args", [])
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [("-localtime", "; say -rtc base=localtime"), ("-frobnicate", ""), ("-no-kvm", "; say -accel tcg")],
+)
+def test_an_option_that_is_not_known_is_refused(option: str, advice: str) -> None:
+    with pytest.raises(DirectDiskError) as raised:
+        machine_of("-m", "512", option, "-snapshot", *RAW)
+    assert str(raised.value) == f"{option}: is not an option of QEMU that is known here{advice}"
+
+
+def test_no_option_both_takes_a_value_and_takes_none() -> None:
+    assert not WITH_VALUE & SWITCHES
+    assert not set(REMOVED) & (WITH_VALUE | SWITCHES)
+    assert set(IMPLIED) <= WITH_VALUE

@@ -11,8 +11,15 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import (
+    declared_credentials,
+    describe_plan,
+    make_plan,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS, VM_OPTIONS
-from ansible_collections.directdisk.qemu.tests.unit.support import SSH, errors_of
+from ansible_collections.directdisk.qemu.plugins.plugin_utils import _render
+from ansible_collections.directdisk.qemu.tests.unit.support import SSH, capabilities, disk_of, errors_of, machine
 
 MARKER = "s3cr3t-marker"
 WRONG: list[Any] = [
@@ -126,3 +133,31 @@ def test_a_key_that_is_none_is_not_repeated(key: str) -> None:
     errors = errors_of({"web1": {"cpus": 0, "disks": {"root": disk}}})
     assert len(errors) > 1
     assert MARKER not in "\n".join(errors)
+
+
+def test_a_secret_query_is_in_a_credential_alone() -> None:
+    disk = {"https": {"url": "https://192.0.2.7/x?part=1", "query": f"X-Amz-Signature={MARKER}"}}
+    one = machine(disk_of(disk, writes="deny"))
+    made = make_plan(one, capabilities("debian13"))
+    units = [_render.render_service(service, encrypted=True) for service in made.services]
+    said = repr([made.services, made.disks[0].graph, describe_plan(made), units, one.disks[0].described])
+    assert MARKER not in said
+    assert "https://192.0.2.7/x?part=1" in said
+    assert "--url-in-config" in said
+    texts = list(declared_credentials(one).values())
+    assert texts == [f'url = "https://192.0.2.7/x?part=1&X-Amz-Signature={MARKER}"\n']
+
+
+def test_an_image_is_the_same_with_a_signature_that_was_renewed() -> None:
+    disks = [
+        machine(disk_of({"https": {"url": "https://h/x", "query": query}}, writes="deny")).disks[0]
+        for query in ("sig=a", "sig=b")
+    ]
+    assert disks[0].identity == disks[1].identity
+    assert stage.image_name(disks[0]) == stage.image_name(disks[1])
+
+
+def test_a_uri_with_a_signature_is_taken_apart() -> None:
+    disk = machine(disk_of({"uri": f"https://h/x?sig={MARKER}"}, writes="deny")).disks[0]
+    assert (disk.source["url"], disk.source["query"]) == ("https://h/x", f"sig={MARKER}")
+    assert MARKER not in disk.described + disk.identity
