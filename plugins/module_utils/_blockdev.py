@@ -73,6 +73,9 @@ def _common(settings: Values) -> Node:
 def _format_nodes(disk: Disk, wiring: Wiring, common: Node) -> list[Node]:
     storage = f"{disk.name}.storage"
     node: Node = {"driver": disk.settings["format"], "node-name": f"{disk.name}.format", "file": storage, **common}
+    if disk.settings["format"] == "qcow2" and not disk.backing:
+        # QEMU would open whatever file its header names, and give it to the guest.
+        node["backing"] = None
     luks = disk.settings.get("luks")
     if not luks:
         return [node]

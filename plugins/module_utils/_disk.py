@@ -41,6 +41,11 @@ class Disk:
         return "size" in self.settings or self.origin is not None or bool(self.provision)
 
     @property
+    def backing(self) -> Values:
+        """The declared image that a qcow2 stands on; empty where none is."""
+        return dict(self.provision.get("backing") or {})
+
+    @property
     def identity(self) -> str:
         """Equal for two declarations of the same bytes, whatever their spelling."""
         return self.backend.identity(self.source)

@@ -36,6 +36,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._service import (
     keep_first,
     link_commands,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._start_check import start_check
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Identity, Object, Wiring
 
 OLDEST_SYSTEMD = 247
@@ -230,6 +231,7 @@ class _Planner:
             after=(*self.after, *taken),
             helpers=tuple(helper.name for helper in self.helpers),
             opened=opened_storage(machine),
+            start_check=start_check(machine, [(planned.disk, planned.graph) for planned in self.disks]),
         )
 
     def _sandbox(self, uses_taps: bool) -> Sandbox:

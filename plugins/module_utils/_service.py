@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Reach
@@ -50,6 +51,8 @@ class Service:
     """Units that must run before this one."""
     opened: dict[str, bool] = field(default_factory=dict)
     """Identities of the storage that it opens, and whether it writes to it."""
+    start_check: dict[str, Any] = field(default_factory=dict)
+    """What qemu-vm-control.py compares before it lets the guest run."""
     image: str = ""
     """The staged image that it fetches."""
     reloads: bool = False
