@@ -85,13 +85,17 @@ def _format_nodes(disk: Disk, wiring: Wiring, common: Node) -> list[Node]:
     return [{**node, "driver": "luks", "key-secret": key}]
 
 
+def overlay_node(disk: str) -> str:
+    return f"{disk}.overlay"
+
+
 def _overlay_nodes(name: str, base: str, path: str, common: Node) -> list[Node]:
     """A qcow2 whose backing file is the base node, whatever its own header says of it."""
     return [
         {"driver": "file", "node-name": f"{name}.writes", "filename": path, "read-only": False, **common},
         {
             "driver": "qcow2",
-            "node-name": f"{name}.overlay",
+            "node-name": overlay_node(name),
             "file": f"{name}.writes",
             "backing": base,
             "read-only": False,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph
+from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, overlay_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 
@@ -20,11 +20,9 @@ _NOT_RUNNING = ("S", "incoming")
 
 
 def start_check(machine: Machine, graphs: Sequence[tuple[Disk, Graph]]) -> dict[str, Any]:
-    """``images``: declared backing file of each node that has a format, or None; ``run``: let the guest run."""
-    images: dict[str, Any] = {}
-    for disk, graph in graphs:
-        images[graph.base] = disk.backing or None
-        if graph.overlay:
-            images[f"{disk.name}.overlay"] = None
+    """``images``: the declared backing file of each disk's image, or None; ``overlays``: nodes whose backing is another
+    node, whatever their headers name; ``run``: let the guest run."""
+    images = {graph.base: disk.backing or None for disk, graph in graphs}
+    overlays = [overlay_node(disk.name) for disk, graph in graphs if graph.overlay]
     extra = machine.settings.get("extra_args", ())
-    return {"images": images, "run": not any(word.lstrip("-") in _NOT_RUNNING for word in extra)}
+    return {"images": images, "overlays": overlays, "run": not any(word.lstrip("-") in _NOT_RUNNING for word in extra)}

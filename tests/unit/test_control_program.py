@@ -22,7 +22,7 @@ PROGRAM = UNIT_TESTS.parents[1] / "roles" / "qemu_vms" / "files" / "qemu-vm-cont
 
 
 RAW = {"node-name": "root.format", "image": {"format": "raw", "virtual-size": 512}}
-CHECK: dict[str, Any] = {"images": {"root.format": None}, "run": True}
+CHECK: dict[str, Any] = {"images": {"root.format": None}, "overlays": [], "run": True}
 
 
 def run(
@@ -66,38 +66,59 @@ def stands_on(name: str, **base: Any) -> dict[str, Any]:
     [
         (qcow2(**with_data_file()), None, "its data is in another file (/etc/shadow), as its header says"),
         (qcow2(**{"virtual-size": 0}), None, "the image is empty (0 bytes)"),
-        ({**RAW, "node-name": "other"}, None, "QEMU has no node root.format"),
+        (qcow2(**{"backing-filename": "/etc/shadow"}), None, "it stands on /etc/shadow, as its header says; flatten"),
         (qcow2(), BACKING, "it stands on nothing, and base.qcow2 (qcow2) is declared as backing"),
         (stands_on("/etc/shadow"), BACKING, "it stands on /etc/shadow (qcow2), and base.qcow2 (qcow2) is declared"),
         (stands_on("base.qcow2", format="raw"), BACKING, "it stands on base.qcow2 (raw), and base.qcow2 (qcow2)"),
         (
             stands_on("base.qcow2", **{"backing-filename": "/etc/shadow"}),
             BACKING,
-            "base.qcow2 stands on /etc/shadow, as its header says",
+            "its backing file base.qcow2: it stands on /etc/shadow, as its header says",
         ),
-        (stands_on("base.qcow2", **with_data_file()), BACKING, "base.qcow2: its data is in another file (/etc/shadow)"),
+        (stands_on("base.qcow2", **with_data_file()), BACKING, "its backing file base.qcow2: its data is in"),
     ],
 )
 def test_a_guest_does_not_run_on_what_a_header_has_opened(
     tmp_path: Path, node: dict[str, Any], backing: dict[str, str] | None, problem: str
 ) -> None:
     with FakeQemu(tmp_path / "s", answers={"query-named-block-nodes": [node]}) as qemu:
-        done = run("started", qemu.path, check={"images": {"root.format": backing}, "run": True})
+        done = run("started", qemu.path, check={**CHECK, "images": {"root.format": backing}})
     assert done.returncode == 1
     assert done.stderr.startswith(f"disk root: {problem}")
     assert qemu.heard == ["qmp_capabilities", "query-named-block-nodes"]
 
 
 @pytest.mark.parametrize(
-    ("node", "backing"), [(qcow2(), None), (qcow2(**{"backing-filename": "x"}), None), (stands_on("base.qcow2"), BACKING)]
+    ("node", "backing"), [(qcow2(), None), (RAW, None), (stands_on("base.qcow2"), BACKING)]
 )
 def test_a_guest_runs_on_what_was_declared(
     tmp_path: Path, node: dict[str, Any], backing: dict[str, str] | None
 ) -> None:
-    """A header that names a backing file opens none where the node says so."""
     with FakeQemu(tmp_path / "s", answers={"query-named-block-nodes": [node]}) as qemu:
-        done = run("started", qemu.path, check={"images": {"root.format": backing}, "run": True})
+        done = run("started", qemu.path, check={**CHECK, "images": {"root.format": backing}})
     assert (done.returncode, done.stderr, qemu.heard[-1]) == (0, "", "cont")
+
+
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        ({"backing-filename": "json:..."}, ""),
+        (with_data_file(), "disk root: its data is in another file (/etc/shadow), as its header says"),
+    ],
+)
+def test_an_overlay_stands_on_another_node_and_on_nothing_else(
+    tmp_path: Path, image: dict[str, Any], problem: str
+) -> None:
+    nodes = [RAW, {**qcow2(**image), "node-name": "root.overlay"}]
+    with FakeQemu(tmp_path / "s", answers={"query-named-block-nodes": nodes}) as qemu:
+        done = run("started", qemu.path, check={**CHECK, "overlays": ["root.overlay"]})
+    assert (done.stderr.startswith(problem), done.returncode) == (True, int(bool(problem)))
+
+
+def test_a_disk_that_qemu_does_not_have_is_an_error(tmp_path: Path) -> None:
+    with FakeQemu(tmp_path / "s", answers={"query-named-block-nodes": []}) as qemu:
+        done = run("started", qemu.path)
+    assert (done.returncode, done.stderr) == (1, "QEMU has no node root.format\n")
 
 
 def test_a_guest_that_somebody_else_lets_run_is_left_alone(tmp_path: Path) -> None:

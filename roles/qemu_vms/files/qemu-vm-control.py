@@ -3,7 +3,8 @@
 """qemu-vm-control.py started SOCKET SECONDS CHECK | stop SOCKET SECONDS | resume FOLDER: what units say to QEMU.
 
 started: wait until every disk is open, check what QEMU has opened, and let the guest run (ExecStartPost=). CHECK is JSON:
-    "images": the declared backing file of each node with an image, or null; "run": whether the guest is let run.
+    "images": the declared backing file of each disk's image, or null; "overlays": nodes whose backing is another node;
+    "run": whether the guest is let run.
 stop: ask the guest to shut down, wait, and switch it off when it does not (ExecStop=).
 resume: let the machines go on, of those below FOLDER, that an I/O error has paused (on_error: stop).
 When QEMU ends, systemd ends this program or sees that nothing is left to do.
@@ -87,31 +88,39 @@ def too_slow(seconds: float) -> str:
     return f"QEMU has not opened its disks within {seconds:g} s{words}"
 
 
-def image_problem(image: dict[str, Any], backing: dict[str, str] | None) -> str:
-    """Why an image is not one that the guest may have; image: QAPI ImageInfo, backing: file and format, as declared."""
+def data_problem(image: dict[str, Any]) -> str:
+    """Why a guest may not have the data of an image (QAPI ImageInfo)."""
     data = image.get("format-specific", {}).get("data", {}).get("data-file")
     if data:
         return f"its data is in another file ({data}), as its header says; such an image is not opened"
     if not image.get("virtual-size"):
-        return "the image is empty (0 bytes); a link in an archive is such an image, too: correct the declaration"
-    if not backing:
-        return ""
+        return "the image is empty (0 bytes), as is what a link in an archive names; correct the declaration"
+    return ""
+
+
+def image_problem(image: dict[str, Any], backing: dict[str, str] | None) -> str:
+    """Why an image is not the declared one; backing: the file that it stands on and its format, as declared."""
     found = image.get("backing-filename", "")
     base = image.get("backing-image", {})
+    if not backing:
+        # QEMU was told not to open it: a guest would read zeroes instead.
+        advice = "flatten it, or declare that as backing (provision)"
+        return data_problem(image) or (f"it stands on {found}, as its header says; {advice}" if found else "")
     if (found, base.get("format")) != (backing["file"], backing["format"]):
         said = f"{found} ({base.get('format')})" if found else "nothing"
         return f"it stands on {said}, and {backing['file']} ({backing['format']}) is declared as backing"
-    if base.get("backing-filename"):
-        return f"{found} stands on {base['backing-filename']}, as its header says; flatten it"
     problem = image_problem(base, None)
-    return f"{found}: {problem}" if problem else ""
+    return data_problem(image) or (f"its backing file {found}: {problem}" if problem else "")
 
 
-def open_problem(nodes: list[dict[str, Any]], images: dict[str, dict[str, str] | None]) -> str:
+def open_problem(nodes: list[dict[str, Any]], check: dict[str, Any]) -> str:
     """Why what QEMU has opened is not what was declared: the header of an image can name other files."""
     opened = {str(node.get("node-name")): node.get("image", {}) for node in nodes}
-    for name, backing in images.items():
-        problem = image_problem(opened[name], backing) if name in opened else f"QEMU has no node {name}"
+    for name in (*check["overlays"], *check["images"]):
+        if name not in opened:
+            return f"QEMU has no node {name}"
+        image = opened[name]
+        problem = data_problem(image) if name in check["overlays"] else image_problem(image, check["images"][name])
         if problem:
             return f"disk {name.partition('.')[0]}: {problem}"
     return ""
@@ -120,7 +129,7 @@ def open_problem(nodes: list[dict[str, Any]], images: dict[str, dict[str, str] |
 def let_run(monitor: socket.socket, lines: Iterable[str], check: dict[str, Any]) -> str | None:
     """Until here the guest has not run: nothing that was opened has been given to it."""
     nodes = reply(monitor, lines, "query-named-block-nodes").get("return")
-    problem = "QEMU does not say what it has opened" if nodes is None else open_problem(nodes, check["images"])
+    problem = "QEMU does not say what it has opened" if nodes is None else open_problem(nodes, check)
     if problem or not check["run"]:
         return problem or None
     answer = reply(monitor, lines, "cont")
