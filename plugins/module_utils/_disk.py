@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import did_you_mean, read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS, PASSTHROUGH
 
-ORIGIN_OPTIONS = ("uri", "format", "luks", "route")
+ORIGIN_OPTIONS = ("uri", "format", "raw_content", "luks", "route")
 """What is said of a disk that is only copied from, beside its backend."""
 
 

@@ -260,7 +260,7 @@ class _Planner:
             return None
         path = f"{_paths.state_directory(self.machine.name)}/uefi-vars.fd"
         template = self.capabilities.uefi["vars"]
-        self.before.append(Command(("/bin/cp", "--no-preserve=all", template, f"{path}.new")))
+        self.before.append(Command(("/bin/cp", "--no-preserve=all", "--", template, f"{path}.new")))
         self.before += keep_first(f"{path}.new", path)
         return dict(self.capabilities.uefi)
 

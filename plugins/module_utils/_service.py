@@ -78,26 +78,26 @@ def grant_access(user: str, reaches: Iterable[tuple[Reach, bool]]) -> tuple[list
     before: list[Command] = []
     after: list[Command] = []
     for mode, some in paths.items():
-        before.insert(0, Command((SETFACL, "--modify", f"user:{user}:{mode}", *some), privileged=True))
-        after.append(Command((SETFACL, "--remove", f"user:{user}", *some), privileged=True, optional=True))
+        before.insert(0, Command((SETFACL, "--modify", f"user:{user}:{mode}", "--", *some), privileged=True))
+        after.append(Command((SETFACL, "--remove", f"user:{user}", "--", *some), privileged=True, optional=True))
     return before, after
 
 
 def keep_first(new: str, path: str) -> list[Command]:
     """Rename a new file into its place unless there is one already; never half a file, never a second first one."""
     return [
-        Command(("/bin/mv", "--no-clobber", new, path), optional=True),
-        Command(("/bin/rm", "--force", new)),
+        Command(("/bin/mv", "--no-clobber", "--", new, path), optional=True),
+        Command(("/bin/rm", "--force", "--", new)),
     ]
 
 
 def link_commands(wiring: Wiring) -> list[Command]:
     commands = []
     for folder, files in wiring.links.items():
-        commands.append(Command(("/bin/mkdir", "--parents", folder)))
+        commands.append(Command(("/bin/mkdir", "--parents", "--", folder)))
         commands += [
-            Command(("/bin/ln", "--symbolic", "--force", source, f"{folder}/{name}")) for name, source in files.items()
+            Command(("/bin/ln", "--symbolic", "--force", "--", source, f"{folder}/{name}")) for name, source in files.items()
         ]
     # Without a shell cat has nowhere to write to; sed does, and ends a last line that is not ended.
-    commands += [Command(("/bin/sed", "--quiet", f"w {path}", *parts)) for path, parts in wiring.joins.items()]
+    commands += [Command(("/bin/sed", "--quiet", f"--expression=w {path}", "--", *parts)) for path, parts in wiring.joins.items()]
     return commands

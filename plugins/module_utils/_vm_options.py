@@ -26,6 +26,11 @@ DISK_OPTIONS = (
     ),
     Option("format", "Format of the image; a raw image is never probed.", choices=("raw", "qcow2"), default="raw"),
     Option(
+        "raw_content",
+        "Take a raw image as it is where it begins as a qcow2, an archive or a page does; it is refused without this.",
+        "bool",
+    ),
+    Option(
         "luks",
         "Encryption of the image.",
         "dict",

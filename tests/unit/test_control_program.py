@@ -88,9 +88,7 @@ def test_a_guest_does_not_run_on_what_a_header_has_opened(
     assert qemu.heard == ["qmp_capabilities", "query-named-block-nodes"]
 
 
-@pytest.mark.parametrize(
-    ("node", "backing"), [(qcow2(), None), (RAW, None), (stands_on("base.qcow2"), BACKING)]
-)
+@pytest.mark.parametrize(("node", "backing"), [(qcow2(), None), (RAW, None), (stands_on("base.qcow2"), BACKING)])
 def test_a_guest_runs_on_what_was_declared(
     tmp_path: Path, node: dict[str, Any], backing: dict[str, str] | None
 ) -> None:
@@ -129,7 +127,10 @@ def test_a_guest_that_somebody_else_lets_run_is_left_alone(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("command", "problem"),
-    [("query-named-block-nodes", "QEMU does not say what it has opened"), ("cont", "QEMU does not let the guest run: no")],
+    [
+        ("query-named-block-nodes", "QEMU does not say what it has opened"),
+        ("cont", "QEMU does not let the guest run: no"),
+    ],
 )
 def test_a_qemu_that_refuses_has_not_started(tmp_path: Path, command: str, problem: str) -> None:
     answers = {"query-named-block-nodes": [RAW], command: {"error": {"desc": "no"}}}

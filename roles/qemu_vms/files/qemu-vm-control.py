@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """qemu-vm-control.py started SOCKET SECONDS CHECK | stop SOCKET SECONDS | resume FOLDER: what units say to QEMU.
 
-started: wait until every disk is open, check what QEMU has opened, and let the guest run (ExecStartPost=). CHECK is JSON:
-    "images": the declared backing file of each disk's image, or null; "overlays": nodes whose backing is another node;
-    "run": whether the guest is let run.
+started: wait until every disk is open, check what QEMU has opened, and let the guest run (ExecStartPost=).
+    CHECK is JSON. "images": the declared backing file of each disk's image, or null; "overlays": nodes whose backing is
+    another node; "run": whether the guest is let run.
 stop: ask the guest to shut down, wait, and switch it off when it does not (ExecStop=).
 resume: let the machines go on, of those below FOLDER, that an I/O error has paused (on_error: stop).
 When QEMU ends, systemd ends this program or sees that nothing is left to do.
