@@ -96,8 +96,11 @@ def link_commands(wiring: Wiring) -> list[Command]:
     for folder, files in wiring.links.items():
         commands.append(Command(("/bin/mkdir", "--parents", "--", folder)))
         commands += [
-            Command(("/bin/ln", "--symbolic", "--force", "--", source, f"{folder}/{name}")) for name, source in files.items()
+            Command(("/bin/ln", "--symbolic", "--force", "--", source, f"{folder}/{name}"))
+            for name, source in files.items()
         ]
     # Without a shell cat has nowhere to write to; sed does, and ends a last line that is not ended.
-    commands += [Command(("/bin/sed", "--quiet", f"--expression=w {path}", "--", *parts)) for path, parts in wiring.joins.items()]
+    commands += [
+        Command(("/bin/sed", "--quiet", f"--expression=w {path}", "--", *parts)) for path, parts in wiring.joins.items()
+    ]
     return commands

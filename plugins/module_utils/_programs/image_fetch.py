@@ -77,7 +77,18 @@ def told_by(stderr: str, status: int) -> tuple[str, str]:
 
 def fetch(url: str, part: str, options: Sequence[str], begin: Sequence[str]) -> Answer:
     """Have curl fetch the rest of an image."""
-    command = [*begin, "curl", "--globoff", "--fail", "--silent", "--show-error", "--location", "--remote-time", *STALLED, *RETRIED]
+    command = [
+        *begin,
+        "curl",
+        "--globoff",
+        "--fail",
+        "--silent",
+        "--show-error",
+        "--location",
+        "--remote-time",
+        *STALLED,
+        *RETRIED,
+    ]
     told = ["--dump-header", "-", *TOLD_URL, "--output", part]
     done = subprocess.run(
         [*command, *told, *options, "--", url], capture_output=True, text=True, errors="replace", check=False
