@@ -73,6 +73,9 @@ def _common(settings: Values) -> Node:
 def _format_nodes(disk: Disk, wiring: Wiring, common: Node) -> list[Node]:
     storage = f"{disk.name}.storage"
     node: Node = {"driver": disk.settings["format"], "node-name": f"{disk.name}.format", "file": storage, **common}
+    if disk.settings["format"] == "qcow2" and not disk.backing:
+        # QEMU would open whatever file its header names, and give it to the guest.
+        node["backing"] = None
     luks = disk.settings.get("luks")
     if not luks:
         return [node]
@@ -82,13 +85,17 @@ def _format_nodes(disk: Disk, wiring: Wiring, common: Node) -> list[Node]:
     return [{**node, "driver": "luks", "key-secret": key}]
 
 
+def overlay_node(disk: str) -> str:
+    return f"{disk}.overlay"
+
+
 def _overlay_nodes(name: str, base: str, path: str, common: Node) -> list[Node]:
     """A qcow2 whose backing file is the base node, whatever its own header says of it."""
     return [
         {"driver": "file", "node-name": f"{name}.writes", "filename": path, "read-only": False, **common},
         {
             "driver": "qcow2",
-            "node-name": f"{name}.overlay",
+            "node-name": overlay_node(name),
             "file": f"{name}.writes",
             "backing": base,
             "read-only": False,

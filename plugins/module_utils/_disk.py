@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import did_you_mean, read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS, PASSTHROUGH
 
-ORIGIN_OPTIONS = ("uri", "format", "luks", "route")
+ORIGIN_OPTIONS = ("uri", "format", "raw_content", "luks", "route")
 """What is said of a disk that is only copied from, beside its backend."""
 
 
@@ -39,6 +39,11 @@ class Disk:
     def kept(self) -> bool:
         """Whether its image is made where there is none, and kept as it is declared."""
         return "size" in self.settings or self.origin is not None or bool(self.provision)
+
+    @property
+    def backing(self) -> Values:
+        """The declared image that a qcow2 stands on; empty where none is."""
+        return dict(self.provision.get("backing") or {})
 
     @property
     def identity(self) -> str:

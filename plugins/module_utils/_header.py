@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 HEAD = 65536
 """Bytes to look at: the smallest part of an image that its formats give to their headers."""
@@ -42,13 +44,15 @@ class Header:
     """Of a luks: bytes before what a guest would see."""
     external: bool = False
     """Of a qcow2: whether its data is in another file."""
+    head: bytes = field(default=b"", repr=False)
+    """The bytes themselves."""
 
 
 def read_header(head: bytes) -> Header:
     if head.startswith(_LUKS_MAGIC) and len(head) >= _PAYLOAD_AT + _PAYLOAD.size:
-        return Header("luks", payload=_SECTOR * _PAYLOAD.unpack_from(head, _PAYLOAD_AT)[0])
+        return Header("luks", head=head, payload=_SECTOR * _PAYLOAD.unpack_from(head, _PAYLOAD_AT)[0])
     if not head.startswith(QCOW2_MAGIC) or len(head) < _INCOMPATIBLE_AT:
-        return Header(blank=not head.strip(b"\0"))
+        return Header(blank=not head.strip(b"\0"), head=head)
     _magic, version, offset, length, bits, size, encryption = _QCOW2.unpack_from(head)
     incompatible = _INCOMPATIBLE.unpack_from(head, _INCOMPATIBLE_AT)[0] if version > 2 and len(head) >= 104 else 0
     return Header(
@@ -58,4 +62,12 @@ def read_header(head: bytes) -> Header:
         encrypted=bool(encryption),
         backing=head[offset : offset + length].decode(errors="replace") if offset else "",
         external=bool(incompatible & _EXTERNAL_DATA),
+        head=head,
     )
+
+
+def opened_by_header(image: Mapping[str, Any]) -> str:
+    """A file that QEMU has opened because a header names it (QAPI ImageInfo), but for one that was declared."""
+    data = image.get("format-specific", {}).get("data", {}).get("data-file")
+    base = image.get("backing-image")
+    return str(data or (base and (base.get("backing-filename") or opened_by_header(base))) or "")

@@ -67,6 +67,8 @@ def _base(machine: Machine) -> Args:
         ("-name", f"guest={machine.name},debug-threads=on"),
         ("-uuid", machine.uuid),
         ("-no-user-config",),
+        # The unit lets the guest run once it has seen which files QEMU has opened (qemu-vm-control.py started).
+        ("-S",),
         ("-nodefaults",),
         ("-machine", settings["machine"]),
         ("-accel", settings["accel"]),

@@ -36,6 +36,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._service import (
     keep_first,
     link_commands,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._start_check import start_check
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Identity, Object, Wiring
 
 OLDEST_SYSTEMD = 247
@@ -230,6 +231,7 @@ class _Planner:
             after=(*self.after, *taken),
             helpers=tuple(helper.name for helper in self.helpers),
             opened=opened_storage(machine),
+            start_check=start_check(machine, [(planned.disk, planned.graph) for planned in self.disks]),
         )
 
     def _sandbox(self, uses_taps: bool) -> Sandbox:
@@ -258,7 +260,7 @@ class _Planner:
             return None
         path = f"{_paths.state_directory(self.machine.name)}/uefi-vars.fd"
         template = self.capabilities.uefi["vars"]
-        self.before.append(Command(("/bin/cp", "--no-preserve=all", template, f"{path}.new")))
+        self.before.append(Command(("/bin/cp", "--no-preserve=all", "--", template, f"{path}.new")))
         self.before += keep_first(f"{path}.new", path)
         return dict(self.capabilities.uefi)
 

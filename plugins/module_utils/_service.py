@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Reach
@@ -50,6 +51,8 @@ class Service:
     """Units that must run before this one."""
     opened: dict[str, bool] = field(default_factory=dict)
     """Identities of the storage that it opens, and whether it writes to it."""
+    start_check: dict[str, Any] = field(default_factory=dict)
+    """What qemu-vm-control.py compares before it lets the guest run."""
     image: str = ""
     """The staged image that it fetches."""
     reloads: bool = False
@@ -75,26 +78,29 @@ def grant_access(user: str, reaches: Iterable[tuple[Reach, bool]]) -> tuple[list
     before: list[Command] = []
     after: list[Command] = []
     for mode, some in paths.items():
-        before.insert(0, Command((SETFACL, "--modify", f"user:{user}:{mode}", *some), privileged=True))
-        after.append(Command((SETFACL, "--remove", f"user:{user}", *some), privileged=True, optional=True))
+        before.insert(0, Command((SETFACL, "--modify", f"user:{user}:{mode}", "--", *some), privileged=True))
+        after.append(Command((SETFACL, "--remove", f"user:{user}", "--", *some), privileged=True, optional=True))
     return before, after
 
 
 def keep_first(new: str, path: str) -> list[Command]:
     """Rename a new file into its place unless there is one already; never half a file, never a second first one."""
     return [
-        Command(("/bin/mv", "--no-clobber", new, path), optional=True),
-        Command(("/bin/rm", "--force", new)),
+        Command(("/bin/mv", "--no-clobber", "--", new, path), optional=True),
+        Command(("/bin/rm", "--force", "--", new)),
     ]
 
 
 def link_commands(wiring: Wiring) -> list[Command]:
     commands = []
     for folder, files in wiring.links.items():
-        commands.append(Command(("/bin/mkdir", "--parents", folder)))
+        commands.append(Command(("/bin/mkdir", "--parents", "--", folder)))
         commands += [
-            Command(("/bin/ln", "--symbolic", "--force", source, f"{folder}/{name}")) for name, source in files.items()
+            Command(("/bin/ln", "--symbolic", "--force", "--", source, f"{folder}/{name}"))
+            for name, source in files.items()
         ]
     # Without a shell cat has nowhere to write to; sed does, and ends a last line that is not ended.
-    commands += [Command(("/bin/sed", "--quiet", f"w {path}", *parts)) for path, parts in wiring.joins.items()]
+    commands += [
+        Command(("/bin/sed", "--quiet", f"--expression=w {path}", "--", *parts)) for path, parts in wiring.joins.items()
+    ]
     return commands

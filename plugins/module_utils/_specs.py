@@ -50,7 +50,7 @@ def disk_module_options(lifecycle: str) -> tuple[Option, ...]:
     source = replace(
         shared["source"], type="dict", options=tuple(shared[name] for name in (*BACKENDS, *ORIGIN_OPTIONS))
     )
-    disk = (*(shared[name] for name in ("format", "luks", "size", "route")), source)
+    disk = (*(shared[name] for name in ("format", "raw_content", "luks", "size", "route")), source)
     return (*storage, *disk, *LIFECYCLES[lifecycle].options, *MODULE_OPTIONS)
 
 

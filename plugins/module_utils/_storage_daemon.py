@@ -104,9 +104,12 @@ class StorageDaemon:
         with contextlib.suppress(QmpError):
             self.execute("blockdev-del", {"node-name": name})
 
-    def describe(self, name: str) -> dict[str, Any]:
-        """What QEMU says of an open node: ``virtual-size``, ``format``, ``format-specific`` (QAPI ImageInfo)."""
-        found = self.execute("query-named-block-nodes", {"flat": True})
+    def describe(self, name: str, *, chain: bool = False) -> dict[str, Any]:
+        """What QEMU says of an open node: ``virtual-size``, ``format``, ``format-specific`` (QAPI ImageInfo).
+
+        chain: with ``backing-image``, the same of what it stands on.
+        """
+        found = self.execute("query-named-block-nodes", {"flat": not chain})
         return next(dict(node["image"]) for node in found if node["node-name"] == name)
 
     def create(self, options: Mapping[str, Any], *, seconds: float) -> None:

@@ -26,6 +26,11 @@ DISK_OPTIONS = (
     ),
     Option("format", "Format of the image; a raw image is never probed.", choices=("raw", "qcow2"), default="raw"),
     Option(
+        "raw_content",
+        "Take a raw image as it is where it begins as a qcow2, an archive or a page does; it is refused without this.",
+        "bool",
+    ),
+    Option(
         "luks",
         "Encryption of the image.",
         "dict",
@@ -97,7 +102,7 @@ NETWORK_OPTIONS = (
     Option(
         "bridge",
         "Bridge of the host that the guest joins, through a tap device made for the unit.",
-        pattern=r"^[A-Za-z0-9_.-]{1,15}$",
+        pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,14}$",
         pattern_help="is not the name of a network interface",
     ),
     Option("user", "QEMU's own user-mode network: outgoing connections only.", "bool"),

@@ -18,13 +18,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import No
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.nbd import NbdClient
+from ansible_collections.directdisk.qemu.plugins.module_utils._content import file_kind
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._folders import folder_for_a_while
-from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD, Header, read_header
+from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD, Header, opened_by_header, read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._openers import OpenedHere, open_here
 from ansible_collections.directdisk.qemu.plugins.module_utils._shared import Made, Shared
+from ansible_collections.directdisk.qemu.plugins.module_utils._source_check import check_content, check_whole
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END, StorageDaemon
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring
 
@@ -132,6 +134,14 @@ class Workbench:
         """Bytes that a guest would see."""
         with self.image(disk) as image:
             return int(image.describe()["virtual-size"])
+
+    def size_of_source(self, origin: Disk) -> int:
+        """The same of a disk that is to be copied; HostError where it is not the whole image that is declared."""
+        with self.storage(origin) as storage:
+            check_content(storage, origin)
+            with storage.image() as image:
+                check_whole(storage, origin)
+                return int(image.describe()["virtual-size"])
 
     @contextlib.contextmanager
     def _surroundings(self, disk: Disk) -> Iterator[_Surroundings]:
@@ -258,7 +268,12 @@ class Storage(OpenNode):
         """The node that holds what a guest would see."""
         first, *others = self._formats
         with self.daemon.nodes([{**first, **self._beneath()}, *others], seconds=self.bench.open_timeout):
-            yield OpenNode(self.daemon, self._formats[-1]["node-name"], self.bench, self.key)
+            image = OpenNode(self.daemon, self._formats[-1]["node-name"], self.bench, self.key)
+            # A server can answer otherwise the second time: what counts is what QEMU has opened.
+            named = opened_by_header(self.daemon.describe(image.name, chain=True))
+            if named:
+                raise HostError(f"its header has had {named} opened; such an image is not used")
+            yield image
 
     def _beneath(self) -> Node:
         """QEMU would open whatever file of this host the header of an image names: nobody has said that it may."""
@@ -266,7 +281,8 @@ class Storage(OpenNode):
             return {}
         header = self.header()
         if header.format != "qcow2":
-            raise HostError("Image is not in qcow2 format")
+            words, _advice = file_kind(header.head)
+            raise HostError(f"it is {words}" if words else "Image is not in qcow2 format")
         if header.external:
             raise HostError("its data is in another file, as its header says; such an image is not opened")
         declared = self._disk.provision.get("backing") or {}

@@ -23,7 +23,8 @@ description:
   - Talks to the cluster through Ceph's own Python bindings and, where the image has a format or is copied, through
     QEMU; the host maps and mounts nothing. Where the Python that runs the module has no bindings, it goes on under the
     distribution's own.
-  - A raw image is never probed for another format.
+  - A raw image is never probed. One that begins as a qcow2 or another format of disk images is refused, unless
+    O(raw_content) says that the guest must see these bytes.
 extends_documentation_fragment: [directdisk.qemu.attributes, directdisk.qemu.disk.rbd]
 attributes:
   check_mode:

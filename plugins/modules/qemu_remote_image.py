@@ -25,7 +25,9 @@ description:
     this host's copy of them is fetched, refreshed and removed, which is where machines of this host read them then.
   - O(source) is for new images alone. It is read as a guest would see it, so a qcow2 can become a raw image, an
     encrypted one, or one on other storage.
-  - A raw image is never probed. It is what it is declared as, also where it begins as a qcow2 does.
+  - A raw image is never probed. One that begins as a qcow2 or another format of disk images is refused, unless
+    O(raw_content) says that the guest must see these bytes; a source is refused too where it is empty, packed, a page,
+    or a qcow2 that qemu-img finds cut off or damaged.
 extends_documentation_fragment: [directdisk.qemu.attributes, directdisk.qemu.disk.image]
 attributes:
   check_mode:

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,11 +21,16 @@ from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS
 PROGRAM = UNIT_TESTS.parents[1] / "roles" / "qemu_vms" / "files" / "qemu-vm-control.py"
 
 
+RAW = {"node-name": "root.format", "image": {"format": "raw", "virtual-size": 512}}
+CHECK: dict[str, Any] = {"images": {"root.format": None}, "overlays": [], "run": True}
+
+
 def run(
-    verb: str, path: str | Path, seconds: float = 5, *, main_pid: int | None = None
+    verb: str, path: str | Path, seconds: float = 5, *, main_pid: int | None = None, check: dict[str, Any] | None = None
 ) -> subprocess.CompletedProcess[str]:
+    given = [json.dumps(check or CHECK)] if verb == "started" else []
     return subprocess.run(
-        [sys.executable, "-IS", str(PROGRAM), verb, str(path), str(seconds)],
+        [sys.executable, "-IS", str(PROGRAM), verb, str(path), str(seconds), *given],
         capture_output=True,
         text=True,
         timeout=30,
@@ -33,19 +40,112 @@ def run(
 
 
 def test_a_machine_has_started_when_it_answers_a_command(tmp_path: Path) -> None:
-    with FakeQemu(tmp_path / "s") as qemu:
+    with FakeQemu(tmp_path / "s", answers={"query-named-block-nodes": [RAW]}) as qemu:
         done = run("started", qemu.path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert qemu.heard == ["qmp_capabilities"]
+    assert qemu.heard == ["qmp_capabilities", "query-named-block-nodes", "cont"]
+
+
+def qcow2(**image: Any) -> dict[str, Any]:
+    return {"node-name": "root.format", "image": {"format": "qcow2", "virtual-size": 512, **image}}
+
+
+def with_data_file() -> dict[str, Any]:
+    return {"format-specific": {"type": "qcow2", "data": {"data-file": "/etc/shadow"}}}
+
+
+BACKING = {"file": "base.qcow2", "format": "qcow2"}
+
+
+def stands_on(name: str, **base: Any) -> dict[str, Any]:
+    return qcow2(**{"backing-filename": name, "backing-image": {"format": "qcow2", "virtual-size": 512, **base}})
+
+
+@pytest.mark.parametrize(
+    ("node", "backing", "problem"),
+    [
+        (qcow2(**with_data_file()), None, "its data is in another file (/etc/shadow), as its header says"),
+        (qcow2(**{"virtual-size": 0}), None, "the image is empty (0 bytes)"),
+        (qcow2(**{"backing-filename": "/etc/shadow"}), None, "it stands on /etc/shadow, as its header says; flatten"),
+        (qcow2(), BACKING, "it stands on nothing, and base.qcow2 (qcow2) is declared as backing"),
+        (stands_on("/etc/shadow"), BACKING, "it stands on /etc/shadow (qcow2), and base.qcow2 (qcow2) is declared"),
+        (stands_on("base.qcow2", format="raw"), BACKING, "it stands on base.qcow2 (raw), and base.qcow2 (qcow2)"),
+        (
+            stands_on("base.qcow2", **{"backing-filename": "/etc/shadow"}),
+            BACKING,
+            "its backing file base.qcow2: it stands on /etc/shadow, as its header says",
+        ),
+        (stands_on("base.qcow2", **with_data_file()), BACKING, "its backing file base.qcow2: its data is in"),
+    ],
+)
+def test_a_guest_does_not_run_on_what_a_header_has_opened(
+    tmp_path: Path, node: dict[str, Any], backing: dict[str, str] | None, problem: str
+) -> None:
+    with FakeQemu(tmp_path / "s", answers={"query-named-block-nodes": [node]}) as qemu:
+        done = run("started", qemu.path, check={**CHECK, "images": {"root.format": backing}})
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"disk root: {problem}")
+    assert qemu.heard == ["qmp_capabilities", "query-named-block-nodes"]
+
+
+@pytest.mark.parametrize(("node", "backing"), [(qcow2(), None), (RAW, None), (stands_on("base.qcow2"), BACKING)])
+def test_a_guest_runs_on_what_was_declared(
+    tmp_path: Path, node: dict[str, Any], backing: dict[str, str] | None
+) -> None:
+    with FakeQemu(tmp_path / "s", answers={"query-named-block-nodes": [node]}) as qemu:
+        done = run("started", qemu.path, check={**CHECK, "images": {"root.format": backing}})
+    assert (done.returncode, done.stderr, qemu.heard[-1]) == (0, "", "cont")
+
+
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        ({"backing-filename": "json:..."}, ""),
+        (with_data_file(), "disk root: its data is in another file (/etc/shadow), as its header says"),
+    ],
+)
+def test_an_overlay_stands_on_another_node_and_on_nothing_else(
+    tmp_path: Path, image: dict[str, Any], problem: str
+) -> None:
+    nodes = [RAW, {**qcow2(**image), "node-name": "root.overlay"}]
+    with FakeQemu(tmp_path / "s", answers={"query-named-block-nodes": nodes}) as qemu:
+        done = run("started", qemu.path, check={**CHECK, "overlays": ["root.overlay"]})
+    assert (done.stderr.startswith(problem), done.returncode) == (True, int(bool(problem)))
+
+
+def test_a_disk_that_qemu_does_not_have_is_an_error(tmp_path: Path) -> None:
+    with FakeQemu(tmp_path / "s", answers={"query-named-block-nodes": []}) as qemu:
+        done = run("started", qemu.path)
+    assert (done.returncode, done.stderr) == (1, "QEMU has no node root.format\n")
+
+
+def test_a_guest_that_somebody_else_lets_run_is_left_alone(tmp_path: Path) -> None:
+    with FakeQemu(tmp_path / "s", answers={"query-named-block-nodes": [RAW]}) as qemu:
+        done = run("started", qemu.path, check={**CHECK, "run": False})
+    assert (done.returncode, qemu.heard) == (0, ["qmp_capabilities", "query-named-block-nodes"])
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        ("query-named-block-nodes", "QEMU does not say what it has opened"),
+        ("cont", "QEMU does not let the guest run: no"),
+    ],
+)
+def test_a_qemu_that_refuses_has_not_started(tmp_path: Path, command: str, problem: str) -> None:
+    answers = {"query-named-block-nodes": [RAW], command: {"error": {"desc": "no"}}}
+    with FakeQemu(tmp_path / "s", answers=answers) as qemu:
+        done = run("started", qemu.path)
+    assert (done.returncode, done.stderr) == (1, f"{problem}\n")
 
 
 def test_a_socket_that_comes_late_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    command = [sys.executable, "-IS", str(PROGRAM), "started", str(path), "10"]
+    command = [sys.executable, "-IS", str(PROGRAM), "started", str(path), "10", json.dumps(CHECK)]
     with subprocess.Popen(command, env={"MAINPID": str(os.getpid())}) as process:
         time.sleep(0.2)
         assert process.poll() is None
-        with FakeQemu(path):
+        with FakeQemu(path, answers={"query-named-block-nodes": [RAW]}):
             assert process.wait(timeout=10) == 0
 
 

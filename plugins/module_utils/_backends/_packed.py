@@ -16,8 +16,9 @@ OPTIONS = (
     Option(
         "tar_member",
         "The image's name within a tar archive, exactly as C(tar --list) shows it; the archive may be compressed.",
-        pattern="[^\n]+",
-        pattern_help="is not the name of a member",
+        # nbdkit hands it to tar without a -- before it.
+        pattern="[^\n-][^\n]*",
+        pattern_help="is not the name of a member, which must not begin with -: tar takes that for an option",
         routes=("nbdkit",),
     ),
 )

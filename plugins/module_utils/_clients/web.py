@@ -109,5 +109,5 @@ def _read(text: str, place: str, head: bytes = b"") -> Said:
 def _curl(disk: Disk, wiring: Wiring, seconds: float) -> list[str]:
     limits = ("--connect-timeout", f"{seconds:.0f}", "--max-time", f"{seconds:.0f}")
     given = [word for words in stage.curl_options(stage.download_of(disk), wiring) for word in words]
-    own = ("--fail", "--silent", "--show-error", "--location", *TOLD_URL)
+    own = ("--globoff", "--fail", "--silent", "--show-error", "--location", *TOLD_URL)
     return [*UNTIL_OUR_END, "curl", *own, *limits, *given]

@@ -23,7 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._command_l
     surroundings_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._disks import lone_disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._graph import PROBED_NOTE, FoundDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._graph import FoundDisk, read_probed
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._libvirt import read_libvirt
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._result import (
     Converted,
@@ -99,7 +99,8 @@ def _read_text(text: str, around: Surroundings) -> FoundDisk:
         text = f"if=none,file={text.replace(',', ',,')}"
     if not _KEYVAL.match(text):
         backend, options = read_storage({NAME: text}, around, "file")
-        found = FoundDisk({backend.name: options}, notes=[PROBED_NOTE])
+        found = FoundDisk({backend.name: options})
+        read_probed(found.declared, found, "file")
         _drive.refuse_writes(found.declared, found)
         return found
     drive = _drive.split_drive(text)

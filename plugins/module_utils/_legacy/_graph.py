@@ -20,6 +20,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._uri import number
 PROBED = ""
 """Driver of a layer that QEMU finds out by looking at the image."""
 PROBED_NOTE = "format: not said, so QEMU looks at the image; raw is declared: say qcow2 where qemu-img info does"
+NAMED_NOTE = "format: not said, so QEMU looks at the image; qcow2 is declared, as its name ends: see qemu-img info"
+_OTHER_FORMATS = (".vmdk", ".vdi", ".vhd", ".vhdx", ".qed", ".qcow")
 FORMATS = (PROBED, "raw", "qcow2", "luks")
 FILTERS = ("throttle", "copy-on-read")
 COMMON = (
@@ -125,11 +127,25 @@ def _read_overlay(node: Node, nodes: Mapping[str, Node], where: str, found: Foun
     found.declared["writes"] = writes
 
 
+def read_probed(disk: dict[str, Any], found: FoundDisk, where: str) -> None:
+    """The format that QEMU would find, as far as the name of the image tells: a qcow2 declared raw is destroyed."""
+    texts = [value for options in disk.values() if isinstance(options, Mapping) for value in options.values()]
+    names = [text.partition("?")[0].lower() for text in texts if isinstance(text, str)]
+    other = next((ending for ending in _OTHER_FORMATS for name in names if name.endswith(ending)), "")
+    if other:
+        problem = f"its format is not said, and its name ends in {other}, which cannot be declared"
+        raise DeclarationError(where, f"{problem}; convert it with qemu-img convert, or say format=")
+    named = any(name.endswith(".qcow2") for name in names)
+    if named:
+        disk["format"] = "qcow2"
+    found.notes.append(NAMED_NOTE if named else PROBED_NOTE)
+
+
 def _read_format(node: Node, disk: dict[str, Any], around: Surroundings, where: str, found: FoundDisk) -> None:
     driver = str(node.get("driver", PROBED))
     own = {key: value for key, value in node.items() if key not in (*COMMON, "driver", "file", "backing")}
     if driver == PROBED:
-        found.notes.append(PROBED_NOTE)
+        read_probed(disk, found, where)
     if driver in ("luks", "qcow2") and {"luks", "format"} & set(disk):
         raise DeclarationError(where, "one format inside another cannot be declared")
     if driver == "qcow2":

@@ -80,7 +80,18 @@ def told_by(stderr: str, status: int) -> tuple[str, str]:
 
 def fetch(url: str, part: str, options: Sequence[str], begin: Sequence[str]) -> Answer:
     """Have curl fetch the rest of an image; url: empty where the options bring it."""
-    command = [*begin, "curl", "--fail", "--silent", "--show-error", "--location", "--remote-time", *STALLED, *RETRIED]
+    command = [
+        *begin,
+        "curl",
+        "--globoff",
+        "--fail",
+        "--silent",
+        "--show-error",
+        "--location",
+        "--remote-time",
+        *STALLED,
+        *RETRIED,
+    ]
     told = ["--dump-header", "-", *TOLD_URL, "--output", part]
     named = ["--", url] if url else []
     done = subprocess.run(

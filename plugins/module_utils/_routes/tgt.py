@@ -71,7 +71,7 @@ def _open(disk: Disk, site: Site) -> Opened:
         environment={"TGT_IPC_SOCKET": f"{directory}/tgtd"},
         start_timeout=site.start_timeout,
         # Because the folder outlives a restart, systemd leaves a link to it behind.
-        after=(Command(("/bin/rm", "--force", directory), privileged=True),),
+        after=(Command(("/bin/rm", "--force", "--", directory), privileged=True),),
         ready=(
             *("/usr/bin/python3", "-IS", _paths.TGT_PROGRAM, f"{directory}/tgtd.0"),
             *(f"{address}:{PORT}", TARGET, store.kind, store.name, chap, USER, str(site.start_timeout)),

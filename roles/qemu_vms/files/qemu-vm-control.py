@@ -1,8 +1,10 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""qemu-vm-control.py started|stop SOCKET SECONDS, qemu-vm-control.py resume FOLDER: what units say to QEMU.
+"""qemu-vm-control.py started SOCKET SECONDS CHECK | stop SOCKET SECONDS | resume FOLDER: what units say to QEMU.
 
-started: wait until every disk is open and the machine answers (ExecStartPost=).
+started: wait until every disk is open, check what QEMU has opened, and let the guest run (ExecStartPost=).
+    CHECK is JSON. "images": the declared backing file of each disk's image, or null; "overlays": nodes whose backing is
+    another node; "run": whether the guest is let run.
 stop: ask the guest to shut down, wait, and switch it off when it does not (ExecStop=).
 resume: let the machines go on, of those below FOLDER, that an I/O error has paused (on_error: stop).
 When QEMU ends, systemd ends this program or sees that nothing is left to do.
@@ -29,11 +31,16 @@ def send(monitor: socket.socket, command: str) -> None:
     monitor.sendall(json.dumps({"execute": command}).encode() + b"\n")
 
 
-def ask(monitor: socket.socket, lines: Iterable[str], command: str) -> dict[str, Any]:
-    """The answer to a command; QEMU forgets one whose connection ends before it was answered."""
+def reply(monitor: socket.socket, lines: Iterable[str], command: str) -> dict[str, Any]:
+    """The answer to a command with ``return`` or ``error`` in it; empty where QEMU has closed the connection."""
     send(monitor, command)
     answers = (message for message in map(json.loads, lines) if "return" in message or "error" in message)
-    return dict(next(answers, {}).get("return", {}))
+    return dict(next(answers, {}))
+
+
+def ask(monitor: socket.socket, lines: Iterable[str], command: str) -> dict[str, Any]:
+    """The answer to a command; QEMU forgets one whose connection ends before it was answered."""
+    return dict(reply(monitor, lines, command).get("return", {}))
 
 
 def wait_for_end(monitor: socket.socket, deadline: float) -> bool:
@@ -81,7 +88,57 @@ def too_slow(seconds: float) -> str:
     return f"QEMU has not opened its disks within {seconds:g} s{words}"
 
 
-def started(path: str, seconds: float) -> str | None:
+def data_problem(image: dict[str, Any]) -> str:
+    """Why a guest may not have the data of an image (QAPI ImageInfo)."""
+    data = image.get("format-specific", {}).get("data", {}).get("data-file")
+    if data:
+        return f"its data is in another file ({data}), as its header says; such an image is not opened"
+    if not image.get("virtual-size"):
+        return "the image is empty (0 bytes), as is what a link in an archive names; correct the declaration"
+    return ""
+
+
+def image_problem(image: dict[str, Any], backing: dict[str, str] | None) -> str:
+    """Why an image is not the declared one; backing: the file that it stands on and its format, as declared."""
+    found = image.get("backing-filename", "")
+    base = image.get("backing-image", {})
+    if not backing:
+        # QEMU was told not to open it: a guest would read zeroes instead.
+        advice = "flatten it, or declare that as backing (provision)"
+        return data_problem(image) or (f"it stands on {found}, as its header says; {advice}" if found else "")
+    if (found, base.get("format")) != (backing["file"], backing["format"]):
+        said = f"{found} ({base.get('format')})" if found else "nothing"
+        return f"it stands on {said}, and {backing['file']} ({backing['format']}) is declared as backing"
+    problem = image_problem(base, None)
+    return data_problem(image) or (f"its backing file {found}: {problem}" if problem else "")
+
+
+def open_problem(nodes: list[dict[str, Any]], check: dict[str, Any]) -> str:
+    """Why what QEMU has opened is not what was declared: the header of an image can name other files."""
+    opened = {str(node.get("node-name")): node.get("image", {}) for node in nodes}
+    for name in (*check["overlays"], *check["images"]):
+        if name not in opened:
+            return f"QEMU has no node {name}"
+        image = opened[name]
+        problem = data_problem(image) if name in check["overlays"] else image_problem(image, check["images"][name])
+        if problem:
+            return f"disk {name.partition('.')[0]}: {problem}"
+    return ""
+
+
+def let_run(monitor: socket.socket, lines: Iterable[str], check: dict[str, Any]) -> str | None:
+    """Until here the guest has not run: nothing that was opened has been given to it."""
+    nodes = reply(monitor, lines, "query-named-block-nodes").get("return")
+    problem = "QEMU does not say what it has opened" if nodes is None else open_problem(nodes, check)
+    if problem or not check["run"]:
+        return problem or None
+    answer = reply(monitor, lines, "cont")
+    if "return" in answer:
+        return None
+    return f"QEMU does not let the guest run: {answer.get('error', {}).get('desc', 'it ended')}"
+
+
+def started(path: str, seconds: float, check: dict[str, Any]) -> str | None:
     """QEMU listens early, but answers a command only when it has set everything up."""
     deadline = time.monotonic() + seconds
     # systemd waits for this program even when QEMU has ended, so it must look itself (MAINPID: systemd.exec(5)).
@@ -90,17 +147,13 @@ def started(path: str, seconds: float) -> str | None:
         monitor.settimeout(deadline - time.monotonic())
         try:
             monitor.connect(path)
-            send(monitor, "qmp_capabilities")
-            heard = b""
-            while b'"return"' not in heard:
-                data = monitor.recv(65536)
-                if not data:
-                    return "QEMU ended while it started"
-                heard += data
-            return None
+            lines = monitor.makefile()
+            if "return" not in reply(monitor, lines, "qmp_capabilities"):
+                return "QEMU ended while it started"
+            return let_run(monitor, lines, check)
         except (FileNotFoundError, ConnectionError):
             time.sleep(0.02)
-        except TimeoutError:
+        except socket.timeout:
             break
         finally:
             monitor.close()
@@ -147,6 +200,8 @@ if __name__ == "__main__":
     if sys.argv[1] == "resume":
         sys.exit(resume(sys.argv[2]))
     try:
-        sys.exit({"started": started, "stop": stop}[sys.argv[1]](sys.argv[2], float(sys.argv[3])))
+        if sys.argv[1] == "started":
+            sys.exit(started(sys.argv[2], float(sys.argv[3]), json.loads(sys.argv[4])))
+        sys.exit(stop(sys.argv[2], float(sys.argv[3])))
     except OSError as error:
         sys.exit(f"{sys.argv[2]}: {error}")

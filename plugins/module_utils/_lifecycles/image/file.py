@@ -77,7 +77,7 @@ def _around(wanted: Wanted, store: Store, bench: Workbench) -> dict[str, Any]:
         if files.kind(temporary(path)) != "missing":
             found["unfinished"] = temporary(path)
     if wanted.disk.origin and wanted.state == "present":
-        found["source_size"] = bench.size_of(wanted.disk.origin)
+        found["source_size"] = bench.size_of_source(wanted.disk.origin)
     return found
 
 

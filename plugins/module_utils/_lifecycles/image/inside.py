@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._content import not_raw
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import Header
@@ -80,7 +81,6 @@ def _is_encrypted(header: Header) -> bool:
 
 
 def _why_not_declared(disk: Disk, header: Header) -> str:
-    """A raw image is what it is declared as, whatever it looks like."""
     if disk.settings["format"] == "qcow2":
         if header.format != "qcow2":
             return "it is declared as qcow2, but it is none"
@@ -89,4 +89,8 @@ def _why_not_declared(disk: Disk, header: Header) -> str:
                 f"it is {'' if header.encrypted else 'not '}encrypted, and luks is {'not ' * header.encrypted}declared"
             )
         return ""
+    writable = disk.backend.writable and not disk.backend.read_only(disk.source)
+    problem = not_raw(disk.settings, header.head, written_by_guests=writable)
+    if problem:
+        return problem
     return "luks is declared, but it is not encrypted with it" * ("luks" in disk.settings and header.format != "luks")

@@ -57,7 +57,7 @@ def look(wanted: Wanted, bench: Workbench) -> Seen:
         del found["problem"]
         around["to_be_formatted"] = has_format(disk)
     if disk.origin and wanted.state == "present" and ("problem" in found or found["content"] != content.DATA):
-        around["source_size"] = bench.size_of(disk.origin)
+        around["source_size"] = bench.size_of_source(disk.origin)
     return {**found, "around": around}
 
 

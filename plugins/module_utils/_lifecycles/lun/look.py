@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import Session
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._content import not_raw
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import read_header
@@ -58,7 +59,9 @@ def _look_at_bytes(wanted: Wanted, opened: Session, seen: dict[str, Any]) -> dic
     head = session.read_places(opened, lun, [(0, content.HEAD)], seen)
     found = read_header(head[0])
     told = format_of(wanted.disk) == ("raw", False)
-    # A raw LUN is what it is declared to be, whatever its first bytes look like.
+    if told:
+        seen["_not_raw"] = not_raw(wanted.disk.settings, head[0], written_by_guests=True)
+    # A raw LUN is what it is declared to be, or it is refused: nothing is opened by what its first bytes look like.
     seen["format"] = "qcow2" if found.format == "qcow2" and not told else "raw"
     seen["encrypted"] = not told and (found.encrypted or found.format == "luks")
     fits = (seen["format"], seen["encrypted"]) == format_of(wanted.disk)
@@ -94,7 +97,7 @@ def _look_inside(wanted: Wanted, bench: Workbench, seen: Seen, samples: Mapping[
     unlike = (seen["format"], seen["encrypted"]) != format_of(wanted.disk)
     fresh = unlike or state != content.DATA or seen.get("_may_be_overwritten")
     if wanted.disk.origin and fresh and wanted.state == "present" and not wanted.monitor:
-        inside["_source_size"] = bench.size_of(wanted.disk.origin)
+        inside["_source_size"] = bench.size_of_source(wanted.disk.origin)
     return inside
 
 

@@ -60,6 +60,8 @@ class _Plan:
         overwrites = bool(self.seen.get("_may_be_overwritten"))
         fresh = overwrites or self.seen["content"] != content.DATA
         formats, imports = not plain and (unlike or overwrites), self.disk.origin and fresh
+        if self.seen.get("_not_raw") and not fresh:
+            raise DeclarationError(self.disk.described, f"{self.seen['_not_raw']}; it was not touched")
         if unlike and not fresh:
             problem = (
                 f"has data that is no {_words(self.disk)}{_found(self.seen)}; "

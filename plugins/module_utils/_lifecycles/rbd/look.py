@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._content import not_raw
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
@@ -44,6 +45,8 @@ CONFIG = "conf_"
 
 _USER_SNAPSHOT = 0
 _CHUNK = 4 * 1024**2
+_HEAD = 4096
+"""Bytes that tell the format of an image."""
 
 
 def observe(wanted: Wanted, bench: Workbench) -> Seen:
@@ -144,7 +147,15 @@ def _describe(image: Any, disk: Disk, cluster: Cluster) -> dict[str, Any]:
         "watchers": _watchers(image),
         "lock": _lock_owner(image),
         "_id": image.id(),
+        "_not_raw": _not_raw(image, disk),
     }
+
+
+def _not_raw(image: Any, disk: Disk) -> str:
+    """Why an image is not the raw disk that is declared; a guest of this or of another declaration has written it."""
+    if is_translated(disk):
+        return ""
+    return not_raw(disk.settings, image.read(0, min(_HEAD, image.size())), written_by_guests=True)
 
 
 def _texts(image: Any) -> tuple[dict[str, str], dict[str, str]]:
@@ -273,10 +284,14 @@ def _defaults(config: dict[str, str]) -> dict[str, Any]:
 def _see_source(disk: Disk, origin: Disk, bench: Workbench) -> dict[str, Any]:
     """A snapshot of the same cluster whose bytes are in the same form can be cloned; all else is copied."""
     if not _cloneable(disk, origin, bench):
-        return {"size": virtual_size(origin, bench)}
+        with speaking_of(origin):
+            return {"size": bench.size_of_source(origin)}
     with opened(beside(disk, origin), bench) as image:
         if image is None:
             raise HostError("there is no such image or snapshot; correct source")
+        problem = _not_raw(image, origin)
+        if problem:
+            raise HostError(problem)
         stat, (metadata, config) = image.stat(), _texts(image)
         found = {
             "clone": True,

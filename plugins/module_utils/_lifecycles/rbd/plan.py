@@ -105,7 +105,7 @@ def _provide(draft: _Draft) -> None:
     provision = draft.wanted.provision
     former = draft.seen.get("_former")
     if draft.image["exists"]:
-        pass
+        _refuse_content(draft, draft.image)
     elif former:
         _bring_back(draft, former)
     else:
@@ -124,9 +124,15 @@ def _provide(draft: _Draft) -> None:
     _snapshots(draft)
 
 
+def _refuse_content(draft: _Draft, image: Seen) -> None:
+    if image.get("_not_raw"):
+        raise DeclarationError(draft.name, f"{image['_not_raw']}; it was not touched")
+
+
 def _bring_back(draft: _Draft, former: Seen) -> None:
     """An image that is there under another name, or in the trash, becomes the wanted one."""
     draft.image = {name: value for name, value in former.items() if name != "_found"}
+    _refuse_content(draft, former)
     how, where = former["_found"]
     if how == "renamed":
         draft.refuse_open("renamed")

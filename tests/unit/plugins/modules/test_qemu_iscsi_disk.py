@@ -77,9 +77,13 @@ def test_a_blank_lun(monkeypatch: pytest.MonkeyPatch, target: Target) -> None:
     assert "geheim" not in str(answer)
 
 
-def test_a_raw_lun_is_not_taken_for_what_its_bytes_look_like(monkeypatch: pytest.MonkeyPatch, target: Target) -> None:
+def test_a_raw_lun_that_begins_as_a_qcow2_is_refused_unless_its_bytes_are_meant(
+    monkeypatch: pytest.MonkeyPatch, target: Target
+) -> None:
     target.data[0:4] = b"QFI\xfb"
-    answer = run_module(monkeypatch, qemu_iscsi_disk, **LUN)
+    refused = run_module(monkeypatch, qemu_iscsi_disk, **LUN)
+    assert "it is a qcow2 image, and raw is declared: declare format: qcow2, or raw_content: true" in refused["msg"]
+    answer = run_module(monkeypatch, qemu_iscsi_disk, **LUN, raw_content=True)
     assert (answer["changed"], answer["format"], answer["image"]["content"]) == (False, "raw", "data")
 
 

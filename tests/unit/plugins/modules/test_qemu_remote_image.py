@@ -22,6 +22,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Qmp
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import Header, read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import file, served
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
+from ansible_collections.directdisk.qemu.plugins.module_utils._source_check import check_content
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_remote_image
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -89,9 +90,10 @@ class Bench:
 
     image = storage
 
-    def size_of(self, disk: Disk) -> int:
-        with self.image(disk) as image:
-            return int(image.describe()["virtual-size"])
+    def size_of_source(self, origin: Disk) -> int:
+        with self.storage(origin) as storage:
+            check_content(storage, origin)
+            return int(storage.describe()["virtual-size"])
 
     def create(self, disk: Disk, options: Callable[[Any], Any], *, seconds: float | None = None) -> None:
         made = options({"filename": disk.source["filename"]})
@@ -161,9 +163,15 @@ def test_what_a_killed_run_has_left_is_removed(monkeypatch: pytest.MonkeyPatch, 
     assert (host / "new").stat().st_size == MIB
 
 
-def test_a_raw_image_is_not_taken_for_what_its_bytes_look_like(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
+def test_a_raw_image_that_begins_as_a_qcow2_is_refused_unless_its_bytes_are_meant(
+    monkeypatch: pytest.MonkeyPatch, host: Path
+) -> None:
     (host / "a.raw").write_bytes(QCOW2_LOOK.ljust(MIB, b"\0"))
-    answer = run_module(monkeypatch, qemu_remote_image, file={"path": str(host / "a.raw")})
+    image = {"file": {"path": str(host / "a.raw")}}
+    refused = run_module(monkeypatch, qemu_remote_image, **image, size="2MiB")
+    assert "it is a qcow2 image, and raw is declared: declare format: qcow2, or raw_content: true" in refused["msg"]
+    assert (host / "a.raw").stat().st_size == MIB
+    answer = run_module(monkeypatch, qemu_remote_image, **image, raw_content=True)
     assert (answer["changed"], answer["format"], answer["size"]) == (False, "raw", MIB)
 
 
