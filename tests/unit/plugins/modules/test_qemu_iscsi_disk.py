@@ -93,7 +93,7 @@ def test_data_is_named_by_its_fingerprint_and_overwritten_by_that_alone(
     assert refused["msg"].endswith(f"has data that is no qcow2; to lose it, say overwrite: {seen}")
     answer = run_module(monkeypatch, qemu_iscsi_disk, **wanted, overwrite=seen)
     assert answer["changed"]
-    assert answer["actions"][0].startswith("overwrite the data and write qcow2 of 65536 bytes")
+    assert answer["actions"][0].startswith("DESTROYS DATA: overwrite the data and write qcow2 of 65536 bytes")
     assert not [name for name in answer["image"] if name.startswith("_")]
 
 
