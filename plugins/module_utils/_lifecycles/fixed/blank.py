@@ -21,8 +21,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import 
 OPTION = Option(
     "blank_check",
     "How to find out that a disk of a fixed size is blank before a format or O(source) is written to it. V(full) reads "
-    "all of it, but for what the storage reports as unallocated: 1 TiB at 1 GB/s takes 18 minutes, before the first "
-    "write only. V(sample) reads both ends and 62 pieces in between; data elsewhere is overwritten.",
+    "all of it, but for what the storage reports as unallocated: 1 TiB at 1 GB/s takes 18 minutes, once to plan "
+    "the first write and once more right before it. V(sample) reads both ends and 62 pieces in between; data elsewhere "
+    "is overwritten.",
     choices=("full", "sample"),
 )
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable
@@ -263,10 +264,17 @@ def _remove(disk: Disk, bench: Workbench, busy: str) -> None:
                 return
             except rbd.ImageNotFound:
                 return  # another host was quicker
-            except rbd.ImageBusy:
+            except rbd.Error as error:
+                if not isinstance(error, rbd.ImageBusy) and not _is_stale(error):
+                    raise
                 if time.monotonic() > deadline:
                     raise HostError(busy) from None
                 time.sleep(1)
+
+
+def _is_stale(error: Exception) -> bool:
+    """Tell if another host is removing the same image at this moment."""
+    return abs(getattr(error, "errno", None) or 0) == errno.ESTALE
 
 
 # --- images that are there -------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import sys
 from types import ModuleType
@@ -31,19 +32,25 @@ VALUES = {
 BENCH: Any = None
 
 
+class Error(Exception):
+    def __init__(self, number: int = 0) -> None:
+        super().__init__()
+        self.errno = number
+
+
 class Ceph:
     """A test double of Ceph's bindings: images by name, with the clients that have them open."""
 
-    class ImageExists(Exception):
+    class ImageExists(Error):
         pass
 
-    class ImageNotFound(Exception):
+    class ImageNotFound(Error):
         pass
 
-    class ImageBusy(Exception):
+    class ImageBusy(Error):
         pass
 
-    class PermissionError(Exception):
+    class PermissionError(Error):
         pass
 
     def __init__(self) -> None:
@@ -101,7 +108,7 @@ class Image:
 def ceph(monkeypatch: pytest.MonkeyPatch) -> Ceph:
     made = Ceph()
     bindings: Any = ModuleType("rbd")
-    bindings.RBD, bindings.Image = lambda: made, made.open
+    bindings.RBD, bindings.Image, bindings.Error = lambda: made, made.open, Error
     for error in (Ceph.ImageExists, Ceph.ImageNotFound, Ceph.ImageBusy, Ceph.PermissionError):
         setattr(bindings, error.__name__, error)
     monkeypatch.setitem(sys.modules, "rbd", bindings)
@@ -147,6 +154,22 @@ def test_a_name_that_leads_nowhere_is_given_back(ceph: Ceph) -> None:
     ceph.halves.add("web1")
     work.make(wanted(), VALUES, BENCH)
     assert (list(ceph.images), ceph.halves) == (["web1"], set())
+
+
+def test_two_hosts_that_remove_an_image_at_once_have_both_removed_it(
+    ceph: Ceph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Error] = [Error(-errno.ESTALE), Ceph.ImageNotFound()]
+
+    def remove(pool: Any, name: str) -> None:
+        raise answers.pop(0)
+
+    monkeypatch.setattr(ceph, "remove", remove)
+    work._remove(wanted().disk, BENCH, "busy")
+    assert answers == []
+    answers.append(Error(-errno.EIO))
+    with pytest.raises(Error):
+        work._remove(wanted().disk, BENCH, "busy")
 
 
 def test_unfinished_images_of_other_hosts_are_abandoned_only_where_nobody_has_them_open(ceph: Ceph) -> None:
