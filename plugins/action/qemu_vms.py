@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.utils.display import Display
 
+from ansible_collections.directdisk.qemu.plugins.module_utils import _overlays, _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._batch import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import missing, requirements
@@ -42,16 +43,19 @@ class ActionModule(HostAction):
         lacks, packages = missing(requirements(machines), capabilities)
         lacking = {"missing": lacks, "missing_packages": packages}
         if lacks and options["when_lacking"] == "report":
-            return {"changed": False, **lacking}
+            return {"changed": False, **lacking, **self._unforeseen(host, lacks)}
         plans = _fleet.make_plans(machines, capabilities, observed["paths"])
         undeclared = _fleet.undeclared(observed, plans)
         _fleet.refuse_taken_storage(machines, observed, undeclared)
+        _overlays.refuse_left_behind(machines, observed["overlays"])
         entries = request(kept, plans, observed)
         foreseen = self._keep(kept, entries, task_vars, predict=True)
         foreseen.refuse()
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
         result = {**run.foresee(foreseen, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
-        for warning in (*run.warnings(), *_fleet.doubtful_storage(machines, observed, host)):
+        written = {_paths.vm_of_unit(path.rpartition("/")[2]) for path in run.changes.write_files}
+        left = (f"{host}: {line}" for line in _overlays.warnings(machines, observed["overlays"], written))
+        for warning in (*run.warnings(), *left, *_fleet.doubtful_storage(machines, observed, host)):
             display.warning(warning)
         if result["changed"] and not self._task.check_mode:
             result.update(self._apply(run, foreseen, entries, task_vars))
@@ -59,6 +63,17 @@ class ActionModule(HostAction):
             del result["vms"]
             result.update(run.failure())
         return result
+
+    def _unforeseen(self, host: str, lacks: Sequence[str]) -> dict[str, Any]:
+        """In check mode nothing is installed, so that what comes after the installation stays unknown: say so."""
+        if not self._task.check_mode:
+            return {}
+        line = (
+            f"{host}: cannot be foreseen beyond the installation of what this host lacks ({'; '.join(lacks)}); "
+            "disks and VMs may change after it"
+        )
+        display.warning(line)
+        return {"diff": [{"prepared": f"{line}\n"}]} if self._task.diff else {}
 
     def _read_options(self) -> dict[str, str]:
         # Not validate_argument_spec(): it copies every machine twice, and read_machines() checks more than it could.

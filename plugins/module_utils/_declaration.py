@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import
 )
 
 _VM_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,27}$")
+_TRUE = ("true", "yes", "on", "1")
+"""Spellings of true in an option that is not read yet."""
 _PART_NAME = re.compile(r"^(?!machine$)[A-Za-z][A-Za-z0-9_-]{0,15}$")
 """Names of disks and networks; "machine" is the prefix of what belongs to the machine itself."""
 
@@ -178,6 +180,13 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
                 )
             elif value is not None:
                 seen[value] = disk.name
+    errors.extend(_kept_content(name, disks))
+    names = [disk.name for disk in disks]
+    for disk in disks:
+        former = disk.settings.get("renamed_from")
+        if former in names:
+            where = f"disk {disk.name} of {name}: renamed_from"
+            errors.append(DeclarationError(where, f"{former} is declared, too; it is the name of a former disk"))
     ide = [disk for disk in disks if disk.settings["model"] == "ide"]
     most = 6 if settings.get("machine") == "q35" else 4
     if len(ide) > most:
@@ -203,6 +212,18 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
             )
         )
     return errors
+
+
+def _kept_content(name: str, disks: Sequence[Disk]) -> Iterator[DeclarationError]:
+    """Refuse what would overwrite the writes of the guest at the next run: they change the digest."""
+    for disk in disks:
+        provision = disk.provision
+        if disk.writes == "keep" and provision.get("sha256") and str(provision.get("overwrite", "no")).lower() in _TRUE:
+            yield DeclarationError(
+                f"disk {disk.name} of {name}: provision",
+                "sha256 with overwrite: true overwrites at each run what the guest wrote since; leave overwrite out, "
+                "or say writes: overlay, discard or deny",
+            )
 
 
 def _with_boot_order(disks: Sequence[Disk]) -> tuple[Disk, ...]:

@@ -89,6 +89,8 @@ def read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") -> 
         raise DeclarationError(
             f"{where}: copy_on_read", "has nowhere to keep what was read; say writes: overlay or discard"
         )
+    if "renamed_from" in settings and settings["writes"] != "overlay":
+        raise DeclarationError(f"{where}: renamed_from", "takes an overlay along, so it is for writes: overlay")
     _check_image(settings, origin, backend, read_only, where)
     if origin and origin.image.identity == backend.identity(source):
         raise DeclarationError(f"{where}: source", f"is the disk itself ({origin.described})")

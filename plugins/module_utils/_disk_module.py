@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
@@ -47,7 +50,17 @@ def run_disk_module(lifecycle: str) -> None:
     for warning in result.pop("warnings"):
         module.warn(warning)
     before, after = result.pop("before"), result.pop("after")
-    module.exit_json(**result, image=after, diff={"before": before, "after": after})
+    module.exit_json(**result, image=after, diff=shown_changes("", result["actions"], before, after))
+
+
+def shown_changes(
+    name: str, actions: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The diff of one disk: its state, and what is done to it, for the state may look the same afterwards."""
+    header = f"disk {name}" if name else WHERE
+    lines = "".join(f"{header}: {action}\n" for action in actions)
+    shown = {"before_header": header, "after_header": header, "before": before, "after": after}
+    return {**shown, "prepared": lines} if lines else shown
 
 
 def _read_wanted(lifecycle: str, values: Values, own: Values) -> Wanted:

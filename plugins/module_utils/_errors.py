@@ -45,6 +45,13 @@ class StorageError(QmpError):
     """The storage of a disk did not do what it was asked to do: which one, what it means, what to do next."""
 
 
+class MadeMeanwhileError(StorageError):
+    """Another host made the image while this one was making it: theirs stays, and it is observed again."""
+
+    def __init__(self, described: str) -> None:
+        super().__init__(f"{described}: another host has just made it; run this again")
+
+
 class Collected(DirectDiskError):
     """Several independent errors, reported together so that one run shows all of them."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
+import itertools
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._running import op
 
 LOCK = "/run/qemu-vms.lock"
 LOG_LINES = 16
+_MOST_OVERLAYS = 1000
 
 
 def observe(
@@ -52,7 +54,14 @@ def observe(
         "paths": {path: _kind(path) for path in paths},
         "names": resolve(names),
         "staged": _staged(),
+        "overlays": {vm: _overlays(vm) for vm in vms},
     }
+
+
+def _overlays(vm: str) -> list[str]:
+    """Names of the overlays in a VM's state directory; its user owns it, so their number is bounded."""
+    paths = glob.iglob(f"{_paths.state_directory(vm)}/*.qcow2")
+    return sorted(os.path.basename(path) for path in itertools.islice(paths, _MOST_OVERLAYS))
 
 
 def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> dict[str, Any]:

@@ -23,6 +23,10 @@ Seen = Mapping[str, Any]
 stands in ``around``, is for the plan alone."""
 
 
+DESTROYS = "DESTROYS DATA: "
+"""Begins the line of a step after which data is gone."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What one disk should be like."""
@@ -54,6 +58,13 @@ class Step:
     words: str
     """For people, as an order: ``create rbd vms/web1 of 20 GiB``."""
     values: Values = field(default_factory=dict)
+    destroys: bool = False
+    """Data is lost by it that no later step brings back."""
+
+    @property
+    def line(self) -> str:
+        """The step in results and diffs; one that destroys data is marked."""
+        return f"{DESTROYS}{self.words}" if self.destroys else self.words
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,19 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import b
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
+    DeclarationError,
+    HostError,
+    MadeMeanwhileError,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import (
+    Lifecycle,
+    Proposal,
+    Seen,
+    Step,
+    Wanted,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._locks import alone_with
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
@@ -53,14 +63,13 @@ def _manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, 
     lifecycle = lifecycle_of(wanted.disk)
     before = lifecycle.observe(wanted, bench)
     proposal = _propose(wanted, before)
-    after = proposal.after
-    if proposal.steps and not check_mode:
-        for step in proposal.steps:
-            lifecycle.verbs[step.verb](wanted, step.values, bench)
-        after = lifecycle.observe(wanted, bench)
+    steps, after = list(proposal.steps), proposal.after
+    if steps and not check_mode:
+        steps = _carry_out(wanted, proposal, bench)
+        after = _observe_after(wanted, proposal, bench)
     return {
-        "changed": bool(proposal.steps),
-        "actions": [step.words for step in proposal.steps],
+        "changed": bool(steps),
+        "actions": [step.line for step in steps],
         "warnings": list(proposal.warnings),
         "before": _told(before),
         "after": _told(after),
@@ -69,6 +78,30 @@ def _manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, 
         "format": after.get("format"),
         "blockdev": [] if lifecycle.serves(wanted) else node_graph(wanted.disk, bench.capabilities),
     }
+
+
+def _carry_out(wanted: Wanted, proposal: Proposal, bench: Workbench) -> list[Step]:
+    """The steps that were done. Where another host made the image meanwhile, what is left to do is planned again."""
+    lifecycle = lifecycle_of(wanted.disk)
+    done: list[Step] = []
+    for step in proposal.steps:
+        try:
+            lifecycle.verbs[step.verb](wanted, step.values, bench)
+        except MadeMeanwhileError:
+            again = _propose(wanted, lifecycle.observe(wanted, bench))
+            if any(other.verb == step.verb for other in again.steps):
+                raise
+            return [*done, *_carry_out(wanted, again, bench)]
+        done.append(step)
+    return done
+
+
+def _observe_after(wanted: Wanted, proposal: Proposal, bench: Workbench) -> Seen:
+    """What is there now; what was just made and is not there any more was removed by somebody else."""
+    after = lifecycle_of(wanted.disk).observe(wanted, bench)
+    if proposal.after["exists"] and not after["exists"]:
+        raise HostError("it was made, and is not there any more: another host has removed it; run this again")
+    return after
 
 
 def read_place(lifecycle: str, values: Values, where: str) -> Values | None:

@@ -26,6 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
 from ansible_collections.directdisk.qemu.plugins.module_utils._json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._machine import build_argv
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
+from ansible_collections.directdisk.qemu.plugins.module_utils._overlays import overlay_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import Sandbox, build_sandbox
@@ -164,9 +165,7 @@ class _Planner:
     def _overlay_path(self, disk: Disk) -> str:
         if disk.writes == "discard":
             return f"{_paths.cache_directory(self.machine.name)}/{disk.name}.qcow2"
-        # Writes that were made over one image must never be laid over another: each image has an overlay of its own.
-        base = hashlib.sha256(disk.identity.encode()).hexdigest()[:8]
-        return f"{_paths.state_directory(self.machine.name)}/{disk.name}-{base}.qcow2"
+        return overlay_of(disk).path(self.machine.name)
 
     def _prepare_overlay(self, disk: Disk, graph: Graph, wiring: Wiring, where: str) -> None:
         """A new qcow2 of the base's size at every start; for an overlay that persists, only where there is none yet."""
@@ -179,6 +178,9 @@ class _Planner:
                 "shorten its url or path, or name fewer servers",
             )
         persistent = disk.writes == "overlay"
+        if persistent and "renamed_from" in disk.settings:
+            former = overlay_of(disk, disk.settings["renamed_from"]).path(self.machine.name)
+            self.before.append(Command(("/bin/mv", "--no-clobber", former, graph.overlay), optional=True))
         path = f"{graph.overlay}.new" if persistent else graph.overlay
         objects = [
             part

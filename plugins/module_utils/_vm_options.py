@@ -44,6 +44,12 @@ DISK_OPTIONS = (
         choices=("keep", "overlay", "discard", "deny"),
     ),
     Option("read_only", "The same as O(writes=deny).", "bool"),
+    Option(
+        "renamed_from",
+        "Former name of the disk, with O(writes=overlay): its overlay is taken along when the VM starts next.",
+        pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,15}$",
+        pattern_help="is not the name of a disk",
+    ),
     Option("size", "Virtual size; an image is created when missing and grown when smaller, never shrunk.", "size"),
     Option(
         "source",

@@ -172,6 +172,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.directdisk.qemu.plugins.module_utils import _batch
 from ansible_collections.directdisk.qemu.plugins.module_utils._bindings import need_bindings
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk_module import shown_changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._probe import probe
 
@@ -183,8 +184,7 @@ def answer(results: list[dict[str, Any]]) -> dict[str, Any]:
         before, after = result.pop("before", {}), result.pop("after", {})
         warnings += [f"disk {result['name']}: {warning}" for warning in result.pop("warnings", ())]
         if result["changed"]:
-            header = f"disk {result['name']}"
-            diff.append({"before_header": header, "after_header": header, "before": before, "after": after})
+            diff.append(shown_changes(result["name"], result["actions"], before, after))
         disks.append(result if result.get("failed") else {**result, "image": after})
     return {"changed": any(disk["changed"] for disk in disks), "disks": disks, "diff": diff, "warnings": warnings}
 

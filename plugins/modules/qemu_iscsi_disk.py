@@ -20,11 +20,10 @@ description:
     The kernel's initiator, C(/etc/iscsi) and C(/dev) have no part in it.
   - A LUN is made and removed by its target. Where that is a tgt, this module does it too, on the storage host, see
     O(tgt).
-  - Data is never overwritten unless O(overwrite) names that data. A LUN counts as blank where its first 2 MiB, its
-    last 2 MiB and 62 pieces
-    in between are zeroes; a small one is read whole. With O(format=raw) and no O(luks) the LUN is taken for what it
-    is declared to be,
-    whatever its first bytes look like.
+  - Data is never overwritten unless O(overwrite) names that data. A LUN counts as blank if all of it reads as zeroes;
+    that is found out before a format or O(source) is written, see O(blank_check). RV(image.content) of a LUN that is
+    not written to is told by its first 2 MiB, its last 2 MiB and 62 pieces in between. With O(format=raw) and no
+    O(luks) the LUN is taken for what it is declared to be, whatever its first bytes look like.
   - While an image is written, the LUN begins with a mark, and the image's own beginning is written last. So an
     import that was killed is
     found by the next run and done again, and no machine boots from half of it.

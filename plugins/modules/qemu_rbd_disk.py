@@ -16,8 +16,10 @@ description:
     shrinks, renames and rolls it back where that is said; keeps its snapshots, metadata and configuration; removes it
     or moves it to the trash.
   - A new image has its name only once it is whole. Until then one that gets data, a format or encryption is called as
-    it will be, with C(.directdisk-part) behind. What a run left that was killed is no image for anybody, and the next
-    run replaces it. It may wait 30 seconds for that, until the cluster has forgotten the client that was killed.
+    it will be, with C(.directdisk-part-) and a mark of the host behind, and is open until it has its name. So two
+    hosts can make the same image at once; the second finds it made. What a run left that was killed is no image for
+    anybody, and the next run removes it, also on another host once no client has it open. It may wait 30 seconds for
+    that, until the cluster has forgotten the client that was killed.
   - An image that a client has open is not removed, renamed, shrunk or rolled back unless O(force) says so. Whoever
     has it open is in RV(image.watchers).
   - Talks to the cluster through Ceph's own Python bindings and, where the image has a format or is copied, through

@@ -16,11 +16,12 @@ description:
     and without a mount.
   - Images on NFS, SSH, GlusterFS and of O(file) are files. A new one is made beside its place, under its name with
     C(.unfinished-) and a name of the host behind, and is put in its place when it is whole and checked. So nobody sees
-    half of it. What a run left that was killed is removed by the next one, which begins anew.
+    half of it, and of two hosts that make the same image the second finds it made. What a run left that was killed is
+    removed by the next one on that host, which begins anew.
   - Images on O(nbd), O(sheepdog) and O(host_device) are on disks that are there and have the size that they have. They
-    are looked at; a format or a copy is written on them where they are blank, which they are if their first 2 MiB,
-    their last 2 MiB and 62 pieces in between are zeroes. While that is written they begin with a mark, by which the
-    next run sees that it was killed.
+    are looked at; a format or a copy is written on them where they are blank, which they are if all of
+    them reads as zeroes, see O(blank_check). While that is written they begin with a mark, by which the next run sees
+    that it was killed.
   - Images on O(http), O(https), O(ftp), O(ftps) and O(tftp) are only read. They are verified, and with O(route=stage)
     this host's copy of them is fetched, refreshed and removed, which is where machines of this host read them then.
   - O(source) is for new images alone. It is read as a guest would see it, so a qcow2 can become a raw image, an

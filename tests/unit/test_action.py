@@ -18,6 +18,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._batch import decode
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import digest
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._overlays import overlay_of
 from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, disk_of, empty_host
 
 PASSWORDS = ["pass-of-joe", "pass-of-luks", "a=cookie-of-joe", "pass-of-seed", "pass-of-vnc"]
@@ -436,3 +438,29 @@ def test_options_that_it_does_not_have_are_refused(more: dict[str, Any]) -> None
     result = run(Host(empty_host()), SIMPLE, **more)
     assert result["failed"] is True
     assert "qemu_vms" in result["msg"]
+
+
+def test_what_check_mode_cannot_foresee_is_said(warnings: list[str]) -> None:
+    seen = empty_host("debian12")
+    seen["capabilities"] = {**seen["capabilities"], "nbdkit": {}}
+    vms = {"web1": disk_of({"http": {"url": "http://192.0.2.7/x"}}, writes="deny")}
+    result = run(Host(seen), vms, when_lacking="report", check=True, diff=True)
+    (shown,) = [one["prepared"] for one in result["diff"]]
+    assert shown.startswith(
+        "hv1: cannot be foreseen beyond the installation of what this host lacks (http by route nbd"
+    )
+    assert warnings == [shown.strip()]
+    warnings.clear()
+    assert "diff" not in run(Host(seen), vms, when_lacking="report")
+    assert warnings == []
+
+
+def test_a_disk_that_would_leave_its_overlay_behind_is_refused_before_anything_changes() -> None:
+    vms = {"web1": disk_of({"nbd": {"host": "192.0.2.5"}}, writes="overlay")}
+    (machine,) = read_machines(vms, HOST_NAME)
+    base = overlay_of(machine.disks[0]).base
+    host = Host(empty_host(overlays={"web1": [f"system-{base}.qcow2"]}))
+    result = run(host, vms)
+    assert result["failed"] is True
+    assert "say renamed_from: system to take it along" in result["msg"]
+    assert len(host.calls) == 1

@@ -59,6 +59,11 @@ def fingerprint_of(samples: Mapping[int, bytes]) -> str:
     return digest.hexdigest()[:16]
 
 
+def hidden(described: str, offset: int) -> str:
+    """The warning about data between the samples."""
+    return f"{described}: has data at byte {offset}, although its ends are blank; it was left as it is"
+
+
 def needed_for_qcow2(size: int, *, encrypted: bool) -> int:
     """Bytes that a qcow2 takes once a guest has written all of its ``size``."""
     clusters = _shared_out(size, CLUSTER_SIZE)

@@ -16,7 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon im
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import keyval
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode, Workbench, run
 
-_ZEROES: Node = {"driver": "null-co", "read-zeroes": "on", "size": content.HEAD}
+ZEROES: Node = {"driver": "null-co", "read-zeroes": "on", "size": content.HEAD}
 _PIECE: Node = {"driver": "raw"}
 _SECONDS = 30
 """What a file in memory may take."""
@@ -68,10 +68,10 @@ def import_source(disk: Disk, values: Values, bench: Workbench) -> None:
         _wipe(sink, values["wipe"])
         _mark(sink, bench)
         if size > head:
-            _copy(_nbd(source), sink, head, size - head)
+            _copy(nbd_node(source), sink, head, size - head)
         if head < content.HEAD:
-            _copy(_ZEROES, sink, head, content.HEAD - head)
-        _copy(_nbd(source), sink, 0, head)
+            _copy(ZEROES, sink, head, content.HEAD - head)
+        _copy(nbd_node(source), sink, 0, head)
 
 
 def _mark(uri: str, bench: Workbench) -> None:
@@ -83,23 +83,23 @@ def _mark(uri: str, bench: Workbench) -> None:
 
 def _wipe(uri: str, places: Iterable[tuple[int, int]]) -> None:
     for start, length in places:
-        _copy({**_ZEROES, "size": start + length}, uri, start, length)
+        _copy({**ZEROES, "size": start + length}, uri, start, length)
 
 
 def _copy(source: Node, uri: str, start: int, length: int) -> None:
     """The same piece of one into the other, on its storage before this returns."""
-    images = [_piece(source, start, length), _piece(_nbd(uri), start, length)]
+    images = [piece_of(source, start, length), piece_of(nbd_node(uri), start, length)]
     run(["qemu-img", "convert", "-n", "-t", "writeback", "--image-opts", "--target-image-opts", *images])
 
 
-def _piece(node: Node, start: int, length: int) -> str:
+def piece_of(node: Node, start: int, length: int) -> str:
     file = {f"file.{name}": value for name, value in node.items()}
     return ",".join(
         f"{name}={keyval(value)}" for name, value in {**_PIECE, "offset": start, "size": length, **file}.items()
     )
 
 
-def _nbd(uri: str) -> Node:
+def nbd_node(uri: str) -> Node:
     """An export, with dotted keys for what is within a mapping."""
     node = exported_node(uri)
     return {**{f"server.{key}": value for key, value in node.pop("server").items()}, **node}

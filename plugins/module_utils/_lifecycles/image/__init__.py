@@ -11,6 +11,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Op
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import FORMAT_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import blank
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import file, served, slot
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._stores import STORES
@@ -28,6 +29,12 @@ OPTIONS = (
     Option(
         "force",
         "Remove, shrink or overwrite an image also while a machine of this host has it open.",
+        "bool",
+    ),
+    Option(
+        "unused",
+        "You have made sure that no VM of any host has the image open: needed to remove, shrink or overwrite an image "
+        "on storage that cannot tell, such as nfs, ssh, gluster, nbd and sheepdog. A VM of this host is still noticed.",
         "bool",
     ),
     Option(
@@ -50,6 +57,7 @@ OPTIONS = (
         "its own; another size is an error.",
         "size",
     ),
+    blank.OPTION,
     Option("etag", "ETag that the server must say of an image behind a url; its change is an error."),
     Option("last_modified", "Last-Modified that the server must say of an image behind a url; its change is an error."),
     stage.FOLLOW,
@@ -89,7 +97,10 @@ def _check(wanted: Wanted) -> None:
     for option in _OF_URLS:
         if wanted.provision.get(option) and not wanted.disk.backend.stage:
             raise DeclarationError(option, "is for images behind a url")
-    _kind(wanted).check(wanted)
+    kind = _kind(wanted)
+    if "blank_check" in wanted.provision and kind is not _SLOT:
+        raise DeclarationError("blank_check", f"is for disks of a fixed size, not for {wanted.disk.backend.name}")
+    kind.check(wanted)
 
 
 def _observe(wanted: Wanted, bench: Workbench) -> Seen:

@@ -5,25 +5,24 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Callable
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _files
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, MadeMeanwhileError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors
+from ansible_collections.directdisk.qemu.plugins.module_utils._host_mark import host_mark
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import plan as plans
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image.inside import look_inside, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
-from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
+from ansible_collections.directdisk.qemu.plugins.module_utils._store import Files, Store, TakenError
 from ansible_collections.directdisk.qemu.plugins.module_utils._stores import STORES
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
@@ -31,13 +30,11 @@ _LONG = 7 * 24 * 3600.0
 """Seconds that storage may take to set a whole image aside."""
 _MISSING = re.compile("NFS3ERR_NOENT|No such file")
 """How the storage of images that are files says that there is none."""
-_MACHINE_ID = "/etc/machine-id"
 
 
 def temporary(path: str) -> str:
     """Where this host makes an image, beside its place: two hosts that make the same one do not meet."""
-    host = hashlib.sha256(_files.read_text(_MACHINE_ID).encode()).hexdigest()[:8]
-    return f"{path}.unfinished-{host}"
+    return f"{path}.unfinished-{host_mark()}"
 
 
 def look(wanted: Wanted, bench: Workbench) -> Seen:
@@ -95,11 +92,19 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
             verify(replace(wanted, disk=store.at(disk, aside)), bench, "nothing was kept")
             others = _keeps_others_out(wanted, bench) if values["overwrite"] else contextlib.nullcontext()
             with others, store.files(disk, bench) as files:
-                files.put(aside, place, overwrite=values["overwrite"])
+                _put(files, disk, (aside, place), overwrite=values["overwrite"])
         except BaseException:
             with contextlib.suppress(HostError), store.files(disk, bench) as files:
                 files.remove(aside)
             raise
+
+
+def _put(files: Files, disk: Disk, paths: tuple[str, str], *, overwrite: bool) -> None:
+    """Give the finished image its name. The storage itself refuses to replace what another host has put there."""
+    try:
+        files.put(*paths, overwrite=overwrite)
+    except TakenError:
+        raise MadeMeanwhileError(disk.described) from None
 
 
 def _build_surely(wanted: Wanted, disk: Disk, store: Store, size: int, bench: Workbench) -> None:

@@ -33,13 +33,15 @@ def refuse_problem(wanted: Wanted, seen: Seen) -> None:
             "", f"{seen['problem']}; it was not touched: correct the declaration, or say overwrite: true"
         )
     refuse_in_use(wanted, seen, "overwritten")
+    _refuse_unseen(wanted, "overwritten")
 
 
 def _plan_removal(wanted: Wanted, seen: Seen) -> Proposal:
     steps = []
     if seen["exists"]:
         refuse_in_use(wanted, seen, "removed")
-        steps.append(Step("remove", f"remove {wanted.disk.described}"))
+        _refuse_unseen(wanted, "removed")
+        steps.append(Step("remove", f"remove {wanted.disk.described}", destroys=True))
     return Proposal({"exists": False, "opened_by": seen["opened_by"]}, (*steps, *_clearing(seen)))
 
 
@@ -58,7 +60,8 @@ def _plan_new(wanted: Wanted, seen: Seen, *, overwrite: bool) -> Proposal:
     if disk.origin:
         words += f", a copy of {disk.origin.described}"
     after = {"exists": True, **found_format(disk, wanted.provision, size), "opened_by": seen["opened_by"]}
-    return Proposal(after, (*_clearing(seen), Step("make", words, {"size": size, "overwrite": overwrite})))
+    step = Step("make", words, {"size": size, "overwrite": overwrite}, destroys=overwrite)
+    return Proposal(after, (*_clearing(seen), step))
 
 
 def plan_size(wanted: Wanted, seen: Seen) -> Proposal:
@@ -67,9 +70,8 @@ def plan_size(wanted: Wanted, seen: Seen) -> Proposal:
         return Proposal(seen)
     if "sha256" in wanted.provision:
         raise DeclarationError("size", f"it has {found} bytes; with another size it would have another sha256")
-    step = Step(
-        "resize", f"{'grow' if size > found else 'shrink'} {disk.described} to {in_words(size)}", {"size": size}
-    )
+    words = f"{'grow' if size > found else 'shrink'} {disk.described} to {in_words(size)}"
+    step = Step("resize", words, {"size": size}, destroys=size < found)
     if size < found:
         _refuse_shrinking(wanted, seen)
     elif seen["opened_by"] and not wanted.monitor:
@@ -90,6 +92,7 @@ def _refuse_shrinking(wanted: Wanted, seen: Seen) -> None:
     if store and not store.shrinks:
         raise DeclarationError("size", f"an image cannot be made smaller by {wanted.disk.backend.name}")
     refuse_in_use(wanted, seen, "shrunk")
+    _refuse_unseen(wanted, "shrunk")
 
 
 def refuse_in_use(wanted: Wanted, seen: Seen, what: str) -> None:
@@ -97,6 +100,19 @@ def refuse_in_use(wanted: Wanted, seen: Seen, what: str) -> None:
         raise DeclarationError(
             "", f"machine {seen['opened_by'][0]} of this host has it open: it is not {what} (force: true does)"
         )
+
+
+def _refuse_unseen(wanted: Wanted, what: str) -> None:
+    """Only the VMs of this host are seen; of those of other hosts, storage without locks tells nothing."""
+    disk, provision = wanted.disk, wanted.provision
+    store = STORES.get(disk.backend.name)
+    if disk.backend.local(disk.source) or (store and store.locks) or provision.get("unused") or provision.get("force"):
+        return
+    raise DeclarationError(
+        "",
+        f"{disk.backend.name} cannot tell if a VM of another host has it open: it is not {what} "
+        "(make sure that none has, and say unused: true)",
+    )
 
 
 def _clearing(seen: Seen) -> tuple[Step, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
@@ -18,7 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._formats import (
     has_format,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Proposal, Seen, Step, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import blank, content
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import work as fixed
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import plan as plans
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image.inside import look_inside, verify
@@ -47,10 +48,10 @@ def look(wanted: Wanted, bench: Workbench) -> Seen:
         found = {**look_inside(wanted, storage, in_use=bool(opened)), "opened_by": opened}
         around["capacity"] = storage.describe()["virtual-size"]
         if "problem" in found or not has_format(disk):
-            found["content"] = _content(storage)
+            found["content"] = _content(wanted, storage, around)
         elif disk.origin:
             with storage.image() as image:
-                found["content"] = _content(image)
+                found["content"] = _content(wanted, image, around)
         else:
             found["content"] = content.DATA
     if "problem" in found and found["content"] != content.DATA:
@@ -61,9 +62,14 @@ def look(wanted: Wanted, bench: Workbench) -> Seen:
     return {**found, "around": around}
 
 
-def _content(node: OpenNode) -> str:
+def _content(wanted: Wanted, node: OpenNode, around: dict[str, Any]) -> str:
     with node.accessed() as client:
-        return content.content_of(_samples(client, content.sampled(client.size)))
+        found = content.content_of(_samples(client, content.sampled(client.size)))
+    is_written_to = bool(has_format(wanted.disk) or wanted.disk.origin)
+    if found != content.BLANK or not is_written_to or not blank.is_full(wanted):
+        return found
+    around["data_at"] = blank.first_data(node)
+    return content.BLANK if around["data_at"] is None else content.DATA
 
 
 def _samples(client: NbdClient, places: Iterable[tuple[int, int]]) -> dict[int, bytes]:
@@ -88,11 +94,17 @@ def plan(wanted: Wanted, seen: Seen) -> Proposal:
         formats = has_format(wanted.disk)
     imports = bool(wanted.disk.origin) and (formats or "problem" in seen or seen["content"] != content.DATA)
     if not formats and not imports:
-        return plans.plan_size(wanted, seen)
+        return replace(plans.plan_size(wanted, seen), warnings=_hidden_data(wanted, seen))
     if seen["around"]["in_use"]:
         raise DeclarationError("", f"this host itself uses {seen['around']['in_use']}: it is not written to")
     plans.refuse_in_use(wanted, seen, "written to")
     return _plan_writing(wanted, seen, formats=formats, imports=imports)
+
+
+def _hidden_data(wanted: Wanted, seen: Seen) -> tuple[str, ...]:
+    """Say why a source was not written to a disk that looks blank at its ends."""
+    found = seen["around"].get("data_at")
+    return () if found is None else (content.hidden(wanted.disk.described, found),)
 
 
 def _plan_writing(wanted: Wanted, seen: Seen, *, formats: bool, imports: bool) -> Proposal:
@@ -102,16 +114,17 @@ def _plan_writing(wanted: Wanted, seen: Seen, *, formats: bool, imports: bool) -
     if imports and around["source_size"] > size:
         raise DeclarationError("source", f"has {around['source_size']} bytes, more than the {size} that there are")
     wipe = content.wiped(around["capacity"])
+    destroys = "problem" in seen
     if formats:
         words = (
             f"write {'luks' if disk.settings['format'] == 'raw' else 'qcow2'} of {in_words(size)} on {disk.described}"
         )
-        steps.append(Step("format", words, {"size": size, "wipe": wipe}))
+        steps.append(Step("format", words, {"size": size, "wipe": wipe}, destroys=destroys))
     if imports and disk.origin:
         again = "once more " if seen["content"] == content.UNFINISHED else ""
         words = f"copy {disk.origin.described} {again}to {disk.described}"
         values = {"size": around["source_size"], "wipe": [] if formats or has_format(disk) else wipe}
-        steps.append(Step("import", words, values))
+        steps.append(Step("import", words, values, destroys=destroys and not formats))
     found = found_format(disk, wanted.provision, size)
     after = {"exists": True, **found, "opened_by": seen["opened_by"], "content": content.DATA}
     return Proposal(after, tuple(steps))

@@ -16,7 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import blank, content
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun import server, session
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun.options import format_of, serves
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun.session import at_portal
@@ -38,6 +38,8 @@ def observe(wanted: Wanted, bench: Workbench) -> Seen:
             return {**seen, "size": None, "format": None}
         assert_expected(disk, wanted.provision.get("expect", {}), seen)
         samples = _look_at_bytes(wanted, opened, seen)
+    if seen["content"] == content.BLANK and _is_written_to(wanted, seen) and blank.is_full(wanted):
+        samples = _look_everywhere(wanted, bench, seen, samples)
     return {**seen, **_look_inside(wanted, bench, seen, samples)}
 
 
@@ -79,8 +81,28 @@ def _look_at_bytes(wanted: Wanted, opened: Session, seen: dict[str, Any]) -> dic
     return samples
 
 
+def _is_written_to(wanted: Wanted, seen: Seen) -> bool:
+    """Tell if a LUN gets a format or an image, should it be blank."""
+    return bool(wanted.disk.origin) or (seen["format"], seen["encrypted"]) != format_of(wanted.disk)
+
+
+def _look_everywhere(
+    wanted: Wanted, bench: Workbench, seen: dict[str, Any], samples: Mapping[int, bytes]
+) -> dict[int, bytes]:
+    """Look for data between the samples. What is found counts for the fingerprint, for zeroes would tell nothing."""
+    with bench.storage(at_portal(wanted.disk, seen["portal"])) as storage:
+        found = blank.first_data(storage)
+        if found is None:
+            return dict(samples)
+        samples = {**samples, **blank.read_around(storage, found)}
+    fingerprint = content.fingerprint_of(samples)
+    seen.update(content=content.DATA, fingerprint=fingerprint, _data_at=found)
+    seen["_may_be_overwritten"] = fingerprint == wanted.provision.get("overwrite")
+    return dict(samples)
+
+
 def _wants_luks_content(wanted: Wanted) -> bool:
-    return format_of(wanted.disk) == ("raw", True) and bool(wanted.disk.origin)
+    return _is_luks(wanted.disk) and bool(wanted.disk.origin)
 
 
 def _look_inside(wanted: Wanted, bench: Workbench, seen: Seen, samples: Mapping[int, bytes]) -> dict[str, Any]:
@@ -103,12 +125,19 @@ def _look_inside(wanted: Wanted, bench: Workbench, seen: Seen, samples: Mapping[
 
 def _open(wanted: Wanted, bench: Workbench, seen: Seen, samples: Mapping[int, bytes]) -> dict[str, Any]:
     disk = at_portal(wanted.disk, seen["portal"])
-    with bench.image(disk) as node:
+    with bench.storage(disk) as storage, storage.image() as node:
         described = node.describe()
         inside: dict[str, Any] = {"size": described["virtual-size"]}
         if wanted.disk.origin or wanted.state == "info":
             inside["content"] = _content_inside(disk, node, described, samples)
+            if inside["content"] == content.BLANK and _is_luks(disk) and blank.is_full(wanted):
+                header = described["format-specific"]["data"]["payload-offset"]
+                inside["content"] = content.BLANK if blank.first_data(storage, header) is None else content.DATA
     return inside
+
+
+def _is_luks(disk: Disk) -> bool:
+    return format_of(disk) == ("raw", True)
 
 
 def _content_inside(disk: Disk, node: OpenNode, described: Mapping[str, Any], samples: Mapping[int, bytes]) -> str:

@@ -9,6 +9,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends import i
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import blank
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun import server
 
 OPTIONS = (
@@ -35,6 +36,7 @@ OPTIONS = (
         pattern="[0-9a-f]{16}",
         pattern_help="is no fingerprint: 16 hexadecimal digits, named by the error about the data",
     ),
+    blank.OPTION,
     Option(
         "tgt",
         "Makes and removes the LUN itself, on the storage host whose tgtd gives it out (C(delegate_to)): the store, "

@@ -73,6 +73,8 @@ class _Plan:
             raise DeclarationError(self.disk.described, problem)
         if formats:
             self._write_format(wipe=overwrites)
+        if not fresh and "_data_at" in self.seen:
+            self.warnings.append(content.hidden(self.disk.described, self.seen["_data_at"]))
         if imports:
             self._import(wipe=overwrites and plain)
         elif self.after["content"] == content.UNFINISHED:
@@ -91,7 +93,7 @@ class _Plan:
         self._check_room(size)
         words = f"write {_words(self.disk)} of {size} bytes on {self.disk.described}"
         values = {"size": size, "wipe": self._ends() if wipe else [], "portal": self.seen["portal"]}
-        self.steps.append(Step("format", f"overwrite the data and {words}" if wipe else words, values))
+        self.steps.append(Step("format", f"overwrite the data and {words}" if wipe else words, values, destroys=wipe))
         self.after.update(format=form, encrypted=encrypted, size=size, content=content.DATA)
 
     def _import(self, *, wipe: bool) -> None:
@@ -104,7 +106,7 @@ class _Plan:
         again = "finish the import of" if self.seen["content"] == content.UNFINISHED else "import"
         words = f"{again} {self.disk.origin.described} into {self.disk.described}"
         values = {"size": size, "wipe": self._ends() if wipe else [], "portal": self.seen["portal"]}
-        self.steps.append(Step("import", f"overwrite the data and {words}" if wipe else words, values))
+        self.steps.append(Step("import", f"overwrite the data and {words}" if wipe else words, values, destroys=wipe))
         self.after["content"] = content.DATA
 
     def _ends(self) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._content import not_raw
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host_mark import host_mark
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.cluster import (
     Cluster,
@@ -22,6 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.op
     OF_THE_IMAGE,
     PART,
     at,
+    is_part_of,
     is_translated,
     texts_of,
 )
@@ -65,7 +67,39 @@ def observe(wanted: Wanted, bench: Workbench) -> Seen:
             if part is not None:
                 seen["incomplete"] = {"watchers": _watchers(part)}
                 seen["_half_renamed"] = part.id() == seen.get("_id")
+    if not seen["exists"] or wanted.state == "absent":
+        # Only then, because it takes a list of the whole pool.
+        seen["_abandoned"] = _abandoned(disk, bench)
     return seen
+
+
+def _abandoned(disk: Disk, bench: Workbench) -> list[str]:
+    """Names of unfinished images of other hosts that no client has open: a host at work has its own open."""
+    own = part_of(disk).source["image"]
+    others = [name for name in _names(disk, bench) if name != own and is_part_of(name, disk.source["image"])]
+    return [name for name in others if not watchers_of(at(disk, image=name), bench)]
+
+
+def _names(disk: Disk, bench: Workbench) -> list[str]:
+    """The images of a pool; one list a run, however many disks. Empty where this user may not list them."""
+    import rbd
+
+    @contextlib.contextmanager
+    def listed() -> Iterator[list[str]]:
+        names: list[str] = []
+        with speaking_of(disk, "error listing images"), contextlib.suppress(rbd.PermissionError):
+            names = list(rbd.RBD().list(cluster.pool(disk)))
+        yield names
+
+    cluster = cluster_of(disk, bench)
+    key = ("rbd names", cluster.fsid, disk.source["pool"], disk.source.get("namespace", ""))
+    return bench.shared(key, listed)
+
+
+def watchers_of(disk: Disk, bench: Workbench) -> list[str]:
+    """The clients that have an image open; none where there is no image."""
+    with opened(disk, bench) as image:
+        return [] if image is None else _watchers(image)
 
 
 def _has_name(disk: Disk, cluster: Cluster) -> bool:
@@ -81,8 +115,8 @@ def _has_name(disk: Disk, cluster: Cluster) -> bool:
 
 
 def part_of(disk: Disk) -> Disk:
-    """The image that becomes a disk's once it is whole."""
-    return at(disk, image=disk.source["image"] + PART)
+    """The image that becomes a disk's once it is whole; each host makes one of its own."""
+    return at(disk, image=f"{disk.source['image']}{PART}{host_mark()}")
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import has_format
+from ansible_collections.directdisk.qemu.plugins.module_utils._host_mark import LENGTH
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
 
 SECTOR = 512
@@ -22,8 +23,10 @@ SECTOR = 512
 OF_THE_IMAGE = ("pool", "namespace", "image", "snapshot", "encryption")
 """Options of the backend that say which image of a cluster; the others say which cluster, and as whom."""
 
-PART = ".directdisk-part"
-"""Ends the name of an image that is still being made: it gets its own once it is whole."""
+PART = ".directdisk-part-"
+"""Stands before the mark of a host in the name of an image that the host is still making."""
+
+_PART_NAME = re.compile(rf"{re.escape(PART)}[0-9a-f]{{{LENGTH}}}$")
 
 OPTIONS = (
     Option(
@@ -137,8 +140,8 @@ def _check_place(wanted: Wanted) -> None:
     source, provision = wanted.disk.source, wanted.provision
     if "snapshot" in source and wanted.state == "absent":
         raise DeclarationError("snapshot", "is only read; to remove one, name it in snapshots with state: absent")
-    if source["image"].endswith(PART):
-        raise DeclarationError("image", f"ends with {PART}, as only images do that are still being made")
+    if _PART_NAME.search(source["image"]):
+        raise DeclarationError("image", f"ends with {PART} and a host's mark, as only unfinished images do")
     if bool(wanted.monitor) != bool(wanted.node):
         raise DeclarationError("monitor", "monitor and node are wanted together")
     if provision.get("renamed_from") == source["image"]:
@@ -159,6 +162,11 @@ def _check_layout(wanted: Wanted) -> None:
         raise DeclarationError(
             "thick", "is for a blank raw image; leave it out, or source, format, luks and encryption"
         )
+
+
+def is_part_of(name: str, image: str) -> bool:
+    """Tell if a name is that of an unfinished image, of whatever host, that is to become this image."""
+    return bool(_PART_NAME.search(name)) and _PART_NAME.sub("", name) == image
 
 
 def is_translated(disk: Disk) -> bool:

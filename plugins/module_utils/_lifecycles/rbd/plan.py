@@ -23,6 +23,10 @@ LATER_OFF_ONLY = frozenset({"deep-flatten"})
 FIXED = frozenset({"layering", "striping", "data-pool"})
 
 
+DESTRUCTIVE = frozenset({"remove", "shrink", "rollback", "unsnapshot"})
+"""Verbs after which data is gone; from the trash an image comes back."""
+
+
 class _Draft:
     """The image as it will be after the steps so far."""
 
@@ -34,7 +38,7 @@ class _Draft:
         self.image: dict[str, Any] = dict(seen)
 
     def add(self, verb: str, words: str, **values: Any) -> None:
-        self.steps.append(Step(verb, words, values))
+        self.steps.append(Step(verb, words, values, destroys=verb in DESTRUCTIVE))
 
     def refuse_open(self, deed: str) -> None:
         """Refuse a deed that a client would not survive who has the image open."""
@@ -68,6 +72,9 @@ def plan(wanted: Wanted, seen: Seen) -> Proposal:
 
 
 def _discard(draft: _Draft) -> None:
+    for name in draft.image.pop("_abandoned", ()):
+        part = at(draft.wanted.disk, image=name).described
+        draft.add("discard_abandoned", f"remove {part}, which a run on another host left unfinished", name=name)
     if not draft.image.pop("incomplete", None):
         return
     if draft.image.get("_half_renamed"):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable
@@ -12,7 +13,11 @@ from typing import Any, Callable
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
+    CapabilityError,
+    HostError,
+    MadeMeanwhileError,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.cluster import (
@@ -26,6 +31,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.lo
     beside,
     opened,
     part_of,
+    watchers_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.options import at
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
@@ -59,10 +65,37 @@ def _is_whole_at_once(wanted: Wanted, values: Values) -> bool:
 
 def _make_in_parts(wanted: Wanted, values: Values, bench: Workbench) -> None:
     disk, part = wanted.disk, part_of(wanted.disk)
-    if values["clone"] and disk.origin:
+    clone = values["clone"] and disk.origin
+    if clone:
         _clone(beside(disk, disk.origin), part, values, bench)
     else:
         _create(part, values, bench)
+    try:
+        with _held(part, bench):
+            if not clone:
+                _write_forms(part, values["size"], bench)
+            _complete(wanted, part, values, bench)
+            _put_in_place(part, disk, bench)
+    except MadeMeanwhileError:
+        _remove(part, bench, "it is still open")
+        raise
+
+
+@contextlib.contextmanager
+def _held(part: Disk, bench: Workbench) -> Iterator[None]:
+    """Keep an unfinished image open until it has its name: other hosts see a watcher and leave it alone."""
+    import rbd
+
+    with speaking_of(part, "error opening"):
+        image = rbd.Image(cluster_of(part, bench).pool(part), part.source["image"])
+    try:
+        yield
+    finally:
+        image.close()
+
+
+def _complete(wanted: Wanted, part: Disk, values: Values, bench: Workbench) -> None:
+    disk = wanted.disk
     if values["was"] != values["size"]:
         _set_size(part, values["size"], values["was"], bench)
     if disk.origin and not values["clone"]:
@@ -71,20 +104,35 @@ def _make_in_parts(wanted: Wanted, values: Values, bench: Workbench) -> None:
         bench.copy(*(bounded(image, bench.open_timeout) for image in (disk.origin, part)), blank=blank)
     if wanted.provision["thick"]:
         _fill(part, values["size"], bench)
-    _rename(part, disk, bench)
+
+
+def _put_in_place(part: Disk, disk: Disk, bench: Workbench) -> None:
+    """Give the finished image its name. Ceph refuses a name that is taken; half a creation gives it back."""
+    import rbd
+
+    pool, names = cluster_of(disk, bench).pool(disk), (part.source["image"], disk.source["image"])
+    with speaking_of(disk, "error renaming"):
+        try:
+            rbd.RBD().rename(pool, *names)
+        except rbd.ImageExists:
+            _remove_half(disk, bench)
+            rbd.RBD().rename(pool, *names)
 
 
 def _create(image: Disk, values: Values, bench: Workbench) -> None:
     import rbd
 
-    pool = cluster_of(image, bench).pool(image)
-    formatted = has_format(image)
+    pool, size = cluster_of(image, bench).pool(image), 0 if has_format(image) else values["size"]
     with speaking_of(image, "error creating"):
-        _afresh(image, bench, rbd.RBD().create, pool, image.source["image"], 0 if formatted else values["size"], values)
-    if "encryption" in image.source:
-        _encrypt(image, values["size"], bench)
-    if formatted:
-        _write_format(image, values["size"], bench)
+        _afresh(image, bench, rbd.RBD().create, pool, image.source["image"], size, values)
+
+
+def _write_forms(part: Disk, size: int, bench: Workbench) -> None:
+    """Ceph's encryption and QEMU's format, where they are declared."""
+    if "encryption" in part.source:
+        _encrypt(part, size, bench)
+    if has_format(part):
+        _write_format(part, size, bench)
 
 
 def _layout(values: Values) -> dict[str, Any]:
@@ -127,7 +175,7 @@ def _remove_half(disk: Disk, bench: Workbench) -> None:
     while time.monotonic() < deadline:
         with opened(disk, bench) as image:
             if image is not None:
-                raise HostError("somebody else has just made it; run this again")
+                raise MadeMeanwhileError(disk.described)
         time.sleep(0.5)
     with contextlib.suppress(rbd.ImageNotFound):
         rbd.RBD().remove(cluster_of(disk, bench).pool(disk), disk.source["image"])
@@ -177,6 +225,19 @@ def discard(wanted: Wanted, values: Values, bench: Workbench) -> None:
     _remove(part_of(wanted.disk), bench, "another run is still making it; let that end, or end it")
 
 
+def discard_abandoned(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    """Remove what a run on another host left, unless that host opens it meanwhile: it has begun to make it then."""
+    import rbd
+
+    disk, deadline = at(wanted.disk, image=values["name"]), time.monotonic() + CREATED_WITHIN
+    while time.monotonic() < deadline:
+        if watchers_of(disk, bench):
+            return
+        time.sleep(0.5)
+    with speaking_of(disk, "error removing"), contextlib.suppress(rbd.ImageBusy, rbd.ImageNotFound):
+        rbd.RBD().remove(cluster_of(disk, bench).pool(disk), disk.source["image"])
+
+
 def finish(wanted: Wanted, values: Values, bench: Workbench) -> None:
     """End a renaming that was cut short: both names lead to the image, and its directory has one of them."""
     import rbd
@@ -201,10 +262,19 @@ def _remove(disk: Disk, bench: Workbench, busy: str) -> None:
             try:
                 rbd.RBD().remove(pool, disk.source["image"])
                 return
-            except rbd.ImageBusy:
+            except rbd.ImageNotFound:
+                return  # another host was quicker
+            except rbd.Error as error:
+                if not isinstance(error, rbd.ImageBusy) and not _is_stale(error):
+                    raise
                 if time.monotonic() > deadline:
                     raise HostError(busy) from None
                 time.sleep(1)
+
+
+def _is_stale(error: Exception) -> bool:
+    """Tell if another host is removing the same image at this moment."""
+    return abs(getattr(error, "errno", None) or 0) == errno.ESTALE
 
 
 # --- images that are there -------------------------------------------------------------------------------------------
@@ -334,6 +404,7 @@ def protect(wanted: Wanted, values: Values, bench: Workbench) -> None:
 
 VERBS: Mapping[str, Callable[[Wanted, Values, Workbench], None]] = {
     "discard": discard,
+    "discard_abandoned": discard_abandoned,
     "finish": finish,
     "make": make,
     "rename": rename,

@@ -5,12 +5,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import blank, content
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode
 
 MIB = 2**20
 
@@ -85,3 +92,37 @@ def test_a_full_qcow2_takes_what_the_installed_qemu_says(size: int) -> None:
 def test_a_map_without_data() -> None:
     assert content.all_zero([{"data": False, "zero": True}])
     assert not content.all_zero([{"data": False, "zero": True}, {"data": True, "zero": False}])
+
+
+class Node:
+    """An open disk."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def describe(self) -> dict[str, int]:
+        return {"virtual-size": self.size}
+
+    @contextmanager
+    def served(self, *, writable: bool) -> Iterator[str]:
+        yield "nbd+unix:///disk?socket=/s"
+
+
+@pytest.mark.skipif(not shutil.which("qemu-img"), reason="this host has no qemu-img")
+def test_data_is_found_wherever_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    image, node = tmp_path / "image", cast(OpenNode, Node(64 * MIB))
+    monkeypatch.setattr(blank, "nbd_node", lambda uri: {"driver": "file", "filename": str(image)})
+    image.touch()
+    os.truncate(image, 64 * MIB)
+    assert blank.first_data(node) is None
+    with image.open("r+b") as stream:
+        stream.seek(5557452)
+        stream.write(b"x")
+    found = blank.first_data(node)
+    assert found is not None
+    assert found // blank.PROBE == 5557452 // blank.PROBE
+    assert blank.first_data(node, 6 * MIB) is None
+    assert blank.first_data(node, 64 * MIB) is None
+    image.unlink()
+    with pytest.raises(HostError, match="it cannot be read to see if it is blank"):
+        blank.first_data(node)

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, MadeMeanwhileError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import file
 from ansible_collections.directdisk.qemu.plugins.module_utils._manage import read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._store import TakenError
 
 GLUSTER = {"gluster": {"volume": "gv", "path": "a", "host": "192.0.2.7"}}
 NFS = {"nfs": {"host": "192.0.2.7", "path": "/export/a"}}
@@ -65,3 +66,20 @@ def test_what_may_crash_qemu_over_closing_is_built_once_more(monkeypatch: pytest
 
 def test_what_fails_elsewhere_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert build(monkeypatch, NFS, crashes=1) == ["build"]
+
+
+def test_an_image_that_another_host_has_put_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Taken(Store):
+        def put(self, path: str, place: str, *, overwrite: bool) -> None:
+            raise TakenError(f"{place} is there")
+
+    wanted = read_wanted(read_image("disk", {**NFS, "size": "1MiB"}, "disk"), "disk")
+    store: Any = Taken()
+    store.at = lambda disk, path: disk
+    monkeypatch.setattr(file, "STORES", {"nfs": store})
+    monkeypatch.setattr(file, "_build", lambda *_: None)
+    bench: Any = None
+    with pytest.raises(MadeMeanwhileError, match=r"^nfs 192.0.2.7:/export/a: another host has just made it"):
+        file.make(wanted, {"size": 1 << 20, "overwrite": False}, bench)
+    aside = file.temporary("a")
+    assert store.asked == [f"make {aside}", f"remove {aside}"]

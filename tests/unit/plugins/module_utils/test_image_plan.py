@@ -226,3 +226,45 @@ def test_what_is_not_done(declared: dict[str, Any], seen: dict[str, Any], messag
 def test_what_no_host_could_do(declared: dict[str, Any], message: str) -> None:
     with pytest.raises(DeclarationError, match=message):
         plan(declared, MISSING)
+
+
+@pytest.mark.parametrize(
+    "declared, seen",
+    [
+        ({**NFS, "state": "absent"}, {**THERE, "around": {}}),
+        ({**NFS, **QCOW2, "size": "8MiB", "provision": {"overwrite": True}}, OTHER),
+        ({**NFS, "size": "4MiB", "provision": {"allow_shrink": True}}, THERE),
+        ({"nbd": {"host": "192.0.2.7"}, **QCOW2, "size": "1MiB", "provision": {"overwrite": True}}, OTHER),
+    ],
+)
+def test_storage_that_cannot_tell_who_uses_it_is_left_alone_until_a_person_does(
+    declared: dict[str, Any], seen: dict[str, Any]
+) -> None:
+    seen = {**seen, "content": "data", "around": {"folder": "directory", "in_use": "", "capacity": 8 * MIB}}
+    with pytest.raises(DeclarationError, match="cannot tell if a VM of another host has it open: it is not"):
+        plan(declared, seen)
+    for word in ("unused", "force"):
+        (step,) = plan({**declared, "provision": {**declared.get("provision", {}), word: True}}, seen).steps
+        assert step.destroys
+    told = {**declared, "provision": {**declared.get("provision", {}), "unused": True}}
+    with pytest.raises(DeclarationError, match="machine web1 of this host has it open"):
+        plan(told, {**seen, "opened_by": ["web1"]})
+
+
+def test_what_destroys_nothing_is_not_marked() -> None:
+    for declared, seen in (({**FILE, "size": "9MiB"}, THERE), ({**FILE, "size": "8MiB"}, MISSING)):
+        assert [step.destroys for step in plan(declared, seen).steps] == [False]
+
+
+def test_data_between_the_samples_is_told_of() -> None:
+    seen = around({**BLANK, "content": "data"}, data_at=5557453)
+    proposal = plan({**DEVICE, **SOURCE}, seen)
+    assert proposal.steps == ()
+    assert proposal.warnings == (
+        "host_device /dev/sdb: has data at byte 5557453, although its ends are blank; it was left as it is",
+    )
+
+
+def test_how_a_disk_is_known_to_be_blank_is_said_of_disks_of_a_fixed_size() -> None:
+    with pytest.raises(DeclarationError, match="blank_check: is for disks of a fixed size, not for nfs"):
+        plan({**NFS, "size": "1MiB", "provision": {"blank_check": "sample"}}, MISSING)

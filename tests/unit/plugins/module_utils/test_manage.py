@@ -16,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     DeclarationError,
     DirectDiskError,
     HostError,
+    MadeMeanwhileError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Step, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
@@ -233,3 +234,40 @@ def test_a_request_survives_its_way() -> None:
     request = {"disks": [disk("ä", luks={"passphrase": "geheim"})], "predict": True}
     assert _batch.decode(_batch.encode(request)) == request
     assert "geheim" not in _batch.encode(request)
+
+
+def test_what_another_host_made_meanwhile_is_observed_again_and_taken(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(self: Storage, wanted: Wanted, values: Values, bench: Workbench) -> None:
+        self.images[wanted.disk.source["filename"]] = GIB
+        raise MadeMeanwhileError(wanted.disk.described)
+
+    monkeypatch.setattr(Storage, "create", create)
+    monkeypatch.setattr(_manage, "LIFECYCLES", {"image": storage.lifecycle()})
+    done = manage(disk("new", size="1GiB"))
+    assert (done["changed"], done["actions"], done["state"]) == (False, [], "present")
+
+
+def test_an_image_that_another_host_made_and_that_is_not_there_is_an_error(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(self: Storage, wanted: Wanted, values: Values, bench: Workbench) -> None:
+        raise MadeMeanwhileError(wanted.disk.described)
+
+    monkeypatch.setattr(Storage, "create", create)
+    monkeypatch.setattr(_manage, "LIFECYCLES", {"image": storage.lifecycle()})
+    with pytest.raises(MadeMeanwhileError, match="run this again"):
+        manage(disk("new", size="1GiB"))
+
+
+def test_an_image_that_is_gone_after_it_was_made_is_an_error(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Storage, "create", lambda *_: None)
+    monkeypatch.setattr(_manage, "LIFECYCLES", {"image": storage.lifecycle()})
+    with pytest.raises(HostError, match="it was made, and is not there any more"):
+        manage(disk("new", size="1GiB"))
+
+
+def test_a_step_that_destroys_data_is_marked() -> None:
+    assert Step("remove", "remove it", destroys=True).line == "DESTROYS DATA: remove it"
+    assert Step("make", "make it").line == "make it"

@@ -313,8 +313,8 @@ def test_what_no_cluster_could_do_is_refused_before_one_is_asked(options: dict[s
 
 
 def test_what_begins_as_an_unfinished_image_is_none() -> None:
-    disk = read_image("disk", {"rbd": {**RBD, "image": "a.directdisk-part"}}, "disk")
-    with pytest.raises(DeclarationError, match=r"^disk: image: ends with \.directdisk-part"):
+    disk = read_image("disk", {"rbd": {**RBD, "image": "a.directdisk-part-0123abcd"}}, "disk")
+    with pytest.raises(DeclarationError, match=r"^disk: image: ends with \.directdisk-part-"):
         read_wanted(disk, "disk")
 
 
@@ -323,3 +323,27 @@ def test_what_begins_as_an_unfinished_image_is_none() -> None:
 )
 def test_sizes_in_words(size: int, said: str) -> None:
     assert in_words(size) == said
+
+
+def test_what_other_hosts_left_unfinished_is_removed_first() -> None:
+    name = "web1.directdisk-part-0123abcd"
+    proposal = plan({**missing(), "_abandoned": [name]}, size="1MiB")
+    assert [step.verb for step in proposal.steps] == ["discard_abandoned", "make"]
+    assert proposal.steps[0].line == f"remove rbd vms/{name}, which a run on another host left unfinished"
+    assert "_abandoned" not in proposal.after
+
+
+@pytest.mark.parametrize(
+    ("seen", "options", "destroys"),
+    [
+        (there(), {"state": "absent"}, True),
+        (there(), {"state": "absent", "trash": True}, False),
+        (there(), {"size": "4MiB", "allow_shrink": True}, True),
+        (there(), {"size": "16MiB"}, False),
+        (there(snapshots=[SNAPSHOT], _rollback={"equal": False, "size": 8 * MIB}), {"rollback": "s"}, True),
+        (there(snapshots=[SNAPSHOT]), {"snapshots": [{"name": "s", "state": "absent"}]}, True),
+        (missing(), {"size": "8MiB"}, False),
+    ],
+)
+def test_what_destroys_data_is_marked(seen: Seen, options: dict[str, Any], destroys: bool) -> None:
+    assert [step.destroys for step in plan(seen, **options).steps] == [destroys]

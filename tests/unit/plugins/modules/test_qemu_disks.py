@@ -48,7 +48,8 @@ def test_results_come_with_what_a_look_found(monkeypatch: pytest.MonkeyPatch, ca
         ("b", {"exists": True}),
     ]
     header = {"before_header": "disk b", "after_header": "disk b"}
-    assert answer["diff"] == [{**header, "before": {"exists": False}, "after": {"exists": True}}]
+    state = {"before": {"exists": False}, "after": {"exists": True}}
+    assert answer["diff"] == [{**header, **state, "prepared": "disk b: create b\n"}]
     assert called["options"] == {"workers": 7, "open_timeout": 30, "check_mode": False, "lacking": {}}
     assert [entry.name for entry in called["entries"]] == ["a"]
 

@@ -12,7 +12,9 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _disk_module
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import IscsiError, LibraryMissing
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import blank, content
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun import session
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_iscsi_disk
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -97,7 +99,7 @@ def test_data_is_named_by_its_fingerprint_and_overwritten_by_that_alone(
     assert refused["msg"].endswith(f"has data that is no qcow2; to lose it, say overwrite: {seen}")
     answer = run_module(monkeypatch, qemu_iscsi_disk, **wanted, overwrite=seen)
     assert answer["changed"]
-    assert answer["actions"][0].startswith("overwrite the data and write qcow2 of 65536 bytes")
+    assert answer["actions"][0].startswith("DESTROYS DATA: overwrite the data and write qcow2 of 65536 bytes")
     assert not [name for name in answer["image"] if name.startswith("_")]
 
 
@@ -147,3 +149,63 @@ def test_a_host_without_libiscsi_is_told_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setattr(session, "load_library", missing)
     answer = run_module(monkeypatch, qemu_iscsi_disk, **LUN)
     assert answer["msg"].endswith("this host has no libiscsi; install qemu-block-extra (role storage_client)")
+
+
+@pytest.fixture
+def hidden(monkeypatch: pytest.MonkeyPatch, target: Target) -> list[int]:
+    """Data that no sample shows; how often it was looked for."""
+    looked: list[int] = []
+
+    class Storage:
+        @contextmanager
+        def accessed(self) -> Iterator[Storage]:
+            yield self
+
+        def read(self, start: int, length: int) -> bytes:
+            return b"data".ljust(length, b"\0")
+
+    @contextmanager
+    def storage(self: Workbench, disk: Any, *, writable: bool = False) -> Iterator[Storage]:
+        yield Storage()
+
+    def first_data(node: Any, since: int = 0) -> int:
+        looked.append(since)
+        return 5557452
+
+    monkeypatch.setattr(Workbench, "storage", storage)
+    monkeypatch.setattr(Workbench, "size_of", lambda self, disk: 65536)
+    monkeypatch.setattr(blank, "first_data", first_data)
+    return looked
+
+
+SOURCE = {"source": {"http": {"url": "http://images.example/a.raw"}}, "_ansible_check_mode": True}
+
+
+def test_a_lun_with_data_between_the_samples_is_not_written_to(
+    monkeypatch: pytest.MonkeyPatch, hidden: list[int]
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(_disk_module.AnsibleModule, "warn", lambda _module, warning: said.append(warning))
+    answer = run_module(monkeypatch, qemu_iscsi_disk, **LUN, **SOURCE)
+    assert (answer["changed"], answer["image"]["content"], hidden) == (False, "data", [0])
+    assert [line.partition(": ")[2] for line in said] == [
+        "has data at byte 5557452, although its ends are blank; it was left as it is"
+    ]
+
+
+def test_data_between_the_samples_has_a_fingerprint_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, hidden: list[int]
+) -> None:
+    wanted = {**LUN, "format": "qcow2", "size": "64KiB", "_ansible_check_mode": True}
+    refused = run_module(monkeypatch, qemu_iscsi_disk, **wanted)
+    fingerprint = refused["msg"].rpartition("say overwrite: ")[2]
+    assert run_module(monkeypatch, qemu_iscsi_disk, **wanted, overwrite=fingerprint)["changed"]
+    zeroes = content.fingerprint_of({0: bytes(MIB)})
+    assert run_module(monkeypatch, qemu_iscsi_disk, **wanted, overwrite=zeroes)["failed"]
+
+
+def test_a_lun_is_read_whole_only_before_it_is_written_to(monkeypatch: pytest.MonkeyPatch, hidden: list[int]) -> None:
+    run_module(monkeypatch, qemu_iscsi_disk, **LUN)
+    run_module(monkeypatch, qemu_iscsi_disk, **LUN, state="info")
+    assert run_module(monkeypatch, qemu_iscsi_disk, **LUN, **SOURCE, blank_check="sample")["changed"]
+    assert hidden == []

@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _disk_module, _locks, _staging
+from ansible_collections.directdisk.qemu.plugins.module_utils import _disk_module, _host_mark, _locks, _staging
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import web
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
@@ -111,7 +111,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(_disk_module, "Workbench", Bench)
     monkeypatch.setattr(_disk_module, "probe", lambda: probed("debian13"))
     monkeypatch.setattr(_locks, "LOCK", str(tmp_path / "lock"))
-    monkeypatch.setattr(file, "_MACHINE_ID", "/dev/null")
+    monkeypatch.setattr(_host_mark, "_MACHINE_ID", "/dev/null")
     monkeypatch.setattr(file, "machines_that_open", lambda identity: [])
     (tmp_path / "a.raw").write_bytes(b"golden".ljust(MIB, b"\0"))
     return tmp_path
@@ -133,7 +133,9 @@ def test_an_image_is_predicted_made_and_left_alone(monkeypatch: pytest.MonkeyPat
     assert predicted == made
     assert made["actions"] == [f"create file {host}/new as raw of 2 MiB, a copy of http {URL}"]
     assert (made["changed"], made["state"], made["size"], made["format"]) == (True, "present", 2 * MIB, "raw")
-    assert made["diff"] == {"before": {"exists": False, "opened_by": []}, "after": made["image"]}
+    header = {"before_header": "disk", "after_header": "disk"}
+    state = {"before": {"exists": False, "opened_by": []}, "after": made["image"]}
+    assert made["diff"] == {**header, **state, "prepared": f"disk: {made['actions'][0]}\n"}
     assert made["blockdev"][0]["filename"] == f"{host}/new"
     assert (host / "new").read_bytes()[:6] == b"golden"
     assert (host / "new").stat().st_mode & 0o777 == 0o600

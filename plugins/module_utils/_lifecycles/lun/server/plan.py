@@ -38,8 +38,8 @@ class _Plan:
     def refusal(self, problem: str) -> DeclarationError:
         return DeclarationError(self.described, problem)
 
-    def _step(self, verb: str, words: str, **after: Any) -> None:
-        self.steps.append(Step(verb, words))
+    def _step(self, verb: str, words: str, *, destroys: bool = False, **after: Any) -> None:
+        self.steps.append(Step(verb, words, destroys=destroys))
         self.after.update(after)
 
     def give_out(self) -> None:
@@ -126,6 +126,7 @@ class _Plan:
         if self.seen["kept"]:
             self._step("forget", f"forget it in {KeptTarget(name).path}", kept=False, kept_so=True)
         if self.options["remove_store"] and self.seen["size"] is not None:
-            self._step("remove_store", f"remove {self.lun.store} and all data in it", size=None)
+            words = f"remove {self.lun.store} and all data in it"
+            self._step("remove_store", words, destroys=True, size=None)
         for key in self._as_seen():
             self.after.pop(key, None)
