@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dir
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._arguments import is_command_line
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._command_line import Process, machine_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._convert import convert
+from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable, printable_data
 
 UNIT_FOLDERS = (
     "/etc/systemd/system",
@@ -52,16 +53,27 @@ def machines_by_hand(*, proc: str = "/proc", folders: tuple[str, ...] = UNIT_FOL
 
 def as_declared(start: Start, taken: set[str]) -> dict[str, Any]:
     """taken: the names of other machines."""
-    facts = {"pid": start.pid, "unit": start.unit}
+    facts = printable_data({"pid": start.pid, "unit": start.unit})
     problem = start.problem
     if not problem:
         try:
             converted = convert(start.words, process=replace(start.process, taken=frozenset(taken)))
-            return {**facts, "problem": "", **converted.as_dict()}
+            found = converted.as_dict()
+            # A declaration is data: its file names and the like are kept to the letter.
+            shown = {key: value for key, value in found.items() if key != "declaration"}
+            return {**facts, "problem": "", **printable_data(shown), "declaration": found["declaration"]}
         except DirectDiskError as error:
             problem = str(error)
     name = machine_name(start.process.name)
-    return {**facts, "problem": problem, "name": name, "declaration": {}, "secrets": [], "left": [], "notes": []}
+    return {
+        **facts,
+        "problem": printable(problem),
+        "name": name,
+        "declaration": {},
+        "secrets": [],
+        "left": [],
+        "notes": [],
+    }
 
 
 def _running(proc: str) -> Iterator[Start]:

@@ -6,7 +6,7 @@ Both sides are plain data, because they travel between controller and host:
 
 desired: ``files`` {path: {text, mode}}, ``vms`` {name: {state, autostart, restart, unit, units, reloaded, credentials,
 staged}}, ``images`` {staged image: its credentials}; without ``images`` it is about helpers alone, and
-the state of each machine is ``unchanged``
+the state of each machine is ``unchanged``; ``looked`` is what was observed when it was decided, see looked_at()
 observed: ``files`` {path: {sha256, mtime, images}}, ``units`` {unit: {active, enabled, reload, started}},
 ``credentials`` {path: {mtime, current}}, ``staged`` [staged images in the cache]
 """
@@ -103,6 +103,39 @@ def decide(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Changes:
     return changes
 
 
+def looked_at(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
+    """What another run may change meanwhile: the files of these VMs, and if they start with the host."""
+    units = {vm["unit"] for vm in desired["vms"].values()}
+    paths = {path for path in observed["files"] if _paths.vm_of_unit(path.rpartition("/")[2]) in desired["vms"]}
+    return {
+        "files": {path: observed["files"].get(path, {}).get("sha256", "") for path in {*desired["files"], *paths}},
+        "enabled": {unit: bool(observed["units"].get(unit, {}).get("enabled")) for unit in units},
+    }
+
+
+def changed_since(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
+    """What is neither as it was when this was decided, nor as it should be: somebody else has decided otherwise."""
+    before, now = desired["looked"], looked_at(desired, observed)
+    goal = {path: digest(file["text"]) for path, file in desired["files"].items()}
+    files = [
+        path
+        for path, sha256 in sorted({**dict.fromkeys(before["files"], ""), **now["files"]}.items())
+        if sha256 not in (before["files"].get(path, ""), goal.get(path, ""))
+    ]
+    states = {vm["unit"]: vm for vm in desired["vms"].values() if vm["state"] != "unchanged"}
+    units = [
+        unit
+        for unit, vm in sorted(states.items())
+        if now["enabled"][unit] not in (before["enabled"][unit], starts_with_host(vm))
+    ]
+    return [*files, *units]
+
+
+def starts_with_host(vm: Mapping[str, Any]) -> bool:
+    """Stopped means stopped until it is declared otherwise: a reboot must not start it."""
+    return bool(vm["autostart"]) and vm["state"] == "started"
+
+
 def _decide_removals(
     name: str, units: Collection[str], kept: Collection[str], observed: Mapping[str, Any], changes: Changes
 ) -> None:
@@ -167,8 +200,8 @@ def _decide_absent(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any]
 def _decide_present(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> None:
     unit = observed["units"].get(vm["unit"], {})
     active = unit.get("active", "")
-    if vm["autostart"] != bool(unit.get("enabled")):
-        (changes.enable if vm["autostart"] else changes.disable).append(name)
+    if starts_with_host(vm) != bool(unit.get("enabled")):
+        (changes.enable if starts_with_host(vm) else changes.disable).append(name)
     if vm["state"] == "stopped":
         if active not in STOPPED:
             changes.stop.append(name)

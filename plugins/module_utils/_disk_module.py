@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.directdisk.qemu.plugins.module_utils import _folders
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._bindings import need_bindings
@@ -36,6 +37,7 @@ def run_disk_module(lifecycle: str) -> None:
     """Run the module that keeps one disk of a lifecycle."""
     options = disk_module_options(lifecycle)
     module = AnsibleModule(argument_spec=argument_spec(options), supports_check_mode=True)
+    _folders.hold_payload()
     try:
         values = given(options, module.params)
         own = read_options(MODULE_OPTIONS, {option.name: values.get(option.name) for option in MODULE_OPTIONS}, WHERE)

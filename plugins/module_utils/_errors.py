@@ -6,9 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable_lines
+
 
 class DirectDiskError(Exception):
     """Base of every error that the collection raises on purpose."""
+
+    def __str__(self) -> str:
+        """The message as people may see it: there may be words of a guest, a server or a process in it."""
+        return printable_lines(super().__str__())
 
 
 class DeclarationError(DirectDiskError):

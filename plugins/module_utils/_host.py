@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import itertools
 import os
@@ -14,14 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _files, _paths, _systemd
-from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, decide, digest
+from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _files, _folders, _paths, _systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, changed_since, decide, digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._credentials import Secrets, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._locks import VMS, VMS_SECONDS, alone
 from ansible_collections.directdisk.qemu.plugins.module_utils._names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import opened_by
 
-LOCK = "/run/qemu-vms.lock"
 LOG_LINES = 16
 _MOST_OVERLAYS = 1000
 
@@ -68,6 +67,7 @@ def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> d
     """Make the host as desired; returns what was done, and for each machine that does not run its last words."""
     with _only_run():
         seen = observe(vms=list(desired["vms"]), paths=[], secrets=secrets, encrypted=encrypted)
+        refuse_overtaken(desired, seen)
         changes = decide(desired, seen)
         _write(desired, secrets, changes, Store(encrypted=encrypted))
         failures = _switch(desired, changes)
@@ -77,11 +77,21 @@ def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> d
 @contextlib.contextmanager
 def _only_run() -> Iterator[None]:
     """Two runs on one host take turns."""
-    with open(LOCK, "w", encoding="ascii") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with alone(VMS, 0, seconds=VMS_SECONDS, about="this host's VMs"):
+        _folders.remove_payloads()
         for folder in (_paths.UNIT_DIRECTORY, _paths.CREDENTIALS, _paths.ENCRYPTED_CREDENTIALS, _paths.PROGRAMS):
             _files.remove_leftovers(folder)
         yield
+
+
+def refuse_overtaken(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> None:
+    """What a run wants is as old as its look at the host; if another one has changed things since, it fails."""
+    changed = changed_since(desired, observed)
+    if changed:
+        raise HostError(
+            f"another run has changed {', '.join(changed)} since this one looked at the host; nothing was changed, "
+            "run it again"
+        )
 
 
 def _observe_files(texts: bool) -> dict[str, dict[str, Any]]:
@@ -127,8 +137,9 @@ def _staged() -> list[str]:
 
 
 def _mtime(path: str) -> float | None:
+    """When a file was changed; of a link, for a VM may have put one there, the link itself."""
     try:
-        return os.stat(path).st_mtime
+        return os.lstat(path).st_mtime
     except OSError:
         return None
 

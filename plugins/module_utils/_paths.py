@@ -14,6 +14,8 @@ COMMON_UNITS = (TARGET, RESUME_TIMER, "qemu-vms-resume.service")
 PROGRAMS = "/usr/local/libexec"
 """Folder of the small programs that units run."""
 CONTROL_PROGRAM = f"{PROGRAMS}/qemu-vm-control.py"
+RESUME_PROGRAM = f"{PROGRAMS}/qemu-vms-resume.py"
+TAP_PROGRAM = f"{PROGRAMS}/qemu-vm-tap.py"
 KEYS_PROGRAM = f"{PROGRAMS}/qemu-vm-keys.py"
 TGT_PROGRAM = f"{PROGRAMS}/qemu-vm-tgt.py"
 IMAGE_PROGRAM = f"{PROGRAMS}/qemu-image-fetch.py"

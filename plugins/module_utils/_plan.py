@@ -43,6 +43,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Cre
 OLDEST_SYSTEMD = 247
 """The first that knows LoadCredential=, and the oldest that was tried."""
 
+
 HEADER_LIMIT = 1023
 """Bytes that a qcow2 header has for the name of its backing file (QEMU, docs/interop/qcow2.txt)."""
 
@@ -228,6 +229,7 @@ class _Planner:
             credentials=self.credentials,
             start_timeout=settings["start_timeout"],
             stop_timeout=settings["stop_timeout"],
+            restart="always" if settings["on_poweroff"] == "restart" else "on-failure",
             environment={"SSH_AUTH_SOCK": _agent.socket_path(machine.name)} if self.identities else {},
             before=(*granted, *self.before),
             after=(*self.after, *taken),
@@ -292,17 +294,10 @@ class _Planner:
     def _prepare_tap(self, network: str, bridge: str) -> str:
         """A tap device that belongs to the machine's user, made before the start and removed after the stop."""
         tap = tap_name(self.machine.name, network)
-        ip = "/sbin/ip"
-        remove = Command((ip, "link", "delete", "dev", tap), privileged=True, optional=True)
-        self.before += [
-            remove,
-            Command(
-                (ip, "tuntap", "add", "dev", tap, "mode", "tap", "user", _paths.user_name(self.machine.name)),
-                privileged=True,
-            ),
-            Command((ip, "link", "set", "dev", tap, "master", bridge, "up"), privileged=True),
-        ]
-        self.after.append(remove)
+        user = _paths.user_name(self.machine.name)
+        program = ("/usr/bin/python3", "-IS", _paths.TAP_PROGRAM)
+        self.before.append(Command((*program, "add", tap, user, bridge), privileged=True))
+        self.after.append(Command((*program, "remove", tap, user), privileged=True, optional=True))
         return tap
 
 

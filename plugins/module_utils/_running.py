@@ -10,12 +10,14 @@ import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _files, _paths, _systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._vms_resume import open_regular
 
+T = TypeVar("T")
 CONSOLE_TAIL = 4096
 _CREDENTIAL = re.compile(r"^LoadCredential(?:Encrypted)?=[^:]+:(.+)$", re.M)
 
@@ -64,9 +66,11 @@ def _machine(name: str, state: dict[str, Any]) -> dict[str, Any]:
     found["restart_needed"] = is_stale(name)
     try:
         with Monitor.connect(_paths.qmp_socket(name)) as monitor:
-            found["status"] = monitor.execute("query-status")["status"]
-            counters = {one.get("node-name"): one["stats"] for one in monitor.execute("query-blockstats")}
-            disks = (_disk(block, counters) for block in monitor.execute("query-block"))
+            found["status"] = _get(_like(monitor.execute("query-status"), dict), "status", "")
+            counters: dict[str, dict[str, Any]] = {
+                _get(one, "node-name", ""): _get(one, "stats", {}) for one in _rows(monitor.execute("query-blockstats"))
+            }
+            disks = [_disk(block, counters) for block in _rows(monitor.execute("query-block"))]
             found["disks"] = {disk: facts for disk, facts in disks if disk}
     except QmpError as error:
         found["error"] = str(error)
@@ -76,7 +80,8 @@ def _machine(name: str, state: dict[str, Any]) -> dict[str, Any]:
 def is_stale(name: str) -> bool:
     """Whether what a machine was started from has changed since."""
     try:
-        started = os.path.getmtime(_paths.qmp_socket(name))
+        # Its folder is the VM's own: nothing is followed there.
+        started = os.lstat(_paths.qmp_socket(name)).st_mtime
         return any(os.path.getmtime(path) > started for path in _started_from(name))
     except OSError:
         return False  # it is being removed
@@ -92,38 +97,61 @@ def _started_from(name: str) -> Iterator[str]:
             yield from (credential for credential in loaded if credential.startswith(_paths.CREDENTIALS))
 
 
-def _disk(block: dict[str, Any], counters: dict[Any, dict[str, int]]) -> tuple[str, dict[str, Any]]:
+def _like(value: Any, kind: type[T]) -> T:
+    """A value of an answer, if it is of the kind that QEMU's are."""
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise QmpError("its monitor does not answer as QEMU does")
+    return value
+
+
+def _get(row: dict[str, Any], key: str, default: T) -> T:
+    """A member of an answer, of the default's kind."""
+    value = row.get(key)
+    return default if value is None else _like(value, type(default))
+
+
+def _rows(answer: Any) -> list[dict[str, Any]]:
+    return [_like(row, dict) for row in _like(answer, list)]
+
+
+def _disk(block: dict[str, Any], counters: dict[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
     """One device of query-block: the disk's name and its facts."""
-    inserted = block.get("inserted", {})
-    node = inserted.get("node-name", "")
+    inserted: dict[str, Any] = _get(block, "inserted", {})
+    image: dict[str, Any] = _get(inserted, "image", {})
+    node = _get(inserted, "node-name", "")
     facts = {
         "node": node,
-        "size": inserted.get("image", {}).get("virtual-size", 0),
-        "read_only": inserted.get("ro", False),
-        "io_status": block.get("io-status", "ok"),
+        "size": _get(image, "virtual-size", 0),
+        "read_only": _get(inserted, "ro", False),
+        "io_status": _get(block, "io-status", "ok"),
         "io": _io(counters.get(node, {})),
     }
     disk = node.partition(".")[0]
     return "" if disk == "machine" else disk, facts
 
 
-def _io(stats: dict[str, int]) -> dict[str, int]:
+def _io(stats: dict[str, Any]) -> dict[str, int]:
     """What a guest has read and written since its machine was started, and how often that failed."""
     return {
-        "reads": stats.get("rd_operations", 0),
-        "read_bytes": stats.get("rd_bytes", 0),
-        "writes": stats.get("wr_operations", 0),
-        "written_bytes": stats.get("wr_bytes", 0),
-        "errors": sum(stats.get(f"failed_{kind}_operations", 0) for kind in ("rd", "wr", "flush")),
+        "reads": _get(stats, "rd_operations", 0),
+        "read_bytes": _get(stats, "rd_bytes", 0),
+        "writes": _get(stats, "wr_operations", 0),
+        "written_bytes": _get(stats, "wr_bytes", 0),
+        "errors": sum(_get(stats, f"failed_{kind}_operations", 0) for kind in ("rd", "wr", "flush")),
     }
 
 
 def _last_line(path: str) -> str:
     """The last line that is not empty of a console's log."""
     try:
-        with open(path, "rb") as stream:
-            stream.seek(max(os.path.getsize(path) - CONSOLE_TAIL, 0))
-            lines = stream.read().decode(errors="replace").split("\n")
+        handle = open_regular(path, os.O_RDONLY)
     except OSError:
         return ""
+    try:
+        data = os.pread(handle, CONSOLE_TAIL, max(os.fstat(handle).st_size - CONSOLE_TAIL, 0))
+    except OSError:
+        return ""
+    finally:
+        os.close(handle)
+    lines = data.decode(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")

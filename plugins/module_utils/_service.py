@@ -41,6 +41,8 @@ class Service:
     credentials: dict[str, Credential]
     start_timeout: int
     stop_timeout: int = 10
+    restart: str = "on-failure"
+    """Restart= of systemd.service(5): QEMU ends with 0 when its guest powers off, and that is no failure."""
     pid_file: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     ready: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
 
 _PROPERTIES = ("Id", "ActiveState", "UnitFileState", "NeedDaemonReload")
 
@@ -57,5 +58,5 @@ def last_log_lines(units: Sequence[str], count: int) -> list[str]:
         f"--lines={8 * count}",
         *(f"--unit={unit}" for unit in units),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return [line for line in done.stdout.splitlines() if not _CHATTER.match(line)][-count:]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    return [printable(line) for line in done.stdout.split("\n") if line and not _CHATTER.match(line)][-count:]

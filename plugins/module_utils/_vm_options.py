@@ -168,7 +168,15 @@ VM_OPTIONS = (
         choices=("started", "stopped", "absent"),
         default="started",
     ),
-    Option("autostart", "Start with the host.", "bool", default=True),
+    Option("autostart", "Start with the host; a VM with O(state=stopped) stays stopped.", "bool", default=True),
+    Option(
+        "on_poweroff",
+        "What follows when the guest powers itself off: V(stop) leaves the VM off until the host boots or the next "
+        "run finds it declared O(state=started); V(restart) starts it again after 30 seconds. A reboot of the guest "
+        "is not a power-off, and a QEMU that crashes is always started again.",
+        choices=("stop", "restart"),
+        default="stop",
+    ),
     Option(
         "restart",
         "Whether a changed unit restarts the running machine.",

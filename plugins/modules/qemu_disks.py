@@ -169,7 +169,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _batch
+from ansible_collections.directdisk.qemu.plugins.module_utils import _batch, _folders
 from ansible_collections.directdisk.qemu.plugins.module_utils._bindings import need_bindings
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk_module import shown_changes
@@ -210,6 +210,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    _folders.hold_payload()
     try:
         if not module.params["request"]:
             raise DirectDiskError("qemu_disks: its action plugin did not run; call it as directdisk.qemu.qemu_disks")

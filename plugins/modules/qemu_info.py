@@ -172,12 +172,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _by_hand, _running
+from ansible_collections.directdisk.qemu.plugins.module_utils import _by_hand, _folders, _running
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import flaw, missing, why_not
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable_data
 from ansible_collections.directdisk.qemu.plugins.module_utils._probe import probe
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES
 
@@ -236,12 +237,13 @@ def look(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    _folders.hold_payload()
     try:
         facts = look(module.params)
         if facts["missing"] and module.params["strict"]:
             module.fail_json(msg="\n".join(facts["missing"]), **facts)
         module.exit_json(
-            vms=_running.machines() if module.params["vms"] else {},
+            vms=printable_data(_running.machines()) if module.params["vms"] else {},
             by_hand=_by_hand.machines_by_hand() if module.params["by_hand"] else [],
             **facts,
         )

@@ -145,7 +145,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _host
+from ansible_collections.directdisk.qemu.plugins.module_utils import _folders, _host
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._probe import probe
 
@@ -169,6 +169,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    _folders.hold_payload()
     try:
         secrets = {path: base64.b64decode(text).decode() for path, text in module.params["credentials"].items()}
         module.exit_json(**run(module.params["vms"], secrets))

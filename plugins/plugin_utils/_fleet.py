@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _paths, _vms_resume
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import STOPPED, Changes
@@ -36,7 +36,7 @@ _WAITS = Hint(
 )
 """Of the line with which qemu-vm-control.py gives a start up."""
 _FILES = _render.TEMPLATES.parent / "files"
-_MODULES = {_paths.IMAGE_PROGRAM: image_fetch, _paths.TGT_PROGRAM: tgt_serve}
+_MODULES = {_paths.IMAGE_PROGRAM: image_fetch, _paths.TGT_PROGRAM: tgt_serve, _paths.RESUME_PROGRAM: _vms_resume}
 """Programs that modules use, too."""
 
 

@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
+import os
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +15,9 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._batch import encode
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+
+_PR_SET_PDEATHSIG = 1
+"""linux/prctl.h"""
 
 
 class HostFailed(Exception):
@@ -31,6 +38,7 @@ class HostAction(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         del tmp
+        end_with_playbook()
         host = str((task_vars or {}).get("inventory_hostname", ""))
         try:
             return self.carry_out(host, task_vars or {})
@@ -59,6 +67,21 @@ class HostAction(ActionBase):
         """
         request = encode({"disks": disks, "predict": predict})
         return self.ask("qemu_disks", {"disks": names, "request": request, **options}, task_vars)
+
+
+def end_with_playbook() -> None:
+    """Have this process, in which Ansible runs one task, end when the playbook's own process is killed.
+
+    It would go on otherwise, and have hosts changed for a playbook that is gone and may have been started again.
+    """
+    playbook = multiprocessing.parent_process()
+    if playbook is None:
+        return
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl:  # Linux
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != playbook.pid:
+        os._exit(1)
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._changes import decide
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import decide, looked_at
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import Plan
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _fleet
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._kept import Outcome
@@ -34,6 +34,7 @@ class Run:
     def _decide(self) -> None:
         wanted = _fleet.desired(self.plans, encrypted=self.encrypted)
         self.wanted = _fleet.only_helpers(wanted) if self._only == "ssh_agents" else wanted
+        self.wanted["looked"] = looked_at(self.wanted, self._observed)
         self.changes = decide(self.wanted, self._observed)
 
     def leave_alone(self, failures: Mapping[str, Sequence[str]]) -> None:

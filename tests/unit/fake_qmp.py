@@ -82,7 +82,7 @@ class FakeQemu:
                     return False
                 self._say(connection, {"event": "NOISE", "data": {}})
                 answer = self._answers.get(command, {})
-                self._say(connection, answer if "error" in answer else {"return": answer})
+                self._say(connection, answer if isinstance(answer, dict) and "error" in answer else {"return": answer})
         return True
 
     @staticmethod
@@ -92,3 +92,35 @@ class FakeQemu:
     @staticmethod
     def _say(connection: socket.socket, message: Mapping[str, Any]) -> None:
         connection.sendall(json.dumps(message).encode() + b"\r\n")
+
+
+class FloodingMonitor:
+    """A monitor that sends one piece of text without an end to each client."""
+
+    def __init__(self, path: Path, piece: bytes = b"A" * 65536) -> None:
+        self._piece = piece
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> FloodingMonitor:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                with client, contextlib.suppress(OSError):
+                    client.settimeout(10)
+                    while True:
+                        client.sendall(self._piece)

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""QEMU's monitor protocol over any connected socket (QEMU, docs/interop/qmp-spec.rst)."""
+"""QEMU's monitor protocol over any connected socket (QEMU, docs/interop/qmp-spec.rst).
+
+A guest may have broken into its QEMU: whatever is answered is bounded in bytes and seconds, and an error of this VM
+alone.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,13 @@ import socket
 import time
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils import _vms_resume
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
+
+ANSWER_LIMIT = 8 * 1024**2
+"""Bytes of an answer. That about 300 disks, each with a backing chain, has about 3 MiB."""
+_DIGITS = 20
+"""Digits of a number: QEMU has 64 bits, and Python takes minutes for a million of them."""
 
 
 class Monitor:
@@ -18,7 +28,7 @@ class Monitor:
     def __init__(self, connection: socket.socket, *, seconds: float) -> None:
         self._connection = connection
         self._deadline = time.monotonic() + seconds
-        self._buffer = b""
+        self._buffer = bytearray()
         self.lost = ""
         """Why there will be no more replies: one that came too late would be taken for that to a later command."""
         self._receive()  # the greeting
@@ -27,14 +37,12 @@ class Monitor:
     @classmethod
     def connect(cls, path: str, *, seconds: float = 5.0) -> Monitor:
         """A session with the QEMU that listens on a unix socket."""
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(seconds)
         try:
-            connection.connect(path)
-            return cls(connection, seconds=seconds)
+            connection = _vms_resume.connect(path, seconds)
         except OSError as error:
-            connection.close()
             raise QmpError(f"{path}: {error.strerror or error}") from None
+        try:
+            return cls(connection, seconds=seconds)
         except QmpError:
             connection.close()
             raise
@@ -56,7 +64,8 @@ class Monitor:
         """The command's return value; QmpError with QEMU's words where it refuses."""
         reply = self.try_execute(command, arguments)
         if "error" in reply:
-            raise QmpError(f"{command}: {reply['error'].get('desc', reply['error'])}")
+            error = reply["error"]
+            raise QmpError(f"{command}: {error.get('desc', error) if isinstance(error, dict) else error}")
         return reply["return"]
 
     def try_execute(self, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -74,17 +83,45 @@ class Monitor:
                 return message
 
     def _receive(self) -> dict[str, Any]:
-        while b"\n" not in self._buffer:
-            self._connection.settimeout(max(self._deadline - time.monotonic(), 0.001))
+        searched = 0
+        while True:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise self._lose("QEMU does not answer: timed out")
+            end = self._buffer.find(b"\n", searched)
+            if end >= 0:
+                break
+            searched = len(self._buffer)
+            if searched > ANSWER_LIMIT:
+                raise self._lose(f"its answer is longer than {ANSWER_LIMIT} bytes, and QEMU's are not")
+            self._connection.settimeout(left)
             try:
                 data = self._connection.recv(65536)
             except OSError as error:
-                self.lost = f"QEMU does not answer: {error}"
-                raise QmpError(self.lost) from None
+                raise self._lose(f"QEMU does not answer: {error}") from None
             if not data:
-                self.lost = "QEMU closed its monitor"
-                raise QmpError(self.lost)
+                raise self._lose("QEMU closed its monitor")
             self._buffer += data
-        line, _newline, self._buffer = self._buffer.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return self._read(line)
+
+    def _read(self, line: bytes) -> dict[str, Any]:
+        try:
+            message = json.loads(line, parse_int=_whole)
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict):
+            raise self._lose("its monitor does not answer as QEMU does")
         return message
+
+    def _lose(self, reason: str) -> QmpError:
+        """No more replies are read, for this reason."""
+        self.lost = reason
+        return QmpError(reason)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError("a number that QEMU does not have")
+    return int(digits)

@@ -1,46 +1,104 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""qemu-vm-control.py started SOCKET SECONDS CHECK | stop SOCKET SECONDS | resume FOLDER: what units say to QEMU.
+"""qemu-vm-control.py started SOCKET SECONDS CHECK | stop SOCKET SECONDS: what a launch unit says to its QEMU.
 
 started: wait until every disk is open, check what QEMU has opened, and let the guest run (ExecStartPost=).
     CHECK is JSON. "images": the declared backing file of each disk's image, or null; "overlays": nodes whose backing is
     another node; "run": whether the guest is let run.
 stop: ask the guest to shut down, wait, and switch it off when it does not (ExecStop=).
-resume: let the machines go on, of those below FOLDER, that an I/O error has paused (on_error: stop).
 When QEMU ends, systemd ends this program or sees that nothing is left to do.
 """
 
 from __future__ import annotations
 
 import contextlib
-import glob
+import errno
 import json
 import os
 import select
 import socket
+import stat
+import struct
 import sys
 import time
-from collections.abc import Iterable
 from typing import Any
 
 OPEN_OR_OPENING = ("01", "02")
 """TCP_ESTABLISHED and TCP_SYN_SENT in /proc/net/tcp (linux/tcp_states.h)."""
+ANSWER_LIMIT = 4 * 2**20
+"""Bytes of an answer at most; what QEMU says of fifty disks has some hundred thousand."""
+
+
+class NotQemu(Exception):
+    """What listens at the monitor does not answer as QEMU does."""
 
 
 def send(monitor: socket.socket, command: str) -> None:
     monitor.sendall(json.dumps({"execute": command}).encode() + b"\n")
 
 
-def reply(monitor: socket.socket, lines: Iterable[str], command: str) -> dict[str, Any]:
-    """The answer to a command with ``return`` or ``error`` in it; empty where QEMU has closed the connection."""
+def runs() -> bool:
+    """Whether this unit's QEMU is there (MAINPID: systemd.exec(5))."""
+    main = os.environ.get("MAINPID", "")
+    return bool(main) and os.path.exists(f"/proc/{main}")
+
+
+def connect(path: str, seconds: float) -> socket.socket:
+    """A connection to the monitor of this unit's QEMU, and of no other process.
+
+    The folder is the VM's own, and this program is root: the socket may be a link to that of another VM.
+    """
+    handle = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+    monitor = socket.socket(socket.AF_UNIX)
+    try:
+        if not stat.S_ISSOCK(os.fstat(handle).st_mode):
+            raise PermissionError(errno.EPERM, "it is not a socket")
+        monitor.settimeout(seconds)
+        # By its handle: the name may belong to another file by now.
+        monitor.connect(f"/proc/self/fd/{handle}")
+        peer = struct.unpack("3i", monitor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        if str(peer) != os.environ["MAINPID"]:
+            message = f"process {peer} listens there, and this VM's QEMU is process {os.environ['MAINPID']}"
+            raise PermissionError(errno.EPERM, message)
+    except OSError:
+        monitor.close()
+        raise
+    finally:
+        os.close(handle)
+    return monitor
+
+
+def reply(monitor: socket.socket, heard: bytearray, command: str, deadline: float) -> dict[str, Any]:
+    """The answer to a command, with ``return`` or ``error`` in it; empty if QEMU has closed the connection."""
     send(monitor, command)
-    answers = (message for message in map(json.loads, lines) if "return" in message or "error" in message)
-    return dict(next(answers, {}))
+    while True:
+        line, newline, rest = heard.partition(b"\n")
+        if newline:
+            heard[:] = rest
+            message = message_in(line)
+            if "return" in message or "error" in message:
+                return message
+            continue
+        if len(heard) > ANSWER_LIMIT:
+            raise NotQemu
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise socket.timeout
+        monitor.settimeout(left)
+        data = monitor.recv(65536)
+        if not data:
+            return {}
+        heard += data
 
 
-def ask(monitor: socket.socket, lines: Iterable[str], command: str) -> dict[str, Any]:
-    """The answer to a command; QEMU forgets one whose connection ends before it was answered."""
-    return dict(reply(monitor, lines, command).get("return", {}))
+def message_in(line: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        raise NotQemu from None
+    if not isinstance(message, dict):
+        raise NotQemu
+    return message
 
 
 def wait_for_end(monitor: socket.socket, deadline: float) -> bool:
@@ -126,13 +184,16 @@ def open_problem(nodes: list[dict[str, Any]], check: dict[str, Any]) -> str:
     return ""
 
 
-def let_run(monitor: socket.socket, lines: Iterable[str], check: dict[str, Any]) -> str | None:
+def let_run(monitor: socket.socket, deadline: float, check: dict[str, Any]) -> str | None:
     """Until here the guest has not run: nothing that was opened has been given to it."""
-    nodes = reply(monitor, lines, "query-named-block-nodes").get("return")
+    heard = bytearray()
+    if "return" not in reply(monitor, heard, "qmp_capabilities", deadline):
+        return "QEMU ended while it started"
+    nodes = reply(monitor, heard, "query-named-block-nodes", deadline).get("return")
     problem = "QEMU does not say what it has opened" if nodes is None else open_problem(nodes, check)
     if problem or not check["run"]:
         return problem or None
-    answer = reply(monitor, lines, "cont")
+    answer = reply(monitor, heard, "cont", deadline)
     if "return" in answer:
         return None
     return f"QEMU does not let the guest run: {answer.get('error', {}).get('desc', 'it ended')}"
@@ -141,67 +202,48 @@ def let_run(monitor: socket.socket, lines: Iterable[str], check: dict[str, Any])
 def started(path: str, seconds: float, check: dict[str, Any]) -> str | None:
     """QEMU listens early, but answers a command only when it has set everything up."""
     deadline = time.monotonic() + seconds
-    # systemd waits for this program even when QEMU has ended, so it must look itself (MAINPID: systemd.exec(5)).
-    while time.monotonic() < deadline and os.path.exists(f"/proc/{os.environ['MAINPID']}"):
-        monitor = socket.socket(socket.AF_UNIX)
-        monitor.settimeout(deadline - time.monotonic())
+    # systemd waits for this program even when QEMU has ended, so it must look itself.
+    while time.monotonic() < deadline and runs():
         try:
-            monitor.connect(path)
-            lines = monitor.makefile()
-            if "return" not in reply(monitor, lines, "qmp_capabilities"):
-                return "QEMU ended while it started"
-            return let_run(monitor, lines, check)
+            with connect(path, max(deadline - time.monotonic(), 0.001)) as monitor:
+                return let_run(monitor, deadline, check)
         except (FileNotFoundError, ConnectionError):
             time.sleep(0.02)
-        except socket.timeout:
+        except NotQemu:
+            return "QEMU's monitor does not answer as QEMU does"
+        except socket.timeout:  # which is no TimeoutError before Python 3.10
             break
-        finally:
-            monitor.close()
     return too_slow(seconds)
 
 
 def stop(path: str, seconds: float) -> str | None:
-    """Power button first; a guest that does not obey is switched off."""
-    monitor = socket.socket(socket.AF_UNIX)
-    monitor.settimeout(10)
-    monitor.connect(path)
-    send(monitor, "qmp_capabilities")
-    # A guest that is paused (after an I/O error, say) cannot see the power button.
-    send(monitor, "cont")
-    send(monitor, "system_powerdown")
-    if not wait_for_end(monitor, time.monotonic() + seconds):
-        send(monitor, "quit")
-        wait_for_end(monitor, time.monotonic() + 10)
+    """Power button first; a guest that does not obey is switched off.
+
+    systemd calls this, too, when QEMU has ended by itself, because its guest has powered off: nothing is left to do
+    then, and a failure here would count as the unit's, and start the VM again. Where QEMU runs and cannot be asked,
+    systemd ends it.
+    """
+    if not runs():
+        return None
+    try:
+        with connect(path, 10) as monitor:
+            send(monitor, "qmp_capabilities")
+            # A guest that is paused (after an I/O error, say) cannot see the power button.
+            send(monitor, "cont")
+            send(monitor, "system_powerdown")
+            if not wait_for_end(monitor, time.monotonic() + seconds):
+                send(monitor, "quit")
+                wait_for_end(monitor, time.monotonic() + 10)
+    except OSError as error:
+        if runs():
+            print(f"{path}: {error.strerror or error}; QEMU is ended without its guest", file=sys.stderr)
     return None
 
 
-def status(path: str) -> str:
-    """What a machine is doing, and "cont" to it when that is nothing because of an I/O error."""
-    with socket.socket(socket.AF_UNIX) as monitor:
-        monitor.settimeout(5)
-        monitor.connect(path)
-        lines = monitor.makefile()
-        ask(monitor, lines, "qmp_capabilities")
-        found = str(ask(monitor, lines, "query-status").get("status", ""))
-        if found == "io-error":
-            ask(monitor, lines, "cont")
-        return found
-
-
-def resume(folder: str) -> None:
-    """One machine that does not answer does not keep the others waiting for more than its turn."""
-    for path in sorted(glob.glob(f"{glob.escape(folder)}/qemu-vm-*/qmp.sock")):
-        with contextlib.suppress(OSError, ValueError):
-            if status(path) == "io-error":
-                print(f"{path}: paused by an I/O error, goes on", flush=True)
-
-
 if __name__ == "__main__":
-    if sys.argv[1] == "resume":
-        sys.exit(resume(sys.argv[2]))
     try:
         if sys.argv[1] == "started":
             sys.exit(started(sys.argv[2], float(sys.argv[3]), json.loads(sys.argv[4])))
         sys.exit(stop(sys.argv[2], float(sys.argv[3])))
     except OSError as error:
-        sys.exit(f"{sys.argv[2]}: {error}")
+        sys.exit(f"{sys.argv[2]}: {error.strerror or error}")

@@ -9,7 +9,13 @@ from typing import Any, Callable
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, decide, digest
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import (
+    Changes,
+    changed_since,
+    decide,
+    digest,
+    looked_at,
+)
 
 UNITS = "/etc/systemd/system"
 TARGET = f"{UNITS}/qemu-vms.target"
@@ -239,13 +245,20 @@ CASES = [
     ("when it started is not known", [unit_is(started=None)], []),
     ("it is on its way up", [unit_is(active="activating")], ["start vm web1"]),
     ("it reloads", [unit_is(active="reloading")], []),
-    ("to be stopped", [wanted(state="stopped")], ["stop vm web1"]),
-    ("to be stopped while it starts", [wanted(state="stopped"), unit_is(active="activating")], ["stop vm web1"]),
-    ("stopped already", [wanted(state="stopped"), unit_is(active="inactive")], []),
-    ("stopped by a failure", [wanted(state="stopped"), unit_is(active="failed")], []),
+    ("to be stopped, also after a boot", [wanted(state="stopped")], ["stop vm web1", "disable vm web1"]),
+    (
+        "to be stopped while it starts",
+        [wanted(state="stopped"), unit_is(active="activating")],
+        ["stop vm web1", "disable vm web1"],
+    ),
+    ("stopped already", [wanted(state="stopped"), unit_is(active="inactive", enabled=False)], []),
+    ("stopped until the host boots", [wanted(state="stopped"), unit_is(active="inactive")], ["disable vm web1"]),
+    ("stopped by a failure", [wanted(state="stopped"), unit_is(active="failed", enabled=False)], []),
+    ("its guest has powered off", [unit_is(active="inactive")], ["start vm web1"]),
+    ("started again", [unit_is(active="inactive", enabled=False)], ["enable vm web1", "start vm web1"]),
     (
         "stopped and changed",
-        [wanted(state="stopped"), unit_is(active="inactive"), changed_file(UNIT)],
+        [wanted(state="stopped"), unit_is(active="inactive", enabled=False), changed_file(UNIT)],
         [f"write {UNIT}", "reload systemd"],
     ),
     ("not to start with the host", [wanted(autostart=False)], ["disable vm web1"]),
@@ -327,3 +340,40 @@ def test_every_change_has_words() -> None:
         if isinstance(value, list):
             value.append(f"<{name}>")
     assert len(changes.actions()) == len(vars(changes)) - 1  # restart_needed is no change
+
+
+def replaced_by_another_run(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+    observed["files"][UNIT]["sha256"] = "of another run"
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile", "changed"),
+    [
+        ([], [], []),
+        ([new_host], [], []),
+        ([changed_file(UNIT)], [], []),
+        # Another run has done what this one wants.
+        ([changed_file(UNIT), unit_is(enabled=False)], [new_host, lambda d, o: o.update(settled()[1])], []),
+        ([], [replaced_by_another_run], [UNIT]),
+        ([changed_file(UNIT)], [replaced_by_another_run], [UNIT]),
+        ([], [missing("files", HELPER)], [HELPER]),
+        # It was stopped by another run, and this one wants it started, as it was.
+        ([], [unit_is(enabled=False, active="inactive")], ["qemu-vm-web1.service"]),
+        # It has crashed.
+        ([], [unit_is(active="failed")], []),
+        ([], [other_machine], []),
+        ([gone], [missing("files", UNIT), missing("files", HELPER), unit_is(enabled=False)], []),
+        ([gone], [replaced_by_another_run], [UNIT]),
+        ([gone, new_host], [lambda d, o: o.update(settled()[1])], [HELPER, UNIT, "qemu-vm-web1.service"]),
+    ],
+)
+def test_what_another_run_has_changed_since_this_one_looked(
+    before: list[Callable[..., None]], meanwhile: list[Callable[..., None]], changed: list[str]
+) -> None:
+    desired, observed = settled()
+    for edit in before:
+        edit(desired, observed)
+    desired["looked"] = copy.deepcopy(looked_at(desired, observed))
+    for edit in meanwhile:
+        edit(desired, observed)
+    assert changed_since(desired, observed) == changed

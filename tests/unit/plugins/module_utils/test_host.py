@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _host, _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils import _host, _locks, _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
 
 def test_kinds_of_paths(tmp_path: Path) -> None:
@@ -37,3 +38,25 @@ def test_the_helpers_of_a_stopped_machine_are_waited_for(tmp_path: Path, monkeyp
         (tmp_path / f"{unit}.service").touch()
     _host._stop(["qemu-vm-web.service"])
     assert called == [("stop", ["qemu-vm-web.service", "qemu-vm-web.root.tgt.service"])]
+
+
+def test_a_run_that_was_overtaken_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = "/etc/systemd/system/qemu-vm-web1.service"
+    observed = {"files": {unit: {"sha256": "new"}}, "units": {}, "credentials": {}, "paths": {}, "staged": []}
+    monkeypatch.setattr(_host, "VMS", str(tmp_path / "lock"))
+    monkeypatch.setattr(_host, "observe", lambda **_: observed)
+    monkeypatch.setattr(_host, "_write", lambda *_: pytest.fail("changed"))
+    monkeypatch.setattr(_host, "_switch", lambda *_: pytest.fail("changed"))
+    desired = {"files": {unit: {"text": "mine", "mode": 0o644}}, "vms": {}, "images": {}}
+    desired["looked"] = {"files": {unit: "old"}, "enabled": {}}
+    with pytest.raises(HostError, match=f"another run has changed {unit} since this one looked"):
+        _host.apply(desired, {}, encrypted=False)
+
+
+def test_the_time_of_a_link_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/proc/self/status")
+    assert _host._mtime(str(tmp_path / "link")) == (tmp_path / "link").lstat().st_mtime
+
+
+def test_runs_of_a_host_have_one_lock() -> None:
+    assert (_host.VMS, _locks.LOCK) == ("/run/qemu-vms.lock", "/run/qemu-disks.lock")

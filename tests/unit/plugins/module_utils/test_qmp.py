@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths, _running, _systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu
+from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu, FloodingMonitor
 
 
 def test_a_command_returns_its_value_whatever_events_come_between(tmp_path: Path) -> None:
@@ -126,3 +127,61 @@ def test_a_machine_needs_a_restart_once_what_it_was_started_from_is_newer(
         stale += [name] if _running.is_stale("a") else []
         os.utime(tmp_path / name, (1, 1))
     assert stale == ["key", "qemu-vm-a.service", "qemu-vm-a.root.tgt.service"]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"A" * 65536,
+        b"{}\n",
+        b"\xff\xfe not json\n",
+        b"[1,2]\n",
+        b"[" * 200000 + b"\n",
+        b'{"a":' + b"9" * 100000 + b"}\n",
+    ],
+    ids=["endless", "many", "bytes", "list", "deep", "digits"],
+)
+def test_a_monitor_that_is_not_qemus_is_an_error_soon(tmp_path: Path, piece: bytes) -> None:
+    start = time.monotonic()
+    with FloodingMonitor(tmp_path / "s", piece), pytest.raises(QmpError):
+        Monitor.connect(str(tmp_path / "s"), seconds=1)
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        ("query-status", ["x"]),
+        ("query-status", {"status": 5}),
+        ("query-block", {"a": 1}),
+        ("query-block", [{"inserted": []}]),
+        ("query-block", [{"inserted": {"node-name": ["x"]}}]),
+        ("query-block", [{"inserted": {"image": {"virtual-size": "big"}}}]),
+        ("query-block", [5]),
+        ("query-blockstats", [{"stats": 5}]),
+        ("query-blockstats", [{"node-name": {}, "stats": {}}]),
+        ("query-status", {"error": ["x"]}),
+    ],
+)
+def test_answers_of_other_kinds_are_the_error_of_their_vm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, answer: object
+) -> None:
+    monkeypatch.setattr(_paths, "qmp_socket", lambda vm: str(tmp_path / "s"))
+    good = {"query-status": {"status": "running"}, "query-block": [], "query-blockstats": []}
+    with FakeQemu(tmp_path / "s", answers={**good, command: answer}):
+        found = _running._machine("web1", {"active": "active", "enabled": True})
+    assert found["error"]
+    assert found["disks"] == {}
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "device"])
+def test_what_a_vm_puts_in_the_place_of_its_console_log_is_not_read(tmp_path: Path, kind: str) -> None:
+    tmp_path.chmod(0o777)  # as if it were not root's alone
+    path = tmp_path / "console.log"
+    if kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/etc/passwd" if kind == "link" else "/dev/zero")
+    start = time.monotonic()
+    assert _running._last_line(str(path)) == ""
+    assert time.monotonic() - start < 1
