@@ -17,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _fleet
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_action import HostAction, HostFailed, plain
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._in_use import refuse_storage_in_use, storage_not_asked
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._kept import KeptDisk, Outcome, kept_disks, request
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._run import Run
 
@@ -46,12 +47,13 @@ class ActionModule(HostAction):
         plans = _fleet.make_plans(machines, capabilities, observed["paths"])
         undeclared = _fleet.undeclared(observed, plans)
         _fleet.refuse_taken_storage(machines, observed, undeclared)
+        refuse_storage_in_use(machines, observed)
         entries = request(kept, plans, observed)
         foreseen = self._keep(kept, entries, task_vars, predict=True)
         foreseen.refuse()
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
         result = {**run.foresee(foreseen, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
-        for warning in run.warnings():
+        for warning in (*run.warnings(), *storage_not_asked(machines, observed, host)):
             display.warning(warning)
         if result["changed"] and not self._task.check_mode:
             result.update(self._apply(run, foreseen, entries, task_vars))

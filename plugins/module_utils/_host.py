@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _files, _paths, _systemd
-from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, decide, digest
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import STOPPED, Changes, decide, digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._credentials import Secrets, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._in_use import ask_owners, of_stopped
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import opened_by
 
 LOCK = "/run/qemu-vms.lock"
@@ -30,11 +31,12 @@ def observe(
     secrets: Secrets,
     encrypted: bool,
     texts: bool = False,
+    owners: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything about this host that decide() needs, as plain data without a secret in it.
 
     vms: names of the machines; paths: of these, what kind of file is there; texts: also the text of each unit, for a
-    diff.
+    diff; owners: what to ask the storage of machines that do not run (_owners.questions).
     """
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
@@ -48,6 +50,7 @@ def observe(
         "credentials": Store(encrypted=encrypted).observe(secrets),
         "paths": {path: _kind(path) for path in paths},
         "staged": _staged(),
+        **ask_owners(of_stopped(owners or {}, states, STOPPED), secrets),
     }
 
 

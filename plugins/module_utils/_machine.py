@@ -29,8 +29,9 @@ def build_argv(
     taps: dict[str, str],
     seed_directory: str,
     vnc_secret: str,
+    waits: bool = False,
 ) -> Args:
-    """The whole command line of one machine."""
+    """The whole command line of one machine; waits: QEMU opens its disks, but runs the guest only when it is told."""
     settings = machine.settings
     args: Args = [(binary,)]
     args += _base(machine)
@@ -51,6 +52,7 @@ def build_argv(
     for network in machine.networks:
         args += _network(network, taps.get(network.name, ""))
     args += _screen(machine, vnc_secret)
+    args += [("-S",)] if waits else []
     args += [(argument,) for argument in settings.get("extra_args", ())]
     return args
 

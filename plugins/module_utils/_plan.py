@@ -26,6 +26,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
 from ansible_collections.directdisk.qemu.plugins.module_utils._json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._machine import build_argv
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
+from ansible_collections.directdisk.qemu.plugins.module_utils._owners import (
+    DiskCheck,
+    OwnerCommands,
+    check_of,
+    owner_commands,
+    starts_paused,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import Sandbox, build_sandbox
@@ -40,6 +47,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Cre
 
 OLDEST_SYSTEMD = 247
 """The first that knows LoadCredential=, and the oldest that was tried."""
+
+CREDENTIALS_FOR_ALL = 250
+"""The first systemd that has a unit's credentials for all of its commands, and not for its main process alone."""
 
 HEADER_LIMIT = 1023
 """Bytes that a qcow2 header has for the name of its backing file (QEMU, docs/interop/qcow2.txt)."""
@@ -86,6 +96,7 @@ class _Planner:
         self.reaches: list[tuple[Reach, bool]] = []
         self.staged: list[tuple[str, str]] = []
         self.identities: dict[str, Identity] = {}
+        self.checks: list[DiskCheck] = []
 
     def plan(self) -> Plan:
         errors: list[Exception] = []
@@ -119,9 +130,9 @@ class _Planner:
             )
 
     def _check_credentials(self, services: Sequence[Service]) -> None:
-        """Before 250, systemd has a unit's credentials for its main process alone, and fails all other commands."""
+        """Where credentials are for the main process alone, systemd fails all other commands."""
         for service in services:
-            if self.capabilities.systemd < 250 and service.credentials and service.before:
+            if self.capabilities.systemd < CREDENTIALS_FOR_ALL and service.credentials and service.before:
                 raise CapabilityError(
                     f"vm {self.machine.name}",
                     f"its unit {service.name} has secrets and runs {service.before[0].argv[0]} before it starts, which "
@@ -142,6 +153,8 @@ class _Planner:
         except DeclarationError as error:
             raise error.within(where) from None
         graph = build_graph(disk, opened.node, wiring, self._overlay_path(disk))
+        check = check_of(disk, self.machine, wiring)
+        self.checks += [check] if check else []
         self.helpers += opened.services
         self.staged += opened.bound
         self.reaches.append((opened.reach, disk.writes == "keep"))
@@ -204,6 +217,7 @@ class _Planner:
             if network.bridge
         }
         vnc_secret = self._prepare_vnc()
+        owners = self._owner_commands()
         args = build_argv(
             machine,
             binary=self.capabilities.emulator,
@@ -213,6 +227,7 @@ class _Planner:
             taps=taps,
             seed_directory=seed,
             vnc_secret=vnc_secret,
+            waits=bool(owners.once_open) and not starts_paused(machine),
         )
         granted, taken = grant_access(_paths.user_name(machine.name), self.reaches)
         return Service(
@@ -226,11 +241,17 @@ class _Planner:
             start_timeout=settings["start_timeout"],
             stop_timeout=settings["stop_timeout"],
             environment={"SSH_AUTH_SOCK": _agent.socket_path(machine.name)} if self.identities else {},
-            before=(*granted, *self.before),
-            after=(*self.after, *taken),
+            before=(*granted, *self.before, *owners.before),
+            once_open=owners.once_open,
+            after=(*owners.after, *self.after, *taken),
             helpers=tuple(helper.name for helper in self.helpers),
             opened=opened_storage(machine),
         )
+
+    def _owner_commands(self) -> OwnerCommands:
+        """Before the start and once QEMU has the disks open; where the first cannot be, the second one holds alone."""
+        for_all = self.capabilities.systemd >= CREDENTIALS_FOR_ALL or not self.credentials
+        return owner_commands(self.machine, self.checks, credentials=for_all)
 
     def _sandbox(self, uses_taps: bool) -> Sandbox:
         settings = self.machine.settings

@@ -13,6 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     NbdkitPlugin,
     Node,
     Option,
+    OwnerCheck,
     Reach,
     Values,
     check_mountable,
@@ -110,6 +111,12 @@ def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
     return read_members(OPTIONS, node, around, UNHANDLED)
 
 
+def owner(values: Values, wiring: Wiring, uuid: str) -> OwnerCheck:
+    """QEMU locks what it opens (open file description locks), and says only that it is locked."""
+    del wiring, uuid
+    return OwnerCheck("path", {"path": values["filename"]}, locked=True)
+
+
 BACKEND = Backend(
     name="file",
     summary="An image file on the host itself",
@@ -124,6 +131,7 @@ BACKEND = Backend(
     pool=lambda values: posixpath.dirname(values["filename"]),
     local=lambda values: True,
     reach=lambda values: Reach(files=(values["filename"],)),
+    owner=owner,
     schemes=("file",),
     read_uri=_read_uri,
     read_node=_read_node,

@@ -73,6 +73,7 @@ BACKEND = Backend(
     pool=lambda values: posixpath.dirname(values["filename"]),
     local=lambda values: not _WORLD_WIDE.match(values["filename"]),
     reach=lambda values: Reach(devices=(values["filename"],)),
+    owner=file.owner,
     schemes=("host_device",),
     read_uri=_read_uri,
     read_node=_read_node,
