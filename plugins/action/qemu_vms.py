@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _fleet
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_action import HostAction, HostFailed, plain
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._in_use import refuse_storage_in_use, storage_not_asked
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._kept import KeptDisk, Outcome, kept_disks, request
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._run import Run
 
@@ -48,6 +49,7 @@ class ActionModule(HostAction):
         undeclared = _fleet.undeclared(observed, plans)
         _fleet.refuse_taken_storage(machines, observed, undeclared)
         _overlays.refuse_left_behind(machines, observed["overlays"])
+        refuse_storage_in_use(machines, observed)
         entries = request(kept, plans, observed)
         foreseen = self._keep(kept, entries, task_vars, predict=True)
         foreseen.refuse()
@@ -55,7 +57,8 @@ class ActionModule(HostAction):
         result = {**run.foresee(foreseen, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
         written = {_paths.vm_of_unit(path.rpartition("/")[2]) for path in run.changes.write_files}
         left = (f"{host}: {line}" for line in _overlays.warnings(machines, observed["overlays"], written))
-        for warning in (*run.warnings(), *left, *_fleet.doubtful_storage(machines, observed, host)):
+        unasked = storage_not_asked(machines, observed, host)
+        for warning in (*run.warnings(), *left, *_fleet.doubtful_storage(machines, observed, host), *unasked):
             display.warning(warning)
         if result["changed"] and not self._task.check_mode:
             result.update(self._apply(run, foreseen, entries, task_vars))

@@ -137,6 +137,19 @@ class Hint:
 
 
 @dataclass(frozen=True)
+class OwnerCheck:
+    """How to ask a storage who has it open. The program of its kind does: `_programs/owners_KIND.py`."""
+
+    kind: str
+    facts: Mapping[str, Any]
+    """What the program needs to know, none of it secret: files with secrets go by their paths."""
+    shows_qemu: bool = False
+    """Whether the storage shows QEMU itself, too, once that has opened it: a second client cannot hide then."""
+    locked: bool = False
+    """Whether QEMU refuses by itself to open what is open elsewhere: an owner is only named then."""
+
+
+@dataclass(frozen=True)
 class LibvirtSource:
     """What libvirt's ``<source>`` of a network disk says, with what ``<auth>`` adds."""
 
@@ -234,6 +247,8 @@ class Backend:
     """Whether its images can be created and grown: the size of others is what their server says."""
     lingers: bool = False
     """Whether QEMU takes seconds to close one, and may crash over it: what has opened one opens nothing else."""
+    owner: Callable[[Values, Wiring, str], OwnerCheck] | None = None
+    """Who has the storage open, for a VM with the UUID that is given; None where the storage cannot tell."""
     lifecycle: str = "image"
     """How its images are kept: the name of a file under ``_lifecycles/``."""
     scsi: bool = False

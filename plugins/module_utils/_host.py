@@ -14,9 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _files, _folders, _paths, _systemd
-from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, changed_since, decide, digest
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import (
+    STOPPED,
+    Changes,
+    changed_since,
+    decide,
+    digest,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._credentials import Secrets, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._in_use import ask_owners, of_stopped
 from ansible_collections.directdisk.qemu.plugins.module_utils._locks import VMS, VMS_SECONDS, alone
 from ansible_collections.directdisk.qemu.plugins.module_utils._names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import opened_by
@@ -33,12 +40,14 @@ def observe(
     encrypted: bool,
     texts: bool = False,
     names: Sequence[str] = (),
+    owners: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything about this host that decide() needs, as plain data without a secret in it.
 
     vms: names of the machines; paths: of these, what kind of file is there; texts: also the text of each unit, for a
-    diff.
-    names: servers and paths of disks, of which the host may know that two are one.
+    diff;
+    names: servers and paths of disks, of which the host may know that two are one; owners: what to ask the storage of machines
+    that do not run (_owners.questions).
     """
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
@@ -54,6 +63,7 @@ def observe(
         "names": resolve(names),
         "staged": _staged(),
         "overlays": {vm: _overlays(vm) for vm in vms},
+        **ask_owners(of_stopped(owners or {}, states, STOPPED), secrets),
     }
 
 

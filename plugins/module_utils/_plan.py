@@ -27,6 +27,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._json import compa
 from ansible_collections.directdisk.qemu.plugins.module_utils._machine import build_argv
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._overlays import overlay_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._owners import (
+    DiskCheck,
+    OwnerCommands,
+    check_of,
+    owner_commands,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import Sandbox, build_sandbox
@@ -43,6 +49,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Cre
 OLDEST_SYSTEMD = 247
 """The first that knows LoadCredential=, and the oldest that was tried."""
 
+CREDENTIALS_FOR_ALL = 250
+"""The first systemd that has a unit's credentials for all of its commands, and not for its main process alone."""
 
 HEADER_LIMIT = 1023
 """Bytes that a qcow2 header has for the name of its backing file (QEMU, docs/interop/qcow2.txt)."""
@@ -89,6 +97,7 @@ class _Planner:
         self.reaches: list[tuple[Reach, bool]] = []
         self.staged: list[tuple[str, str]] = []
         self.identities: dict[str, Identity] = {}
+        self.checks: list[DiskCheck] = []
 
     def plan(self) -> Plan:
         errors: list[Exception] = []
@@ -122,9 +131,9 @@ class _Planner:
             )
 
     def _check_credentials(self, services: Sequence[Service]) -> None:
-        """Before 250, systemd has a unit's credentials for its main process alone, and fails all other commands."""
+        """Where credentials are for the main process alone, systemd fails all other commands."""
         for service in services:
-            if self.capabilities.systemd < 250 and service.credentials and service.before:
+            if self.capabilities.systemd < CREDENTIALS_FOR_ALL and service.credentials and service.before:
                 raise CapabilityError(
                     f"vm {self.machine.name}",
                     f"its unit {service.name} has secrets and runs {service.before[0].argv[0]} before it starts, which "
@@ -145,6 +154,8 @@ class _Planner:
         except DeclarationError as error:
             raise error.within(where) from None
         graph = build_graph(disk, opened.node, wiring, self._overlay_path(disk))
+        check = check_of(disk, self.machine, wiring)
+        self.checks += [check] if check else []
         self.helpers += opened.services
         self.staged += opened.bound
         self.reaches.append((opened.reach, disk.writes == "keep"))
@@ -208,6 +219,7 @@ class _Planner:
             if network.bridge
         }
         vnc_secret = self._prepare_vnc()
+        owners = self._owner_commands()
         args = build_argv(
             machine,
             binary=self.capabilities.emulator,
@@ -231,12 +243,22 @@ class _Planner:
             stop_timeout=settings["stop_timeout"],
             restart="always" if settings["on_poweroff"] == "restart" else "on-failure",
             environment={"SSH_AUTH_SOCK": _agent.socket_path(machine.name)} if self.identities else {},
-            before=(*granted, *self.before),
-            after=(*self.after, *taken),
+            before=(*granted, *self.before, *owners.before),
+            once_open=owners.once_open,
+            after=(*owners.after, *self.after, *taken),
             helpers=tuple(helper.name for helper in self.helpers),
             opened=opened_storage(machine),
-            start_check=start_check(machine, [(planned.disk, planned.graph) for planned in self.disks]),
+            start_check=start_check(
+                machine,
+                [(planned.disk, planned.graph) for planned in self.disks],
+                asks_owners=bool(owners.once_open),
+            ),
         )
+
+    def _owner_commands(self) -> OwnerCommands:
+        """Before the start and once QEMU has the disks open; where the first cannot be, the second one holds alone."""
+        for_all = self.capabilities.systemd >= CREDENTIALS_FOR_ALL or not self.credentials
+        return owner_commands(self.machine, self.checks, credentials=for_all)
 
     def _sandbox(self, uses_taps: bool) -> Sandbox:
         settings = self.machine.settings

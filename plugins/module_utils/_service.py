@@ -48,6 +48,8 @@ class Service:
     ready: tuple[str, ...] = ()
     """A command that returns once the process is ready for others."""
     before: tuple[Command, ...] = ()
+    once_open: tuple[Command, ...] = ()
+    """Commands that run once QEMU has opened its disks; the machine has started when they have succeeded."""
     after: tuple[Command, ...] = ()
     helpers: tuple[str, ...] = ()
     """Units that must run before this one."""

@@ -19,10 +19,17 @@ _NOT_RUNNING = ("S", "incoming")
 """Options of QEMU with which a person leaves it to somebody else to let the guest run."""
 
 
-def start_check(machine: Machine, graphs: Sequence[tuple[Disk, Graph]]) -> dict[str, Any]:
+def starts_paused(machine: Machine) -> bool:
+    """Whether QEMU's own arguments have the guest wait for a person, or for a migration."""
+    return any(word.lstrip("-") in _NOT_RUNNING for word in machine.settings.get("extra_args", ()))
+
+
+def start_check(machine: Machine, graphs: Sequence[tuple[Disk, Graph]], *, asks_owners: bool) -> dict[str, Any]:
     """``images``: the declared backing file of each disk's image, or None; ``overlays``: nodes whose backing is another
-    node, whatever their headers name; ``run``: let the guest run."""
+    node, whatever their headers name; ``run``: let the guest run.
+
+    asks_owners: a later command of the unit asks the storage who has it open, and lets the guest run then.
+    """
     images = {graph.base: disk.backing or None for disk, graph in graphs}
     overlays = [overlay_node(disk.name) for disk, graph in graphs if graph.overlay]
-    extra = machine.settings.get("extra_args", ())
-    return {"images": images, "overlays": overlays, "run": not any(word.lstrip("-") in _NOT_RUNNING for word in extra)}
+    return {"images": images, "overlays": overlays, "run": not asks_owners and not starts_paused(machine)}

@@ -68,7 +68,11 @@ class Wiring:
 
     def _load(self, credential: Credential) -> str:
         self.credentials[credential.name] = credential
-        return f"/run/credentials/{self._unit}/{credential.name}"
+        return self.credential_path(credential.name)
+
+    def credential_path(self, name: str) -> str:
+        """The path at which the unit's process reads a credential."""
+        return f"/run/credentials/{self._unit}/{name}"
 
     def secret(self, name: str, value: str, **properties: str) -> str:
         """A QEMU secret object that reads its data from a credential; returns its id."""

@@ -19,6 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Col
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._identities import doubts, names_in
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
+from ansible_collections.directdisk.qemu.plugins.module_utils._owners import PROGRAMS, questions
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import (
     Plan,
     declared_credentials,
@@ -36,7 +37,12 @@ _WAITS = Hint(
 )
 """Of the line with which qemu-vm-control.py gives a start up."""
 _FILES = _render.TEMPLATES.parent / "files"
-_MODULES = {_paths.IMAGE_PROGRAM: image_fetch, _paths.TGT_PROGRAM: tgt_serve, _paths.RESUME_PROGRAM: _vms_resume}
+_MODULES = {
+    _paths.IMAGE_PROGRAM: image_fetch,
+    _paths.TGT_PROGRAM: tgt_serve,
+    _paths.RESUME_PROGRAM: _vms_resume,
+    **PROGRAMS,
+}
 """Programs that modules use, too."""
 
 
@@ -48,6 +54,7 @@ def observation(machines: Iterable[Machine], *, texts: bool) -> dict[str, Any]:
         "paths": sorted({path for machine in present for path, _kinds, _where in _needed_paths(machine)}),
         "texts": texts,
         "names": sorted({name for machine in present for disk in machine.disks for name in names_in(disk)}),
+        "owners": questions(present),
     }
 
 
@@ -238,6 +245,9 @@ def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
     name = plan.machine.name
     explained = []
     for line in lines:
+        if line.startswith(tuple(f"disk {planned.disk.name} of {name}: " for planned in plan.disks)):
+            explained.append(f"{host}: {line}")
+            continue
         planned = next((p for p in plan.disks if _speaks_of(line, p.disk)), None)
         for candidate in [planned] if planned else plan.disks:
             hints = (_WAITS, *candidate.disk.backend.hints) if planned else candidate.disk.backend.hints

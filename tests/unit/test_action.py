@@ -237,6 +237,24 @@ def test_storage_of_a_running_machine_that_is_not_declared_is_not_opened_again()
     )
 
 
+def test_storage_that_somebody_has_open_is_not_opened_again() -> None:
+    host = Host(empty_host(in_use={"nbd:192.0.2.5:10809/": "is open by client.1 at 192.0.2.9; stop it"}))
+    result = run(host, SIMPLE)
+    assert result["msg"] == (
+        "hv1: disk root of web1: nbd 192.0.2.5:10809/: is open by client.1 at 192.0.2.9; stop it"
+    )
+    assert len(host.calls) == 1
+
+
+def test_storage_that_does_not_say_who_has_it_open_is_warned_of(warnings: list[str]) -> None:
+    host = Host(empty_host(not_asked={"nbd:192.0.2.5:10809/": "no answer within 8 s"}))
+    assert run(host, SIMPLE)["changed"] is True
+    assert warnings == [
+        "hv1: disk root of web1: nbd 192.0.2.5:10809/: it is not known who has it open (no answer within 8 s); "
+        "the unit asks again when it starts"
+    ]
+
+
 def test_a_wrong_declaration_asks_no_host() -> None:
     host = Host(empty_host())
     result = run(host, {"web1": {"cpus": 0, "disks": {"root": {}}}})

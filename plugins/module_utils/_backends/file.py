@@ -13,6 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     NbdkitPlugin,
     Node,
     Option,
+    OwnerCheck,
     Reach,
     Values,
     check_mountable,
@@ -110,6 +111,12 @@ def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
     return read_members(OPTIONS, node, around, UNHANDLED)
 
 
+def owner(values: Values, wiring: Wiring, uuid: str) -> OwnerCheck:
+    """QEMU locks what it opens (open file description locks), and says only that it is locked."""
+    del wiring, uuid
+    return OwnerCheck("path", {"path": values["filename"]}, locked=True)
+
+
 BACKEND = Backend(
     name="file",
     summary="An image file on the host itself",
@@ -125,6 +132,7 @@ BACKEND = Backend(
     local=lambda values: True,
     located=lambda values, rename: {**values, "filename": rename(values["filename"])},
     reach=lambda values: Reach(files=(values["filename"],)),
+    owner=owner,
     schemes=("file",),
     read_uri=_read_uri,
     read_node=_read_node,

@@ -76,6 +76,7 @@ BACKEND = Backend(
     local=lambda values: not _WORLD_WIDE.match(values["filename"]),
     located=lambda values, rename: {**values, "filename": rename(values["filename"])},
     reach=lambda values: Reach(devices=(values["filename"],)),
+    owner=file.owner,
     schemes=("host_device",),
     read_uri=_read_uri,
     read_node=_read_node,

@@ -15,6 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     LibvirtSource,
     Node,
     Option,
+    OwnerCheck,
     Reach,
     Values,
     members,
@@ -28,6 +29,11 @@ DEFAULT_PORT = 3260
 DEFAULT_INITIATOR = "iqn.2008-11.org.linux-kvm"
 """As whom QEMU logs in outside machines; it appends a machine's UUID."""
 DEFAULT_HEADER_DIGEST = "none-crc32c"
+
+TRANSPORTS = {"tcp": 0, "iser": 1}
+"""libiscsi's numbers (enum iscsi_transport_type)."""
+DIGESTS = {"none": 0, "none-crc32c": 1, "crc32c-none": 2, "crc32c": 3}
+"""libiscsi's numbers (enum iscsi_header_digest)."""
 
 RDMA_DEVICES = ("/dev/infiniband/rdma_cm", "/dev/infiniband/uverbs0")
 """What a process opens to speak iSER, through the host's first adapter."""
@@ -186,6 +192,21 @@ def _reach(values: Values) -> Reach:
     return Reach(servers=(host,), devices=RDMA_DEVICES if values["transport"] == "iser" else ())
 
 
+def _owner(values: Values, wiring: Wiring, uuid: str) -> OwnerCheck:
+    """Only persistent reservations can be asked for: a target tells nobody who has logged in."""
+    facts: dict[str, Any] = {
+        "portal": portal_of(values),
+        "target": values["target"],
+        "lun": values["lun"],
+        "initiator": values.get("initiator_name", f"{DEFAULT_INITIATOR}:{uuid}"),
+        "transport": TRANSPORTS[values["transport"]],
+        "header_digest": DIGESTS[values.get("header_digest", DEFAULT_HEADER_DIGEST)],
+    }
+    if "password" in values:
+        facts.update(user=values["user"], password=wiring.credential("password", values["password"]))
+    return OwnerCheck("iscsi", facts)
+
+
 def _describe(values: Values) -> str:
     host, port = _uri.place_of(values["portal"], DEFAULT_PORT)
     return f"{_uri.in_brackets(host.lower())}:{port}/{values['target']}/{values['lun']}"
@@ -269,6 +290,7 @@ BACKEND = Backend(
     options=OPTIONS,
     driver="iscsi",
     writable=True,
+    owner=_owner,
     lifecycle="lun",
     node=_node,
     sample={"portal": "127.0.0.1", "target": "iqn.2008-11.org.linux-kvm", "lun": 0, "transport": "tcp"},

@@ -15,6 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     LibvirtSource,
     Node,
     Option,
+    OwnerCheck,
     Reach,
     Values,
     check_loadable,
@@ -322,6 +323,31 @@ def monitors_of(values: Values) -> list[tuple[str, int]]:
     return [_uri.place_of(monitor, DEFAULT_PORT) for monitor in values.get("monitors", ())]
 
 
+def client_settings(values: Values) -> dict[str, str]:
+    """The options of Ceph's client that QEMU sets itself, beside its configuration file and the key."""
+    settings = {}
+    if "monitors" in values:
+        places = (f"{_uri.in_brackets(host)}:{port}" for host, port in monitors_of(values))
+        settings["mon_host"] = ",".join(places)
+    if "auth_client_required" in values:
+        settings["auth_client_required"] = ",".join(values["auth_client_required"])
+    return settings
+
+
+def _owner(values: Values, wiring: Wiring, uuid: str) -> OwnerCheck:
+    """Every client that has an image open for writing is a watcher of it."""
+    del uuid
+    facts: dict[str, Any] = {
+        "user": user_of(values),
+        "conf": configuration(values, wiring),
+        "settings": client_settings(values),
+        **{name: values[name] for name in ("pool", "namespace", "image") if name in values},
+    }
+    if "key" in values:
+        facts["key"] = wiring.credential("key", values["key"])
+    return OwnerCheck("rbd", facts, shows_qemu=True)
+
+
 def _check(values: Values) -> None:
     for option in ("monitors", "auth_client_required"):
         if option in values and not values[option]:
@@ -493,6 +519,7 @@ BACKEND = Backend(
     driver="rbd",
     writable=True,
     sizeable=True,
+    owner=_owner,
     lifecycle="rbd",
     read_only=lambda values: "a snapshot cannot be written" if "snapshot" in values else "",
     node=_node,

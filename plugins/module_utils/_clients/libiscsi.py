@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.iscsi import Login
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.iscsi import DIGESTS, TRANSPORTS, Login
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.scsi import Command
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
@@ -32,8 +32,6 @@ PLACES = (
 """Where distributions have it."""
 
 _DISCOVERY, _NORMAL = 1, 2  # enum iscsi_session_type
-_TRANSPORTS = {"tcp": 0, "iser": 1}  # enum iscsi_transport_type
-_DIGESTS = {"none": 0, "none-crc32c": 1, "crc32c-none": 2, "crc32c": 3}  # enum iscsi_header_digest
 _GOOD, _CHECK_CONDITION = 0, 2  # enum scsi_status
 _FROM_DEVICE = 1  # enum scsi_xfer_dir
 _NO_LUN = -1
@@ -174,11 +172,11 @@ class Session:
 
     def _log_in(self, login: Login, portal: str) -> None:
         library, context = self._library, self._context
-        if library.iscsi_init_transport(context, _TRANSPORTS[login.transport]):
+        if library.iscsi_init_transport(context, TRANSPORTS[login.transport]):
             raise self._error()
         library.iscsi_set_noautoreconnect(context, 1)
         library.iscsi_set_session_type(context, _NORMAL if login.target else _DISCOVERY)
-        library.iscsi_set_header_digest(context, _DIGESTS[login.header_digest])
+        library.iscsi_set_header_digest(context, DIGESTS[login.header_digest])
         if login.target:
             library.iscsi_set_targetname(context, login.target.encode())
         if login.user:

@@ -21,8 +21,8 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd import (
     BACKEND,
+    client_settings,
     configuration,
-    monitors_of,
     user_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
@@ -130,15 +130,8 @@ def _configuration(values: Values, bench: Workbench) -> str:
 
 def _settings(values: Values) -> dict[str, str]:
     """What is no matter of the configuration file, as QEMU sets it."""
-    settings = {}
-    if "key" in values:
-        settings["key"] = _readable(values["key"])
-    if "monitors" in values:
-        places = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in monitors_of(values))
-        settings["mon_host"] = ",".join(places)
-    if "auth_client_required" in values:
-        settings["auth_client_required"] = ",".join(values["auth_client_required"])
-    return settings
+    key = {"key": _readable(values["key"])} if "key" in values else {}
+    return {**key, **client_settings(values)}
 
 
 def _readable(key: str) -> str:

@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""qemu-vm-owner-rbd.py SECONDS: who has images of a Ceph cluster open. A program of storage_owner.py's, see there.
+
+It needs what QEMU's rbd driver needs: librbd and librados, and the same configuration, user and key. It opens images
+read-only, which registers no watcher, so that it does not find itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+UNABLE = 69  # EX_UNAVAILABLE in sysexits.h
+
+Check = Mapping[str, Any]
+
+
+ADVICE = (
+    "stop the VM or the program there that has it (rbd status shows it); if that host is dead, Ceph forgets it 30 s "
+    "after it was last heard of, and ceph osd blocklist add {} keeps it out for good"
+)
+ADVICE_LOCK = "ask who has locked it, or remove the lock (rbd lock remove)"
+
+
+class Failed(Exception):
+    """What is wrong, in one line."""
+
+
+class Watcher(ctypes.Structure):
+    """rbd_image_watcher_t (rbd/librbd.h)."""
+
+    _fields_ = (("addr", ctypes.c_char_p), ("id", ctypes.c_int64), ("cookie", ctypes.c_uint64))
+
+
+def expect(result: int, doing: str) -> None:
+    if result < 0:
+        raise Failed(f"{doing}: {os.strerror(-result)}")
+
+
+def connect(rados: Any, check: Check, seconds: float) -> ctypes.c_void_p:
+    """A connection to the cluster, as QEMU makes one."""
+    cluster = ctypes.c_void_p()
+    expect(rados.rados_create(ctypes.byref(cluster), check["user"].encode()), "error connecting")
+    expect(rados.rados_conf_read_file(cluster, check["conf"].encode()), "error reading conf file")
+    settings = dict(check["settings"])
+    if "key" in check:
+        with open(check["key"], encoding="utf-8") as stream:
+            settings["key"] = stream.read()
+    for name in ("client_mount_timeout", "rados_mon_op_timeout", "rados_osd_op_timeout"):
+        settings[name] = str(max(int(seconds), 1))
+    for name, value in settings.items():
+        expect(rados.rados_conf_set(cluster, name.encode(), value.encode()), f"error setting {name}")
+    expect(rados.rados_connect(cluster), "error connecting")
+    return cluster
+
+
+def own_address(rados: Any, cluster: ctypes.c_void_p) -> str:
+    """The address under which the cluster knows this host."""
+    text = ctypes.c_char_p()
+    rados.rados_getaddrs(cluster, ctypes.byref(text))
+    return address_of((text.value or b"").decode())
+
+
+def address_of(text: str) -> str:
+    """The address in [v2:]ADDRESS:PORT/NUMBER, or in a list of these."""
+    match = re.search(r"(\[[0-9A-Fa-f:]+\]|[0-9.]+):\d+/\d+", text)
+    return match.group(1) if match else ""
+
+
+def owners(library: Any, pool: ctypes.c_void_p, image: str, address: str) -> Iterator[dict[str, Any]]:
+    """Whoever has an image open for writing watches it."""
+    handle = ctypes.c_void_p()
+    opened = library.rbd_open_read_only(pool, image.encode(), ctypes.byref(handle), None)
+    expect(opened, f"error reading header from {image}")
+    try:
+        locked = lockers(library, handle)
+        for client, place in watchers(library, handle):
+            holds = ", which holds its lock" if client in locked else ""
+            name = f"open by {client} at {address_of(place) or place}{holds}"
+            here = bool(address) and address_of(place) == address
+            yield {"name": name, "advice": ADVICE.format(place), "here": here}
+        for client, (cookie, place) in locked.items():
+            # librbd takes its own lock from a client that is gone; a lock that somebody else took stays.
+            if not cookie.startswith("auto "):
+                name = f"locked by hand by {client} at {address_of(place) or place}"
+                yield {"name": name, "advice": ADVICE_LOCK, "here": False}
+    finally:
+        library.rbd_close(handle)
+
+
+def watchers(library: Any, handle: ctypes.c_void_p) -> list[tuple[str, str]]:
+    """Clients and their addresses, in the order of their numbers."""
+    most = ctypes.c_size_t(256)
+    found = (Watcher * most.value)()
+    expect(library.rbd_watchers_list(handle, found, ctypes.byref(most)), "error listing watchers")
+    known = sorted((one.id, one.addr.decode()) for one in found[: most.value])
+    return [(f"client.{number}", address) for number, address in known]
+
+
+def lockers(library: Any, handle: ctypes.c_void_p) -> dict[str, tuple[str, str]]:
+    """Clients that hold a lock, with its cookie and their addresses: each text ends with a zero byte."""
+    exclusive = ctypes.c_int()
+    texts = [ctypes.create_string_buffer(16384) for _text in range(4)]
+    lengths = [ctypes.c_size_t(len(text)) for text in texts]
+    tag, clients, cookies, places = ((text, ctypes.byref(length)) for text, length in zip(texts, lengths))
+    count = library.rbd_list_lockers(handle, ctypes.byref(exclusive), *tag, *clients, *cookies, *places)
+    columns = [text.raw.decode(errors="replace").split("\0") for text in texts[1:]]
+    return {client: (cookie, place) for client, cookie, place in list(zip(*columns))[: max(count, 0)]}
+
+
+def answers(rados: Any, library: Any, checks: Sequence[Check], seconds: float) -> Iterator[dict[str, Any]]:
+    """An answer to each check; all are of one cluster and user."""
+    cluster = connect(rados, checks[0], seconds)
+    address = own_address(rados, cluster)
+    for check in checks:
+        pool = ctypes.c_void_p()
+        try:
+            expect(rados.rados_ioctx_create(cluster, check["pool"].encode(), ctypes.byref(pool)), "error opening pool")
+            rados.rados_ioctx_set_namespace(pool, check.get("namespace", "").encode())
+            yield {"owners": list(owners(library, pool, check["image"], address))}
+        except Failed as error:
+            yield {"error": str(error)}
+        finally:
+            rados.rados_ioctx_destroy(pool)
+
+
+if __name__ == "__main__":
+    try:
+        libraries = ctypes.CDLL("librados.so.2"), ctypes.CDLL("librbd.so.1")
+        for function in (libraries[0].rados_getaddrs, libraries[1].rbd_watchers_list):
+            del function
+    except (OSError, AttributeError) as missing:
+        print(missing, file=sys.stderr)
+        sys.exit(UNABLE)
+    try:
+        for answer in answers(*libraries, json.load(sys.stdin), float(sys.argv[1])):
+            print(json.dumps(answer), flush=True)
+    except (Failed, OSError) as problem:
+        print(problem, file=sys.stderr, flush=True)
+        os._exit(1)
+    os._exit(0)  # without the farewell of librados, which takes seconds where a monitor is gone

@@ -1,0 +1,265 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""qemu-vm-owner.py: asks storage who has it open, so that no VM runs beside another writer.
+
+look SECONDS CHECK...: before QEMU starts: fail if anybody has a disk's storage open (ExecStartPre=).
+release SECONDS SOCKET CHECK...: QEMU has opened its disks and waits (-S): let the guest run only if nobody else has
+    them open (ExecStartPost=+). Without a SOCKET ("") the VM stays stopped, as its declaration asks.
+name SECONDS CHECK...: after a start that failed: name the processes that have a disk's file open (ExecStopPost=+).
+report SECONDS: CHECKs as a list on standard input; a list of who has each open on standard output.
+
+CHECK: a JSON object. "disk" says in words which disk it is; "kind" names the program beside this one that asks the
+storage, qemu-vm-owner-KIND.py; the rest is for that program. Secrets are named by their files.
+
+Such a program gets a list of checks on standard input, and prints for each of them a line: a JSON object with "owners"
+or with "error". An owner has "name" (who it is), "advice" (what to do about it) and "here" (whether it is at an address
+of this host); all who ask see the owners in the same order. The last line of the program's standard error says why it
+failed; it exits with UNABLE where this host has no means to tell. It is a process of its own, because a library may
+hang or crash.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import random
+import selectors
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+UNABLE = 69  # EX_UNAVAILABLE in sysexits.h
+AT_ONCE = 8
+"""Storages that are asked at the same time."""
+PATIENCE = 4.0, 10.0
+"""Seconds that a storage has to answer at least and at most, whatever a start may take."""
+PAUSE = 0.2
+"""Seconds between two questions while an owner may go away."""
+PASSING = 3.0
+"""Seconds in which a client goes away that only looks at an image, such as qemu-img info."""
+FORGOTTEN = 35.0
+"""Seconds in which Ceph forgets a client that was killed (its osd_client_watch_timeout is 30)."""
+RIVALS = (4.0, 8.0)
+"""Between which seconds, at random, the first of two VMs that start at the same moment gives up, too."""
+OF_ONE = {"rbd": ("pool", "namespace", "image"), "path": ("path",)}
+"""By kind, in what checks may differ that one connection can answer."""
+OWN = 1
+"""How many owners QEMU is itself, at storage that shows it, once it has opened a disk."""
+CLONE_NEWNS = 0x20000  # linux/sched.h
+
+Check = Mapping[str, Any]
+Answer = Mapping[str, Any]
+
+
+class Failed(Exception):
+    """What is wrong, in one line."""
+
+
+class Question:
+    """One storage that is being asked: by a program, for the checks that one connection answers."""
+
+    def __init__(self, numbers: Sequence[int], checks: Sequence[Check], seconds: float) -> None:
+        self.numbers = numbers
+        program = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), f"qemu-vm-owner-{checks[0]['kind']}.py")
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed in end()
+        with tempfile.TemporaryFile() as asked:
+            asked.write(json.dumps(checks).encode())
+            asked.seek(0)
+            self.process = subprocess.Popen(
+                [sys.executable or "/usr/bin/python3", "-IS", program, str(seconds)],
+                stdin=asked,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+            )
+        assert self.process.stdout
+        self.stream = self.process.stdout
+        self.heard = b""
+
+    def hear(self) -> bool:
+        """Take what has been printed; whether there may be more."""
+        data = os.read(self.stream.fileno(), 65536)
+        self.heard += data
+        return bool(data)
+
+    def end(self) -> list[Answer]:
+        """The answers, as far as there are any: whole lines."""
+        by_itself = self.process.poll() is not None
+        self.process.kill()
+        status = self.process.wait()
+        self.stream.close()
+        self._said.seek(0)
+        words = self._said.read().decode(errors="replace").strip().splitlines() if status > 0 else []
+        self._said.close()
+        found: list[Answer] = [json.loads(line) for line in self.heard.split(b"\n")[:-1]]
+        if by_itself and status:
+            error = {"error": words[-1] if words else f"it crashed ({status})", "unable": status == UNABLE}
+            found += [error] * (len(self.numbers) - len(found))
+        return found
+
+
+def groups(checks: Sequence[Check]) -> list[list[int]]:
+    """The numbers of the checks that one connection answers."""
+    found: dict[str, list[int]] = {}
+    for number, check in enumerate(checks):
+        own = ("disk", *OF_ONE.get(check["kind"], ()))
+        same = {name: content(value) for name, value in check.items() if name not in own}
+        found.setdefault(json.dumps(same, sort_keys=True), []).append(number)
+    return list(found.values())
+
+
+def content(value: Any) -> Any:
+    """What a file says: each disk has a file of its own, and often all say the same."""
+    # A number would be the number of an open file.
+    if not isinstance(value, str) or not value.startswith("/"):
+        return value
+    try:
+        with open(value, encoding="utf-8") as stream:
+            return stream.read()
+    except (OSError, ValueError):
+        return value
+
+
+def ask(checks: Sequence[Check], seconds: float) -> list[Answer]:
+    """Ask all storages side by side; one that has not answered in time is an error."""
+    answers: list[Answer] = [{"error": f"no answer within {seconds:g} s"} for _check in checks]
+    waiting, deadline = groups(checks), time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+
+        def finish(question: Question) -> None:
+            selector.unregister(question.stream)
+            for number, answer in zip(question.numbers, question.end()):
+                answers[number] = answer
+
+        while waiting or selector.get_map():
+            while waiting and len(selector.get_map()) < AT_ONCE:
+                numbers = waiting.pop(0)
+                question = Question(numbers, [checks[number] for number in numbers], seconds)
+                selector.register(question.stream, selectors.EVENT_READ, question)
+            ready = selector.select(max(deadline - time.monotonic(), 0))
+            if not ready:
+                break
+            for key, _events in ready:
+                if not key.data.hear():
+                    key.data.process.wait()
+                    finish(key.data)
+        for key in list(selector.get_map().values()):
+            finish(key.data)
+    return answers
+
+
+def owners(answer: Answer, most: int = 0) -> str:
+    """Who has it open, and what to do; empty where nobody has, or no more than ``most`` entries are there."""
+    found = answer.get("owners", ())
+    if len(found) <= most:
+        return ""
+    # The entry of this VM's own QEMU is not told from others of this host.
+    found = [owner for owner in found if not (most and owner["here"])] or found
+    names = " and ".join(dict.fromkeys(owner["name"] for owner in found))
+    return f"is {names}; {found[0]['advice']}"
+
+
+def answer_time(seconds: float) -> float:
+    least, most = PATIENCE
+    return max(min(seconds, most), least)
+
+
+def look(seconds: float, checks: Sequence[Check]) -> str:
+    """An error of the storage is none here: QEMU meets it, too, and says it in its own words."""
+    begun = time.monotonic()
+    while True:
+        answers = ask(checks, answer_time(seconds))
+        taken = [f"{check['disk']} {owners(one)}" for check, one in zip(checks, answers) if owners(one)]
+        # A QEMU of this host that was killed is forgotten after a while.
+        here = all(owner["here"] for answer in answers for owner in answer.get("owners", ()))
+        if not taken or time.monotonic() - begun + PAUSE > min(FORGOTTEN if here else PASSING, seconds):
+            return "\n".join(taken)
+        time.sleep(PAUSE)
+
+
+def release(seconds: float, monitor: str, checks: Sequence[Check]) -> str:
+    """Both of two VMs that start at once see the other here; the second makes room, and the first waits for that."""
+    become_like(os.environ["MAINPID"])
+    patience = min(random.uniform(*RIVALS), seconds)
+    begun = time.monotonic()
+    while True:
+        taken, firsts = [], []
+        for check, answer in zip(checks, ask(checks, answer_time(seconds))):
+            if "error" in answer and not answer.get("unable"):
+                return f"{check['disk']} does not say who has it open: {answer['error']}; the guest was not started"
+            if owners(answer, OWN):
+                taken.append(f"{check['disk']} {owners(answer, OWN)}")
+                firsts.append(answer["owners"][0]["here"])
+        if not taken:
+            return go_on(monitor) if monitor else ""
+        # QEMU opens the disks in one order on all hosts, so the first one decides.
+        if not firsts[0] or time.monotonic() - begun + PAUSE > patience:
+            return "\n".join(taken)
+        time.sleep(PAUSE)
+
+
+def become_like(pid: str) -> None:
+    """Give up root for the user of a process, and see the files that it sees: its credentials, and no others'."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as stream:
+        found = dict(line.rstrip("\n").partition(":\t")[::2] for line in stream)
+    users, groups, more = ([int(number) for number in found[name].split()] for name in ("Uid", "Gid", "Groups"))
+    if 0 in users + groups:
+        raise Failed(f"process {pid} runs as root")
+    libc = ctypes.CDLL(None, use_errno=True)
+    space = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
+    if libc.setns(space, CLONE_NEWNS):
+        raise Failed(f"setns: {os.strerror(ctypes.get_errno())}")
+    os.close(space)
+    os.setgroups(more)
+    os.setresgid(*groups[:3])
+    os.setresuid(*users[:3])
+
+
+def go_on(monitor: str) -> str:
+    """Have QEMU run the guest; why it does not, or nothing."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(monitor)
+        lines = connection.makefile()
+        for command in ("qmp_capabilities", "cont"):
+            connection.sendall(json.dumps({"execute": command}).encode() + b"\n")
+            answers = (message for message in map(json.loads, lines) if "return" in message or "error" in message)
+            answer = next(answers, {"error": {"desc": "QEMU ended while it started"}})
+            if "error" in answer:
+                return str(answer["error"]["desc"])
+    return ""
+
+
+def report(seconds: float, checks: Sequence[Check]) -> list[dict[str, str]]:
+    """Of each storage who has it open ("in_use"), or why that is not known ("not_asked"); empty texts otherwise."""
+    return [{"in_use": owners(answer), "not_asked": answer.get("error", "")} for answer in ask(checks, seconds)]
+
+
+def main(verb: str, seconds: float, rest: list[str]) -> str:
+    """Carry out what a unit or a module wants; why a start must not go on, or nothing."""
+    if verb == "report":
+        print(json.dumps(report(seconds, json.load(sys.stdin))))
+        return ""
+    monitor = rest.pop(0) if verb == "release" else ""
+    checks = [json.loads(text) for text in rest]
+    if verb == "release":
+        return release(seconds, monitor, checks)
+    if verb == "look":
+        return look(seconds, checks)
+    # systemd says how the VM ended (systemd.exec(5), "SERVICE_RESULT").
+    if os.environ.get("SERVICE_RESULT") != "success":
+        for check, answer in zip(checks, report(seconds, checks)):
+            if answer["in_use"]:
+                print(f"{check['disk']} {answer['in_use']}", flush=True)
+    return ""
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1], float(sys.argv[2]), sys.argv[3:]) or None)
+    except (Failed, OSError) as problem:
+        sys.exit(str(problem))

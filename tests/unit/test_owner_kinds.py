@@ -1,0 +1,209 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The programs that ask one kind of storage each who has it open, with doubles of the libraries, or real files."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import owners_iscsi, owners_path, owners_rbd
+
+
+class Rados:
+    """A double of librados; it remembers the settings of its client."""
+
+    def __init__(self, address: str = "v2:192.0.2.1:0/99", connects: int = 0) -> None:
+        self.settings: dict[str, str] = {}
+        self.namespace = ""
+        self._address = address
+        self._connects = connects
+
+    def rados_create(self, cluster: Any, user: bytes) -> int:
+        self.settings["user"] = user.decode()
+        return 0
+
+    def rados_conf_read_file(self, cluster: Any, path: bytes) -> int:
+        return 0
+
+    def rados_conf_set(self, cluster: Any, name: bytes, value: bytes) -> int:
+        self.settings[name.decode()] = value.decode()
+        return 0
+
+    def rados_connect(self, cluster: Any) -> int:
+        return self._connects
+
+    def rados_getaddrs(self, cluster: Any, text: Any) -> int:
+        text._obj.value = self._address.encode()
+        return 0
+
+    def rados_ioctx_create(self, cluster: Any, pool: bytes, handle: Any) -> int:
+        return -2 if pool == b"gone" else 0
+
+    def rados_ioctx_set_namespace(self, pool: Any, name: bytes) -> None:
+        self.namespace = name.decode()
+
+    def rados_ioctx_destroy(self, pool: Any) -> None:
+        pass
+
+
+class Rbd:
+    """A double of librbd with an image that has watchers and lockers."""
+
+    def __init__(self, watchers: list[tuple[int, str]], lockers: list[tuple[str, str, str]] = ()) -> None:  # type: ignore[assignment]
+        self._watchers = watchers
+        self._lockers = lockers
+
+    def rbd_open_read_only(self, pool: Any, image: bytes, handle: Any, snapshot: None) -> int:
+        return -2 if image == b"gone" else 0
+
+    def rbd_close(self, handle: Any) -> int:
+        return 0
+
+    def rbd_watchers_list(self, handle: Any, found: Any, most: Any) -> int:
+        for place, (number, address) in enumerate(self._watchers):
+            found[place].id, found[place].addr = number, address.encode()
+        most._obj.value = len(self._watchers)
+        return 0
+
+    def rbd_list_lockers(self, handle: Any, exclusive: Any, *texts: Any) -> int:
+        if not self._lockers:
+            return 0
+        for text, column in zip(texts[2::2], zip(*self._lockers)):
+            joined = b"".join(part.encode() + b"\0" for part in column)
+            ctypes.memmove(text, joined, len(joined))
+        return len(self._lockers)
+
+
+CHECK = {"user": "qemu", "conf": "/c", "settings": {"mon_host": "192.0.2.5:6789"}, "pool": "vms", "image": "root"}
+
+
+def rbd(library: Rbd, *checks: dict[str, Any], rados: Rados | None = None) -> list[dict[str, Any]]:
+    return list(owners_rbd.answers(rados or Rados(), library, checks or (CHECK,), 4))
+
+
+def test_an_image_that_nobody_watches_has_no_owner() -> None:
+    # A client that was killed leaves its lock, and librbd takes that over.
+    assert rbd(Rbd([], [("client.7", "auto 1", "192.0.2.9:0/1")])) == [{"owners": []}]
+
+
+def test_every_watcher_is_an_owner() -> None:
+    library = Rbd([(4123, "192.0.2.9:0/17"), (5, "192.0.2.1:0/3")], [("client.4123", "auto 9", "192.0.2.9:0/17")])
+    (answer,) = rbd(library)
+    # The number says who came first, and both see the same order.
+    second, first = answer["owners"]
+    assert first["name"] == "open by client.4123 at 192.0.2.9, which holds its lock"
+    assert "ceph osd blocklist add 192.0.2.9:0/17" in first["advice"]
+    assert (second["name"], first["here"], second["here"]) == ("open by client.5 at 192.0.2.1", False, True)
+
+
+def test_whoever_has_locked_an_image_by_hand_is_an_owner() -> None:
+    (answer,) = rbd(Rbd([], [("client.4", "mine", "192.0.2.8:0/1")]))
+    assert [owner["name"] for owner in answer["owners"]] == ["locked by hand by client.4 at 192.0.2.8"]
+
+
+def test_an_image_that_is_not_there_does_not_hide_the_others() -> None:
+    library = Rbd([(1, "[2001:db8::9]:0/17")])
+    gone, pool, root = rbd(library, {**CHECK, "image": "gone"}, {**CHECK, "pool": "gone"}, CHECK)
+    assert gone == {"error": "error reading header from gone: No such file or directory"}
+    assert pool == {"error": "error opening pool: No such file or directory"}
+    assert root["owners"][0]["name"] == "open by client.1 at [2001:db8::9]"
+
+
+def test_the_cluster_is_asked_as_qemu_asks_it(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("AQ==", encoding="utf-8")
+    rados = Rados()
+    rbd(Rbd([]), {**CHECK, "namespace": "team", "key": str(tmp_path / "key")}, rados=rados)
+    assert rados.settings == {
+        "user": "qemu",
+        "mon_host": "192.0.2.5:6789",
+        "key": "AQ==",
+        **dict.fromkeys(("client_mount_timeout", "rados_mon_op_timeout", "rados_osd_op_timeout"), "4"),
+    }
+    assert rados.namespace == "team"
+
+
+def test_a_cluster_that_refuses_says_why() -> None:
+    with pytest.raises(owners_rbd.Failed, match="error connecting: Permission denied"):
+        rbd(Rbd([]), rados=Rados(connects=-13))
+
+
+class Session:
+    """A double of a session: the answers to PERSISTENT RESERVE IN by their service action."""
+
+    def __init__(self, reservation: bytes, status: bytes = b"") -> None:
+        self._answers = {owners_iscsi.RESERVATION: reservation, owners_iscsi.FULL_STATUS: status}
+
+    def reserve_in(self, lun: int, action: int) -> bytes:
+        return self._answers[action].ljust(4096, b"\0")
+
+
+RESERVED = bytes.fromhex("00000004 00000010 0000000012345678 00000000 00 01 0000")
+"""READ RESERVATION of a LUN that is reserved: write exclusive (SPC-4, 6.15.3)."""
+
+
+def full_status(name: str, *, holds: bool = True) -> bytes:
+    """READ FULL STATUS with one registration (SPC-4, 6.15.5)."""
+    text = name.encode().ljust(24, b"\0")
+    transport = bytes([0x05, 0]) + len(text).to_bytes(2, "big") + text
+    entry = bytes(8) + bytes(4) + bytes([holds, 1]) + bytes(6) + len(transport).to_bytes(4, "big") + transport
+    return bytes(4) + len(entry).to_bytes(4, "big") + entry
+
+
+def reserved(session: Session) -> list[str]:
+    check = {"lun": 1, "initiator": "iqn.2008-11.org.linux-kvm:ME"}
+    return [owner["name"] for owner in owners_iscsi.owners(session, check)]
+
+
+def test_a_lun_without_reservation_has_no_owner() -> None:
+    # Of a target that knows no reservations, the answer is zeroes.
+    assert reserved(Session(bytes(8))) == []
+
+
+def test_the_initiator_that_has_reserved_a_lun_is_named() -> None:
+    assert reserved(Session(RESERVED, full_status("iqn.2026-01.example:other"))) == [
+        "reserved by iqn.2026-01.example:other (key 0x12345678, write exclusive)"
+    ]
+
+
+def test_a_reservation_of_the_vm_itself_is_no_obstacle() -> None:
+    assert reserved(Session(RESERVED, full_status("iqn.2008-11.org.linux-kvm:me"))) == []
+
+
+@pytest.mark.parametrize("status", [b"", full_status("iqn.2008-11.org.linux-kvm:me", holds=False)])
+def test_a_reservation_whose_holder_is_not_told_is_somebody_elses(status: bytes) -> None:
+    assert reserved(Session(RESERVED, status)) == [
+        "reserved by an initiator that the target does not name (key 0x12345678, write exclusive)"
+    ]
+
+
+def test_the_process_that_writes_to_a_file_is_named(tmp_path: Path) -> None:
+    written, only_read = tmp_path / "written", tmp_path / "read"
+    for path in (written, only_read):
+        path.touch()
+    (tmp_path / "link").symlink_to(written)
+    checks = [{"path": str(tmp_path / name)} for name in ("link", "read", "missing")]
+    with open(written, "r+b"), open(only_read, "rb"):
+        done = subprocess.run(
+            [sys.executable, "-IS", str(owners_path.__file__), "5"],
+            input=json.dumps(checks),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    link, read, missing = (json.loads(line)["owners"] for line in done.stdout.splitlines())
+    assert [f"(process {os.getpid()}" in owner["name"] and owner["here"] for owner in link] == [True]
+    assert (read, missing) == ([], [])
+
+
+def test_a_process_cannot_write_into_messages_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {"/proc/7/comm": "a\x1b[2Jb\n", "/proc/7/cgroup": "0::/system.slice/qemu-vm-web2.service\n"}
+    monkeypatch.setattr(owners_path, "read", lambda path: texts[path])
+    assert owners_path.name_of("7") == "open by a?[2Jb (process 7 of qemu-vm-web2.service)"
