@@ -45,9 +45,8 @@ def observe(
     """Everything about this host that decide() needs, as plain data without a secret in it.
 
     vms: names of the machines; paths: of these, what kind of file is there; texts: also the text of each unit, for a
-    diff;
-    names: servers and paths of disks, of which the host may know that two are one; owners: what to ask the storage of machines
-    that do not run (_owners.questions).
+    diff; names: servers and paths of disks, of which the host may know that two are one; owners: what to ask the
+    storage of machines that do not run (_owners.questions).
     """
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}

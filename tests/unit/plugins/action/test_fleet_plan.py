@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action plugin fleet_plan by playbooks/plan.yml, as people run it, on an inventory in which each of the mistakes is made once."""
+"""The action plugin fleet_plan, as people run it by playbooks/plan.yml, with each of the mistakes made once."""
 
 from __future__ import annotations
 

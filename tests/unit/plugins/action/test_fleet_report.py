@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action plugin fleet_report by playbooks/report.yml, as people run it: one host that answers, and one that is not there."""
+"""The action plugin fleet_report, as people run it: one host that answers, and one that is not there."""
 
 from __future__ import annotations
 
