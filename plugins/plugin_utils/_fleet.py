@@ -204,7 +204,7 @@ def refuse_taken_storage(machines: Iterable[Machine], observed: Mapping[str, Any
         f"{name}, which runs without a declaration": observed["files"][f"{_paths.UNIT_DIRECTORY}/{unit}"]["opened"]
         for name, unit in running.items()
     }
-    refuse_shared_disks(machines, opened, observed["names"])
+    refuse_shared_disks(machines, opened, observed.get("names", {}))
 
 
 def doubtful_storage(machines: Iterable[Machine], observed: Mapping[str, Any], host: str) -> list[str]:
@@ -215,7 +215,7 @@ def doubtful_storage(machines: Iterable[Machine], observed: Mapping[str, Any], h
         if machine.state != "absent"
         for disk in machine.disks
     )
-    return [f"{host}: {where}: {doubt}" for where, doubt in doubts(disks, observed["names"])]
+    return [f"{host}: {where}: {doubt}" for where, doubt in doubts(disks, observed.get("names", {}))]
 
 
 def diffs(changes: Changes, wanted: Mapping[str, Any], observed: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._arguments import SWITCHES
+from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._qemu_options import WITH_VALUE
 from ansible_collections.directdisk.qemu.plugins.module_utils._probe import BAD_NODE_NAME, EMULATORS
 from ansible_collections.directdisk.qemu.tests.unit.support import golden_nodes
 from ansible_collections.directdisk.qemu.tests.unit.test_schemas import gone, needed
@@ -53,3 +55,11 @@ def test_every_golden_node_is_accepted_but_for_its_impossible_name(monitor: Moni
             refused[name] = words
     assert refused == {}
     assert {"file", "host_device", "nbd", "qcow2", "raw"} <= offered
+
+
+def test_every_option_of_the_installed_qemu_is_known_to_the_converter() -> None:
+    if not EMULATOR:
+        pytest.skip(f"none of {', '.join(EMULATORS)} is installed")
+    text = subprocess.run([EMULATOR, "-help"], capture_output=True, text=True, check=True).stdout
+    options = set(re.findall(r"(?:^|/)-([a-zA-Z][a-z0-9_-]*)", text, re.MULTILINE))
+    assert options - WITH_VALUE - SWITCHES == set()
