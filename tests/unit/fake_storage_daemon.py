@@ -3,7 +3,7 @@
 """A test double of qemu-storage-daemon: it opens any node, and writes down what it was told.
 
 Its log is the file that the variable FAKE_LOG names. A node whose driver is ``refused`` cannot be opened, and at one
-whose driver is ``silent`` it stops to answer.
+whose driver is ``silent`` it stops to answer. The header of disk ``elsewhere`` has had a file opened.
 """
 
 from __future__ import annotations
@@ -16,6 +16,13 @@ import sys
 from typing import Any
 
 
+def image(name: str) -> dict[str, Any]:
+    """QAPI ImageInfo of a node."""
+    found: dict[str, Any] = {"virtual-size": 1048576, "format": "raw"}
+    elsewhere = {"format-specific": {"type": "qcow2", "data": {"data-file": "/etc/shadow"}}}
+    return {**found, **(elsewhere if name.startswith("elsewhere.") else {})}
+
+
 def answer(command: str, arguments: dict[str, Any], nodes: list[str]) -> dict[str, Any]:
     """The reply to one command."""
     if command == "blockdev-add":
@@ -25,7 +32,7 @@ def answer(command: str, arguments: dict[str, Any], nodes: list[str]) -> dict[st
     if command == "blockdev-del":
         nodes.remove(arguments["node-name"])
     if command == "query-named-block-nodes":
-        return {"return": [{"node-name": name, "image": {"virtual-size": 1048576, "format": "raw"}} for name in nodes]}
+        return {"return": [{"node-name": name, "image": image(name)} for name in nodes]}
     if command == "query-jobs":
         return {"return": [{"id": f"create-{number}", "status": "concluded"} for number in range(9)]}
     return {"return": {}}

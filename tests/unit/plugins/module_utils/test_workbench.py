@@ -144,6 +144,16 @@ def test_what_cannot_be_opened_leaves_no_node_behind(daemon: Daemon, monkeypatch
     assert len(daemon.told("blockdev-add")) - 1 == len(daemon.told("blockdev-del"))
 
 
+def test_an_image_whose_header_has_had_a_file_opened_is_not_used(daemon: Daemon) -> None:
+    """A server may show another header to QEMU than it has shown to us."""
+    with Workbench(capabilities()) as bench:
+        with pytest.raises(HostError, match="its header has had /etc/shadow opened"), bench.image(disk("elsewhere")):
+            pytest.fail("it was given out")
+        with bench.image(disk()):
+            pass
+    assert len(daemon.told("blockdev-add")) == len(daemon.told("blockdev-del"))
+
+
 def test_a_daemon_that_does_not_answer_is_replaced_at_once(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     with Workbench(capabilities(), open_timeout=0.5) as bench:
         with pytest.raises(HostError, match="does not answer"), bench.image(driver_of("silent", monkeypatch)):
