@@ -65,14 +65,14 @@ def _is_whole_at_once(wanted: Wanted, values: Values) -> bool:
 
 def _make_in_parts(wanted: Wanted, values: Values, bench: Workbench) -> None:
     disk, part = wanted.disk, part_of(wanted.disk)
-    clone = values["clone"] and disk.origin
-    if clone:
-        _clone(beside(disk, disk.origin), part, values, bench)
+    origin = disk.origin if values["clone"] else None
+    if origin:
+        _clone(beside(disk, origin), part, values, bench)
     else:
         _create(part, values, bench)
     try:
         with _held(part, bench):
-            if not clone:
+            if not origin:
                 _write_forms(part, values["size"], bench)
             _complete(wanted, part, values, bench)
             _put_in_place(part, disk, bench)
@@ -274,7 +274,7 @@ def _remove(disk: Disk, bench: Workbench, busy: str) -> None:
 
 def _is_stale(error: Exception) -> bool:
     """Tell if another host is removing the same image at this moment."""
-    return abs(getattr(error, "errno", None) or 0) == errno.ESTALE
+    return getattr(error, "errno", None) in (errno.ESTALE, -errno.ESTALE)
 
 
 # --- images that are there -------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def changed(disk: Disk, bench: Workbench, doing: str) -> Iterator[Any]:
 
 def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
     disk = wanted.disk
-    _evict(disk, bench)
+    _evict(wanted, bench)
     if wanted.provision["with_snapshots"]:
         with changed(disk, bench, "error removing its snapshots") as image:
             for snapshot in [found for found in image.list_snaps() if found["namespace"] == 0]:
@@ -302,8 +302,11 @@ def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
     _remove(disk, bench, "a client has it open; stop that client, or say force: true")
 
 
-def _evict(disk: Disk, bench: Workbench) -> None:
-    """Shut out the clients that have an image open: the plan has refused it where that is not wanted."""
+def _evict(wanted: Wanted, bench: Workbench) -> None:
+    """Blocklist the clients that have an image open, only with force: one may have opened it since the plan."""
+    disk = wanted.disk
+    if not wanted.provision["force"]:
+        return
     handle = cluster_of(disk, bench).handle
     with opened(disk, bench) as image:
         for watcher in list(image.watchers_list()) if image is not None else []:
@@ -314,7 +317,7 @@ def trash(wanted: Wanted, values: Values, bench: Workbench) -> None:
     import rbd
 
     disk = wanted.disk
-    _evict(disk, bench)
+    _evict(wanted, bench)
     with speaking_of(disk, "error moving to the trash"):
         rbd.RBD().trash_move(cluster_of(disk, bench).pool(disk), disk.source["image"], values["seconds"])
 

@@ -208,3 +208,26 @@ def test_two_hosts_have_two_marks(changed: str, monkeypatch: pytest.MonkeyPatch,
         other = type("Name", (), {"nodename": "other"})
         monkeypatch.setattr(_host_mark.os, "uname", lambda: other)
     assert _host_mark.host_mark() != before
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_client_is_blocklisted_only_with_force(ceph: Ceph, monkeypatch: pytest.MonkeyPatch, force: bool) -> None:
+    """It may have opened the image since the plan was made: another host that removes it, or a VM that starts."""
+    listed: list[str] = []
+
+    class Cluster:
+        def __init__(self) -> None:
+            self.handle = self
+
+        def pool(self, disk: Any) -> None:
+            return None
+
+        def blocklist_add(self, address: str) -> None:
+            listed.append(address)
+
+    for module in (look, work):
+        monkeypatch.setattr(module, "cluster_of", lambda disk, bench: Cluster())
+    ceph.images["web1"] = ["vm"]
+    given = {**DISK, "provision": {"force": force}}
+    work._evict(read_wanted(read_image("disk", given, "disk"), "disk"), BENCH)
+    assert listed == (["vm"] if force else [])

@@ -116,7 +116,7 @@ class _Plan:
         last = not self.seen["other_luns"]
         if last and (self.seen["exists"] or (self.seen["target_exists"] and self.seen["kept"])):
             self._ask_for_force(f"remove target {name}")
-            gone = {"target_exists": False, "accounts": [], "initiators": [], "sessions": []}
+            gone: dict[str, Any] = {"target_exists": False, "accounts": [], "initiators": [], "sessions": []}
             self._step("remove_target", f"remove target {name} and its LUN {number}", exists=False, **gone)
             if self.seen["account"] not in ("none", "missing") and not self.seen["account_shared_with"]:
                 self._step("remove_account", f"remove account {self.source['user']}", account="missing")
