@@ -43,7 +43,8 @@ def held(path: Path, byte: int) -> Iterator[int]:
 def test_who_holds_a_lock_for_too_long_is_named(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with (
-        held(path, 7) as pid, pytest.raises(HostError, match="another run on this host is at work on x") as refused,
+        held(path, 7) as pid,
+        pytest.raises(HostError, match="another run on this host is at work on x") as refused,
         alone(str(path), 7, seconds=0.1, about="x"),
     ):
         pass
