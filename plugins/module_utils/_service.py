@@ -50,6 +50,8 @@ class Service:
     """Units that must run before this one."""
     opened: dict[str, bool] = field(default_factory=dict)
     """Identities of the storage that it opens, and whether it writes to it."""
+    largest_file: int = 0
+    """Bytes of the largest file that it may write; 0 for any."""
     image: str = ""
     """The staged image that it fetches."""
     reloads: bool = False
