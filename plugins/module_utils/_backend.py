@@ -82,6 +82,12 @@ class NbdkitPlugin:
     name: str
     parameters: tuple[str, ...]
     filters: tuple[str, ...] = ()
+    pins: tuple[str, ...] = ()
+    """Parameters that keep it from going wherever the server sends it on to."""
+    leaks: str = ""
+    """The option whose secret it would take along there."""
+    unpacks: bool = False
+    """Whether it writes the whole image into a temporary file."""
 
 
 NbdkitServe = Callable[[Values, Wiring], NbdkitPlugin]
@@ -245,6 +251,8 @@ class Backend:
     """Why these values cannot be written; empty where they can."""
     sizeable: bool = False
     """Whether its images can be created and grown: the size of others is what their server says."""
+    as_root: Mapping[str, int] = field(default_factory=dict)
+    """QAPI members with which a module asks as this host's root where a declaration names no user."""
     lingers: bool = False
     """Whether QEMU takes seconds to close one, and may crash over it: what has opened one opens nothing else."""
     owner: Callable[[Values, Wiring, str], OwnerCheck] | None = None

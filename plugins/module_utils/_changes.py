@@ -5,7 +5,7 @@
 Both sides are plain data, because they travel between controller and host:
 
 desired: ``files`` {path: {text, mode}}, ``vms`` {name: {state, autostart, restart, unit, units, reloaded, credentials,
-staged}}, ``images`` {staged image: its credentials}; without ``images`` it is about helpers alone, and
+staged, start_timeout}}, ``images`` {staged image: its credentials}; without ``images`` it is about helpers alone, and
 the state of each machine is ``unchanged``; ``looked`` is what was observed when it was decided, see looked_at()
 observed: ``files`` {path: {sha256, mtime, images}}, ``units`` {unit: {active, enabled, reload, started}},
 ``credentials`` {path: {mtime, current}}, ``staged`` [staged images in the cache]

@@ -16,6 +16,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import
 
 ORIGIN_OPTIONS = ("uri", "format", "raw_content", "luks", "route")
 """What is said of a disk that is only copied from, beside its backend."""
+OF_SOURCES = ("follow", "max_size", "fetch_timeout")
+"""What a disk's provision says of its source, too."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ def read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") -> 
     settings = read_options(DISK_OPTIONS, {key: value for key, value in given.items() if key not in BACKENDS}, where)
     origin = _read_origin(settings.pop("source", None), f"{where}: source")
     provision = _read_provision(settings.pop("provision", None), f"{where}: provision")
+    if origin:
+        origin = replace(origin, provision={name: provision[name] for name in OF_SOURCES if name in provision})
     read_only = f"{backend.name} cannot be written" if not backend.writable else backend.read_only(source)
     if read_only and unsaid_writes:
         settings["writes"] = unsaid_writes

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
 
 _LISTENING = "00010000"
 """Flags of such a socket (proc(5), /proc/net/unix)."""
@@ -23,13 +22,13 @@ _WORDS = 300
 def helper(
     command: list[str], ready: str, *, seconds: float, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process; ready: the unix socket at which it listens. What QEMU cannot say of it, its log may."""
+    """A confined process; ready: the unix socket at which it listens. What QEMU cannot say of it, its log may."""
     log = f"{ready}.log"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(ready)
     with open(log, "wb") as stream:
         process = subprocess.Popen(
-            [*UNTIL_OUR_END, *command],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stream,

@@ -27,6 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._in_use import ask
 from ansible_collections.directdisk.qemu.plugins.module_utils._locks import VMS, VMS_SECONDS, alone
 from ansible_collections.directdisk.qemu.plugins.module_utils._names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import opened_by
+from ansible_collections.directdisk.qemu.plugins.module_utils._staged_start import await_images
 
 LOG_LINES = 16
 _MOST_OVERLAYS = 1000
@@ -200,13 +201,16 @@ def _switch(desired: Mapping[str, Any], changes: Changes) -> dict[str, list[str]
         _systemd.systemctl("daemon-reload")
     _forget_failures([path.rpartition("/")[2] for path in changes.remove_files])
     suspects: list[str] = []
+    late = await_images(desired, [*changes.start, *changes.restart])
     for verb, names in (("start", changes.start), ("restart", changes.restart)):
+        call(verb, [name for name in names if name in late], "--no-block")
+        names = [name for name in names if name not in late]
         try:
             call(verb, names)
         except HostError:
             # One that does not come up is found by its state, so that the others are started all the same.
             suspects += names
-    return {**_failed(desired, suspects), **_refresh(changes.refresh)}
+    return {**_failed(desired, suspects), **late, **_refresh(changes.refresh)}
 
 
 def _stop(units: list[str]) -> None:

@@ -7,27 +7,21 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients import web
+from ansible_collections.directdisk.qemu.plugins.module_utils._confinement import Confinement, confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._folders import folder_for_a_while
 from ansible_collections.directdisk.qemu.plugins.module_utils._helpers import helper
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
-    PYTHON,
-    image_fetch,
-    replaced,
-    text_of,
-    tgt_serve,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch, run_apart, tgt_serve
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit, stage, tgt
-from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import KNOWN_HOSTS
 from ansible_collections.directdisk.qemu.plugins.module_utils._staging import copy_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 if TYPE_CHECKING:
@@ -43,8 +37,10 @@ class OpenedHere:
 
     node: Node
     """QEMU's protocol node."""
-    prefix: tuple[str, ...] = ()
-    """A command that prepares what QEMU must find, and then becomes QEMU."""
+    confinement: Confinement = field(default_factory=Confinement)
+    """What QEMU may touch for it, of what it shares with other disks."""
+    files: tuple[str, ...] = ()
+    """Files of this host that QEMU opens for it alone."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -58,47 +54,38 @@ def open_here(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHe
 
 @contextlib.contextmanager
 def _by_driver(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere]:
-    node = disk.backend.node(disk.source, wiring)
+    node = {**disk.backend.as_root, **disk.backend.node(disk.source, wiring)}
     environment = {}
     if wiring.identities:
         keys = tuple(wiring.identities.values())
         # One agent and one daemon for all disks with the same keys, and none that sees another's.
-        environment["SSH_AUTH_SOCK"] = bench.own(
-            keys, lambda: _ssh_agent.agent(wiring.identities, bench.folder, seconds=bench.open_timeout)
-        )
+        environment["SSH_AUTH_SOCK"] = bench.own(keys, lambda: _ssh_agent.agent(wiring.identities, bench))
     reach = disk.backend.reach(disk.source)
-    yield OpenedHere(node, _surroundings(reach, bench, hermetic=bool(wiring.identities)), environment)
-
-
-def _surroundings(reach: Reach, bench: Workbench, *, hermetic: bool) -> tuple[str, ...]:
-    """What makes QEMU see declared files instead of the host's; hermetic: and no settings of ssh."""
-    files = []
-    if hermetic:
-        files += ["", os.path.expanduser("~root/.ssh"), "", os.path.dirname(KNOWN_HOSTS)]
-    if reach.known_hosts:
-        # Hidden by now, if it is the system's own.
-        files += [_kept(reach.known_hosts, bench), KNOWN_HOSTS]
-    if reach.trust:
-        files += [reach.trust, bench.capabilities.trust_store]
-    if not files:
-        return ()
-    program = bench.file("replaced.py", text_of(replaced))
-    return (*PYTHON, program, *files, "--")
-
-
-def _kept(path: str, bench: Workbench) -> str:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return bench.file(f"known_hosts.{abs(hash(path))}", stream.read())
-    except FileNotFoundError:
-        raise HostError(f"known_hosts file not found: {path}") from None
+    allowed = confinement(reach, trust_store=bench.capabilities.trust_store)
+    yield OpenedHere(node, allowed, (*reach.files, *reach.devices, *reach.sockets), environment)
 
 
 @contextlib.contextmanager
 def _by_nbdkit(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere]:
     path = f"{bench.folder}/{disk.name}.{id(wiring)}.nbdkit.sock"
-    command = nbdkit.command(disk, wiring, path, "--foreground")
-    with helper(command, path, seconds=bench.open_timeout):
+    plugin = nbdkit.plugin_of(disk, wiring)
+    pins = not bench.capabilities.nbdkit.get(nbdkit.PINS)
+    command = nbdkit.command(disk, plugin, path, "--foreground", pins=pins)
+    reach = nbdkit.reached(disk)
+    allowed = confinement(reach)
+    if plugin.pins:
+        # To nbdkit the page that sends its clients on is an image like any other.
+        web.ask(disk, wiring, seconds=bench.open_timeout, begin=bench.confined(allowed))
+    files = tuple((file, file) for file in (*reach.files, *reach.devices))
+    allowed = replace(allowed, network=True, files=(*allowed.files, *files))
+    with contextlib.ExitStack() as stack:
+        folders, environment = [], dict(os.environ)
+        if plugin.unpacks:
+            folders.append(bench.new_folder(f"{stack.enter_context(folder_for_a_while(DOWNLOADS))}/w"))
+            environment["TMPDIR"] = folders[0]
+            allowed = replace(allowed, most=image_fetch.bounded(stage.most_of(disk), DOWNLOADS))
+        begin = bench.confined(allowed, *folders)
+        stack.enter_context(helper([*begin, *command], path, seconds=bench.open_timeout, environment=environment))
         yield OpenedHere({"driver": "nbd", "server": {"type": "unix", "path": path}})
 
 
@@ -107,24 +94,29 @@ def _by_stage(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHe
     """The host's own copy, or one for now."""
     copy = copy_of(disk)
     if os.path.exists(copy):
-        yield OpenedHere({"driver": "file", "filename": copy})
+        yield _copy(copy)
         return
-    with folder_for_a_while(DOWNLOADS) as folder:
+    with folder_for_a_while(DOWNLOADS) as outer:
+        folder = bench.new_folder(f"{outer}/w")
         copy, download = f"{folder}/image", stage.download_of(disk)
-        own = [("--retry", "0"), ("--connect-timeout", f"{bench.open_timeout:.0f}")]
+        own = [("--retry", "0"), ("--connect-timeout", f"{bench.open_timeout:.0f}"), stage.time_limit(disk)]
         options = [word for words in (*stage.curl_options(download, wiring), *own) for word in words]
         try:
             image_fetch.fetch_image(
-                copy,
-                download.url,
-                options,
+                *(copy, download.url, options),
                 wanted=disk.source.get("sha256", ""),
-                begin=UNTIL_OUR_END,
+                places=stage.places_of(disk),
+                begin=bench.confined(confinement(stage.followed(disk, disk.backend.reach(disk.source))), folder),
+                most=stage.most_of(disk),
                 url_in_config=download.url_is_secret,
             )
         except image_fetch.Failed as error:
             raise HostError(str(error)) from None
-        yield OpenedHere({"driver": "file", "filename": copy})
+        yield _copy(copy)
+
+
+def _copy(path: str) -> OpenedHere:
+    return OpenedHere({"driver": "file", "filename": path}, Confinement(opens=True), (path,))
 
 
 @contextlib.contextmanager
@@ -135,16 +127,17 @@ def _by_tgt(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere
     portal = f"{tgt.loopback_address(bench.folder, f'{disk.name}{id(wiring)}')}:{tgt.PORT}"
     command = [tgt.PROGRAM, "--foreground", "--iscsi", f"portal={portal}"]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TGT_IPC_SOCKET": place}
-    with helper(command, f"{place}.0", seconds=bench.open_timeout, environment=environment) as process:
+    begin = bench.confined(confinement(disk.backend.reach(disk.source), Reach(servers=(tgt.LOOPBACK,))))
+    with helper([*begin, *command], f"{place}.0", seconds=bench.open_timeout, environment=environment) as process:
         chap = f"{place}.chap"
+        arguments = (f"{place}.0", portal, tgt.TARGET, store.kind, store.name, chap, tgt.USER, str(bench.open_timeout))
+        # tgtd listens to its own user alone.
         try:
-            tgt_serve.serve(
-                *(f"{place}.0", portal, tgt.TARGET, store.kind, store.name, chap, tgt.USER, str(bench.open_timeout)),
-                pid=str(process.pid),
-            )
-        except (tgt_serve.Failed, tgt_serve.Refused, tgt_serve.Ended, OSError) as error:
-            raise HostError(f"tgtd cannot open it: {error}") from None
-        yield OpenedHere(tgt.node(portal, wiring.object("secret", "chap", file=chap)))
+            run_apart(tgt_serve, arguments, seconds=2 * bench.open_timeout, begin=begin, pid=process.pid)
+        except HostError as error:
+            raise HostError(f"tgtd cannot open it: {str(error).removeprefix(f'{store.name}: ')}") from None
+        allowed = confinement(Reach(servers=(tgt.LOOPBACK,)))
+        yield OpenedHere(tgt.node(portal, wiring.object("secret", "chap", file=chap)), allowed)
 
 
 _OPENERS = {"driver": _by_driver, "nbdkit": _by_nbdkit, "stage": _by_stage, "tgt": _by_tgt}

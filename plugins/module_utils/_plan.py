@@ -34,7 +34,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._owners import (
     owner_commands,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Site
-from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES, nbdkit
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import Sandbox, build_sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._service import (
     Command,
@@ -150,7 +150,9 @@ class _Planner:
             self.warnings.append(f"{where}: {warning}")
         wiring = self._wiring(self.unit, disk.name)
         try:
-            opened = ROUTES[route].open(disk, Site(self.machine.name, wiring, self.machine.settings["start_timeout"]))
+            pins = not self.capabilities.nbdkit.get(nbdkit.PINS)
+            site = Site(self.machine.name, wiring, self.machine.settings["start_timeout"], pins)
+            opened = ROUTES[route].open(disk, site)
         except DeclarationError as error:
             raise error.within(where) from None
         graph = build_graph(disk, opened.node, wiring, self._overlay_path(disk))

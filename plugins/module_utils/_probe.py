@@ -169,7 +169,14 @@ def _probe_nbdkit() -> dict[str, str]:
     served = [backend.nbdkit_parts for backend in BACKENDS.values() if backend.nbdkit_parts]
     found = {parts[0]: _try([nbdkit.PROGRAM, "--dump-plugin", parts[0]]) for parts in served}
     filters = {name for parts in served for name in parts[1:]}
+    found[nbdkit.PINS] = _why_not_pinned()
     return {**found, **{name: _try([nbdkit.PROGRAM, f"--filter={name}", "--dump-plugin", "null"]) for name in filters}}
+
+
+def _why_not_pinned() -> str:
+    """Before 1.26, nbdkit goes wherever a web server sends it on to."""
+    done = subprocess.run([nbdkit.PROGRAM, "curl", "--help"], capture_output=True, text=True, timeout=10, check=False)
+    return "" if "followlocation=" in done.stdout else "this nbdkit goes wherever a server sends it on to"
 
 
 def _programs() -> set[str]:

@@ -8,8 +8,9 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._confinement import Confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END, exported_node
+from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import exported_node
 
 if TYPE_CHECKING:
     from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
@@ -25,8 +26,9 @@ def check_qcow2(uri: str, passphrase: str, bench: Workbench) -> dict[str, Any]:
     if passphrase:
         node["encrypt"] = {"format": "luks", "key-secret": "key"}
         objects = ["--object", f"secret,id=key,file={bench.file('check.key', passphrase)}"]
-    command = ["qemu-img", "check", "--output=json", *objects, f"json:{json.dumps(node)}"]
-    done = subprocess.run([*UNTIL_OUR_END, *command], capture_output=True, text=True, check=False)
+    command = ["/usr/bin/qemu-img", "check", "--output=json", *objects, f"json:{json.dumps(node)}"]
+    begin = bench.confined(Confinement())
+    done = subprocess.run([*begin, *command], capture_output=True, text=True, check=False)
     if done.returncode not in _TOLD:
         raise HostError(f"qemu-img check: {done.stderr.strip() or done.returncode}")
     found: dict[str, Any] = json.loads(done.stdout)

@@ -26,6 +26,8 @@ class Site:
     vm: str
     wiring: Wiring
     start_timeout: int = 0
+    pins: bool = True
+    """Whether this host's nbdkit can be kept from going wherever a web server sends it on to."""
 
     def helper_wiring(self, unit: str, disk: str) -> Wiring:
         """What the disk asks of a helper's unit instead."""

@@ -57,6 +57,8 @@ class Service:
     """Identities of the storage that it opens, and whether it writes to it."""
     start_check: dict[str, Any] = field(default_factory=dict)
     """What qemu-vm-control.py compares before it lets the guest run."""
+    largest_file: int = 0
+    """Bytes of the largest file that it may write; 0 for any."""
     image: str = ""
     """The staged image that it fetches."""
     reloads: bool = False

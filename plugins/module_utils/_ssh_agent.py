@@ -10,19 +10,26 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._confinement import Confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._helpers import helper
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Identity
 
+if TYPE_CHECKING:
+    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+
 
 @contextlib.contextmanager
-def agent(identities: Mapping[str, Identity], folder: str, *, seconds: float) -> Iterator[str]:
-    """The agent's socket."""
-    own = tempfile.mkdtemp(prefix="agent-", dir=folder)
+def agent(identities: Mapping[str, Identity], bench: Workbench) -> Iterator[str]:
+    """The agent's socket. It answers root and the workbench's own processes."""
+    own = tempfile.mkdtemp(prefix="agent-", dir=bench.folder)
+    bench.give(own)
     path = f"{own}/sock"
+    command = [*bench.confined(Confinement(network=True)), "/usr/bin/ssh-agent", "-D", "-a", path]
     try:
-        with helper(["/usr/bin/ssh-agent", "-D", "-a", path], path, seconds=seconds):
+        with helper(command, path, seconds=bench.open_timeout):
             for identity in identities.values():
                 _add(identity, own, path)
             yield path

@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
+from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
@@ -39,7 +40,7 @@ def fetch(disk: Disk, bench: Workbench) -> None:
     Who calls this removes what is there where it fails.
     """
     unit = _paths.image_unit_name(stage.image_name(disk))
-    problem = _await_end(unit)
+    problem = _await_end(unit, seconds=bench.open_timeout)
     if not os.path.exists(copy_of(disk)):
         if os.path.exists(f"{_paths.UNIT_DIRECTORY}/{unit}"):
             problem = _start(unit)
@@ -63,10 +64,12 @@ def is_stale(disk: Disk, said: Said) -> bool:
     )
 
 
-def _await_end(unit: str) -> str:
-    """Wait for one that is fetching already."""
-    waited = False
+def _await_end(unit: str, *, seconds: float) -> str:
+    """Wait for one that is fetching already, for a VM or for another run."""
+    waited, deadline = False, time.monotonic() + seconds
     while _systemd.show([unit])[unit]["active"] in ("active", "activating", "deactivating"):
+        if time.monotonic() > deadline:
+            raise HostError(f"{unit} is fetching it, and has not ended after {seconds:.0f} s; wait for it, or stop it")
         waited = True
         time.sleep(0.2)
     return _last_line(unit) if waited else ""
@@ -96,7 +99,17 @@ def _run_for_now(disk: Disk, unit: str, bench: Workbench) -> str:
         "UMask": "0077",
         "CapabilityBoundingSet": "",
         "PrivateDevices": "yes",
+        "ProtectSystem": "strict",
+        "ProtectHome": "tmpfs",
+        "PrivateTmp": "yes",
+        "NoNewPrivileges": "yes",
+        "RestrictNamespaces": "yes",
+        "SystemCallFilter": "@system-service",
     }
+    sandbox = build_sandbox(
+        [(stage.followed(disk, disk.backend.reach(disk.source)), False)], directory=_paths.IMAGES, replace_trust=False
+    )
+    addresses = ["IPAddressDeny=any", *(f"IPAddressAllow={address}" for address in sandbox.addresses)]
     loaded = [
         f"--property=LoadCredential={name}:{bench.file(name, credential.value or '')}"
         for name, credential in wiring.credentials.items()
@@ -104,10 +117,12 @@ def _run_for_now(disk: Disk, unit: str, bench: Workbench) -> str:
     command = [
         *("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=oneshot", f"--unit={unit}"),
         *(f"--property={name}={value}" for name, value in properties.items()),
+        *(f"--property={line}" for line in addresses if not sandbox.open_because),
         *loaded,
         *("--", "/usr/bin/python3", "-IS", "-"),
-        *stage.fetch_options(disk, stage.places_of(disk)),
+        *stage.fetch_options(disk),
         *(copy_of(disk), download.url, "--retry", "0", "--connect-timeout", f"{bench.open_timeout:.0f}", *options),
+        *stage.time_limit(disk),
     ]
     done = subprocess.run(
         [*UNTIL_OUR_END, *command], input=text_of(image_fetch), capture_output=True, text=True, check=False

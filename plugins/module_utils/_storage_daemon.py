@@ -5,16 +5,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Callable
 from urllib.parse import urlsplit
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Version
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._visible_files import VisibleFiles
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Object
 
 PROGRAM = "/usr/bin/qemu-storage-daemon"
@@ -39,32 +41,48 @@ def exported_node(uri: str) -> Node:
 class StorageDaemon:
     """One process and its monitor. Its log is kept, for QEMU's replies do not say everything."""
 
-    def __init__(self, release: Version, *, environment: Mapping[str, str], prefix: Sequence[str] = ()) -> None:
-        """release: of QEMU; prefix: a command that becomes the daemon once it has prepared its surroundings."""
+    def __init__(
+        self,
+        release: Version,
+        *,
+        environment: Mapping[str, str],
+        begin: Callable[[int], Sequence[str]] = lambda number: (),
+    ) -> None:
+        """release: of QEMU; begin: a command that becomes the daemon, and takes files from a socket of that number."""
         self._release = release
+        if not os.path.exists(PROGRAM):
+            raise HostError(f"{PROGRAM}: No such file or directory; install it (role storage_client)")
         ours, theirs = socket.socketpair()
-        number = theirs.fileno()
-        command = [*UNTIL_OUR_END, *prefix, PROGRAM, "--chardev", f"socket,id=monitor,fd={number}", "--monitor"]
-        try:
-            self._process = subprocess.Popen(
-                [*command, "chardev=monitor"],
-                pass_fds=[number],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env=dict(environment),
-                text=True,
-                umask=0o077,
-            )
-        except OSError as error:
-            ours.close()
-            raise HostError(f"{PROGRAM}: {error.strerror}; install it (role storage_client)") from None
-        finally:
-            theirs.close()
-        self._monitor = Monitor(ours, seconds=30)
+        self.files = VisibleFiles()
+        """The files of this host that it sees."""
+        numbers = [theirs.fileno(), self.files.theirs.fileno()]
+        command = [*UNTIL_OUR_END, *begin(numbers[1]), PROGRAM, "--chardev", f"socket,id=monitor,fd={numbers[0]}"]
+        self._process = subprocess.Popen(
+            [*command, "--monitor", "chardev=monitor"],
+            pass_fds=numbers,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=dict(environment),
+            text=True,
+            umask=0o077,
+        )
+        theirs.close()
+        self.files.theirs.close()
+        self._monitor = self._greeted(ours)
         self._jobs = 0
         self._looks = 0
         self._serves = False
+
+    def _greeted(self, connection: socket.socket) -> Monitor:
+        try:
+            return Monitor(connection, seconds=30)
+        except QmpError as error:
+            connection.close()
+            self.files.close()
+            self._process.kill()
+            words = self._process.communicate()[1].strip()
+            raise HostError(f"{PROGRAM}: {words.splitlines()[-1] if words else error}") from None
 
     @property
     def lost(self) -> bool:
@@ -74,6 +92,7 @@ class StorageDaemon:
     def close(self) -> None:
         """End the process, whatever it waits for."""
         self._monitor.close()
+        self.files.close()
         self._process.kill()
         self._process.communicate()
 
@@ -111,6 +130,15 @@ class StorageDaemon:
         """
         found = self.execute("query-named-block-nodes", {"flat": not chain})
         return next(dict(node["image"]) for node in found if node["node-name"] == name)
+
+    def refuse_strangers(self) -> None:
+        """Raise where QEMU has opened what it was not told to: it names such nodes itself."""
+        opened = self.execute("query-named-block-nodes", {"flat": True})
+        strangers = [node for node in opened if str(node["node-name"]).startswith("#")]
+        if strangers:
+            raise QmpError(
+                "its header names other storage, which QEMU would open; flatten the image, or declare its backing file"
+            )
 
     def create(self, options: Mapping[str, Any], *, seconds: float) -> None:
         """Make an image, or write a format into an open node (QAPI BlockdevCreateOptions)."""

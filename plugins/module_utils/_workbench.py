@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils import _confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._content import file_kind
+from ansible_collections.directdisk.qemu.plugins.module_utils._confinement import Confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._folders import folder_for_a_while
@@ -42,15 +44,13 @@ class FolderWiring(Wiring):
         self._folder = folder
 
     def _load(self, credential: Credential) -> str:
+        text = credential.value if credential.value is not None else credential.public
         if credential.source:
-            return credential.source
-        return self._write(credential.name, credential.value if credential.value is not None else credential.public)
-
-    def _write(self, name: str, text: str) -> str:
-        path = f"{self._folder}/{name}"
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-            stream.write(text)
-        return path
+            # Whoever reads it sees this folder alone, and says in its own words what is not there.
+            if not os.path.exists(credential.source):
+                return credential.source
+            text = _read(credential.source)
+        return _write(f"{self._folder}/{credential.name}", text)
 
     def directory(self, name: str, files: dict[str, str]) -> str:
         path = super().directory(name, files)
@@ -60,13 +60,10 @@ class FolderWiring(Wiring):
         return path
 
     def joined(self, name: str, *paths: str) -> str:
-        path = super().joined(name, *paths)
-        with open(path, "w", encoding="utf-8") as joined:
-            for part in paths:
-                with open(part, encoding="utf-8") as stream:
-                    text = stream.read()
-                joined.write(text if text.endswith("\n") else f"{text}\n")
-        return path
+        texts = map(_read, paths)
+        return _write(
+            super().joined(name, *paths), "".join(text if text.endswith("\n") else f"{text}\n" for text in texts)
+        )
 
 
 class Workbench:
@@ -84,6 +81,8 @@ class Workbench:
         self._own = self._stack.enter_context(Shared())
         self._daemons: dict[str, StorageDaemon] = {}
         self._folder = ""
+        self._outer = ""
+        self._confined = ""
         self._count = 0
 
     def __enter__(self) -> Workbench:
@@ -94,17 +93,37 @@ class Workbench:
 
     @property
     def folder(self) -> str:
-        """A folder of the workbench's own, in memory, that only root may enter."""
+        """A folder of the workbench's own, in memory, that only root and its processes may enter."""
         if not self._folder:
-            self._folder = self._stack.enter_context(folder_for_a_while(FOLDER))
+            self._outer = self._stack.enter_context(folder_for_a_while(FOLDER))
+            self._confined = _confinement.program(self._outer)
+            self._user = _confinement.new_user()
+            self._folder = self.new_folder(f"{self._outer}/w")
         return self._folder
+
+    def new_folder(self, path: str) -> str:
+        """A folder for the workbench's processes, within one that only root may enter."""
+        os.mkdir(path, 0o700)
+        os.chown(path, self._user, self._user)
+        return path
 
     def file(self, name: str, text: str) -> str:
         """A file in that folder; returns its path."""
-        path = f"{self.folder}/{name}"
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-            stream.write(text)
-        return path
+        return _write(f"{self.folder}/{name}", text)
+
+    def give(self, path: str) -> None:
+        """Have a file that root has made belong to the workbench's processes."""
+        os.chown(path, self._user, self._user, follow_symlinks=False)
+
+    def confined(self, allowed: Confinement, *folders: str, files_from: int = -1) -> list[str]:
+        """Begins a command that opens what others made; folders: that it may write to, beside the workbench's."""
+        everywhere = (self.folder, *folders)
+        return [
+            *UNTIL_OUR_END,
+            *_confinement.begin(
+                allowed, self._user, self._outer, self._confined, folders=everywhere, files_from=files_from
+            ),
+        ]
 
     def own(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Made]]) -> Made:
         """What is made once and kept until the workbench is closed, in its folder."""
@@ -152,6 +171,7 @@ class Workbench:
             with contextlib.ExitStack() as stack:
                 opened = stack.enter_context(open_here(disk, wiring, self))
                 daemon = self._new_daemon(opened, stack) if disk.backend.lingers else self.daemon(opened)
+                stack.enter_context(daemon.files.shown(opened.files))
                 graph = build_graph(disk, opened.node, wiring, "")
                 for wanted in wiring.objects:
                     if wanted.kind != "throttle-group":
@@ -169,14 +189,18 @@ class Workbench:
 
     def daemon(self, opened: OpenedHere) -> StorageDaemon:
         """The daemon with the surroundings that a disk needs."""
-        key = repr((opened.prefix, opened.environment))
+        key = repr((opened.confinement, opened.environment))
         if key not in self._daemons or self._daemons[key].lost:
             self._daemons[key] = self._new_daemon(opened, self._stack)
         return self._daemons[key]
 
     def _new_daemon(self, opened: OpenedHere, stack: contextlib.ExitStack) -> StorageDaemon:
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **opened.environment}
-        daemon = StorageDaemon(self.capabilities.release, environment=environment, prefix=opened.prefix)
+        daemon = StorageDaemon(
+            self.capabilities.release,
+            environment=environment,
+            begin=lambda number: self.confined(opened.confinement, files_from=number),
+        )
         stack.callback(daemon.close)
         return daemon
 
@@ -269,11 +293,17 @@ class Storage(OpenNode):
         first, *others = self._formats
         with self.daemon.nodes([{**first, **self._beneath()}, *others], seconds=self.bench.open_timeout):
             image = OpenNode(self.daemon, self._formats[-1]["node-name"], self.bench, self.key)
-            # A server can answer otherwise the second time: what counts is what QEMU has opened.
-            named = opened_by_header(self.daemon.describe(image.name, chain=True))
-            if named:
-                raise HostError(f"its header has had {named} opened; such an image is not used")
+            self._refuse_other_files(image)
             yield image
+
+    def _refuse_other_files(self, image: OpenNode) -> None:
+        """A server can answer otherwise the second time: what counts is the header that QEMU has read."""
+        if not self._disk.provision.get("backing"):
+            self.daemon.refuse_strangers()
+            return
+        named = opened_by_header(self.daemon.describe(image.name, chain=True))
+        if named:
+            raise HostError(f"its header has had {named} opened; such an image is not used")
 
     def _beneath(self) -> Node:
         """QEMU would open whatever file of this host the header of an image names: nobody has said that it may."""
@@ -305,6 +335,20 @@ def _here(node: Node, number: int, *, writable: bool) -> Node:
     """The node under a name that no other has; only one that is written to keeps others out."""
     named = {key: f"{value}.{number}" if key in ("node-name", "file") else value for key, value in node.items()}
     return {**named, "read-only": not writable, **({} if writable else {"force-share": True})}
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as stream:
+        return stream.read()
+
+
+def _write(path: str, text: str) -> str:
+    """A file for whoever owns its folder."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+        owner = os.stat(os.path.dirname(path))
+        os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
+        stream.write(text)
+    return path
 
 
 def _quietly(call: Callable[[str], None], argument: str) -> None:

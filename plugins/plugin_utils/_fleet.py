@@ -187,6 +187,7 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> dict[str, Any]:
         "reloaded": [service.name for service in services if service.reloads],
         "credentials": {service.name: _credentials(service, encrypted=encrypted) for service in services},
         "staged": [service.name for service in plan.services if service.image],
+        "start_timeout": plan.machine.settings["start_timeout"],
     }
 
 

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A test double of qemu-storage-daemon: it opens any node, and writes down what it was told.
 
+Under a node named ``stranger.format...`` it opens another one.
+
 Its log is the file that the variable FAKE_LOG names. A node whose driver is ``refused`` cannot be opened, and at one
 whose driver is ``silent`` it stops to answer. The header of disk ``elsewhere`` has had a file opened.
 """
@@ -29,8 +31,10 @@ def answer(command: str, arguments: dict[str, Any], nodes: list[str]) -> dict[st
         if arguments["driver"] == "refused":
             return {"error": {"class": "GenericError", "desc": "Could not open it"}}
         nodes.append(arguments["node-name"])
+        if arguments["node-name"].startswith("stranger.format"):
+            nodes.append("#block001")
     if command == "blockdev-del":
-        nodes.remove(arguments["node-name"])
+        nodes[:] = [name for name in nodes if name != arguments["node-name"] and not name.startswith("#")]
     if command == "query-named-block-nodes":
         return {"return": [{"node-name": name, "image": image(name)} for name in nodes]}
     if command == "query-jobs":

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,12 +28,23 @@ DIGEST = hashlib.sha256(IMAGE).hexdigest()
 class Handler(BaseHTTPRequestHandler):
     """Serves IMAGE in parts as /image, without parts as /whole, half of it as /half, nothing as /empty.
 
+    /endless and /slow send something else, too much of it or too slowly.
     What is asked for below /localhost is sent on to the same under that name, and the head of /image stays here.
     """
 
     ranges: list[str]
+    credentials: list[tuple[str, str]]
 
     def do_GET(self) -> None:
+        self.credentials.append((self.headers.get("Cookie", ""), self.headers.get("Authorization", "")))
+        if self.path in ("/endless", "/slow"):
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _number in range(100):
+                    self.wfile.write(bytes(1 << 16 if self.path == "/endless" else 4))
+                    time.sleep(0 if self.path == "/endless" else 0.5)
+            return
         if self.path.startswith("/localhost/"):
             port, path = self.server.server_address[1], self.path[len("/localhost") :]
             self.send_response(302)
@@ -63,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    Handler.ranges = []
+    Handler.ranges, Handler.credentials = [], []
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{web.server_port}"
@@ -130,12 +143,51 @@ def test_what_comes_from_elsewhere_is_not_kept(tmp_path: Path, server: str, path
     assert said.endswith(f"the server sends us on to {other}; declare that url, or say follow: [{other}]\n")
     assert "hidden" not in said
     assert list(tmp_path.iterdir()) == []
+    assert Handler.ranges == []
 
 
-@pytest.mark.parametrize("pinned", [True, False])
-def test_what_comes_from_where_it_may_is_kept(tmp_path: Path, server: str, pinned: bool) -> None:
+def test_nobody_is_followed_without_leave(tmp_path: Path, server: str) -> None:
+    assert "the server sends us on to" in fetch(tmp_path / "image", f"{server}/localhost/image")
+    assert Handler.ranges == []
+
+
+def test_credentials_are_for_their_own_server(tmp_path: Path, server: str) -> None:
     other = server.replace("127.0.0.1", "localhost")
-    options = [f"--from={place}" for place in (server, other) if pinned]
+    (tmp_path / "own").write_text('cookie = "a=hidden"\nuser = "joe:hidden"\n', encoding="utf-8")
+    (tmp_path / "proxy").write_text('proxy-user = "jim:hidden"\n', encoding="utf-8")
+    options = ["--config", str(tmp_path / "own"), "-K", str(tmp_path / "proxy")]
+    image_fetch.fetch_image(str(tmp_path / "image"), f"{server}/localhost/image", options, places=[server, other])
+    first, second = Handler.credentials
+    assert first == ("a=hidden", "Basic am9lOmhpZGRlbg==")
+    # These stand in the url that the server sends us on to, and are its own affair.
+    assert second == ("", "Basic am9lOmhpZGRlbg==")
+    image_fetch.fetch_image(str(tmp_path / "image"), f"{server}/image", options)
+    assert Handler.credentials[-1] == first
+
+
+@pytest.mark.parametrize("path", ["/image", "/endless"])
+def test_too_much_is_not_kept(tmp_path: Path, server: str, path: str) -> None:
+    said = fetch(tmp_path / "image", f"{server}{path}", "--max-size=65536")
+    assert said.startswith(f"{server}{path}: the server sends more than 65536 bytes, which max_size")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_slow_server_is_given_up(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_fetch, "STALLED", (*image_fetch.STALLED[:-1], "2"))
+    with pytest.raises(image_fetch.Failed, match=r"curl: \(28\) Operation too slow"):
+        image_fetch.fetch_image(str(tmp_path / "image"), f"{server}/slow", ["--retry", "0"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_others_keep_some_room(tmp_path: Path) -> None:
+    space = image_fetch.os.statvfs(tmp_path)
+    assert image_fetch.bounded(1 << 60, str(tmp_path)) <= space.f_bavail * space.f_frsize * 0.95
+    assert image_fetch.bounded(5, str(tmp_path)) == 5
+
+
+def test_what_comes_from_where_it_may_is_kept(tmp_path: Path, server: str) -> None:
+    other = server.replace("127.0.0.1", "localhost")
+    options = [f"--from={place}" for place in (server, other)]
     image = tmp_path / "image"
     assert fetch(image, f"{server}/localhost/image", *options) == ""
     assert image.read_bytes() == IMAGE

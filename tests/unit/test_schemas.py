@@ -148,4 +148,5 @@ def test_a_member_is_there_from_the_version_that_its_option_says(schema: Schema,
 @each_driven_backend
 def test_a_golden_case_has_every_member_that_a_backend_can_make(backend: Backend) -> None:
     seen = own_members(backend.driver, schemas()[-1])
-    assert handled_members(backend.options) - seen == set()
+    options = (option for option in backend.options if not option.routes or "driver" in option.routes)
+    assert handled_members(tuple(options)) - seen == set()

@@ -67,6 +67,8 @@ HTTP_ONLY = (
         pattern=r"[^\s=;]+=[^\n]*",
         pattern_help="is not name=value",
         qemu="cookie",
+        # QEMU's driver would take it along wherever the server sends it on to.
+        routes=("nbdkit", "stage"),
     ),
     Option(
         "force_range",
@@ -175,7 +177,14 @@ def _nbdkit(values: Values, wiring: Wiring) -> NbdkitPlugin:
     parameters += RETRIES
     # Nearest to the plugin: only its own requests are worth a second try.
     filters = (*_packed.filters(values), _RETRY)
-    return NbdkitPlugin("curl", (*parameters, *_packed.parameters(values)), filters)
+    return NbdkitPlugin(
+        "curl",
+        (*parameters, *_packed.parameters(values)),
+        filters,
+        pins=("followlocation=false",) if _scheme(values).startswith("http") else (),
+        leaks="cookie" if "cookie" in values else "",
+        unpacks=_packed.is_unpacked_whole(values),
+    )
 
 
 def _stage(values: Values) -> Download:

@@ -34,6 +34,11 @@ HINTS = (
     ),
     Hint("xz: (not an xz file|file too short)", "it is not an xz file", "correct compression"),
     Hint("xz: |could not parse block data", "the xz file is damaged or not whole", "check it with xz --test"),
+    Hint(
+        "File too large|status=25/XFSZ",
+        "unpacked, it is larger than max_size allows",
+        "declare a larger provision: max_size if the image is that large",
+    ),
     Hint("gzip: inflate: incorrect header", "it is not a gzip file", "correct compression"),
     Hint("gzip: inflate", "the gzip file is damaged or not whole", "check it with gzip --test"),
     Hint(
@@ -53,6 +58,10 @@ def filters(values: Values) -> tuple[str, ...]:
 
 def parameters(values: Values) -> tuple[str, ...]:
     return (f"tar-entry={values['tar_member']}",) if "tar_member" in values else ()
+
+
+def is_unpacked_whole(values: Values) -> bool:
+    return values.get("compression") == "gzip"
 
 
 def what(values: Values) -> str:

@@ -211,6 +211,7 @@ BACKEND = Backend(
     driver="nfs",
     writable=True,
     sizeable=True,
+    as_root={"user": 0, "group": 0},
     node=_node,
     sample={"host": "127.0.0.1", "path": "/image"},
     describe=_describe,

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import TakenError
 
 _INIT, _OPEN, _CLOSE, _REMOVE, _STAT, _RENAME, _EXTENDED = 1, 3, 4, 13, 17, 18, 200
@@ -23,6 +22,12 @@ _STATUS, _HANDLE, _ATTRS = 101, 102, 105
 _OK, _NO_SUCH_FILE = 0, 2
 _WRITE_CREATE_EXCLUSIVELY = 0x2 | 0x8 | 0x20
 _HAS_SIZE, _HAS_OWNER, _HAS_MODE = 1, 2, 4
+_LONGEST = 1 << 18
+"""Bytes of the longest packet: as OpenSSH has it. What we ask for takes a few hundred."""
+_ANSWER = struct.Struct(">BI")
+_WORDS = 500
+"""Characters of the server's words that an error repeats."""
+_TOO_SHORT = "SFTP server: its answer is too short"
 _REPLACING_RENAME = b"posix-rename@openssh.com"
 
 
@@ -86,7 +91,12 @@ class Sftp:
         self._number += 1
         self._send(kind, struct.pack(">I", self._number) + data)
         answer = self._receive()
-        return answer[0], answer[5:]
+        if len(answer) < _ANSWER.size:
+            raise HostError(_TOO_SHORT)
+        kind, asked = _ANSWER.unpack_from(answer)
+        if asked != self._number:
+            raise HostError(f"SFTP server: it answers request {asked}, and {self._number} was made")
+        return kind, answer[_ANSWER.size :]
 
     def _send(self, kind: int, data: bytes) -> None:
         if self._process.stdin is None:
@@ -97,6 +107,8 @@ class Sftp:
     def _receive(self) -> bytes:
         deadline = time.monotonic() + self._seconds
         (length,) = struct.unpack(">I", self._read(4, deadline))
+        if not 1 <= length <= _LONGEST:
+            raise HostError(f"it does not speak SFTP: it announces a packet of {length} bytes")
         return self._read(length, deadline)
 
     def _read(self, length: int, deadline: float) -> bytes:
@@ -117,9 +129,9 @@ class Sftp:
 
 @contextlib.contextmanager
 def session(command: Sequence[str], environment: Mapping[str, str], *, seconds: float) -> Iterator[Sftp]:
-    """command: ssh, up to the subsystem."""
+    """command: ssh, up to the subsystem, and what confines it."""
     process = subprocess.Popen(
-        [*UNTIL_OUR_END, *command],
+        list(command),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -138,16 +150,22 @@ def _text(text: str | bytes) -> bytes:
     return struct.pack(">I", len(data)) + data
 
 
+def _number(data: bytes, offset: int = 0) -> int:
+    if len(data) < offset + 4:
+        raise HostError(_TOO_SHORT)
+    return int(struct.unpack_from(">I", data, offset)[0])
+
+
 def _status(data: bytes) -> int:
-    return int(struct.unpack_from(">I", data)[0])
+    return _number(data)
 
 
 def _refusal(data: bytes) -> HostError:
-    (length,) = struct.unpack_from(">I", data, 4)
-    return HostError(f"SFTP server: {data[8 : 8 + length].decode(errors='replace')}")
+    text = data[8 : 8 + min(_number(data, 4), _WORDS)].decode(errors="replace")
+    return HostError(f"SFTP server: {''.join(one if one.isprintable() else ' ' for one in text)}")
 
 
 def _mode(attributes: bytes) -> int:
-    (flags,) = struct.unpack_from(">I", attributes)
+    flags = _number(attributes)
     offset = 4 + (8 if flags & _HAS_SIZE else 0) + (8 if flags & _HAS_OWNER else 0)
-    return int(struct.unpack_from(">I", attributes, offset)[0]) if flags & _HAS_MODE else 0
+    return _number(attributes, offset) if flags & _HAS_MODE else 0

@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import TakenError
 
 PYTHON = (sys.executable or "/usr/bin/python3", "-IS")
@@ -26,11 +26,17 @@ def text_of(program: ModuleType) -> str:
     return text.decode() if isinstance(text, bytes) else text
 
 
-def run_apart(program: ModuleType, arguments: Sequence[str], *, seconds: float) -> str:
-    """What a program prints, however its libraries hang or crash; it ends with the number of an error."""
+def run_apart(
+    program: ModuleType, arguments: Sequence[str], *, seconds: float, begin: Sequence[str], pid: int = 0
+) -> str:
+    """What a program prints, however its libraries hang or crash; it ends with the number of an error.
+
+    begin: the command that confines it; pid: of the process that it speaks to.
+    """
     try:
         done = subprocess.run(
-            [*UNTIL_OUR_END, *PYTHON, "-", *arguments],
+            [*begin, *PYTHON, "-", *arguments],
+            env={**os.environ, "MAINPID": str(pid)},
             input=text_of(program),
             capture_output=True,
             text=True,

@@ -1,13 +1,14 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fetch and check an image.
+"""qemu-image-fetch.py [OPTION...] IMAGE URL [CURL OPTION...]
 
-qemu-image-fetch.py [--resume] [--url-in-config] [--sha256=HEX] [--from=PLACE]... IMAGE URL [CURL OPTION...]
+Fetch and check an image. OPTION: --resume --url-in-config --sha256=HEX --max-size=BYTES --from=PLACE.
 
 IMAGE appears whole and checked, or not at all. What came before a download broke is kept beside it as IMAGE.part, where
 --resume allows to go on from there. Its time and its attributes are what the server says of it, so that another one is
-noticed. --from says where it may come from, as scheme://host[:port]; without any, that is wherever the server sends us.
-With --url-in-config, a file that a CURL OPTION names brings the whole url, in which a secret is; URL is for messages.
+noticed. --from says where it may come from, as scheme://host[:port]; without any, that is the url's own server alone.
+What curl is told by --config belongs to the url's own server: no other server gets it. No more than BYTES are kept.
+With --url-in-config, a file that --config names brings the whole url, in which a secret is; URL is for messages.
 """
 
 from __future__ import annotations
@@ -15,19 +16,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-# A server that sends nothing for so many seconds has gone.
-STALLED = ("--connect-timeout", "30", "--speed-limit", "1", "--speed-time", "60")
+# A server that sends less than so many bytes a second, for so many seconds, is as good as gone.
+STALLED = ("--connect-timeout", "30", "--speed-limit", "4096", "--speed-time", "30")
 # The server cannot go on where the download broke: CURLE_RANGE_ERROR, CURLE_BAD_DOWNLOAD_RESUME (libcurl-errors(3)).
 NO_RESUME = (33, 36)
+# What curl ends with where the server says so (CURLE_FILESIZE_EXCEEDED), and where it sends more than it has said.
+TOO_LARGE = (63, -signal.SIGXFSZ)
+URL_ON_STDIN = ("--config", "-")
+MAX_SIZE = 64 << 30
+TOO_MUCH = "which max_size or nine tenths of the free space allow; make room, or declare a larger max_size"
 RETRIED = ("--retry", "5", "--retry-connrefused")
-# The last line of what curl complains of. It may hold a secret, such as a signature that allows to read the image.
-TOLD_URL = ("--write-out", "%{stderr}\\n%{url_effective}\\n")
+# The last lines of what curl says. They may hold a secret, such as a signature that allows to read the image.
+TOLD_URL = ("--write-out", "%{stderr}\\n%{url_effective}\\n%{redirect_url}\\n")
+# Begins curl's settings for the url's own server: passwords, cookies.
+CREDENTIALS = "--config"
+HOPS = 10
 ETAG, PLACE = "user.directdisk.etag", "user.directdisk.place"
 PORTS = {"http": ":80", "https": ":443"}
 
@@ -44,8 +54,10 @@ class Answer(NamedTuple):
     problem: str
     """What curl complains of."""
     place: str
-    """Scheme, host and port that it came from in the end; empty where curl was killed."""
+    """Scheme, host and port that it came from; empty where curl was killed."""
     etag: str
+    sent_to: str
+    """The url that the server sends us on to; empty where it does not."""
 
 
 def place_of(url: str) -> str:
@@ -71,34 +83,83 @@ def headers_in(text: str) -> dict[str, str]:
     return found
 
 
-def told_by(stderr: str, status: int) -> tuple[str, str]:
-    """What curl complains of, and the place that it was sent to in the end."""
-    *words, url = stderr.splitlines() or [""]
-    said = [line for line in words if line.startswith("curl:")]
-    return (said or [f"curl ended with {status}"])[0], place_of(url) if "://" in url else ""
+def told_by(stderr: str, status: int) -> tuple[str, str, str]:
+    """What curl complains of, the place that it spoke to, and the url that it was sent on to."""
+    *words, url, sent_to = stderr.splitlines() if stderr.count("\n") > 1 else ["", "", ""]
+    said = [line for line in words or stderr.splitlines() if line.startswith("curl:")]
+    return (said or [f"curl ended with {status}"])[0], place_of(url) if "://" in url else "", sent_to
 
 
-def fetch(url: str, part: str, options: Sequence[str], begin: Sequence[str]) -> Answer:
-    """Have curl fetch the rest of an image; url: empty where the options bring it."""
-    command = [
-        *begin,
-        "curl",
-        "--globoff",
-        "--fail",
-        "--silent",
-        "--show-error",
-        "--location",
-        "--remote-time",
-        *STALLED,
-        *RETRIED,
-    ]
+def own_credentials(options: Sequence[str], *, leave: bool) -> list[str]:
+    """curl's options, without what is for the url's own server where that is left."""
+    places = [number for number, word in enumerate(options) if leave and word == CREDENTIALS]
+    return [word for number, word in enumerate(options) if number not in places and number - 1 not in places]
+
+
+def next_hop(
+    url: str, sent_to: str, options: Sequence[str], places: Collection[str], *, own_url: bool
+) -> list[str]:
+    """curl's options for the url that a server sends us on to; Failed where we may not go there.
+
+    own_url: whether the options bring the url that was left, too.
+    """
+    place = place_of(sent_to)
+    if place not in (places or (place_of(url),)):
+        raise Failed(sent_on(place))
+    return own_credentials(options, leave=own_url or place != place_of(url))
+
+
+def url_config(url: str) -> str:
+    """curl's configuration for a url: one that a server names may be signed, and everybody sees a command line."""
+    escapes = str.maketrans({"\\": "\\\\", '"': '\\"'})
+    return f'url = "{url.translate(escapes)}"\n'
+
+
+def fetch(
+    named: Sequence[str], part: str, options: Sequence[str], begin: Sequence[str], most: int, given: str = ""
+) -> Answer:
+    """Have curl fetch the rest of an image.
+
+    named: its arguments that name the url; most: bytes that it may have in all; given: its standard input.
+    """
+    # What is sent without an end ends the program that writes it.
+    limited = [*begin, "prlimit", f"--fsize={most}", "--core=0", "--", "curl", "--max-filesize", str(most)]
+    command = [*limited, "--globoff", "--fail", "--silent", "--show-error", "--remote-time", *STALLED, *RETRIED]
     told = ["--dump-header", "-", *TOLD_URL, "--output", part]
-    named = ["--", url] if url else []
     done = subprocess.run(
-        [*command, *told, *options, *named], capture_output=True, text=True, errors="replace", check=False
+        [*command, *told, *options, *named], input=given, capture_output=True, text=True, errors="replace", check=False
     )
-    problem, place = told_by(done.stderr, done.returncode)
-    return Answer(done.returncode, problem, place, headers_in(done.stdout).get("etag", ""))
+    problem, place, sent_to = told_by(done.stderr, done.returncode)
+    if done.returncode in TOO_LARGE:
+        problem = f"the server sends more than {most} bytes, {TOO_MUCH}"
+    return Answer(done.returncode, problem, place, headers_in(done.stdout).get("etag", ""), sent_to)
+
+
+def fetch_from(
+    url: str,
+    part: str,
+    options: Sequence[str],
+    begin: Sequence[str],
+    most: int,
+    places: Collection[str],
+    *,
+    url_in_config: bool,
+) -> Answer:
+    """Go wherever servers send us on to, as far as we may."""
+    before = os.path.getsize(part) if os.path.exists(part) else None
+    answer = fetch([] if url_in_config else ["--", url], part, options, begin, most)
+    for _hop in range(HOPS):
+        if not answer.sent_to:
+            return answer
+        # What the server says of the other place is no part of the image.
+        if before is None:
+            remove(part)
+        else:
+            os.truncate(part, before)
+        options, url = next_hop(url, answer.sent_to, options, places, own_url=url_in_config), answer.sent_to
+        url_in_config = False
+        answer = fetch(URL_ON_STDIN, part, options, begin, most, url_config(url))
+    raise Failed("the servers send us on and on")
 
 
 def remember(path: str, name: str, text: str) -> None:
@@ -139,17 +200,20 @@ def fetch_checked(
     places: Collection[str],
     begin: Sequence[str],
     url_in_config: bool,
+    most: int,
 ) -> None:
     """Fetch into ``part``; where an old part does not lead to the wanted image, all is fetched anew."""
     resumed = resume and os.path.exists(part)
     if not resumed:
         remove(part)
-    answer = fetch("" if url_in_config else url, part, [*options, *(["--continue-at", "-"] if resumed else [])], begin)
-    if places and answer.place not in places and (answer.place or not answer.status):
+    going_on = [*options, *(["--continue-at", "-"] if resumed else [])]
+    try:
+        answer = fetch_from(url, part, going_on, begin, most, places, url_in_config=url_in_config)
+    except Failed as error:
         remove(part)
-        raise Failed(f"{url}: {sent_on(answer.place)}")
+        raise Failed(f"{url}: {error}") from None
     if answer.status and answer.status not in NO_RESUME:
-        if not resume:
+        if not resume or answer.status in TOO_LARGE:
             remove(part)
         raise Failed(f"{url}: {answer.problem}")
     found = sha256(part) if wanted and not answer.status else ""
@@ -160,7 +224,20 @@ def fetch_checked(
     remove(part)
     if not resumed:
         raise Failed(f"{url}: its sha256 is {found}, and {wanted} is declared; nothing was kept")
-    fetch_checked(url, part, options, wanted, resume=False, places=places, begin=begin, url_in_config=url_in_config)
+    fetch_checked(
+        *(url, part, options, wanted),
+        resume=False,
+        places=places,
+        begin=begin,
+        most=most,
+        url_in_config=url_in_config,
+    )
+
+
+def bounded(most: int, folder: str) -> int:
+    """Bytes that a file in a folder may have, so that others have room there, too."""
+    space = os.statvfs(folder)
+    return min(most, space.f_bavail * space.f_frsize // 10 * 9)
 
 
 def fetch_image(
@@ -172,14 +249,23 @@ def fetch_image(
     resume: bool = False,
     places: Collection[str] = (),
     begin: Sequence[str] = (),
+    most: int = MAX_SIZE,
     url_in_config: bool = False,
 ) -> None:
-    """wanted: its sha256; places: that it may come from, or anywhere; begin: of the command that becomes curl.
+    """wanted: its sha256; places: that it may come from; begin: of the command that becomes curl; most: bytes.
 
     url_in_config: whether the options bring the whole url, and url is for messages alone.
     """
     part = f"{image}.part"
-    fetch_checked(url, part, options, wanted, resume=resume, places=places, begin=begin, url_in_config=url_in_config)
+    most = bounded(most, os.path.dirname(image)) + (os.path.getsize(part) if os.path.exists(part) else 0)
+    fetch_checked(
+        *(url, part, options, wanted),
+        resume=resume,
+        places=places,
+        begin=begin,
+        most=most,
+        url_in_config=url_in_config,
+    )
     if not os.path.exists(part) or not os.path.getsize(part):
         remove(part)
         raise Failed(f"{url}: the server sent nothing")
@@ -190,11 +276,13 @@ def fetch_image(
 
 
 def main(arguments: list[str]) -> None:
-    resume, url_in_config, wanted, places = False, False, "", list[str]()
+    resume, url_in_config, wanted, places, most = False, False, "", list[str](), MAX_SIZE
     while arguments[0].startswith("--"):
         option, _equals, value = arguments.pop(0).partition("=")
         if option == "--from":
             places.append(value)
+        elif option == "--max-size":
+            most = int(value)
         elif option == "--sha256":
             wanted = value
         elif option == "--url-in-config":
@@ -203,7 +291,14 @@ def main(arguments: list[str]) -> None:
             resume = True
     image, url, *options = arguments
     try:
-        fetch_image(image, url, options, wanted=wanted, resume=resume, places=places, url_in_config=url_in_config)
+        fetch_image(
+            *(image, url, options),
+            wanted=wanted,
+            resume=resume,
+            places=places,
+            most=most,
+            url_in_config=url_in_config,
+        )
     except Failed as error:
         raise SystemExit(str(error)) from None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Backend,
+    NbdkitPlugin,
     NbdkitServe,
     Node,
     Reach,
@@ -17,11 +18,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Packages, Route, Site
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service, grant_access
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 PROGRAM = "/usr/bin/nbdkit"
+PINS = "pins"
+"""What a probe says of nbdkit: whether it can be kept from going wherever a server sends it on to."""
 _SPLIT = (
     *("nbdkit-server", "nbdkit-basic-plugins", "nbdkit-curl-plugin", "nbdkit-basic-filters"),
     *("nbdkit-gzip-filter", "nbdkit-tar-filter", "nbdkit-xz-filter"),
@@ -51,6 +55,9 @@ def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> st
         reason = capabilities.nbdkit.get(part, "nbdkit is not installed")
         if reason:
             return f"nbdkit cannot serve {backend.name} ({reason})"
+    if plugin.leaks and plugin.pins:
+        reason = capabilities.nbdkit.get(PINS, "was not probed")
+        return f"{reason}, with the {plugin.leaks}" if reason else ""
     return ""
 
 
@@ -59,9 +66,12 @@ def _open(disk: Disk, site: Site) -> Opened:
     directory = _paths.helper_directory(site.vm, disk.name)
     socket, pid_file = f"{directory}/nbd.sock", f"{directory}/nbdkit.pid"
     wiring = site.helper_wiring(unit, disk.name)
-    reach = disk.backend.reach(disk.source)
+    reach = reached(disk)
+    plugin = plugin_of(disk, wiring)
     # Into the background once the socket accepts, which is when it is ready.
-    argv = command(disk, wiring, socket, f"--pidfile={pid_file}", "--log=syslog")
+    # What it must not take along keeps it where it is; else the filter of addresses does.
+    pins = site.pins and bool(plugin.leaks)
+    argv = command(disk, plugin, socket, f"--pidfile={pid_file}", "--log=syslog", pins=pins)
     before, after = grant_access(_paths.user_name(site.vm), [(reach, False)])
     service = Service(
         name=unit,
@@ -77,6 +87,7 @@ def _open(disk: Disk, site: Site) -> Opened:
         start_timeout=site.start_timeout,
         before=tuple(before),
         after=tuple(after),
+        largest_file=stage.most_of(disk) if plugin.unpacks else 0,
     )
     node: Node = {
         "driver": "nbd",
@@ -86,9 +97,26 @@ def _open(disk: Disk, site: Site) -> Opened:
     return Opened(node, Reach(), (service,))
 
 
-def command(disk: Disk, wiring: Wiring, socket: str, *options: str) -> list[str]:
-    """The command line that serves a disk on a unix socket, read-only."""
-    plugin = _serve(disk.backend)(disk.source, wiring)
+def reached(disk: Disk) -> Reach:
+    """What it must reach: the storage, and where the server may send it on to."""
+    reach = disk.backend.reach(disk.source)
+    return stage.followed(disk, reach) if disk.backend.stage else reach
+
+
+def plugin_of(disk: Disk, wiring: Wiring) -> NbdkitPlugin:
+    return _serve(disk.backend)(disk.source, wiring)
+
+
+def command(disk: Disk, plugin: NbdkitPlugin, socket: str, *options: str, pins: bool) -> list[str]:
+    """The command line that serves a disk on a unix socket, read-only.
+
+    pins: whether it is kept from going wherever a server sends it on to. Some page of that server is the image then.
+    """
+    follows = bool(disk.provision.get(stage.FOLLOW.name))
+    if follows and plugin.leaks:
+        raise DeclarationError(
+            "follow", f"nbdkit would take the {plugin.leaks} along to other servers; say route: {stage.ROUTE.name}"
+        )
     return [
         PROGRAM,
         "--readonly",
@@ -97,6 +125,7 @@ def command(disk: Disk, wiring: Wiring, socket: str, *options: str) -> list[str]
         *(f"--filter={name}" for name in plugin.filters),
         plugin.name,
         *plugin.parameters,
+        *(plugin.pins if pins and not follows else ()),
     ]
 
 

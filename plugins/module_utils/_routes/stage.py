@@ -8,7 +8,7 @@ The unit that fetches belongs to the image, not to a machine: machines that open
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths, _uri
@@ -31,13 +31,31 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wir
 
 FOLLOW = Option(
     "follow",
-    "Where the server of a url may send its clients on to, each as scheme://host[:port]; to be sent anywhere else is "
-    "an error, which says where. Without it, that is anywhere but to the url's own server; a machine that fetches its "
-    "image itself goes wherever it is sent then.",
+    "Where the server of a url may send its clients on to, each as scheme://host[:port]; to be sent anywhere else than "
+    "that or to the url's own server is an error, which says where. Passwords and cookies go to the url's own server "
+    "alone.",
     "list",
     pattern=r"[a-z]+://[^/\s]+",
     pattern_help="is not scheme://host[:port]",
 )
+MAX_SIZE = Option(
+    "max_size",
+    "Bytes that are fetched from a url at most, and that an image takes once it is unpacked; never more than nine "
+    "tenths of what is free.",
+    "size",
+    default=image_fetch.MAX_SIZE,
+    minimum=1,
+)
+FETCH_TIMEOUT = Option(
+    "fetch_timeout",
+    "Seconds after which a download from a url is given up, however much has come. One that is slower than 4 KiB a "
+    "second for half a minute is given up at once.",
+    "int",
+    default=14400,
+    minimum=1,
+)
+OPTIONS = (FOLLOW, MAX_SIZE, FETCH_TIMEOUT)
+"""What is said of a download, beside where it is from."""
 
 PROGRAM = "/usr/bin/curl"
 PACKAGES: Packages = dict.fromkeys(("debian", "redhat", "fedora", "suse", "arch"), ("curl", "ca-certificates"))
@@ -78,11 +96,9 @@ def _open(disk: Disk, site: Site) -> Opened:
 def _service(disk: Disk, image: str) -> Service:
     unit = _paths.image_unit_name(image)
     download, reach = download_of(disk), disk.backend.reach(disk.source)
-    places = places_of(disk) if _is_pinned(disk) else []
-    hosts = [_uri.host_of(_uri.split(place)) for place in places]
-    reach = replace(reach, servers=tuple(dict.fromkeys((*reach.servers, *hosts))))
+    reach = followed(disk, reach)
     wiring = Wiring(unit, "image", "")
-    options = curl_options(download, wiring)
+    options = [*curl_options(download, wiring), time_limit(disk)]
     return Service(
         name=unit,
         template="image.service.j2",
@@ -90,36 +106,53 @@ def _service(disk: Disk, image: str) -> Service:
         description=f"Image {disk.backend.describe(disk.source)}",
         args=[
             ("/usr/bin/python3", "-IS", _paths.IMAGE_PROGRAM),
-            *((word,) for word in fetch_options(disk, places)),
+            *((word,) for word in fetch_options(disk)),
             (_paths.image_file(image),),
             (download.url,),
             *options,
         ],
         sandbox=build_sandbox([(reach, False)], directory=_paths.IMAGES, replace_trust=False),
         credentials=wiring.credentials,
-        start_timeout=0,
+        start_timeout=2 * int(_limits(disk)[FETCH_TIMEOUT.name]),
         image=image,
     )
 
 
-def _is_pinned(disk: Disk) -> bool:
-    """A mirror that nobody has spoken of must not keep a machine from its start."""
-    return disk.provision.get(FOLLOW.name) is not None
+def _limits(disk: Disk) -> Values:
+    said = {option.name: disk.provision.get(option.name) for option in OPTIONS}
+    return read_options(OPTIONS, said, "provision")
+
+
+def most_of(disk: Disk) -> int:
+    """Bytes that may be fetched."""
+    return int(_limits(disk)[MAX_SIZE.name])
 
 
 def places_of(disk: Disk) -> list[str]:
     """Where the image may come from: its url, and where the server of that may send us on to."""
-    follow = read_options((FOLLOW,), {FOLLOW.name: disk.provision.get(FOLLOW.name)}, "provision").get(FOLLOW.name, ())
+    follow = _limits(disk).get(FOLLOW.name, ())
     return list(map(image_fetch.place_of, (download_of(disk).url, *follow)))
 
 
-def fetch_options(disk: Disk, places: Iterable[str]) -> list[str]:
-    """Options of the program that fetches; places: that the image may come from, or anywhere."""
+def followed(disk: Disk, reach: Reach) -> Reach:
+    """What a process must reach that goes wherever the server may send it."""
+    hosts = [_uri.host_of(_uri.split(place)) for place in places_of(disk)]
+    return replace(reach, servers=tuple(dict.fromkeys((*reach.servers, *hosts))))
+
+
+def fetch_options(disk: Disk) -> list[str]:
+    """Options of the program that fetches."""
     wanted = disk.source.get("sha256")
     resumes = wanted and download_of(disk).resumes
     digest = [f"--sha256={wanted}"] if wanted else []
     hidden = ["--url-in-config"] if download_of(disk).url_is_secret else []
-    return [*(["--resume"] if resumes else []), *hidden, *digest, *(f"--from={place}" for place in places)]
+    places = (f"--from={place}" for place in places_of(disk))
+    return [*(["--resume"] if resumes else []), *hidden, *digest, f"--max-size={most_of(disk)}", *places]
+
+
+def time_limit(disk: Disk) -> tuple[str, str]:
+    """curl's own option."""
+    return ("--max-time", str(_limits(disk)[FETCH_TIMEOUT.name]))
 
 
 def curl_options(download: Download, wiring: Wiring) -> list[tuple[str, ...]]:
@@ -127,8 +160,13 @@ def curl_options(download: Download, wiring: Wiring) -> list[tuple[str, ...]]:
     options: list[tuple[str, ...]] = [
         (f"--{name}", value) if value else (f"--{name}",) for name, value in download.options.items()
     ]
-    if download.secrets:
-        options.append(("--config", wiring.credential("curl", _curl_config(download))))
+    own = {name: value for name, value in download.secrets.items() if not name.startswith("proxy")}
+    proxy = {name: value for name, value in download.secrets.items() if name not in own}
+    if own:
+        options.append((image_fetch.CREDENTIALS, wiring.credential("curl", _curl_config(own))))
+    if proxy:
+        # Not curl's long option: these go along to other servers.
+        options.append(("-K", wiring.credential("curl-proxy", _curl_config(proxy))))
     return options
 
 
@@ -137,10 +175,10 @@ def url_arguments(download: Download) -> list[str]:
     return [] if download.url_is_secret else ["--", download.url]
 
 
-def _curl_config(download: Download) -> str:
+def _curl_config(secrets: Mapping[str, str]) -> str:
     """The secret options as curl's config file wants them (curl(1), "--config")."""
     escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"})
-    return "".join(f'{name} = "{value.translate(escapes)}"\n' for name, value in download.secrets.items())
+    return "".join(f'{name} = "{value.translate(escapes)}"\n' for name, value in secrets.items())
 
 
 ROUTE = Route("stage", _packages, _why_not, _open, programs=("curl",))

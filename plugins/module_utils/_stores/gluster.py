@@ -7,10 +7,11 @@ from __future__ import annotations
 import contextlib
 import json
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._confinement import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import FilesApart, libgfapi, run_apart
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
@@ -21,20 +22,22 @@ if TYPE_CHECKING:
 
 
 class _GlusterFiles(FilesApart):
-    def __init__(self, node: Node, seconds: float) -> None:
+    def __init__(self, node: Node, seconds: float, begin: Sequence[str]) -> None:
         self._place = (node["volume"], json.dumps(node["server"]))
         self._seconds = seconds
+        self._begin = begin
 
     def folder(self, path: str) -> str:
         return self.kind(posixpath.dirname(path) or "/")
 
     def ask(self, operation: str, *paths: str) -> str:
-        return run_apart(libgfapi, (*self._place, operation, *paths), seconds=self._seconds)
+        return run_apart(libgfapi, (*self._place, operation, *paths), seconds=self._seconds, begin=self._begin)
 
 
 @contextlib.contextmanager
 def _files(disk: Disk, bench: Workbench) -> Iterator[_GlusterFiles]:
-    yield _GlusterFiles(disk.backend.node(disk.source, Wiring("", "", "")), bench.open_timeout)
+    begin = bench.confined(confinement(disk.backend.reach(disk.source)))
+    yield _GlusterFiles(disk.backend.node(disk.source, Wiring("", "", "")), bench.open_timeout, begin)
 
 
 def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.nfs import BACKEND
+from ansible_collections.directdisk.qemu.plugins.module_utils._confinement import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import FilesApart, libnfs, run_apart
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
 class _NfsFiles(FilesApart):
     """Like QEMU, it mounts the folder that the image is in: so its export need not be known."""
 
-    def __init__(self, values: Values, seconds: float) -> None:
+    def __init__(self, values: Values, seconds: float, begin: Sequence[str]) -> None:
         self._values = values
         self._seconds = seconds
+        self._begin = begin
 
     def folder(self, path: str) -> str:
         # What is not there cannot be mounted.
@@ -31,16 +34,16 @@ class _NfsFiles(FilesApart):
         return "directory"
 
     def ask(self, operation: str, *paths: str) -> str:
-        user, group = (str(self._values.get(option, "")) for option in ("user", "group"))
+        user, group = (str({**BACKEND.as_root, **self._values}[option]) for option in ("user", "group"))
         folder = posixpath.dirname(paths[0]) or "/"
         names = [f"/{posixpath.basename(path)}" for path in paths]
         arguments = (self._values["host"], folder, user, group, f"{self._seconds:.0f}", operation, *names)
-        return run_apart(libnfs, arguments, seconds=self._seconds)
+        return run_apart(libnfs, arguments, seconds=self._seconds, begin=self._begin)
 
 
 @contextlib.contextmanager
 def _files(disk: Disk, bench: Workbench) -> Iterator[_NfsFiles]:
-    yield _NfsFiles(disk.source, bench.open_timeout)
+    yield _NfsFiles(disk.source, bench.open_timeout, bench.confined(confinement(disk.backend.reach(disk.source))))
 
 
 def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.directdisk.qemu.plugins.module_utils import _ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import sftp
+from ansible_collections.directdisk.qemu.plugins.module_utils._confinement import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import KNOWN_HOSTS
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
@@ -30,7 +32,7 @@ def _files(disk: Disk, bench: Workbench) -> Iterator[sftp.Sftp]:
     node = disk.backend.node(disk.source, wiring)
     agent = bench.own(
         tuple(wiring.identities.values()),
-        lambda: _ssh_agent.agent(wiring.identities, bench.folder, seconds=bench.open_timeout),
+        lambda: _ssh_agent.agent(wiring.identities, bench),
     )
     trust = _host_keys(disk, node, bench)
     options = {
@@ -44,6 +46,7 @@ def _files(disk: Disk, bench: Workbench) -> Iterator[sftp.Sftp]:
         **trust,
     }
     command = [
+        *bench.confined(confinement(disk.backend.reach(disk.source))),
         *("/usr/bin/ssh", "-F", _NOBODYS, *(f"-o{name}={value}" for name, value in options.items())),
         *("-p", node["server"]["port"], "-l", node["user"], "-s", "--", node["server"]["host"], "sftp"),
     ]
@@ -56,7 +59,7 @@ def _host_keys(disk: Disk, node: Node, bench: Workbench) -> dict[str, str]:
     """The same check of the server's key that QEMU makes; ssh knows no fingerprints, so they are compared later."""
     mode = node["host-key-check"]["mode"]
     if mode == "known_hosts":
-        return {"StrictHostKeyChecking": "yes", "UserKnownHostsFile": disk.backend.reach(disk.source).known_hosts}
+        return {"StrictHostKeyChecking": "yes", "UserKnownHostsFile": KNOWN_HOSTS}
     # A scan would do, but servers shut out who comes without logging in (sshd_config(5), PerSourcePenalties).
     shown = bench.file("shown_host_keys", "")
     return {"StrictHostKeyChecking": "accept-new", "UserKnownHostsFile": shown, "UpdateHostKeys": "no"}

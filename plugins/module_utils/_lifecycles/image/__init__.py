@@ -60,7 +60,7 @@ OPTIONS = (
     blank.OPTION,
     Option("etag", "ETag that the server must say of an image behind a url; its change is an error."),
     Option("last_modified", "Last-Modified that the server must say of an image behind a url; its change is an error."),
-    stage.FOLLOW,
+    *stage.OPTIONS,
     Option(
         "refresh",
         "Fetch an image by route stage once more where the server's ETag, Last-Modified or length is no longer that of "
@@ -71,6 +71,8 @@ OPTIONS = (
 
 
 _OF_URLS = ("etag", "last_modified", "follow", "refresh")
+_OF_SOURCES = ("follow",)
+"""Said of the url of a disk, or of that of its source."""
 
 
 class _Kind(NamedTuple):
@@ -95,7 +97,8 @@ def _kind(wanted: Wanted) -> _Kind:
 
 def _check(wanted: Wanted) -> None:
     for option in _OF_URLS:
-        if wanted.provision.get(option) and not wanted.disk.backend.stage:
+        disks = (wanted.disk, *((wanted.disk.origin,) if wanted.disk.origin and option in _OF_SOURCES else ()))
+        if wanted.provision.get(option) and not any(disk.backend.stage for disk in disks):
             raise DeclarationError(option, "is for images behind a url")
     kind = _kind(wanted)
     if "blank_check" in wanted.provision and kind is not _SLOT:

@@ -11,6 +11,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _staging
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import choose_route
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import web
+from ansible_collections.directdisk.qemu.plugins.module_utils._confinement import confinement
+from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
@@ -72,7 +74,9 @@ def _said(wanted: Wanted, bench: Workbench, around: dict[str, Any]) -> web.Said 
     """What the server says; with a copy at hand it may stay away."""
     disk = wanted.disk
     try:
-        said = web.ask(disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout)
+        said = web.ask(
+            disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout, begin=_begin(disk, bench)
+        )
     except HostError as error:
         if not around["staged"] or not os.path.exists(_staging.copy_of(disk)):
             raise
@@ -80,6 +84,10 @@ def _said(wanted: Wanted, bench: Workbench, around: dict[str, Any]) -> web.Said 
         return None
     _check_said(wanted, said)
     return said
+
+
+def _begin(disk: Disk, bench: Workbench) -> list[str]:
+    return bench.confined(confinement(stage.followed(disk, disk.backend.reach(disk.source))))
 
 
 def _check_said(wanted: Wanted, said: web.Said) -> None:
@@ -96,7 +104,9 @@ def _check_said(wanted: Wanted, said: web.Said) -> None:
 def _look_before(wanted: Wanted, said: web.Said, bench: Workbench) -> dict[str, Any]:
     """What will be in the copy: of a raw image the server has said how long it is."""
     disk = wanted.disk
-    head = said.head or web.read_head(disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout)
+    head = said.head or web.read_head(
+        disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout, begin=_begin(disk, bench)
+    )
     found = describe_header(disk, read_header(head), said.length)
     return {"exists": True, **size_problem(wanted, found["size"]), **found}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _storage_daemon, _workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils import _confinement, _storage_daemon, _workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk, read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
@@ -48,6 +48,8 @@ def daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Daemon:
     program.chmod(0o755)
     monkeypatch.setattr(_storage_daemon, "PROGRAM", str(program))
     monkeypatch.setattr(_workbench, "FOLDER", str(tmp_path))
+    # The double writes its log where a confined process could not; test_confined.py is about that.
+    monkeypatch.setattr(_confinement, "begin", lambda *_arguments, **_options: [])
     return Daemon(log)
 
 
@@ -106,6 +108,26 @@ def test_one_daemon_opens_many_disks_and_no_name_comes_twice(daemon: Daemon) -> 
     told = daemon.told("blockdev-add")
     assert len({process for process, _command, _arguments in told}) == 1
     assert len(set(names(told, "node-name"))) == len(told) == 10
+
+
+def test_what_a_header_has_opened_is_not_used(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may show one header to us, and another one to QEMU."""
+    with Workbench(capabilities()) as bench:
+        with pytest.raises(HostError, match="its header names other storage"), bench.image(disk("stranger")):
+            pass
+        with bench.image(disk()):
+            pass
+    assert len(daemon.told("blockdev-add")) == len(daemon.told("blockdev-del"))
+
+
+def test_what_reads_secrets_is_nobody(daemon: Daemon) -> None:
+    luks = disk(nbd={"host": "192.0.2.5"}, luks={"passphrase": "geheim"})
+    with Workbench(capabilities()) as bench, bench.image(luks):
+        ((_process, _command, secret),) = daemon.told("object-add")
+        owners = {os.stat(path).st_uid for path in (secret["file"], bench.folder)}
+        assert len(owners) == 1
+        assert owners.pop() > 0x70000000
+        assert os.stat(os.path.dirname(bench.folder)).st_uid == os.getuid()
 
 
 def test_a_secret_is_a_file_that_only_root_can_read_and_is_gone_afterwards(daemon: Daemon, tmp_path: Path) -> None:

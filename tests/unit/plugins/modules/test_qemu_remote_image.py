@@ -75,6 +75,9 @@ class Bench:
         self.capabilities = capabilities
         self.open_timeout = open_timeout
 
+    def confined(self, *_arguments: object) -> list[str]:
+        return []
+
     def __enter__(self) -> Bench:
         return self
 
@@ -121,7 +124,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the server says of the image at URL."""
     found: dict[str, Any] = {"etag": '"1"', "last_modified": "", "length": MIB, "place": "http://images.example"}
-    monkeypatch.setattr(web, "ask", lambda disk, wiring, *, seconds: web.Said(**found))
+    monkeypatch.setattr(web, "ask", lambda disk, wiring, *, seconds, begin: web.Said(**found))
     return found
 
 
@@ -224,7 +227,7 @@ def test_the_copy_of_an_image(monkeypatch: pytest.MonkeyPatch, host: Path, said:
     copy = host / "copy"
     monkeypatch.setattr(_staging, "copy_of", lambda disk: str(copy))
     monkeypatch.setattr(_staging, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
-    monkeypatch.setattr(web, "read_head", lambda disk, wiring, *, seconds: b"golden")
+    monkeypatch.setattr(web, "read_head", lambda disk, wiring, *, seconds, begin: b"golden")
     monkeypatch.setattr(served, "machines_that_open", lambda identity: [])
     known: dict[tuple[str, str], str] = {}
     monkeypatch.setattr(image_fetch, "remembered", lambda path, name: known.get((path, name), ""))
@@ -253,7 +256,7 @@ def test_a_copy_that_is_not_what_is_declared_is_not_kept(
     copy = host / "copy"
     monkeypatch.setattr(_staging, "copy_of", lambda disk: str(copy))
     monkeypatch.setattr(_staging, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
-    monkeypatch.setattr(web, "read_head", lambda disk, wiring, *, seconds: b"golden")
+    monkeypatch.setattr(web, "read_head", lambda disk, wiring, *, seconds, begin: b"golden")
     answer = run_module(monkeypatch, qemu_remote_image, http={"url": URL}, route="stage", sha256="0" * 64)
     assert "is declared; nothing was kept" in answer["msg"]
     assert not copy.exists()

@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Shows files of this host to a confined process while it runs (open_tree(2); _programs/confined.py mounts them)."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+from collections.abc import Iterator, Sequence
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
+
+# The number is the same on all machines.
+_SYS_OPEN_TREE = 428
+_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC, _AT_FDCWD = 1, 0o2000000, -100
+_SECONDS = 30
+"""What the process may take to mount a file."""
+
+
+class VisibleFiles:
+    """The files that a process sees, each for as long as somebody needs it."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours.settimeout(_SECONDS)
+        self._users: dict[str, int] = {}
+
+    def close(self) -> None:
+        self._ours.close()
+        self.theirs.close()
+
+    @contextlib.contextmanager
+    def shown(self, paths: Sequence[str]) -> Iterator[None]:
+        """Errors are in QEMU's words, for it is QEMU that is to open them."""
+        with contextlib.ExitStack() as stack:
+            for path in paths:
+                self._show(path)
+                stack.callback(self._hide, path)
+            yield
+
+    def _show(self, path: str) -> None:
+        if not self._users.get(path):
+            handle = _open_tree(path)
+            try:
+                self._tell(path, [handle])
+            finally:
+                os.close(handle)
+        self._users[path] = self._users.get(path, 0) + 1
+
+    def _hide(self, path: str) -> None:
+        self._users[path] -= 1
+        if not self._users[path]:
+            with contextlib.suppress(QmpError):
+                self._tell(path, [])
+
+    def _tell(self, path: str, handles: list[int]) -> None:
+        try:
+            socket.send_fds(self._ours, [os.fsencode(path)], handles)
+            answer = self._ours.recv(4096).decode(errors="replace") or "the storage daemon has ended"
+        except OSError as error:
+            answer = str(error)
+        if answer != "ok":
+            raise QmpError(f"Could not open '{path}': {answer}")
+
+
+def _open_tree(path: str) -> int:
+    """A file as something that can be mounted elsewhere."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
+    handle = int(libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags))
+    if handle < 0:
+        raise QmpError(f"Could not open '{path}': {os.strerror(ctypes.get_errno())}")
+    return handle
