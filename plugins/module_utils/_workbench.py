@@ -19,8 +19,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import No
 from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.nbd import NbdClient
-from ansible_collections.directdisk.qemu.plugins.module_utils._content import file_kind
 from ansible_collections.directdisk.qemu.plugins.module_utils._confinement import Confinement
+from ansible_collections.directdisk.qemu.plugins.module_utils._content import file_kind
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._folders import folder_for_a_while
