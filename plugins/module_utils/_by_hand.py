@@ -69,7 +69,13 @@ def _running(proc: str) -> Iterator[Start]:
         words = _command_line(folder)
         unit = _unit_of(folder)
         if is_command_line(words) and not _paths.vm_of_unit(unit):
-            yield Start(words, _process(folder, unit), unit, int(os.path.basename(folder)))
+            yield start_of(folder)
+
+
+def start_of(folder: str) -> Start:
+    """How the process of a folder of /proc was started."""
+    unit = _unit_of(folder)
+    return Start(_command_line(folder), _process(folder, unit), unit, int(os.path.basename(folder)))
 
 
 def _command_line(folder: str) -> list[str]:
