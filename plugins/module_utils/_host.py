@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _files, _paths, _systemd
-from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, decide, digest
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import STOPPED, Changes, decide, digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._credentials import Secrets, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import opened_by
+from ansible_collections.directdisk.qemu.plugins.module_utils._unmanaged import unmanaged_processes
 
 LOCK = "/run/qemu-vms.lock"
 LOG_LINES = 16
@@ -30,11 +31,12 @@ def observe(
     secrets: Secrets,
     encrypted: bool,
     texts: bool = False,
+    processes: bool = True,
 ) -> dict[str, Any]:
     """Everything about this host that decide() needs, as plain data without a secret in it.
 
     vms: names of the machines; paths: of these, what kind of file is there; texts: also the text of each unit, for a
-    diff.
+    diff; processes: also the QEMU processes that are not the collection's.
     """
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
@@ -48,13 +50,25 @@ def observe(
         "credentials": Store(encrypted=encrypted).observe(secrets),
         "paths": {path: _kind(path) for path in paths},
         "staged": _staged(),
+        "unmanaged": unmanaged_processes(paths) if processes else [],
     }
+
+
+def stop(names: list[str]) -> dict[str, Any]:
+    """Stop VMs, and let none of them start again by itself, before another host starts them; returns those that are
+    stopped."""
+    units = {name: _paths.unit_name(name) for name in names}
+    with _only_run():
+        _systemd.systemctl("disable", units.values())
+        _stop(list(units.values()))
+        states = _systemd.show(list(units.values()))
+    return {"stopped": [name for name, unit in units.items() if states[unit]["active"] in STOPPED]}
 
 
 def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> dict[str, Any]:
     """Make the host as desired; returns what was done, and for each machine that does not run its last words."""
     with _only_run():
-        seen = observe(vms=list(desired["vms"]), paths=[], secrets=secrets, encrypted=encrypted)
+        seen = observe(vms=list(desired["vms"]), paths=[], secrets=secrets, encrypted=encrypted, processes=False)
         changes = decide(desired, seen)
         _write(desired, secrets, changes, Store(encrypted=encrypted))
         failures = _switch(desired, changes)

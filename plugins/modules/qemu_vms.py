@@ -40,6 +40,16 @@ options:
     type: str
     choices: [all, ssh_agents]
     default: all
+  step:
+    description:
+      - V(all) is a whole run on one host. It knows nothing of other hosts; the role does.
+      - The others are the parts of a run, as role P(directdisk.qemu.qemu_vms#role) puts them together for many hosts.
+        Each reads what the one before has registered under the names that the role uses.
+      - V(observe) looks at the host and plans. V(compare) decides, from what all hosts of the play answered, what must
+        not start. V(stop) stops the VMs that start on another host. V(apply) does the rest.
+    type: str
+    choices: [all, observe, compare, stop, apply]
+    default: all
   credentials:
     description:
       - Not for people. The action plugin moves every secret out of O(vms) into this option, so that Ansible hides them.
@@ -151,7 +161,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._probe import prob
 
 
 def run(request: dict[str, Any], secrets: dict[str, str]) -> dict[str, Any]:
-    """Answer one request of the action plugin: look, or apply."""
+    """Answer one request of the action plugin: observe, stop, or apply."""
+    if "stop" in request:
+        return _host.stop(request["stop"])
     if "desired" in request:
         return _host.apply(request["desired"], secrets, encrypted=request["encrypted"])
     capabilities = probe()
@@ -165,6 +177,7 @@ def main() -> None:
             "vms": {"type": "dict", "required": True},
             "when_lacking": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
             "only": {"type": "str", "choices": ["all", "ssh_agents"], "default": "all"},
+            "step": {"type": "str", "choices": ["all", "observe", "compare", "stop", "apply"], "default": "all"},
             "credentials": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -37,3 +38,15 @@ def test_the_helpers_of_a_stopped_machine_are_waited_for(tmp_path: Path, monkeyp
         (tmp_path / f"{unit}.service").touch()
     _host._stop(["qemu-vm-web.service"])
     assert called == [("stop", ["qemu-vm-web.service", "qemu-vm-web.root.tgt.service"])]
+
+
+def test_a_vm_that_starts_elsewhere_is_disabled_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(_host._systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    states = {"qemu-vm-a.service": {"active": "inactive"}, "qemu-vm-b.service": {"active": "deactivating"}}
+    monkeypatch.setattr(_host._systemd, "show", lambda _units: states)
+    monkeypatch.setattr(_paths, "UNIT_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(_host, "_only_run", contextlib.nullcontext)
+    units = ["qemu-vm-a.service", "qemu-vm-b.service"]
+    assert _host.stop(["a", "b"]) == {"stopped": ["a"]}
+    assert called == [("disable", units), ("stop", units)]
