@@ -19,6 +19,8 @@ description:
   - Disks with C(size), C(source) or C(provision) are made and grown before their machines start, as by
     M(directdisk.qemu.qemu_disks). A machine with a disk that fails is left alone; the others go on.
   - Machines that are on the host but not declared are left alone and returned as RV(undeclared).
+  - A machine whose storage a QEMU process of somebody else on this host has open is not started, if one of both writes to
+    it. What other hosts run is not known to one task; role P(directdisk.qemu.qemu_vms#role) compares them.
 options:
   vms:
     description:

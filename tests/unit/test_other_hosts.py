@@ -184,10 +184,8 @@ def test_what_was_done_since_a_report_counts() -> None:
 
 
 def test_a_vm_that_runs_twice_already_is_told() -> None:
-    twice = running_twice(
-        {"hv1": report({"web1": WEB1}, {"web1": WEB1}), "hv2": report({"web1": WEB1}, {"web1": WEB1})}
-    )
-    assert twice == [
+    runs = report({"web1": WEB1}, {"web1": WEB1})
+    assert running_twice({"hv1": runs, "hv2": runs}) == [
         "web1 on hv1 and web1 on hv2 write to the same storage, or are the same VM, and both run; stop one of them now"
     ]
     leaving = report({"web1": ABSENT}, {"web1": WEB1})
