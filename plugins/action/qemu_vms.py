@@ -17,11 +17,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import missing, requirements
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine, read_machines
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _fleet, _steps
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._compare import compare, registered_results
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_action import HostAction, HostFailed, plain
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._kept import KeptDisk, Outcome, kept_disks, request
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._other_hosts import HostReport, foreseeable, host_report
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._other_hosts import (
+    HostReport,
+    decide,
+    foreseeable,
+    host_report,
+)
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._run import Run
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._running_vms import refuse_unmanaged_storage
 
@@ -82,9 +88,10 @@ class ActionModule(HostAction):
         result = {**run.foresee(foreseen, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
         for warning in run.warnings():
             display.warning(warning)
+        report = host_report(uuid.uuid4().hex, machines, observed, undeclared, run.changes)
         if options["step"] == "observe":
-            report = host_report(uuid.uuid4().hex, machines, observed, undeclared, run.changes)
             return self._observed(run, result, report, _Seen(look, answer))
+        raise_collected(decide({host: report}).errors)
         return self._finish(run, foreseen, result, entries, task_vars)
 
     @staticmethod

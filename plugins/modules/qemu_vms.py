@@ -19,8 +19,8 @@ description:
   - Disks with C(size), C(source) or C(provision) are made and grown before their machines start, as by
     M(directdisk.qemu.qemu_disks). A machine with a disk that fails is left alone; the others go on.
   - Machines that are on the host but not declared are left alone and returned as RV(undeclared).
-  - A machine whose storage a QEMU process of somebody else on this host has open is not started, if one of both writes to
-    it. What other hosts run is not known to one task; role P(directdisk.qemu.qemu_vms#role) compares them.
+  - A machine whose storage a QEMU process of somebody else on this host has open is not started, if one of both writes
+    to it. What other hosts run is not known to one task; role P(directdisk.qemu.qemu_vms#role) compares them.
 options:
   vms:
     description:
@@ -123,6 +123,35 @@ actions:
   type: list
   elements: str
   sample: [write /etc/systemd/system/qemu-vm-web1.service, start vm web1]
+due:
+  description: If something is left to do for the next steps.
+  returned: with O(step=observe)
+  type: bool
+fleet:
+  description: What this host tells the others. The VMs that it runs and their storage, and what it will start and stop.
+  returned: with O(step=observe)
+  type: dict
+observed:
+  description: What was observed, for step V(apply); compressed, and without a secret.
+  returned: with O(step=observe), where something is due
+  type: str
+stops:
+  description: By host, the VMs that stop before others start.
+  returned: with O(step=compare)
+  type: dict
+waits:
+  description: By host and VM that starts there, the hosts and the VMs that stop there first.
+  returned: with O(step=compare)
+  type: dict
+stopped:
+  description: The VMs that have stopped.
+  returned: with O(step=stop)
+  type: list
+  elements: str
+of:
+  description: Of which look at the host this is the result.
+  returned: with O(step=stop) and O(step=apply)
+  type: str
 restart_needed:
   description: Machines that run on as they were started, because O(vms) does not say C(restart=when_needed).
   returned: success

@@ -42,7 +42,9 @@ def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Compariso
     declared = survey_in_parts(hostvars, [str(host) for host in hostvars])
     unasked = [one for one in declared.machines if one.host not in reports]
     decision = _other_hosts.decide(reports, unasked)
-    errors = [*decision.errors, *_clashes.shared_storage(declared, reports)]
+    clashes = _clashes.shared_storage(declared, reports)
+    known = {clash.where for clash in clashes}
+    errors = [*(error for error in decision.errors if error.where not in known), *clashes]
     return Comparison(errors, [*warnings, *_not_asked(declared, reports)], decision.stops, decision.waits)
 
 

@@ -121,6 +121,7 @@ def decide(reports: Mapping[str, HostReport], declared: Iterable[Declared] = ())
             _decide_start(host, start, index, decision)
             decision.errors.extend(_not_known_to_be_stopped(host, start, unasked.get(start["name"], ())))
             decision.errors.extend(storage_in_use(host, start, report["in_use"], index.leaving))
+    decision.errors.extend(_started_twice(reports))
     return decision
 
 
@@ -190,11 +191,41 @@ def _problem(host: str, start: StartingVm, place: _Place) -> str:
         )
     if vm["name"] == start["name"]:
         known = "" if vm["declared"] else ", which does not declare it"
+        now = "runs" if vm["runs"] else "will run from the next boot"
         advice = f"to move it here, declare it state: absent on {other}, or stop it there first"
-        return f"{vm['name']} runs on {other}{known}; {advice}"
+        return f"{vm['name']} {now} on {other}{known}; {advice}"
     return (
         f"{vm['name']} on {other} has the same storage open, and one of them writes to it; "
         f"declare {vm['name']} state: absent or stopped on {other}, or give {start['name']} on {host} another disk"
+    )
+
+
+def _started_twice(reports: Mapping[str, HostReport]) -> Iterator[DeclarationError]:
+    """One disk in two VMs that both start now; declarations in a play's own variables are seen here alone."""
+    first: dict[str, list[tuple[str, StartingVm, StartingDisk]]] = defaultdict(list)
+    for host, start, disk in _shared_disks(reports):
+        use = disk["use"]
+        others = (other for identity in (use["identity"], *use["alike"]) for other in first[identity])
+        for other_host, other, its in others:
+            writes = use["writes"] or its["use"]["writes"]
+            if other_host != host and writes and same_storage(use, its["use"]):
+                yield DeclarationError(
+                    f"{host}: disk {disk['name']} of {start['name']}",
+                    f"is the same storage as {other_host}: disk {its['name']} of {other['name']}, and one of them "
+                    f"writes to it ({disk['described']})",
+                )
+                break
+        for identity in (use["identity"], *use["alike"]):
+            first[identity].append((host, start, disk))
+
+
+def _shared_disks(reports: Mapping[str, HostReport]) -> Iterator[tuple[str, StartingVm, StartingDisk]]:
+    return (
+        (host, start, disk)
+        for host, report in reports.items()
+        for start in report["starts"]
+        for disk in start["disks"]
+        if disk["use"]["shared"]
     )
 
 
@@ -229,9 +260,9 @@ def running_twice(reports: Mapping[str, HostReport]) -> list[str]:
     index = _Index(reports)
     found: dict[tuple[str, ...], str] = {}
     for places in index.by_name.values():
-        _add_twice([place for place in places if not place.leaves], found)
+        _add_twice([place for place in places if place.vm["runs"] and not place.leaves], found)
     for uses in index.by_identity.values():
-        open_now = [(place, use) for place, use in uses if use["shared"] and not place.leaves]
+        open_now = [(place, use) for place, use in uses if use["shared"] and place.vm["runs"] and not place.leaves]
         if any(use["writes"] for _place, use in open_now):
             _add_twice([place for place, _use in open_now], found, storage=True)
     return list(found.values())
@@ -251,7 +282,7 @@ def without_declaration(reports: Mapping[str, HostReport], most: int = 20) -> st
     """One line that names the VMs which no host declares, or which run without the collection; empty if none."""
     named: list[str] = []
     for host, report in sorted(reports.items()):
-        running = {vm["name"] for vm in report["runs"] if not vm["process"]}
+        running = {vm["name"] for vm in report["runs"] if vm["runs"] and not vm["process"]}
         named += [f"{name} on {host}{'' if name in running else ' (stopped)'}" for name in report["undeclared"]]
         named += [f"{vm['name']} on {host} ({vm['process']})" for vm in report["runs"] if vm["process"]]
     more = f", and {len(named) - most} more (directdisk.qemu.report shows all)" if len(named) > most else ""

@@ -28,12 +28,14 @@ class StorageUse(TypedDict):
 
 
 class RunningVm(TypedDict):
-    """A VM that runs on a host."""
+    """A VM that runs on a host, or that its host starts at the next boot although it does not declare it."""
 
     name: str
     uuid: str
     declared: bool
     """If its host declares it as one that runs."""
+    runs: bool
+    """If it runs now."""
     process: str
     """Process and unit of one that is not the collection's; empty for one that is."""
     storage: list[StorageUse]
@@ -54,15 +56,16 @@ def running_vms(machines: Iterable[Machine], observed: Mapping[str, Any]) -> lis
 def _with_units(declared: Mapping[str, Machine], observed: Mapping[str, Any]) -> Iterator[RunningVm]:
     for unit, state in observed["units"].items():
         name = _paths.vm_of_unit(unit)
-        if not name or unit != _paths.unit_name(name) or state["active"] in STOPPED:
+        machine, runs = declared.get(name), state["active"] not in STOPPED
+        if not name or unit != _paths.unit_name(name) or not (runs or (state["enabled"] and machine is None)):
             continue
-        machine = declared.get(name)
         uses = {disk.identity: storage_use(disk) for disk in machine.disks} if machine else {}
         opened = observed["files"].get(f"{_paths.UNIT_DIRECTORY}/{unit}", {}).get("opened", {})
         yield {
             "name": name,
             "uuid": uuid_of(name),
             "declared": machine is not None and machine.state == "started",
+            "runs": runs,
             "process": "",
             "storage": [_opened(identity, writes, uses.get(identity)) for identity, writes in opened.items()],
         }
@@ -83,6 +86,7 @@ def _unmanaged(process: Mapping[str, Any]) -> RunningVm:
         "name": process["name"],
         "uuid": process["uuid"],
         "declared": False,
+        "runs": True,
         "process": described_process(process),
         "storage": [storage_use(disk) for disk in _disks(process)],
     }

@@ -74,8 +74,14 @@ def _since(report: HostReport, registered: Mapping[str, Any]) -> HostReport:
 
 
 def _started(start: StartingVm) -> RunningVm:
-    storage = [disk["use"] for disk in start["disks"]]
-    return {"name": start["name"], "uuid": start["uuid"], "declared": True, "process": "", "storage": storage}
+    return {
+        "name": start["name"],
+        "uuid": start["uuid"],
+        "declared": True,
+        "runs": True,
+        "process": "",
+        "storage": [disk["use"] for disk in start["disks"]],
+    }
 
 
 def with_stopped(observed: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

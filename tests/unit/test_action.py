@@ -618,3 +618,10 @@ def test_storage_that_a_process_of_others_has_open_is_not_opened_again(declared:
     reads = {**UNMANAGED, "disks": {}, "opens": {"/srv/a": False}}
     host = Host(empty_host(unmanaged=[reads], paths={"/srv/a": "file"}))
     assert "failed" not in run(host, {"web1": disk_of({"file": {"path": "/srv/a"}}, writes="deny")}, check=True)
+
+
+def test_storage_that_somebody_has_open_is_not_opened_by_one_task_either() -> None:
+    host = Host(empty_host(in_use={"nbd:192.0.2.5:10809/": "client 192.0.2.77"}))
+    result = run(host, SIMPLE)
+    assert result["msg"] == "hv1: disk root of web1: nbd 192.0.2.5:10809/ is open: client 192.0.2.77"
+    assert len(host.calls) == 1

@@ -68,6 +68,29 @@ def test_a_vm_that_another_host_runs_and_declares_is_not_started() -> None:
     assert errors(hv1=report({"web1": WEB1}, {"web1": WEB1}), hv2=report({"web1": WEB1})) == [f"{RUNS_THERE}{MOVE}"]
 
 
+def test_a_vm_that_another_host_starts_at_its_next_boot_is_not_started() -> None:
+    left = {"active": "inactive", "enabled": True}
+    units = {"qemu-vm-web1.service": left, "qemu-vm-web1.root.nbdkit.service": left}
+    files = {f"{_paths.UNIT_DIRECTORY}/qemu-vm-web1.service": {"opened": opened_storage(machine(WEB1, "web1"))}}
+    there = report({}, units=units, files=files)
+    will_run = RUNS_THERE.replace("runs", "will run from the next boot")
+    assert errors(hv1=there, hv2=report({"web1": WEB1})) == [f"{will_run}, which does not declare it{MOVE}"]
+    disabled = {unit: {**state, "enabled": False} for unit, state in units.items()}
+    assert errors(hv1=report({}, units=disabled, files=files), hv2=report({"web1": WEB1})) == []
+    assert errors(hv1=report({"web1": ABSENT}, units=units, files=files), hv2=report({"web1": WEB1})) == []
+    assert running_twice({"hv1": there, "hv2": report({"web1": WEB1}, {"web1": WEB1})}) == []
+
+
+def test_two_vms_that_start_in_one_run_do_not_share_a_disk() -> None:
+    message = "is the same storage as hv1: disk root of web1, and one of them writes to it (nbd 192.0.2.5:10809/)"
+    assert errors(hv1=report({"web1": WEB1}), hv2=report({"db": WEB1})) == [f"hv2: disk root of db: {message}"]
+    reader = disk_of(NBD, writes="deny")
+    assert errors(hv1=report({"web1": WEB1}), hv2=report({"db": reader})) == [f"hv2: disk root of db: {message}"]
+    assert errors(hv1=report({"web1": reader}), hv2=report({"db": reader})) == []
+    local = disk_of({"file": {"path": "/srv/a"}})
+    assert errors(hv1=report({"web1": local}), hv2=report({"db": local})) == []
+
+
 def test_storage_that_a_vm_of_another_name_has_open_elsewhere_is_not_opened() -> None:
     there = report({}, {"db": WEB1})
     assert errors(hv1=there, hv2=report({"web1": WEB1})) == [
