@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import base64
+import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.utils.display import Display
@@ -16,26 +18,55 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._choice import missing, requirements
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine, read_machines
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.plugin_utils import _fleet
+from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
+from ansible_collections.directdisk.qemu.plugins.plugin_utils import _fleet, _steps
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._compare import compare, registered_results
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_action import HostAction, HostFailed, plain
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._in_use import refuse_storage_in_use, storage_not_asked
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._in_use import storage_not_asked
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._kept import KeptDisk, Outcome, kept_disks, request
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._other_hosts import (
+    HostReport,
+    decide,
+    foreseeable,
+    host_report,
+)
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._run import Run
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._running_vms import refuse_unmanaged_storage
 
 display = Display()
 
-_CHOICES = {"when_lacking": ("fail", "report"), "only": ("all", "ssh_agents")}
+_CHOICES = {"when_lacking": ("fail", "report"), "only": ("all", "ssh_agents"), "step": _steps.STEPS}
 """What the options beside vms may be; each is the first unless said."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a host answered: its capabilities and what was observed, and what is due for its disks."""
+
+    look: Mapping[str, Any]
+    disks: Mapping[str, Any] | None
+    """The answer of qemu_disks; None where no disk is made or kept."""
 
 
 class ActionModule(HostAction):
     """One host's machines: one look at it where nothing has changed, one more call where something has.
 
-    Where disks are made and kept, one look at all of them, and one more call where some of them change.
+    Where disks are made and kept, one look at all of them, and one more call where some of them change. With ``step``
+    it is one part of that, so that all hosts can end one part before the next.
     """
 
     def carry_out(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         options = self._read_options()
+        if options["step"] == "compare":
+            return self._compare(task_vars)
+        if options["step"] == "stop":
+            return self._stop(host, task_vars)
+        if options["step"] == "apply":
+            return self._apply_observed(host, options, task_vars)
+        return self._observe(host, options, task_vars)
+
+    def _observe(self, host: str, options: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """Read, ask the host, and plan; then also apply, unless that is another step."""
         machines = read_machines(self._task.args["vms"], host)
         kept = kept_disks(machines, plain(self._task.args["vms"])) if options["only"] == "all" else []
         read_entries({disk.name: disk.declared for disk in kept})
@@ -43,15 +74,19 @@ class ActionModule(HostAction):
         capabilities, observed = Capabilities.from_probe(look["capabilities"]), look["observed"]
         lacks, packages = missing(requirements(machines), capabilities)
         lacking = {"missing": lacks, "missing_packages": packages}
+        undeclared = _fleet.undeclared(observed, machines)
+        if options["only"] == "all":
+            refuse_unmanaged_storage(machines, observed)
         if lacks and options["when_lacking"] == "report":
-            return {"changed": False, **lacking, **self._unforeseen(host, lacks)}
+            report = host_report(uuid.uuid4().hex, machines, observed, undeclared, foreseeable(machines, observed))
+            unforeseen = self._unforeseen(host, lacks)
+            return {"changed": False, **lacking, **unforeseen, **_for_other_steps(options, report, due=False)}
         plans = _fleet.make_plans(machines, capabilities, observed["paths"])
-        undeclared = _fleet.undeclared(observed, plans)
         _fleet.refuse_taken_storage(machines, observed, undeclared)
         _overlays.refuse_left_behind(machines, observed["overlays"])
-        refuse_storage_in_use(machines, observed)
         entries = request(kept, plans, observed)
-        foreseen = self._keep(kept, entries, task_vars, predict=True)
+        answer = self._keep(kept, entries, task_vars, predict=True)
+        foreseen = Outcome.of(kept, answer) if answer else Outcome()
         foreseen.refuse()
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
         result = {**run.foresee(foreseen, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
@@ -60,6 +95,55 @@ class ActionModule(HostAction):
         unasked = storage_not_asked(machines, observed, host)
         for warning in (*run.warnings(), *left, *_fleet.doubtful_storage(machines, observed, host), *unasked):
             display.warning(warning)
+        report = host_report(uuid.uuid4().hex, machines, observed, undeclared, run.changes)
+        if options["step"] == "observe":
+            return self._observed(run, result, report, _Seen(look, answer))
+        raise_collected(decide({host: report}).errors)
+        return self._finish(run, foreseen, result, entries, task_vars)
+
+    @staticmethod
+    def _observed(run: Run, result: dict[str, Any], report: HostReport, seen: _Seen) -> dict[str, Any]:
+        """The result of step observe; where something is due, all that step apply needs is in it."""
+        due = bool(result["changed"])
+        result = {**result, "changed": False, **_for_other_steps({"step": "observe"}, report, due=due)}
+        if due:
+            for key in ("vms", "disks", "actions", "diff"):
+                result.pop(key, None)
+            result["observed"] = _steps.pack({"look": seen.look, "disks": seen.disks})
+        elif run.explained:
+            del result["vms"]
+            result.update(run.failure())
+        return result
+
+    def _apply_observed(self, host: str, options: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """Plan once more with what step observe has seen, and apply."""
+        observation = task_vars[_steps.OBSERVED]
+        seen = _Seen(**_steps.unpack(observation["observed"]))
+        stopped = task_vars.get(_steps.STOPPED_FIRST) or {}
+        report_id = observation["fleet"]["id"]
+        names = stopped.get("stopped") or () if stopped.get("of") == report_id else ()
+        observed = _steps.with_stopped(seen.look["observed"], names)
+        machines = read_machines(self._task.args["vms"], host)
+        kept = kept_disks(machines, plain(self._task.args["vms"]))
+        capabilities = Capabilities.from_probe(seen.look["capabilities"])
+        plans = _fleet.make_plans(machines, capabilities, observed["paths"])
+        run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
+        foreseen = Outcome.of(kept, seen.disks) if seen.disks else Outcome()
+        not_yet = self._not_yet_stopped(host, task_vars)
+        run.leave_alone(not_yet)
+        foreseen = foreseen.without(not_yet)
+        result = run.foresee(foreseen, diff=bool(self._task.diff))
+        result.update(undeclared=observation["undeclared"], of=report_id)
+        return self._finish(run, foreseen, result, request(kept, plans, observed), task_vars)
+
+    def _finish(
+        self,
+        run: Run,
+        foreseen: Outcome,
+        result: dict[str, Any],
+        entries: Mapping[str, Any],
+        task_vars: Mapping[str, Any],
+    ) -> dict[str, Any]:
         if result["changed"] and not self._task.check_mode:
             result.update(self._apply(run, foreseen, entries, task_vars))
         if run.explained:
@@ -78,10 +162,53 @@ class ActionModule(HostAction):
         display.warning(line)
         return {"diff": [{"prepared": f"{line}\n"}]} if self._task.diff else {}
 
+    def _compare(self, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """Decide for all hosts of the play, from what each of them has answered; nothing has changed anywhere yet."""
+        comparison = compare(task_vars["hostvars"], task_vars["ansible_play_hosts"])
+        for warning in comparison.warnings:
+            display.warning(warning)
+        result: dict[str, Any] = {"changed": False, "stops": comparison.stops, "waits": comparison.waits}
+        if comparison.errors:
+            result.update(failed=True, msg="\n".join(map(str, comparison.errors)))
+        return result
+
+    def _stop(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """Stop the VMs of this host that start on another one in the same run."""
+        names = task_vars[_steps.COMPARED]["stops"].get(host, [])
+        actions = [f"stop vm {name}" for name in names]
+        result = {"changed": bool(names), "of": task_vars[_steps.OBSERVED]["fleet"]["id"], "actions": actions}
+        if self._task.diff:
+            result["diff"] = [{"prepared": "".join(f"{action}\n" for action in actions)}]
+        if self._task.check_mode or not names:
+            return {**result, "stopped": names}
+        stopped = self._ask_host({"stop": names}, {}, task_vars)["stopped"]
+        result["stopped"] = stopped
+        running = sorted(set(names) - set(stopped))
+        if running:
+            lines = (f"{host}: vm {name}: does not stop; it is not started on another host" for name in running)
+            result.update(failed=True, msg="\n".join(lines))
+        return result
+
+    def _not_yet_stopped(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Of the VMs that start here, those that depend on a stop elsewhere that has not happened, with the reasons."""
+        waits = task_vars[_steps.COMPARED]["waits"].get(host, {})
+        results = registered_results(task_vars["hostvars"], {other for others in waits.values() for other in others})
+        refused: dict[str, list[str]] = {}
+        for name, stops in waits.items():
+            lines = [
+                f"vm {name}: is not started: {other} has not stopped {vm}; its own result says why"
+                for other, vms in stops.items()
+                for vm in vms
+                if not _steps.is_stopped(vm, results.get(other) or {})
+            ]
+            if lines:
+                refused[name] = lines
+        return refused
+
     def _read_options(self) -> dict[str, str]:
         # Not validate_argument_spec(): it copies every machine twice, and read_machines() checks more than it could.
         if "vms" not in self._task.args or set(self._task.args) - {"vms", *_CHOICES}:
-            raise DeclarationError("qemu_vms", "takes the options vms, when_lacking and only, and no other")
+            raise DeclarationError("qemu_vms", f"takes the options vms, {', '.join(_CHOICES)}, and no other")
         options = {name: self._task.args.get(name, choices[0]) for name, choices in _CHOICES.items()}
         for name, value in options.items():
             if value not in _CHOICES[name]:
@@ -98,7 +225,9 @@ class ActionModule(HostAction):
         self, run: Run, foreseen: Outcome, entries: Mapping[str, Any], task_vars: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Have disks and machines changed; what is to be said of it."""
-        done = self._keep([disk for disk, _result in foreseen.due().results], entries, task_vars, predict=False)
+        due = [disk for disk, _result in foreseen.due().results]
+        answer = self._keep(due, entries, task_vars, predict=False)
+        done = Outcome.of(due, answer) if answer else Outcome()
         run.leave_alone(done.failures)
         actions = done.actions
         if run.changes.any():
@@ -111,18 +240,18 @@ class ActionModule(HostAction):
 
     def _keep(
         self, kept: Sequence[KeptDisk], entries: Mapping[str, Any], task_vars: Mapping[str, Any], *, predict: bool
-    ) -> Outcome:
-        """Have disks made and kept, all of them in one call."""
+    ) -> dict[str, Any] | None:
+        """Have disks made and kept, all of them in one call; the answer, and None where there is none of them."""
         host = task_vars.get("inventory_hostname", "")
         if not kept:
-            return Outcome()
+            return None
         names = [disk.name for disk in kept]
         answer = self.keep_disks({name: entries[name] for name in names}, names, task_vars, predict=predict)
         if "disks" not in answer:
             raise HostFailed(answer)
         for warning in answer.get("warnings") or ():
             display.warning(f"{host}: {warning}")  # which says each once
-        return Outcome.of(kept, answer)
+        return answer
 
     def _ask_host(
         self, wanted: dict[str, Any], secrets: Mapping[str, str], task_vars: Mapping[str, Any]
@@ -133,3 +262,8 @@ class ActionModule(HostAction):
         if answer.get("failed"):
             raise HostFailed(answer)
         return answer
+
+
+def _for_other_steps(options: Mapping[str, str], report: HostReport, *, due: bool) -> dict[str, Any]:
+    """What the result of step observe has more than that of a run in one step."""
+    return {"fleet": report, "due": due} if options["step"] == "observe" else {}

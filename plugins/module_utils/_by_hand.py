@@ -82,7 +82,13 @@ def _running(proc: str) -> Iterator[Start]:
         words = _command_line(folder)
         unit = _unit_of(folder)
         if is_command_line(words) and not _paths.vm_of_unit(unit):
-            yield Start(words, _process(folder, unit, words), unit, int(os.path.basename(folder)))
+            yield start_of(folder)
+
+
+def start_of(folder: str) -> Start:
+    """How the process of a folder of /proc was started."""
+    words, unit = _command_line(folder), _unit_of(folder)
+    return Start(words, _process(folder, unit, words), unit, int(os.path.basename(folder)))
 
 
 def _command_line(folder: str) -> list[str]:

@@ -28,6 +28,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._locks import VMS,
 from ansible_collections.directdisk.qemu.plugins.module_utils._names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import opened_by
 from ansible_collections.directdisk.qemu.plugins.module_utils._staged_start import await_images
+from ansible_collections.directdisk.qemu.plugins.module_utils._unmanaged import unmanaged_processes
 
 LOG_LINES = 16
 _MOST_OVERLAYS = 1000
@@ -42,12 +43,14 @@ def observe(
     texts: bool = False,
     names: Sequence[str] = (),
     owners: Mapping[str, Any] | None = None,
+    processes: bool = True,
 ) -> dict[str, Any]:
     """Everything about this host that decide() needs, as plain data without a secret in it.
 
     vms: names of the machines; paths: of these, what kind of file is there; texts: also the text of each unit, for a
     diff; names: servers and paths of disks, of which the host may know that two are one; owners: what to ask the
-    storage of machines that do not run (_owners.questions).
+    storage of machines that do not run (_owners.questions);
+    processes: also the QEMU processes that are not the collection's.
     """
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
@@ -63,6 +66,7 @@ def observe(
         "names": resolve(names),
         "staged": _staged(),
         "overlays": {vm: _overlays(vm) for vm in vms},
+        "unmanaged": unmanaged_processes(paths) if processes else [],
         **ask_owners(of_stopped(owners or {}, states, STOPPED), secrets),
     }
 
@@ -73,10 +77,21 @@ def _overlays(vm: str) -> list[str]:
     return sorted(os.path.basename(path) for path in itertools.islice(paths, _MOST_OVERLAYS))
 
 
+def stop(names: list[str]) -> dict[str, Any]:
+    """Stop VMs, and let none of them start again by itself, before another host starts them; returns those that are
+    stopped."""
+    units = {name: _paths.unit_name(name) for name in names}
+    with _only_run():
+        _systemd.systemctl("disable", units.values())
+        _stop(list(units.values()))
+        states = _systemd.show(list(units.values()))
+    return {"stopped": [name for name, unit in units.items() if states[unit]["active"] in STOPPED]}
+
+
 def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> dict[str, Any]:
     """Make the host as desired; returns what was done, and for each machine that does not run its last words."""
     with _only_run():
-        seen = observe(vms=list(desired["vms"]), paths=[], secrets=secrets, encrypted=encrypted)
+        seen = observe(vms=list(desired["vms"]), paths=[], secrets=secrets, encrypted=encrypted, processes=False)
         refuse_overtaken(desired, seen)
         changes = decide(desired, seen)
         _write(desired, secrets, changes, Store(encrypted=encrypted))

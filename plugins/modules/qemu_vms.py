@@ -19,6 +19,8 @@ description:
   - Disks with C(size), C(source) or C(provision) are made and grown before their machines start, as by
     M(directdisk.qemu.qemu_disks). A machine with a disk that fails is left alone; the others go on.
   - Machines that are on the host but not declared are left alone and returned as RV(undeclared).
+  - A machine whose storage a QEMU process of somebody else on this host has open is not started, if one of both writes
+    to it. What other hosts run is not known to one task; role P(directdisk.qemu.qemu_vms#role) compares them.
 options:
   vms:
     description:
@@ -39,6 +41,16 @@ options:
         machines alone.
     type: str
     choices: [all, ssh_agents]
+    default: all
+  step:
+    description:
+      - V(all) is a whole run on one host. It knows nothing of other hosts; the role does.
+      - The others are the parts of a run, as role P(directdisk.qemu.qemu_vms#role) puts them together for many hosts.
+        Each reads what the one before has registered under the names that the role uses.
+      - V(observe) looks at the host and plans. V(compare) decides, from what all hosts of the play answered, what must
+        not start. V(stop) stops the VMs that start on another host. V(apply) does the rest.
+    type: str
+    choices: [all, observe, compare, stop, apply]
     default: all
   credentials:
     description:
@@ -111,6 +123,35 @@ actions:
   type: list
   elements: str
   sample: [write /etc/systemd/system/qemu-vm-web1.service, start vm web1]
+due:
+  description: If something is left to do for the next steps.
+  returned: with O(step=observe)
+  type: bool
+fleet:
+  description: What this host tells the others. The VMs that it runs and their storage, and what it will start and stop.
+  returned: with O(step=observe)
+  type: dict
+observed:
+  description: What was observed, for step V(apply); compressed, and without a secret.
+  returned: with O(step=observe), where something is due
+  type: str
+stops:
+  description: By host, the VMs that stop before others start.
+  returned: with O(step=compare)
+  type: dict
+waits:
+  description: By host and VM that starts there, the hosts and the VMs that stop there first.
+  returned: with O(step=compare)
+  type: dict
+stopped:
+  description: The VMs that have stopped.
+  returned: with O(step=stop)
+  type: list
+  elements: str
+of:
+  description: Of which look at the host this is the result.
+  returned: with O(step=stop) and O(step=apply)
+  type: str
 restart_needed:
   description: Machines that run on as they were started, because O(vms) does not say C(restart=when_needed).
   returned: success
@@ -151,7 +192,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._probe import prob
 
 
 def run(request: dict[str, Any], secrets: dict[str, str]) -> dict[str, Any]:
-    """Answer one request of the action plugin: look, or apply."""
+    """Answer one request of the action plugin: observe, stop, or apply."""
+    if "stop" in request:
+        return _host.stop(request["stop"])
     if "desired" in request:
         return _host.apply(request["desired"], secrets, encrypted=request["encrypted"])
     capabilities = probe()
@@ -165,6 +208,7 @@ def main() -> None:
             "vms": {"type": "dict", "required": True},
             "when_lacking": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
             "only": {"type": "str", "choices": ["all", "ssh_agents"], "default": "all"},
+            "step": {"type": "str", "choices": ["all", "observe", "compare", "stop", "apply"], "default": "all"},
             "credentials": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,

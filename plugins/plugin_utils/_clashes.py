@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Any
@@ -36,16 +36,25 @@ def warnings(survey: Survey, known_images: Sequence[str] = ()) -> list[Declarati
     return [*found, *_unknown_sources(survey, known_images)]
 
 
+def shared_storage(survey: Survey, hosts: Container[str]) -> list[DeclarationError]:
+    """Storage that would be lost for two VMs of which at least one is on one of the hosts."""
+    return [_shared(*pair) for pair in _shared_pairs(survey) if pair[0].host in hosts or pair[2].host in hosts]
+
+
 def _shared_storage(survey: Survey) -> Findings:
+    return (_shared(*pair) for pair in _shared_pairs(survey))
+
+
+def _shared_pairs(survey: Survey) -> Iterator[tuple[Declared, Disk, Declared, Disk]]:
     """The same storage, written by one machine and opened by another, is lost data."""
     first: dict[str, tuple[Declared, Disk]] = {}
     writer: dict[str, tuple[Declared, Disk]] = {}
     saying_more = []
-    for one, disk in survey.disks():
+    for one, disk in _started_first(survey):
         identity = one.identity(disk)
         other = first.setdefault(identity, (one, disk)) if disk.writes == "keep" else writer.get(identity)
-        if other and other[1] is not disk:
-            yield _shared(one, disk, *other)
+        if other and other[1] is not disk and not _stands_by(one, other[0]):
+            yield one, disk, *other
         first.setdefault(identity, (one, disk))
         if disk.writes == "keep":
             writer.setdefault(identity, (one, disk))
@@ -55,8 +64,19 @@ def _shared_storage(survey: Survey) -> Findings:
     for one, disk, others in saying_more:
         for alike in sorted(others):
             found = (first if disk.writes == "keep" else writer).get(alike)
-            if found:
-                yield _shared(one, disk, *found)
+            if found and not _stands_by(one, found[0]):
+                yield one, disk, *found
+
+
+def _started_first(survey: Survey) -> Iterable[tuple[Declared, Disk]]:
+    """A VM that stands by is compared with the one that runs, and not the other way round."""
+    return sorted(survey.disks(), key=lambda one: one[0].machine.state == "stopped")
+
+
+def _stands_by(one: Declared, other: Declared) -> bool:
+    """If two declarations are of one VM, and at most one of them starts it."""
+    stopped = "stopped" in (one.machine.state, other.machine.state)
+    return stopped and one.machine.name == other.machine.name and one.host != other.host
 
 
 def _shared(one: Declared, disk: Disk, other: Declared, its: Disk) -> DeclarationError:

@@ -191,10 +191,10 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> dict[str, Any]:
     }
 
 
-def undeclared(observed: Mapping[str, Any], plans: Iterable[Plan]) -> list[str]:
+def undeclared(observed: Mapping[str, Any], machines: Iterable[Machine]) -> list[str]:
     """Machines that have units on the host, but no declaration."""
     found = {_paths.vm_of_unit(path.rpartition("/")[2]) for path in observed["files"]}
-    return sorted(found - {""} - {plan.machine.name for plan in plans})
+    return sorted(found - {""} - {machine.name for machine in machines})
 
 
 def refuse_taken_storage(machines: Iterable[Machine], observed: Mapping[str, Any], names: Iterable[str]) -> None:

@@ -4,29 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
-
-
-def refuse_storage_in_use(
-    machines: Iterable[Machine], observed: Mapping[str, Any], exempt: Collection[str] = ()
-) -> None:
-    """Raise for every disk of a machine that is to start and whose storage somebody has open.
-
-    exempt: identities of storage that will not be open any more by then, because its VM leaves another host before.
-    """
-    raise_collected(
-        [
-            DeclarationError(where, observed["in_use"][disk.identity])
-            for where, disk in _disks(machines)
-            if disk.identity in observed["in_use"] and disk.identity not in exempt
-        ]
-    )
 
 
 def storage_not_asked(machines: Iterable[Machine], observed: Mapping[str, Any], host: str) -> list[str]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,10 @@ class Outcome:
     def actions(self) -> list[str]:
         """What was changed, one line each."""
         return [f"disk {disk.name}: {line}" for disk, result in self.results for line in result.get("actions") or ()]
+
+    def without(self, vms: Container[str]) -> Outcome:
+        """The same without the disks of some VMs."""
+        return Outcome([(disk, result) for disk, result in self.results if disk.vm not in vms], self.diff)
 
     def refuse(self) -> None:
         """Raise for disks that cannot be as they are declared, as for all else that is wrong with a declaration."""

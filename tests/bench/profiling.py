@@ -101,7 +101,7 @@ def _after(machines: Sequence[Any], answer: dict[str, Any]) -> tuple[dict[str, A
     plans = _timed(rows, "make_plans", lambda: _fleet.make_plans(machines, capabilities, observed["paths"]))
     wanted = _timed(rows, "desired: render", lambda: _fleet.desired(plans, encrypted=capabilities.encrypts))
     changes = _timed(rows, "decide", lambda: decide(wanted, observed))
-    _timed(rows, "summary", lambda: (_fleet.summary(plans), changes.actions(), _fleet.undeclared(observed, plans)))
+    _timed(rows, "summary", lambda: (_fleet.summary(plans), changes.actions(), _fleet.undeclared(observed, machines)))
     return wanted, rows
 
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What QEMU has opened, from the top of a disk to its storage, so that two spellings of it can be compared.
 
-Also a program, for hosts with nothing but Python: ``qemu_graph.py QMP_SOCKET QMP_SOCKET`` fails unless both QEMUs have
-opened the same disks.
+Also a program, for hosts with nothing but Python: ``qemu_graph.py QMP_SOCKET`` prints that of all disks of a QEMU as
+JSON, and fails if it has none.
 """
 
 from __future__ import annotations
@@ -99,10 +99,10 @@ def disks(execute: Execute) -> list[list[Any]]:
     return [graph(execute, top) for top in tops]
 
 
-def main(first: str, second: str) -> None:
-    one, two = disks(connect(first)), disks(connect(second))
-    print(json.dumps({"first": one, "second": two}, indent=1))
-    sys.exit(one != two or not one)
+def main(path: str) -> None:
+    found = disks(connect(path))
+    print(json.dumps(found))
+    sys.exit(not found)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,8 @@ class Host:
         request = module_args["vms"]
         if "observe" in request:
             return self.seen
+        if "stop" in request:
+            return {"stopped": [name for name in request["stop"] if name not in self.failures]}
         self._settle(request["desired"])
         return {"actions": ["done"], "failures": self.failures}
 
@@ -115,11 +117,13 @@ class Host:
         )
 
 
-def run(host: Host, vms: Any, *, check: bool = False, diff: bool = False, **more: Any) -> dict[str, Any]:
+def run(
+    host: Host, vms: Any, *, check: bool = False, diff: bool = False, variables: Any = None, **more: Any
+) -> dict[str, Any]:
     task = MagicMock(args={"vms": vms, **more}, check_mode=check, diff=diff, async_val=0, action="qemu_vms")
     action = ActionModule(task, MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock())
     action._execute_module = host.execute
-    result: dict[str, Any] = action.run(task_vars={"inventory_hostname": HOST_NAME})
+    result: dict[str, Any] = action.run(task_vars={"inventory_hostname": HOST_NAME, **(variables or {})})
     return result
 
 
@@ -241,7 +245,7 @@ def test_storage_that_somebody_has_open_is_not_opened_again() -> None:
     host = Host(empty_host(in_use={"nbd:192.0.2.5:10809/": "is open by client.1 at 192.0.2.9; stop it"}))
     result = run(host, SIMPLE)
     assert result["msg"] == (
-        "hv1: disk root of web1: nbd 192.0.2.5:10809/: is open by client.1 at 192.0.2.9; stop it"
+        "hv1: disk root of web1: nbd 192.0.2.5:10809/ is open by client.1 at 192.0.2.9; stop it"
     )
     assert len(host.calls) == 1
 
@@ -481,4 +485,37 @@ def test_a_disk_that_would_leave_its_overlay_behind_is_refused_before_anything_c
     result = run(host, vms)
     assert result["failed"] is True
     assert "say renamed_from: system to take it along" in result["msg"]
+    assert len(host.calls) == 1
+
+
+UNMANAGED = {"pid": 4711, "unit": "db.service", "uuid": "", "name": "db", "vm": True, "opens": {}}
+
+
+@pytest.mark.parametrize(
+    ("declared", "opened"),
+    [
+        (SIMPLE["web1"], {"disks": SIMPLE["web1"]["disks"]}),
+        (disk_of({"file": {"path": "/srv/a"}}), {"disks": {}, "opens": {"/srv/a": True}}),
+        (disk_of({"file": {"path": "/srv/a"}}, writes="deny"), {"disks": {}, "opens": {"/srv/a": True}}),
+        (disk_of({"file": {"path": "/srv/a"}}), {"disks": {}, "opens": {"/srv/a": False}}),
+    ],
+)
+def test_storage_that_a_process_of_others_has_open_is_not_opened_again(declared: Any, opened: Any) -> None:
+    host = Host(empty_host(unmanaged=[{**UNMANAGED, **opened}], paths={"/srv/a": "file"}))
+    result = run(host, {"web1": declared})
+    assert result["msg"].startswith(
+        "hv1: disk root of web1: db, which runs without the collection (process 4711, db.service), has the same "
+        "storage open, and one of them writes to it ("
+    )
+    assert len(host.calls) == 1
+    assert "failed" not in run(host, {"web1": {**declared, "state": "stopped"}}, check=True)
+    reads = {**UNMANAGED, "disks": {}, "opens": {"/srv/a": False}}
+    host = Host(empty_host(unmanaged=[reads], paths={"/srv/a": "file"}))
+    assert "failed" not in run(host, {"web1": disk_of({"file": {"path": "/srv/a"}}, writes="deny")}, check=True)
+
+
+def test_storage_that_somebody_has_open_is_not_opened_by_one_task_either() -> None:
+    host = Host(empty_host(in_use={"nbd:192.0.2.5:10809/": "is open by client 192.0.2.77"}))
+    result = run(host, SIMPLE)
+    assert result["msg"] == "hv1: disk root of web1: nbd 192.0.2.5:10809/ is open by client 192.0.2.77"
     assert len(host.calls) == 1

@@ -234,6 +234,17 @@ def test_a_machine_that_is_absent_opens_nothing() -> None:
     assert warnings_in(hv1={"a": {**moved, "state": "absent"}}, hv2={"a": moved}) == []
 
 
+def test_a_vm_that_stands_by_on_another_host_is_no_second_writer() -> None:
+    stands_by = {**disk_of(NBD), "state": "stopped"}
+    assert errors_in(hv1={"a": stands_by}, hv2={"a": disk_of(NBD)}, hv3={"a": stands_by}) == []
+    assert len(errors_in(hv1={"a": stands_by}, hv2={"b": disk_of(NBD)})) == 1
+    assert len(errors_in(hv1={"a": stands_by, "b": stands_by})) == 1
+    assert errors_in(hv1={"a": stands_by}, hv2={"a": disk_of(NBD)}, hv3={"a": disk_of(NBD)}) == [
+        "hv3: disk root of a: is the same storage as hv2: disk root of a, and one of them writes to it "
+        "(nbd 192.0.2.5:10809/)"
+    ]
+
+
 def test_a_name_on_two_hosts_is_worth_a_warning() -> None:
     assert warnings_in(hv1={"a": {}}, hv2={"a": {}}) == [
         "hv2: vm a: is also declared on hv1, and both have the same UUID; "

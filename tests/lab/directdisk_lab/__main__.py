@@ -40,6 +40,9 @@ def parser() -> argparse.ArgumentParser:
     disk.add_argument("marker")
     disk.add_argument("--size", type=int, default=1 << 20, help="bytes")
     disk.add_argument("--format", default="raw", help="any that qemu-img knows")
+    writer = commands.add_parser("writer-guest", help="write the disk of a guest that writes and verifies")
+    writer.add_argument("path", type=Path)
+    writer.add_argument("--size", type=int, default=1 << 20, help="bytes")
     linux = commands.add_parser("linux-guest", help="write the disk of a Linux guest that can trim (no lab needed)")
     linux.add_argument("path", type=Path)
     linux.add_argument("marker", nargs="?", default="linux")
@@ -62,6 +65,8 @@ def main() -> int:
         return execute(settings, BY_NAME[args.host], args.argv)
     if args.command == "guest":
         guest.write(args.path, args.marker, args.size, args.format)
+    elif args.command == "writer-guest":
+        guest.write_writer(args.path, args.size)
     elif args.command == "linux-guest":
         linux_guest.write(settings, args.path, args.marker, args.size)
     elif args.command == "inventory":

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -60,3 +61,15 @@ def test_the_time_of_a_link_is_its_own(tmp_path: Path) -> None:
 
 def test_runs_of_a_host_have_one_lock() -> None:
     assert (_host.VMS, _locks.LOCK) == ("/run/qemu-vms.lock", "/run/qemu-disks.lock")
+
+
+def test_a_vm_that_starts_elsewhere_is_disabled_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(_host._systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    states = {"qemu-vm-a.service": {"active": "inactive"}, "qemu-vm-b.service": {"active": "deactivating"}}
+    monkeypatch.setattr(_host._systemd, "show", lambda _units: states)
+    monkeypatch.setattr(_paths, "UNIT_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(_host, "_only_run", contextlib.nullcontext)
+    units = ["qemu-vm-a.service", "qemu-vm-b.service"]
+    assert _host.stop(["a", "b"]) == {"stopped": ["a"]}
+    assert called == [("disable", units), ("stop", units)]

@@ -49,6 +49,11 @@ def test_an_apply_is_handed_on_with_its_secrets(monkeypatch: pytest.MonkeyPatch,
     assert "probe" not in calls
 
 
+def test_a_stop_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_host, "stop", lambda names: {"stopped": names})
+    assert run_module(monkeypatch, qemu_vms, vms={"stop": ["web1"]}) == {"stopped": ["web1"]}
+
+
 def test_an_error_of_the_host_is_told_in_its_words(monkeypatch: pytest.MonkeyPatch, calls: dict[str, Any]) -> None:
     def fail(**_options: Any) -> None:
         raise HostError("/srv/a.qcow2 is declared as qcow2, but it is none")

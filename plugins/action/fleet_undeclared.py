@@ -1,0 +1,32 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""fleet_undeclared: name the VMs that nobody declares. Its documentation is the module's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.directdisk.qemu.plugins.plugin_utils import _other_hosts, _steps
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._compare import registered_results
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    """Names the VMs that run on the hosts of the play or have units there, and that nobody declares."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        del tmp
+        variables = task_vars or {}
+        results = registered_results(variables["hostvars"], variables["ansible_play_hosts_all"])
+        line = _other_hosts.without_declaration(_steps.reports_of(results))
+        if line:
+            display.warning(line)
+        return {"changed": False, "msg": line}
