@@ -70,16 +70,18 @@ def names_of(use: StorageUse) -> tuple[str, ...]:
 def running_vms(machines: Iterable[Machine], observed: Mapping[str, Any]) -> list[RunningVm]:
     """machines: those that the host declares."""
     declared = {machine.name: machine for machine in machines}
-    return [*_with_units(declared, observed), *(_unmanaged(process, resolved_in(observed)) for process in _vms(observed))]
+    names = resolved_in(observed)
+    return [*_with_units(declared, observed), *(_unmanaged(process, names) for process in _vms(observed))]
 
 
 def _with_units(declared: Mapping[str, Machine], observed: Mapping[str, Any]) -> Iterator[RunningVm]:
+    names = resolved_in(observed)
     for unit, state in observed["units"].items():
         name = _paths.vm_of_unit(unit)
         machine, runs = declared.get(name), state["active"] not in STOPPED
         if not name or unit != _paths.unit_name(name) or not (runs or (state["enabled"] and machine is None)):
             continue
-        uses = {disk.identity: storage_use(disk, resolved_in(observed)) for disk in machine.disks} if machine else {}
+        uses = {disk.identity: storage_use(disk, names) for disk in machine.disks} if machine else {}
         opened = observed["files"].get(f"{_paths.UNIT_DIRECTORY}/{unit}", {}).get("opened", {})
         yield {
             "name": name,
