@@ -95,8 +95,8 @@ def _with_units(declared: Mapping[str, Machine], observed: Mapping[str, Any]) ->
 
 def _opened(identity: str, writes: bool, declared: StorageUse | None) -> StorageUse:
     """What a unit says that its VM opens; declared: what is known of the same storage."""
-    known: StorageUse = declared or {"identity": identity, "alike": [], "resolved": [], "writes": writes, "shared": False}
-    return {**known, "writes": writes}
+    unknown: StorageUse = {"identity": identity, "alike": [], "resolved": [], "writes": writes, "shared": False}
+    return {**(declared or unknown), "writes": writes}
 
 
 def _vms(observed: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

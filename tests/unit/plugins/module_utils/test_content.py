@@ -29,7 +29,7 @@ IMAGES = {
 }
 FILES = {
     "an xz file": lzma.compress(b"disk"),
-    "a gzip file": gzip.compress(b"disk"),
+    "a gzip file": gzip.compress(b"disk", mtime=0),
     "a zstd file": b"\x28\xb5\x2f\xfd\x24",
     "a tar archive": b"disk.raw".ljust(257, b"\0") + b"ustar\0",
     "a page of text (HTML or XML), no image": b"\n <!DOCTYPE html><html>",
