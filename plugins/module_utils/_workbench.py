@@ -298,12 +298,11 @@ class Storage(OpenNode):
 
     def _refuse_other_files(self, image: OpenNode) -> None:
         """A server can answer otherwise the second time: what counts is the header that QEMU has read."""
-        if not self._disk.provision.get("backing"):
-            self.daemon.refuse_strangers()
-            return
         named = opened_by_header(self.daemon.describe(image.name, chain=True))
         if named:
             raise HostError(f"its header has had {named} opened; such an image is not used")
+        if not self._disk.provision.get("backing"):
+            self.daemon.refuse_strangers()
 
     def _beneath(self) -> Node:
         """QEMU would open whatever file of this host the header of an image names: nobody has said that it may."""

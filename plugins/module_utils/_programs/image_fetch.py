@@ -61,8 +61,11 @@ class Answer(NamedTuple):
 
 
 def place_of(url: str) -> str:
-    """Scheme, host and port."""
-    pieces = urlsplit(url)
+    """Scheme, host and port; empty if it is not a url."""
+    try:
+        pieces = urlsplit(url)
+    except ValueError:
+        return ""
     host = pieces.netloc.rpartition("@")[2].lower()
     return f"{pieces.scheme}://{host.removesuffix(PORTS.get(pieces.scheme, '/'))}"
 

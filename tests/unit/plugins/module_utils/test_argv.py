@@ -171,9 +171,9 @@ def test_curl_takes_a_url_as_it_is(monkeypatch: pytest.MonkeyPatch, scheme: str)
     disk = read_image("disk", {scheme: {"url": url}}, "disk")
     would_run(monkeypatch, web)
     with pytest.raises(Ran) as asked:
-        web.ask(disk, Wiring("", "disk", ""), seconds=1)
+        web.ask(disk, Wiring("", "disk", ""), seconds=1, begin=())
     with pytest.raises(Ran) as fetched:
-        image_fetch.fetch(url, "/x.part", (), ())
+        image_fetch.fetch(("--", url), "/x.part", (), (), 1024)
     for argv in (asked.value.args, fetched.value.args):
         assert argv[-2:] == ("--", url)
         assert "--globoff" in argv
@@ -188,6 +188,9 @@ def test_ssh_takes_a_host_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def own(self, *_arguments: Any) -> str:
             return "/agent"
+
+        def confined(self, *_arguments: Any, **_options: Any) -> list[str]:
+            return []
 
         def file(self, name: str, text: str) -> str:
             return f"/{name}{text}"

@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _disk_module
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import IscsiError, LibraryMissing
+from ansible_collections.directdisk.qemu.plugins.module_utils._header import Header
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import blank, content
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun import session
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
@@ -163,6 +164,12 @@ def hidden(monkeypatch: pytest.MonkeyPatch, target: Target) -> list[int]:
 
         def read(self, start: int, length: int) -> bytes:
             return b"data".ljust(length, b"\0")
+
+        def describe(self) -> dict[str, Any]:
+            return {"virtual-size": 65536}
+
+        def header(self) -> Header:
+            return Header()
 
     @contextmanager
     def storage(self: Workbench, disk: Any, *, writable: bool = False) -> Iterator[Storage]:
