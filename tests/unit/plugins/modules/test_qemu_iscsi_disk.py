@@ -12,7 +12,6 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _disk_module
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import IscsiError, LibraryMissing
-from ansible_collections.directdisk.qemu.plugins.module_utils._header import Header
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import blank, content
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun import session
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
@@ -165,12 +164,6 @@ def hidden(monkeypatch: pytest.MonkeyPatch, target: Target) -> list[int]:
         def read(self, start: int, length: int) -> bytes:
             return b"data".ljust(length, b"\0")
 
-        def describe(self) -> dict[str, Any]:
-            return {"virtual-size": 65536}
-
-        def header(self) -> Header:
-            return Header()
-
     @contextmanager
     def storage(self: Workbench, disk: Any, *, writable: bool = False) -> Iterator[Storage]:
         yield Storage()
@@ -180,7 +173,7 @@ def hidden(monkeypatch: pytest.MonkeyPatch, target: Target) -> list[int]:
         return 5557452
 
     monkeypatch.setattr(Workbench, "storage", storage)
-    monkeypatch.setattr(Workbench, "size_of", lambda self, disk: 65536)
+    monkeypatch.setattr(Workbench, "size_of_source", lambda self, disk: 65536)
     monkeypatch.setattr(blank, "first_data", first_data)
     return looked
 
