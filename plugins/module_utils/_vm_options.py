@@ -171,9 +171,7 @@ VM_OPTIONS = (
     Option("autostart", "Start with the host; a VM with O(state=stopped) stays stopped.", "bool", default=True),
     Option(
         "on_poweroff",
-        "What follows when the guest powers itself off: V(stop) leaves the VM off until the host boots or the next "
-        "run finds it declared O(state=started); V(restart) starts it again after 30 seconds. A reboot of the guest "
-        "is not a power-off, and a QEMU that crashes is always started again.",
+        "V(restart) starts a VM again whose guest has powered itself off.",
         choices=("stop", "restart"),
         default="stop",
     ),
