@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _files, _paths, _systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _files, _leftovers, _paths, _systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes, decide, digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._credentials import Secrets, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
@@ -48,6 +48,7 @@ def observe(
         "credentials": Store(encrypted=encrypted).observe(secrets),
         "paths": {path: _kind(path) for path in paths},
         "staged": _staged(),
+        "folders": _leftovers.folders(vms),
     }
 
 
@@ -154,10 +155,13 @@ def _switch(desired: Mapping[str, Any], changes: Changes) -> dict[str, list[str]
             _systemd.systemctl(verb, units, *options)
 
     _stop([desired["vms"][name]["unit"] for name in changes.stop])
+    _leftovers.stop_helpers(changes)
     call("disable", changes.disable, "--no-reload")
     for path in changes.remove_files:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+    _leftovers.take_back_access(changes)
+    _leftovers.remove_folders(changes)
     Store(encrypted=any(path.startswith(_paths.ENCRYPTED_CREDENTIALS) for path in changes.remove_credentials)).remove(
         changes.remove_credentials
     )

@@ -130,5 +130,5 @@ def errors_of(vms: Any, host: str = HOST_NAME) -> list[str]:
 
 def empty_host(host: str = "debian13", **changes: Any) -> dict[str, Any]:
     """The module's answer to a look at a recorded host on which there is nothing yet."""
-    observed: dict[str, Any] = {"files": {}, "units": {}, "credentials": {}, "paths": {}, "staged": []}
+    observed: dict[str, Any] = {"files": {}, "units": {}, "credentials": {}, "paths": {}, "staged": [], "folders": []}
     return {"capabilities": probed(host), "observed": {**observed, **changes}}
