@@ -16,7 +16,13 @@ PART = "ssh"
 
 
 def socket_path(vm: str) -> str:
+    """Where QEMU finds the agent."""
     return f"{_paths.helper_directory(vm, PART)}/agent.sock"
+
+
+def own_socket_path(vm: str) -> str:
+    """Where the agent itself listens, for the unit that loads its keys."""
+    return f"{socket_path(vm)}.own"
 
 
 def loaded_path(vm: str) -> str:
@@ -39,8 +45,11 @@ def unit_names(vm: str) -> tuple[str, str]:
 
 
 def agent_services(vm: str, identities: Mapping[str, Identity], start_timeout: int) -> tuple[Service, Service]:
-    """The agent, and what loads its keys. The agent answers its own user only, so both run as the machine's."""
-    socket, keys = socket_path(vm), keys_unit_name(vm)
+    """The agent, and what loads its keys, both under a user of their own: whoever has the agent's user has its keys.
+
+    The agent answers its own user only, so a program beside it hands on what QEMU may ask it.
+    """
+    keys = keys_unit_name(vm)
     wiring = Wiring(keys, PART, "")
     for name, identity in sorted(identities.items()):
         wiring.credential(name, identity.key)
@@ -51,11 +60,12 @@ def agent_services(vm: str, identities: Mapping[str, Identity], start_timeout: i
         template="ssh-agent.service.j2",
         vm=vm,
         description=f"ssh-agent of virtual machine {vm}",
-        args=[("/usr/bin/ssh-agent", "-D"), ("-a", socket)],
+        args=[("/usr/bin/python3", "-IS", _paths.AGENT_PROGRAM), (socket_path(vm),), (own_socket_path(vm),)],
         sandbox=build_sandbox([], directory=_paths.directory_name(vm, PART), replace_trust=False),
         credentials={},
         start_timeout=start_timeout,
         helpers=(keys,),
+        part=PART,
     )
     loader = Service(
         name=keys,
@@ -66,9 +76,10 @@ def agent_services(vm: str, identities: Mapping[str, Identity], start_timeout: i
         # Not a folder of its own: it would go, and the agent's socket with it, whenever this unit stops.
         sandbox=build_sandbox([], directory="", replace_trust=False),
         credentials=wiring.credentials,
-        environment={"SSH_AUTH_SOCK": socket},
+        environment={"SSH_AUTH_SOCK": own_socket_path(vm)},
         start_timeout=start_timeout,
         helpers=(agent.name,),
         reloads=True,
+        part=PART,
     )
     return agent, loader

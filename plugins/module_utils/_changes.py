@@ -8,7 +8,8 @@ desired: ``files`` {path: {text, mode}}, ``vms`` {name: {state, autostart, resta
 staged, start_timeout}}, ``images`` {staged image: its credentials}; without ``images`` it is about helpers alone, and
 the state of each machine is ``unchanged``; ``looked`` is what was observed when it was decided, see looked_at()
 observed: ``files`` {path: {sha256, mtime, images}}, ``units`` {unit: {active, enabled, reload, started}},
-``credentials`` {path: {mtime, current}}, ``staged`` [staged images in the cache]
+``credentials`` {path: {mtime, current}}, ``staged`` [staged images in the cache], ``folders`` [folders of the VMs that
+go with them]
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Changes:
     disable: list[str] = field(default_factory=list)
     remove_files: list[str] = field(default_factory=list)
     remove_credentials: list[str] = field(default_factory=list)
+    remove_folders: list[str] = field(default_factory=list)
+    """Folders of VMs that are gone."""
     remove_images: list[str] = field(default_factory=list)
     """Staged images that nothing declares any more."""
     reload: bool = False
@@ -58,6 +61,7 @@ class Changes:
             "disable": "disable vm",
             "remove_files": "remove",
             "remove_credentials": "remove credential",
+            "remove_folders": "remove folder",
             "remove_images": "remove staged image",
             "enable": "enable vm",
             "start": "start vm",
@@ -195,6 +199,13 @@ def _decide_absent(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any]
         changes.stop.append(name)
     if unit.get("enabled"):
         changes.disable.append(name)
+    changes.remove_folders += [
+        path
+        for path in observed["folders"]
+        if _paths.vm_of_directory(path.rpartition("/")[2]) == name
+        # systemd itself removes the runtime directory of what it stops.
+        and not (name in changes.stop and path.startswith(_paths.runtime_directory(name)))
+    ]
 
 
 def _decide_present(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> None:

@@ -3,7 +3,7 @@
 """The sandbox of processes that open foreign bytes for a run: what launch units have, without a unit.
 
 A transient unit would do, at 250 ms each, and would outlive a run that is killed. So a small program builds the file
-system and drops the privileges (30 ms), and systemd's filter of addresses comes with a scope (90 ms) where a disk has a
+system and drops the privileges, and systemd's filter of addresses comes with a scope (90 ms) where a disk has a
 server whose addresses are known.
 """
 
@@ -19,6 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Re
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import PYTHON, confined, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
 
+CAP_DAC_OVERRIDE, CAP_NET_BIND_SERVICE = 1, 10  # linux/capability.h
 _USERS = 0x70000000
 """The first of the user numbers that systemd lists as unused (its documentation, "Users, Groups, UIDs and GIDs")."""
 _BENCHES = 16
@@ -39,9 +40,17 @@ class Confinement:
     """Files that it may read, and where it sees them."""
     opens: bool = False
     """Whether it may open files of others that it is given: they belong to root, or to a VM."""
-
+    listens: bool = False
+    """Whether it may listen at a port that other users may not take."""
     most: int = 0
     """Bytes of the largest file that it may write; 0 for any."""
+
+
+    @property
+    def capabilities(self) -> list[int]:
+        """The numbers of those that it keeps."""
+        kept = ((CAP_DAC_OVERRIDE, self.opens), (CAP_NET_BIND_SERVICE, self.listens))
+        return [number for number, needed in kept if needed]
 
 
 def confinement(*reaches: Reach, trust_store: str = "") -> Confinement:
@@ -80,7 +89,7 @@ def begin(
         "folders": folders,
         "files": allowed.files,
         "network": allowed.network,
-        "opens": allowed.opens,
+        "capabilities": allowed.capabilities,
         "most": allowed.most,
         "root": f"{folder}/root",
         "files_from": files_from,

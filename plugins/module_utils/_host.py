@@ -13,7 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _files, _folders, _paths, _systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils import (
+    _agent,
+    _files,
+    _folders,
+    _leftovers,
+    _paths,
+    _systemd,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import (
     STOPPED,
     Changes,
@@ -68,6 +75,7 @@ def observe(
         "overlays": {vm: _overlays(vm) for vm in vms},
         "unmanaged": unmanaged_processes(paths) if processes else [],
         **ask_owners(of_stopped(owners or {}, states, STOPPED), secrets),
+        "folders": _leftovers.folders(vms),
     }
 
 
@@ -203,10 +211,13 @@ def _switch(desired: Mapping[str, Any], changes: Changes) -> dict[str, list[str]
             _systemd.systemctl(verb, units, *options)
 
     _stop([desired["vms"][name]["unit"] for name in changes.stop])
+    _leftovers.stop_helpers(changes)
     call("disable", changes.disable, "--no-reload")
     for path in changes.remove_files:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+    _leftovers.take_back_access(changes)
+    _leftovers.remove_folders(changes)
     Store(encrypted=any(path.startswith(_paths.ENCRYPTED_CREDENTIALS) for path in changes.remove_credentials)).remove(
         changes.remove_credentials
     )

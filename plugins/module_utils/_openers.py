@@ -127,7 +127,8 @@ def _by_tgt(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere
     portal = f"{tgt.loopback_address(bench.folder, f'{disk.name}{id(wiring)}')}:{tgt.PORT}"
     command = [tgt.PROGRAM, "--foreground", "--iscsi", f"portal={portal}"]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TGT_IPC_SOCKET": place}
-    begin = bench.confined(confinement(disk.backend.reach(disk.source), Reach(servers=(tgt.LOOPBACK,))))
+    reached = confinement(disk.backend.reach(disk.source), Reach(servers=(tgt.LOOPBACK,)))
+    begin = bench.confined(replace(reached, listens=True))
     with helper([*begin, *command], f"{place}.0", seconds=bench.open_timeout, environment=environment) as process:
         chap = f"{place}.chap"
         arguments = (f"{place}.0", portal, tgt.TARGET, store.kind, store.name, chap, tgt.USER, str(bench.open_timeout))

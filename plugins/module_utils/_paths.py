@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 UNIT_DIRECTORY = "/etc/systemd/system"
@@ -17,6 +18,9 @@ CONTROL_PROGRAM = f"{PROGRAMS}/qemu-vm-control.py"
 RESUME_PROGRAM = f"{PROGRAMS}/qemu-vms-resume.py"
 TAP_PROGRAM = f"{PROGRAMS}/qemu-vm-tap.py"
 KEYS_PROGRAM = f"{PROGRAMS}/qemu-vm-keys.py"
+ACCESS_PROGRAM = f"{PROGRAMS}/qemu-vm-access.py"
+SHARE_PROGRAM = f"{PROGRAMS}/qemu-vm-share.py"
+AGENT_PROGRAM = f"{PROGRAMS}/qemu-vm-agent.py"
 TGT_PROGRAM = f"{PROGRAMS}/qemu-vm-tgt.py"
 OWNER_PROGRAM = f"{PROGRAMS}/qemu-vm-owner.py"
 IMAGE_PROGRAM = f"{PROGRAMS}/qemu-image-fetch.py"
@@ -28,6 +32,7 @@ IMAGES = "qemu-images"
 """Name of the folder of staged images under /var/cache, and of the user that fetches them."""
 
 _CREDENTIAL = re.compile(r"^(qemu-vm-[A-Za-z0-9_-]+|qemu-image-[0-9a-f]+)\.(.+)$")
+_DIRECTORY = re.compile(r"^qemu-vm-([A-Za-z0-9_-]+)(?:\.[A-Za-z0-9_-]+)?$")
 _IMAGE_UNIT = re.compile(r"^qemu-image-([0-9a-f]+)\.service$")
 _UNIT = re.compile(r"^qemu-vm-([A-Za-z0-9_-]+)(?:\.([A-Za-z0-9_-]+)\.(\w+))?\.service$")
 
@@ -75,8 +80,13 @@ def vm_of_unit(unit: str) -> str:
 
 
 def user_name(vm: str) -> str:
-    """The dynamic user of a machine and its helpers."""
+    """The dynamic user of a VM's QEMU."""
     return f"vm-{vm}"
+
+
+def helper_user_name(vm: str, part: str) -> str:
+    """The dynamic user of a helper: systemd allows 31 characters, and both names together may have more."""
+    return f"qemu-helper-{hashlib.sha256(f'{vm}/{part}'.encode()).hexdigest()[:16]}"
 
 
 def directory_name(vm: str, part: str = "") -> str:
@@ -85,6 +95,12 @@ def directory_name(vm: str, part: str = "") -> str:
     Not a folder in a common one: systemd before 250 gives a dynamic user folders that it cannot reach then.
     """
     return f"{owner_name(vm)}.{part}" if part else owner_name(vm)
+
+
+def vm_of_directory(name: str) -> str:
+    """The VM to which a folder of ours belongs, by the folder's name; empty for any other folder."""
+    match = _DIRECTORY.match(name)
+    return match.group(1) if match else ""
 
 
 def runtime_directory(vm: str) -> str:

@@ -232,7 +232,7 @@ class _Planner:
             seed_directory=seed,
             vnc_secret=vnc_secret,
         )
-        granted, taken = grant_access(_paths.user_name(machine.name), self.reaches)
+        granted, taken = grant_access(self.unit, _paths.user_name(machine.name), self.reaches)
         return Service(
             name=self.unit,
             template="vm.service.j2",

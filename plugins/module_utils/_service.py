@@ -14,8 +14,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._machine import Ar
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import Sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring
 
-SETFACL = "/usr/bin/setfacl"
-
 
 @dataclass(frozen=True)
 class Command:
@@ -61,6 +59,12 @@ class Service:
     """Bytes of the largest file that it may write; 0 for any."""
     image: str = ""
     """The staged image that it fetches."""
+    part: str = ""
+    """The part of the VM that a helper serves, such as a disk: helpers of one part share a user; empty for QEMU."""
+    capabilities: tuple[str, ...] = ()
+    """What it may do that other users may not (capabilities(7))."""
+    binds: str = ""
+    """The only port that it may listen at, as in SocketBindAllow=."""
     reloads: bool = False
     """Whether it may start again at any time, so that a change of it takes effect while the machine runs."""
 
@@ -71,22 +75,25 @@ class Service:
 
     @property
     def user(self) -> str:
-        """Its dynamic user."""
-        return _paths.user_name(self.vm) if self.vm else _paths.IMAGES
+        """Its dynamic user. A helper has another one than QEMU, which could read its memory and secrets otherwise."""
+        if not self.vm:
+            return _paths.IMAGES
+        return _paths.helper_user_name(self.vm, self.part) if self.part else _paths.user_name(self.vm)
 
 
-def grant_access(user: str, reaches: Iterable[tuple[Reach, bool]]) -> tuple[list[Command], list[Command]]:
-    """Access lists for files, devices and sockets, for as long as a unit runs: before its start, and after its stop."""
+def grant_access(unit: str, user: str, reaches: Iterable[tuple[Reach, bool]]) -> tuple[list[Command], list[Command]]:
+    """Access lists for files, devices and sockets, for as long as a unit runs: before its start, and after its stop.
+
+    The second is there without the first, too: the unit may replace one that was granted something, while that runs.
+    """
     paths: dict[str, list[str]] = {}
     for reach, writes in reaches:
         for path in (*reach.files, *reach.devices, *reach.sockets):
             paths.setdefault("rw" if writes or path in reach.sockets else "r", []).append(path)
-    before: list[Command] = []
-    after: list[Command] = []
-    for mode, some in paths.items():
-        before.insert(0, Command((SETFACL, "--modify", f"user:{user}:{mode}", "--", *some), privileged=True))
-        after.append(Command((SETFACL, "--remove", f"user:{user}", "--", *some), privileged=True, optional=True))
-    return before, after
+    program = ("/usr/bin/python3", "-IS", _paths.ACCESS_PROGRAM)
+    granted = [word for mode, some in sorted(paths.items()) for word in (mode, *some)]
+    before = [Command((*program, "grant", unit, user, *granted), privileged=True)] if granted else []
+    return before, [Command((*program, "revoke", unit), privileged=True, optional=True)]
 
 
 def keep_first(new: str, path: str) -> list[Command]:

@@ -26,7 +26,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan import (
     describe_plan,
     make_plan,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch, text_of, tgt_serve
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
+    file_access,
+    image_fetch,
+    text_of,
+    tgt_serve,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _render
 
@@ -38,6 +43,7 @@ _WAITS = Hint(
 """Of the line with which qemu-vm-control.py gives a start up."""
 _FILES = _render.TEMPLATES.parent / "files"
 _MODULES = {
+    _paths.ACCESS_PROGRAM: file_access,
     _paths.IMAGE_PROGRAM: image_fetch,
     _paths.TGT_PROGRAM: tgt_serve,
     _paths.RESUME_PROGRAM: _vms_resume,

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS
 
 PROGRAM = UNIT_TESTS.parents[1] / "plugins" / "module_utils" / "_programs" / "tgt_serve.py"
-PORTAL = "127.9.8.7:3260"
+PORTAL = "127.9.8.7:326"
 STORE = "tcp:sheep.example:7000:vdi"
 SHOWN = {
     "portal": f"Portal: {PORTAL},1\n",
@@ -78,8 +78,10 @@ class FakeTgtd:
             connection.sendall(struct.pack("<II", error, 8 + len(shown)) + shown)
 
 
-def run(path: Path, *, seconds: float = 5, bstype: str = "sheepdog", store: str = STORE) -> tuple[int, str]:
-    words = [path, PORTAL, "iqn.x:vm.disk", bstype, store, path.with_name("chap"), "qemu", seconds]
+def run(
+    path: Path, *, seconds: float = 5, bstype: str = "sheepdog", store: str = STORE, portal: str = PORTAL
+) -> tuple[int, str]:
+    words = [path, portal, "iqn.x:vm.disk", bstype, store, path.with_name("chap"), "qemu", seconds]
     done = subprocess.run(
         [sys.executable, "-IS", str(PROGRAM), *map(str, words)],
         capture_output=True,
@@ -157,6 +159,14 @@ def test_a_tgtd_without_the_backing_store(tmp_path: Path) -> None:
             1,
             "x: tgtd knows no backing store of type rbd: is a package missing?\n",
         )
+
+
+def test_no_disk_at_a_port_that_any_user_may_listen_at(tmp_path: Path) -> None:
+    with FakeTgtd(tmp_path / "s") as tgtd:
+        code, said = run(tgtd.path, portal="127.9.8.7:61000")
+    assert code == 1
+    assert said.startswith(f"{STORE}: any user of this host may listen at port 61000, and would get what the VM writes")
+    assert tgtd.heard == []
 
 
 def test_a_tgtd_that_never_listens(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ that it is given; a user that nobody else has, no capability but the one to open
 has servers. What an image's header or a server's answer names is not there.
 
 "user": number of the user and group; "folders": what it may write; "files": [[FILE, PLACE], ...], read-only;
-"network": whether it may use the host's; "opens": whether it opens the files that it is given whoever owns them;
+"network": whether it may use the host's; "capabilities": numbers of those that it keeps;
 "most": bytes of the largest file that it may write, or 0; "root": an empty folder to build its file system in;
 "files_from": number of a socket at which more files come while it runs, or -1.
 """
@@ -33,7 +33,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 1, 8, 24, 38, 47
 PR_CAP_AMBIENT_RAISE = 2
-CAP_DAC_OVERRIDE, CAPABILITIES = 1, 64
+CAPABILITIES = 64
 CAPABILITY_VERSION = 0x20080522
 # The number is the same on all machines.
 SYS_MOVE_MOUNT = 429
@@ -157,19 +157,20 @@ def serve(channel: socket.socket) -> None:
         os._exit(0)
 
 
-def drop_privileges(user: int, *, opens: bool) -> None:
-    check(libc.prctl(PR_SET_KEEPCAPS, int(opens), 0, 0, 0), "prctl")
+def drop_privileges(user: int, capabilities: list[int]) -> None:
+    """Become a user who has these capabilities (capabilities(7)) and no others."""
+    check(libc.prctl(PR_SET_KEEPCAPS, int(bool(capabilities)), 0, 0, 0), "prctl")
     for number in range(CAPABILITIES):  # those that this kernel does not know it refuses
-        if not (opens and number == CAP_DAC_OVERRIDE):
+        if number not in capabilities:
             libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
-    kept = 1 << CAP_DAC_OVERRIDE if opens else 0
+    kept = sum(1 << number for number in capabilities)
     header, data = struct.pack("Ii", CAPABILITY_VERSION, 0), struct.pack("6I", kept, kept, kept, 0, 0, 0)
     check(libc.capset(header, data), "capset")
-    if opens:
-        check(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0), "prctl")
+    for number in capabilities:
+        check(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0), "prctl")
     check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
 
 
@@ -186,7 +187,7 @@ def main(arguments: list[str]) -> None:
     if settings["files_from"] >= 0:
         with socket.socket(fileno=settings["files_from"]) as channel:
             serve(channel)
-    drop_privileges(settings["user"], opens=settings["opens"])
+    drop_privileges(settings["user"], settings["capabilities"])
     # Another user's process forgets whose end is its own.
     check(libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0), "prctl")
     if os.getppid() != parent:

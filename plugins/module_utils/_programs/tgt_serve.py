@@ -31,6 +31,9 @@ SYSTEM, TARGET, LOGICAL_UNIT, PORTAL, ACCOUNT = 0, 1, 2, 3, 7
 TARGET_NUMBER, LUN = 1, 1
 ANSWERS = {1: "unknown error", 2: "out of memory", 3: "can't find the driver", 17: "invalid request"}
 
+UNPRIVILEGED_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+"""Holds the first port that every user of the host may listen at (ip(7))."""
+
 ALPHABET = string.ascii_letters + string.digits
 SECRET_LENGTH = 16
 """CHAP asks for 12 characters at least, and there are initiators that take no more than 16."""
@@ -122,6 +125,18 @@ class Tgtd:
                 raise Failed(f"tgtd ended over it{WHY_ENDED.get(bstype, '')}") from None
 
 
+def check_port(portal: str) -> None:
+    """QEMU does not ask who answers, and comes back by itself: no other user may listen there once tgtd is down."""
+    port = int(portal.rpartition(":")[2])
+    with open(UNPRIVILEGED_PORTS) as file:
+        first = int(file.read())
+    if port >= first:
+        raise Failed(
+            f"any user of this host may listen at port {port}, and would get what the VM writes while tgtd is down; "
+            f"set the sysctl net.ipv4.ip_unprivileged_port_start ({first}) above {port}"
+        )
+
+
 def chap_secret(path: str) -> str:
     """The secret in the file, which appears whole or not at all."""
     try:
@@ -142,6 +157,7 @@ def serve(
     """pid: of the tgtd."""
     if "," in store:
         raise Failed("tgtd takes no name with a comma")
+    check_port(portal)
     secret = chap_secret(chap_file)
     tgtd = Tgtd(path, float(seconds), pid)
     tgtd.check(portal, bstype)

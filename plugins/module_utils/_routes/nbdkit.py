@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The route nbdkit: an nbdkit process of the machine's own user serves one disk on a unix socket."""
+"""The route nbdkit: an nbdkit process with a user of its own serves one disk on a unix socket."""
 
 from __future__ import annotations
 
@@ -72,13 +72,16 @@ def _open(disk: Disk, site: Site) -> Opened:
     # What it must not take along keeps it where it is; else the filter of addresses does.
     pins = site.pins and bool(plugin.leaks)
     argv = command(disk, plugin, socket, f"--pidfile={pid_file}", "--log=syslog", pins=pins)
-    before, after = grant_access(_paths.user_name(site.vm), [(reach, False)])
+    before, after = grant_access(unit, _paths.helper_user_name(site.vm, disk.name), [(reach, False)])
     service = Service(
         name=unit,
         template="nbdkit.service.j2",
         vm=site.vm,
         description=f"nbdkit for disk {disk.name} of virtual machine {site.vm}",
-        args=[(argument,) for argument in argv],
+        args=[
+            ("/usr/bin/python3", "-IS", _paths.SHARE_PROGRAM, socket),
+            *((argument,) for argument in argv),
+        ],
         sandbox=build_sandbox(
             [(reach, False)], directory=_paths.directory_name(site.vm, disk.name), replace_trust=False
         ),
@@ -88,6 +91,7 @@ def _open(disk: Disk, site: Site) -> Opened:
         before=tuple(before),
         after=tuple(after),
         largest_file=stage.most_of(disk) if plugin.unpacks else 0,
+        part=disk.name,
     )
     node: Node = {
         "driver": "nbd",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The route tgt: a tgtd of the machine's own user serves one disk as iSCSI on a loopback address of its own."""
+"""The route tgt: a tgtd with a user of its own serves one disk as iSCSI on a loopback address of its own."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._service import Co
 PROGRAM = "/usr/sbin/tgtd"
 TARGET = "iqn.2026-01.directdisk:disk"
 USER = "qemu"
-PORT = 13260
-"""Not iSCSI's own: a tgtd of the host's that listens everywhere would be in the way."""
+PORT = 326
+"""Below 1024, so that no other user of the host can listen there while tgtd is down: QEMU would log in there, and does
+not ask who answers. Not assigned, and below the ports that clients of NFS and GlusterFS take for themselves."""
 LOOPBACK = "127.0.0.0/8"
 """Answers come from another address of it than the one that was asked."""
 
@@ -70,6 +71,9 @@ def _open(disk: Disk, site: Site) -> Opened:
         credentials={},
         environment={"TGT_IPC_SOCKET": f"{directory}/tgtd"},
         start_timeout=site.start_timeout,
+        part=disk.name,
+        capabilities=("CAP_NET_BIND_SERVICE",),
+        binds=f"ipv4:tcp:{PORT}",
         # Because the folder outlives a restart, systemd leaves a link to it behind.
         after=(Command(("/bin/rm", "--force", "--", directory), privileged=True),),
         ready=(

@@ -52,6 +52,7 @@ def settled() -> State:
         },
         "credentials": {SECRET: {"mtime": WRITTEN, "current": True}},
         "staged": [],
+        "folders": [],
     }
     return desired, observed
 
@@ -87,6 +88,10 @@ def no_helper(desired: dict[str, Any], observed: dict[str, Any]) -> None:
 
 def no_secret(desired: dict[str, Any], observed: dict[str, Any]) -> None:
     desired["vms"]["web1"]["credentials"]["qemu-vm-web1.root.nbdkit.service"] = []
+
+
+def has_folders(*paths: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    return lambda desired, observed: observed["folders"].extend(paths)
 
 
 def other_machine(desired: dict[str, Any], observed: dict[str, Any]) -> None:
@@ -280,6 +285,25 @@ CASES = [
         ],
     ),
     ("gone already", [gone_already], []),
+    (
+        "gone, and its folders are not",
+        [gone_already, has_folders("/run/qemu-vm-web1.root", "/var/cache/qemu-vm-web1", "/var/cache/qemu-vm-web10")],
+        ["remove folder /run/qemu-vm-web1.root", "remove folder /var/cache/qemu-vm-web1"],
+    ),
+    ("the folders of a VM that is declared", [has_folders("/var/cache/qemu-vm-web1")], []),
+    (
+        "to be gone, with its folders; systemd removes what is below /run",
+        [gone, has_folders("/run/qemu-vm-web1", "/var/cache/qemu-vm-web1")],
+        [
+            "stop vm web1",
+            "disable vm web1",
+            f"remove {UNIT}",
+            f"remove {HELPER}",
+            f"remove credential {SECRET}",
+            "remove folder /var/cache/qemu-vm-web1",
+            "reload systemd",
+        ],
+    ),
     (
         "to be gone, and a run was killed after it stopped",
         [gone, unit_is(active="inactive", enabled=False)],

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import Sandbox, build_sandbox, is_address
-from ansible_collections.directdisk.qemu.tests.unit.support import NBD, disk_of, plan
+from ansible_collections.directdisk.qemu.tests.unit.support import NBD, Case, disk_of, golden_cases, plan, plans_of
 
 RBD = {"pool": "vms", "image": "web1", "key": "AQ==", "monitors": ["192.0.2.1"]}
 
@@ -102,3 +102,14 @@ def test_what_systemd_cannot_filter_by_is_no_address(host: str) -> None:
 )
 def test_a_machine_says_why_its_filter_of_addresses_is_off(given: dict[str, Any], reason: str) -> None:
     assert plan(given).services[-1].sandbox.open_because == reason
+
+
+@pytest.mark.parametrize("case", golden_cases(), ids=lambda case: case.id)
+def test_no_helper_has_the_user_of_its_qemu_or_of_another_part(case: Case) -> None:
+    """QEMU could read a helper's memory and secrets, and a helper those of another."""
+    for one in plans_of(case):
+        *helpers, qemu = one.services
+        parts = {(service.vm, service.part, service.user) for service in helpers}
+        assert qemu.user not in {user for _vm, _part, user in parts}
+        assert len({user for _vm, _part, user in parts}) == len(parts)
+        assert all(len(service.user) <= 31 for service in one.services)

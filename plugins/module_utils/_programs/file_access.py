@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""qemu-vm-access.py grant UNIT USER [MODE PATH...]... | revoke UNIT: access lists for what a unit's process opens.
+
+MODE: r or rw, for the absolute paths that follow it. What a unit was granted is kept in a list below LISTS, and taken
+back by that list: the unit's file may have been replaced meanwhile, or the host may have crashed. The users of units
+are dynamic, so another unit may get the number of this one later. After a VM, revoke also stops those of its helpers
+that lost their unit while the VM ran.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+
+LISTS = "/var/lib/qemu-vms-access"
+RUN = "/run"
+SETFACL = "/usr/bin/setfacl"
+
+Grant = tuple[int, str]
+"""The number of a user, and a path."""
+
+
+def read_list(unit: str) -> set[Grant]:
+    """Empty where the unit has been granted nothing."""
+    with contextlib.suppress(FileNotFoundError), open(f"{LISTS}/{unit}", encoding="utf-8") as stream:
+        return {(uid, path) for uid, path in json.load(stream)}
+    return set()
+
+
+def write_list(unit: str, grants: Iterable[Grant]) -> None:
+    """Replace the list of a unit; it is gone with its last entry."""
+    path, listed = f"{LISTS}/{unit}", sorted(grants)
+    if not listed:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return
+    os.makedirs(LISTS, mode=0o700, exist_ok=True)
+    with open(f"{path}.new", "w", encoding="utf-8") as stream:
+        json.dump(listed, stream)
+    os.rename(f"{path}.new", path)
+
+
+def take_back(unit: str, grants: Iterable[Grant]) -> set[Grant]:
+    """Remove entries of access lists; returns those that could not be removed and are there still."""
+    others = {grant for other in os.listdir(LISTS) if other != unit for grant in read_list(other)}
+    left = set()
+    for uid, path in set(grants) - others:
+        command = [SETFACL, "--remove", f"user:{uid}", "--", path]
+        if os.path.exists(path) and subprocess.run(command, check=False).returncode:
+            left.add((uid, path))
+    return left
+
+
+def grant(unit: str, user: str, words: Iterable[str]) -> int:
+    """The status of the last setfacl that failed, or 0."""
+    uid, mode, paths = pwd.getpwnam(user).pw_uid, "", dict[str, str]()
+    for word in words:
+        if word in ("r", "rw"):
+            mode = word
+        else:
+            paths[word] = mode
+    granted, wanted = read_list(unit), {(uid, path) for path in paths}
+    # First the list: whatever happens next, what it names is taken back.
+    write_list(unit, granted | wanted)
+    write_list(unit, take_back(unit, granted - wanted) | wanted)
+    status = 0
+    for mode in sorted(set(paths.values())):
+        chosen = [path for path in paths if paths[path] == mode]
+        command = [SETFACL, "--modify", f"user:{uid}:{mode}", "--", *chosen]
+        status = subprocess.run(command, check=False).returncode or status
+    return status
+
+
+def revoke(unit: str) -> int:
+    granted = read_list(unit)
+    if granted:
+        write_list(unit, take_back(unit, granted))
+    return 0
+
+
+def end_orphans(unit: str) -> None:
+    """Stop the helpers of a VM whose files were removed while it used them: systemd forgot that they belong to it."""
+    owner = unit.rpartition(".")[0]
+    command = ["systemctl", "list-units", "--plain", "--no-legend", "--state=not-found", f"{owner}.*.service"]
+    listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+    for orphan, _load, active, *_rest in map(str.split, listed.splitlines()):
+        if active != "inactive":
+            subprocess.run(["systemctl", "stop", "--", orphan], check=False)
+            shutil.rmtree(f"{RUN}/{'.'.join(orphan.split('.')[:2])}", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "revoke":
+        end_orphans(sys.argv[2])
+        sys.exit(revoke(sys.argv[2]))
+    sys.exit(grant(sys.argv[2], sys.argv[3], sys.argv[4:]))
