@@ -244,9 +244,7 @@ def test_storage_of_a_running_machine_that_is_not_declared_is_not_opened_again()
 def test_storage_that_somebody_has_open_is_not_opened_again() -> None:
     host = Host(empty_host(in_use={"nbd:192.0.2.5:10809/": "is open by client.1 at 192.0.2.9; stop it"}))
     result = run(host, SIMPLE)
-    assert result["msg"] == (
-        "hv1: disk root of web1: nbd 192.0.2.5:10809/ is open by client.1 at 192.0.2.9; stop it"
-    )
+    assert result["msg"] == "hv1: disk root of web1: nbd 192.0.2.5:10809/ is open by client.1 at 192.0.2.9; stop it"
     assert len(host.calls) == 1
 
 
