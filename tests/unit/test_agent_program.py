@@ -24,15 +24,17 @@ def agent(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """Where QEMU finds the agent, and where it listens itself; it holds one key."""
     path, own = f"{tmp_path}/agent", f"{tmp_path}/own"
     command = [sys.executable, "-IS", str(FILES / "qemu-vm-agent.py"), path, own]
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     with subprocess.Popen(command, start_new_session=True) as process:
-        while not os.path.exists(own):
-            assert process.poll() is None
-            time.sleep(0.01)
-        key = tmp_path / "key"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-        assert ssh_add(own, "-q", str(key)) == 0
-        yield path, own
-        os.killpg(process.pid, 15)
+        try:
+            # The socket is there before the agent listens.
+            while ssh_add(own, "-q", str(key)):
+                assert process.poll() is None
+                time.sleep(0.05)
+            yield path, own
+        finally:
+            os.killpg(process.pid, 15)
 
 
 def ssh_add(path: str, *arguments: str) -> int:

@@ -14,6 +14,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _host, _loc
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
 
+from ansible_collections.directdisk.qemu.plugins.module_utils import _host, _paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes
+
+
 def test_kinds_of_paths(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")
@@ -73,3 +77,20 @@ def test_a_vm_that_starts_elsewhere_is_disabled_and_stopped(tmp_path: Path, monk
     units = ["qemu-vm-a.service", "qemu-vm-b.service"]
     assert _host.stop(["a", "b"]) == {"stopped": ["a"]}
     assert called == [("disable", units), ("stop", units)]
+
+
+def test_what_leaves_a_host_is_ended_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A helper is stopped while systemd still knows its unit, and access is taken back once nothing uses it."""
+    done: list[str] = []
+    monkeypatch.setattr(
+        _host._systemd, "systemctl", lambda verb, units=(), *_options: done.append(f"{verb} {[*units]}")
+    )
+    monkeypatch.setattr(_host._systemd, "show", lambda units: {})
+    monkeypatch.setattr(_host.os, "unlink", lambda path: done.append(f"unlink {path}"))
+    monkeypatch.setattr(_host._leftovers.file_access, "revoke", lambda unit: done.append(f"revoke {unit}"))
+    monkeypatch.setattr(_host._leftovers, "remove_folders", lambda changes: done.append("folders"))
+    helper = "qemu-vm-web1.root.nbdkit.service"
+    path = f"{_paths.UNIT_DIRECTORY}/{helper}"
+    changes = Changes(remove_files=[path], remove_folders=["/run/qemu-vm-web1.root"])
+    _host._switch({"vms": {}}, changes)
+    assert done[:4] == [f"stop ['{helper}']", f"unlink {path}", f"revoke {helper}", "folders"]
