@@ -10,7 +10,7 @@ import sys
 import time
 
 SECONDS = 60
-AWAY = 3
+AWAY = 8
 """A server that was killed may come back within two seconds, before somebody stops it."""
 
 
