@@ -11,11 +11,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _host, _locks, _paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-
-
-from ansible_collections.directdisk.qemu.plugins.module_utils import _host, _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._changes import Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
 
 def test_kinds_of_paths(tmp_path: Path) -> None:
