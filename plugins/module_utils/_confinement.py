@@ -45,7 +45,6 @@ class Confinement:
     most: int = 0
     """Bytes of the largest file that it may write; 0 for any."""
 
-
     @property
     def capabilities(self) -> list[int]:
         """The numbers of those that it keeps."""

@@ -76,7 +76,8 @@ class Question:
                 stdout=subprocess.PIPE,
                 stderr=self._said,
             )
-        assert self.process.stdout
+        if self.process.stdout is None:
+            raise AssertionError
         self.stream = self.process.stdout
         self.heard = b""
 
