@@ -128,7 +128,8 @@ def _argument(option: Option) -> dict[str, Any]:
     if option.required:
         argument["required"] = True
     if option.default is not None:
-        argument["default"] = list(option.default) if option.type == "list" else option.default
+        kinds = {"list": list, "size": str}  # a size is a text for Ansible
+        argument["default"] = kinds.get(option.type, lambda value: value)(option.default)
     if option.choices:
         argument["choices"] = list(option.choices)
     if option.elements or option.type == "list":

@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
+# A program of its own, which no module runs in its own process.
 """qemu-vms-resume.py RUN LOGS: let paused VMs go on, and keep console logs short.
 
 RUN: the VMs below this folder (/run) that an I/O error has paused (on_error: stop) go on.

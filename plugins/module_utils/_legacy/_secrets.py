@@ -140,7 +140,7 @@ def _without_beginnings(text: str, secret: str) -> str:
 def _spellings(secret: str) -> Iterable[str]:
     """How the same text is written in a list of options, a URI, JSON, XML, Ceph's names, and by Python."""
     yield secret
-    for text in {secret, unquote(secret), re.sub(r"\\(.)", r"\1", secret, flags=re.DOTALL)}:
+    for text in dict.fromkeys((secret, unquote(secret), re.sub(r"\\(.)", r"\1", secret, flags=re.DOTALL))):
         yield text
         yield text.replace(",", ",,")
         yield quote(text)

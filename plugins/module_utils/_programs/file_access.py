@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
+# A program of its own, which no module runs in its own process.
 """qemu-vm-access.py grant UNIT USER [MODE PATH...]... | revoke UNIT: access lists for what a unit's process opens.
 
 MODE: r or rw, for the absolute paths that follow it. What a unit was granted is kept in a list below LISTS, and taken
@@ -30,7 +32,7 @@ Grant = tuple[int, str]
 def read_list(unit: str) -> set[Grant]:
     """Empty where the unit has been granted nothing."""
     with contextlib.suppress(FileNotFoundError), open(f"{LISTS}/{unit}", encoding="utf-8") as stream:
-        return {(uid, path) for uid, path in json.load(stream)}
+        return set(map(tuple, json.load(stream)))
     return set()
 
 

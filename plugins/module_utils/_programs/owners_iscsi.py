@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
+# A program of its own, which no module runs in its own process.
 """qemu-vm-owner-iscsi.py SECONDS: who has reserved LUNs. A program of storage_owner.py's, see there.
 
 By persistent reservations (SPC-4, 6.15 and 6.16), over a session that libiscsi makes as QEMU would.

@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
+# A program of its own, which no module runs in its own process.
 """qemu-vm-owner-path.py SECONDS: the processes of this host that have files or devices open for writing.
 
 A program of storage_owner.py's, see there. It has to run as root: nobody else sees the files of other users' processes.

@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
+# A program of its own, which no module runs in its own process.
 """qemu-vm-owner-rbd.py SECONDS: who has images of a Ceph cluster open. A program of storage_owner.py's, see there.
 
 It needs what QEMU's rbd driver needs: librbd and librados, and the same configuration, user and key. It opens images

@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
+# A program of its own, which no module runs in its own process.
 """qemu-vm-owner.py: asks storage who has it open, so that no VM runs beside another writer.
 
 look SECONDS CHECK...: before QEMU starts: fail if anybody has a disk's storage open (ExecStartPre=).

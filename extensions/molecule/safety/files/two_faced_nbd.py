@@ -47,7 +47,8 @@ def negotiate(client: socket.socket) -> bool:
 
 def serve(client: socket.socket) -> None:
     with client, contextlib.suppress(EOFError, OSError):
-        while negotiate(client) or True:
+        while True:
+            negotiate(client)
             while True:
                 _magic, _flags, kind, cookie, offset, length = struct.unpack(">IHHQQI", receive(client, 28))
                 if kind == 2:

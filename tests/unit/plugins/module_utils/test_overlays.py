@@ -21,8 +21,8 @@ def machines(**disks: Any) -> tuple[Machine, ...]:
     return read_machines({"web1": {"disks": disks}}, "hv1")
 
 
-def name_of(disk: str, declared: dict[str, Any] = GOLDEN) -> str:
-    (machine,) = machines(**{disk: declared})
+def name_of(disk: str, declared: dict[str, Any] | None = None) -> str:
+    (machine,) = machines(**{disk: declared or GOLDEN})
     return _overlays.overlay_of(machine.disks[0]).file
 
 

@@ -164,7 +164,7 @@ def test_what_is_appended_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
 
     writer = threading.Thread(target=flood)
     writer.start()
-    for _ in range(50):
+    for _round in range(50):
         _vms_resume.main("", str(tmp_path))
         time.sleep(0.002)
     stop.set()
