@@ -12,6 +12,7 @@ from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option, Version
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 Node = dict[str, Any]
@@ -19,38 +20,6 @@ Node = dict[str, Any]
 
 Values = Mapping[str, Any]
 """The options of one disk after reading: right types, no unknown key, only what was declared."""
-
-Version = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of a declaration: name, type and meaning; everything else derives from it."""
-
-    name: str
-    summary: str
-    type: str = "str"  # str, int, bool, float, size (bytes), path (absolute, on the host), hex, list, dict, any
-    required: bool = False
-    default: Any = None
-    choices: tuple[str, ...] = ()
-    elements: str = ""
-    options: tuple[Option, ...] = ()
-    aliases: tuple[str, ...] = ()
-    secret: bool = False
-    like: str = "x"
-    """Of a secret: a text that would do, to check a declaration with before the real one is there."""
-    pattern: str = ""
-    pattern_help: str = ""
-    minimum: int | None = None
-    maximum: int | None = None
-    qemu: str = ""
-    """The QAPI member this option becomes; empty where the backend builds the member itself."""
-    since: Version | None = None
-    """First QEMU that has the member."""
-    choices_since: Mapping[str, Version] = field(default_factory=dict)
-    """First QEMU that knows a choice, where that is later."""
-    routes: tuple[str, ...] = ()
-    """The only routes that honour it; empty where all do."""
 
 
 @dataclass(frozen=True)

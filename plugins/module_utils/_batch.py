@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
@@ -23,6 +22,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._manage import manage, read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected, read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._shared import Shared
 from ansible_collections.directdisk.qemu.plugins.module_utils._specs import MODULE_OPTIONS

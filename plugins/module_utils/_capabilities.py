@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Version
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Version
 
 
 @dataclass(frozen=True)

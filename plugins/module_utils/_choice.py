@@ -7,19 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
-    Backend,
-    Option,
-    Values,
-    Version,
-    routes_for,
-    why_unfit,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Values, routes_for, why_unfit
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option, Version
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES
 
 EMULATOR_PACKAGES = {

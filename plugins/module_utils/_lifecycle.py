@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 
 if TYPE_CHECKING:
     from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Callable, NoReturn
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 
 _SIZE = re.compile(r"^(\d{1,19}(?:\.\d{1,19})?)\s*(?:([kKMGTP])(i?B?|B)?|B)?$")
 _MOST = 2**63 - 1

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import ORIGIN_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS
 
 MODULE_OPTIONS = (

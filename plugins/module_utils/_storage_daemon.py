@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Version
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Version
 from ansible_collections.directdisk.qemu.plugins.module_utils._visible_files import VisibleFiles
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Object
 

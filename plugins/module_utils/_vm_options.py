@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 
 LIMITS = (
     Option("total", "Reads and writes together, per second.", "size"),

@@ -10,10 +10,11 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values, routes_for
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values, routes_for
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._identities import doubts
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import tap_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.tgt import loopback_address
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._specs import disk_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import NETWORK_OPTIONS, VM_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._variables import Unresolved

@@ -17,7 +17,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     LibvirtSource,
     NbdkitPlugin,
     Node,
-    Option,
     Values,
     check_mountable,
     members,
@@ -27,6 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed, _url
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 _RETRY = "retry-request"

@@ -8,14 +8,9 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
-    Hint,
-    LibvirtSource,
-    Option,
-    Reach,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint, LibvirtSource, Reach, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 
 URL = Option(
     "url", "Where the image is: scheme://host[:port]/path, without user or password.", required=True, qemu="url"

@@ -14,7 +14,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Hint,
     LibvirtSource,
     Node,
-    Option,
     OwnerCheck,
     Reach,
     Values,
@@ -23,6 +22,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 3260

@@ -17,7 +17,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Hint,
     LibvirtSource,
     Node,
-    Option,
     Reach,
     Values,
     check_mountable,
@@ -25,6 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 DEFAULT_PORT = 22

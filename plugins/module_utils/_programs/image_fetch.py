@@ -99,9 +99,7 @@ def own_credentials(options: Sequence[str], *, leave: bool) -> list[str]:
     return [word for number, word in enumerate(options) if number not in places and number - 1 not in places]
 
 
-def next_hop(
-    url: str, sent_to: str, options: Sequence[str], places: Collection[str], *, own_url: bool
-) -> list[str]:
+def next_hop(url: str, sent_to: str, options: Sequence[str], places: Collection[str], *, own_url: bool) -> list[str]:
     """curl's options for the url that a server sends us on to; Failed where we may not go there.
 
     own_url: whether the options bring the url that was left, too.

@@ -12,16 +12,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths, _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
-    Backend,
-    Download,
-    Option,
-    Reach,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Download, Reach, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
 from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Packages, Route, Site

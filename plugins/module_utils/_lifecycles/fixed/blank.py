@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 import subprocess
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed.work import ZEROES, nbd_node, piece_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode
 

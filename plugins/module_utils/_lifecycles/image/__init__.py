@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Callable, NamedTuple
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import FORMAT_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import blank
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import file, served, slot
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._stores import STORES
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench

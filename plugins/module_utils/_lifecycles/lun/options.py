@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import iscsi
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import blank
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun import server
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 
 OPTIONS = (
     Option(

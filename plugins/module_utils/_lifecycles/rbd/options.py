@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd import name_option
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._host_mark import LENGTH
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 
 SECTOR = 512
 """Bytes of the sectors that QEMU counts a disk in: a guest would see more of another size than there is."""

@@ -12,7 +12,6 @@ from urllib.parse import quote
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
@@ -20,6 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dir
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._command_line import Process
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._convert import convert
 from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._result import Converted
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import make_plan, nest, tap_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import keyval
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH_KEY, capabilities, disk_of, machine

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _batch, _manage
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     DeclarationError,
@@ -19,6 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     MadeMeanwhileError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Lifecycle, Proposal, Seen, Step, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 from ansible_collections.directdisk.qemu.tests.unit.support import capabilities
 

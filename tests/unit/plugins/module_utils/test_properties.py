@@ -11,11 +11,11 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS, from_uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._json import compact
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import parse_size
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import declared_credentials, make_plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import (

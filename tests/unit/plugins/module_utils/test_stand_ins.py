@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS, VM_OPTIONS
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH, disk_of, errors_of

@@ -8,10 +8,10 @@ import hashlib
 import re
 from dataclasses import replace
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.tgt import KeptLun, KeptTarget
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
 
 # When tgt starts, it hands all of this to a shell.
 _PLAIN = "[A-Za-z0-9._+:@%=/-]+"
