@@ -43,6 +43,10 @@ class HostError(DirectDiskError):
     """Something on the host did not do what it was asked to do."""
 
 
+class AlreadyExistsError(HostError):
+    """A file exists at the place where another one is to be put."""
+
+
 class QmpError(HostError):
     """QEMU refused a QMP command, or its monitor could not be reached."""
 

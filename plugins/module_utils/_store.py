@@ -14,14 +14,9 @@ from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
 if TYPE_CHECKING:
     from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
-
-
-class TakenError(HostError):
-    """Where a file should be put there is one already."""
 
 
 class Files(Protocol):
@@ -34,10 +29,10 @@ class Files(Protocol):
         """What kind is the folder that a file is in."""
 
     def make(self, path: str) -> None:
-        """An empty file for its owner alone; TakenError where there is one."""
+        """An empty file for its owner alone; AlreadyExistsError where there is one."""
 
     def put(self, path: str, place: str, *, overwrite: bool) -> None:
-        """Give a file another name, at once; TakenError where there is one of that name that may not be lost."""
+        """Rename a file atomically; AlreadyExistsError if the name is taken and may not be overwritten."""
 
     def remove(self, path: str) -> None:
         """Remove a file; nothing where there is none."""

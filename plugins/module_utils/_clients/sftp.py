@@ -14,8 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._store import TakenError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import AlreadyExistsError, HostError
 
 _INIT, _OPEN, _CLOSE, _REMOVE, _STAT, _RENAME, _EXTENDED = 1, 3, 4, 13, 17, 18, 200
 _STATUS, _HANDLE, _ATTRS = 101, 102, 105
@@ -80,7 +79,7 @@ class Sftp:
     def _refuse_taken(self, path: str) -> None:
         """This version of the protocol has no error of its own for it."""
         if self.kind(path) != "missing":
-            raise TakenError(f"{path} is there")
+            raise AlreadyExistsError(f"{path} is there")
 
     def _check(self, kind: int, data: bytes) -> None:
         _kind, answer = self._ask(kind, data)

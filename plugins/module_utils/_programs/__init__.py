@@ -11,8 +11,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._store import TakenError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import AlreadyExistsError, HostError
 
 PYTHON = (sys.executable or "/usr/bin/python3", "-IS")
 """Runs them with nothing but the standard library in sight."""
@@ -47,7 +46,7 @@ def run_apart(
         raise HostError(f"does not answer: timed out after {seconds:.0f} s") from None
     if done.returncode:
         words = done.stderr.strip().splitlines() or [f"it crashed ({done.returncode})"]
-        raise (TakenError if done.returncode == errno.EEXIST else HostError)(words[-1])
+        raise (AlreadyExistsError if done.returncode == errno.EEXIST else HostError)(words[-1])
     return done.stdout
 
 

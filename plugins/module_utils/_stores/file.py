@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store, TakenError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import AlreadyExistsError, HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
 
 if TYPE_CHECKING:
     from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
@@ -55,7 +55,7 @@ def _words(path: str) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
-        raise TakenError(f"{path} is there") from None
+        raise AlreadyExistsError(f"{path} is there") from None
     except OSError as error:
         raise HostError(f"{path}: {error.strerror}") from None
 

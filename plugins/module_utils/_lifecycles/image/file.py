@@ -14,7 +14,12 @@ from typing import Any, Callable
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, MadeMeanwhileError, QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
+    AlreadyExistsError,
+    HostError,
+    MadeMeanwhileError,
+    QmpError,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._host_mark import host_mark
@@ -22,7 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import 
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import plan as plans
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image.inside import look_inside, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
-from ansible_collections.directdisk.qemu.plugins.module_utils._store import Files, Store, TakenError
+from ansible_collections.directdisk.qemu.plugins.module_utils._store import Files, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._stores import STORES
 from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
@@ -103,7 +108,7 @@ def _put(files: Files, disk: Disk, paths: tuple[str, str], *, overwrite: bool) -
     """Give the finished image its name. The storage itself refuses to replace what another host has put there."""
     try:
         files.put(*paths, overwrite=overwrite)
-    except TakenError:
+    except AlreadyExistsError:
         raise MadeMeanwhileError(disk.described) from None
 
 

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, MadeMeanwhileError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
+    AlreadyExistsError,
+    HostError,
+    MadeMeanwhileError,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import file
 from ansible_collections.directdisk.qemu.plugins.module_utils._manage import read_wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._store import TakenError
 
 GLUSTER = {"gluster": {"volume": "gv", "path": "a", "host": "192.0.2.7"}}
 NFS = {"nfs": {"host": "192.0.2.7", "path": "/export/a"}}
@@ -71,7 +74,7 @@ def test_what_fails_elsewhere_has_failed(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_image_that_another_host_has_put_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     class Taken(Store):
         def put(self, path: str, place: str, *, overwrite: bool) -> None:
-            raise TakenError(f"{place} is there")
+            raise AlreadyExistsError(f"{place} is there")
 
     wanted = read_wanted(read_image("disk", {**NFS, "size": "1MiB"}, "disk"), "disk")
     store: Any = Taken()
