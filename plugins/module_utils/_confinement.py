@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Reach
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import PYTHON, confined, text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import confined
+from ansible_collections.directdisk.qemu.plugins.module_utils._run import PYTHON, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
 
 CAP_DAC_OVERRIDE, CAP_NET_BIND_SERVICE = 1, 10  # linux/capability.h

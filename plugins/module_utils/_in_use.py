@@ -14,8 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._credentials import Secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._folders import folder_for_a_while
 from ansible_collections.directdisk.qemu.plugins.module_utils._owners import PROGRAMS
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import PYTHON, text_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
+from ansible_collections.directdisk.qemu.plugins.module_utils._run import PYTHON, UNTIL_OUR_END, text_of
 
 PLACE = "/run"
 """In memory, so that no secret is written to a disk."""

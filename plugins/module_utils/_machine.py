@@ -11,10 +11,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._devices import disk_devices
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._json import compact
+from ansible_collections.directdisk.qemu.plugins.module_utils._service import Args
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import keyval
-
-Args = list[tuple[str, ...]]
-"""Arguments in groups that belong together: an option and its value make one line of the unit."""
 
 SEED_NODE = "machine.seed"
 

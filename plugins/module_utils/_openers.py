@@ -8,7 +8,6 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Reach
@@ -19,13 +18,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._folders import folder_for_a_while
 from ansible_collections.directdisk.qemu.plugins.module_utils._helpers import helper
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch, run_apart, tgt_serve
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch, tgt_serve
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit, stage, tgt
-from ansible_collections.directdisk.qemu.plugins.module_utils._staging import copy_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._run import run_apart
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
-
-if TYPE_CHECKING:
-    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import Workspace
 
 DOWNLOADS = "/var/tmp"
 """On a disk: an image may not fit into memory."""
@@ -45,7 +42,7 @@ class OpenedHere:
 
 
 @contextlib.contextmanager
-def open_here(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere]:
+def open_here(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHere]:
     """Open a disk by the route that is declared or works here; its helpers end with it."""
     route, _warning = choose_route(disk, bench.capabilities)
     with _OPENERS[route](disk, wiring, bench) as opened:
@@ -53,7 +50,7 @@ def open_here(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHe
 
 
 @contextlib.contextmanager
-def _by_driver(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere]:
+def _by_driver(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHere]:
     node = {**disk.backend.as_root, **disk.backend.node(disk.source, wiring)}
     environment = {}
     if wiring.identities:
@@ -66,7 +63,7 @@ def _by_driver(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedH
 
 
 @contextlib.contextmanager
-def _by_nbdkit(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere]:
+def _by_nbdkit(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHere]:
     path = f"{bench.folder}/{disk.name}.{id(wiring)}.nbdkit.sock"
     plugin = nbdkit.plugin_of(disk, wiring)
     pins = not bench.capabilities.nbdkit.get(nbdkit.PINS)
@@ -90,9 +87,9 @@ def _by_nbdkit(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedH
 
 
 @contextlib.contextmanager
-def _by_stage(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere]:
+def _by_stage(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHere]:
     """The host's own copy, or one for now."""
-    copy = copy_of(disk)
+    copy = stage.copy_of(disk)
     if os.path.exists(copy):
         yield _copy(copy)
         return
@@ -120,7 +117,7 @@ def _copy(path: str) -> OpenedHere:
 
 
 @contextlib.contextmanager
-def _by_tgt(disk: Disk, wiring: Wiring, bench: Workbench) -> Iterator[OpenedHere]:
+def _by_tgt(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHere]:
     """A tgtd at a loopback address of its own; its control socket is there before it listens to anybody."""
     store = tgt.store_of(disk)
     place = f"{bench.folder}/tgtd{id(wiring)}"

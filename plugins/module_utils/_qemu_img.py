@@ -6,20 +6,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._confinement import Confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import exported_node
-
-if TYPE_CHECKING:
-    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import Workspace
 
 _TOLD = (0, 2, 3)
 """What it ends with where it could check: fine, corrupt, leaking (qemu-img(1), "check")."""
 
 
-def check_qcow2(uri: str, passphrase: str, bench: Workbench) -> dict[str, Any]:
+def check_qcow2(uri: str, passphrase: str, bench: Workspace) -> dict[str, Any]:
     """What it says of a qcow2, as JSON; passphrase: of an encrypted one."""
     node: dict[str, Any] = {"driver": "qcow2", "backing": None, "file": exported_node(uri)}
     objects: list[str] = []

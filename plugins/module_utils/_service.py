@@ -10,9 +10,11 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Reach
-from ansible_collections.directdisk.qemu.plugins.module_utils._machine import Args
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import Sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Credential, Wiring
+
+Args = list[tuple[str, ...]]
+"""Arguments in groups that belong together: an option and its value make one line of the unit."""
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ansible_collections.directdisk.qemu.plugins.module_utils._content import not_raw
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._nodes import Storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._qemu_img import check_qcow2
-
-if TYPE_CHECKING:
-    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Storage
 
 
 def check_content(storage: Storage, origin: Disk) -> None:

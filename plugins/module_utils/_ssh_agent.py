@@ -10,19 +10,16 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._confinement import Confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._helpers import helper
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Identity
-
-if TYPE_CHECKING:
-    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import Workspace
 
 
 @contextlib.contextmanager
-def agent(identities: Mapping[str, Identity], bench: Workbench) -> Iterator[str]:
+def agent(identities: Mapping[str, Identity], bench: Workspace) -> Iterator[str]:
     """The agent's socket. It answers root and the workbench's own processes."""
     own = tempfile.mkdtemp(prefix="agent-", dir=bench.folder)
     bench.give(own)

@@ -10,30 +10,22 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _paths, _systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.web import Said
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch, text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
+from ansible_collections.directdisk.qemu.plugins.module_utils._run import UNTIL_OUR_END, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
-from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
-
-if TYPE_CHECKING:
-    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import Workspace
 
 _LOG_LINES = 5
 
 
-def copy_of(disk: Disk) -> str:
-    """Where the host's copy of an image is."""
-    return _paths.image_file(stage.image_name(disk))
-
-
-def fetch(disk: Disk, bench: Workbench) -> None:
+def fetch(disk: Disk, bench: Workspace) -> None:
     """Have the image's own unit fetch it, or one just like it for the time being.
 
     Of one name there is one unit: so a machine that starts meanwhile, and a run that was killed, do not fetch it again.
@@ -41,22 +33,22 @@ def fetch(disk: Disk, bench: Workbench) -> None:
     """
     unit = _paths.image_unit_name(stage.image_name(disk))
     problem = _await_end(unit, seconds=bench.open_timeout)
-    if not os.path.exists(copy_of(disk)):
+    if not os.path.exists(stage.copy_of(disk)):
         if os.path.exists(f"{_paths.UNIT_DIRECTORY}/{unit}"):
             problem = _start(unit)
         else:
             problem = _run_for_now(disk, unit, bench)
-    if not os.path.exists(copy_of(disk)):
+    if not os.path.exists(stage.copy_of(disk)):
         raise HostError(problem or f"{unit} has not fetched it")
     # A machine's own unit may follow wherever it is sent.
-    place = image_fetch.remembered(copy_of(disk), image_fetch.PLACE)
+    place = image_fetch.remembered(stage.copy_of(disk), image_fetch.PLACE)
     if place and place not in stage.places_of(disk):
         raise HostError(image_fetch.sent_on(place))
 
 
 def is_stale(disk: Disk, said: Said) -> bool:
     """Whether the server has another image than the copy, which knows what was said when it was fetched."""
-    copy, etag = os.stat(copy_of(disk)), image_fetch.remembered(copy_of(disk), image_fetch.ETAG)
+    copy, etag = os.stat(stage.copy_of(disk)), image_fetch.remembered(stage.copy_of(disk), image_fetch.ETAG)
     return (
         said.etag not in ("", etag or said.etag)
         or said.time not in (None, int(copy.st_mtime))
@@ -87,7 +79,7 @@ def _last_line(unit: str) -> str:
     return lines[-1] if lines else ""
 
 
-def _run_for_now(disk: Disk, unit: str, bench: Workbench) -> str:
+def _run_for_now(disk: Disk, unit: str, bench: Workspace) -> str:
     """A unit without a file of its own, which is gone when it has ended."""
     wiring = Wiring(unit, "image", "")
     download = stage.download_of(disk)
@@ -121,7 +113,15 @@ def _run_for_now(disk: Disk, unit: str, bench: Workbench) -> str:
         *loaded,
         *("--", "/usr/bin/python3", "-IS", "-"),
         *stage.fetch_options(disk),
-        *(copy_of(disk), download.url, "--retry", "0", "--connect-timeout", f"{bench.open_timeout:.0f}", *options),
+        *(
+            stage.copy_of(disk),
+            download.url,
+            "--retry",
+            "0",
+            "--connect-timeout",
+            f"{bench.open_timeout:.0f}",
+            *options,
+        ),
         *stage.time_limit(disk),
     ]
     done = subprocess.run(
@@ -133,7 +133,7 @@ def _run_for_now(disk: Disk, unit: str, bench: Workbench) -> str:
 @contextlib.contextmanager
 def replaced(disk: Disk) -> Iterator[None]:
     """The copy that there is makes room for another one, and comes back where that is not fetched."""
-    copy = copy_of(disk)
+    copy = stage.copy_of(disk)
     old = f"{copy}.old"
     with contextlib.suppress(FileNotFoundError):
         os.rename(copy, old)
@@ -151,6 +151,6 @@ def replaced(disk: Disk) -> Iterator[None]:
 
 def forget(disk: Disk) -> None:
     """Remove the copy, and what came of one before its download broke."""
-    for path in glob.glob(f"{copy_of(disk)}*"):
+    for path in glob.glob(f"{stage.copy_of(disk)}*"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)

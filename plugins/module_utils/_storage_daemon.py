@@ -17,14 +17,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import No
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._option import Version
+from ansible_collections.directdisk.qemu.plugins.module_utils._run import UNTIL_OUR_END
 from ansible_collections.directdisk.qemu.plugins.module_utils._visible_files import VisibleFiles
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Object
 
 PROGRAM = "/usr/bin/qemu-storage-daemon"
-UNTIL_OUR_END = ("/usr/bin/setpriv", "--no-new-privs", "--pdeathsig", "KILL")
-"""Begins the command of every process that must not outlive this one, not even when this one is killed.
-
-Without the first option a program with another group of its own, such as ssh-agent, would outlive it."""
 
 _KEY_SECONDS = 60
 """What QEMU may take to make a key: it works on it for seconds on purpose, and no storage has a part in that."""

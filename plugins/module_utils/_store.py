@@ -10,13 +10,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Protocol
+from typing import Any, Callable, Protocol
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
-
-if TYPE_CHECKING:
-    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import Workspace
 
 
 class Files(Protocol):
@@ -45,7 +43,7 @@ class Store:
     backend: str
     option: str
     """The backend's option that has the path."""
-    files: Callable[[Disk, Workbench], contextlib.AbstractContextManager[Files]]
+    files: Callable[[Disk, Workspace], contextlib.AbstractContextManager[Files]]
     create: Callable[[Node, int, str], Mapping[str, Any]]
     """From protocol node, bytes and preallocation to QAPI BlockdevCreateOptions."""
     preallocations: tuple[str, ...] = ("off",)

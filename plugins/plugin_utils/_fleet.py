@@ -26,12 +26,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan import (
     describe_plan,
     make_plan,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
-    file_access,
-    image_fetch,
-    text_of,
-    tgt_serve,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import file_access, image_fetch, tgt_serve
+from ansible_collections.directdisk.qemu.plugins.module_utils._run import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _render
 

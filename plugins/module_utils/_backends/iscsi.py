@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
@@ -137,35 +136,6 @@ HINTS = (
         "check that it runs and that this host may reach it",
     ),
 )
-
-
-@dataclass(frozen=True)
-class Login:
-    """How a session begins, for who speaks iSCSI without QEMU: as QEMU would begin it."""
-
-    host: str
-    port: int
-    target: str
-    """Empty where the portal is only asked for its targets."""
-    user: str
-    password: str = field(repr=False)
-    initiator: str
-    header_digest: str
-    transport: str
-
-
-def login_of(values: Values) -> Login:
-    host, port = _uri.place_of(values["portal"], DEFAULT_PORT)
-    return Login(
-        host,
-        port,
-        values.get("target", ""),
-        values.get("user", ""),
-        values.get("password", ""),
-        values.get("initiator_name", DEFAULT_INITIATOR),
-        values.get("header_digest", DEFAULT_HEADER_DIGEST),
-        values["transport"],
-    )
 
 
 def portal_of(values: Values) -> str:

@@ -17,9 +17,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.iscsi import DIGESTS, TRANSPORTS, Login
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.scsi import Command
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
@@ -148,6 +148,23 @@ class _Call:
             self.status = status
 
 
+@dataclass(frozen=True)
+class Login:
+    """How a session begins, for who speaks iSCSI without QEMU: as QEMU would begin it."""
+
+    host: str
+    port: int
+    target: str
+    """Empty where the portal is only asked for its targets."""
+    user: str
+    password: str = field(repr=False)
+    initiator: str
+    header_digest: int
+    """Of enum iscsi_header_digest."""
+    transport: int
+    """Of enum iscsi_transport_type."""
+
+
 class Session:
     """A session with a target, or with a portal that is asked for its targets; no call outlasts ``seconds``."""
 
@@ -172,11 +189,11 @@ class Session:
 
     def _log_in(self, login: Login, portal: str) -> None:
         library, context = self._library, self._context
-        if library.iscsi_init_transport(context, TRANSPORTS[login.transport]):
+        if library.iscsi_init_transport(context, login.transport):
             raise self._error()
         library.iscsi_set_noautoreconnect(context, 1)
         library.iscsi_set_session_type(context, _NORMAL if login.target else _DISCOVERY)
-        library.iscsi_set_header_digest(context, DIGESTS[login.header_digest])
+        library.iscsi_set_header_digest(context, login.header_digest)
         if login.target:
             library.iscsi_set_targetname(context, login.target.encode())
         if login.user:

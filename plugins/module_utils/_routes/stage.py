@@ -70,6 +70,11 @@ def download_of(disk: Disk) -> Download:
     return disk.backend.stage(disk.source)
 
 
+def copy_of(disk: Disk) -> str:
+    """Where the host's copy of an image is."""
+    return _paths.image_file(image_name(disk))
+
+
 def image_name(disk: Disk) -> str:
     """Equal for disks that share one download: the same place, read as the same user, with the same digest wanted."""
     parts = (

@@ -8,15 +8,13 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import AlreadyExistsError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
-
-if TYPE_CHECKING:
-    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import Workspace
 
 
 class _LocalFiles:
@@ -69,7 +67,7 @@ def _sync(folder: str) -> None:
 
 
 @contextlib.contextmanager
-def _files(disk: Disk, bench: Workbench) -> Iterator[_LocalFiles]:
+def _files(disk: Disk, bench: Workspace) -> Iterator[_LocalFiles]:
     del disk, bench
     yield _LocalFiles()
 

@@ -8,17 +8,17 @@ import contextlib
 import json
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._confinement import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import FilesApart, libgfapi, run_apart
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import libgfapi
+from ansible_collections.directdisk.qemu.plugins.module_utils._run import run_apart
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
+from ansible_collections.directdisk.qemu.plugins.module_utils._stores.program_files import FilesApart
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
-
-if TYPE_CHECKING:
-    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import Workspace
 
 
 class _GlusterFiles(FilesApart):
@@ -35,7 +35,7 @@ class _GlusterFiles(FilesApart):
 
 
 @contextlib.contextmanager
-def _files(disk: Disk, bench: Workbench) -> Iterator[_GlusterFiles]:
+def _files(disk: Disk, bench: Workspace) -> Iterator[_GlusterFiles]:
     begin = bench.confined(confinement(disk.backend.reach(disk.source)))
     yield _GlusterFiles(disk.backend.node(disk.source, Wiring("", "", "")), bench.open_timeout, begin)
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 import contextlib
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.nfs import BACKEND
 from ansible_collections.directdisk.qemu.plugins.module_utils._confinement import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import FilesApart, libnfs, run_apart
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import libnfs
+from ansible_collections.directdisk.qemu.plugins.module_utils._run import run_apart
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
-
-if TYPE_CHECKING:
-    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._stores.program_files import FilesApart
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import Workspace
 
 
 class _NfsFiles(FilesApart):
@@ -42,7 +42,7 @@ class _NfsFiles(FilesApart):
 
 
 @contextlib.contextmanager
-def _files(disk: Disk, bench: Workbench) -> Iterator[_NfsFiles]:
+def _files(disk: Disk, bench: Workspace) -> Iterator[_NfsFiles]:
     yield _NfsFiles(disk.source, bench.open_timeout, bench.confined(confinement(disk.backend.reach(disk.source))))
 
 

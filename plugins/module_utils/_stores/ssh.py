@@ -8,7 +8,7 @@ import base64
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils import _ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
@@ -19,15 +19,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import KNOWN_HOSTS
 from ansible_collections.directdisk.qemu.plugins.module_utils._store import Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
-
-if TYPE_CHECKING:
-    from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import Workspace
 
 _NOBODYS = "/dev/null"
 
 
 @contextlib.contextmanager
-def _files(disk: Disk, bench: Workbench) -> Iterator[sftp.Sftp]:
+def _files(disk: Disk, bench: Workspace) -> Iterator[sftp.Sftp]:
     wiring = Wiring("", disk.name, "")
     node = disk.backend.node(disk.source, wiring)
     agent = bench.own(
@@ -55,7 +53,7 @@ def _files(disk: Disk, bench: Workbench) -> Iterator[sftp.Sftp]:
         yield files
 
 
-def _host_keys(disk: Disk, node: Node, bench: Workbench) -> dict[str, str]:
+def _host_keys(disk: Disk, node: Node, bench: Workspace) -> dict[str, str]:
     """The same check of the server's key that QEMU makes; ssh knows no fingerprints, so they are compared later."""
     mode = node["host-key-check"]["mode"]
     if mode == "known_hosts":

@@ -14,9 +14,9 @@ import subprocess
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed.work import ZEROES, nbd_node, piece_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._nodes import OpenNode
 from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode
+from ansible_collections.directdisk.qemu.plugins.module_utils._run import UNTIL_OUR_END
 
 OPTION = Option(
     "blank_check",

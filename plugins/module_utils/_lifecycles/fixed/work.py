@@ -12,9 +12,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import No
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._formats import format_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._nodes import OpenNode
+from ansible_collections.directdisk.qemu.plugins.module_utils._run import run
 from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import exported_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import keyval
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode, Workbench, run
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 ZEROES: Node = {"driver": "null-co", "read-zeroes": "on", "size": content.HEAD}
 _PIECE: Node = {"driver": "raw"}

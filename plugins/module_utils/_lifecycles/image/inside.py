@@ -11,8 +11,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import Header
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._nodes import Storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._qemu_img import check_qcow2
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Storage, Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 
 def look_inside(wanted: Wanted, storage: Storage, *, in_use: bool = False) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image.
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import FolderWiring, Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import FolderWiring
 
 _KEEPING = ("cluster_size", "preallocation", "lazy_refcounts", "backing", "allow_shrink", "overwrite")
 
@@ -51,7 +52,7 @@ def look(wanted: Wanted, bench: Workbench) -> Seen:
     disk = wanted.disk
     if wanted.state == "absent":
         opened = machines_that_open(disk.identity)
-        there = os.path.exists(_staging.copy_of(disk))
+        there = os.path.exists(stage.copy_of(disk))
         return {"exists": there, "staged": there, "opened_by": opened}
     route, _warning = choose_route(disk, bench.capabilities)
     around: dict[str, Any] = {"staged": route == stage.ROUTE.name, "warnings": []}
@@ -62,7 +63,7 @@ def look(wanted: Wanted, bench: Workbench) -> Seen:
     if not around["staged"]:
         with bench.storage(disk) as storage:
             return {**look_inside(wanted, storage), **found, "around": around}
-    found.update(staged=os.path.exists(_staging.copy_of(disk)), stale=False)
+    found.update(staged=os.path.exists(stage.copy_of(disk)), stale=False)
     if found["staged"]:
         found["stale"] = said is not None and "sha256" not in disk.source and _staging.is_stale(disk, said)
         with bench.storage(disk) as storage:
@@ -78,7 +79,7 @@ def _said(wanted: Wanted, bench: Workbench, around: dict[str, Any]) -> web.Said 
             disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout, begin=_begin(disk, bench)
         )
     except HostError as error:
-        if not around["staged"] or not os.path.exists(_staging.copy_of(disk)):
+        if not around["staged"] or not os.path.exists(stage.copy_of(disk)):
             raise
         around["warnings"].append(f"{explained(disk, error)}; its copy on this host was looked at alone")
         return None

@@ -23,9 +23,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed 
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import work as fixed
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import plan as plans
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image.inside import look_inside, verify
+from ansible_collections.directdisk.qemu.plugins.module_utils._nodes import OpenNode
 from ansible_collections.directdisk.qemu.plugins.module_utils._options import in_words
 from ansible_collections.directdisk.qemu.plugins.module_utils._running import machines_that_open
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode, Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 _OF_FILES = ("cluster_size", "lazy_refcounts", "backing")
 

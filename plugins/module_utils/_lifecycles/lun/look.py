@@ -20,7 +20,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed 
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun import server, session
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun.options import format_of, serves
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun.session import at_portal
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode, Workbench, run
+from ansible_collections.directdisk.qemu.plugins.module_utils._nodes import OpenNode
+from ansible_collections.directdisk.qemu.plugins.module_utils._run import run
+from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
 
 
 def observe(wanted: Wanted, bench: Workbench) -> Seen:

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import iscsi
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import scsi
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import (
     IscsiError,
     LibraryMissing,
+    Login,
     SenseError,
     Session,
     load_library,
@@ -22,7 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi 
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, StorageError
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained, find_hint
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import Workspace
 
 PACKAGES = {
     "debian": ("qemu-block-extra",),
@@ -38,7 +40,7 @@ _PIECE = 128 << 10
 
 
 @contextlib.contextmanager
-def opening(disk: Disk, portals: Iterable[str], bench: Workbench) -> Iterator[tuple[Session, str]]:
+def opening(disk: Disk, portals: Iterable[str], bench: Workspace) -> Iterator[tuple[Session, str]]:
     """A session with the disk's target through the first portal that lets this host in, and that portal."""
     with contextlib.ExitStack() as stack:
         failures = []
@@ -57,14 +59,29 @@ def opening(disk: Disk, portals: Iterable[str], bench: Workbench) -> Iterator[tu
         raise StorageError("; ".join(failures))
 
 
-def _session(values: Values, bench: Workbench) -> Session:
+def login_of(values: Values) -> Login:
+    """The login that QEMU would begin for these options."""
+    host, port = _uri.place_of(values["portal"], iscsi.DEFAULT_PORT)
+    return Login(
+        host,
+        port,
+        values.get("target", ""),
+        values.get("user", ""),
+        values.get("password", ""),
+        values.get("initiator_name", iscsi.DEFAULT_INITIATOR),
+        iscsi.DIGESTS[values.get("header_digest", iscsi.DEFAULT_HEADER_DIGEST)],
+        iscsi.TRANSPORTS[values["transport"]],
+    )
+
+
+def _session(values: Values, bench: Workspace) -> Session:
     try:
         library = load_library()
     except LibraryMissing as error:
         packages = " ".join(PACKAGES.get(bench.capabilities.family, ()))
         advice = f"; install {packages} (role storage_client)" if packages else ""
         raise HostError(f"{error}{advice}") from None
-    return Session(library, iscsi.login_of(values), seconds=bench.open_timeout)
+    return Session(library, login_of(values), seconds=bench.open_timeout)
 
 
 def luns_of(opened: Session) -> list[int]:
@@ -120,7 +137,7 @@ def _read(opened: Session, lun: int, start: int, length: int, block_size: int) -
     return b"".join(pieces)[skipped : skipped + length]
 
 
-def survey(values: Values, bench: Workbench) -> dict[str, Any]:
+def survey(values: Values, bench: Workspace) -> dict[str, Any]:
     """The targets of a portal with their LUNs; a target that refuses this account says why."""
     try:
         with _session(values, bench) as opened:
@@ -132,7 +149,7 @@ def survey(values: Values, bench: Workbench) -> dict[str, Any]:
     return {"exists": False, "portal": portal, "targets": sorted(targets, key=lambda entry: str(entry["target"]))}
 
 
-def _luns(values: Values, target: str, bench: Workbench) -> dict[str, Any]:
+def _luns(values: Values, target: str, bench: Workspace) -> dict[str, Any]:
     try:
         with _session({**values, "target": target}, bench) as opened:
             return {"luns": [{"lun": lun, **device_of(opened, lun)} for lun in luns_of(opened)], "error": ""}

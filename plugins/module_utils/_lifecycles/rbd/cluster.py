@@ -29,7 +29,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._hints import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.rbd.options import OF_THE_IMAGE
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import FolderWiring, Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import FolderWiring, Workspace
 
 _BOUNDED = ("client_mount_timeout", "rados_mon_op_timeout", "rados_osd_op_timeout")
 """Options of Ceph that say how long it waits, in seconds; of some the default is for ever."""
@@ -93,7 +93,7 @@ class Cluster:
         self.handle.shutdown()
 
 
-def cluster_of(disk: Disk, bench: Workbench) -> Cluster:
+def cluster_of(disk: Disk, bench: Workspace) -> Cluster:
     """The connection to a disk's cluster as its user: one for all disks that say the same of both."""
     values = {name: value for name, value in disk.source.items() if name not in (*OF_THE_IMAGE, "networks")}
     key = ("rados", *sorted((name, repr(value)) for name, value in values.items()))
@@ -102,7 +102,7 @@ def cluster_of(disk: Disk, bench: Workbench) -> Cluster:
 
 
 @contextlib.contextmanager
-def _connected(values: Values, bench: Workbench) -> Iterator[Cluster]:
+def _connected(values: Values, bench: Workspace) -> Iterator[Cluster]:
     import rados
 
     handle = rados.Rados(rados_id=user_of(values))
@@ -121,7 +121,7 @@ def _connected(values: Values, bench: Workbench) -> Iterator[Cluster]:
         cluster.close()
 
 
-def _configuration(values: Values, bench: Workbench) -> str:
+def _configuration(values: Values, bench: Workspace) -> str:
     try:
         return configuration(values, FolderWiring(bench.folder, f"rados{next(_NUMBERS)}"))
     except OSError as error:

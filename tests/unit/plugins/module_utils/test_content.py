@@ -17,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._content import no
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk, read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import Header, opened_by_header, read_header
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._nodes import Storage
 
 RAW: Mapping[str, Any] = {"format": "raw"}
 IMAGES = {

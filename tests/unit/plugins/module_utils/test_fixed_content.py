@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import blank, content
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import OpenNode
+from ansible_collections.directdisk.qemu.plugins.module_utils._nodes import OpenNode
 
 MIB = 2**20
 

@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.iscsi import Login, login_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import libiscsi, scsi
-from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import IscsiError, SenseError, Session
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import (
+    IscsiError,
+    Login,
+    SenseError,
+    Session,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun.session import login_of
 
-LOGIN = Login("127.0.0.1", 3260, "iqn.x:y", "", "", "iqn.me", "none", "tcp")
+LOGIN = Login("127.0.0.1", 3260, "iqn.x:y", "", "", "iqn.me", 0, 0)
 TIMES_OUT = 0.2
 
 
@@ -136,7 +141,7 @@ def test_the_targets_of_a_portal_are_read_while_they_are_there() -> None:
 
 def test_a_name_that_nobody_knows() -> None:
     with pytest.raises(IscsiError, match=r"Can not resolve none\.invalid"):
-        Session(Library(), Login("none.invalid", 3260, "", "", "", "iqn.me", "none", "tcp"), seconds=5)
+        Session(Library(), Login("none.invalid", 3260, "", "", "", "iqn.me", 0, 0), seconds=5)
 
 
 def test_a_host_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +160,7 @@ def test_a_library_that_is_another(monkeypatch: pytest.MonkeyPatch, tmp_path: An
 def test_a_login_is_as_qemu_makes_it() -> None:
     login = login_of({"portal": "[2001:db8::1]", "target": "iqn.x", "transport": "tcp", "user": "u", "password": "p"})
     assert (login.host, login.port) == ("2001:db8::1", 3260)
-    assert (login.initiator, login.header_digest) == ("iqn.2008-11.org.linux-kvm", "none-crc32c")
+    assert (login.initiator, login.header_digest) == ("iqn.2008-11.org.linux-kvm", 1)
     assert "password" not in repr(login)
     assert (
         login_of({"portal": "a:1", "target": "t", "transport": "iser", "initiator_name": "iqn.z"}).initiator == "iqn.z"

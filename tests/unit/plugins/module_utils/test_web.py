@@ -16,9 +16,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients import we
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import HEAD
-from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import UNTIL_OUR_END
+from ansible_collections.directdisk.qemu.plugins.module_utils._run import UNTIL_OUR_END
 from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import FolderWiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import FolderWiring
 
 IMAGE = b"golden".ljust(64 * HEAD, b"\0")
 TIME = "Mon, 12 Jan 2026 10:00:00 GMT"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _confinement, _storage_daemon, _workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils import _confinement, _storage_daemon, _workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk, read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
@@ -47,7 +47,7 @@ def daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Daemon:
     )
     program.chmod(0o755)
     monkeypatch.setattr(_storage_daemon, "PROGRAM", str(program))
-    monkeypatch.setattr(_workbench, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(_workspace, "FOLDER", str(tmp_path))
     # The double writes its log where a confined process could not; test_confined.py is about that.
     monkeypatch.setattr(_confinement, "begin", lambda *_arguments, **_options: [])
     return Daemon(log)

@@ -22,6 +22,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Qmp
 from ansible_collections.directdisk.qemu.plugins.module_utils._header import Header, read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import file, served
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._source_check import check_content
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_remote_image
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
@@ -225,7 +226,7 @@ def test_a_server_may_send_us_where_it_is_said(
 
 def test_the_copy_of_an_image(monkeypatch: pytest.MonkeyPatch, host: Path, said: dict[str, Any]) -> None:
     copy = host / "copy"
-    monkeypatch.setattr(_staging, "copy_of", lambda disk: str(copy))
+    monkeypatch.setattr(stage, "copy_of", lambda disk: str(copy))
     monkeypatch.setattr(_staging, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
     monkeypatch.setattr(web, "read_head", lambda disk, wiring, *, seconds, begin: b"golden")
     monkeypatch.setattr(served, "machines_that_open", lambda identity: [])
@@ -254,7 +255,7 @@ def test_a_copy_that_is_not_what_is_declared_is_not_kept(
     monkeypatch: pytest.MonkeyPatch, host: Path, said: dict[str, Any]
 ) -> None:
     copy = host / "copy"
-    monkeypatch.setattr(_staging, "copy_of", lambda disk: str(copy))
+    monkeypatch.setattr(stage, "copy_of", lambda disk: str(copy))
     monkeypatch.setattr(_staging, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
     monkeypatch.setattr(web, "read_head", lambda disk, wiring, *, seconds, begin: b"golden")
     answer = run_module(monkeypatch, qemu_remote_image, http={"url": URL}, route="stage", sha256="0" * 64)

@@ -11,14 +11,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients import tg
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun.server.options import to_keep
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import Workspace
 
 
-def tgtd_of(bench: Workbench) -> tgt.Tgtd:
+def tgtd_of(bench: Workspace) -> tgt.Tgtd:
     return bench.shared("tgtd", lambda: tgt.Tgtd(bench.open_timeout))
 
 
-def observe(wanted: Wanted, bench: Workbench) -> Seen:
+def observe(wanted: Wanted, bench: Workspace) -> Seen:
     source = wanted.disk.source
     name, user = source["target"], source.get("user", "")
     tgtd = tgtd_of(bench)

@@ -16,14 +16,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._files import writ
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun.server.look import tgtd_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun.server.options import lun_of, to_keep
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._workspace import Workspace
 
 
 def _tid(tgtd: tgt.Tgtd, wanted: Wanted) -> int:
     return int(tgtd.targets()[wanted.disk.source["target"]]["tid"])
 
 
-def _make_store(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _make_store(wanted: Wanted, values: Values, bench: Workspace) -> None:
     options = wanted.provision["tgt"]
     try:
         with os.fdopen(os.open(options["store"], os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as store:
@@ -32,7 +32,7 @@ def _make_store(wanted: Wanted, values: Values, bench: Workbench) -> None:
         raise HostError(f"{options['store']}: {error.strerror}") from None
 
 
-def _grow_store(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _grow_store(wanted: Wanted, values: Values, bench: Workspace) -> None:
     options = wanted.provision["tgt"]
     try:
         os.truncate(options["store"], options["size"])
@@ -46,13 +46,13 @@ def _grow_store(wanted: Wanted, values: Values, bench: Workbench) -> None:
             tgtd.ask(tgt.UPDATE, tgt.LUN, change, tid=target["tid"], lun=wanted.disk.source["lun"])
 
 
-def _new_target(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _new_target(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     number = max((target["tid"] for target in tgtd.targets().values()), default=0) + 1
     tgtd.ask(tgt.NEW, tgt.TARGET, f"targetname={wanted.disk.source['target']}", tid=number)
 
 
-def _new_lun(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _new_lun(wanted: Wanted, values: Values, bench: Workspace) -> None:
     store = wanted.provision["tgt"]["store"]
     tgtd = tgtd_of(bench)
     where = {"tid": _tid(tgtd, wanted), "lun": wanted.disk.source["lun"]}
@@ -60,48 +60,48 @@ def _new_lun(wanted: Wanted, values: Values, bench: Workbench) -> None:
     _set_lun(wanted, values, bench)
 
 
-def _set_lun(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _set_lun(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     where = {"tid": _tid(tgtd, wanted), "lun": wanted.disk.source["lun"]}
     for name, value in lun_of(wanted).parameters().items():
         tgtd.ask(tgt.UPDATE, tgt.LUN, f"{name}={value}", **where)
 
 
-def _new_account(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _new_account(wanted: Wanted, values: Values, bench: Workspace) -> None:
     source = wanted.disk.source
     tgtd_of(bench).ask(tgt.NEW, tgt.ACCOUNT, f"user={source['user']},password={source['password']}")
 
 
-def _new_password(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _new_password(wanted: Wanted, values: Values, bench: Workspace) -> None:
     _remove_account(wanted, values, bench)
     _new_account(wanted, values, bench)
     if _user_is_missing(wanted, bench):
         _bind_account(wanted, values, bench)
 
 
-def _user_is_missing(wanted: Wanted, bench: Workbench) -> bool:
+def _user_is_missing(wanted: Wanted, bench: Workspace) -> bool:
     target = tgtd_of(bench).targets()[wanted.disk.source["target"]]
     return wanted.disk.source["user"] not in target["accounts"]
 
 
-def _bind_account(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _bind_account(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     if _user_is_missing(wanted, bench):
         tgtd.ask(tgt.BIND, tgt.ACCOUNT, f"user={wanted.disk.source['user']}", tid=_tid(tgtd, wanted))
 
 
-def _unbind_accounts(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _unbind_accounts(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     target = tgtd.targets()[wanted.disk.source["target"]]
     for user in set(target["accounts"]) - {wanted.disk.source.get("user")}:
         tgtd.ask(tgt.UNBIND, tgt.ACCOUNT, f"user={user}", tid=target["tid"])
 
 
-def _remove_account(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _remove_account(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd_of(bench).ask(tgt.DELETE, tgt.ACCOUNT, f"user={wanted.disk.source['user']}")
 
 
-def _admit(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _admit(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     target = tgtd.targets()[wanted.disk.source["target"]]
     there, declared = set(target["initiators"]), set(wanted.provision["tgt"]["initiators"])
@@ -111,7 +111,7 @@ def _admit(wanted: Wanted, values: Values, bench: Workbench) -> None:
             tgtd.ask(operation, tgt.TARGET, f"initiator-{kind}={initiator}", tid=target["tid"])
 
 
-def _keep(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _keep(wanted: Wanted, values: Values, bench: Workspace) -> None:
     kept = to_keep(wanted, tgt.read_kept(wanted.disk.source["target"]))
     if kept.luns:
         write_atomically(kept.path, kept.text(), mode=0o600)
@@ -120,17 +120,17 @@ def _keep(wanted: Wanted, values: Values, bench: Workbench) -> None:
         os.unlink(kept.path)
 
 
-def _remove_target(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _remove_target(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     tgtd.ask(tgt.DELETE, tgt.TARGET, tid=_tid(tgtd, wanted), force=wanted.provision["tgt"]["force"])
 
 
-def _remove_lun(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _remove_lun(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     tgtd.ask(tgt.DELETE, tgt.LUN, tid=_tid(tgtd, wanted), lun=wanted.disk.source["lun"])
 
 
-def _remove_store(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def _remove_store(wanted: Wanted, values: Values, bench: Workspace) -> None:
     try:
         os.unlink(wanted.provision["tgt"]["store"])
     except OSError as error:
