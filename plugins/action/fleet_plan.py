@@ -11,8 +11,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.plugin_utils import _clashes, _query, _tables
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import survey_in_parts
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import conflicts, queries, tables
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey_in_parts
 
 display = Display()
 
@@ -33,14 +33,14 @@ class ActionModule(ActionBase):
             found = survey_in_parts(variables["hostvars"], arguments["hosts"])
             rows = found.rows()
             if query:
-                display.display(_tables.answer(_query.ask(str(query), rows)))
+                display.display(tables.answer(queries.ask(str(query), rows)))
             else:
-                display.display(f"{_tables.disks(rows)}\n{_tables.summary(found, rows)}")
+                display.display(f"{tables.disks(rows)}\n{tables.summary(found, rows)}")
         except DirectDiskError as error:
             return {"failed": True, "msg": str(error)}
-        for warning in _clashes.warnings(found, arguments.get("known_images", ())):
+        for warning in conflicts.warnings(found, arguments.get("known_images", ())):
             display.warning(str(warning))
-        errors = found.in_order([*found.errors, *found.secrets, *_clashes.errors(found)])
+        errors = found.in_order([*found.errors, *found.secrets, *conflicts.errors(found)])
         counts = {"hosts": len(found.hosts), "vms": len(found.machines), "disks": len(rows)}
         if not errors or not boolean(arguments.get("strict", True)):
             return {"changed": False, **counts, "rows": rows, "errors": [str(error) for error in errors]}

@@ -12,9 +12,9 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _files
-from ansible_collections.directdisk.qemu.plugins.plugin_utils import _page, _report
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import survey_in_parts
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import files
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import page, reports
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey_in_parts
 
 display = Display()
 _NO_REPORT = "is there and is no report"
@@ -33,11 +33,11 @@ class ActionModule(ActionBase):
         path = os.path.abspath(os.path.expanduser(str(self._task.args["path"])))
         hostvars = (task_vars or {})["hostvars"]
         looks = {str(host): hostvars.raw_get(host).get(register) or {} for host in hosts}
-        report = _report.report(survey_in_parts(hostvars, list(looks)), looks)
+        report = reports.report(survey_in_parts(hostvars, list(looks)), looks)
         try:
             before, after = _pages(path, report)
             if after != before and not self._task.check_mode:
-                _files.write_atomically(path, after, mode=_mode(path))
+                files.write_atomically(path, after, mode=_mode(path))
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or _NO_REPORT
             return {"failed": True, "msg": f"{path}: {why}; name another file as report"}
@@ -52,13 +52,13 @@ class ActionModule(ActionBase):
 
 def _pages(path: str, report: dict[str, Any]) -> tuple[str, str]:
     """The page that is there, and the one to be; the same where nothing but the time has changed."""
-    before = _files.read_text(path)
-    written = _page.written_in(before)
+    before = files.read_text(path)
+    written = page.written_in(before)
     if before and not written:
         raise ValueError(_NO_REPORT)
-    after = _page.page(report, written)
+    after = page.page(report, written)
     if after != before:
-        after = _page.page(report, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+        after = page.page(report, datetime.now(timezone.utc).isoformat(timespec="seconds"))
     return before, after
 
 
@@ -73,8 +73,8 @@ def _mode(path: str) -> int:
 def _diff(path: str, before: str, after: str) -> dict[str, str]:
     """The rows that differ, without what surrounds them."""
     return {
-        "before": _page.data_of(before) + "\n",
-        "after": _page.data_of(after) + "\n",
+        "before": page.data_of(before) + "\n",
+        "after": page.data_of(after) + "\n",
         "before_header": path,
         "after_header": path,
     }

@@ -9,8 +9,8 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils import _other_hosts, _steps
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._compare import registered_results
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import other_hosts, steps
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import registered_results
 
 display = Display()
 
@@ -26,7 +26,7 @@ class ActionModule(ActionBase):
         del tmp
         variables = task_vars or {}
         results = registered_results(variables["hostvars"], variables["ansible_play_hosts_all"])
-        line = _other_hosts.without_declaration(_steps.reports_of(results))
+        line = other_hosts.without_declaration(steps.reports_of(results))
         if line:
             display.warning(line)
         return {"changed": False, "msg": line}

@@ -12,30 +12,36 @@ from typing import Any
 
 from ansible.utils.display import Display
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _overlays, _paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._batch import read_entries
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._choice import missing, requirements
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine, read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, read_machines
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._options import raise_collected
-from ansible_collections.directdisk.qemu.plugins.plugin_utils import _fleet, _steps
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._compare import compare, registered_results
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_action import HostAction, HostFailed, plain
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._in_use import storage_not_asked
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._kept import KeptDisk, Outcome, kept_disks, request
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._other_hosts import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import read_entries
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import overlays
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import missing, requirements
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans, steps
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import HostAction, HostFailed, plain
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import compare, registered_results
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.in_use import storage_not_asked
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import (
+    KeptDisk,
+    Outcome,
+    kept_disks,
+    request,
+)
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import (
     HostReport,
     decide,
     foreseeable,
     host_report,
 )
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._run import Run
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._running_vms import refuse_unmanaged_storage
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run import Run
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import refuse_unmanaged_storage
 
 display = Display()
 
-_CHOICES = {"when_lacking": ("fail", "report"), "only": ("all", "ssh_agents"), "step": _steps.STEPS}
+_CHOICES = {"when_lacking": ("fail", "report"), "only": ("all", "ssh_agents"), "step": steps.STEPS}
 """What the options beside vms may be; each is the first unless said."""
 
 
@@ -74,26 +80,26 @@ class ActionModule(HostAction):
         capabilities, observed = Capabilities.from_probe(look["capabilities"]), look["observed"]
         lacks, packages = missing(requirements(machines), capabilities)
         lacking = {"missing": lacks, "missing_packages": packages}
-        undeclared = _fleet.undeclared(observed, machines)
+        undeclared = host_plans.undeclared(observed, machines)
         if options["only"] == "all":
             refuse_unmanaged_storage(machines, observed)
         if lacks and options["when_lacking"] == "report":
             report = host_report(uuid.uuid4().hex, machines, observed, undeclared, foreseeable(machines, observed))
             unforeseen = self._unforeseen(host, lacks)
             return {"changed": False, **lacking, **unforeseen, **_for_other_steps(options, report, due=False)}
-        plans = _fleet.make_plans(machines, capabilities, observed["paths"])
-        _fleet.refuse_taken_storage(machines, observed, undeclared)
-        _overlays.refuse_left_behind(machines, observed["overlays"])
+        plans = host_plans.make_plans(machines, capabilities, observed["paths"])
+        host_plans.refuse_taken_storage(machines, observed, undeclared)
+        overlays.refuse_left_behind(machines, observed["overlays"])
         entries = request(kept, plans, observed)
         answer = self._keep(kept, entries, task_vars, predict=True)
         foreseen = Outcome.of(kept, answer) if answer else Outcome()
         foreseen.refuse()
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
         result = {**run.foresee(foreseen, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
-        written = {_paths.vm_of_unit(path.rpartition("/")[2]) for path in run.changes.write_files}
-        left = (f"{host}: {line}" for line in _overlays.warnings(machines, observed["overlays"], written))
+        written = {paths.vm_of_unit(path.rpartition("/")[2]) for path in run.changes.write_files}
+        left = (f"{host}: {line}" for line in overlays.warnings(machines, observed["overlays"], written))
         unasked = storage_not_asked(machines, observed, host)
-        for warning in (*run.warnings(), *left, *_fleet.doubtful_storage(machines, observed, host), *unasked):
+        for warning in (*run.warnings(), *left, *host_plans.doubtful_storage(machines, observed, host), *unasked):
             display.warning(warning)
         report = host_report(uuid.uuid4().hex, machines, observed, undeclared, run.changes)
         if options["step"] == "observe":
@@ -109,7 +115,7 @@ class ActionModule(HostAction):
         if due:
             for key in ("vms", "disks", "actions", "diff"):
                 result.pop(key, None)
-            result["observed"] = _steps.pack({"look": seen.look, "disks": seen.disks})
+            result["observed"] = steps.pack({"look": seen.look, "disks": seen.disks})
         elif run.explained:
             del result["vms"]
             result.update(run.failure())
@@ -117,16 +123,16 @@ class ActionModule(HostAction):
 
     def _apply_observed(self, host: str, options: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Plan once more with what step observe has seen, and apply."""
-        observation = task_vars[_steps.OBSERVED]
-        seen = _Seen(**_steps.unpack(observation["observed"]))
-        stopped = task_vars.get(_steps.STOPPED_FIRST) or {}
+        observation = task_vars[steps.OBSERVED]
+        seen = _Seen(**steps.unpack(observation["observed"]))
+        stopped = task_vars.get(steps.STOPPED_FIRST) or {}
         report_id = observation["fleet"]["id"]
         names = stopped.get("stopped") or () if stopped.get("of") == report_id else ()
-        observed = _steps.with_stopped(seen.look["observed"], names)
+        observed = steps.with_stopped(seen.look["observed"], names)
         machines = read_machines(self._task.args["vms"], host)
         kept = kept_disks(machines, plain(self._task.args["vms"]))
         capabilities = Capabilities.from_probe(seen.look["capabilities"])
-        plans = _fleet.make_plans(machines, capabilities, observed["paths"])
+        plans = host_plans.make_plans(machines, capabilities, observed["paths"])
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
         foreseen = Outcome.of(kept, seen.disks) if seen.disks else Outcome()
         not_yet = self._not_yet_stopped(host, task_vars)
@@ -174,9 +180,9 @@ class ActionModule(HostAction):
 
     def _stop(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Stop the VMs of this host that start on another one in the same run."""
-        names = task_vars[_steps.COMPARED]["stops"].get(host, [])
+        names = task_vars[steps.COMPARED]["stops"].get(host, [])
         actions = [f"stop vm {name}" for name in names]
-        result = {"changed": bool(names), "of": task_vars[_steps.OBSERVED]["fleet"]["id"], "actions": actions}
+        result = {"changed": bool(names), "of": task_vars[steps.OBSERVED]["fleet"]["id"], "actions": actions}
         if self._task.diff:
             result["diff"] = [{"prepared": "".join(f"{action}\n" for action in actions)}]
         if self._task.check_mode or not names:
@@ -191,7 +197,7 @@ class ActionModule(HostAction):
 
     def _not_yet_stopped(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, list[str]]:
         """Of the VMs that start here, those that depend on a stop elsewhere that has not happened, with the reasons."""
-        waits = task_vars[_steps.COMPARED]["waits"].get(host, {})
+        waits = task_vars[steps.COMPARED]["waits"].get(host, {})
         results = registered_results(task_vars["hostvars"], {other for others in waits.values() for other in others})
         refused: dict[str, list[str]] = {}
         for name, stops in waits.items():
@@ -199,7 +205,7 @@ class ActionModule(HostAction):
                 f"vm {name}: is not started: {other} has not stopped {vm}; its own result says why"
                 for other, vms in stops.items()
                 for vm in vms
-                if not _steps.is_stopped(vm, results.get(other) or {})
+                if not steps.is_stopped(vm, results.get(other) or {})
             ]
             if lines:
                 refused[name] = lines
@@ -217,9 +223,11 @@ class ActionModule(HostAction):
 
     def _look(self, machines: Sequence[Machine], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         # Whether the host encrypts is known only after the look at it, so the texts go under both paths.
-        secrets = _fleet.secrets_of(machines)
-        texts = {**_fleet.at_rest(secrets, encrypted=True), **_fleet.at_rest(secrets, encrypted=False)}
-        return self._ask_host({"observe": _fleet.observation(machines, texts=bool(self._task.diff))}, texts, task_vars)
+        secrets = host_plans.secrets_of(machines)
+        texts = {**host_plans.at_rest(secrets, encrypted=True), **host_plans.at_rest(secrets, encrypted=False)}
+        return self._ask_host(
+            {"observe": host_plans.observation(machines, texts=bool(self._task.diff))}, texts, task_vars
+        )
 
     def _apply(
         self, run: Run, foreseen: Outcome, entries: Mapping[str, Any], task_vars: Mapping[str, Any]
@@ -231,8 +239,8 @@ class ActionModule(HostAction):
         run.leave_alone(done.failures)
         actions = done.actions
         if run.changes.any():
-            secrets = _fleet.secrets_of(plan.machine for plan in run.plans)
-            texts = _fleet.at_rest(secrets, encrypted=run.encrypted)
+            secrets = host_plans.secrets_of(plan.machine for plan in run.plans)
+            texts = host_plans.at_rest(secrets, encrypted=run.encrypted)
             answer = self._ask_host({"desired": run.wanted, "encrypted": run.encrypted}, texts, task_vars)
             actions += answer["actions"]
             run.explain(answer["failures"])

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import yaml
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._specs import disk_module_options, documentation
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.argument_spec import (
+    disk_module_options,
+    documentation,
+)
 
 
 def _fragment(lifecycle: str) -> str:

@@ -57,10 +57,10 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._manage import node_graph
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import node_graph
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 
 class _Everything(dict[str, str]):

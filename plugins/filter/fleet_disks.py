@@ -76,7 +76,7 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import Row, survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Row, survey
 
 
 def fleet_disks(hostvars: Any, hosts: Iterable[str] | None = None) -> list[Row]:

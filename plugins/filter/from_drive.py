@@ -85,9 +85,9 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import Process
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.convert import convert
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._command_line import Process
-from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._convert import convert
 
 
 def from_drive(given: Any, name: str = "", directory: str = "") -> dict[str, Any]:

@@ -41,15 +41,15 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _choice
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import selection
 
 
 def requirements(vms: Any, host: str = "") -> dict[str, Any]:
     """The routes to backends, and the firmware, that declared machines need."""
     try:
-        return _choice.requirements(read_machines(vms, host))
+        return selection.requirements(read_machines(vms, host))
     except DirectDiskError as error:
         raise AnsibleFilterError(str(error)) from None
 

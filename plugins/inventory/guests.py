@@ -101,9 +101,9 @@ from ansible.plugins.loader import cache_loader
 from ansible.utils.vars import combine_vars
 from ansible.vars.plugins import get_vars_from_inventory_sources
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils import _guests
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._guests import Guest
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import guests as inventory_guests
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.guests import Guest
 
 _ALL = "guests"
 
@@ -122,7 +122,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self._read_config_data(path)
         hypervisors = self._hypervisors()
         declared = self._declared(self.get_cache_key(path), hypervisors, cache)
-        guests = _guests.with_status(declared, self._running(hypervisors))
+        guests = inventory_guests.with_status(declared, self._running(hypervisors))
         inventory.add_group(_ALL)
         for name, guest in self._named(guests, hypervisors):
             self._add(name, guest)
@@ -152,7 +152,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         read = survey(_Variables(self.inventory, self.loader), hypervisors)
         for error in read.errors:
             self._complain(str(error))
-        return [_guests.guest(one) for one in read.machines if one.present]
+        return [inventory_guests.guest(one) for one in read.machines if one.present]
 
     def _running(self, hypervisors: list[str]) -> dict[str, Any]:
         """What the fact cache knows of the machines of each hypervisor."""
@@ -176,7 +176,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self.inventory.add_host(name, _ALL)
         for variable, value in guest.items():
             self.inventory.set_variable(name, variable, value)
-        for group in _guests.groups(guest, self.get_option("group_by")):
+        for group in inventory_guests.groups(guest, self.get_option("group_by")):
             made = self.inventory.add_group(self._sanitize_group_name(group))
             self.inventory.add_child(made, name)
         strict = self.get_option("strict")

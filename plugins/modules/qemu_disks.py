@@ -169,12 +169,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _batch, _folders
-from ansible_collections.directdisk.qemu.plugins.module_utils._bindings import need_bindings
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._disk_module import shown_changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._probe import probe
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import need_bindings
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
+from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import shown_changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 
 def answer(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def answer(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {"changed": any(disk["changed"] for disk in disks), "disks": disks, "diff": diff, "warnings": warnings}
 
 
-def lacking(entries: list[_batch.Entry], capabilities: Capabilities) -> dict[str, DirectDiskError]:
+def lacking(entries: list[batch.Entry], capabilities: Capabilities) -> dict[str, DirectDiskError]:
     """Why this host cannot keep the images of a backend, by its name; the module may begin anew elsewhere for it."""
     reasons: dict[str, DirectDiskError] = {}
     for backend in {entry.wanted.disk.backend.name: entry.wanted.disk.backend for entry in entries}.values():
@@ -210,14 +211,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _folders.hold_payload()
+    private_folders.hold_payload()
     try:
         if not module.params["request"]:
             raise DirectDiskError("qemu_disks: its action plugin did not run; call it as directdisk.qemu.qemu_disks")
-        request = _batch.decode(module.params["request"])
-        entries = _batch.read_entries(request["disks"])
+        request = batch.decode(module.params["request"])
+        entries = batch.read_entries(request["disks"])
         capabilities = Capabilities.from_probe(probe())
-        results = _batch.manage_all(
+        results = batch.manage_all(
             entries,
             capabilities,
             workers=module.params["workers"],

@@ -172,15 +172,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _by_hand, _folders, _running
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._choice import flaw, missing, why_not
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import running, unmanaged
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable_data
-from ansible_collections.directdisk.qemu.plugins.module_utils._probe import probe
-from ansible_collections.directdisk.qemu.plugins.module_utils._routes import ROUTES
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import flaw, missing, why_not
 
 ARGUMENTS = {
     "requires": {
@@ -237,14 +238,14 @@ def look(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    _folders.hold_payload()
+    private_folders.hold_payload()
     try:
         facts = look(module.params)
         if facts["missing"] and module.params["strict"]:
             module.fail_json(msg="\n".join(facts["missing"]), **facts)
         module.exit_json(
-            vms=printable_data(_running.machines()) if module.params["vms"] else {},
-            by_hand=_by_hand.machines_by_hand() if module.params["by_hand"] else [],
+            vms=printable_data(running.machines()) if module.params["vms"] else {},
+            by_hand=unmanaged.machines_by_hand() if module.params["by_hand"] else [],
             **facts,
         )
     except DirectDiskError as error:

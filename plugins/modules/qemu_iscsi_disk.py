@@ -328,7 +328,7 @@ image:
       type: str
 """
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._disk_module import run_disk_module
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import run_disk_module
 
 
 def main() -> None:

@@ -315,7 +315,7 @@ image:
     lock: "192.0.2.11:0/1702947012"
 """
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._disk_module import run_disk_module
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import run_disk_module
 
 
 def main() -> None:

@@ -271,7 +271,7 @@ image:
     opened_by: [web1]
 """
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._disk_module import run_disk_module
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import run_disk_module
 
 
 def main() -> None:

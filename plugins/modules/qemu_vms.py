@@ -186,19 +186,20 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _folders, _host
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._probe import probe
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
 
 
 def run(request: dict[str, Any], secrets: dict[str, str]) -> dict[str, Any]:
     """Answer one request of the action plugin: observe, stop, or apply."""
     if "stop" in request:
-        return _host.stop(request["stop"])
+        return apply.stop(request["stop"])
     if "desired" in request:
-        return _host.apply(request["desired"], secrets, encrypted=request["encrypted"])
+        return apply.apply(request["desired"], secrets, encrypted=request["encrypted"])
     capabilities = probe()
-    seen = _host.observe(**request["observe"], secrets=secrets, encrypted=capabilities["encrypts"])
+    seen = apply.observe(**request["observe"], secrets=secrets, encrypted=capabilities["encrypts"])
     return {"capabilities": capabilities, "observed": seen}
 
 
@@ -213,7 +214,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _folders.hold_payload()
+    private_folders.hold_payload()
     try:
         secrets = {path: base64.b64decode(text).decode() for path, text in module.params["credentials"].items()}
         module.exit_json(**run(module.params["vms"], secrets))

@@ -20,19 +20,19 @@ from typing import Any, Callable  # noqa: E402
 
 STANDARD = time.perf_counter()
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import (  # noqa: E402
-    _credentials,
-    _files,
-    _host,
-    _probe,
-    _systemd,
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import (  # noqa: E402
+    apply,
+    credential_store,
+    files,
+    probe,
+    systemd,
 )
 
 READY = time.perf_counter()
 
 PARTS: dict[Any, tuple[str, ...]] = {
-    _probe: ("_cache_key", "_read_cache", "_probe"),
-    _host: (
+    probe: ("_cache_key", "_read_cache", "_probe"),
+    apply: (
         "observe",
         "_observe_files",
         "_virtual_size",
@@ -44,9 +44,9 @@ PARTS: dict[Any, tuple[str, ...]] = {
         "_switch",
         "_failed",
     ),
-    _credentials.Store: ("observe", "write", "remove"),
-    _files: ("write_atomically", "remove_leftovers", "read_text"),
-    _systemd: ("show", "systemctl", "last_log_lines"),
+    credential_store.Store: ("observe", "write", "remove"),
+    files: ("write_atomically", "remove_leftovers", "read_text"),
+    systemd: ("show", "systemctl", "last_log_lines"),
 }
 
 
@@ -88,10 +88,10 @@ def main() -> None:
     request, secrets = given["request"], given["secrets"]
     answer: dict[str, Any]
     if "desired" in request:
-        answer = _host.apply(request["desired"], secrets, encrypted=request["encrypted"])
+        answer = apply.apply(request["desired"], secrets, encrypted=request["encrypted"])
     else:
-        capabilities = _probe.probe()
-        seen = _host.observe(**request["observe"], secrets=secrets, encrypted=capabilities["encrypts"])
+        capabilities = probe.probe()
+        seen = apply.observe(**request["observe"], secrets=secrets, encrypted=capabilities["encrypts"])
         answer = {"capabilities": capabilities, "observed": seen}
     end = time.perf_counter()
     times = [

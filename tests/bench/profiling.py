@@ -18,10 +18,10 @@ from typing import Any, Callable, Protocol
 import yaml
 
 from ansible_collections.directdisk.qemu.plugins import module_utils
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._changes import decide
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
-from ansible_collections.directdisk.qemu.plugins.plugin_utils import _fleet
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import decide
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans
 
 PROGRAM = Path(__file__).resolve().parent / "host_profile.py"
 REMOTE = "/run/qemu-vms-bench"
@@ -90,18 +90,22 @@ def _before(declaration: Path) -> tuple[tuple[Any, ...], dict[str, Any], list[Ro
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     given = _timed(rows, "yaml.load", lambda: yaml.load(text, loader))
     machines = _timed(rows, "read_machines", lambda: read_machines(given["qemu_vms"], "hv1"))
-    _timed(rows, "secrets_of", lambda: _fleet.secrets_of(machines))
-    request = _timed(rows, "observation", lambda: _fleet.observation(machines, texts=False))
+    _timed(rows, "secrets_of", lambda: host_plans.secrets_of(machines))
+    request = _timed(rows, "observation", lambda: host_plans.observation(machines, texts=False))
     return machines, request, rows
 
 
 def _after(machines: Sequence[Any], answer: dict[str, Any]) -> tuple[dict[str, Any], list[Row]]:
     rows: list[Row] = []
     capabilities, observed = Capabilities.from_probe(answer["capabilities"]), answer["observed"]
-    plans = _timed(rows, "make_plans", lambda: _fleet.make_plans(machines, capabilities, observed["paths"]))
-    wanted = _timed(rows, "desired: render", lambda: _fleet.desired(plans, encrypted=capabilities.encrypts))
+    plans = _timed(rows, "make_plans", lambda: host_plans.make_plans(machines, capabilities, observed["paths"]))
+    wanted = _timed(rows, "desired: render", lambda: host_plans.desired(plans, encrypted=capabilities.encrypts))
     changes = _timed(rows, "decide", lambda: decide(wanted, observed))
-    _timed(rows, "summary", lambda: (_fleet.summary(plans), changes.actions(), _fleet.undeclared(observed, machines)))
+    _timed(
+        rows,
+        "summary",
+        lambda: (host_plans.summary(plans), changes.actions(), host_plans.undeclared(observed, machines)),
+    )
     return wanted, rows
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._page import page
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.page import page
 
 ARGUMENTS = (
     "--headless=new",

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._report import report
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.reports import report
 
 GIB = 1 << 30
 AWAY = "hv07"

@@ -14,8 +14,8 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._report import report
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.reports import report
 from ansible_collections.directdisk.qemu.tests.report.browser import Browser, start, write
 from ansible_collections.directdisk.qemu.tests.report.fleet import AWAY, large
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import Machine, read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, read_machines
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import Plan, make_plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan, make_plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 UNIT_TESTS = Path(__file__).parent
 GOLDEN = UNIT_TESTS / "golden"

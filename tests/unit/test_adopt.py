@@ -12,8 +12,9 @@ from ansible.plugins.filter.core import to_nice_yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _by_hand, _unit_file
-from ansible_collections.directdisk.qemu.plugins.plugin_utils import _render
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import unit_file
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import unmanaged
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import render
 from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS
 
 TEMPLATE = UNIT_TESTS.parents[1] / "playbooks" / "templates" / "adopted.yml.j2"
@@ -27,8 +28,8 @@ def printed(by_hand: list[dict[str, Any]]) -> str:
 
 
 def machine(*words: str) -> dict[str, Any]:
-    process = _by_hand.Process(name="unit")
-    return _by_hand.as_declared(_by_hand.Start(["kvm", *words], process, "odd.service", 7), set())
+    process = unmanaged.Process(name="unit")
+    return unmanaged.as_declared(unmanaged.Start(["kvm", *words], process, "odd.service", 7), set())
 
 
 def test_what_is_printed_is_the_declaration() -> None:
@@ -55,5 +56,5 @@ def test_a_host_without_machines_has_an_empty_declaration() -> None:
     st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\t\n%$'\"\\; #")), max_size=4)
 )
 def test_a_unit_of_odd_words_is_read_as_it_was_written(words: list[str]) -> None:
-    line = " ".join(_render.word(word) for word in ["/bin/x", *words])
-    assert _unit_file.start_commands(f"ExecStart={line}\n") == [["/bin/x", *words]]
+    line = " ".join(render.word(word) for word in ["/bin/x", *words])
+    assert unit_file.start_commands(f"ExecStart={line}\n") == [["/bin/x", *words]]

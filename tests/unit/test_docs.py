@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH_KEY
 
 ROOT = Path(__file__).parents[2]

@@ -11,9 +11,9 @@ import json
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
-from ansible_collections.directdisk.qemu.plugins.module_utils._json import compact
-from ansible_collections.directdisk.qemu.plugins.plugin_utils import _fleet, _render
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans, render
 from ansible_collections.directdisk.qemu.tests.unit.support import (
     GOLDEN,
     HOST_NAME,
@@ -33,7 +33,7 @@ def rendered(case: Case) -> dict[str, str]:
     """The texts that a case makes, by the names of their files."""
     plans = plans_of(case)
     texts = {
-        service.name: _render.render_service(service, encrypted=capabilities(case.host).encrypts)
+        service.name: render.render_service(service, encrypted=capabilities(case.host).encrypts)
         for plan in plans
         for service in plan.services
     }
@@ -84,7 +84,7 @@ def test_every_recorded_host_is_used() -> None:
 def test_systemd_reads_back_exactly_the_planned_command_lines(case: Case) -> None:
     for plan in plans_of(case):
         for service in plan.services:
-            text = _render.render_service(service, encrypted=True)
+            text = render.render_service(service, encrypted=True)
             commands = exec_words(text)
             assert commands["ExecStart"] == [[word for group in service.args for word in group]]
             assert commands.get("ExecStartPre", []) == [list(command.argv) for command in service.before]
@@ -94,7 +94,7 @@ def test_systemd_reads_back_exactly_the_planned_command_lines(case: Case) -> Non
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_no_secret_stands_in_a_unit(case: Case) -> None:
     texts = rendered(case)
-    for credential, secret in _fleet.secrets_of(read_machines(case.vms, HOST_NAME)).items():
+    for credential, secret in host_plans.secrets_of(read_machines(case.vms, HOST_NAME)).items():
         for line in secret.splitlines():
             # Two-digit keys and the like stand everywhere by chance.
             if len(line) > 4:

@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._blockdev import Graph, build_graph
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import PROGRAM
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.convert import convert
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
-from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._convert import convert
-from ansible_collections.directdisk.qemu.plugins.module_utils._probe import BAD_NODE_NAME, EMULATORS
-from ansible_collections.directdisk.qemu.plugins.module_utils._storage_daemon import PROGRAM
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import BAD_NODE_NAME, EMULATORS
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.tests.unit.qemu_graph import graph
 from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, machine
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import SWITCHES
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import WITH_VALUE
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
-from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._arguments import SWITCHES
-from ansible_collections.directdisk.qemu.plugins.module_utils._legacy._qemu_options import WITH_VALUE
-from ansible_collections.directdisk.qemu.plugins.module_utils._probe import BAD_NODE_NAME, EMULATORS
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import BAD_NODE_NAME, EMULATORS
 from ansible_collections.directdisk.qemu.tests.unit.support import golden_nodes
 from ansible_collections.directdisk.qemu.tests.unit.test_schemas import gone, needed
 

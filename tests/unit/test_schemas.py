@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Node, handled_members
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Node, handled_members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.tests.unit.qapi import Schema, Version, schemas
 from ansible_collections.directdisk.qemu.tests.unit.support import golden_nodes
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed, _url, uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Download,
     Flaw,
@@ -23,11 +24,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     read_members,
     with_secrets,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed, _url
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 _RETRY = "retry-request"
 
@@ -146,7 +145,7 @@ def _identity(values: Values) -> str:
 
 
 def _scheme(values: Values) -> str:
-    return _uri.split(values["url"]).scheme
+    return uris.split(values["url"]).scheme
 
 
 def _protocols(values: Values) -> str:
@@ -213,7 +212,7 @@ def _read_libvirt(scheme: str, source: LibvirtSource) -> dict[str, Any]:
     said = with_secrets(
         (_url.QUERY,), _url.read_uri(_url.from_libvirt(scheme, source)), "the attribute query of <source>"
     )
-    return _uri.drop_none(
+    return uris.drop_none(
         {
             **said,
             "username": source.user or None,

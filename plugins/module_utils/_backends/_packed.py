@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint, Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Hint, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 OPTIONS = (
     Option(

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Node, Reach, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Reach, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 
@@ -26,12 +26,12 @@ def check(values: Values) -> None:
 
 def describe(values: Values, default_port: int) -> str:
     """The server in its one spelling."""
-    return str(values.get("socket") or f"{_uri.same_host(values['host'])}:{values.get('port', default_port)}")
+    return str(values.get("socket") or f"{uris.same_host(values['host'])}:{values.get('port', default_port)}")
 
 
 def is_own(values: Values) -> bool:
     """Whether each host has a server of its own there."""
-    return "socket" in values or _uri.is_loopback(values["host"])
+    return "socket" in values or uris.is_loopback(values["host"])
 
 
 def reach(values: Values) -> Reach:

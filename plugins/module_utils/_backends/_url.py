@@ -7,10 +7,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Hint, LibvirtSource, Reach, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
+    Hint,
+    LibvirtSource,
+    Reach,
+    Values,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 URL = Option(
     "url", "Where the image is: scheme://host[:port]/path, without user or password.", required=True, qemu="url"
@@ -59,19 +64,19 @@ HINTS = (
 
 def check(scheme: str, values: Values) -> None:
     """What a table of options cannot say. The url is not repeated: a password may stand in it."""
-    pieces = _uri.split(values["url"])
+    pieces = uris.split(values["url"])
     if "@" in pieces.netloc:
         raise DeclarationError(
             "url", "has a user in it, which QEMU would show to everybody; say username and password instead"
         )
-    host = _uri.host_of(pieces)
+    host = uris.host_of(pieces)
     if pieces.scheme != scheme or not host or not pieces.path.strip("/") or re.search(r"\s", values["url"] + host):
         raise DeclarationError("url", f"is not {scheme}://host/path")
 
 
 def check_query(values: Values) -> None:
     """Refuse a secret in the url, which everybody on the host would see. The url is not repeated."""
-    if _uri.without_signature(_uri.split(values["url"]))[1] is not None:
+    if uris.without_signature(uris.split(values["url"]))[1] is not None:
         raise DeclarationError(
             "url",
             "has a signature or a token in its query, which would be seen by everybody; move what follows ? to query",
@@ -80,43 +85,43 @@ def check_query(values: Values) -> None:
 
 def whole(values: Values) -> str:
     """The url with its secret query."""
-    pieces = _uri.split(values["url"])
+    pieces = uris.split(values["url"])
     return pieces._replace(query="&".join(filter(None, (pieces.query, values["query"])))).geturl()
 
 
 def reach(values: Values) -> Reach:
     """The server named by the url, and the private bundle."""
-    return Reach(servers=(_uri.host_of(_uri.split(values["url"])),), trust=values.get("ca_bundle", ""))
+    return Reach(servers=(uris.host_of(uris.split(values["url"])),), trust=values.get("ca_bundle", ""))
 
 
 def server(values: Values) -> str:
     """Scheme, host and port."""
-    pieces = _uri.split(values["url"])
+    pieces = uris.split(values["url"])
     return f"{pieces.scheme}://{pieces.netloc.lower()}"
 
 
 def identity(values: Values) -> str:
     """Scheme and host in small letters, the scheme's own port left out; another digest is another image."""
-    pieces = _uri.split(values["url"])
+    pieces = uris.split(values["url"])
     port = pieces.port if pieces.port not in (None, _PORTS[pieces.scheme]) else ""
-    place = f"{pieces.scheme}://{_uri.same_host(_uri.host_of(pieces))}:{port}{pieces.path}?{pieces.query}"
+    place = f"{pieces.scheme}://{uris.same_host(uris.host_of(pieces))}:{port}{pieces.path}?{pieces.query}"
     return f"{place}#{values['sha256']}" if "sha256" in values else place
 
 
 def from_libvirt(scheme: str, source: LibvirtSource) -> str:
     """The url that libvirt keeps in pieces."""
-    place = _uri.libvirt_host(source.hosts, _PORTS[scheme])
+    place = uris.libvirt_host(source.hosts, _PORTS[scheme])
     if "host" not in place:
         raise DeclarationError("host", "a name or an address is wanted")
     port = f":{place['port']}" if "port" in place else ""
     query = f"?{source.query}" if source.query else ""
-    return f"{scheme}://{_uri.in_brackets(place['host'])}{port}/{source.name.lstrip('/')}{query}"
+    return f"{scheme}://{uris.in_brackets(place['host'])}{port}/{source.name.lstrip('/')}{query}"
 
 
 def read_uri(uri: str) -> dict[str, Any]:
     """The whole string is the url, but for the credentials in it, and a query that is one."""
-    pieces, query = _uri.split(uri), None
+    pieces, query = uris.split(uri), None
     if pieces.scheme.startswith("http"):
-        pieces, query = _uri.without_signature(pieces)
-    url, user, password = _uri.without_credentials(pieces)
-    return _uri.drop_none({"url": url, "username": user or None, "password": password, "query": query})
+        pieces, query = uris.without_signature(pieces)
+    url, user, password = uris.without_credentials(pieces)
+    return uris.drop_none({"url": url, "username": user or None, "password": password, "query": query})

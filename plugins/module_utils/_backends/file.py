@@ -7,7 +7,9 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
     NbdkitPlugin,
@@ -20,10 +22,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     no_libvirt,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed
-from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 OPTIONS = (
     Option(

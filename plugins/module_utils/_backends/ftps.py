@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Flaw
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _curl
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Flaw
 
 FLAWS = (
     _curl.DRIVER_HANGS,

@@ -8,8 +8,9 @@ import posixpath
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server, uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
     LibvirtSource,
@@ -21,11 +22,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     members,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 DEFAULT_PORT = 24007
 
@@ -174,7 +173,7 @@ def _identity(values: Values) -> str:
 
 
 def _clusters(values: Values) -> tuple[str, ...]:
-    return tuple(_uri.same_host(server.get("host", "")) for server in _servers(values))
+    return tuple(uris.same_host(server.get("host", "")) for server in _servers(values))
 
 
 def _located(values: Values, rename: Callable[[str], str]) -> Values:
@@ -196,16 +195,16 @@ def _path(values: Values) -> str:
 
 def _read_uri(uri: str) -> dict[str, Any]:
     """``gluster[+tcp]://[host[:port]]/volume/path`` and ``gluster+unix:///volume/path?socket=PATH``."""
-    pieces = _uri.split(uri)
-    volume, _slash, path = _uri.decoded(pieces.path, "its path").lstrip("/").partition("/")
+    pieces = uris.split(uri)
+    volume, _slash, path = uris.decoded(pieces.path, "its path").lstrip("/").partition("/")
     image = {"volume": volume, "path": path.lstrip("/")}
     if pieces.scheme == "gluster+unix":
-        query = _uri.query_of(pieces, ("socket",))
+        query = uris.query_of(pieces, ("socket",))
         if pieces.netloc or "socket" not in query:
             raise DeclarationError("uri", "gluster+unix wants no host and ?socket=PATH")
         return {**image, "servers": [{"socket": query["socket"]}]}
-    _uri.query_of(pieces, ())
-    return _uri.drop_none({**image, "host": _uri.host_of(pieces) or "localhost", "port": pieces.port})
+    uris.query_of(pieces, ())
+    return uris.drop_none({**image, "host": uris.host_of(pieces) or "localhost", "port": pieces.port})
 
 
 def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
@@ -213,7 +212,7 @@ def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
     if "server" not in node:
         return found
     servers = node["server"] if isinstance(node["server"], list) else [node["server"]]
-    return {**found, **_place([_uri.address_of(server, DEFAULT_PORT) for server in servers])}
+    return {**found, **_place([uris.address_of(server, DEFAULT_PORT) for server in servers])}
 
 
 def _place(servers: list[dict[str, Any]]) -> dict[str, Any]:
@@ -222,7 +221,7 @@ def _place(servers: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     volume, _slash, path = source.name.lstrip("/").partition("/")
-    servers = [_uri.libvirt_host((host,), DEFAULT_PORT) for host in source.hosts]
+    servers = [uris.libvirt_host((host,), DEFAULT_PORT) for host in source.hosts]
     return {"volume": volume, "path": path, **_place(servers)}
 
 

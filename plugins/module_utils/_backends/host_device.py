@@ -8,7 +8,9 @@ import posixpath
 import re
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import file
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
     Node,
@@ -19,10 +21,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     no_libvirt,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import file
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
 
 _WORLD_WIDE = re.compile(r"/dev/disk/by-id/(wwn-|scsi-3|dm-uuid-mpath-|nvme-(eui|uuid)\.)")
 """Names that storage gives to a device itself: they mean the same bytes wherever they are seen."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
     LibvirtSource,
@@ -19,10 +20,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     members,
     read_members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 DEFAULT_PORT = 3260
 DEFAULT_INITIATOR = "iqn.2008-11.org.linux-kvm"
@@ -140,8 +140,8 @@ HINTS = (
 
 def portal_of(values: Values) -> str:
     """The portal with its port, as QEMU takes it."""
-    host, port = _uri.place_of(values["portal"], DEFAULT_PORT)
-    return f"{_uri.in_brackets(host)}:{port}"
+    host, port = uris.place_of(values["portal"], DEFAULT_PORT)
+    return f"{uris.in_brackets(host)}:{port}"
 
 
 def _node(values: Values, wiring: Wiring) -> Node:
@@ -150,7 +150,7 @@ def _node(values: Values, wiring: Wiring) -> Node:
 
 def _check(values: Values) -> None:
     try:
-        _uri.place_of(values["portal"], DEFAULT_PORT)
+        uris.place_of(values["portal"], DEFAULT_PORT)
     except DeclarationError as error:
         raise error.within("portal") from None
     if ("user" in values) != ("password" in values):
@@ -158,7 +158,7 @@ def _check(values: Values) -> None:
 
 
 def _reach(values: Values) -> Reach:
-    host, _port = _uri.place_of(values["portal"], DEFAULT_PORT)
+    host, _port = uris.place_of(values["portal"], DEFAULT_PORT)
     return Reach(servers=(host,), devices=RDMA_DEVICES if values["transport"] == "iser" else ())
 
 
@@ -178,8 +178,8 @@ def _owner(values: Values, wiring: Wiring, uuid: str) -> OwnerCheck:
 
 
 def _describe(values: Values) -> str:
-    host, port = _uri.place_of(values["portal"], DEFAULT_PORT)
-    return f"{_uri.in_brackets(host.lower())}:{port}/{values['target']}/{values['lun']}"
+    host, port = uris.place_of(values["portal"], DEFAULT_PORT)
+    return f"{uris.in_brackets(host.lower())}:{port}/{values['target']}/{values['lun']}"
 
 
 def _identity(values: Values) -> str:
@@ -201,10 +201,10 @@ def _read_uri(uri: str) -> dict[str, Any]:
     user, _mark, password = account.partition("%" if "%" in account else ":")
     # QEMU logs in without CHAP where one half is empty.
     chap = user and password
-    return _uri.drop_none(
+    return uris.drop_none(
         {
             "portal": match["portal"],
-            "target": _uri.decoded(match["target"], "its target"),
+            "target": uris.decoded(match["target"], "its target"),
             "lun": int(match["lun"]),
             "user": user if chap else None,
             "password": password if chap else None,
@@ -219,13 +219,13 @@ def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
 
 def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     target, slash, lun = source.name.partition("/")
-    place = _uri.libvirt_host(source.hosts, DEFAULT_PORT)
+    place = uris.libvirt_host(source.hosts, DEFAULT_PORT)
     if "host" not in place:
         raise DeclarationError("host", "a name or an address is wanted")
     port = f":{place['port']}" if "port" in place else ""
-    return _uri.drop_none(
+    return uris.drop_none(
         {
-            "portal": f"{_uri.in_brackets(place['host'])}{port}",
+            "portal": f"{uris.in_brackets(place['host'])}{port}",
             "target": target,
             "lun": lun if slash else 0,
             "user": source.user or None,
@@ -267,7 +267,7 @@ BACKEND = Backend(
     describe=_describe,
     identity=_identity,
     pool=lambda values: str(values["target"]),
-    local=lambda values: _uri.is_loopback(_uri.place_of(values["portal"], DEFAULT_PORT)[0]),
+    local=lambda values: uris.is_loopback(uris.place_of(values["portal"], DEFAULT_PORT)[0]),
     reach=_reach,
     schemes=("iscsi", "iser"),
     read_uri=_read_uri,

@@ -9,8 +9,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server, uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
     LibvirtSource,
@@ -21,11 +22,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     members,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 DEFAULT_PORT = 10809
 RECONNECT_DELAY = 86400
@@ -179,15 +178,15 @@ def _read_uri(uri: str) -> dict[str, Any]:
     """``nbd[+tcp|+unix]://...`` and the older ``nbd:HOST:PORT[:exportname=X]``, ``nbd:unix:PATH[:exportname=X]``."""
     if not uri.startswith(("nbd://", "nbd+tcp://", "nbd+unix://")):
         return _read_old_form(uri)
-    pieces = _uri.split(uri)
-    export = _uri.decoded(pieces.path[1:], "its export") or None
+    pieces = uris.split(uri)
+    export = uris.decoded(pieces.path[1:], "its export") or None
     if pieces.scheme == "nbd+unix":
-        query = _uri.query_of(pieces, ("socket",))
+        query = uris.query_of(pieces, ("socket",))
         if pieces.netloc or "socket" not in query:
             raise DeclarationError("uri", "nbd+unix wants no host and ?socket=PATH")
-        return _uri.drop_none({"socket": query["socket"], "export": export})
-    _uri.query_of(pieces, ())
-    return _uri.drop_none({"host": _uri.host_of(pieces), "port": pieces.port or None, "export": export})
+        return uris.drop_none({"socket": query["socket"], "export": export})
+    uris.query_of(pieces, ())
+    return uris.drop_none({"host": uris.host_of(pieces), "port": pieces.port or None, "export": export})
 
 
 def _read_old_form(uri: str) -> dict[str, Any]:
@@ -204,7 +203,7 @@ def _read_old_form(uri: str) -> dict[str, Any]:
 def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
     flat = ("host", "port", "path")
     found = read_members(OPTIONS, node, around, UNHANDLED, "server", *flat, "tls-creds", "tls-hostname")
-    found.update(_uri.server_of(node, DEFAULT_PORT, *flat))
+    found.update(uris.server_of(node, DEFAULT_PORT, *flat))
     if "tls-creds" in node:
         found["tls"] = _read_tls(around.properties("tls-creds", node["tls-creds"]))
     if "tls-hostname" in node:
@@ -225,9 +224,9 @@ def _read_tls(said: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
-    return _uri.drop_none(
+    return uris.drop_none(
         {
-            **_uri.libvirt_host(source.hosts, DEFAULT_PORT),
+            **uris.libvirt_host(source.hosts, DEFAULT_PORT),
             "export": source.name or None,
             "reconnect_delay": source.part("reconnect", "delay"),
         }
@@ -239,7 +238,7 @@ def _maybe(values: Values) -> tuple[tuple[str, str], ...]:
     if "host" not in values or not values.get("export"):
         return ()
     why = "NBD does not tell if one export at two ports is the same; let both use one port if it is"
-    return ((f"nbd:{_uri.same_host(values['host'])}:*/{values['export']}", why),)
+    return ((f"nbd:{uris.same_host(values['host'])}:*/{values['export']}", why),)
 
 
 BACKEND = Backend(

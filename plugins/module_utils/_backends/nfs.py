@@ -8,8 +8,9 @@ import posixpath
 import re
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
     LibvirtSource,
@@ -19,10 +20,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     members,
     read_members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 NO_PORT = 0
 """The protocol has none to say: the portmapper knows it."""
@@ -153,7 +153,7 @@ def _check_disk(values: Values, settings: Values) -> None:
 
 
 def _describe(values: Values) -> str:
-    return f"{_uri.in_brackets(_uri.same_host(values['host']))}:{_path(values)}"
+    return f"{uris.in_brackets(uris.same_host(values['host']))}:{_path(values)}"
 
 
 def _path(values: Values) -> str:
@@ -165,12 +165,12 @@ def _read_uri(uri: str) -> dict[str, Any]:
     """``nfs://host/path?uid=&gid=...``; a port is dropped, as QEMU does: the portmapper knows it."""
     if not uri.startswith("nfs://"):
         raise DeclarationError("uri", "nfs://host/path is wanted")
-    pieces = _uri.split(uri)
-    query = _uri.query_of(pieces, tuple(_PARAMETERS))
+    pieces = uris.split(uri)
+    query = uris.query_of(pieces, tuple(_PARAMETERS))
     numbers = {_PARAMETERS[key]: _number(key, text) for key, text in query.items()}
     # But for user and group, 0 is what QEMU takes for "not said".
     said = {option: number for option, number in numbers.items() if number or option in ("user", "group")}
-    return {"host": _uri.host_of(pieces), "path": _uri.decoded(pieces.path, "its path"), **said}
+    return {"host": uris.host_of(pieces), "path": uris.decoded(pieces.path, "its path"), **said}
 
 
 def _number(name: str, text: str) -> int:
@@ -182,7 +182,7 @@ def _number(name: str, text: str) -> int:
 
 def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
     found = read_members(OPTIONS, node, around, {}, "server")
-    return {**found, **_without_port(_uri.server_of(node, NO_PORT))}
+    return {**found, **_without_port(uris.server_of(node, NO_PORT))}
 
 
 def _without_port(place: dict[str, Any]) -> dict[str, Any]:
@@ -193,10 +193,10 @@ def _without_port(place: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
-    return _uri.drop_none(
+    return uris.drop_none(
         {
             # The portmapper knows the port, whatever libvirt says.
-            "host": _uri.libvirt_host(source.hosts, NO_PORT).get("host"),
+            "host": uris.libvirt_host(source.hosts, NO_PORT).get("host"),
             "path": source.name,
             "user": (source.part("identity", "user") or "").removeprefix("+") or None,
             "group": (source.part("identity", "group") or "").removeprefix("+") or None,
@@ -217,7 +217,7 @@ BACKEND = Backend(
     describe=_describe,
     identity=lambda values: f"nfs:{_describe(values)}",
     pool=lambda values: posixpath.dirname(_describe(values)),
-    local=lambda values: _uri.is_loopback(values["host"]),
+    local=lambda values: uris.is_loopback(values["host"]),
     reach=lambda values: Reach(servers=(values["host"],)),
     schemes=("nfs",),
     read_uri=_read_uri,

@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
     LibvirtSource,
@@ -22,10 +23,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     members,
     read_members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 DEFAULT_PORT = 6789
 DEFAULT_CONF = "/etc/ceph/ceph.conf"
@@ -320,14 +320,14 @@ def _config_value(key: str, value: Any) -> str:
 
 
 def monitors_of(values: Values) -> list[tuple[str, int]]:
-    return [_uri.place_of(monitor, DEFAULT_PORT) for monitor in values.get("monitors", ())]
+    return [uris.place_of(monitor, DEFAULT_PORT) for monitor in values.get("monitors", ())]
 
 
 def client_settings(values: Values) -> dict[str, str]:
     """The options of Ceph's client that QEMU sets itself, beside its configuration file and the key."""
     settings = {}
     if "monitors" in values:
-        places = (f"{_uri.in_brackets(host)}:{port}" for host, port in monitors_of(values))
+        places = (f"{uris.in_brackets(host)}:{port}" for host, port in monitors_of(values))
         settings["mon_host"] = ",".join(places)
     if "auth_client_required" in values:
         settings["auth_client_required"] = ",".join(values["auth_client_required"])
@@ -457,7 +457,7 @@ def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
         found["conf"] = node["conf"]
     if "server" in node:
         servers = node["server"] if isinstance(node["server"], list) else [node["server"]]
-        found["monitors"] = [_monitor(_uri.address_of(server, DEFAULT_PORT)) for server in servers]
+        found["monitors"] = [_monitor(uris.address_of(server, DEFAULT_PORT)) for server in servers]
     if "key-secret" in node:
         found["key"] = around.base64_secret(node["key-secret"])
     if "encrypt" in node:
@@ -468,7 +468,7 @@ def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
 def _monitor(place: dict[str, Any]) -> str:
     if "socket" in place:
         raise DeclarationError("server", "a monitor has a host")
-    return f"{_uri.in_brackets(place['host'])}:{place['port']}" if "port" in place else str(place["host"])
+    return f"{uris.in_brackets(place['host'])}:{place['port']}" if "port" in place else str(place["host"])
 
 
 def _read_encrypt(layer: Any, around: Surroundings) -> dict[str, Any]:
@@ -490,7 +490,7 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     if not pool or len(namespace) > 1:
         raise DeclarationError("name", f"{source.name!r} is not POOL/[NAMESPACE/]IMAGE")
     key = source.secret
-    return _uri.drop_none(
+    return uris.drop_none(
         {
             "pool": pool,
             "namespace": namespace[0] if namespace else None,
@@ -498,7 +498,7 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
             "snapshot": source.part("snapshot", "name"),
             "user": source.user or None,
             "key": key and Secret(key.found, key.text, "AA=="),
-            "monitors": [_monitor(_uri.libvirt_host((host,), DEFAULT_PORT)) for host in source.hosts] or None,
+            "monitors": [_monitor(uris.libvirt_host((host,), DEFAULT_PORT)) for host in source.hosts] or None,
             "conf": source.part("config", "file"),
         }
     )

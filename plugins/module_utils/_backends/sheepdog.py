@@ -8,8 +8,9 @@ import re
 from functools import partial
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server, uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
     LibvirtSource,
@@ -19,11 +20,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     members,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._found import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 DEFAULT_PORT = 7000
 MOST_FOR_TGT = 9999
@@ -127,18 +126,18 @@ def _read_uri(uri: str) -> dict[str, Any]:
     """``sheepdog[+tcp|+unix]://...`` and the older ``sheepdog:[HOST:PORT:]VDI[:SNAPSHOT]``."""
     if not uri.startswith(("sheepdog://", "sheepdog+tcp://", "sheepdog+unix://")):
         return _read_old_form(uri)
-    pieces = _uri.split(uri)
+    pieces = uris.split(uri)
     image = {
-        "vdi": _uri.decoded(pieces.path[1:], "its vdi"),
-        **_snapshot(_uri.decoded(pieces.fragment, "its snapshot")),
+        "vdi": uris.decoded(pieces.path[1:], "its vdi"),
+        **_snapshot(uris.decoded(pieces.fragment, "its snapshot")),
     }
     if pieces.scheme == "sheepdog+unix":
-        query = _uri.query_of(pieces, ("socket",))
+        query = uris.query_of(pieces, ("socket",))
         if pieces.netloc or "socket" not in query:
             raise DeclarationError("uri", "sheepdog+unix wants no host and ?socket=PATH")
         return {"socket": query["socket"], **image}
-    _uri.query_of(pieces, ())
-    return _uri.drop_none({"host": _uri.host_of(pieces) or "localhost", "port": pieces.port, **image})
+    uris.query_of(pieces, ())
+    return uris.drop_none({"host": uris.host_of(pieces) or "localhost", "port": pieces.port, **image})
 
 
 def _read_old_form(uri: str) -> dict[str, Any]:
@@ -160,11 +159,11 @@ def _snapshot(text: str) -> dict[str, Any]:
 
 def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
     found = read_members(OPTIONS, node, around, {}, "server", "host", "port", "path")
-    return {**found, **_uri.server_of(node, DEFAULT_PORT, "host", "port", "path")}
+    return {**found, **uris.server_of(node, DEFAULT_PORT, "host", "port", "path")}
 
 
 def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
-    place = _uri.libvirt_host(source.hosts, DEFAULT_PORT) if source.hosts else {"host": "localhost"}
+    place = uris.libvirt_host(source.hosts, DEFAULT_PORT) if source.hosts else {"host": "localhost"}
     snapshot = source.part("snapshot", "name") or ""
     return {**place, "vdi": source.name, **_snapshot(snapshot)}
 

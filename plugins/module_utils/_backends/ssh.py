@@ -11,8 +11,9 @@ import posixpath
 import re
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
     LibvirtSource,
@@ -22,10 +23,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     check_mountable,
     read_members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._found import Secret, Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 DEFAULT_PORT = 22
 KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
@@ -289,7 +289,7 @@ def _identity(values: Values) -> str:
     """A path from the root is the same for every user."""
     user = "" if values["path"].startswith("/") else values["user"]
     path = re.sub("//+", "/", posixpath.normpath(values["path"]))
-    return f"ssh:{user}@{_uri.same_host(values['host'])}:{values.get('port', DEFAULT_PORT)}:{path}"
+    return f"ssh:{user}@{uris.same_host(values['host'])}:{values.get('port', DEFAULT_PORT)}:{path}"
 
 
 def _alike(values: Values) -> tuple[str, ...]:
@@ -302,17 +302,17 @@ def _alike(values: Values) -> tuple[str, ...]:
 
 def _read_uri(uri: str) -> dict[str, Any]:
     """``ssh://[user@]host[:port]/path[?host_key_check=yes|no|TYPE:HASH]``."""
-    pieces = _uri.split(uri)
+    pieces = uris.split(uri)
     user, colon, _password = pieces.netloc.rpartition("@")[0].partition(":")
     if colon:
         raise DeclarationError("uri", "has a password in it, which QEMU does not use; a key is wanted")
-    check = _uri.query_of(pieces, ("host_key_check",)).get("host_key_check")
-    return _uri.drop_none(
+    check = uris.query_of(pieces, ("host_key_check",)).get("host_key_check")
+    return uris.drop_none(
         {
-            "host": _uri.host_of(pieces),
+            "host": uris.host_of(pieces),
             "port": pieces.port,
-            "path": _uri.decoded(pieces.path, "its path"),
-            "user": _uri.decoded(user, "its user") or None,
+            "path": uris.decoded(pieces.path, "its path"),
+            "user": uris.decoded(user, "its user") or None,
             "host_key_check": _read_host_key_check(check) if check is not None else None,
         }
     )
@@ -329,7 +329,7 @@ def _read_host_key_check(text: str) -> dict[str, str]:
 
 def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
     own = ("server", "host", "port", "host-key-check", "host_key_check")
-    found = {**read_members(OPTIONS, node, around, {}, *own), **_uri.server_of(node, DEFAULT_PORT, "host", "port")}
+    found = {**read_members(OPTIONS, node, around, {}, *own), **uris.server_of(node, DEFAULT_PORT, "host", "port")}
     if "socket" in found:
         raise DeclarationError("server", "a host is wanted")
     if "host-key-check" in node:
@@ -343,9 +343,9 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     user = source.part("identity", "username") or source.user
     keyfile = source.part("identity", "keyfile")
     key = Secret(f"the file {keyfile} on the host", like=_KEY.like) if keyfile else None
-    place = _uri.libvirt_host(source.hosts, DEFAULT_PORT)
+    place = uris.libvirt_host(source.hosts, DEFAULT_PORT)
     known = source.part("knownHosts", "path")
-    return _uri.drop_none({**place, "path": source.name, "user": user or None, "key": key, "known_hosts": known})
+    return uris.drop_none({**place, "path": source.name, "user": user or None, "key": key, "known_hosts": known})
 
 
 def _settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
@@ -366,10 +366,10 @@ BACKEND = Backend(
     sample={"host": "127.0.0.1", "user": "root", "path": "/image", "key": ""},
     describe=_describe,
     identity=_identity,
-    pool=lambda values: f"{_uri.same_host(values['host'])}:{posixpath.dirname(values['path'])}",
+    pool=lambda values: f"{uris.same_host(values['host'])}:{posixpath.dirname(values['path'])}",
     alike=_alike,
     apart="say both paths from the root where they are two files",
-    local=lambda values: _uri.is_loopback(values["host"]),
+    local=lambda values: uris.is_loopback(values["host"]),
     reach=_reach,
     schemes=("ssh",),
     read_uri=_read_uri,

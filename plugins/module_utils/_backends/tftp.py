@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _url, uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Download,
     Hint,
@@ -15,7 +15,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     no_driver,
     no_node,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _url
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 BLOCK_SIZE = 1428
@@ -36,7 +35,7 @@ HINTS = (
 
 
 def _check(values: Values) -> None:
-    if "@" in _uri.split(values["url"]).netloc:
+    if "@" in uris.split(values["url"]).netloc:
         raise DeclarationError("url", "has a user in it, and TFTP knows none")
     _url.check("tftp", values)
 

@@ -13,8 +13,8 @@ import socket
 import time
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _vms_resume
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import vms_resume
 
 ANSWER_LIMIT = 8 * 1024**2
 """Bytes of an answer. That about 300 disks, each with a backing chain, has about 3 MiB."""
@@ -38,7 +38,7 @@ class Monitor:
     def connect(cls, path: str, *, seconds: float = 5.0) -> Monitor:
         """A session with the QEMU that listens on a unix socket."""
         try:
-            connection = _vms_resume.connect(path, seconds)
+            connection = vms_resume.connect(path, seconds)
         except OSError as error:
             raise QmpError(f"{path}: {error.strerror or error}") from None
         try:

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Route, Site
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Opened, Route, Site
 
 
 def _packages(backend: Backend, family: str) -> tuple[str, ...]:

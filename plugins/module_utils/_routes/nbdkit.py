@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import nbd
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     NbdkitPlugin,
     NbdkitServe,
@@ -13,15 +13,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backend import (
     Reach,
     Values,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import nbd
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Packages, Route, Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
-from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
-from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service, grant_access
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Opened, Packages, Route, Site
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service, grant_access
 
 PROGRAM = "/usr/bin/nbdkit"
 PINS = "pins"
@@ -62,8 +62,8 @@ def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> st
 
 
 def _open(disk: Disk, site: Site) -> Opened:
-    unit = _paths.helper_unit_name(site.vm, disk.name, ROUTE.name)
-    directory = _paths.helper_directory(site.vm, disk.name)
+    unit = paths.helper_unit_name(site.vm, disk.name, ROUTE.name)
+    directory = paths.helper_directory(site.vm, disk.name)
     socket, pid_file = f"{directory}/nbd.sock", f"{directory}/nbdkit.pid"
     wiring = site.helper_wiring(unit, disk.name)
     reach = reached(disk)
@@ -72,18 +72,18 @@ def _open(disk: Disk, site: Site) -> Opened:
     # What it must not take along keeps it where it is; else the filter of addresses does.
     pins = site.pins and bool(plugin.leaks)
     argv = command(disk, plugin, socket, f"--pidfile={pid_file}", "--log=syslog", pins=pins)
-    before, after = grant_access(unit, _paths.helper_user_name(site.vm, disk.name), [(reach, False)])
+    before, after = grant_access(unit, paths.helper_user_name(site.vm, disk.name), [(reach, False)])
     service = Service(
         name=unit,
         template="nbdkit.service.j2",
         vm=site.vm,
         description=f"nbdkit for disk {disk.name} of virtual machine {site.vm}",
         args=[
-            ("/usr/bin/python3", "-IS", _paths.SHARE_PROGRAM, socket),
+            ("/usr/bin/python3", "-IS", paths.SHARE_PROGRAM, socket),
             *((argument,) for argument in argv),
         ],
         sandbox=build_sandbox(
-            [(reach, False)], directory=_paths.directory_name(site.vm, disk.name), replace_trust=False
+            [(reach, False)], directory=paths.directory_name(site.vm, disk.name), replace_trust=False
         ),
         pid_file=pid_file,
         credentials=wiring.credentials,

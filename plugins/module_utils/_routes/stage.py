@@ -11,18 +11,19 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _paths, _uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Download, Reach, Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Download, Reach, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._options import read_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
-from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Packages, Route, Site
-from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
-from ansible_collections.directdisk.qemu.plugins.module_utils._service import Service
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Opened, Packages, Route, Site
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service
 
 FOLLOW = Option(
     "follow",
@@ -72,7 +73,7 @@ def download_of(disk: Disk) -> Download:
 
 def copy_of(disk: Disk) -> str:
     """Where the host's copy of an image is."""
-    return _paths.image_file(image_name(disk))
+    return paths.image_file(image_name(disk))
 
 
 def image_name(disk: Disk) -> str:
@@ -87,14 +88,14 @@ def image_name(disk: Disk) -> str:
 
 def _open(disk: Disk, site: Site) -> Opened:
     image = image_name(disk)
-    seen = f"{_paths.runtime_directory(site.vm)}/{disk.name}.image"
+    seen = f"{paths.runtime_directory(site.vm)}/{disk.name}.image"
     return Opened(
-        {"driver": "file", "filename": seen}, Reach(), (_service(disk, image),), ((_paths.image_file(image), seen),)
+        {"driver": "file", "filename": seen}, Reach(), (_service(disk, image),), ((paths.image_file(image), seen),)
     )
 
 
 def _service(disk: Disk, image: str) -> Service:
-    unit = _paths.image_unit_name(image)
+    unit = paths.image_unit_name(image)
     download, reach = download_of(disk), disk.backend.reach(disk.source)
     reach = followed(disk, reach)
     wiring = Wiring(unit, "image", "")
@@ -105,13 +106,13 @@ def _service(disk: Disk, image: str) -> Service:
         vm="",
         description=f"Image {disk.backend.describe(disk.source)}",
         args=[
-            ("/usr/bin/python3", "-IS", _paths.IMAGE_PROGRAM),
+            ("/usr/bin/python3", "-IS", paths.IMAGE_PROGRAM),
             *((word,) for word in fetch_options(disk)),
-            (_paths.image_file(image),),
+            (paths.image_file(image),),
             (download.url,),
             *options,
         ],
-        sandbox=build_sandbox([(reach, False)], directory=_paths.IMAGES, replace_trust=False),
+        sandbox=build_sandbox([(reach, False)], directory=paths.IMAGES, replace_trust=False),
         credentials=wiring.credentials,
         start_timeout=2 * int(_limits(disk)[FETCH_TIMEOUT.name]),
         image=image,
@@ -136,7 +137,7 @@ def places_of(disk: Disk) -> list[str]:
 
 def followed(disk: Disk, reach: Reach) -> Reach:
     """What a process must reach that goes wherever the server may send it."""
-    hosts = [_uri.host_of(_uri.split(place)) for place in places_of(disk)]
+    hosts = [uris.host_of(uris.split(place)) for place in places_of(disk)]
     return replace(reach, servers=tuple(dict.fromkeys((*reach.servers, *hosts))))
 
 

@@ -6,15 +6,21 @@ from __future__ import annotations
 
 import hashlib
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend, Node, Reach, TgtStore, Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
+    Backend,
+    Node,
+    Reach,
+    TgtStore,
+    Values,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._route import Opened, Route, Site
-from ansible_collections.directdisk.qemu.plugins.module_utils._sandbox import build_sandbox
-from ansible_collections.directdisk.qemu.plugins.module_utils._service import Command, Service
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Opened, Route, Site
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Command, Service
 
 PROGRAM = "/usr/sbin/tgtd"
 TARGET = "iqn.2026-01.directdisk:disk"
@@ -53,8 +59,8 @@ def loopback_address(vm: str, disk: str) -> str:
 
 
 def _open(disk: Disk, site: Site) -> Opened:
-    unit = _paths.helper_unit_name(site.vm, disk.name, ROUTE.name)
-    directory = _paths.helper_directory(site.vm, disk.name)
+    unit = paths.helper_unit_name(site.vm, disk.name, ROUTE.name)
+    directory = paths.helper_directory(site.vm, disk.name)
     address, chap = loopback_address(site.vm, disk.name), f"{directory}/chap"
     store, reach = store_of(disk), disk.backend.reach(disk.source)
     service = Service(
@@ -65,7 +71,7 @@ def _open(disk: Disk, site: Site) -> Opened:
         args=[(PROGRAM,), ("--foreground",), ("--iscsi", f"portal={address}:{PORT}")],
         sandbox=build_sandbox(
             [(reach, True), (Reach(servers=(LOOPBACK,)), True)],
-            directory=_paths.directory_name(site.vm, disk.name),
+            directory=paths.directory_name(site.vm, disk.name),
             replace_trust=False,
         ),
         credentials={},
@@ -77,7 +83,7 @@ def _open(disk: Disk, site: Site) -> Opened:
         # Because the folder outlives a restart, systemd leaves a link to it behind.
         after=(Command(("/bin/rm", "--force", "--", directory), privileged=True),),
         ready=(
-            *("/usr/bin/python3", "-IS", _paths.TGT_PROGRAM, f"{directory}/tgtd.0"),
+            *("/usr/bin/python3", "-IS", paths.TGT_PROGRAM, f"{directory}/tgtd.0"),
             *(f"{address}:{PORT}", TARGET, store.kind, store.name, chap, USER, str(site.start_timeout)),
         ),
     )

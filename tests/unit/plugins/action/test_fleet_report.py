@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._page import data_of
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.page import data_of
 from ansible_collections.directdisk.qemu.tests.unit.ansible_run import run_playbook, write_inventory
 
 INVENTORY = {

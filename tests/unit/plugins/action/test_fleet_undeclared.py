@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils import _steps
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import steps
 from ansible_collections.directdisk.qemu.tests.unit.ansible_run import run_playbook, write_inventory
 
 REPORT = {"id": "1", "starts": [], "stops": [], "in_use": {}}
@@ -17,8 +17,8 @@ PLAY = [{"hosts": "all", "gather_facts": False, "tasks": [{"directdisk.qemu.flee
 
 def test_vms_that_nobody_declares_are_named_in_one_line(tmp_path: Path) -> None:
     hosts = {
-        "hv1": {_steps.OBSERVED: {"fleet": {**REPORT, "runs": [BY_HAND], "undeclared": []}}},
-        "hv2": {_steps.OBSERVED: {"fleet": {**REPORT, "runs": [], "undeclared": ["old1"]}}},
+        "hv1": {steps.OBSERVED: {"fleet": {**REPORT, "runs": [BY_HAND], "undeclared": []}}},
+        "hv2": {steps.OBSERVED: {"fleet": {**REPORT, "runs": [], "undeclared": ["old1"]}}},
         "hv3": {},
     }
     write_inventory(tmp_path, {"hosts.yml": json.dumps({"all": {"hosts": hosts}})})

@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._backend import Backend
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._clients import web
-from ansible_collections.directdisk.qemu.plugins.module_utils._disk import read_image
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import Plan
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
-from ansible_collections.directdisk.qemu.plugins.module_utils._stores import ssh as ssh_store
-from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._access import web_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
     DISK_OPTIONS,
     NETWORK_OPTIONS,
     VM_OPTIONS,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._wiring import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores import ssh as ssh_store
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.tests.unit.support import NBD, SSH, SSH_KEY, plan
 
 MARK = "QQ"
@@ -106,7 +106,7 @@ def check(argv: tuple[str, ...]) -> None:
     for index, word in enumerate(argv):
         if program in OF_FILES and word.startswith("/") and index:
             assert index > fence, argv
-        if MARK not in word or index > fence or argv[index - 1] in TAKES_VALUE or _paths.TGT_PROGRAM in argv[:index]:
+        if MARK not in word or index > fence or argv[index - 1] in TAKES_VALUE or paths.TGT_PROGRAM in argv[:index]:
             continue  # our program knows no options
         assert re.match(r"--[a-z-]+=.*QQ", word, re.DOTALL) or not word.startswith("-"), argv
         if program == "nbdkit":
@@ -170,9 +170,9 @@ def would_run(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
 def test_curl_takes_a_url_as_it_is(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     url = f"{scheme}://h/QQ[1]{{a,b}}.raw"
     disk = read_image("disk", {scheme: {"url": url}}, "disk")
-    would_run(monkeypatch, web)
+    would_run(monkeypatch, web_image)
     with pytest.raises(Ran) as asked:
-        web.ask(disk, Wiring("", "disk", ""), seconds=1, begin=())
+        web_image.ask(disk, Wiring("", "disk", ""), seconds=1, begin=())
     with pytest.raises(Ran) as fetched:
         image_fetch.fetch(("--", url), "/x.part", (), (), 1024)
     for argv in (asked.value.args, fetched.value.args):

@@ -11,18 +11,18 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS, from_uri
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._json import compact
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._options import parse_size
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import declared_credentials, make_plan
-from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS, from_uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
     DISK_OPTIONS,
     NETWORK_OPTIONS,
     VM_OPTIONS,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import parse_size
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import declared_credentials, make_plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 from ansible_collections.directdisk.qemu.tests.unit.qapi import schemas
 from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, capabilities, nodes_of
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS, VM_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import (
     declared_credentials,
     describe_plan,
     make_plan,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
-from ansible_collections.directdisk.qemu.plugins.module_utils._vm_options import DISK_OPTIONS, VM_OPTIONS
-from ansible_collections.directdisk.qemu.plugins.plugin_utils import _render
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import render
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH, capabilities, disk_of, errors_of, machine
 
 MARKER = "s3cr3t-marker"
@@ -139,7 +139,7 @@ def test_a_secret_query_is_in_a_credential_alone() -> None:
     disk = {"https": {"url": "https://192.0.2.7/x?part=1", "query": f"X-Amz-Signature={MARKER}"}}
     one = machine(disk_of(disk, writes="deny"))
     made = make_plan(one, capabilities("debian13"))
-    units = [_render.render_service(service, encrypted=True) for service in made.services]
+    units = [render.render_service(service, encrypted=True) for service in made.services]
     said = repr([made.services, made.disks[0].graph, describe_plan(made), units, one.disks[0].described])
     assert MARKER not in said
     assert "https://192.0.2.7/x?part=1" in said

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _batch
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
+from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_disks
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -30,12 +30,12 @@ def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return [dict(result) for result in seen["results"]]
 
     monkeypatch.setattr(qemu_disks, "probe", lambda: probed("debian12"))
-    monkeypatch.setattr(_batch, "manage_all", manage_all)
+    monkeypatch.setattr(batch, "manage_all", manage_all)
     return seen
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, *, predict: bool = False, **more: Any) -> dict[str, Any]:
-    request = _batch.encode({"disks": {"a": {"nbd": {"host": "192.0.2.5"}, "state": "info"}}, "predict": predict})
+    request = batch.encode({"disks": {"a": {"nbd": {"host": "192.0.2.5"}, "state": "info"}}, "predict": predict})
     return run_module(monkeypatch, qemu_disks, disks=["a"], request=request, **more)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _by_hand, _running
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import running, unmanaged
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_info
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -22,7 +22,7 @@ def info(
     monkeypatch: pytest.MonkeyPatch, host: str = "debian13", changes: dict[str, Any] | None = None, **arguments: Any
 ) -> dict[str, Any]:
     monkeypatch.setattr(qemu_info, "probe", lambda *, fresh: probed(host, **(changes or {}), systemd=int(fresh)))
-    monkeypatch.setattr(_running, "machines", lambda: {"web1": {"active": "active"}})
+    monkeypatch.setattr(running, "machines", lambda: {"web1": {"active": "active"}})
     return run_module(monkeypatch, qemu_info, **arguments)
 
 
@@ -70,7 +70,7 @@ def test_what_is_missing_is_reported_and_fails_only_where_strict(monkeypatch: py
 
 
 def test_without_capabilities_nothing_is_probed_unless_something_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_by_hand, "machines_by_hand", lambda: [{"name": "old"}])
+    monkeypatch.setattr(unmanaged, "machines_by_hand", lambda: [{"name": "old"}])
     bare = info(monkeypatch, capabilities=False, vms=False, by_hand=True)
     assert (bare["capabilities"], bare["backends"], bare["vms"]) == ({}, {}, {})
     assert bare["by_hand"] == [{"name": "old"}]

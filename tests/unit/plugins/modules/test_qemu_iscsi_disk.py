@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _disk_module
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import IscsiError, LibraryMissing
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.fixed import blank, content
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.lun import session
-from ansible_collections.directdisk.qemu.plugins.module_utils._workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._images import module
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import session
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank, content
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_iscsi_disk
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -56,7 +56,7 @@ class Target:
 @pytest.fixture
 def target(monkeypatch: pytest.MonkeyPatch) -> Target:
     found = Target()
-    monkeypatch.setattr(_disk_module, "probe", lambda: probed("debian12"))
+    monkeypatch.setattr(module, "probe", lambda: probed("debian12"))
     monkeypatch.setattr(session, "load_library", lambda: None)
     monkeypatch.setattr(session, "Session", found.session)
     monkeypatch.setattr(session, "luns_of", lambda opened: [0, 1])
@@ -185,7 +185,7 @@ def test_a_lun_with_data_between_the_samples_is_not_written_to(
     monkeypatch: pytest.MonkeyPatch, hidden: list[int]
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(_disk_module.AnsibleModule, "warn", lambda _module, warning: said.append(warning))
+    monkeypatch.setattr(module.AnsibleModule, "warn", lambda _module, warning: said.append(warning))
     answer = run_module(monkeypatch, qemu_iscsi_disk, **LUN, **SOURCE)
     assert (answer["changed"], answer["image"]["content"], hidden) == (False, "data", [0])
     assert [line.partition(": ")[2] for line in said] == [

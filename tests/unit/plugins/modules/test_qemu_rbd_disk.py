@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _disk_module
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycle import Seen, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles import LIFECYCLES
+from ansible_collections.directdisk.qemu.plugins.module_utils._images import module
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_rbd_disk
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -36,8 +36,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Wanted]:
         return {"exists": False, "_new": {"defaults": DEFAULTS, "source": {}}}
 
     monkeypatch.setitem(LIFECYCLES, "rbd", replace(LIFECYCLES["rbd"], observe=observe))
-    monkeypatch.setattr(_disk_module, "probe", lambda: probed("debian13"))
-    monkeypatch.setattr(_disk_module, "need_bindings", lambda backends, family: None)
+    monkeypatch.setattr(module, "probe", lambda: probed("debian13"))
+    monkeypatch.setattr(module, "need_bindings", lambda backends, family: None)
     return wanted
 
 

@@ -14,16 +14,18 @@ from typing import Any, Callable
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _disk_module, _host_mark, _locks, _staging
-from ansible_collections.directdisk.qemu.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._clients import web
-from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._access import image_cache, web_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import Header, read_header
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.source_check import check_content
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._header import Header, read_header
-from ansible_collections.directdisk.qemu.plugins.module_utils._lifecycles.image import file, served
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import host_mark
+from ansible_collections.directdisk.qemu.plugins.module_utils._images import module
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file, readonly_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import locks
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
-from ansible_collections.directdisk.qemu.plugins.module_utils._source_check import check_content
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_remote_image
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -112,10 +114,10 @@ class Bench:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(Bench, "root", tmp_path)
-    monkeypatch.setattr(_disk_module, "Workbench", Bench)
-    monkeypatch.setattr(_disk_module, "probe", lambda: probed("debian13"))
-    monkeypatch.setattr(_locks, "LOCK", str(tmp_path / "lock"))
-    monkeypatch.setattr(_host_mark, "_MACHINE_ID", "/dev/null")
+    monkeypatch.setattr(module, "Workbench", Bench)
+    monkeypatch.setattr(module, "probe", lambda: probed("debian13"))
+    monkeypatch.setattr(locks, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(host_mark, "_MACHINE_ID", "/dev/null")
     monkeypatch.setattr(file, "machines_that_open", lambda identity: [])
     (tmp_path / "a.raw").write_bytes(b"golden".ljust(MIB, b"\0"))
     return tmp_path
@@ -125,7 +127,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the server says of the image at URL."""
     found: dict[str, Any] = {"etag": '"1"', "last_modified": "", "length": MIB, "place": "http://images.example"}
-    monkeypatch.setattr(web, "ask", lambda disk, wiring, *, seconds, begin: web.Said(**found))
+    monkeypatch.setattr(web_image, "ask", lambda disk, wiring, *, seconds, begin: web_image.Said(**found))
     return found
 
 
@@ -227,9 +229,9 @@ def test_a_server_may_send_us_where_it_is_said(
 def test_the_copy_of_an_image(monkeypatch: pytest.MonkeyPatch, host: Path, said: dict[str, Any]) -> None:
     copy = host / "copy"
     monkeypatch.setattr(stage, "copy_of", lambda disk: str(copy))
-    monkeypatch.setattr(_staging, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
-    monkeypatch.setattr(web, "read_head", lambda disk, wiring, *, seconds, begin: b"golden")
-    monkeypatch.setattr(served, "machines_that_open", lambda identity: [])
+    monkeypatch.setattr(image_cache, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
+    monkeypatch.setattr(web_image, "read_head", lambda disk, wiring, *, seconds, begin: b"golden")
+    monkeypatch.setattr(readonly_image, "machines_that_open", lambda identity: [])
     known: dict[tuple[str, str], str] = {}
     monkeypatch.setattr(image_fetch, "remembered", lambda path, name: known.get((path, name), ""))
     wanted = {"http": {"url": URL}, "route": "stage"}
@@ -256,8 +258,8 @@ def test_a_copy_that_is_not_what_is_declared_is_not_kept(
 ) -> None:
     copy = host / "copy"
     monkeypatch.setattr(stage, "copy_of", lambda disk: str(copy))
-    monkeypatch.setattr(_staging, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
-    monkeypatch.setattr(web, "read_head", lambda disk, wiring, *, seconds, begin: b"golden")
+    monkeypatch.setattr(image_cache, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
+    monkeypatch.setattr(web_image, "read_head", lambda disk, wiring, *, seconds, begin: b"golden")
     answer = run_module(monkeypatch, qemu_remote_image, http={"url": URL}, route="stage", sha256="0" * 64)
     assert "is declared; nothing was kept" in answer["msg"]
     assert not copy.exists()

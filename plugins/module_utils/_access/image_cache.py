@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's cache of images that were fetched whole: the place, the program and the unit of machines' own units."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.web_image import Said
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import UNTIL_OUR_END, text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox
+
+_LOG_LINES = 5
+
+
+def fetch(disk: Disk, bench: Workspace) -> None:
+    """Have the image's own unit fetch it, or one just like it for the time being.
+
+    Of one name there is one unit: so a machine that starts meanwhile, and a run that was killed, do not fetch it again.
+    Who calls this removes what is there where it fails.
+    """
+    unit = paths.image_unit_name(stage.image_name(disk))
+    problem = _await_end(unit, seconds=bench.open_timeout)
+    if not os.path.exists(stage.copy_of(disk)):
+        if os.path.exists(f"{paths.UNIT_DIRECTORY}/{unit}"):
+            problem = _start(unit)
+        else:
+            problem = _run_for_now(disk, unit, bench)
+    if not os.path.exists(stage.copy_of(disk)):
+        raise HostError(problem or f"{unit} has not fetched it")
+    # A machine's own unit may follow wherever it is sent.
+    place = image_fetch.remembered(stage.copy_of(disk), image_fetch.PLACE)
+    if place and place not in stage.places_of(disk):
+        raise HostError(image_fetch.sent_on(place))
+
+
+def is_stale(disk: Disk, said: Said) -> bool:
+    """Whether the server has another image than the copy, which knows what was said when it was fetched."""
+    copy, etag = os.stat(stage.copy_of(disk)), image_fetch.remembered(stage.copy_of(disk), image_fetch.ETAG)
+    return (
+        said.etag not in ("", etag or said.etag)
+        or said.time not in (None, int(copy.st_mtime))
+        or said.length not in (None, copy.st_size)
+    )
+
+
+def _await_end(unit: str, *, seconds: float) -> str:
+    """Wait for one that is fetching already, for a VM or for another run."""
+    waited, deadline = False, time.monotonic() + seconds
+    while systemd.show([unit])[unit]["active"] in ("active", "activating", "deactivating"):
+        if time.monotonic() > deadline:
+            raise HostError(f"{unit} is fetching it, and has not ended after {seconds:.0f} s; wait for it, or stop it")
+        waited = True
+        time.sleep(0.2)
+    return _last_line(unit) if waited else ""
+
+
+def _start(unit: str) -> str:
+    with contextlib.suppress(HostError):
+        systemd.systemctl("start", [unit])
+        return ""
+    return _last_line(unit)
+
+
+def _last_line(unit: str) -> str:
+    lines = [line for line in systemd.last_log_lines([unit], _LOG_LINES) if "://" in line]
+    return lines[-1] if lines else ""
+
+
+def _run_for_now(disk: Disk, unit: str, bench: Workspace) -> str:
+    """A unit without a file of its own, which is gone when it has ended."""
+    wiring = Wiring(unit, "image", "")
+    download = stage.download_of(disk)
+    options = [word for words in stage.curl_options(download, wiring) for word in words]
+    properties = {
+        "DynamicUser": "yes",
+        "User": paths.IMAGES,
+        "CacheDirectory": paths.IMAGES,
+        "UMask": "0077",
+        "CapabilityBoundingSet": "",
+        "PrivateDevices": "yes",
+        "ProtectSystem": "strict",
+        "ProtectHome": "tmpfs",
+        "PrivateTmp": "yes",
+        "NoNewPrivileges": "yes",
+        "RestrictNamespaces": "yes",
+        "SystemCallFilter": "@system-service",
+    }
+    sandbox = build_sandbox(
+        [(stage.followed(disk, disk.backend.reach(disk.source)), False)], directory=paths.IMAGES, replace_trust=False
+    )
+    addresses = ["IPAddressDeny=any", *(f"IPAddressAllow={address}" for address in sandbox.addresses)]
+    loaded = [
+        f"--property=LoadCredential={name}:{bench.file(name, credential.value or '')}"
+        for name, credential in wiring.credentials.items()
+    ]
+    command = [
+        *("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=oneshot", f"--unit={unit}"),
+        *(f"--property={name}={value}" for name, value in properties.items()),
+        *(f"--property={line}" for line in addresses if not sandbox.open_because),
+        *loaded,
+        *("--", "/usr/bin/python3", "-IS", "-"),
+        *stage.fetch_options(disk),
+        *(
+            stage.copy_of(disk),
+            download.url,
+            "--retry",
+            "0",
+            "--connect-timeout",
+            f"{bench.open_timeout:.0f}",
+            *options,
+        ),
+        *stage.time_limit(disk),
+    ]
+    done = subprocess.run(
+        [*UNTIL_OUR_END, *command], input=text_of(image_fetch), capture_output=True, text=True, check=False
+    )
+    return " ".join(done.stderr.split()) if done.returncode else ""
+
+
+@contextlib.contextmanager
+def replaced(disk: Disk) -> Iterator[None]:
+    """The copy that there is makes room for another one, and comes back where that is not fetched."""
+    copy = stage.copy_of(disk)
+    old = f"{copy}.old"
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(copy, old)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(copy)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(old, copy)
+        raise
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(old)
+
+
+def forget(disk: Disk) -> None:
+    """Remove the copy, and what came of one before its download broke."""
+    for path in glob.glob(f"{stage.copy_of(disk)}*"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""qemu-img's check of what a storage daemon serves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import exported_node
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+
+_TOLD = (0, 2, 3)
+"""What it ends with where it could check: fine, corrupt, leaking (qemu-img(1), "check")."""
+
+
+def check_qcow2(uri: str, passphrase: str, bench: Workspace) -> dict[str, Any]:
+    """What it says of a qcow2, as JSON; passphrase: of an encrypted one."""
+    node: dict[str, Any] = {"driver": "qcow2", "backing": None, "file": exported_node(uri)}
+    objects: list[str] = []
+    if passphrase:
+        node["encrypt"] = {"format": "luks", "key-secret": "key"}
+        objects = ["--object", f"secret,id=key,file={bench.file('check.key', passphrase)}"]
+    command = ["/usr/bin/qemu-img", "check", "--output=json", *objects, f"json:{json.dumps(node)}"]
+    begin = bench.confined(Confinement())
+    done = subprocess.run([*begin, *command], capture_output=True, text=True, check=False)
+    if done.returncode not in _TOLD:
+        raise HostError(f"qemu-img check: {done.stderr.strip() or done.returncode}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An ssh-agent for as long as disks are worked on, with the keys of one disk and no others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Identity
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.background import helper
+
+
+@contextlib.contextmanager
+def agent(identities: Mapping[str, Identity], bench: Workspace) -> Iterator[str]:
+    """The agent's socket. It answers root and the workbench's own processes."""
+    own = tempfile.mkdtemp(prefix="agent-", dir=bench.folder)
+    bench.give(own)
+    path = f"{own}/sock"
+    command = [*bench.confined(Confinement(network=True)), "/usr/bin/ssh-agent", "-D", "-a", path]
+    try:
+        with helper(command, path, seconds=bench.open_timeout):
+            for identity in identities.values():
+                _add(identity, own, path)
+            yield path
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _add(identity: Identity, folder: str, agent_path: str) -> None:
+    """ssh-add asks a program for the passphrase, with its question as the argument: cat answers with that file.
+
+    A program of our own could not be run from a folder in memory where that is mounted noexec. A second question says
+    that the answer was wrong, and there is no such file.
+    """
+    question = f"{folder}/Enter passphrase for key: "
+    files = {f"{folder}/key": identity.key, **({question: f"{identity.passphrase}\n"} if identity.passphrase else {})}
+    for path, text in files.items():
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+            stream.write(text)
+    try:
+        done = subprocess.run(
+            ["/usr/bin/ssh-add", "-q", "key"],
+            cwd=folder,
+            env={
+                "PATH": "/usr/bin:/bin",
+                "SSH_AUTH_SOCK": agent_path,
+                "SSH_ASKPASS": "/bin/cat",
+                "SSH_ASKPASS_REQUIRE": "force",
+                "DISPLAY": "none",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            start_new_session=True,
+        )
+    finally:
+        for path in files:
+            os.unlink(path)
+    if done.returncode:
+        words = " ".join((done.stderr or done.stdout).split()) or "incorrect passphrase"
+        raise HostError(f"ssh-add key: {'incorrect passphrase' if identity.passphrase else words}")

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Opens disks outside VMs: to look at an image, to create one, to copy one into another.
+
+Processes, sockets and the files that hold secrets are gone once the workbench is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode, Storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.route_openers import OpenedHere, open_here
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.source_check import check_content, check_whole
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import StorageDaemon
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderWiring, Workspace
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Shared
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+
+
+class Workbench(Workspace):
+    """A workspace in which disks are opened, created and copied, by storage daemons of its own."""
+
+    def __init__(self, capabilities: Capabilities, *, open_timeout: float = 30, shared: Shared | None = None) -> None:
+        super().__init__(capabilities, open_timeout=open_timeout, shared=shared)
+        self._daemons: dict[str, StorageDaemon] = {}
+        self._count = 0
+
+    def __enter__(self) -> Workbench:
+        return self
+
+    @contextlib.contextmanager
+    def storage(self, disk: Disk, *, writable: bool = False) -> Iterator[Storage]:
+        """The protocol node of a disk alone: the bytes as they are stored."""
+        with self._surroundings(disk) as here:
+            storage, *formats = (_here(node, here.number, writable=writable) for node in here.graph.base_nodes())
+            # What was only read has nothing left to write: it may end with its daemon.
+            stay = disk.backend.lingers and not writable
+            with here.daemon.nodes([storage], seconds=self.open_timeout, stay=stay):
+                yield Storage(here.daemon, storage["node-name"], self, here.key, disk, formats)
+
+    @contextlib.contextmanager
+    def image(self, disk: Disk, *, writable: bool = False) -> Iterator[OpenNode]:
+        """A disk up to the node that holds what a guest would see."""
+        with self.storage(disk, writable=writable) as storage, storage.image() as image:
+            yield image
+
+    def size_of(self, disk: Disk) -> int:
+        """Bytes that a guest would see."""
+        with self.image(disk) as image:
+            return int(image.describe()["virtual-size"])
+
+    def size_of_source(self, origin: Disk) -> int:
+        """The same of a disk that is to be copied; HostError where it is not the whole image that is declared."""
+        with self.storage(origin) as storage:
+            check_content(storage, origin)
+            with storage.image() as image:
+                check_whole(storage, origin)
+                return int(image.describe()["virtual-size"])
+
+    @contextlib.contextmanager
+    def _surroundings(self, disk: Disk) -> Iterator[_Surroundings]:
+        """What a disk's nodes need before they are opened; whatever fails meanwhile, failed over this disk."""
+        self._count += 1
+        wiring = FolderWiring(self.folder, f"{disk.name}{self._count}")
+        try:
+            with contextlib.ExitStack() as stack:
+                opened = stack.enter_context(open_here(disk, wiring, self))
+                daemon = self._new_daemon(opened, stack) if disk.backend.lingers else self.daemon(opened)
+                stack.enter_context(daemon.files.shown(opened.files))
+                graph = build_graph(disk, opened.node, wiring, "")
+                for wanted in wiring.objects:
+                    if wanted.kind != "throttle-group":
+                        daemon.add_object(wanted)
+                        stack.callback(_quietly, daemon.remove_object, wanted.identifier)
+                key = next((wanted.identifier for wanted in wiring.objects if wanted.identifier.endswith(".luks")), "")
+                yield _Surroundings(daemon, opened.node, graph, self._count, key)
+        except HostError as error:
+            raise explained(disk, error) from None
+
+    def create(self, disk: Disk, options: Callable[[Node], Mapping[str, Any]], *, seconds: float | None = None) -> None:
+        """Make the storage of a disk; options: from its protocol node to QAPI BlockdevCreateOptions."""
+        with self._surroundings(disk) as here:
+            here.daemon.create(options(here.node), seconds=seconds or self.open_timeout)
+
+    def daemon(self, opened: OpenedHere) -> StorageDaemon:
+        """The daemon with the surroundings that a disk needs."""
+        key = repr((opened.confinement, opened.environment))
+        if key not in self._daemons or self._daemons[key].lost:
+            self._daemons[key] = self._new_daemon(opened, self._stack)
+        return self._daemons[key]
+
+    def _new_daemon(self, opened: OpenedHere, stack: contextlib.ExitStack) -> StorageDaemon:
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **opened.environment}
+        daemon = StorageDaemon(
+            self.capabilities.release,
+            environment=environment,
+            begin=lambda number: self.confined(opened.confinement, files_from=number),
+        )
+        stack.callback(daemon.close)
+        return daemon
+
+    def copy(self, origin: Disk, target: Disk, *, blank: bool) -> None:
+        """Copy what a guest would see of one disk into another, which is there and large enough.
+
+        blank: the target is known to read as zeroes.
+        """
+        zero = ["--target-is-zero"] if blank else []
+        with (
+            self.image(origin) as source,
+            self.image(target, writable=True) as sink,
+            source.served(writable=False) as origin_uri,
+            sink.served(writable=True) as target_uri,
+        ):
+            run(["qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", *zero, origin_uri, target_uri])
+
+
+@dataclass(frozen=True)
+class _Surroundings:
+    """Where the nodes of a disk can be opened."""
+
+    daemon: StorageDaemon
+    node: Node
+    graph: Graph
+    number: int
+    key: str
+
+
+def _here(node: Node, number: int, *, writable: bool) -> Node:
+    """The node under a name that no other has; only one that is written to keeps others out."""
+    named = {key: f"{value}.{number}" if key in ("node-name", "file") else value for key, value in node.items()}
+    return {**named, "read-only": not writable, **({} if writable else {"force-share": True})}
+
+
+def _quietly(call: Callable[[str], None], argument: str) -> None:
+    with contextlib.suppress(HostError):
+        call(argument)

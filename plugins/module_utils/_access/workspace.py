@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A worker's private folder, and the confined processes, secret files and shared connections that belong to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._access import confinement
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Credential, Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import folder_for_a_while
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Made, Shared
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import UNTIL_OUR_END
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+
+FOLDER = "/run"
+"""In memory, so that no secret is written to a disk."""
+
+
+class FolderWiring(Wiring):
+    """Gives a disk's backend what it asks for at once, in a folder that only root may enter."""
+
+    def __init__(self, folder: str, prefix: str) -> None:
+        super().__init__("", prefix, folder)
+        self._folder = folder
+
+    def _load(self, credential: Credential) -> str:
+        text = credential.value if credential.value is not None else credential.public
+        if credential.source:
+            # Whoever reads it sees this folder alone, and says in its own words what is not there.
+            if not os.path.exists(credential.source):
+                return credential.source
+            text = _read(credential.source)
+        return _write(f"{self._folder}/{credential.name}", text)
+
+    def directory(self, name: str, files: dict[str, str]) -> str:
+        path = super().directory(name, files)
+        os.makedirs(path, exist_ok=True)
+        for link, target in files.items():
+            os.symlink(target, f"{path}/{link}")
+        return path
+
+    def joined(self, name: str, *paths: str) -> str:
+        texts = map(_read, paths)
+        return _write(
+            super().joined(name, *paths), "".join(text if text.endswith("\n") else f"{text}\n" for text in texts)
+        )
+
+
+class Workspace:
+    """What one worker uses: its folder, the processes in it, and the connections that it shares with other workers.
+
+    Not for two threads at once: each has a workspace of its own.
+    """
+
+    def __init__(self, capabilities: Capabilities, *, open_timeout: float = 30, shared: Shared | None = None) -> None:
+        """open_timeout: seconds that a storage has to answer; shared: with other workers."""
+        self.capabilities = capabilities
+        self.open_timeout = open_timeout
+        self._stack = contextlib.ExitStack()
+        self._shared = shared or self._stack.enter_context(Shared())
+        self._own = self._stack.enter_context(Shared())
+        self._folder = ""
+        self._outer = ""
+        self._confined = ""
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def folder(self) -> str:
+        """A folder of the workbench's own, in memory, that only root and its processes may enter."""
+        if not self._folder:
+            self._outer = self._stack.enter_context(folder_for_a_while(FOLDER))
+            self._confined = confinement.program(self._outer)
+            self._user = confinement.new_user()
+            self._folder = self.new_folder(f"{self._outer}/w")
+        return self._folder
+
+    def new_folder(self, path: str) -> str:
+        """A folder for the workbench's processes, within one that only root may enter."""
+        os.mkdir(path, 0o700)
+        os.chown(path, self._user, self._user)
+        return path
+
+    def file(self, name: str, text: str) -> str:
+        """A file in that folder; returns its path."""
+        return _write(f"{self.folder}/{name}", text)
+
+    def give(self, path: str) -> None:
+        """Have a file that root has made belong to the workbench's processes."""
+        os.chown(path, self._user, self._user, follow_symlinks=False)
+
+    def confined(self, allowed: Confinement, *folders: str, files_from: int = -1) -> list[str]:
+        """Begins a command that opens what others made; folders: that it may write to, beside the workbench's."""
+        everywhere = (self.folder, *folders)
+        return [
+            *UNTIL_OUR_END,
+            *confinement.begin(
+                allowed, self._user, self._outer, self._confined, folders=everywhere, files_from=files_from
+            ),
+        ]
+
+    def own(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Made]]) -> Made:
+        """What is made once and kept until the workbench is closed, in its folder."""
+        return self._own.get(key, make)
+
+    def shared(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Made]]) -> Made:
+        """What is made once and kept until all workers are done, such as the connection to a cluster."""
+        return self._shared.get(key, make)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as stream:
+        return stream.read()
+
+
+def _write(path: str, text: str) -> str:
+    """A file for whoever owns its folder."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+        owner = os.stat(os.path.dirname(path))
+        os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
+        stream.write(text)
+    return path

@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where secrets stand in command lines of QEMU, URIs and libvirt's XML, and how they are kept out of results. Pure."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, unquote
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import SECRET_PARAMETER
+
+COVER = "..."
+_SHORTEST = 3
+"""A text that is not longer is replaced only where it is a word of its own, so that a message stays readable."""
+_MOST = 100
+"""Of more secrets than these a text is covered whole: no VM has so many, and each of them takes its time."""
+_LONGEST_BEGINNING = 300
+
+_KEY = re.compile(
+    r"(?:.*[._-])?(?:pass(?:word|wd|phrase)|(?:[rt]x)?cookies?|key|token|authorization)|(?:.*[._])?secret",
+    re.IGNORECASE,
+)
+"""Keys of secrets. C(password-secret) and its like name an object only."""
+_NO_SECRETS = ("", "on", "off", "yes", "no", "true", "false", True, False, None)
+_USER = (
+    re.compile(r"://[^/?#\s]{0,99}?[:%](?=([^@\s]{0,999}))\1@"),
+    re.compile(r"://[^/?#\s]{0,99}?[:%]([^/?#\s]{0,999})@"),
+)
+"""What stands between the user's name and the host of a URI, to the first @ and to the last; libiscsi parts user and
+password by %."""
+_PARAMETER = re.compile(r"[?&;]([^?=&;#\s]{1,99})=([^&;#\s\"'<>]*)")
+_RBD_KEY = re.compile(r"(?<!\\):key=((?:\\.|[^:\\,\"'\s])*)", re.DOTALL)
+_PAIR = re.compile(
+    r"""(?<![A-Za-z0-9._-])([A-Za-z0-9._-]+)\\*["']?\s*[=:]\s*\\*["']?((?:[^,;:&"'\s}\])\\]|,,|\\[^"'])+)"""
+)
+_COOKIES = re.compile("<cookie[^>]{0,99}>([^<]*)<")
+_DATA = re.compile(r"""\bdata\\*["']?\s*[=:]\s*\\*["']?((?:[^,"'}\s\\]|,,)+)""")
+"""Of a secret object, in text that has such a one."""
+
+
+def secrets_in(value: Any) -> Iterator[str]:
+    """The secrets in what was read as keys and values, as in text that a value is."""
+    if isinstance(value, Mapping):
+        is_secret = value.get("qom-type") == "secret"
+        for key, inner in value.items():
+            if _names_secret(key) or (is_secret and key == "data"):
+                yield from _texts(inner)
+            else:
+                yield from secrets_in(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from secrets_in(inner)
+    elif isinstance(value, str):
+        yield from _in_text(value)
+
+
+def all_secrets_in(given: Any) -> set[str]:
+    """All that may be a secret in what cannot be read, or has not been yet: rather a text too many than one too few."""
+    if isinstance(given, Mapping):
+        return set(secrets_in(given))
+    if not isinstance(given, str):
+        items = given if isinstance(given, (list, tuple)) else ()
+        return {secret for one in items for secret in all_secrets_in(one)}
+    pairs = ((match[1], match[2].replace(",,", ",")) for match in _PAIR.finditer(given))
+    found = {value for name, value in pairs if _names_secret(name)}
+    patterns = [_COOKIES, *([_DATA] if "secret" in given else [])]
+    found.update(match[1] for pattern in patterns for match in pattern.finditer(given))
+    texts = {given, given.replace(",,", ","), html.unescape(given)}
+    found.update(secret for text in texts for secret in _in_text(text))
+    return {secret for secret in found if secret not in _NO_SECRETS}
+
+
+def has_secret(value: Any, text: str) -> bool:
+    """Whether an argument has a secret in it; value: its keys and values, and where it has none, its text."""
+    return any(secrets_in(value)) if value else bool(all_secrets_in(text)) or _runs_a_shell(text)
+
+
+def _runs_a_shell(text: str) -> bool:
+    """A shell's command may hold anything."""
+    return text.startswith("exec:")
+
+
+def _names_secret(key: Any) -> bool:
+    return bool(_KEY.fullmatch(str(key)))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _texts(inner)
+    elif value not in _NO_SECRETS:
+        yield str(value)
+
+
+def _in_text(text: str) -> Iterator[str]:
+    bare = text.removeprefix("json:").lstrip()
+    if bare.startswith("{"):
+        try:
+            yield from secrets_in(json.loads(bare))
+        except (ValueError, RecursionError):
+            yield from (match[2] for match in _PAIR.finditer(bare) if _names_secret(match[1]))
+    yield from (match[1] for pattern in _USER for match in pattern.finditer(text) if match[1])
+    if "://" in text:
+        yield from (
+            match[2] for match in _PARAMETER.finditer(text) if match[2] and SECRET_PARAMETER.fullmatch(match[1])
+        )
+    if "rbd:" in text:
+        yield from (match[1] for match in _RBD_KEY.finditer(text) if match[1])
+
+
+def covered(text: str, secrets: Collection[str]) -> str:
+    """A text without any of the secrets in it, whole or cut off, in whatever spelling."""
+    if len(secrets) > _MOST:
+        return COVER
+    spellings = {spelling for secret in secrets for spelling in _spellings(secret) if spelling.strip()}
+    for spelling in sorted(spellings, key=len, reverse=True):
+        if len(spelling) > _SHORTEST:
+            text = _without_beginnings(text.replace(spelling, COVER), spelling)
+        else:
+            text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(spelling)}(?![A-Za-z0-9])", COVER, text)
+    return text
+
+
+def _without_beginnings(text: str, secret: str) -> str:
+    """A message shows the beginning of a long text, and that may be where a secret begins."""
+    *shown, last = text.split(COVER)
+    for number, piece in enumerate(shown):
+        most = min(len(secret), len(piece), _LONGEST_BEGINNING)
+        length = next((n for n in range(most, _SHORTEST, -1) if piece.endswith(secret[:n])), 0)
+        shown[number] = piece[: len(piece) - length]
+    return COVER.join([*shown, last])
+
+
+def _spellings(secret: str) -> Iterable[str]:
+    """How the same text is written in a list of options, a URI, JSON, XML, Ceph's names, and by Python."""
+    yield secret
+    for text in dict.fromkeys((secret, unquote(secret), re.sub(r"\\(.)", r"\1", secret, flags=re.DOTALL))):
+        yield text
+        yield text.replace(",", ",,")
+        yield quote(text)
+        yield quote(text, safe="")
+        yield html.escape(text)
+        yield json.dumps(text)[1:-1]
+        yield repr(text)[1:-1]
+        yield re.sub(r"([:@/\\=])", r"\\\1", text)
+
+
+def redacted(text: str) -> str:
+    """A text for people, without the secrets that stand in it."""
+    return covered(text, all_secrets_in(text))

@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A command line of QEMU, argument by argument: what each is, which names it gives and which it mentions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.argument_secrets import has_secret
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import REMOVED, WITH_VALUE
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+MOST_BYTES = 2 * 1024 * 1024
+"""Linux takes no longer command line, unless its stack is larger than usual."""
+
+SWITCHES = frozenset(
+    [
+        "S",
+        "alt-grab",
+        "async-teardown",
+        "audio-help",
+        "ctrl-grab",
+        "curses",
+        "daemonize",
+        "enable-fips",
+        "enable-hax",
+        "enable-kvm",
+        "enable-sync-profile",
+        "full-screen",
+        "h",
+        "help",
+        "jitdump",
+        "mem-prealloc",
+        "no-acpi",
+        "no-fd-bootchk",
+        "no-frame",
+        "no-hpet",
+        "no-quit",
+        "no-reboot",
+        "no-shutdown",
+        "no-user-config",
+        "nodefaults",
+        "nodefconfig",
+        "nographic",
+        "old-param",
+        "only-migratable",
+        "perfmap",
+        "portrait",
+        "preconfig",
+        "s",
+        "sdl",
+        "semihosting",
+        "singlestep",
+        "snapshot",
+        "usb",
+        "version",
+        "virtfs_synth",
+        "win2k-hack",
+        "xen-attach",
+        "xen-domid-restrict",
+    ]
+)
+"""The options that take no argument."""
+
+IMPLIED = {
+    "accel": "accel",
+    "blockdev": "driver",
+    "chardev": "backend",
+    "cpu": "model",
+    "device": "driver",
+    "M": "type",
+    "m": "size",
+    "machine": "type",
+    "mon": "chardev",
+    "name": "guest",
+    "net": "type",
+    "netdev": "type",
+    "nic": "type",
+    "object": "qom-type",
+    "smp": "cpus",
+    "vnc": "vnc",
+}
+"""The key of a first value that has none; options that are not here are not read as keys and values."""
+
+_PLAIN = ("drive", "iscsi", "boot", "rtc", "global", "set", "smbios", "fw_cfg", "spice", "numa", "tpmdev", "fsdev")
+_MANY = ("hostfwd", "guestfwd", "dnssearch")
+"""Keys that may be said several times."""
+
+_EMULATOR = re.compile(r"(.*/)?(qemu-system-(?P<arch>[a-z0-9_]+)|qemu-kvm|kvm)")
+_WORD = re.compile(
+    r"""((?:[^\s'"\\$`;&|<>()]|\\.|'[^']*'|"(?:[^"\\$`]|\\.)*")+)(?:\s+|\Z)""",
+    re.DOTALL,
+)
+"""A word of a shell, in which nothing is to be filled in."""
+_QUOTED = re.compile(r"""\\(.)|'([^']*)'|"((?:[^"\\]|\\.)*)\"""", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One option with its value."""
+
+    option: str
+    value: str = ""
+    position: int = 0
+    said: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The value's keys, where it has any."""
+
+    @property
+    def words(self) -> list[str]:
+        return [f"-{self.option}", *([] if self.option in SWITCHES else [self.value])] if self.option else [self.value]
+
+    @property
+    def names(self) -> set[str]:
+        """What others may call it; every iSCSI disk has need of -iscsi."""
+        return (
+            {"iscsi:"}
+            if self.option == "iscsi"
+            else {str(self.said[key]) for key in ("id", "node-name") if key in self.said}
+        )
+
+    def mentions(self, name: str) -> bool:
+        return bool(re.search(rf"(?<![A-Za-z0-9_-]){re.escape(name)}(?![A-Za-z0-9_-])", self.value))
+
+    @property
+    def has_secret(self) -> bool:
+        return has_secret(self.said, self.value)
+
+    @property
+    def shown(self) -> str:
+        """For people, without a secret."""
+        if self.has_secret:
+            kind = next((self.said[key] for key in ("type", "driver", "qom-type") if key in self.said), "")
+            name = ",".join(sorted(self.names))
+            return " ".join(filter(None, [f"-{self.option}", str(kind), f"id={name}" if name else ""]))
+        return " ".join(word if len(word) <= 200 else f"{word[:200]}..." for word in self.words)
+
+
+def split_words(line: str) -> list[str]:
+    """The words of a command line as a shell reads it; nothing in it is run or filled in."""
+    if len(line) > MOST_BYTES:
+        raise DeclarationError("command line", f"has {len(line)} characters, and Linux takes {MOST_BYTES} bytes")
+    words = []
+    line = re.sub(r"\\\r?\n", " ", line).strip().removesuffix(" &").rstrip()
+    position = 0
+    while position < len(line):
+        match = _WORD.match(line, position)
+        if not match:
+            raise DeclarationError("command line", f"at character {position + 1}: {_not_a_word(line[position])}")
+        words.append(_QUOTED.sub(_unquoted, match[1]))
+        position = match.end()
+    return words
+
+
+def _not_a_word(character: str) -> str:
+    if character in "'\"\\":
+        return "a quote has no end, or a shell would fill in what is between the quotes"
+    return f"a shell would do something at {texts.shown(character)}; quote it, or write the words as a list"
+
+
+def _unquoted(match: re.Match[str]) -> str:
+    if match[1] is not None:
+        return match[1]
+    return match[2] if match[2] is not None else re.sub(r'\\(["\\$`])', r"\1", match[3])
+
+
+def is_command_line(words: Sequence[str]) -> bool:
+    return bool(words) and (_EMULATOR.fullmatch(words[0]) is not None)
+
+
+def read_arguments(words: Sequence[str]) -> list[Argument]:
+    """Everything after the program's name."""
+    found = _EMULATOR.fullmatch(words[0]) if words else None
+    if not found:
+        raise DeclarationError(
+            "command line", f"{texts.shown(words[0] if words else '')} is not QEMU's system emulator"
+        )
+    if found["arch"] not in (None, "x86_64", "i386"):
+        raise DeclarationError("command line", f"{texts.shown(words[0])}: machines of x86_64 alone can be declared")
+    arguments = list(_arguments(words[1:]))
+    _check_names(arguments)
+    return arguments
+
+
+def _check_names(arguments: Sequence[Argument]) -> None:
+    """QEMU takes no two of a kind with the same name."""
+    seen: set[tuple[str, str]] = set()
+    for argument in arguments:
+        kind = "drive" if argument.option == "blockdev" else argument.option
+        for name in argument.names if kind in ("drive", "device", "netdev", "object", "chardev") else ():
+            if (kind, name) in seen:
+                raise DeclarationError(f"-{argument.option}", f"{texts.shown(name)} is the name of two")
+            seen.add((kind, name))
+
+
+def _arguments(words: Sequence[str]) -> Iterator[Argument]:
+    rest = iter(words)
+    for position, word in enumerate(rest):
+        texts.check_length(word, "command line")
+        if not word.startswith("-") or word == "-":
+            yield Argument("", word, position)
+            continue
+        option = word[2:] if word.startswith("--") else word[1:]
+        if option in SWITCHES:
+            yield Argument(option, position=position)
+            continue
+        if option not in WITH_VALUE:
+            advice = f"; say {REMOVED[option]}" if option in REMOVED else ""
+            raise DeclarationError(
+                texts.shown(f"-{option}")[1:-1], f"is not an option of QEMU that is known here{advice}"
+            )
+        value = next(rest, None)
+        if value is None:
+            raise DeclarationError(f"-{option}", "is the last word, and wants a value")
+        texts.check_length(value, f"-{option}")
+        yield Argument(option, value, position, _said(option, value))
+
+
+def _said(option: str, value: str) -> dict[str, Any]:
+    """The keys of an argument's value; nothing where it has none."""
+    where = f"-{option}"
+    if value.startswith("{") and option in ("blockdev", "device", "netdev", "object"):
+        return texts.read_json(value, where)
+    if option not in IMPLIED and option not in _PLAIN:
+        return {}
+    try:
+        pairs = texts.read_pairs(value, where, implied=IMPLIED.get(option, ""))
+    except DeclarationError:
+        if option in ("drive", "device", "netdev", "object", "blockdev"):
+            raise
+        return {}
+    said: dict[str, Any] = dict(texts.unique((pair for pair in pairs if pair[0] not in _MANY), where))
+    for key in _MANY:
+        many = [text for name, text in pairs if name == key]
+        if many:
+            said[key] = many
+    return said

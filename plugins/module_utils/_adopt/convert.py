@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tells apart what it is given, and has it converted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import (
+    is_command_line,
+    read_arguments,
+    split_words,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import (
+    Process,
+    read_command_line,
+    surroundings_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import lone_disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk, read_probed
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt import read_libvirt
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import (
+    Converted,
+    converted_disk,
+    covered,
+    without_secrets,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import NAME, read_storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+
+_KEYVAL = re.compile("[A-Za-z][A-Za-z0-9_.-]*[=,]")
+_LINE = re.compile(r"\s*-{1,2}[a-z]+\s")
+_BLOCKDEV = re.compile(
+    r"\{|(driver=|node-name=|[a-z0-9_-]+,)(?!(.*[^,],)?(if|id|index|media|snapshot|readonly|format|[wr]error)=)",
+    re.DOTALL,
+)
+"""What begins like this says a node, and nothing that only a -drive can say."""
+
+
+def convert(given: Any, *, name: str = "", process: Process | None = None) -> Converted:
+    """One disk, or one machine from a whole command line; given: a text, the words of a command line, or a node."""
+    process = process or Process()
+    try:
+        return without_secrets(_converted(given, name, process), given)
+    except (DeclarationError, Collected) as error:
+        raise covered(error, given) from None
+
+
+def _converted(given: Any, name: str, process: Process) -> Converted:
+    around = Surroundings(directory=process.directory)
+    if isinstance(given, Mapping):
+        return _disk(name, drives.read_blockdev(dict(given), {}, around, "-blockdev"))
+    words = _words(given)
+    if is_command_line(words):
+        return read_command_line(words, replace(process, name=name or process.name))
+    if words:
+        return _disk(name, _read_options(words, process))
+    if isinstance(given, str) and given.lstrip().startswith("<"):
+        return _disk(name, read_libvirt(given.strip()))
+    return _disk(name, _read_text(str(given), around))
+
+
+def _disk(name: str, found: FoundDisk) -> Converted:
+    return converted_disk(name, found.declared, found.left, found.notes)
+
+
+def _words(given: Any) -> list[str]:
+    """The words of a command line; none where it is something else."""
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        if not given or not all(isinstance(word, str) for word in given):
+            raise DeclarationError("command line", "is not a list of words")
+        return list(given)
+    if not isinstance(given, str):
+        raise DeclarationError("", "is neither text nor a list of words nor a node")
+    text = given.strip()
+    if not text:
+        raise DeclarationError("", "is empty")
+    first = text.split(None, 1)[0]
+    return split_words(text) if _LINE.match(text) or is_command_line([first]) else []
+
+
+def _read_options(words: Sequence[str], process: Process) -> FoundDisk:
+    """The one disk of a few options without a program's name."""
+    found = Found(read_arguments(["kvm", *words]))
+    return lone_disk(found, surroundings_of(found, process))
+
+
+def _read_text(text: str, around: Surroundings) -> FoundDisk:
+    if _BLOCKDEV.match(text):
+        return drives.read_blockdev(drives.read_blockdev_text(text), {}, around, "-blockdev")
+    if text.startswith("json:"):
+        text = f"if=none,file={text.replace(',', ',,')}"
+    if not _KEYVAL.match(text):
+        backend, options = read_storage({NAME: text}, around, "file")
+        found = FoundDisk({backend.name: options})
+        read_probed(found.declared, found, "file")
+        drives.refuse_writes(found.declared, found)
+        return found
+    drive = drives.split_drive(text)
+    found = drives.read_drive(drive, around, "-drive")
+    if drive.interface not in drives.MODELS:
+        raise DeclarationError("-drive", f"if={shown(drive.interface)} is no disk")
+    model = drives.MODELS[drive.interface]
+    found.declared.update({"model": model} if model not in ("", "virtio-blk") else {})
+    return found

@@ -1,0 +1,212 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the text of -drive and -blockdev to a disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk, read_graph, read_limits
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import NAME
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+MODELS = {"virtio": "virtio-blk", "ide": "ide", "none": ""}
+"""What ``if=`` makes of a disk; without it a PC has IDE disks."""
+
+_CACHES = {
+    "none": (True, False, True),
+    "directsync": (True, False, False),
+    "writeback": (False, False, True),
+    "unsafe": (False, True, True),
+    "writethrough": (False, False, False),
+}
+"""What ``cache=`` means: cache.direct, cache.no-flush and cache.writeback."""
+
+_ERRORS = {"stop": "stop", "report": "report", "ignore": "ignore"}
+_SWITCHES = ("snapshot", "readonly", "read-only", "copy-on-read")
+_POSITION = ("index", "bus", "unit")
+_OWN = ("id", "if", "media", "snapshot", "readonly", "werror", "rerror", "aio", "copy-on-read", *_POSITION)
+_OLD_LIMIT = re.compile("(iops|bps)(_rd|_wr)?(_max)?")
+
+
+@dataclass
+class Drive:
+    """One -drive, split into what QEMU opens and what stands around it."""
+
+    text: str
+    node: Node
+    own: dict[str, str]
+    """Options of the drive itself: ``id``, ``if``, ``snapshot`` and so on."""
+    limits: dict[str, Any]
+    write_cache: bool
+
+    @property
+    def identifier(self) -> str:
+        return self.own.get("id", "")
+
+    @property
+    def interface(self) -> str:
+        return self.own.get("if", "ide")
+
+
+def split_drive(text: str, where: str = "-drive") -> Drive:
+    """What the text of a -drive says."""
+    said = texts.unique(texts.read_pairs(text, where, switches=_SWITCHES), where)
+    name = said.pop("file", None)
+    own = {key: said.pop(key) for key in _OWN if key in said}
+    limits = _take_limits(said, where)
+    if "format" in said:
+        if "driver" in said:
+            raise DeclarationError(where, "format and driver are both given")
+        said["driver"] = said.pop("format")
+    cache, write_cache = _take_cache(said, where)
+    node = texts.nested(said, where)
+    node["cache"] = cache
+    if name:
+        _place_name(node, name, where)
+    if "readonly" in own and "read-only" in node:
+        raise DeclarationError(where, "readonly and read-only are both given")
+    node["read-only"] = texts.switch(own.pop("readonly", node.get("read-only", False)), f"{where}: read-only")
+    return Drive(text, node, own, limits, write_cache)
+
+
+def _place_name(node: Node, name: str, where: str) -> None:
+    """``file=`` names what is opened, whatever else is said of it; after ``json:`` comes the whole tree."""
+    if not name.startswith("json:"):
+        texts.check_length(name, where)
+        below = node if _is_protocol(node) else node.setdefault("file", {})
+        if not isinstance(below, dict):
+            raise DeclarationError(where, "file is given twice")
+        below[NAME] = name
+        return
+    tree = texts.nested(texts.read_json(name[len("json:") :], f"{where}: json:"), f"{where}: json:")
+    for key, value in tree.items():
+        if node.get(key, value) != value and key not in ("cache",):
+            raise DeclarationError(where, f"{key} is given twice, also within json:")
+        node[key] = value
+
+
+def _is_protocol(node: Node) -> bool:
+    return any(backend.driver and backend.driver == node.get("driver") for backend in BACKENDS.values())
+
+
+def _take_cache(said: dict[str, str], where: str) -> tuple[dict[str, bool], bool]:
+    """cache.direct and cache.no-flush, and whether the guest's device has a write cache."""
+    word = said.pop("cache", "writeback")
+    if word not in _CACHES:
+        raise DeclarationError(where, f"cache={texts.shown(word)} is none of {', '.join(_CACHES)}")
+    names = ("cache.direct", "cache.no-flush", "cache.writeback")
+    direct, no_flush, writeback = (
+        texts.switch(said.pop(name), f"{where}: {name}") if name in said else value
+        for name, value in zip(names, _CACHES[word])
+    )
+    return {"direct": direct, "no-flush": no_flush}, writeback
+
+
+def _take_limits(said: dict[str, str], where: str) -> dict[str, Any]:
+    """Limits in both spellings, by the names of a throttle group's properties."""
+    limits: dict[str, Any] = {}
+    directions = {None: "total", "_rd": "read", "_wr": "write"}
+    for key in list(said):
+        old = _OLD_LIMIT.fullmatch(key)
+        name = f"{old[1]}-{directions[old[2]]}{'-max' if old[3] else ''}" if old else ""
+        if key.startswith("throttling."):
+            name = key[len("throttling.") :]
+        elif re.fullmatch("(iops|bps).*|group", key) and not old:
+            name = key
+        if name and name in limits:
+            raise DeclarationError(where, f"the limit {name} is given twice")
+        if name:
+            limits[name] = said.pop(key)
+    return limits
+
+
+def read_drive(drive: Drive, around: Surroundings, where: str) -> FoundDisk:
+    """The disk that a -drive is; what the guest sees of it is for its device to say."""
+    if drive.own.get("media", "disk") != "disk":
+        raise DeclarationError(where, f"media={texts.shown(drive.own['media'])} is no disk")
+    node = drive.node
+    found = read_graph(node, {}, around, where)
+    disk = found.declared
+    if texts.switch(drive.own.get("snapshot", False), f"{where}: snapshot"):
+        disk["writes"] = "discard"
+    if texts.switch(drive.own.get("copy-on-read", False), f"{where}: copy-on-read"):
+        disk["copy_on_read"] = True
+    disk.update(read_limits(drive.limits, where))
+    _read_aio(drive, disk, found, where)
+    set_write_cache(disk, drive.write_cache, where)
+    set_errors(disk, drive.own, found)
+    found.left += [
+        f"{key}={drive.own[key]}: disks come in the order of the declaration" for key in _POSITION if key in drive.own
+    ]
+    refuse_writes(disk, found)
+    return found
+
+
+def _read_aio(drive: Drive, disk: dict[str, Any], found: FoundDisk, where: str) -> None:
+    aio = drive.own.get("aio")
+    backend = next(BACKENDS[name] for name in disk if name in BACKENDS)
+    if aio is None:
+        return
+    if any(option.qemu == "aio" for option in backend.options):
+        if disk[backend.name].setdefault("aio", aio) != aio:
+            raise DeclarationError(where, "aio is given twice")
+    else:
+        found.left.append(f"aio={aio}: has no effect on {backend.name}")
+
+
+def set_write_cache(disk: dict[str, Any], write_cache: bool, where: str) -> None:
+    """Without a write cache each write is flushed, which is said by the disk's cache."""
+    if write_cache:
+        return
+    if disk.get("cache", "writeback") not in ("writeback", "writethrough"):
+        raise DeclarationError(where, "a cache mode without the host's cache and without the disk's cannot be declared")
+    disk["cache"] = "writethrough"
+
+
+def set_errors(disk: dict[str, Any], said: Mapping[str, str], found: FoundDisk) -> None:
+    """``on_error`` from werror and rerror; what is neither said nor the same stays with the collection's own."""
+    words = [said[key] for key in ("werror", "rerror") if said.get(key, "auto") != "auto"]
+    if len(words) == 2 and len(set(words)) == 1 and words[0] in _ERRORS:
+        disk["on_error"] = _ERRORS[words[0]]
+    elif words:
+        pairs = ",".join(f"{key}={said[key]}" for key in ("werror", "rerror") if key in said)
+        found.left.append(f"{pairs}: on_error is {disk.get('on_error', 'stop')}")
+
+
+def refuse_writes(disk: dict[str, Any], found: FoundDisk) -> None:
+    """QEMU turns what cannot be written read-only without a word; a declaration says it."""
+    backend = next(BACKENDS[name] for name in disk if name in BACKENDS)
+    why = backend.read_only(disk[backend.name]) if backend.writable else f"{backend.name} cannot be written"
+    if "writes" not in disk and why:
+        disk["writes"] = "deny"
+        found.notes.append(f"writes: deny, because {why}")
+
+
+def read_blockdev_text(text: str, where: str = "-blockdev") -> Node:
+    """The node that a -blockdev says, in JSON or as key=value."""
+    if text.startswith("{"):
+        node = texts.read_json(text, where)
+        dotted = [key for key in node if "." in key]
+        if dotted:
+            raise DeclarationError(
+                where, f"{texts.shown(dotted[0])}: JSON has no dotted keys; write options within options"
+            )
+        return node
+    return texts.nested(texts.unique(texts.read_pairs(text, where, implied="driver", switches=()), where), where)
+
+
+def read_blockdev(top: Node, nodes: Mapping[str, Node], around: Surroundings, where: str) -> FoundDisk:
+    """The disk whose topmost node it is; nodes: the others, by name."""
+    if "driver" not in top:
+        raise DeclarationError(where, "driver is missing")
+    found = read_graph(top, nodes, around, where)
+    refuse_writes(found.declared, found)
+    return found

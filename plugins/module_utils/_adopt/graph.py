@@ -1,0 +1,247 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a node graph, the storage at its bottom, to the disk that would be declared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import read_storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown, switch
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+
+PROBED = ""
+"""Driver of a layer that QEMU finds out by looking at the image."""
+PROBED_NOTE = "format: not said, so QEMU looks at the image; raw is declared: say qcow2 where qemu-img info does"
+NAMED_NOTE = "format: not said, so QEMU looks at the image; qcow2 is declared, as its name ends: see qemu-img info"
+_OTHER_FORMATS = (".vmdk", ".vdi", ".vhd", ".vhdx", ".qed", ".qcow")
+FORMATS = (PROBED, "raw", "qcow2", "luks")
+FILTERS = ("throttle", "copy-on-read")
+COMMON = (
+    "node-name",
+    "read-only",
+    "auto-read-only",
+    "force-share",
+    "cache",
+    "discard",
+    "detect-zeroes",
+    "active",
+)
+_MOST_LAYERS = 8
+_TUNING = re.compile(
+    "lazy-refcounts|pass-discard-.*|discard-no-unref|overlap-check.*|(l2-|refcount-)?cache(-entry)?-size|cache-clean.*"
+)
+"""Options of qcow2 that change how fast it is, and nothing of what the guest reads."""
+_LIMIT = re.compile("(?:x-)?(iops|bps)-(total|read|write)(-max)?")
+
+CACHES = {
+    (False, False): "writeback",
+    (True, False): "none",
+    (False, True): "unsafe",
+}
+"""By cache.direct and cache.no-flush."""
+
+
+@dataclass
+class FoundDisk:
+    """What is found out of one disk."""
+
+    declared: dict[str, Any] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    node: Node
+    inline: bool
+    """Whether it stands within its parent, and has its cache mode from there."""
+
+
+def read_graph(top: Node, nodes: Mapping[str, Node], around: Surroundings, where: str) -> FoundDisk:
+    """nodes: by name, those that others stand on."""
+    found = FoundDisk()
+    layers = _layers(top, nodes, where, found)
+    storage = layers[-1]
+    formats = [layer for layer in layers[:-1] if layer.node.get("driver", PROBED) in FORMATS]
+    bare = {key: value for key, value in storage.node.items() if key not in COMMON}
+    backend, options = read_storage(bare, around, where)
+    disk: dict[str, Any] = {backend.name: options}
+    for layer in formats:
+        _read_format(layer.node, disk, around, where, found)
+    if "writes" in found.declared:
+        disk["writes"] = found.declared["writes"]
+    elif _is_on((formats or [storage])[0].node, "read-only", where):
+        disk["writes"] = "deny"
+    for layer in layers:
+        _read_filter(layer.node, disk, around, where)
+    _read_common([*formats, storage], disk, where)
+    found.declared = disk
+    return found
+
+
+def _layers(top: Node, nodes: Mapping[str, Node], where: str, found: FoundDisk) -> list[_Layer]:
+    """From the node that the guest's device opens down to the storage; past an overlay of ours to what it covers."""
+    layers = [_Layer(top, inline=False)]
+    while True:
+        node = layers[-1].node
+        driver = node.get("driver", PROBED)
+        if driver not in (*FORMATS, *FILTERS) or (driver == PROBED and "file" not in node):
+            return layers
+        if len(layers) > _MOST_LAYERS:
+            raise DeclarationError(where, "has too many nodes above one another")
+        backing = node.get("backing")
+        if backing not in (None, ""):
+            _read_overlay(node, nodes, where, found)
+            layers[-1] = _child(backing, nodes, where, "backing")
+        elif node.get("file") is None:
+            raise DeclarationError(where, f"driver {driver} has no file")
+        else:
+            layers.append(_child(node["file"], nodes, where, "file"))
+
+
+def _child(child: Any, nodes: Mapping[str, Node], where: str, name: str) -> _Layer:
+    if isinstance(child, Mapping):
+        return _Layer(dict(child), inline=True)
+    if str(child) not in nodes:
+        raise DeclarationError(where, f"{name} is the node {shown(child)}, which is not there")
+    return _Layer(nodes[str(child)], inline=False)
+
+
+def _read_overlay(node: Node, nodes: Mapping[str, Node], where: str, found: FoundDisk) -> None:
+    """A qcow2 that lies over another node: ours, or one whose contents a declaration would leave behind."""
+    file = _child(node.get("file"), nodes, where, "file").node
+    path = str(file.get("filename", ""))
+    writes = paths.writes_of_overlay(path)
+    if not writes:
+        raise DeclarationError(
+            where, f"backing: the overlay {shown(path)} would be left behind; commit it to its base first"
+        )
+    found.declared["writes"] = writes
+
+
+def read_probed(disk: dict[str, Any], found: FoundDisk, where: str) -> None:
+    """The format that QEMU would find, as far as the name of the image tells: a qcow2 declared raw is destroyed."""
+    texts = [value for options in disk.values() if isinstance(options, Mapping) for value in options.values()]
+    names = [text.partition("?")[0].lower() for text in texts if isinstance(text, str)]
+    other = next((ending for ending in _OTHER_FORMATS for name in names if name.endswith(ending)), "")
+    if other:
+        problem = f"its format is not said, and its name ends in {other}, which cannot be declared"
+        raise DeclarationError(where, f"{problem}; convert it with qemu-img convert, or say format=")
+    named = any(name.endswith(".qcow2") for name in names)
+    if named:
+        disk["format"] = "qcow2"
+    found.notes.append(NAMED_NOTE if named else PROBED_NOTE)
+
+
+def _read_format(node: Node, disk: dict[str, Any], around: Surroundings, where: str, found: FoundDisk) -> None:
+    driver = str(node.get("driver", PROBED))
+    own = {key: value for key, value in node.items() if key not in (*COMMON, "driver", "file", "backing")}
+    if driver == PROBED:
+        read_probed(disk, found, where)
+    if driver in ("luks", "qcow2") and {"luks", "format"} & set(disk):
+        raise DeclarationError(where, "one format inside another cannot be declared")
+    if driver == "qcow2":
+        disk["format"] = "qcow2"
+    if driver == "luks" and "key-secret" in own:
+        disk["luks"] = {"passphrase": around.secret(own.pop("key-secret"))}
+    elif driver == "luks":
+        raise DeclarationError(where, "luks: key-secret is missing")
+    encrypt = own.pop("encrypt", None) if driver == "qcow2" else None
+    if encrypt is not None:
+        if not isinstance(encrypt, Mapping) or set(encrypt) != {"format", "key-secret"} or encrypt["format"] != "luks":
+            raise DeclarationError(where, "encrypt: luks with a key-secret alone can be declared")
+        disk["luks"] = {"passphrase": around.secret(encrypt["key-secret"])}
+    for key in own:
+        if driver not in ("qcow2", PROBED) or not _TUNING.fullmatch(key):
+            raise DeclarationError(where, f"{key} of a node {driver or 'without driver'} cannot be declared")
+        found.left.append(f"{key} of its qcow2 node: QEMU's own choice is taken")
+
+
+def _read_filter(node: Node, disk: dict[str, Any], around: Surroundings, where: str) -> None:
+    driver = node.get("driver")
+    if driver not in FILTERS:
+        return
+    own = {key for key in node if key not in (*COMMON, "driver", "file", "throttle-group")}
+    if own:
+        raise DeclarationError(where, f"{sorted(own)[0]} of a node {driver} cannot be declared")
+    if driver == "copy-on-read":
+        disk["copy_on_read"] = True
+        return
+    group = around.properties("throttle-group", node.get("throttle-group"))
+    said: dict[str, Any] = {key: value for key, value in group.items() if key not in ("qom-type", "id", "limits")}
+    limits = group.get("limits")
+    said.update(limits if isinstance(limits, Mapping) else {})
+    for kind, values in read_limits(said, where).items():
+        if kind in disk:
+            raise DeclarationError(where, "several throttle nodes cannot be declared")
+        disk[kind] = values
+
+
+def read_limits(said: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:
+    """The disk's own iops and bps from QEMU's names of a throttle group's properties."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in said.items():
+        if str(value) == "0":
+            continue  # no limit
+        match = _LIMIT.fullmatch(name)
+        if not match:
+            raise DeclarationError(where, f"{name} of a limit cannot be declared")
+        found.setdefault(match[1], {})[f"{match[2]}{'_max' if match[3] else ''}"] = number_in(value)
+    return found
+
+
+def _read_common(layers: list[_Layer], disk: dict[str, Any], where: str) -> None:
+    """What the format and the storage share; the storage within its format's node has it from there."""
+    caches: list[tuple[bool, bool]] = []
+    discards: list[bool] = []
+    zeroes = []
+    for layer in layers:
+        node = layer.node
+        if _is_on(node, "force-share", where):
+            raise DeclarationError(where, "force-share cannot be declared")
+        inherited = caches[-1] if layer.inline and caches else (False, False)
+        caches.append(_cache(node.get("cache"), inherited, where))
+        discards.append(_discards(node, where, inline=layer.inline))
+        zeroes.append(str(node.get("detect-zeroes", "off")))
+    if len(set(caches)) > 1:
+        raise DeclarationError(where, "cache: the format's node and the storage's have two modes")
+    if caches[0] not in CACHES:
+        raise DeclarationError(where, "cache: direct and no-flush together cannot be declared")
+    words = {word for word in zeroes if word != "off"}
+    if len(words) > 1:
+        raise DeclarationError(where, "detect-zeroes: the format's node and the storage's have two values")
+    if CACHES[caches[0]] != "writeback":
+        disk["cache"] = CACHES[caches[0]]
+    if all(discards):
+        disk["discard"] = "unmap"
+    if words:
+        disk["detect_zeroes"] = words.pop()
+
+
+def _cache(said: Any, inherited: tuple[bool, bool], where: str) -> tuple[bool, bool]:
+    if said is None:
+        return inherited
+    if not isinstance(said, Mapping) or set(said) - {"direct", "no-flush"}:
+        raise DeclarationError(where, "cache: direct and no-flush are known")
+    direct, no_flush = (switch(said.get(key, old), where) for key, old in zip(("direct", "no-flush"), inherited))
+    return direct, no_flush
+
+
+def _discards(node: Node, where: str, *, inline: bool) -> bool:
+    word = node.get("discard", "unmap" if inline else "ignore")
+    words = {"unmap": True, "on": True, "ignore": False, "off": False}
+    if not isinstance(word, str) or word not in words:
+        raise DeclarationError(where, f"discard: {shown(word)} is neither ignore nor unmap")
+    return words[word]
+
+
+def _is_on(node: Node, key: str, where: str) -> bool:
+    return switch(node.get(key, False), f"{where}: {key}")

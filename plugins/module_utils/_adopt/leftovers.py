@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a declaration has no words for: it stays an argument of QEMU, or is named where that cannot be."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+
+UNSAID = (
+    "name",
+    "no-user-config",
+    "nodefaults",
+    "nodefconfig",
+    "daemonize",
+    "pidfile",
+    "sandbox",
+    "msg",
+    "snapshot",
+    "usb",
+)
+"""What the unit does by itself, or what says nothing of the guest."""
+
+UNITS = {
+    "qmp": "the unit has a monitor of its own, qmp.sock in the machine's folder under /run",
+    "qmp-pretty": "the unit has a monitor of its own",
+    "monitor": "the unit has a monitor of its own",
+    "mon": "the unit has a monitor of its own",
+    "runas": "the unit has a user of its own",
+    "chroot": "the unit has a sandbox of its own",
+    "run-with": "the unit has a user and a sandbox of its own",
+    "D": "systemd keeps the log",
+    "S": "the machine runs at once",
+    "incoming": "the machine starts anew",
+    "loadvm": "the machine starts anew",
+    "readconfig": "what the file says is not looked at; add it by hand",
+    "net": "a network of this old kind; declare it in networks",
+    "h": "",
+    "help": "",
+    "version": "",
+    "async-teardown": "the unit ends QEMU by itself",
+    "audio-help": "",
+}
+"""What is not handed on to QEMU, and why."""
+
+_CARRIERS = re.compile(
+    r"virtio-scsi(-pci)?|pcie-root-port|pcie-pci-bridge|pci-bridge|ioh3420|i82801b11-bridge|x3130.*|xio3130.*|"
+    r"qemu-xhci|nec-usb-xhci|.*usb-[eu]hci.*|ahci|ich9-ahci"
+)
+"""Devices that are there for others to sit on."""
+_DRIVES = ("drive", "hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "mtdblock", "pflash", "sd", "")
+"""What opens an image in the way of old, which -snapshot keeps from being written; on a -blockdev it has no effect."""
+_SERVANTS = re.compile("secret|iothread|throttle-group|tls-creds-.*")
+"""Objects that are there for others to use."""
+
+
+def read_leftovers(found: Found) -> None:
+    """Hand on what nobody has declared, together with what it needs, but never a secret."""
+    rest = [a for a in found.arguments if a.position not in found.taken]
+    for argument in [a for a in rest if a.option in UNSAID or a.option in UNITS or a.words == ["-rtc", "base=utc"]]:
+        rest.remove(argument)
+        if UNITS.get(argument.option):
+            found.left.append(f"{argument.shown}: {UNITS[argument.option]}")
+    kept = _needed(rest)
+    unused = [a for a in rest if a.option in ("drive", "blockdev", "netdev") and a not in kept]
+    found.left += [f"{argument.shown}: not kept, because nothing uses it" for argument in unused]
+    lost = dict.fromkeys(found.gone, "it is declared under a name of its own now")
+    while True:
+        broken = _first_broken(kept, lost)
+        if broken is None:
+            break
+        argument, why = broken
+        kept.remove(argument)
+        lost.update(dict.fromkeys(argument.names, "it is not kept"))
+        found.left.append(f"{argument.shown}: not kept, because {why}")
+    if any(argument.option in _DRIVES for argument in kept):
+        kept += [argument for argument in found.of("snapshot")[:1] if argument not in kept]
+    for argument in sorted(kept, key=lambda one: one.position):
+        found.extra += argument.words
+        found.left.append(f"{argument.shown}: kept in extra_args")
+    if found.extra:
+        found.machine["extra_args"] = found.extra
+
+
+def _serves(argument: Argument) -> bool:
+    if argument.option in ("chardev", "blockdev", "netdev", "iscsi"):
+        return True
+    if argument.option == "drive":
+        return argument.said.get("if") == "none"
+    kinds = {"device": ("driver", _CARRIERS), "object": ("qom-type", _SERVANTS)}
+    key, pattern = kinds.get(argument.option, ("", _SERVANTS))
+    return bool(key and argument.names and pattern.fullmatch(str(argument.said.get(key))))
+
+
+def _needed(rest: list[Argument]) -> list[Argument]:
+    """Without those that serve others, and of which nobody that is left has any need."""
+    kept = [argument for argument in rest if not _serves(argument)]
+    waiting = [argument for argument in rest if _serves(argument)]
+    while True:
+        more = [one for one in waiting if any(other.mentions(name) for other in kept for name in one.names)]
+        if not more:
+            return kept
+        kept += more
+        waiting = [one for one in waiting if one not in more]
+
+
+def _first_broken(kept: list[Argument], lost: dict[str, str]) -> tuple[Argument, str] | None:
+    for argument in kept:
+        if argument.has_secret:
+            return argument, "it has a secret in it"
+        for name, why in lost.items():
+            if name not in argument.names and argument.mentions(name):
+                return argument, f"it mentions {name}, and {why}"
+    return None

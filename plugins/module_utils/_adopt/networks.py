@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a command line to a machine's networks: each is a card of the guest with a netdev behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import fitting_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+CARDS = {"virtio-net-pci": "virtio", "virtio-net": "virtio", "virtio": "virtio", "e1000": "e1000"}
+_FIRST_MAC = 0x56
+"""QEMU counts from 52:54:00:12:34:56 on where no address is given."""
+
+
+def read_networks(found: Found, bridges: Mapping[str, str]) -> None:
+    """bridges: by tap device, the bridge that the host has put it into."""
+    networks: dict[str, dict[str, Any]] = {}
+    behind = {name: a for a in found.of("netdev") for name in a.names}
+    macs = _Addresses()
+    for argument in found.of("device", "nic"):
+        unasked = "e1000" if found.machine["machine"] == "pc" else "e1000e"
+        card = str(argument.said.get("model" if argument.option == "nic" else "driver", unasked))
+        netdev = argument if argument.option == "nic" else behind.get(str(argument.said.get("netdev")))
+        if netdev is None or (argument.option == "nic" and argument.said.get("type") == "none"):
+            continue
+        mac = macs.next(argument.said.get("mac"))
+        try:
+            if card not in CARDS:
+                raise DeclarationError(f"card {shown(card)}", f"there are {', '.join(sorted(set(CARDS.values())))}")
+            network, left = _read_netdev(netdev, bridges)
+        except DeclarationError as error:
+            found.left.append(f"{argument.shown}: {error}")
+            continue
+        name = fitting_name([*sorted(netdev.names), "net"], networks)
+        model = {} if CARDS[card] == "virtio" else {"model": CARDS[card]}
+        networks[name] = {**network, "mac": mac, **model}
+        left += _unsaid(
+            argument, ("driver", "id", "netdev", "mac", "model", *(netdev.said if netdev is argument else ()))
+        )
+        found.left += [f"network {name}: {text}" for text in left]
+        found.take(argument, netdev)
+        found.gone |= {*argument.names, *netdev.names}
+    if networks:
+        found.machine["networks"] = networks
+    _read_no_network(found, networks)
+
+
+def _read_no_network(found: Found, networks: Mapping[str, Any]) -> None:
+    """QEMU gives a machine a card unasked, unless it is told not to."""
+    none = [a for a in found.of("nic", "net") if a.said.get("type") == "none"]
+    found.take(*none)
+    asked = any(found.has(option) for option in ("nic", "net", "netdev", "nodefaults"))
+    if not networks and not asked:
+        found.left.append(
+            "the network card that QEMU adds unasked (user network): declare networks if the guest uses it"
+        )
+
+
+def _unsaid(argument: Argument, known: tuple[str, ...]) -> list[str]:
+    return [f"{key}={value}: QEMU's choice" for key, value in argument.said.items() if key not in known]
+
+
+def _read_netdev(netdev: Argument, bridges: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    said = {key: value for key, value in netdev.said.items() if key not in ("id", "model", "mac")}
+    kind = str(said.pop("type", ""))
+    if kind == "user":
+        forward = [_forward(rule) for rule in said.pop("hostfwd", [])]
+        if said:
+            raise DeclarationError(f"{next(iter(said))} of a user network", "cannot be declared")
+        return {"user": True, **({"forward": forward} if forward else {})}, []
+    if kind not in ("tap", "bridge"):
+        raise DeclarationError(f"netdev {shown(kind)}", "there are bridge and user")
+    tap = str(said.get("ifname", ""))
+    bridge = bridges.get(tap) or said.get("br") or ("br0" if kind == "bridge" else "")
+    if not bridge:
+        raise DeclarationError(f"tap {tap}".strip(), "its bridge is not known; declare the network with it")
+    own = ("br", "ifname", "script", "downscript", "helper")
+    return {"bridge": bridge}, [f"{key}={value}: QEMU's choice" for key, value in said.items() if key not in own]
+
+
+def _forward(rule: Any) -> str:
+    text = str(rule.get("str", "")) if isinstance(rule, Mapping) else str(rule)
+    return f"tcp{text}" if text.startswith(":") else text
+
+
+class _Addresses:
+    """The hardware addresses that QEMU gives to cards without one."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def next(self, said: Any) -> str:
+        unasked = (f"52:54:00:12:34:{number:02x}" for number in count(_FIRST_MAC))
+        mac = str(said).lower() if said else next(one for one in unasked if one not in self._taken)
+        self._taken.add(mac)
+        return mac

@@ -1,0 +1,222 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a command line to a machine's memory, processors, type and screen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.argument_secrets import redacted
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
+
+DEFAULT_CPU = "qemu64"
+DEFAULT_MEMORY = "128"
+_CPU = re.compile(r"[A-Za-z0-9_.+,=-]+")
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([bBkKmMgGtT]?)")
+_POWERS = {"B": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_TYPES = {"q35": "q35", "pc": "pc", "pc-q35": "q35", "pc-i440fx": "pc"}
+_TOPOLOGY = ("sockets", "dies", "clusters", "modules", "cores", "threads", "books", "drawers")
+
+
+class Found:
+    """What a command line becomes, while it is read."""
+
+    def __init__(self, arguments: Sequence[Argument]) -> None:
+        self.arguments = list(arguments)
+        self.machine: dict[str, Any] = {}
+        self.extra: list[str] = []
+        self.left: list[str] = []
+        self.notes: list[str] = []
+        self.taken: set[int] = set()
+        """Positions of the arguments that are declared."""
+        self.gone: set[str] = set()
+        """Names of what was declared under other names, and cannot be mentioned any more."""
+
+    def of(self, *options: str) -> list[Argument]:
+        """The arguments of an option that nobody has read yet."""
+        return [a for a in self.arguments if a.option in options and a.position not in self.taken]
+
+    def has(self, option: str) -> bool:
+        return any(argument.option == option for argument in self.arguments)
+
+    def take(self, *arguments: Argument) -> None:
+        self.taken.update(argument.position for argument in arguments)
+
+    def take_all(self, *options: str) -> dict[str, Any]:
+        """All that the arguments of an option say together; the last one holds, as for QEMU."""
+        said: dict[str, Any] = {}
+        for argument in self.of(*options):
+            said.update(argument.said)
+            self.take(argument)
+        return said
+
+    def keep(self, option: str, value: str, why: str) -> None:
+        """Hand a part of an argument on to QEMU as it stands."""
+        self.extra += [f"-{option}", value]
+        self.left.append(f"-{option} {value}: kept in extra_args; {why}")
+
+
+def read_settings(found: Found, around: Surroundings, *, binary: str) -> None:
+    _read_type(found, binary)
+    _read_memory(found)
+    _read_processors(found)
+    _read_screen(found, around)
+    _read_console(found)
+
+
+def _read_type(found: Found, binary: str) -> None:
+    said = found.take_all("machine", "M")
+    word = str(said.pop("type", "pc"))
+    family, _dash, version = word.rpartition("-") if word not in _TYPES else (word, "", "")
+    if family not in _TYPES:
+        raise DeclarationError("-machine", f"{texts.shown(word)} cannot be declared; q35 and pc can")
+    found.machine["machine"] = _TYPES[family]
+    if version:
+        found.keep("machine", word, "the guest sees the hardware of that release")
+    accels = [str(a.said.get("accel", "")) for a in found.of("accel")] or re.split(":", str(said.pop("accel", "")))
+    _read_accel(found, list(filter(None, accels)), binary)
+    firmware = [str(said.pop(name)) for name in ("pflash0", "pflash1") if name in said]
+    _read_firmware(found, firmware)
+    for key, value in said.items():
+        found.keep("machine", f"{key}={str(value).replace(',', ',,')}", "there is no option for it")
+
+
+def _read_accel(found: Found, accels: list[str], binary: str) -> None:
+    for argument in found.of("accel"):
+        more = [key for key in argument.said if key != "accel"]
+        if more:
+            found.left.append(f"{argument.shown}: {', '.join(more)} cannot be declared")
+        found.take(argument)
+    switches = found.of("enable-kvm")
+    found.take(*switches)
+    kvm = bool(switches) or binary.rpartition("/")[2] in ("kvm", "qemu-kvm")
+    wanted = accels or (["kvm"] if kvm else ["tcg"])
+    if wanted[0] not in ("kvm", "tcg"):
+        raise DeclarationError("-accel", f"{texts.shown(wanted[0])} cannot be declared; kvm and tcg can")
+    found.machine["accel"] = wanted[0]
+    if wanted[1:]:
+        found.left.append(f"accel {':'.join(wanted)}: {wanted[0]} alone is declared")
+
+
+def _read_firmware(found: Found, nodes: list[str]) -> None:
+    """Firmware in flash is UEFI; its variables stay where they are until somebody copies them."""
+    drives = [a for a in found.of("drive") if a.said.get("if") == "pflash"]
+    flash = [a for a in found.of("blockdev") if a.names & set(nodes)]
+    if not drives and not nodes and not found.of("pflash"):
+        return
+    files = [_flash_file(a) for a in (*drives, *flash, *found.of("pflash"))]
+    found.machine["firmware"] = "uefi"
+    below = {str(a.said["file"]) for a in flash if "file" in a.said}
+    found.take(*drives, *flash, *found.of("pflash"), *(a for a in found.of("blockdev") if a.names & below))
+    if set(nodes) != {"machine.uefi-code", "machine.uefi-vars"}:
+        found.left.append(
+            f"UEFI in {' and '.join(files) or 'flash'}: firmware: uefi takes the host's own; copy the variables to "
+            "uefi-vars.fd in the machine's folder under /var/lib before its first start"
+        )
+
+
+def _flash_file(argument: Argument) -> str:
+    """The file behind a piece of flash memory, for people."""
+    file = argument.said.get("file", argument.said.get("filename", argument.value))
+    if isinstance(file, Mapping):
+        place = next((file[key] for key in ("filename", "url", "path", "image") if key in file), "")
+        file = f"{file.get('driver', '')} {place}".strip()
+    return redacted(str(file))
+
+
+def _read_memory(found: Found) -> None:
+    said = found.take_all("m")
+    text = str(said.pop("size", DEFAULT_MEMORY))
+    match = _SIZE.fullmatch(text)
+    size = Fraction(match[1]) * 1024 ** _POWERS[match[2].upper() or "M"] if match else Fraction(0)
+    if size.denominator != 1 or size == 0:
+        raise DeclarationError("-m", f"{texts.shown(text)} is not a whole number of bytes")
+    found.machine["memory"] = _size_words(int(size))
+    if said:
+        found.keep("m", ",".join(f"{key}={value}" for key, value in said.items()), "there is no option for it")
+
+
+def _size_words(size: int) -> str | int:
+    words = in_words(size)
+    return size if words.endswith(" bytes") else words.replace(" ", "")
+
+
+def _read_processors(found: Found) -> None:
+    said = found.take_all("smp")
+    numbers = {key: _number(value, f"-smp: {key}") for key, value in said.items()}
+    topology = {key: numbers[key] for key in _TOPOLOGY if key in numbers}
+    found.machine["cpus"] = numbers.get("cpus") or numbers.get("maxcpus") or prod(topology.values())
+    more = [f"{key}={value}" for key, value in said.items() if key != "cpus"]
+    if more:
+        found.keep("smp", ",".join(more), "there is no option for it")
+    models = found.of("cpu")
+    found.take(*models)
+    model = models[-1].value if models else DEFAULT_CPU
+    if not _CPU.fullmatch(model):
+        found.keep("cpu", model, "cpu_model takes no such text")
+    elif model != ("host" if found.machine["accel"] == "kvm" else "max"):
+        found.machine["cpu_model"] = model
+
+
+def _number(text: Any, where: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,5}", str(text)):
+        raise DeclarationError(where, f"{texts.shown(text)} is not a number above 0")
+    return int(str(text))
+
+
+def _read_screen(found: Found, around: Surroundings) -> None:
+    for argument in found.of("display", "vga", "nographic", "sdl", "curses"):
+        found.take(argument)
+        if argument.words not in (["-display", "none"], ["-vga", "none"], ["-vga", "std"], ["-nographic"]):
+            found.left.append(f"{argument.shown}: a machine has VNC (vnc), with a VGA adapter, or no screen")
+    for argument in found.of("device"):
+        if argument.said.get("driver") == "VGA":
+            found.take(argument)
+    for argument in found.of("vnc"):
+        found.take(argument)
+        vnc = _read_vnc(dict(argument.said), found, around)
+        if vnc is not None:
+            found.machine["vnc"] = vnc
+
+
+def _read_vnc(said: dict[str, Any], found: Found, around: Surroundings) -> dict[str, Any] | None:
+    place = str(said.pop("vnc", "none"))
+    vnc: dict[str, Any] = {}
+    match = re.fullmatch(r"(.*):(\d{1,4})", place)
+    if match and not place.startswith("unix:"):
+        vnc = {"address": match[1].strip("[]") or "0.0.0.0", "port": 5900 + int(match[2])}
+    elif not place.startswith("unix:"):
+        if place != "none":
+            found.left.append(f"-vnc {place}: cannot be declared")
+        return None
+    if "password-secret" in said:
+        vnc["password"] = around.secret(said.pop("password-secret"))
+    if said:
+        found.left.append(f"-vnc: {', '.join(said)} cannot be declared")
+    return vnc
+
+
+def _read_console(found: Found) -> None:
+    """The first serial port is the console, whatever it was connected to."""
+    ports = [*found.of("serial"), *(a for a in found.of("device") if a.said.get("driver") == "isa-serial")]
+    if not ports:
+        found.machine["console"] = found.has("nographic") or not found.has("nodefaults")
+        return
+    found.take(ports[0])
+    found.machine["console"] = ports[0].value != "none"
+    if ports[0].value not in ("none", "chardev:console"):
+        found.left.append(f"{ports[0].shown}: the console is a socket with a log, both of the unit")
+
+
+def read_name(arguments: Sequence[Argument]) -> str:
+    """The name that QEMU was given; empty where it was given none."""
+    names = [str(a.said["guest"]) for a in arguments if a.option == "name" and "guest" in a.said]
+    return names[-1] if names else ""

@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The backends: one file each holds everything the collection knows of one kind of storage.
+
+The imports are explicit: Ansible ships to a host only what a module imports by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import (
+    file,
+    ftp,
+    ftps,
+    gluster,
+    host_device,
+    http,
+    https,
+    iscsi,
+    nbd,
+    nfs,
+    rbd,
+    sheepdog,
+    ssh,
+    tftp,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+_MODULES = (
+    rbd,
+    nfs,
+    iscsi,
+    nbd,
+    http,
+    https,
+    ftp,
+    ftps,
+    tftp,
+    ssh,
+    host_device,
+    file,
+    gluster,
+    sheepdog,
+)
+
+BACKENDS: dict[str, Backend] = {module.BACKEND.name: module.BACKEND for module in _MODULES}
+
+_BY_SCHEME = {scheme: backend for backend in BACKENDS.values() for scheme in backend.schemes}
+
+
+def from_uri(uri: str) -> tuple[Backend, dict[str, Any]]:
+    """The backend that a URI names, and the options that it says, not yet read."""
+    scheme = uri.partition(":")[0] if ":" in uri else ""
+    backend = _BY_SCHEME.get(scheme)
+    if backend is None:
+        raise DeclarationError("uri", f"its scheme {scheme!r} is none of {', '.join(sorted(_BY_SCHEME))}")
+    return backend, backend.read_uri(uri)

@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of machines, disks and networks: one table each. The options of a backend stand in its own file."""
+
+from __future__ import annotations
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+
+LIMITS = (
+    Option("total", "Reads and writes together, per second.", "size"),
+    Option("read", "Reads per second.", "size"),
+    Option("write", "Writes per second.", "size"),
+    Option("total_max", "As O(total), for a burst.", "size"),
+    Option("read_max", "As O(read), for a burst.", "size"),
+    Option("write_max", "As O(write), for a burst.", "size"),
+)
+
+PASSTHROUGH = ("scsi-block", "scsi-generic")
+"""Models with which the guest speaks SCSI to the device itself."""
+
+DISK_OPTIONS = (
+    Option(
+        "uri",
+        "The storage as a URI, in the form that QEMU's own documentation uses, instead of a backend's key; "
+        "or beside it, where the key has what the URI cannot say.",
+    ),
+    Option("format", "Format of the image; a raw image is never probed.", choices=("raw", "qcow2"), default="raw"),
+    Option(
+        "raw_content",
+        "Take a raw image as it is where it begins as a qcow2, an archive or a page does; it is refused without this.",
+        "bool",
+    ),
+    Option(
+        "luks",
+        "Encryption of the image.",
+        "dict",
+        options=(Option("passphrase", "Passphrase of a key slot.", secret=True, required=True),),
+    ),
+    Option(
+        "writes",
+        "Where the guest's writes go: V(keep) to the image itself; V(overlay) to a qcow2 on the host that persists; "
+        "V(discard) to one that is new at every start; V(deny) makes the disk read-only. V(keep) unless said, "
+        "but on storage that cannot be written it must be said.",
+        choices=("keep", "overlay", "discard", "deny"),
+    ),
+    Option("read_only", "The same as O(writes=deny).", "bool"),
+    Option(
+        "renamed_from",
+        "Former name of the disk, with O(writes=overlay): its overlay is taken along when the VM starts next.",
+        pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,15}$",
+        pattern_help="is not the name of a disk",
+    ),
+    Option("size", "Virtual size; an image is created when missing and grown when smaller, never shrunk.", "size"),
+    Option(
+        "source",
+        "What a new image begins as, once: another disk, as a backend's key or C(uri), with C(format), C(luks) and "
+        "C(route). Cloned from a snapshot within a Ceph cluster, copied from anywhere else.",
+        "any",
+    ),
+    Option("provision", "How the image is made and kept: the options of the module for its backend.", "any"),
+    Option(
+        "cache",
+        "V(none) goes around the host's page cache; V(writethrough) flushes at each write; V(unsafe) never flushes.",
+        choices=("none", "writeback", "writethrough", "unsafe"),
+        default="writeback",
+    ),
+    Option("discard", "Whether the guest's TRIM reaches the storage.", choices=("ignore", "unmap"), default="ignore"),
+    Option("detect_zeroes", "Whether written zeroes become holes.", choices=("off", "on", "unmap"), default="off"),
+    Option("iothread", "Give the disk an I/O thread of its own (virtio-blk, virtio-scsi).", "bool", default=False),
+    Option("queues", "Request queues of a virtio disk; QEMU chooses without it.", "int", minimum=1, maximum=256),
+    Option(
+        "model",
+        "What the guest sees; V(scsi-block) and V(scsi-generic) let it speak to a SCSI device itself.",
+        choices=("virtio-blk", "virtio-scsi", *PASSTHROUGH, "nvme", "ide", "usb"),
+        default="virtio-blk",
+    ),
+    Option(
+        "boot_index",
+        "Place in the boot order, 0 first; the first disk has 0 unless another disk says it.",
+        "int",
+        minimum=0,
+        maximum=999,
+    ),
+    Option(
+        "serial",
+        "Serial number that the guest sees.",
+        pattern=r"^[A-Za-z0-9_.-]{1,20}$",
+        pattern_help="is not 1 to 20 of the characters A-Z a-z 0-9 _ . -",
+    ),
+    Option(
+        "route",
+        "How QEMU reaches the storage; V(auto) takes the first that works on the host.",
+        choices=("auto", "driver", "nbdkit", "stage", "tgt"),
+        default="auto",
+    ),
+    Option("iops", "Limits of requests per second.", "dict", options=LIMITS),
+    Option("bps", "Limits of bytes per second.", "dict", options=LIMITS),
+    Option(
+        "on_error",
+        "What an I/O error does: V(stop) pauses the guest, V(report) shows it to the guest, V(ignore) loses it.",
+        choices=("stop", "report", "ignore"),
+        default="stop",
+    ),
+    Option("copy_on_read", "Keep what was read in the overlay, so that it is fetched once.", "bool", default=False),
+)
+
+NETWORK_OPTIONS = (
+    Option(
+        "bridge",
+        "Bridge of the host that the guest joins, through a tap device made for the unit.",
+        pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,14}$",
+        pattern_help="is not the name of a network interface",
+    ),
+    Option("user", "QEMU's own user-mode network: outgoing connections only.", "bool"),
+    Option(
+        "forward",
+        "Ports of the host that reach the guest in a user network, as QEMU's hostfwd: C(tcp:127.0.0.1:2222-:22).",
+        "list",
+        pattern=r"^(tcp|udp):[^,\s]*:\d+-[^,\s]*:\d+$",
+        pattern_help="is not PROTOCOL:[HOST]:PORT-[GUEST]:PORT",
+    ),
+    Option(
+        "mac",
+        "Hardware address; without it one is derived from the names of host, machine and network.",
+        pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$",
+        pattern_help="is not a hardware address",
+    ),
+    Option("model", "What the guest sees.", choices=("virtio", "e1000"), default="virtio"),
+)
+
+VM_OPTIONS = (
+    Option("memory", "Memory of the guest.", "size", default=1024**3, minimum=1024**2),
+    Option("cpus", "Virtual CPUs.", "int", default=1, minimum=1, maximum=1024),
+    Option(
+        "cpu_model",
+        "QEMU's CPU model; without it C(host) with kvm and C(max) with tcg.",
+        pattern=r"^[A-Za-z0-9_.+,=-]+$",
+    ),
+    Option("machine", "Machine type.", choices=("q35", "pc"), default="q35"),
+    Option("accel", "Accelerator.", choices=("kvm", "tcg"), default="kvm"),
+    Option("firmware", "Firmware.", choices=("bios", "uefi"), default="bios"),
+    Option("disks", "The disks by name; the first one boots.", "any"),
+    Option("networks", "The network interfaces by name; none without it.", "any"),
+    Option(
+        "cloud_init",
+        "Seed for cloud-init (NoCloud).",
+        "dict",
+        options=(
+            Option("user_data", "Text, or a mapping that becomes C(#cloud-config).", "any", required=True),
+            Option("meta_data", "Mapping; instance-id and local-hostname are added.", "any"),
+            Option("network_config", "Mapping in netplan's form.", "any"),
+        ),
+    ),
+    Option("console", "A serial console on a socket, with a log.", "bool", default=True),
+    Option(
+        "vnc",
+        "A screen: on a unix socket, or where address and port say.",
+        "dict",
+        options=(
+            Option("address", "Address to listen on.", pattern=r"^[A-Za-z0-9.:-]+$", pattern_help="is not an address"),
+            Option("port", "TCP port, 5900 or higher.", "int", minimum=5900, maximum=65535),
+            Option("password", "Password, of which VNC uses 8 characters.", secret=True, since=(6, 1)),
+        ),
+    ),
+    Option(
+        "state",
+        "V(absent) removes units and credentials, never a disk.",
+        choices=("started", "stopped", "absent"),
+        default="started",
+    ),
+    Option("autostart", "Start with the host; a VM with O(state=stopped) stays stopped.", "bool", default=True),
+    Option(
+        "on_poweroff",
+        "V(restart) starts a VM again whose guest has powered itself off.",
+        choices=("stop", "restart"),
+        default="stop",
+    ),
+    Option(
+        "restart",
+        "Whether a changed unit restarts the running machine.",
+        choices=("never", "when_needed"),
+        default="never",
+    ),
+    Option(
+        "stop_timeout",
+        "Seconds that the guest gets to shut down before it is switched off.",
+        "int",
+        default=90,
+        minimum=0,
+        maximum=3600,
+    ),
+    Option(
+        "start_timeout",
+        "Seconds after which a start is given up because storage does not answer.",
+        "int",
+        default=30,
+        minimum=1,
+        maximum=3600,
+    ),
+    Option("extra_args", "Further arguments of QEMU, each as one item.", "list"),
+)

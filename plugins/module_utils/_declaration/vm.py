@@ -1,0 +1,288 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what a person wrote to typed machines. Pure: nothing here asks a host."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, read_disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved, identities
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import NETWORK_OPTIONS, VM_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import (
+    check_characters,
+    raise_collected,
+    read_options,
+)
+
+_VM_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,27}$")
+_TRUE = ("true", "yes", "on", "1")
+"""Spellings of true in an option that is not read yet."""
+_PART_NAME = re.compile(r"^(?!machine$)[A-Za-z][A-Za-z0-9_-]{0,15}$")
+"""Names of disks and networks; "machine" is the prefix of what belongs to the machine itself."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network interface of a machine."""
+
+    name: str
+    mac: str
+    model: str
+    bridge: str = ""
+    forward: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One virtual machine as declared for one host."""
+
+    name: str
+    settings: Values
+    disks: tuple[Disk, ...]
+    networks: tuple[Network, ...]
+    seed: Mapping[str, str]
+    """Files of the NoCloud seed; empty without cloud-init."""
+
+    @property
+    def state(self) -> str:
+        return str(self.settings["state"])
+
+    @property
+    def uuid(self) -> str:
+        """The same at every run, so that a guest keeps its licences and leases."""
+        return uuid_of(self.name)
+
+
+def uuid_of(name: str) -> str:
+    """The UUID of a machine of this name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.vm.directdisk.qemu"))
+
+
+def read_machines(vms: Any, host: str = "") -> tuple[Machine, ...]:
+    """All machines of a host; raises every error of all of them at once."""
+    if not isinstance(vms, Mapping):
+        raise DeclarationError(host, "qemu_vms is not a mapping of machine names to machines")
+    machines: list[Machine] = []
+    errors: list[Exception] = []
+    for name, given in vms.items():
+        try:
+            machines.append(read_machine(name, given, host))
+        except (DeclarationError, Collected) as error:
+            errors.append(error)
+    try:
+        refuse_shared_disks(machines, {})
+    except (DeclarationError, Collected) as error:
+        errors.append(error)
+    try:
+        raise_collected(errors)
+    except DeclarationError as error:
+        raise (error.within(host) if host else error) from None
+    except Collected as error:
+        raise Collected(
+            [e.within(host) if host and isinstance(e, DeclarationError) else e for e in error.errors]
+        ) from None
+    return tuple(machines)
+
+
+def read_machine(name: Any, given: Any, host: str = "") -> Machine:
+    """One machine, typed; raises every error in it at once."""
+    if not isinstance(name, str) or not _VM_NAME.fullmatch(name):
+        raise DeclarationError(
+            f"vm {name}", "its name is not 1 to 28 of the characters A-Z a-z 0-9 _ -, beginning with a letter or digit"
+        )
+    where = f"vm {name}"
+    settings: dict[str, Any] = {}
+    disks: list[Disk] = []
+    networks: list[Network] = []
+    errors: list[Exception] = []
+    try:
+        settings = read_options(VM_OPTIONS, given, where)
+    except (DeclarationError, Collected) as error:
+        errors.append(error)
+    given = given if isinstance(given, Mapping) else {}
+    for disk_name, disk in _parts(given, "disks", where, errors):
+        try:
+            disks.append(read_disk(disk_name, disk, f"disk {disk_name} of {name}"))
+        except (DeclarationError, Collected) as error:
+            errors.append(error)
+    for network_name, network in _parts(given, "networks", where, errors):
+        try:
+            networks.append(
+                _read_network(
+                    network_name, network, f"network {network_name} of {name}", f"{host}/{name}/{network_name}"
+                )
+            )
+        except (DeclarationError, Collected) as error:
+            errors.append(error)
+    errors.extend(_cross_checks(name, settings, disks))
+    raise_collected(errors)
+    return Machine(name, settings, _with_boot_order(disks), tuple(networks), _seed(name, settings.get("cloud_init")))
+
+
+def _parts(given: Mapping[str, Any], key: str, where: str, errors: list[Exception]) -> Sequence[tuple[str, Any]]:
+    """The named parts of a machine, with those left out whose names cannot be used."""
+    parts = given.get(key) or {}
+    if not isinstance(parts, Mapping):
+        errors.append(DeclarationError(f"{where}: {key}", "is not a mapping of names to options"))
+        return ()
+    good = []
+    for name, part in parts.items():
+        if isinstance(name, str) and _PART_NAME.fullmatch(name):
+            good.append((name, part))
+        else:
+            errors.append(
+                DeclarationError(
+                    f"{where}: {key}: {name}",
+                    "the name is not 1 to 16 of the characters A-Z a-z 0-9 _ -, "
+                    "beginning with a letter, and not 'machine' (QEMU refuses others in a node name)",
+                )
+            )
+    return good
+
+
+def _read_network(name: str, given: Any, where: str, seed: str) -> Network:
+    values = read_options(NETWORK_OPTIONS, given, where)
+    if bool(values.get("bridge")) == bool(values.get("user")):
+        raise DeclarationError(where, "exactly one of bridge and user: true is wanted")
+    if values.get("forward") and not values.get("user"):
+        raise DeclarationError(f"{where}: forward", "is for a user network")
+    digest = hashlib.sha256(seed.encode()).hexdigest()
+    mac = values.get("mac") or f"52:54:00:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
+    if int(mac[:2], 16) & 1:
+        raise DeclarationError(f"{where}: mac", f"{mac} is a multicast address")
+    return Network(name, mac.lower(), values["model"], values.get("bridge", ""), values.get("forward", ()))
+
+
+def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Exception]:
+    """What only shows when the parts of a machine stand side by side."""
+    errors: list[Exception] = []
+    for option in ("serial", "boot_index"):
+        seen: dict[Any, str] = {}
+        for disk in disks:
+            value = disk.settings.get(option)
+            if value is not None and value in seen:
+                errors.append(
+                    DeclarationError(
+                        f"disk {disk.name} of {name}: {option}", f"{value!r} is also that of disk {seen[value]}"
+                    )
+                )
+            elif value is not None:
+                seen[value] = disk.name
+    errors.extend(_kept_content(name, disks))
+    names = [disk.name for disk in disks]
+    for disk in disks:
+        former = disk.settings.get("renamed_from")
+        if former in names:
+            where = f"disk {disk.name} of {name}: renamed_from"
+            errors.append(DeclarationError(where, f"{former} is declared, too; it is the name of a former disk"))
+    ide = [disk for disk in disks if disk.settings["model"] == "ide"]
+    most = 6 if settings.get("machine") == "q35" else 4
+    if len(ide) > most:
+        errors.append(
+            DeclarationError(
+                f"disk {ide[most].name} of {name}: model", f"a {settings.get('machine')} has room for {most} ide disks"
+            )
+        )
+    for option, value in (settings.get("cloud_init") or {}).items():
+        if not isinstance(value, Mapping) and not (option == "user_data" and isinstance(value, str)):
+            wanted = "text or a mapping" if option == "user_data" else "a mapping"
+            errors.append(DeclarationError(f"vm {name}: cloud_init: {option}", f"is not {wanted}"))
+        elif isinstance(value, str):
+            try:
+                check_characters(value)
+            except DeclarationError as error:
+                errors.append(error.within(f"vm {name}: cloud_init: {option}"))
+    vnc = settings.get("vnc")
+    if vnc is not None and ("port" in vnc) != ("address" in vnc):
+        errors.append(
+            DeclarationError(
+                f"vm {name}: vnc", "address and port are wanted together; without both it is a unix socket"
+            )
+        )
+    return errors
+
+
+def _kept_content(name: str, disks: Sequence[Disk]) -> Iterator[DeclarationError]:
+    """Refuse what would overwrite the writes of the guest at the next run: they change the digest."""
+    for disk in disks:
+        provision = disk.provision
+        if disk.writes == "keep" and provision.get("sha256") and str(provision.get("overwrite", "no")).lower() in _TRUE:
+            yield DeclarationError(
+                f"disk {disk.name} of {name}: provision",
+                "sha256 with overwrite: true overwrites at each run what the guest wrote since; leave overwrite out, "
+                "or say writes: overlay, discard or deny",
+            )
+
+
+def _with_boot_order(disks: Sequence[Disk]) -> tuple[Disk, ...]:
+    """The first disk boots unless a declared boot_index says otherwise."""
+    if not disks or any("boot_index" in disk.settings for disk in disks):
+        return tuple(disks)
+    first = disks[0]
+    return (replace(first, settings={**first.settings, "boot_index": 0}), *disks[1:])
+
+
+def opened_storage(machine: Machine) -> dict[str, bool]:
+    """Identities of the storage that a machine opens, and whether it writes to it."""
+    return {disk.identity: disk.writes == "keep" for disk in machine.disks}
+
+
+def refuse_shared_disks(
+    machines: Iterable[Machine], others: Mapping[str, Mapping[str, bool]], resolved: Resolved | None = None
+) -> None:
+    """The same storage, written by one machine and opened by another, is lost data.
+
+    others: what machines without a declaration open, by their names; resolved: what the host knows of names in disks.
+    """
+    certain = {
+        identity: (f"a disk of {name}", writes) for name, found in others.items() for identity, writes in found.items()
+    }
+    possible: dict[str, tuple[str, bool]] = {}
+    errors: list[Exception] = []
+    for machine in machines:
+        if machine.state == "absent":
+            continue
+        for disk in machine.disks:
+            who = f"disk {disk.name} of {machine.name}"
+            own, writes = identities(disk, resolved or {}), disk.writes == "keep"
+            known = [certain[one] for one in sorted(own.certain | own.possible) if one in certain]
+            maybe = [possible[one] for one in sorted(own.certain) if one in possible]
+            other = next((name for name, other_writes in (*known, *maybe) if writes or other_writes), "")
+            if other:
+                advice = f"; {disk.backend.apart}" if disk.backend.apart else ""
+                problem = f"is the same storage as {other}, and one of them writes to it ({disk.described}){advice}"
+                errors.append(DeclarationError(who, problem))
+            for place, names in ((certain, own.certain), (possible, own.possible)):
+                for one in names:
+                    if one not in place or (writes and not place[one][1]):
+                        place[one] = (who, writes)
+    raise_collected(errors)
+
+
+def _seed(name: str, cloud_init: Values | None) -> dict[str, str]:
+    """The files of a NoCloud seed. JSON is YAML, so mappings are written as JSON."""
+    if not cloud_init:
+        return {}
+    user_data = cloud_init["user_data"]
+    meta = {"instance-id": name, "local-hostname": name, **(cloud_init.get("meta_data") or {})}
+    files = {
+        "meta-data": _json(meta),
+        "user-data": user_data if isinstance(user_data, str) else "#cloud-config\n" + _json(user_data),
+    }
+    if cloud_init.get("network_config"):
+        files["network-config"] = _json(cloud_init["network_config"])
+    return files
+
+
+def _json(value: Any) -> str:
+    """A date, which YAML knows and JSON does not, becomes text."""
+    return json.dumps(value, indent=1, default=str) + "\n"

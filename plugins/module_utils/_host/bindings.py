@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Python modules of the distribution: its own interpreter has them, and Ansible's may be another."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterable
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import advice
+
+INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
+"""The distributions' own."""
+
+
+def need_bindings(backends: Iterable[Backend], family: str) -> None:
+    """See that this process has the bindings of backends; where it lacks one, the module begins anew elsewhere."""
+    from ansible.module_utils.common import respawn
+
+    for backend in backends:
+        if _here(backend.bindings):
+            continue
+        interpreter = "" if respawn.has_respawned() else _interpreter_with(backend.bindings)
+        if not interpreter:
+            packages = backend.bindings_packages.get(family, ())
+            raise CapabilityError(backend.name, _none_has(backend.bindings) + advice(packages))
+        respawn.respawn_module(interpreter)
+
+
+def why_none(bindings: tuple[str, ...]) -> str:
+    """Why this host does not have them; empty where it has."""
+    return "" if _here(bindings) or _interpreter_with(bindings) else _none_has(bindings)
+
+
+def _none_has(bindings: tuple[str, ...]) -> str:
+    return f"no Python of this host has the modules {' and '.join(bindings)}"
+
+
+def _here(bindings: tuple[str, ...]) -> bool:
+    return all(importlib.util.find_spec(name) for name in bindings)
+
+
+def _interpreter_with(bindings: tuple[str, ...]) -> str:
+    """The distribution's interpreter that has modules; empty where none has."""
+    test = f"import {', '.join(bindings)}"
+    return next((path for path in INTERPRETERS if path != sys.executable and _runs(path, test)), "")
+
+
+def _runs(interpreter: str, program: str) -> bool:
+    try:
+        done = subprocess.run([interpreter, "-c", program], capture_output=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0

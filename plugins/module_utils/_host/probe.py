@@ -1,0 +1,272 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks a host what it can do, with the very programs that will run its machines.
+
+A driver is offered arguments that fit the schema together with a node name that no QEMU accepts: only a driver
+that really loads gets as far as complaining about the name. No I/O, no network.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import why_none
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
+
+EMULATORS = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm")
+TRUST_STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
+CACHE = "/var/cache/qemu-vms/capabilities.json"
+# Where programs are for root; an ssh session of another user may not look there.
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_TGT_MODULES = ("/usr/lib/tgt/backing-store", "/usr/lib64/tgt/backing-store")
+BAD_NODE_NAME = "bad name!"
+
+# What decides whether a cached answer still holds: programs, loadable modules, firmware, and the package database.
+_WATCHED = (
+    *EMULATORS,
+    "/usr/bin/qemu-img",
+    nbdkit.PROGRAM,
+    "/usr/bin/systemd-creds",
+    "/usr/bin/setfacl",
+    "/usr/bin/curl",
+    "/usr/bin/ssh-agent",
+    "/usr/sbin/tgtd",
+    "/usr/lib*/tgt/backing-store/*",
+    "/usr/bin/systemctl",
+    "/dev/kvm",
+    "/usr/lib/*/qemu",
+    "/usr/lib/qemu",
+    "/usr/lib64/qemu*",
+    "/usr/lib/*/nbdkit/*",
+    "/usr/lib64/nbdkit/*",
+    "/usr/lib/nbdkit/*",
+    "/usr/share/qemu/firmware",
+    "/etc/ld.so.cache",
+    "/var/lib/dpkg/status",
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "/var/lib/pacman/local",
+    *TRUST_STORES,
+    "/etc/os-release",
+)
+
+_KVM_TEST = (
+    "import fcntl,os; f=os.open('/dev/kvm',os.O_RDWR); fcntl.ioctl(f,0xAE00,0); os.close(fcntl.ioctl(f,0xAE01,0))"
+)
+
+
+def probe(*, fresh: bool = False) -> dict[str, Any]:
+    """The host's capabilities for Capabilities.from_probe(); from the cache where nothing has changed since."""
+    key = _cache_key()
+    if not fresh:
+        cached = _read_cache()
+        if cached.get("key") == key:
+            found: dict[str, Any] = cached["capabilities"]
+            return found
+    capabilities = _probe()
+    os.makedirs(os.path.dirname(CACHE), mode=0o755, exist_ok=True)
+    host_files.write_atomically(CACHE, json.dumps({"key": key, "capabilities": capabilities}), mode=0o644)
+    return capabilities
+
+
+def _cache_key() -> str:
+    facts: list[Any] = [sorted(BACKENDS), [backend.sample for backend in BACKENDS.values()]]
+    for pattern in _WATCHED:
+        for path in sorted(glob.glob(pattern)):
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue
+            facts.append((path, status.st_ino, status.st_size, status.st_mtime_ns))
+    return hashlib.sha256(json.dumps(facts, default=list).encode()).hexdigest()
+
+
+def _read_cache() -> dict[str, Any]:
+    try:
+        with open(CACHE, encoding="utf-8") as stream:
+            cached = json.load(stream)
+    except (OSError, ValueError):
+        return {}
+    return cached if isinstance(cached, dict) else {}
+
+
+def _probe() -> dict[str, Any]:
+    emulator = next(filter(os.path.exists, EMULATORS), "")
+    version, drivers = _probe_emulator(emulator) if emulator else ([], {})
+    return {
+        "family": _family(),
+        "emulator": emulator,
+        "qemu_img": shutil.which("qemu-img") or "",
+        "version": version,
+        "drivers": drivers,
+        "nbdkit": _probe_nbdkit(),
+        "tgt": {backend.name: _why_no_tgt(backend) for backend in BACKENDS.values() if backend.tgt},
+        "bindings": {backend.name: why_none(backend.bindings) for backend in BACKENDS.values() if backend.bindings},
+        "programs": {program: shutil.which(program, path=_PATH) or "" for program in _programs()},
+        "kvm": _probe_kvm(),
+        "uefi": _probe_firmware(),
+        "systemd": _systemd_version(),
+        "encrypts": bool(shutil.which("systemd-creds")),
+        "trust_store": next(filter(os.path.exists, TRUST_STORES), ""),
+    }
+
+
+def _probe_emulator(emulator: str) -> tuple[list[int], dict[str, str]]:
+    """QEMU's version, and for each backend's driver the reason why it does not work."""
+    ours, theirs = socket.socketpair()
+    command = [emulator, "-machine", "none", "-accel", "tcg", "-nodefaults", "-display", "none", "-qmp", "stdio"]
+    theirs_fd = theirs.fileno()
+    with (
+        ours,
+        subprocess.Popen(command, stdin=theirs_fd, stdout=theirs_fd, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        theirs.close()
+        try:
+            monitor = Monitor(ours, seconds=30)
+            found = monitor.execute("query-version")["qemu"]
+            replies = {b.driver: _offer(monitor, b) for b in BACKENDS.values() if b.driver}
+            monitor.execute("quit")
+        except QmpError as error:
+            process.kill()
+            words = process.communicate()[1].strip()
+            raise HostError(f"{emulator} cannot be probed: {error}; {words[-500:]}") from None
+        words = process.communicate(timeout=30)[1]
+    drivers = {driver: reason and _with_stderr(driver, reason, words) for driver, reason in replies.items()}
+    return [found["major"], found["minor"], found["micro"]], drivers
+
+
+def _offer(monitor: Monitor, backend: Backend) -> str:
+    node = backend.node(backend.sample, Wiring("", "probe", ""))
+    reply = monitor.try_execute("blockdev-add", {**node, "node-name": BAD_NODE_NAME})
+    words = str(reply.get("error", {}).get("desc", "it took an impossible node name"))
+    return "" if re.match("Invalid node[ -]name", words) else words
+
+
+def _with_stderr(driver: str, reason: str, stderr: str) -> str:
+    """QEMU's reply says Unknown driver whatever the cause; the cause itself stands on stderr."""
+    lines = [line.strip() for line in stderr.splitlines() if f"block-{driver}" in line or f"'{driver}'" in line]
+    return f"{reason}: {lines[-1]}" if lines else reason
+
+
+def _probe_nbdkit() -> dict[str, str]:
+    if not os.path.exists(nbdkit.PROGRAM):
+        return {}
+    served = [backend.nbdkit_parts for backend in BACKENDS.values() if backend.nbdkit_parts]
+    found = {parts[0]: _try([nbdkit.PROGRAM, "--dump-plugin", parts[0]]) for parts in served}
+    filters = {name for parts in served for name in parts[1:]}
+    found[nbdkit.PINS] = _why_not_pinned()
+    return {**found, **{name: _try([nbdkit.PROGRAM, f"--filter={name}", "--dump-plugin", "null"]) for name in filters}}
+
+
+def _why_not_pinned() -> str:
+    """Before 1.26, nbdkit goes wherever a web server sends it on to."""
+    done = subprocess.run([nbdkit.PROGRAM, "curl", "--help"], capture_output=True, text=True, timeout=10, check=False)
+    return "" if "followlocation=" in done.stdout else "this nbdkit goes wherever a server sends it on to"
+
+
+def _programs() -> set[str]:
+    """The programs that backends and routes need."""
+    needed = [*(backend.programs for backend in BACKENDS.values()), *(route.programs for route in ROUTES.values())]
+    return {name for names in needed for name in names}
+
+
+def _why_no_tgt(backend: Backend) -> str:
+    """Some of tgtd's backing stores are modules in packages of their own."""
+    wanted = backend.tgt_module
+    if not wanted or any(os.path.exists(f"{folder}/{wanted}") for folder in _TGT_MODULES):
+        return ""
+    return f"its module {wanted} is not there"
+
+
+def _probe_kvm() -> str:
+    """Makes a virtual machine, within a time limit: a /dev/kvm that exists may still hang."""
+    if not os.path.exists("/dev/kvm"):
+        return "there is no /dev/kvm"
+    return _try([sys.executable, "-c", _KVM_TEST])
+
+
+def _try(command: list[str]) -> str:
+    """Why a command fails; empty where it works."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except subprocess.TimeoutExpired:
+        return "it hangs"
+    except OSError as error:
+        return str(error)
+    if done.returncode == 0:
+        return ""
+    lines = (done.stderr or done.stdout).strip().splitlines()
+    return lines[-1] if lines else f"exit status {done.returncode}"
+
+
+def _probe_firmware() -> dict[str, str]:
+    """The first plain UEFI firmware for q35 among QEMU's firmware descriptors (QEMU, docs/interop/firmware.json)."""
+    for path in sorted(glob.glob("/usr/share/qemu/firmware/*.json")):
+        try:
+            with open(path, encoding="utf-8") as stream:
+                found = _read_firmware(json.load(stream))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if found:
+            return found
+    return {}
+
+
+def _read_firmware(descriptor: dict[str, Any]) -> dict[str, str] | None:
+    if "uefi" not in descriptor["interface-types"] or {"requires-smm", "secure-boot"} & set(descriptor["features"]):
+        return None
+    machines = [m for target in descriptor["targets"] if target["architecture"] == "x86_64" for m in target["machines"]]
+    mapping = descriptor["mapping"]
+    if (
+        not any("q35" in machine for machine in machines)
+        or mapping["device"] != "flash"
+        or mapping.get("mode", "split") != "split"
+    ):
+        return None
+    files = {"code": mapping["executable"]["filename"], "vars": mapping["nvram-template"]["filename"]}
+    raw = all(mapping[part]["format"] == "raw" for part in ("executable", "nvram-template"))
+    return files if raw and all(map(os.path.exists, files.values())) else None
+
+
+def _systemd_version() -> int:
+    done = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, timeout=10, check=False)
+    match = re.match(r"systemd (\d+)", done.stdout)
+    return int(match.group(1)) if match else 0
+
+
+def _family() -> str:
+    """The OS family that package lists are kept by."""
+    try:
+        with open("/etc/os-release", encoding="utf-8") as stream:
+            facts = dict(line.rstrip("\n").replace('"', "").split("=", 1) for line in stream if "=" in line)
+    except OSError:
+        return ""
+    words = f"{facts.get('ID', '')} {facts.get('ID_LIKE', '')}".split()
+    if words[:1] == ["fedora"]:
+        return "fedora"
+    for word, family in (
+        ("debian", "debian"),
+        ("ubuntu", "debian"),
+        ("rhel", "redhat"),
+        ("centos", "redhat"),
+        ("arch", "arch"),
+    ):
+        if word in words:
+            return family
+    return "suse" if any("suse" in word for word in words) else ""

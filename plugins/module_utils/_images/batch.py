@@ -1,0 +1,162 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many disks in one run: a few workers, each at a workbench of its own, and a result for every disk."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
+    Collected,
+    DeclarationError,
+    DirectDiskError,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.argument_spec import MODULE_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import manage, read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected, read_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Shared
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+
+ENTRY_OPTIONS = (
+    Option("name", "What results and errors call the disk."),
+    *(option for option in MODULE_OPTIONS if option.name != "open_timeout"),
+)
+"""What is said of a disk beside its declaration."""
+
+NODE_PREFIX = "disk"
+"""What the names of a disk's nodes begin with, as in the modules that keep one disk."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One disk of a run."""
+
+    name: str
+    wanted: Wanted
+
+    def error_lines(self, error: Exception) -> list[str]:
+        """An error as lines that say which disk they are about."""
+        return [_about(self.name, line) for line in str(error).splitlines() or [type(error).__name__]]
+
+
+def read_entries(given: Any) -> list[Entry]:
+    """The disks of a run, by their names or in a list; raises every error of all of them at once."""
+    entries: list[Entry] = []
+    errors: list[Exception] = []
+    for name, disk in _named(given):
+        try:
+            entries.append(_read_entry(name, disk, len(entries) + len(errors) + 1))
+        except (DeclarationError, Collected) as error:
+            errors.append(error)
+    errors += _shared_storage(entries)
+    raise_collected(errors)
+    return entries
+
+
+def _named(given: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(given, Mapping):
+        return [(str(name), disk) for name, disk in given.items()]
+    if isinstance(given, (list, tuple)):
+        return [("", disk) for disk in given]
+    raise DeclarationError("disks", "is neither a list of disks nor a mapping of names to disks")
+
+
+def _read_entry(name: str, given: Any, position: int) -> Entry:
+    own = {option.name for option in ENTRY_OPTIONS}
+    said = given if isinstance(given, Mapping) else {}
+    name = name or str(said.get("name") or "")
+    where = f"disk {name or position}"
+    values = read_options(ENTRY_OPTIONS, {key: said[key] for key in said if key in own}, where)
+    declared = {key: said[key] for key in said if key not in own} if isinstance(given, Mapping) else given
+    disk = read_image(NODE_PREFIX, declared, where)
+    wanted = read_wanted(
+        disk, where, state=values["state"], monitor=values.get("monitor", ""), node=values.get("node", "")
+    )
+    return Entry(name or disk.described, wanted)
+
+
+def _shared_storage(entries: Iterable[Entry]) -> list[DeclarationError]:
+    """Workers that change the same storage at once would leave it as nobody wanted it."""
+    errors = []
+    seen: dict[str, Entry] = {}
+    for entry in entries:
+        disk = entry.wanted.disk
+        other = seen.setdefault(disk.identity, entry)
+        if other is not entry and {"present", "absent"} & {entry.wanted.state, other.wanted.state}:
+            problem = f"is the same storage as disk {other.name}, and one of them changes it ({disk.described})"
+            errors.append(DeclarationError(f"disk {entry.name}", problem))
+    return errors
+
+
+def manage_all(
+    entries: Sequence[Entry],
+    capabilities: Capabilities,
+    *,
+    workers: int,
+    open_timeout: float,
+    check_mode: bool,
+    lacking: Mapping[str, DirectDiskError],
+) -> list[dict[str, Any]]:
+    """Make all disks as they are wanted; one that fails does not keep the others from it.
+
+    lacking: why this host cannot keep the images of a backend, by its name.
+    """
+    mine = threading.local()
+
+    def work(entry: Entry) -> dict[str, Any]:
+        reason = lacking.get(entry.wanted.disk.backend.name)
+        if reason:
+            return _failed(entry, entry.error_lines(reason), refused=True)
+        if not hasattr(mine, "bench"):
+            mine.bench = benches.enter_context(Workbench(capabilities, open_timeout=open_timeout, shared=shared))
+        return _manage_one(entry, mine.bench, check_mode=check_mode)
+
+    # A thread that ends takes the processes with it that it has started, so the threads end last.
+    with ThreadPoolExecutor(workers) as pool, Shared() as shared, ExitStack() as benches:
+        return list(pool.map(work, entries))
+
+
+def _manage_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
+    try:
+        done = manage(entry.wanted, bench, check_mode=check_mode)
+    except DirectDiskError as error:
+        refused = isinstance(error, (DeclarationError, Collected))
+        return _failed(entry, entry.error_lines(error), refused=refused)
+    except Exception as error:  # what nobody thought of must not cost the results of the other disks
+        return _failed(entry, [_about(entry.name, f"{type(error).__name__}: {error}")], refused=False)
+    return {"name": entry.name, **done}
+
+
+def _failed(entry: Entry, lines: Iterable[str], *, refused: bool) -> dict[str, Any]:
+    """refused: it is the declaration that cannot be carried out, on this storage or on this host."""
+    return {"name": entry.name, "changed": False, "failed": True, "refused": refused, "msg": "\n".join(lines)}
+
+
+def _about(name: str, line: str) -> str:
+    """A line of an error; one that begins with the storage by which a nameless disk is called says it once."""
+    where = f"disk {name}: "
+    return line if line.startswith(where) else where + line.removeprefix(f"{name}: ")
+
+
+def encode(request: Mapping[str, Any]) -> str:
+    """A request with secrets in it, on its way into a parameter that Ansible hides.
+
+    In base64, because Ansible masks the text of a hidden parameter wherever it stands.
+    """
+    return base64.b64encode(json.dumps(request).encode()).decode()
+
+
+def decode(text: str) -> dict[str, Any]:
+    request: dict[str, Any] = json.loads(base64.b64decode(text))
+    return request

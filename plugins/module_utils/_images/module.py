@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the modules that keep one disk each have in common: their arguments, their run and their result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import need_bindings
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.argument_spec import (
+    MODULE_OPTIONS,
+    argument_spec,
+    declaration_of,
+    disk_module_options,
+    given,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import (
+    manage,
+    read_place,
+    read_wanted,
+    survey,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+
+WHERE = "disk"
+"""What messages begin with."""
+
+
+def run_disk_module(lifecycle: str) -> None:
+    """Run the module that keeps one disk of a lifecycle."""
+    options = disk_module_options(lifecycle)
+    module = AnsibleModule(argument_spec=argument_spec(options), supports_check_mode=True)
+    private_folders.hold_payload()
+    try:
+        values = given(options, module.params)
+        own = read_options(MODULE_OPTIONS, {option.name: values.get(option.name) for option in MODULE_OPTIONS}, WHERE)
+        place = read_place(lifecycle, values, WHERE) if own["state"] == "info" else None
+        wanted = None if place else _read_wanted(lifecycle, values, own)
+        capabilities = Capabilities.from_probe(probe())
+        need_bindings((backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle), capabilities.family)
+        with Workbench(capabilities, open_timeout=own["open_timeout"]) as bench:
+            result = manage(wanted, bench, check_mode=module.check_mode) if wanted else survey(lifecycle, place, bench)
+    except DirectDiskError as error:
+        module.fail_json(msg=str(error))
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    before, after = result.pop("before"), result.pop("after")
+    module.exit_json(**result, image=after, diff=shown_changes("", result["actions"], before, after))
+
+
+def shown_changes(
+    name: str, actions: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The diff of one disk: its state, and what is done to it, for the state may look the same afterwards."""
+    header = f"disk {name}" if name else WHERE
+    lines = "".join(f"{header}: {action}\n" for action in actions)
+    shown = {"before_header": header, "after_header": header, "before": before, "after": after}
+    return {**shown, "prepared": lines} if lines else shown
+
+
+def _read_wanted(lifecycle: str, values: Values, own: Values) -> Wanted:
+    disk = read_image("disk", declaration_of(lifecycle, values), WHERE)
+    return read_wanted(disk, WHERE, state=own["state"], monitor=own.get("monitor", ""), node=own.get("node", ""))

@@ -1,0 +1,225 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be said of how an rbd image is made and kept, and what of it contradicts itself. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd import name_option
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import has_format
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_mark import LENGTH
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+
+SECTOR = 512
+"""Bytes of the sectors that QEMU counts a disk in: a guest would see more of another size than there is."""
+
+OF_THE_IMAGE = ("pool", "namespace", "image", "snapshot", "encryption")
+"""Options of the backend that say which image of a cluster; the others say which cluster, and as whom."""
+
+PART = ".directdisk-part-"
+"""Stands before the mark of a host in the name of an image that the host is still making."""
+
+_PART_NAME = re.compile(rf"{re.escape(PART)}[0-9a-f]{{{LENGTH}}}$")
+
+OPTIONS = (
+    Option(
+        "features",
+        "Features of the image; those of the pool's or the cluster's configuration for a new image, and as they are "
+        "for one that is there. V(object-map) and V(fast-diff) come together.",
+        "list",
+        pattern="layering|exclusive-lock|object-map|fast-diff|deep-flatten|journaling",
+        pattern_help="is none of layering, exclusive-lock, object-map, fast-diff, deep-flatten and journaling",
+    ),
+    Option(
+        "object_size",
+        "Size of the objects that a new image is made of: a power of two from 4KiB to 32MiB; as configured without it, "
+        "mostly 4MiB. It cannot be changed later.",
+        "size",
+        minimum=4096,
+        maximum=32 * 1024**2,
+    ),
+    name_option(
+        "data_pool",
+        "Pool for the data of a new image, such as an erasure-coded one; O(pool) has the rest. It cannot be changed.",
+    ),
+    Option(
+        "stripe_unit",
+        "Bytes that go to one object before the next gets some, in a new image; together with O(stripe_count).",
+        "size",
+        minimum=SECTOR,
+    ),
+    Option("stripe_count", "Objects over which a new image is striped at a time.", "int", minimum=1, maximum=65536),
+    Option("thick", "Write a new image full of zeroes, so that it has its room.", "bool", default=False),
+    Option(
+        "flatten",
+        "Make a clone independent of its parent, by copying what it still shares with it.",
+        "bool",
+        default=False,
+    ),
+    Option("allow_shrink", "Shrink an image that is larger than O(size): its end is lost.", "bool", default=False),
+    Option(
+        "snapshots",
+        "Snapshots of the image; others are left alone.",
+        "list",
+        elements="dict",
+        options=(
+            name_option("name", "Name of the snapshot.", required=True),
+            Option("state", "Whether it is to be there.", choices=("present", "absent"), default="present"),
+            Option(
+                "protected",
+                "Whether it is protected from removal, as clusters with clients older than Ceph 13.2 want it "
+                "of a snapshot with clones; as it is without this.",
+                "bool",
+            ),
+        ),
+    ),
+    name_option(
+        "rollback",
+        "Name of a snapshot that the image is to equal: where they differ, all that was written since is lost. "
+        "Say it in a task of its own: a declaration with it does so in every run.",
+    ),
+    Option("metadata", "Metadata of the image: text by its key, or null for a key that is to go.", "any"),
+    Option(
+        "image_config",
+        "Options of Ceph's client for all who use this image, such as C(rbd_cache) or C(rbd_qos_iops_limit): "
+        "values by their names, or null for one that is to be the pool's again.",
+        "any",
+    ),
+    name_option(
+        "renamed_from",
+        "Former name of the image: where there is an image of that name and none of O(image), it is renamed.",
+    ),
+    Option("trash", "With O(state=absent), move the image to the trash instead of deleting it.", "bool", default=False),
+    Option(
+        "trash_seconds",
+        "Seconds for which an image in the trash cannot be deleted.",
+        "int",
+        default=0,
+        minimum=0,
+        maximum=10 * 366 * 86400,
+    ),
+    Option("restore", "Take an image of this name out of the trash before making a new one.", "bool", default=False),
+    Option(
+        "with_snapshots",
+        "With O(state=absent), delete the image's snapshots, too, also protected ones; refused without it.",
+        "bool",
+        default=False,
+    ),
+    Option(
+        "force",
+        "Remove, rename, shrink or roll back an image although a client has it open, which may lose what that client "
+        "writes. For a removal the clients that have it open are blocklisted: they lose all their images of this "
+        "cluster.",
+        "bool",
+        default=False,
+    ),
+)
+
+
+def check(wanted: Wanted) -> None:
+    """Raises DeclarationError for what no cluster could do."""
+    _check_size("size", wanted.size)
+    for problem in (_check_place, _check_layout, _check_snapshots, _check_metadata, _check_removal):
+        problem(wanted)
+
+
+def _check_size(name: str, size: int | None) -> None:
+    if size is not None and size % SECTOR:
+        nearest = -(-size // SECTOR) * SECTOR
+        raise DeclarationError(name, f"{size} is no multiple of {SECTOR} bytes, QEMU's sector; write {nearest}")
+
+
+def _check_place(wanted: Wanted) -> None:
+    source, provision = wanted.disk.source, wanted.provision
+    if "snapshot" in source and wanted.state == "absent":
+        raise DeclarationError("snapshot", "is only read; to remove one, name it in snapshots with state: absent")
+    if _PART_NAME.search(source["image"]):
+        raise DeclarationError("image", f"ends with {PART} and a host's mark, as only unfinished images do")
+    if bool(wanted.monitor) != bool(wanted.node):
+        raise DeclarationError("monitor", "monitor and node are wanted together")
+    if provision.get("renamed_from") == source["image"]:
+        raise DeclarationError("renamed_from", "is the name that the image is to have")
+
+
+def _check_layout(wanted: Wanted) -> None:
+    provision = wanted.provision
+    size = provision.get("object_size", 4096)
+    if size & (size - 1):
+        raise DeclarationError("object_size", f"{size} is no power of two")
+    if ("stripe_unit" in provision) != ("stripe_count" in provision):
+        raise DeclarationError("stripe_unit", "stripe_unit and stripe_count are wanted together")
+    features = set(provision.get("features", ()))
+    if features & {"object-map", "fast-diff", "journaling"} and "exclusive-lock" not in features:
+        raise DeclarationError("features", "object-map, fast-diff and journaling want exclusive-lock beside them")
+    if provision["thick"] and (wanted.disk.origin or is_translated(wanted.disk)):
+        raise DeclarationError(
+            "thick", "is for a blank raw image; leave it out, or source, format, luks and encryption"
+        )
+
+
+def is_part_of(name: str, image: str) -> bool:
+    """Tell if a name is that of an unfinished image, of whatever host, that is to become this image."""
+    return bool(_PART_NAME.search(name)) and _PART_NAME.sub("", name) == image
+
+
+def is_translated(disk: Disk) -> bool:
+    """Whether a guest sees other bytes than the image has."""
+    return has_format(disk) or "encryption" in disk.source
+
+
+def at(disk: Disk, **place: str) -> Disk:
+    """Another image or snapshot, opened likewise."""
+    return replace(disk, source={**disk.source, **place})
+
+
+def _check_snapshots(wanted: Wanted) -> None:
+    snapshots = wanted.provision.get("snapshots", ())
+    names = [snapshot["name"] for snapshot in snapshots]
+    for snapshot in snapshots:
+        where = f"snapshots: {snapshot['name']}"
+        if names.count(snapshot["name"]) > 1:
+            raise DeclarationError(where, "is there twice")
+        if snapshot["state"] == "absent" and snapshot.get("protected"):
+            raise DeclarationError(where, "cannot be absent and protected")
+        if snapshot["state"] == "absent" and snapshot["name"] == wanted.provision.get("rollback"):
+            raise DeclarationError(where, "cannot be absent: the image is to be rolled back to it")
+
+
+def _check_metadata(wanted: Wanted) -> None:
+    for option in ("metadata", "image_config"):
+        given = wanted.provision.get(option, {})
+        if not isinstance(given, Mapping):
+            raise DeclarationError(option, "is not a mapping of names to values")
+        for key, value in given.items():
+            where = f"{option}: {key}"
+            if not isinstance(key, str) or not key:
+                raise DeclarationError(where, "is not a name")
+            if value is not None and not isinstance(value, (str, int, float)):
+                raise DeclarationError(where, "is neither text nor a number nor true or false")
+            if option == "image_config" and not re.fullmatch("rbd_[a-z0-9_]+", key):
+                raise DeclarationError(where, "is not the name of an option of rbd's client; those start with rbd_")
+            if option == "metadata" and key.startswith("conf_"):
+                raise DeclarationError(where, f"is configuration: write image_config: {{{key[5:]}: ...}}")
+
+
+def _check_removal(wanted: Wanted) -> None:
+    provision = wanted.provision
+    if provision["trash_seconds"] and not provision["trash"]:
+        raise DeclarationError("trash_seconds", "is for trash: true")
+
+
+def texts_of(given: Values) -> dict[str, str | None]:
+    """Metadata as it is stored; None for what is to go."""
+    return {key: None if value is None else _text(value) for key, value in given.items()}
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

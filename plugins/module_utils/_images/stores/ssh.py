@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images as files on a server that is reached by SSH (SFTP)."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._access import ssh_agent
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import confinement
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients import sftp
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Store
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import KNOWN_HOSTS
+
+_NOBODYS = "/dev/null"
+
+
+@contextlib.contextmanager
+def _files(disk: Disk, bench: Workspace) -> Iterator[sftp.Sftp]:
+    wiring = Wiring("", disk.name, "")
+    node = disk.backend.node(disk.source, wiring)
+    agent = bench.own(
+        tuple(wiring.identities.values()),
+        lambda: ssh_agent.agent(wiring.identities, bench),
+    )
+    trust = _host_keys(disk, node, bench)
+    options = {
+        "BatchMode": "yes",
+        "ConnectTimeout": f"{bench.open_timeout:.0f}",
+        "GlobalKnownHostsFile": _NOBODYS,
+        "IdentityAgent": agent,
+        "IdentityFile": "none",
+        "LogLevel": "ERROR",
+        "PreferredAuthentications": "publickey",
+        **trust,
+    }
+    command = [
+        *bench.confined(confinement(disk.backend.reach(disk.source))),
+        *("/usr/bin/ssh", "-F", _NOBODYS, *(f"-o{name}={value}" for name, value in options.items())),
+        *("-p", node["server"]["port"], "-l", node["user"], "-s", "--", node["server"]["host"], "sftp"),
+    ]
+    with sftp.session(command, {"PATH": "/usr/bin:/bin"}, seconds=bench.open_timeout) as files:
+        _refuse_other_key(node["host-key-check"], trust["UserKnownHostsFile"])
+        yield files
+
+
+def _host_keys(disk: Disk, node: Node, bench: Workspace) -> dict[str, str]:
+    """The same check of the server's key that QEMU makes; ssh knows no fingerprints, so they are compared later."""
+    mode = node["host-key-check"]["mode"]
+    if mode == "known_hosts":
+        return {"StrictHostKeyChecking": "yes", "UserKnownHostsFile": KNOWN_HOSTS}
+    # A scan would do, but servers shut out who comes without logging in (sshd_config(5), PerSourcePenalties).
+    shown = bench.file("shown_host_keys", "")
+    return {"StrictHostKeyChecking": "accept-new", "UserKnownHostsFile": shown, "UpdateHostKeys": "no"}
+
+
+def _refuse_other_key(check: Mapping[str, str], path: str) -> None:
+    """Before anything is done there: that we have logged in with our key does not help anybody else."""
+    if check["mode"] != "hash":
+        return
+    with open(path, encoding="utf-8") as shown:
+        keys = [base64.b64decode(line.split()[2]) for line in shown if not line.startswith("#")]
+    if check["hash"] not in [hashlib.new(check["type"], key).hexdigest() for key in keys]:
+        raise HostError("the server's key does not match host_key_check")
+
+
+def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:
+    del preallocation
+    return {"driver": "ssh", "location": {key: value for key, value in node.items() if key != "driver"}, "size": size}
+
+
+STORE = Store("ssh", "path", _files, _create, shrinks=False)

@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes formats and images onto disks, so that a run that was killed is recognised by the next one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import exported_node
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import format_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run
+
+ZEROES: Node = {"driver": "null-co", "read-zeroes": "on", "size": content.HEAD}
+_PIECE: Node = {"driver": "raw"}
+_SECONDS = 30
+"""What a file in memory may take."""
+
+
+def write_format(disk: Disk, values: Values, bench: Workbench) -> None:
+    """A format on the whole disk. It is made in memory, for a disk with half a header would not tell what it is."""
+    path = f"{bench.folder}/{disk.name}.format"
+    with bench.storage(disk, writable=True) as node:
+        try:
+            length = _make_format(disk, values["size"], node, path)
+            with node.served(writable=True) as uri:
+                _wipe(uri, values["wipe"])
+                _mark(uri, bench)
+                _copy({"driver": "file", "filename": path}, uri, content.HEAD, length - content.HEAD)
+                _copy({"driver": "file", "filename": path}, uri, 0, content.HEAD)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _make_format(disk: Disk, size: int, node: OpenNode, path: str) -> int:
+    """An image without data in a file; returns how much of it is to be on the disk."""
+    options = format_options(disk, {}, size, node.key)
+    file: Node = {"driver": "file", "filename": path}
+    node.daemon.create({**file, "size": 0}, seconds=_SECONDS)
+    with node.daemon.nodes([{**file, "node-name": "format"}], seconds=_SECONDS):
+        node.daemon.create({**options, "file": "format"}, seconds=_SECONDS)
+    if disk.settings["format"] == "raw":
+        return content.LUKS_HEADER
+    # Of a small one the last table ends within a sector, and QEMU counts in sectors.
+    length = -(-os.path.getsize(path) // content.HEAD) * content.HEAD
+    os.truncate(path, length)
+    return length
+
+
+def import_source(disk: Disk, values: Values, bench: Workbench) -> None:
+    """The disk that is copied from, its beginning last: until then the mark stands there."""
+    if disk.origin is None:
+        raise AssertionError
+    size = values["size"]
+    head = min(content.HEAD, size)
+    with (
+        bench.image(disk.origin) as origin,
+        bench.image(disk, writable=True) as target,
+        origin.served(writable=False) as source,
+        target.served(writable=True) as sink,
+    ):
+        _wipe(sink, values["wipe"])
+        _mark(sink, bench)
+        if size > head:
+            _copy(nbd_node(source), sink, head, size - head)
+        if head < content.HEAD:
+            _copy(ZEROES, sink, head, content.HEAD - head)
+        _copy(nbd_node(source), sink, 0, head)
+
+
+def _mark(uri: str, bench: Workbench) -> None:
+    path = f"{bench.folder}/mark"
+    with open(path, "wb") as stream:
+        stream.write(content.MARK)
+    _copy({"driver": "file", "filename": path}, uri, 0, content.HEAD)
+
+
+def _wipe(uri: str, places: Iterable[tuple[int, int]]) -> None:
+    for start, length in places:
+        _copy({**ZEROES, "size": start + length}, uri, start, length)
+
+
+def _copy(source: Node, uri: str, start: int, length: int) -> None:
+    """The same piece of one into the other, on its storage before this returns."""
+    images = [piece_of(source, start, length), piece_of(nbd_node(uri), start, length)]
+    run(["qemu-img", "convert", "-n", "-t", "writeback", "--image-opts", "--target-image-opts", *images])
+
+
+def piece_of(node: Node, start: int, length: int) -> str:
+    file = {f"file.{name}": value for name, value in node.items()}
+    return ",".join(
+        f"{name}={keyval(value)}" for name, value in {**_PIECE, "offset": start, "size": length, **file}.items()
+    )
+
+
+def nbd_node(uri: str) -> Node:
+    """An export, with dotted keys for what is within a mapping."""
+    node = exported_node(uri)
+    return {**{f"server.{key}": value for key, value in node.pop("server").items()}, **node}

@@ -1,0 +1,227 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads what a person wrote against tables of options: right types, clear errors, nothing guessed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, Callable, NoReturn
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+
+_SIZE = re.compile(r"^(\d{1,19}(?:\.\d{1,19})?)\s*(?:([kKMGTP])(i?B?|B)?|B)?$")
+_MOST = 2**63 - 1
+"""The largest size that QEMU can count."""
+_POWERS = {"K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_LAST = "".join(chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF))
+_NO_TEXT = re.compile(f"[\ud800-\udfff\ufdd0-\ufdef{_LAST}]")
+"""Half a character, and what stands for none: systemd reads a unit no further than to such a one."""
+
+
+def parse_size(text: Any) -> int:
+    """Bytes meant by ``20GiB``, ``20G`` (the same: powers of 1024, as QEMU reads them) or a whole number.
+
+    A decimal unit (``GB``) is refused: half of all people mean the other one.
+    """
+    if isinstance(text, bool) or not isinstance(text, (int, str)):
+        raise DeclarationError("", f"{text!r} is not a size; write for example 20GiB")
+    if isinstance(text, int):
+        text = str(min(text, _MOST + 1))  # refused below, however many digits it has
+    match = _SIZE.match(text.strip())
+    if not match:
+        raise DeclarationError("", f"{text!r} is not a size; write for example 20GiB")
+    number, unit, rest = match.groups()
+    if unit and rest == "B":
+        raise DeclarationError(
+            "", f"{text!r}: {unit}B is ambiguous; write {unit.upper() if unit != 'k' else 'K'}iB, powers of 1024"
+        )
+    size = Fraction(number) * 1024 ** _POWERS.get((unit or "").upper(), 0)
+    if size.denominator != 1 or not 0 < size <= _MOST:
+        raise DeclarationError("", f"{text!r} is not a whole, positive number of bytes, {_MOST} at most")
+    return int(size)
+
+
+def in_words(size: int) -> str:
+    """Bytes as people write them: ``10 GiB``; in bytes where it is no whole number of anything larger."""
+    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if size and not size % 1024**power:
+            return f"{size // 1024**power} {unit}"
+    return f"{size} bytes"
+
+
+def _read_str(value: Any) -> str:
+    if isinstance(value, (Mapping, list)) or value is None:
+        raise DeclarationError("", f"{_kind(value)} given where text is wanted")
+    text = ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if _CONTROL.search(text):
+        raise DeclarationError("", "has a control character in it")
+    check_characters(text)
+    return text
+
+
+def check_characters(text: str) -> None:
+    """Refuse what cannot be written as text (UTF-8), or is none in a unit file."""
+    found = _NO_TEXT.search(text)
+    if found:
+        raise DeclarationError("", f"has U+{ord(found[0]):04X} in it, which is no character")
+
+
+def _read_int(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and re.match(r"^[+-]?\d{1,18}$", value.strip()):
+        return int(value)
+    raise DeclarationError("", f"{value!r} is not a whole number")
+
+
+def _read_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise DeclarationError("", f"{value!r} is neither true nor false")
+
+
+def _read_path(value: Any) -> str:
+    text = _read_str(value)
+    if not text.startswith("/") or "\n" in text:
+        raise DeclarationError("", f"{text!r} is not an absolute path")
+    if ".." in text.split("/"):
+        raise DeclarationError("", f"{text!r} has '..' in it; write the path it stands for")
+    return re.sub("/+", "/", text).rstrip("/") or "/"
+
+
+def _read_hex(value: Any) -> str:
+    text = _read_str(value)
+    if not re.fullmatch("[0-9a-fA-F]+", text):
+        raise DeclarationError("", f"{text!r} is not hexadecimal")
+    return text.lower()
+
+
+def _read_any(value: Any) -> Any:
+    return value
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "str": _read_str,
+    "int": _read_int,
+    "bool": _read_bool,
+    "size": parse_size,
+    "path": _read_path,
+    "hex": _read_hex,
+    "any": _read_any,
+}
+
+
+def read_options(options: Sequence[Option], given: Any, where: str) -> dict[str, Any]:
+    """The values that were given, typed, plus the defaults; every error in them at once."""
+    if not isinstance(given, Mapping):
+        raise DeclarationError(
+            where, f"{_kind(given)} given where options are wanted ({', '.join(o.name for o in options)})"
+        )
+    known = {name: option for option in options for name in (option.name, *option.aliases)}
+    errors: list[Exception] = []
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        try:
+            option = known.get(str(key))
+            if option is None:
+                raise DeclarationError(where, f"unknown option {str(key)!r}{did_you_mean(str(key), known)}")
+            if option.name in values:
+                raise DeclarationError(where, f"{option.name} is given twice, also as {key!r}")
+            if value is not None:
+                values[option.name] = _read_value(option, value, where)
+        except (DeclarationError, Collected) as error:
+            errors.append(error)
+    for option in options:
+        if option.name not in values:
+            if option.required and all(given.get(name) is None for name in (option.name, *option.aliases)):
+                errors.append(DeclarationError(where, f"{option.name} is missing: {_plain(option.summary)}"))
+            elif option.default is not None:
+                values[option.name] = option.default
+    raise_collected(errors)
+    return values
+
+
+def raise_collected(errors: Sequence[Exception]) -> None:
+    """Raise what was gathered: nothing, the one error, or all of them as one."""
+    flat: list[Any] = []
+    for error in errors:
+        flat.extend(error.errors if isinstance(error, Collected) else [error])
+    if len(flat) == 1:
+        raise flat[0]
+    if flat:
+        raise Collected(flat)
+
+
+def _read_value(option: Option, value: Any, where: str) -> Any:
+    if option.type == "dict":
+        return read_options(option.options, value, f"{where}: {option.name}")
+    if option.type == "list":
+        if not isinstance(value, (list, tuple)):
+            raise DeclarationError(f"{where}: {option.name}", f"{_kind(value)} given where a list is wanted")
+        if option.elements == "dict":
+            return tuple(read_options(option.options, element, f"{where}: {option.name}") for element in value)
+        item = Option(
+            option.name,
+            option.summary,
+            option.elements or "str",
+            pattern=option.pattern,
+            pattern_help=option.pattern_help,
+        )
+        return tuple(_read_scalar(item, element, where) for element in value)
+    return _read_scalar(option, value, where)
+
+
+def _read_scalar(option: Option, value: Any, where: str) -> Any:
+    def refuse(problem: str) -> NoReturn:
+        raise DeclarationError(f"{where}: {option.name}", problem)
+
+    # YAML 1.1 reads a bare on/off/no as a truth value; a choice may well be named so.
+    if option.choices and isinstance(value, bool):
+        value = next(
+            (word for word in (("on", "yes") if value else ("off", "no", "none")) if word in option.choices), value
+        )
+    try:
+        result = _READERS[option.type](value)
+    except DeclarationError as error:
+        # A secret's text must not reach a message, not even when it is of the wrong kind.
+        refuse("is not text" if option.secret else error.problem)
+    if option.choices and result not in option.choices:
+        refuse(f"{result!r} is not one of {', '.join(option.choices)}{did_you_mean(str(result), option.choices)}")
+    if option.pattern and not re.fullmatch(option.pattern, result):
+        refuse(f"{'its text' if option.secret else repr(result)} {option.pattern_help or 'does not fit'}")
+    if option.minimum is not None and result < option.minimum:
+        refuse(f"{result} is less than {option.minimum}")
+    if option.maximum is not None and result > option.maximum:
+        refuse(f"{result} is more than {option.maximum}")
+    return result
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """A hint at the nearest known word, or all of them where they are few."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    if near:
+        return f" (did you mean {near[0]!r}?)"
+    return f" (there are: {', '.join(names)})" if names else ""
+
+
+def _plain(summary: str) -> str:
+    """A summary without Ansible's markup, to stand within a sentence."""
+    text = re.sub(r"\b[A-Z]+\(([^()]*)\)", lambda match: match.group(1).replace("=", ": ", 1), summary)
+    return f"{text[:1].lower()}{text[1:]}"
+
+
+def _kind(value: Any) -> str:
+    """What a value is, but not the value: it may be a secret in the wrong place."""
+    if value is None:
+        return "nothing"
+    kinds = ((Mapping, "a set of options"), ((list, tuple), "a list"), (str, "text"), (bool, "a truth value"))
+    return next((words for kind, words in kinds if isinstance(value, kind)), "a number")

@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a disk to its node graph: the ``-blockdev`` dicts from the storage up to what the guest's device opens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The nodes of one disk, each after those it stands on."""
+
+    nodes: tuple[Node, ...]
+    top: str
+    """Name of the node that the guest's device opens."""
+    base: str
+    """Name of the node that holds the declared image."""
+    overlay: str = ""
+    """Path of the qcow2 that takes the guest's writes."""
+
+    def base_nodes(self) -> tuple[Node, ...]:
+        """The nodes up to the declared image."""
+        names = [node["node-name"] for node in self.nodes]
+        return self.nodes[: names.index(self.base) + 1]
+
+
+def build_graph(disk: Disk, storage: Node, wiring: Wiring, overlay: str) -> Graph:
+    """The graph of a disk whose bytes ``storage`` opens; ``overlay`` is where a local qcow2 would stand."""
+    name = disk.name
+    common = _common(disk.settings)
+    base_read_only = disk.writes != "keep"
+    nodes: list[Node] = [{**storage, "node-name": f"{name}.storage", "read-only": base_read_only, **common}]
+    nodes += _format_nodes(disk, wiring, {"read-only": base_read_only, **common})
+    base = nodes[-1]["node-name"]
+    layered = disk.writes in ("overlay", "discard")
+    if layered:
+        nodes += _overlay_nodes(name, base, overlay, common)
+    if disk.settings["copy_on_read"]:
+        nodes.append({"driver": "copy-on-read", "node-name": f"{name}.cor", "file": nodes[-1]["node-name"], **common})
+    if "iops" in disk.settings or "bps" in disk.settings:
+        group = wiring.object("throttle-group", "limits", **_limits(disk.settings))
+        nodes.append(
+            {
+                "driver": "throttle",
+                "node-name": f"{name}.throttle",
+                "throttle-group": group,
+                "file": nodes[-1]["node-name"],
+                "read-only": disk.writes == "deny",
+                **common,
+            }
+        )
+    return Graph(tuple(nodes), nodes[-1]["node-name"], base, overlay if layered else "")
+
+
+def _common(settings: Values) -> Node:
+    """What every node of a disk shares where it differs from QEMU's defaults; no node hands it down to another."""
+    common: Node = {}
+    if settings["cache"] in ("none", "unsafe"):
+        common["cache"] = {"direct": settings["cache"] == "none", "no-flush": settings["cache"] == "unsafe"}
+    if settings["discard"] != "ignore":
+        common["discard"] = settings["discard"]
+    if settings["detect_zeroes"] != "off":
+        common["detect-zeroes"] = settings["detect_zeroes"]
+    return common
+
+
+def _format_nodes(disk: Disk, wiring: Wiring, common: Node) -> list[Node]:
+    storage = f"{disk.name}.storage"
+    node: Node = {"driver": disk.settings["format"], "node-name": f"{disk.name}.format", "file": storage, **common}
+    if disk.settings["format"] == "qcow2" and not disk.backing:
+        # QEMU would open whatever file its header names, and give it to the guest.
+        node["backing"] = None
+    luks = disk.settings.get("luks")
+    if not luks:
+        return [node]
+    key = wiring.secret("luks", luks["passphrase"])
+    if disk.settings["format"] == "qcow2":
+        return [{**node, "encrypt": {"format": "luks", "key-secret": key}}]
+    return [{**node, "driver": "luks", "key-secret": key}]
+
+
+def overlay_node(disk: str) -> str:
+    return f"{disk}.overlay"
+
+
+def _overlay_nodes(name: str, base: str, path: str, common: Node) -> list[Node]:
+    """A qcow2 whose backing file is the base node, whatever its own header says of it."""
+    return [
+        {"driver": "file", "node-name": f"{name}.writes", "filename": path, "read-only": False, **common},
+        {
+            "driver": "qcow2",
+            "node-name": overlay_node(name),
+            "file": f"{name}.writes",
+            "backing": base,
+            "read-only": False,
+            **common,
+        },
+    ]
+
+
+def _limits(settings: Values) -> dict[str, str]:
+    """Properties of a throttle group, in the one spelling that the command line takes in every version."""
+    properties: dict[str, Any] = {}
+    for kind in ("iops", "bps"):
+        for option, value in settings.get(kind, {}).items():
+            direction, _maximum, burst = option.partition("_")
+            properties[f"x-{kind}-{direction}{'-max' if burst else ''}"] = str(value)
+    return properties

@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a machine to QEMU's command line. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, Network
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import disk_devices
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Args
+
+SEED_NODE = "machine.seed"
+
+
+def build_argv(
+    machine: Machine,
+    *,
+    binary: str,
+    graphs: list[tuple[Disk, Graph]],
+    objects: list[str],
+    firmware: dict[str, str] | None,
+    taps: dict[str, str],
+    seed_directory: str,
+    vnc_secret: str,
+) -> Args:
+    """The whole command line of one machine."""
+    settings = machine.settings
+    args: Args = [(binary,)]
+    args += _base(machine)
+    if firmware:
+        args += _firmware(firmware, paths.state_directory(machine.name))
+    args += _monitor_and_console(machine)
+    args += [("-object", text) for text in objects]
+    for _disk, graph in graphs:
+        args += [("-blockdev", compact(node)) for node in graph.nodes]
+    args += [
+        ("-device", text) for text in disk_devices([(disk, graph.top) for disk, graph in graphs], settings["machine"])
+    ]
+    if seed_directory:
+        args += [
+            ("-blockdev", compact(seed_node(seed_directory))),
+            ("-device", f"virtio-blk-pci,drive={SEED_NODE},id={SEED_NODE}-disk"),
+        ]
+    for network in machine.networks:
+        args += _network(network, taps.get(network.name, ""))
+    args += _screen(machine, vnc_secret)
+    args += [(argument,) for argument in settings.get("extra_args", ())]
+    return args
+
+
+def seed_node(directory: str) -> Node:
+    """NoCloud's seed: QEMU shows the folder as a small FAT disk with the label that cloud-init looks for."""
+    return {"driver": "vvfat", "node-name": SEED_NODE, "dir": directory, "label": "cidata", "read-only": True}
+
+
+def _base(machine: Machine) -> Args:
+    settings = machine.settings
+    cpu = settings.get("cpu_model") or ("host" if settings["accel"] == "kvm" else "max")
+    return [
+        ("-name", f"guest={machine.name},debug-threads=on"),
+        ("-uuid", machine.uuid),
+        ("-no-user-config",),
+        # The unit lets the guest run once it has seen which files QEMU has opened (qemu-vm-control.py started).
+        ("-S",),
+        ("-nodefaults",),
+        ("-machine", settings["machine"]),
+        ("-accel", settings["accel"]),
+        ("-cpu", cpu),
+        ("-smp", str(settings["cpus"])),
+        ("-m", f"size={settings['memory']}B"),
+        ("-rtc", "base=utc"),
+        ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+    ]
+
+
+def _firmware(firmware: dict[str, str], state_directory: str) -> Args:
+    code = {"driver": "file", "node-name": "machine.uefi-code", "filename": firmware["code"], "read-only": True}
+    variables = {"driver": "file", "node-name": "machine.uefi-vars", "filename": f"{state_directory}/uefi-vars.fd"}
+    return [
+        ("-blockdev", compact(code)),
+        ("-blockdev", compact(variables)),
+        ("-machine", "pflash0=machine.uefi-code,pflash1=machine.uefi-vars"),
+    ]
+
+
+def _monitor_and_console(machine: Machine) -> Args:
+    name = machine.name
+    args: Args = [
+        ("-chardev", f"socket,id=qmp,path={paths.qmp_socket(name)},server=on,wait=off"),
+        ("-mon", "chardev=qmp,mode=control"),
+    ]
+    if machine.settings["console"]:
+        socket = f"{paths.runtime_directory(name)}/console.sock"
+        args += [
+            (
+                "-chardev",
+                f"socket,id=console,path={socket},server=on,wait=off,logfile={paths.console_log(name)},logappend=on",
+            ),
+            ("-serial", "chardev:console"),
+        ]
+    return args
+
+
+def _network(network: Network, tap: str) -> Args:
+    device = {"virtio": "virtio-net-pci", "e1000": "e1000"}[network.model]
+    if network.bridge:
+        backend = f"tap,id={network.name},ifname={tap},script=no,downscript=no"
+    else:
+        backend = ",".join(["user", f"id={network.name}", *(f"hostfwd={rule}" for rule in network.forward)])
+    return [
+        ("-netdev", backend),
+        ("-device", f"{device},id={network.name}.nic,netdev={network.name},mac={network.mac}"),
+    ]
+
+
+def _screen(machine: Machine, vnc_secret: str) -> Args:
+    vnc = machine.settings.get("vnc")
+    if vnc is None:
+        return [("-display", "none")]
+    if "port" in vnc:
+        address = f"[{vnc['address']}]" if ":" in vnc["address"] else vnc["address"]
+        place = f"{address}:{vnc['port'] - 5900}"
+    else:
+        place = f"unix:{keyval(paths.runtime_directory(machine.name))}/vnc.sock"
+    return [
+        ("-device", "VGA"),
+        ("-vnc", place + (f",password-secret={vnc_secret}" if vnc_secret else "")),
+    ]

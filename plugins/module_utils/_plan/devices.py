@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The devices that a guest sees of its disks, and the controllers they need. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
+
+_SCSI = ("virtio-scsi", *PASSTHROUGH)
+
+
+def disk_devices(disks: Sequence[tuple[Disk, str]], machine_type: str) -> list[str]:
+    """``-device`` values for disks and the names of their top nodes; controllers come before what stands on them."""
+    devices: list[str] = []
+    ide = 0
+    if any(disk.settings["model"] == "usb" for disk, _top in disks):
+        devices.append("qemu-xhci,id=machine.usb")
+    for disk, top in disks:
+        model = disk.settings["model"]
+        if model in _SCSI:
+            devices.append(_scsi_controller(disk))
+        devices.append(_device(disk, top, _ide_bus(ide, machine_type)))
+        ide += model == "ide"
+    return devices
+
+
+def iothread_objects(disks: Sequence[Disk]) -> list[str]:
+    """``-object`` values of the disks' own I/O threads."""
+    return [f"iothread,id={disk.name}.iothread" for disk in disks if disk.settings["iothread"]]
+
+
+def _scsi_controller(disk: Disk) -> str:
+    """A virtio-scsi controller for each disk: queues and I/O thread are the controller's, and a disk's own here."""
+    properties = ["virtio-scsi-pci", f"id={disk.name}.scsi"]
+    if "queues" in disk.settings:
+        properties.append(f"num_queues={disk.settings['queues']}")
+    if disk.settings["iothread"]:
+        properties.append(f"iothread={disk.name}.iothread")
+    return ",".join(properties)
+
+
+def _device(disk: Disk, top: str, ide_bus: str) -> str:
+    settings = disk.settings
+    model = settings["model"]
+    properties = {
+        "virtio-blk": ["virtio-blk-pci"],
+        "virtio-scsi": ["scsi-hd", f"bus={disk.name}.scsi.0"],
+        "scsi-block": ["scsi-block", f"bus={disk.name}.scsi.0"],
+        "scsi-generic": ["scsi-generic", f"bus={disk.name}.scsi.0"],
+        "nvme": ["nvme"],
+        "ide": ["ide-hd", f"bus={ide_bus}"],
+        "usb": ["usb-storage", "bus=machine.usb.0"],
+    }[model]
+    properties = [*properties, f"drive={top}", f"id={disk.name}"]
+    if "boot_index" in settings:
+        properties.append(f"bootindex={settings['boot_index']}")
+    if model == "scsi-generic":
+        return ",".join(properties)
+    # QEMU's nvme device does not start without a serial number.
+    serial = settings.get("serial") or (disk.name if model == "nvme" else "")
+    if serial:
+        properties.append(f"serial={keyval(serial)}")
+    if model == "virtio-blk":
+        properties += [f"num-queues={settings['queues']}"] if "queues" in settings else []
+        properties += [f"iothread={disk.name}.iothread"] if settings["iothread"] else []
+    if model not in ("nvme", "scsi-block"):
+        properties.append(f"write-cache={'off' if settings['cache'] == 'writethrough' else 'on'}")
+    if model != "nvme":
+        # A write to a disk that cannot be written fails for ever: a guest that waited for it would never go on.
+        write_error = "report" if disk.writes == "deny" else settings["on_error"]
+        properties += [f"werror={write_error}", f"rerror={settings['on_error']}"]
+    return ",".join(properties)
+
+
+def _ide_bus(number: int, machine_type: str) -> str:
+    """q35 has six AHCI ports; pc two IDE channels of two units each."""
+    if machine_type == "q35":
+        return f"ide.{number}"
+    return f"ide.{number // 2},unit={number % 2}"

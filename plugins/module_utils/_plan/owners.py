@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What asks the storage of a machine who has it open: commands of its unit, and questions of a module. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import OwnerCheck
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
+    owners_iscsi,
+    owners_path,
+    owners_rbd,
+    storage_owner,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Command
+
+PROGRAMS: dict[str, ModuleType] = {
+    paths.OWNER_PROGRAM: storage_owner,
+    **{
+        paths.OWNER_PROGRAM.replace(".py", f"-{kind}.py"): program
+        for kind, program in (("rbd", owners_rbd), ("iscsi", owners_iscsi), ("path", owners_path))
+    },
+}
+"""The programs that ask, by their paths on the host."""
+
+_PYTHON = ("/usr/bin/python3", "-IS", paths.OWNER_PROGRAM)
+
+
+@dataclass(frozen=True)
+class OwnerCommands:
+    """The commands of a machine's unit that ask."""
+
+    before: tuple[Command, ...] = ()
+    once_open: tuple[Command, ...] = ()
+    """QEMU must wait for them before it runs the guest."""
+    after: tuple[Command, ...] = ()
+
+
+@dataclass(frozen=True)
+class DiskCheck:
+    """What the program is to ask about one disk."""
+
+    disk: str
+    check: OwnerCheck
+
+    def document(self) -> dict[str, Any]:
+        """As the program takes it."""
+        return {"disk": self.disk, "kind": self.check.kind, **self.check.facts}
+
+
+def check_of(disk: Disk, machine: Machine, wiring: Wiring) -> DiskCheck | None:
+    """What to ask about a disk that is written; None where its storage cannot tell."""
+    if disk.writes != "keep" or disk.backend.owner is None:
+        return None
+    check = disk.backend.owner(disk.source, wiring, machine.uuid)
+    # A guest that speaks SCSI to a device makes and takes reservations itself.
+    if disk.settings["model"] in PASSTHROUGH and not check.locked:
+        return None
+    return DiskCheck(f"disk {disk.name} of {machine.name}: {disk.described}", check)
+
+
+def owner_commands(machine: Machine, checks: Sequence[DiskCheck], *, credentials: bool) -> OwnerCommands:
+    """credentials: whether commands before the start may read the unit's credentials."""
+    seconds = str(machine.settings["start_timeout"])
+    named = [compact(one.document()) for one in checks if one.check.locked]
+    asked = [compact(one.document()) for one in checks if not one.check.locked]
+    counted = [compact(one.document()) for one in checks if one.check.shows_qemu]
+    # A VM that is declared to start paused stays so.
+    monitor = "" if starts_paused(machine) else paths.qmp_socket(machine.name)
+    return OwnerCommands(
+        before=(Command((*_PYTHON, "look", seconds, *asked)),) if asked and credentials else (),
+        once_open=(Command((*_PYTHON, "release", seconds, monitor, *counted), privileged=True),) if counted else (),
+        after=(Command((*_PYTHON, "name", "5", *named), privileged=True, optional=True),) if named else (),
+    )
+
+
+def questions(machines: Iterable[Machine]) -> dict[str, list[dict[str, Any]]]:
+    """What to ask, by machine, where it is to run and does not; a disk's files are told by where they come from."""
+    found = {}
+    for machine in machines:
+        asked = [_question(disk, machine) for disk in machine.disks] if machine.state == "started" else []
+        if any(asked):
+            found[machine.name] = [question for question in asked if question]
+    return found
+
+
+def _question(disk: Disk, machine: Machine) -> dict[str, Any]:
+    wiring = Wiring(paths.unit_name(machine.name), disk.name, paths.runtime_directory(machine.name))
+    check = check_of(disk, machine, wiring)
+    if check is None:
+        return {}
+    files: dict[str, dict[str, str]] = {}
+    for name, credential in wiring.credentials.items():
+        path = wiring.credential_path(name)
+        if credential.value is not None:
+            files[path] = {"secret": paths.credential_file(paths.owner_name(machine.name), name, encrypted=True)}
+        else:
+            files[path] = {"source": credential.source} if credential.source else {"text": credential.public}
+    return {"identity": disk.identity, "check": check.document(), "files": files, "joins": wiring.joins}

@@ -1,0 +1,398 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one machine needs on one host: its units and credentials, from declaration and capabilities. Pure."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Reach, routes_for
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import (
+    Credential,
+    Identity,
+    Object,
+    Wiring,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, opened_storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
+    CapabilityError,
+    Collected,
+    DeclarationError,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.command_line import build_argv
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import iothread_objects
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import overlay_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import (
+    DiskCheck,
+    OwnerCommands,
+    check_of,
+    owner_commands,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import start_check
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Site
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import Sandbox, build_sandbox
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import (
+    Command,
+    Service,
+    grant_access,
+    keep_first,
+    link_commands,
+)
+
+OLDEST_SYSTEMD = 247
+"""The first that knows LoadCredential=, and the oldest that was tried."""
+
+CREDENTIALS_FOR_ALL = 250
+"""The first systemd that has a unit's credentials for all of its commands, and not for its main process alone."""
+
+HEADER_LIMIT = 1023
+"""Bytes that a qcow2 header has for the name of its backing file (QEMU, docs/interop/qcow2.txt)."""
+
+
+@dataclass(frozen=True)
+class PlannedDisk:
+    """One disk on this host."""
+
+    disk: Disk
+    route: str
+    graph: Graph
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that one machine needs on one host."""
+
+    machine: Machine
+    services: tuple[Service, ...]
+    disks: tuple[PlannedDisk, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def make_plan(machine: Machine, capabilities: Capabilities) -> Plan:
+    """The plan of a machine; raises every reason why this host cannot run it."""
+    return _Planner(machine, capabilities).plan()
+
+
+class _Planner:
+    """Gathers what the disks, networks and settings of one machine ask for."""
+
+    def __init__(self, machine: Machine, capabilities: Capabilities) -> None:
+        self.machine = machine
+        self.capabilities = capabilities
+        self.unit = paths.unit_name(machine.name)
+        self.helpers: list[Service] = []
+        self.disks: list[PlannedDisk] = []
+        self.warnings: list[str] = []
+        self.objects: list[Object] = []
+        self.credentials: dict[str, Credential] = {}
+        self.before: list[Command] = []
+        self.after: list[Command] = []
+        self.reaches: list[tuple[Reach, bool]] = []
+        self.staged: list[tuple[str, str]] = []
+        self.identities: dict[str, Identity] = {}
+        self.checks: list[DiskCheck] = []
+
+    def plan(self) -> Plan:
+        errors: list[Exception] = []
+        for step in (self._check_host, *(lambda disk=disk: self._add_disk(disk) for disk in self.machine.disks)):
+            try:
+                step()
+            except (DeclarationError, Collected) as error:
+                errors.append(error)
+        raise_collected(errors)
+        if self.identities:
+            self.helpers += ssh_agent.agent_services(
+                self.machine.name, self.identities, self.machine.settings["start_timeout"]
+            )
+        service = self._machine_service()
+        self._check_credentials([*self.helpers, service])
+        return Plan(self.machine, (*self.helpers, service), tuple(self.disks), tuple(self.warnings))
+
+    def _check_host(self) -> None:
+        where = f"vm {self.machine.name}"
+        if self.capabilities.systemd < OLDEST_SYSTEMD:
+            found = self.capabilities.systemd
+            raise CapabilityError(where, f"its unit needs systemd {OLDEST_SYSTEMD}, and this host has {found}")
+        if self.machine.settings["accel"] == "kvm" and self.capabilities.kvm:
+            raise CapabilityError(
+                f"{where}: accel",
+                f"kvm does not work on this host ({self.capabilities.kvm}); enable it, or say accel: tcg",
+            )
+        if self.machine.settings["firmware"] == "uefi" and not self.capabilities.uefi:
+            raise CapabilityError(
+                f"{where}: firmware", "this host has no UEFI firmware for x86_64; install ovmf (role storage_client)"
+            )
+
+    def _check_credentials(self, services: Sequence[Service]) -> None:
+        """Where credentials are for the main process alone, systemd fails all other commands."""
+        for service in services:
+            if self.capabilities.systemd < CREDENTIALS_FOR_ALL and service.credentials and service.before:
+                raise CapabilityError(
+                    f"vm {self.machine.name}",
+                    f"its unit {service.name} has secrets and runs {service.before[0].argv[0]} before it starts, which "
+                    f"wants systemd 250, and this host has {self.capabilities.systemd}",
+                )
+
+    def _add_disk(self, disk: Disk) -> None:
+        where = f"disk {disk.name} of {self.machine.name}"
+        try:
+            route, warning = choose_route(disk, self.capabilities)
+        except DeclarationError as error:
+            raise error.within(where) from None
+        if warning:
+            self.warnings.append(f"{where}: {warning}")
+        wiring = self._wiring(self.unit, disk.name)
+        try:
+            pins = not self.capabilities.nbdkit.get(nbdkit.PINS)
+            site = Site(self.machine.name, wiring, self.machine.settings["start_timeout"], pins)
+            opened = ROUTES[route].open(disk, site)
+        except DeclarationError as error:
+            raise error.within(where) from None
+        graph = build_graph(disk, opened.node, wiring, self._overlay_path(disk))
+        check = check_of(disk, self.machine, wiring)
+        self.checks += [check] if check else []
+        self.helpers += opened.services
+        self.staged += opened.bound
+        self.reaches.append((opened.reach, disk.writes == "keep"))
+        self.disks.append(PlannedDisk(disk, route, graph))
+        self._use(wiring)
+        if graph.overlay:
+            self._prepare_overlay(disk, graph, wiring, where)
+
+    def _wiring(self, unit: str, prefix: str) -> Wiring:
+        return Wiring(unit, prefix, paths.runtime_directory(self.machine.name))
+
+    def _use(self, wiring: Wiring) -> None:
+        """Take over what a disk's nodes asked for."""
+        self.objects += wiring.objects
+        self.credentials.update(wiring.credentials)
+        self.before += link_commands(wiring)
+        self.identities.update(wiring.identities)
+
+    def _overlay_path(self, disk: Disk) -> str:
+        if disk.writes == "discard":
+            return f"{paths.cache_directory(self.machine.name)}/{disk.name}.qcow2"
+        return overlay_of(disk).path(self.machine.name)
+
+    def _prepare_overlay(self, disk: Disk, graph: Graph, wiring: Wiring, where: str) -> None:
+        """A new qcow2 of the base's size at every start; for an overlay that persists, only where there is none yet."""
+        backing = f"json:{compact(nest(graph.base_nodes()))}"
+        length = len(backing.encode())
+        if length > HEADER_LIMIT:
+            raise CapabilityError(
+                where,
+                f"its options make {length} bytes, and an overlay can name a base of {HEADER_LIMIT}; "
+                "shorten its url or path, or name fewer servers",
+            )
+        persistent = disk.writes == "overlay"
+        if persistent and "renamed_from" in disk.settings:
+            former = overlay_of(disk, disk.settings["renamed_from"]).path(self.machine.name)
+            self.before.append(Command(("/bin/mv", "--no-clobber", former, graph.overlay), optional=True))
+        path = f"{graph.overlay}.new" if persistent else graph.overlay
+        objects = [
+            part
+            for wanted in wiring.objects
+            if wanted.kind != "throttle-group"
+            for part in ("--object", wanted.argument)
+        ]
+        driver = graph.base_nodes()[-1]["driver"]
+        self.before.append(
+            Command(
+                (self.capabilities.qemu_img, "create", "-q", "-f", "qcow2", *objects, "-F", driver, "-b", backing, path)
+            )
+        )
+        if persistent:
+            self.before += keep_first(path, graph.overlay)
+
+    def _machine_service(self) -> Service:
+        machine, settings = self.machine, self.machine.settings
+        firmware = self._prepare_firmware()
+        seed = self._prepare_seed()
+        taps = {
+            network.name: self._prepare_tap(network.name, network.bridge)
+            for network in machine.networks
+            if network.bridge
+        }
+        vnc_secret = self._prepare_vnc()
+        owners = self._owner_commands()
+        args = build_argv(
+            machine,
+            binary=self.capabilities.emulator,
+            graphs=[(planned.disk, planned.graph) for planned in self.disks],
+            objects=[*iothread_objects(machine.disks), *(wanted.argument for wanted in self.objects)],
+            firmware=firmware,
+            taps=taps,
+            seed_directory=seed,
+            vnc_secret=vnc_secret,
+        )
+        granted, taken = grant_access(self.unit, paths.user_name(machine.name), self.reaches)
+        return Service(
+            name=self.unit,
+            template="vm.service.j2",
+            vm=machine.name,
+            description=f"Virtual machine {machine.name}",
+            args=args,
+            sandbox=self._sandbox(bool(taps)),
+            credentials=self.credentials,
+            start_timeout=settings["start_timeout"],
+            stop_timeout=settings["stop_timeout"],
+            restart="always" if settings["on_poweroff"] == "restart" else "on-failure",
+            environment={"SSH_AUTH_SOCK": ssh_agent.socket_path(machine.name)} if self.identities else {},
+            before=(*granted, *self.before, *owners.before),
+            once_open=owners.once_open,
+            after=(*owners.after, *self.after, *taken),
+            helpers=tuple(helper.name for helper in self.helpers),
+            opened=opened_storage(machine),
+            start_check=start_check(
+                machine,
+                [(planned.disk, planned.graph) for planned in self.disks],
+                asks_owners=bool(owners.once_open),
+            ),
+        )
+
+    def _owner_commands(self) -> OwnerCommands:
+        """Before the start and once QEMU has the disks open; where the first cannot be, the second one holds alone."""
+        for_all = self.capabilities.systemd >= CREDENTIALS_FOR_ALL or not self.credentials
+        return owner_commands(self.machine, self.checks, credentials=for_all)
+
+    def _sandbox(self, uses_taps: bool) -> Sandbox:
+        settings = self.machine.settings
+        guests_traffic = any(not network.bridge for network in self.machine.networks)
+        try:
+            return build_sandbox(
+                self.reaches,
+                directory=paths.directory_name(self.machine.name),
+                replace_trust=True,
+                trust_store=self.capabilities.trust_store,
+                kvm=settings["accel"] == "kvm",
+                tun=uses_taps,
+                staged=self.staged,
+                open_because="its user network carries the guest's own traffic"
+                if guests_traffic
+                else "its screen is served over TCP"
+                if "port" in (settings.get("vnc") or {})
+                else "",
+            )
+        except DeclarationError as error:
+            raise error.within(f"vm {self.machine.name}") from None
+
+    def _prepare_firmware(self) -> dict[str, str] | None:
+        if self.machine.settings["firmware"] != "uefi":
+            return None
+        path = f"{paths.state_directory(self.machine.name)}/uefi-vars.fd"
+        template = self.capabilities.uefi["vars"]
+        self.before.append(Command(("/bin/cp", "--no-preserve=all", "--", template, f"{path}.new")))
+        self.before += keep_first(f"{path}.new", path)
+        return dict(self.capabilities.uefi)
+
+    def _prepare_seed(self) -> str:
+        if not self.machine.seed:
+            return ""
+        wiring = self._wiring(self.unit, "machine")
+        folder = wiring.directory(
+            "seed", {name: wiring.credential(name, text) for name, text in self.machine.seed.items()}
+        )
+        self._use(wiring)
+        return folder
+
+    def _prepare_vnc(self) -> str:
+        vnc = self.machine.settings.get("vnc") or {}
+        if "password" not in vnc:
+            return ""
+        if self.capabilities.release < (6, 1):
+            raise CapabilityError(
+                f"vm {self.machine.name}: vnc: password", "needs QEMU 6.1, and this host has an older one"
+            )
+        wiring = self._wiring(self.unit, "machine")
+        secret = wiring.secret("vnc-password", vnc["password"])
+        self._use(wiring)
+        return secret
+
+    def _prepare_tap(self, network: str, bridge: str) -> str:
+        """A tap device that belongs to the machine's user, made before the start and removed after the stop."""
+        tap = tap_name(self.machine.name, network)
+        user = paths.user_name(self.machine.name)
+        program = ("/usr/bin/python3", "-IS", paths.TAP_PROGRAM)
+        self.before.append(Command((*program, "add", tap, user, bridge), privileged=True))
+        self.after.append(Command((*program, "remove", tap, user), privileged=True, optional=True))
+        return tap
+
+
+def declared_credentials(machine: Machine) -> dict[tuple[str, str], str]:
+    """Every secret text of a machine by owner and name of its credential, whichever routes its disks will take."""
+    owner = paths.owner_name(machine.name)
+    found: dict[tuple[str, str], Credential] = {}
+    own = Wiring("", "machine", "")
+    for name, text in machine.seed.items():
+        own.credential(name, text)
+    if "password" in (machine.settings.get("vnc") or {}):
+        own.secret("vnc-password", machine.settings["vnc"]["password"])
+    wirings, identities = [own], dict[str, Identity]()
+    services: list[Service] = []
+    for disk in machine.disks:
+        wiring = Wiring("", disk.name, "")
+        for route in routes_for(disk.backend, disk.source):
+            # A route that cannot serve the disk says so when it is chosen.
+            with contextlib.suppress(DeclarationError):
+                opened = ROUTES[route].open(disk, Site(machine.name, wiring))
+                build_graph(disk, opened.node, wiring, "")
+                services += opened.services
+        wirings.append(wiring)
+        identities.update(wiring.identities)
+    if identities:
+        services += ssh_agent.agent_services(machine.name, identities, 0)
+    for credentials, of in (
+        *((wiring.credentials, owner) for wiring in wirings),
+        *((service.credentials, service.owner) for service in services),
+    ):
+        found.update({(of, name): credential for name, credential in credentials.items()})
+    return {key: credential.value for key, credential in found.items() if credential.value is not None}
+
+
+def tap_name(vm: str, network: str) -> str:
+    """A name for a network interface: readable where the kernel's 15 characters allow it."""
+    name = f"{vm}.{network}"
+    return name if len(name) <= 15 else "vm" + hashlib.sha256(name.encode()).hexdigest()[:13]
+
+
+def nest(nodes: tuple[Node, ...]) -> Node:
+    """A chain of nodes as one nested dict, as ``json:`` wants it; only what is needed to open them."""
+    nested: Node | None = None
+    for node in nodes:
+        bare = {
+            key: value
+            for key, value in node.items()
+            if key not in ("node-name", "cache", "discard", "detect-zeroes", "read-only")
+        }
+        nested = {**bare, "file": nested} if nested else bare
+    return nested or {}
+
+
+def describe_plan(plan: Plan) -> list[dict[str, Any]]:
+    """The disks of a plan as plain rows, for results and tables."""
+    return [
+        {
+            "disk": planned.disk.name,
+            "backend": planned.disk.backend.name,
+            "storage": planned.disk.backend.describe(planned.disk.source),
+            "route": planned.route,
+            "format": planned.disk.settings["format"],
+            "writes": planned.disk.writes,
+            "node": planned.graph.top,
+        }
+        for planned in plan.disks
+    ]

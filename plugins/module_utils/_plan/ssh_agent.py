@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A machine's own ssh-agent: one unit runs it, another loads the keys, again whenever they change. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Identity, Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service
+
+PART = "ssh"
+"""Stands where other helpers have the name of their disk."""
+
+
+def socket_path(vm: str) -> str:
+    """Where QEMU finds the agent."""
+    return f"{paths.helper_directory(vm, PART)}/agent.sock"
+
+
+def own_socket_path(vm: str) -> str:
+    """Where the agent itself listens, for the unit that loads its keys."""
+    return f"{socket_path(vm)}.own"
+
+
+def loaded_path(vm: str) -> str:
+    """A file that is touched whenever the keys have been loaded."""
+    return f"{paths.helper_directory(vm, PART)}/loaded"
+
+
+def agent_unit_name(vm: str) -> str:
+    return paths.helper_unit_name(vm, PART, "agent")
+
+
+def keys_unit_name(vm: str) -> str:
+    """The unit that may be started again at any time: the agent takes the keys while the machine runs."""
+    return paths.helper_unit_name(vm, PART, "keys")
+
+
+def unit_names(vm: str) -> tuple[str, str]:
+    """The units of a machine's agent."""
+    return agent_unit_name(vm), keys_unit_name(vm)
+
+
+def agent_services(vm: str, identities: Mapping[str, Identity], start_timeout: int) -> tuple[Service, Service]:
+    """The agent, and what loads its keys, both under a user of their own: whoever has the agent's user has its keys.
+
+    The agent answers its own user only, so a program beside it hands on what QEMU may ask it.
+    """
+    keys = keys_unit_name(vm)
+    wiring = Wiring(keys, PART, "")
+    for name, identity in sorted(identities.items()):
+        wiring.credential(name, identity.key)
+        if identity.passphrase:
+            wiring.credential(f"{name}.passphrase", identity.passphrase)
+    agent = Service(
+        name=agent_unit_name(vm),
+        template="ssh-agent.service.j2",
+        vm=vm,
+        description=f"ssh-agent of virtual machine {vm}",
+        args=[("/usr/bin/python3", "-IS", paths.AGENT_PROGRAM), (socket_path(vm),), (own_socket_path(vm),)],
+        sandbox=build_sandbox([], directory=paths.directory_name(vm, PART), replace_trust=False),
+        credentials={},
+        start_timeout=start_timeout,
+        helpers=(keys,),
+        part=PART,
+    )
+    loader = Service(
+        name=keys,
+        template="ssh-keys.service.j2",
+        vm=vm,
+        description=f"ssh keys of virtual machine {vm}",
+        args=[("/usr/bin/python3", "-IS", paths.KEYS_PROGRAM, loaded_path(vm))],
+        # Not a folder of its own: it would go, and the agent's socket with it, whenever this unit stops.
+        sandbox=build_sandbox([], directory="", replace_trust=False),
+        credentials=wiring.credentials,
+        environment={"SSH_AUTH_SOCK": own_socket_path(vm)},
+        start_timeout=start_timeout,
+        helpers=(agent.name,),
+        reloads=True,
+        part=PART,
+    )
+    return agent, loader

@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which route a disk takes on a host, and what a host lacks for the routes that it should offer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
+    Backend,
+    Values,
+    routes_for,
+    why_unfit,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option, Version
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
+
+EMULATOR_PACKAGES = {
+    "debian": ("qemu-system-x86", "qemu-utils"),
+    "redhat": ("qemu-kvm-core", "qemu-img"),
+    "fedora": ("qemu-system-x86-core", "qemu-img"),
+    "suse": ("qemu-x86", "qemu-tools"),
+    "arch": ("qemu-system-x86", "qemu-img"),
+}
+FIRMWARE_PACKAGES = {
+    "debian": ("ovmf",),
+    "redhat": ("edk2-ovmf",),
+    "fedora": ("edk2-ovmf",),
+    "suse": ("qemu-ovmf-x86_64",),
+    "arch": ("edk2-ovmf",),
+}
+
+
+def why_not(backend: Backend, route: str, capabilities: Capabilities, values: Values | None = None) -> str:
+    """Why a route to a backend does not work on this host, for these values; empty where it does."""
+    if not capabilities.emulator:
+        return "this host has no QEMU emulator" + advice(EMULATOR_PACKAGES.get(capabilities.family, ()))
+    reason = ROUTES[route].why_not(backend, backend.sample if values is None else values, capabilities)
+    return reason and reason + advice(ROUTES[route].packages(backend, capabilities.family))
+
+
+def advice(packages: Iterable[str]) -> str:
+    names = " ".join(packages)
+    return f"; install {names} (role storage_client)" if names else ""
+
+
+def flaw(backend: Backend, route: str, release: Version) -> str:
+    """What is known to go wrong with a route on a release of QEMU."""
+    return next((f.why for f in backend.flaws if f.route == route and f.since <= release), "")
+
+
+def _ruled_out(backend: Backend, route: str, values: Values, release: Version) -> str:
+    """Why a route is none for what is declared, whatever the host has installed; empty where it is one."""
+    if route == "driver" and backend.driver_until and release >= backend.driver_until:
+        return f"QEMU has no {backend.driver} driver any more since {'.'.join(map(str, backend.driver_until))}"
+    return why_unfit(backend, route, values)
+
+
+def route_order(backend: Backend, values: Values, release: Version) -> list[str]:
+    """The routes to what is declared in the order in which auto tries them: known-bad ones last."""
+    routes = [route for route in backend.routes if not _ruled_out(backend, route, values, release)]
+    return sorted(routes, key=lambda route: bool(flaw(backend, route, release)))
+
+
+def preferred_routes(backend: Backend, wanted: str, capabilities: Capabilities) -> list[str]:
+    """The routes to make ready for a disk: the best one, or all while QEMU's release is still unknown."""
+    if wanted != "auto":
+        return [wanted]
+    order = route_order(backend, backend.sample, capabilities.release)
+    return order[:1] if capabilities.emulator else order
+
+
+def choose_route(disk: Disk, capabilities: Capabilities) -> tuple[str, str]:
+    """The route of a disk, and a warning about it; raises CapabilityError where none works."""
+    backend, wanted = disk.backend, disk.settings["route"]
+    routes = route_order(backend, disk.source, capabilities.release) if wanted == "auto" else [wanted]
+    reasons = {}
+    for route in routes:
+        reason = why_not(backend, route, capabilities, disk.source) or _too_new(disk, route, capabilities.release)
+        if not reason:
+            return route, _route_warning(disk, route, capabilities.release)
+        reasons[route] = reason
+    if len(routes) == 1:
+        raise CapabilityError(disk.described, reasons[routes[0]])
+    reasons = reasons or {r: _ruled_out(backend, r, disk.source, capabilities.release) for r in backend.routes}
+    raise CapabilityError(disk.described, "; ".join(f"route {route}: {reason}" for route, reason in reasons.items()))
+
+
+def _route_warning(disk: Disk, route: str, release: Version) -> str:
+    bad = flaw(disk.backend, route, release)
+    if bad:
+        return f"route {route}: {bad}"
+    ignored = [name for name in disk.backend.driver_only if name in disk.source] if route != "driver" else []
+    return f"route {route}: {', '.join(ignored)} has no effect" if ignored else ""
+
+
+def _too_new(disk: Disk, route: str, release: Version) -> str:
+    """Which declared option this QEMU is too old for; only its own driver minds."""
+    return _first_too_new(disk.backend.options, disk.source, release) if route == "driver" else ""
+
+
+def _first_too_new(options: Iterable[Option], values: Values, release: Version) -> str:
+    for option in options:
+        if option.name not in values:
+            continue
+        needed, what = _needed_by(option, values[option.name])
+        if needed and release < needed:
+            since, found = ".".join(map(str, needed)), ".".join(map(str, release))
+            return f"{what} needs QEMU {since}, and this host has {found}"
+        inner = _first_too_new(option.options, values[option.name], release) if option.options else ""
+        if inner:
+            return inner
+    return ""
+
+
+def _needed_by(option: Option, value: Any) -> tuple[Version | None, str]:
+    """The first QEMU that takes an option with this value, and what asks for it."""
+    if option.choices_since and value in option.choices_since:
+        return option.choices_since[value], f"{option.name} {value}"
+    return option.since, option.name
+
+
+def _wanted_route(disk: Disk) -> str:
+    """The declared route; one that is left to the host, but that only one route can serve, is that one."""
+    wanted, possible = str(disk.settings["route"]), routes_for(disk.backend, disk.source)
+    return possible[0] if wanted == "auto" and len(possible) == 1 < len(disk.backend.routes) else wanted
+
+
+def requirements(machines: Iterable[Machine]) -> dict[str, Any]:
+    """The routes to backends, what keeps their images, and the firmware, that machines need of their host."""
+    present = [machine for machine in machines if machine.state != "absent"]
+    disks = [disk for machine in present for disk in machine.disks]
+    opened = [*disks, *(disk.origin for disk in disks if disk.origin)]
+    routes = sorted({(disk.backend.name, _wanted_route(disk)) for disk in opened})
+    return {
+        "routes": [{"backend": backend, "route": route} for backend, route in routes],
+        "kept": sorted({disk.backend.name for machine in present for disk in machine.disks if disk.kept}),
+        "uefi": any(machine.settings["firmware"] == "uefi" for machine in present),
+    }
+
+
+def _backend(name: str) -> Backend:
+    if name not in BACKENDS:
+        raise DeclarationError("requires", f"there is no backend {name!r}")
+    return BACKENDS[name]
+
+
+def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[list[str], list[str]]:
+    """What is required and lacks on this host, in words, and the packages that would bring it."""
+    words: list[str] = []
+    packages: list[str] = []
+    if not capabilities.emulator:
+        emulator = EMULATOR_PACKAGES.get(capabilities.family, ())
+        words.append(f"this host has no QEMU emulator{advice(emulator)}")
+        packages += emulator
+    for required in requires.get("routes") or ():
+        backend = _backend(required["backend"])
+        for route in preferred_routes(backend, required["route"], capabilities):
+            reason = why_not(backend, route, capabilities)
+            if reason:
+                words.append(f"{backend.name} by route {route}: {reason}")
+                packages += ROUTES[route].packages(backend, capabilities.family)
+    for name in requires.get("kept") or ():
+        backend, reason = _backend(name), capabilities.bindings.get(name, "")
+        if reason:
+            bringing = backend.bindings_packages.get(capabilities.family, ())
+            words.append(f"images of {name}: {reason}{advice(bringing)}")
+            packages += bringing
+    if requires.get("uefi") and not capabilities.uefi:
+        words.append("firmware uefi: this host has none for x86_64")
+        packages += FIRMWARE_PACKAGES.get(capabilities.family, ())
+    return list(dict.fromkeys(words)), list(dict.fromkeys(packages))

@@ -1,0 +1,3 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a systemd unit is: names, paths, service, sandbox. Pure."""

@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What systemd lets a process touch, derived from what its disks must reach. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
+"""The host keys that libssh trusts beside those in the home folder, which a dynamic user does not have."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """The parts of a unit's sandbox that differ from machine to machine."""
+
+    directory: str
+    """Name of the unit's own folder under /run and, for a machine, /var/lib, /var/cache and /var/log."""
+    families: tuple[str, ...]
+    addresses: tuple[str, ...]
+    """The only addresses that the process may talk to, where ``open_because`` is empty."""
+    open_because: str
+    """Why the filter of addresses is off."""
+    files: tuple[str, ...]
+    """Files of its disks. Their access lists say whether it may write."""
+    readable: tuple[str, ...]
+    devices: tuple[tuple[str, str], ...]
+    """Device nodes with their access, as in DeviceAllow=."""
+    groups: tuple[str, ...]
+    replaced: tuple[tuple[str, str], ...]
+    """Files that take the place of others, as in BindReadOnlyPaths=."""
+    staged: tuple[tuple[str, str], ...]
+    """Files that a helper has made by the time the process starts, and where the process sees them."""
+    mounts: tuple[str, ...]
+    """Paths whose mounts must be there first."""
+
+
+def build_sandbox(
+    reaches: Sequence[tuple[Reach, bool]],
+    *,
+    directory: str,
+    replace_trust: bool,
+    trust_store: str = "",
+    kvm: bool = False,
+    tun: bool = False,
+    open_because: str = "",
+    staged: Sequence[tuple[str, str]] = (),
+) -> Sandbox:
+    """The sandbox of a process that reaches all of ``reaches``, each writing or only reading."""
+    servers = _unique(server for reach, _writes in reaches for server in reach.servers)
+    names = [server for server in servers if not is_address(server)]
+    open_because = open_because or next((reach.open_because for reach, _writes in reaches if reach.open_because), "")
+    if names and not open_because:
+        open_because = f"{' '.join(names)} is known by name only: give an address to confine it"
+    uses_network = bool(servers or open_because)
+    # What is not known may be a name, and a name is looked up over netlink, too.
+    looks_up = bool(names) or any(reach.open_because for reach, _writes in reaches)
+    families = ("AF_UNIX", *(("AF_INET", "AF_INET6") if uses_network else ()), *(("AF_NETLINK",) if looks_up else ()))
+    devices = [(path, "rw" if writes else "r") for reach, writes in reaches for path in reach.devices]
+    devices += [("/dev/kvm", "rw")] if kvm else []
+    devices += [("/dev/net/tun", "rw")] if tun else []
+    bundles = _unique(reach.trust for reach, _writes in reaches if reach.trust)
+    if replace_trust and len(bundles) > 1:
+        raise DeclarationError(
+            "ca_bundle",
+            f"a machine's QEMU trusts one bundle only ({', '.join(bundles)}); say route: nbdkit for the other disks",
+        )
+    host_keys = _unique(reach.known_hosts for reach, _writes in reaches if reach.known_hosts)
+    if len(host_keys) > 1:
+        raise DeclarationError(
+            "known_hosts",
+            f"a machine's QEMU knows the host keys of one file only ({', '.join(host_keys)}); "
+            "put them into one, or say host_key",
+        )
+    replaced = [(path, KNOWN_HOSTS) for path in host_keys]
+    replaced += [(bundle, trust_store) for bundle in bundles] if replace_trust else []
+    files = _unique(path for reach, _writes in reaches for path in reach.files)
+    return Sandbox(
+        directory=directory,
+        families=families,
+        addresses=() if open_because else servers,
+        open_because=open_because,
+        files=files,
+        readable=() if replace_trust else bundles,
+        devices=tuple(dict.fromkeys(devices)),
+        groups=("kvm",) if kvm else (),
+        replaced=tuple(replaced),
+        staged=tuple(staged),
+        mounts=_unique([*files, *bundles, *host_keys]),
+    )
+
+
+def is_address(host: str) -> bool:
+    """Whether hosts are given by an address or a network in a form that systemd can filter by: without a zone."""
+    if "%" in host:
+        return False
+    try:
+        ip_network(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _unique(items: object) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(items))  # type: ignore[call-overload]

@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the action plugins have in common: they read and check on the controller, and have modules do the rest."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import encode
+
+_PR_SET_PDEATHSIG = 1
+"""linux/prctl.h"""
+
+
+class HostFailed(Exception):
+    """The host's part failed; its answer is the result of the task as it is."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class HostAction(ActionBase):
+    """Runs ``carry_out``, and makes a result of what it raises."""
+
+    _requires_connection = True
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        del tmp
+        end_with_playbook()
+        host = str((task_vars or {}).get("inventory_hostname", ""))
+        try:
+            return self.carry_out(host, task_vars or {})
+        except HostFailed as failure:
+            return failure.answer
+        except DirectDiskError as error:
+            return {"failed": True, "msg": _with_host(error, host)}
+
+    def carry_out(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """The task; its result."""
+        raise NotImplementedError
+
+    def ask(self, module: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """Run a module on the host; its answer, be it a failure."""
+        answer: dict[str, Any] = self._execute_module(
+            module_name=f"directdisk.qemu.{module}", module_args=dict(arguments), task_vars=task_vars
+        )
+        return answer
+
+    def keep_disks(
+        self, disks: Any, names: list[str], task_vars: Mapping[str, Any], *, predict: bool, **options: int
+    ) -> dict[str, Any]:
+        """Have the host's part of qemu_disks work on disks, given as they are there.
+
+        predict: only say what would be done, whatever the task's own mode.
+        """
+        request = encode({"disks": disks, "predict": predict})
+        return self.ask("qemu_disks", {"disks": names, "request": request, **options}, task_vars)
+
+
+def end_with_playbook() -> None:
+    """Have this process, in which Ansible runs one task, end when the playbook's own process is killed.
+
+    It would go on otherwise, and have hosts changed for a playbook that is gone and may have been started again.
+    """
+    playbook = multiprocessing.parent_process()
+    if playbook is None:
+        return
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl:  # Linux
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != playbook.pid:
+        os._exit(1)
+
+
+def plain(value: Any) -> Any:
+    """What a person wrote, as JSON takes it; Ansible's own kinds of text and containers become Python's."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
+
+
+def _with_host(error: DirectDiskError, host: str) -> str:
+    lines = str(error).splitlines() or [""]
+    return "\n".join(line if line.startswith(f"{host}: ") else f"{host}: {line}" for line in lines)

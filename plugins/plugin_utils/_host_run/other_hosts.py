@@ -1,0 +1,291 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each host of a run tells the others, and which VMs may start beside what runs elsewhere. Pure.
+
+A VM runs once across the fleet. So each host reports which VMs it runs and with which storage, and which VMs it will
+start and stop. Reports travel in results of tasks: they are plain data without a secret.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import (
+    RunningVm,
+    StorageUse,
+    names_of,
+    resolved_in,
+    running_vms,
+    same_storage,
+    storage_use,
+)
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Declared
+
+
+class StartingDisk(TypedDict):
+    """A disk of a VM that will start."""
+
+    name: str
+    described: str
+    use: StorageUse
+
+
+class StartingVm(TypedDict):
+    """A VM that this run starts or restarts on a host."""
+
+    name: str
+    uuid: str
+    disks: list[StartingDisk]
+
+
+class HostReport(TypedDict):
+    """What one host tells the others."""
+
+    id: str
+    """Of this observation; later results name it, so that none of an earlier run is taken for one of this run."""
+    starts: list[StartingVm]
+    stops: list[str]
+    runs: list[RunningVm]
+    undeclared: list[str]
+    in_use: dict[str, str]
+    """Who has storage of VMs that do not run open, by its identity."""
+
+
+def host_report(
+    report_id: str, machines: Iterable[Machine], observed: Mapping[str, Any], undeclared: list[str], changes: Changes
+) -> HostReport:
+    """The report of a host on which these changes are due."""
+    machines = list(machines)
+    starting = {*changes.start, *changes.restart}
+    return {
+        "id": report_id,
+        "starts": [_starting(machine, resolved_in(observed)) for machine in machines if machine.name in starting],
+        "stops": list(changes.stop),
+        "runs": running_vms(machines, observed),
+        "undeclared": list(undeclared),
+        "in_use": dict(observed.get("in_use") or {}),
+    }
+
+
+def foreseeable(machines: Iterable[Machine], observed: Mapping[str, Any]) -> Changes:
+    """The starts and stops on a host that cannot be planned for before something is installed on it."""
+    changes = Changes()
+    for machine in machines:
+        active = observed["units"].get(paths.unit_name(machine.name), {}).get("active", "")
+        if machine.state == "started" and active not in RUNNING:
+            changes.start.append(machine.name)
+        elif machine.state != "started" and active not in STOPPED:
+            changes.stop.append(machine.name)
+    return changes
+
+
+def _starting(machine: Machine, names: Resolved) -> StartingVm:
+    disks = [_starting_disk(disk, names) for disk in machine.disks]
+    return {"name": machine.name, "uuid": machine.uuid, "disks": disks}
+
+
+def _starting_disk(disk: Disk, names: Resolved) -> StartingDisk:
+    return {"name": disk.name, "described": disk.described, "use": storage_use(disk, names)}
+
+
+@dataclass
+class Decision:
+    """What follows from the reports of all hosts."""
+
+    errors: list[DeclarationError] = field(default_factory=list)
+    stops: dict[str, list[str]] = field(default_factory=dict)
+    """By host, the VMs that stop before others start."""
+    waits: dict[str, dict[str, dict[str, list[str]]]] = field(default_factory=dict)
+    """By host and VM that starts there, the hosts and the VMs that stop there first."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    host: str
+    vm: RunningVm
+    leaves: bool
+
+
+def decide(reports: Mapping[str, HostReport], declared: Iterable[Declared] = ()) -> Decision:
+    """declared: the VMs that the other hosts of the inventory declare, which could not be asked what they run."""
+    decision = Decision()
+    index = _Index(reports)
+    unasked = _by_name(declared)
+    for host, report in reports.items():
+        for start in report["starts"]:
+            _decide_start(host, start, index, decision)
+            decision.errors.extend(_not_known_to_be_stopped(host, start, unasked.get(start["name"], ())))
+            decision.errors.extend(storage_in_use(host, start, report["in_use"], index.leaving))
+    decision.errors.extend(_started_twice(reports))
+    return decision
+
+
+def _by_name(declared: Iterable[Declared]) -> Mapping[str, list[Declared]]:
+    found: dict[str, list[Declared]] = defaultdict(list)
+    for one in declared:
+        found[one.machine.name].append(one)
+    return found
+
+
+class _Index:
+    """What runs on all hosts, by names and by storage."""
+
+    def __init__(self, reports: Mapping[str, HostReport]) -> None:
+        self.by_name: dict[str, list[_Place]] = defaultdict(list)
+        self.by_identity: dict[str, list[tuple[_Place, StorageUse]]] = defaultdict(list)
+        self.leaving: set[str] = set()
+        """Identities of the storage that VMs have open which stop in this run."""
+        for host, report in reports.items():
+            for vm in report["runs"]:
+                place = _Place(host, vm, not vm["process"] and vm["name"] in report["stops"])
+                self.by_name[vm["name"]].append(place)
+                for use in vm["storage"]:
+                    for identity in names_of(use):
+                        self.by_identity[identity].append((place, use))
+                    if place.leaves:
+                        self.leaving.update(names_of(use))
+
+    def with_storage(self, use: StorageUse) -> Iterator[_Place]:
+        """Where VMs run that have the same storage open, if one of both sides writes to it."""
+        for identity in names_of(use):
+            for place, other in self.by_identity.get(identity, ()):
+                if (other["writes"] or use["writes"]) and same_storage(use, other):
+                    yield place
+
+
+def _decide_start(host: str, start: StartingVm, index: _Index, decision: Decision) -> None:
+    refused: set[tuple[str, str]] = set()
+    for where, place in _elsewhere(host, start, index):
+        if place.leaves:
+            waits = decision.waits.setdefault(host, {}).setdefault(start["name"], {})
+            for names in (decision.stops.setdefault(place.host, []), waits.setdefault(place.host, [])):
+                names.extend({place.vm["name"]} - set(names))
+        elif (place.host, place.vm["name"]) not in refused:
+            refused.add((place.host, place.vm["name"]))
+            decision.errors.append(DeclarationError(f"{host}: {where}", _problem(host, start, place)))
+
+
+def _elsewhere(host: str, start: StartingVm, index: _Index) -> Iterator[tuple[str, _Place]]:
+    """Where this VM or its storage is in use on another host, with the part that an error is about."""
+    for disk in start["disks"]:
+        for place in index.with_storage(disk["use"]) if disk["use"]["shared"] else ():
+            if place.host != host:
+                yield f"disk {disk['name']} of {start['name']} ({disk['described']})", place
+    for place in index.by_name.get(start["name"], ()):
+        # Two hosts may each declare a VM of one name. A VM that its host does not declare, or no longer, is the same.
+        if place.host != host and not place.vm["declared"] and place.vm["uuid"] == start["uuid"]:
+            yield f"vm {start['name']}", place
+
+
+def _problem(host: str, start: StartingVm, place: _Place) -> str:
+    vm, other = place.vm, place.host
+    if vm["process"]:
+        return (
+            f"{vm['name']} runs on {other} without the collection ({vm['process']}), and is the same VM or has the "
+            f"same storage open; stop it on {other} first"
+        )
+    if vm["name"] == start["name"]:
+        known = "" if vm["declared"] else ", which does not declare it"
+        now = "runs" if vm["runs"] else "will run from the next boot"
+        advice = f"to move it here, declare it state: absent on {other}, or stop it there first"
+        return f"{vm['name']} {now} on {other}{known}; {advice}"
+    return (
+        f"{vm['name']} on {other} has the same storage open, and one of them writes to it; "
+        f"declare {vm['name']} state: absent or stopped on {other}, or give {start['name']} on {host} another disk"
+    )
+
+
+def _started_twice(reports: Mapping[str, HostReport]) -> Iterator[DeclarationError]:
+    """One disk in two VMs that both start now; declarations in a play's own variables are seen here alone."""
+    first: dict[str, list[tuple[str, StartingVm, StartingDisk]]] = defaultdict(list)
+    for host, start, disk in _shared_disks(reports):
+        use = disk["use"]
+        others = (other for identity in names_of(use) for other in first[identity])
+        for other_host, other, its in others:
+            writes = use["writes"] or its["use"]["writes"]
+            if other_host != host and writes and same_storage(use, its["use"]):
+                yield DeclarationError(
+                    f"{host}: disk {disk['name']} of {start['name']}",
+                    f"is the same storage as {other_host}: disk {its['name']} of {other['name']}, and one of them "
+                    f"writes to it ({disk['described']})",
+                )
+                break
+        for identity in names_of(use):
+            first[identity].append((host, start, disk))
+
+
+def _shared_disks(reports: Mapping[str, HostReport]) -> Iterator[tuple[str, StartingVm, StartingDisk]]:
+    return (
+        (host, start, disk)
+        for host, report in reports.items()
+        for start in report["starts"]
+        for disk in start["disks"]
+        if disk["use"]["shared"]
+    )
+
+
+def _not_known_to_be_stopped(host: str, start: StartingVm, others: Iterable[Declared]) -> Iterator[DeclarationError]:
+    """A host that stops a VM says so itself; without its answer it may still run there."""
+    for other in others:
+        if other.host != host and other.machine.state in ("absent", "stopped"):
+            yield DeclarationError(
+                f"{host}: vm {start['name']}",
+                f"{other.host} declares it {other.machine.state} and could not be asked if it has stopped there; "
+                f"run both hosts together, or remove the declaration from {other.host} once it has stopped",
+            )
+
+
+def storage_in_use(
+    host: str, start: StartingVm, in_use: Mapping[str, str], leaving: Collection[str]
+) -> Iterator[DeclarationError]:
+    """Refuse storage that somebody has open, unless that is a VM which stops before this one starts.
+
+    in_use: by identity, who has it open and what to do about that, in words.
+    """
+    for disk in start["disks"]:
+        owner = in_use.get(disk["use"]["identity"])
+        if owner and disk["use"]["identity"] not in leaving:
+            yield DeclarationError(f"{host}: disk {disk['name']} of {start['name']}", f"{disk['described']} {owner}")
+
+
+def running_twice(reports: Mapping[str, HostReport]) -> list[str]:
+    """VMs or storage that already run, or are open, on two hosts, and of which neither stops in this run."""
+    index = _Index(reports)
+    found: dict[tuple[str, ...], str] = {}
+    for places in index.by_name.values():
+        _add_twice([place for place in places if place.vm["runs"] and not place.leaves], found)
+    for uses in index.by_identity.values():
+        open_now = [(place, use) for place, use in uses if use["shared"] and place.vm["runs"] and not place.leaves]
+        if any(use["writes"] for _place, use in open_now):
+            _add_twice([place for place, _use in open_now], found, storage=True)
+    return list(found.values())
+
+
+def _add_twice(places: list[_Place], found: dict[tuple[str, ...], str], *, storage: bool = False) -> None:
+    first, others = places[:1], places[1:]
+    for one, other in ((one, other) for one in first for other in others if other.host != one.host):
+        names = f"{one.vm['name']} on {one.host}", f"{other.vm['name']} on {other.host}"
+        same_vm = one.vm["uuid"] == other.vm["uuid"] and not (one.vm["declared"] and other.vm["declared"])
+        if storage or same_vm:
+            what = "write to the same storage, or are the same VM" if storage else "are the same VM"
+            found.setdefault(names, f"{' and '.join(names)} {what}, and both run; stop one of them now")
+
+
+def without_declaration(reports: Mapping[str, HostReport], most: int = 20) -> str:
+    """One line that names the VMs which no host declares, or which run without the collection; empty if none."""
+    named: list[str] = []
+    for host, report in sorted(reports.items()):
+        running = {vm["name"] for vm in report["runs"] if vm["runs"] and not vm["process"]}
+        named += [f"{name} on {host}{'' if name in running else ' (stopped)'}" for name in report["undeclared"]]
+        named += [f"{vm['name']} on {host} ({vm['process']})" for vm in report["runs"] if vm["process"]]
+    more = f", and {len(named) - most} more (directdisk.qemu.report shows all)" if len(named) > most else ""
+    return f"VMs without a declaration, left alone: {', '.join(named[:most])}{more}" if named else ""

@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The VMs that run on a host, those of the collection and all others, and the storage that each has open. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypedDict
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved, identities
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, uuid_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import as_declared
+
+
+class StorageUse(TypedDict):
+    """Storage that a VM has open, or will open."""
+
+    identity: str
+    alike: list[str]
+    """Further identities that the same bytes may have."""
+    resolved: list[str]
+    """Further identities that the same bytes have, as the host resolves the names in the declaration."""
+    writes: bool
+    shared: bool
+    """If it is known to be the same storage on another host."""
+
+
+class RunningVm(TypedDict):
+    """A VM that runs on a host, or that its host starts at the next boot although it does not declare it."""
+
+    name: str
+    uuid: str
+    declared: bool
+    """If its host declares it as one that runs."""
+    runs: bool
+    """If it runs now."""
+    process: str
+    """Process and unit of one that is not the collection's; empty for one that is."""
+    storage: list[StorageUse]
+
+
+def resolved_in(observed: Mapping[str, Any]) -> Resolved:
+    """What a host has resolved of the names in its declarations."""
+    names: Resolved = observed.get("names") or {}
+    return names
+
+
+def storage_use(disk: Disk, names: Resolved) -> StorageUse:
+    """names: what the disk's host resolves."""
+    alike = sorted({*disk.backend.alike(disk.source)} - {disk.identity})
+    return {
+        "identity": disk.identity,
+        "alike": alike,
+        "resolved": sorted(identities(disk, names).certain - {disk.identity}),
+        "writes": disk.writes == "keep",
+        "shared": not disk.backend.local(disk.source),
+    }
+
+
+def names_of(use: StorageUse) -> tuple[str, ...]:
+    """All identities under which another use of the same bytes may be known."""
+    return use["identity"], *use["alike"], *use["resolved"]
+
+
+def running_vms(machines: Iterable[Machine], observed: Mapping[str, Any]) -> list[RunningVm]:
+    """machines: those that the host declares."""
+    declared = {machine.name: machine for machine in machines}
+    names = resolved_in(observed)
+    return [*_with_units(declared, observed), *(_unmanaged(process, names) for process in _vms(observed))]
+
+
+def _with_units(declared: Mapping[str, Machine], observed: Mapping[str, Any]) -> Iterator[RunningVm]:
+    names = resolved_in(observed)
+    for unit, state in observed["units"].items():
+        name = paths.vm_of_unit(unit)
+        machine, runs = declared.get(name), state["active"] not in STOPPED
+        if not name or unit != paths.unit_name(name) or not (runs or (state["enabled"] and machine is None)):
+            continue
+        uses = {disk.identity: storage_use(disk, names) for disk in machine.disks} if machine else {}
+        opened = observed["files"].get(f"{paths.UNIT_DIRECTORY}/{unit}", {}).get("opened", {})
+        yield {
+            "name": name,
+            "uuid": uuid_of(name),
+            "declared": machine is not None and machine.state == "started",
+            "runs": runs,
+            "process": "",
+            "storage": [_opened(identity, writes, uses.get(identity)) for identity, writes in opened.items()],
+        }
+
+
+def _opened(identity: str, writes: bool, declared: StorageUse | None) -> StorageUse:
+    """What a unit says that its VM opens; declared: what is known of the same storage."""
+    unknown: StorageUse = {"identity": identity, "alike": [], "resolved": [], "writes": writes, "shared": False}
+    return {**(declared or unknown), "writes": writes}
+
+
+def _vms(observed: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    return (process for process in observed.get("unmanaged") or () if process["vm"])
+
+
+def _unmanaged(process: Mapping[str, Any], names: Resolved) -> RunningVm:
+    return {
+        "name": process["name"],
+        "uuid": process["uuid"],
+        "declared": False,
+        "runs": True,
+        "process": described_process(process),
+        "storage": [storage_use(disk, names) for disk in _disks(process)],
+    }
+
+
+def described_process(process: Mapping[str, Any]) -> str:
+    """A process, as messages name it."""
+    return f"process {process['pid']}{', ' if process['unit'] else ''}{process['unit']}"
+
+
+def _disks(process: Mapping[str, Any]) -> list[Disk]:
+    return [disk for one in as_declared("", "vm", {"disks": process["disks"]}) for disk in one.machine.disks]
+
+
+def refuse_unmanaged_storage(machines: Iterable[Machine], observed: Mapping[str, Any]) -> None:
+    """Refuse to start a VM on storage that a QEMU process which is not the collection's has open on the same host."""
+    errors: list[Exception] = []
+    names = resolved_in(observed)
+    starting = [machine for machine in machines if machine.state == "started"]
+    for process in observed.get("unmanaged") or ():
+        uses = [storage_use(disk, names) for disk in _disks(process)]
+        for machine in starting:
+            errors += [
+                DeclarationError(
+                    f"disk {disk.name} of {machine.name}",
+                    f"{process['name']}, which runs without the collection ({described_process(process)}), has the "
+                    f"same storage open, and one of them writes to it ({disk.described}); stop that process first",
+                )
+                for disk in machine.disks
+                if _is_open(disk, storage_use(disk, names), uses, process["opens"])
+            ]
+    raise_collected(errors)
+
+
+def _is_open(disk: Disk, own: StorageUse, uses: Iterable[StorageUse], opens: Mapping[str, bool]) -> bool:
+    """If storage of a disk is open, and either side writes to it."""
+    reach = disk.backend.reach(disk.source)
+    found = [use["writes"] for use in uses if same_storage(own, use)]
+    found += [opens[path] for path in (*reach.files, *reach.devices) if path in opens]
+    return any(writes or own["writes"] for writes in found)
+
+
+def same_storage(one: StorageUse, other: StorageUse) -> bool:
+    """If two uses are, or may be, of the same bytes."""
+    certain, others = ({use["identity"], *use["resolved"]} for use in (one, other))
+    return bool(certain & (others | {*other["alike"]}) or others & {*one["alike"]})

@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of a run over many hosts, and what one step hands on to the next in the results of its tasks. No I/O."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import HostReport, StartingVm
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import RunningVm
+
+STEPS = ("all", "observe", "compare", "stop", "apply")
+OBSERVED = "__qemu_vms_run"
+"""What role qemu_vms registers the result of step observe as; the next ones likewise."""
+COMPARED = "__qemu_vms_fleet"
+STOPPED_FIRST = "__qemu_vms_stopped"
+APPLIED = "__qemu_vms_applied"
+
+
+def pack(value: Any) -> str:
+    """Plain data as one short text, so that a result with it stays readable."""
+    return base64.b64encode(zlib.compress(json.dumps(value).encode())).decode()
+
+
+def unpack(text: str) -> Any:
+    return json.loads(zlib.decompress(base64.b64decode(text)))
+
+
+def reports_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, HostReport]:
+    """The reports of the hosts that answered, with what has been done on them since.
+
+    results: by host, its registered results.
+    """
+    found = {}
+    for host, registered in results.items():
+        report = (registered.get(OBSERVED) or {}).get("fleet")
+        if report:
+            found[host] = _since(report, registered)
+    return found
+
+
+def is_stopped(vm: str, registered: Mapping[str, Any]) -> bool:
+    """If a host says that it has stopped a VM since it was observed; registered: the results of that host."""
+    report = (registered.get(OBSERVED) or {}).get("fleet") or {}
+    return vm in _stopped_since(report, registered)
+
+
+def _of(report: Mapping[str, Any], registered: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A later result that belongs to this report; empty if there is none."""
+    result = registered.get(name) or {}
+    return result if report.get("id") and result.get("of") == report["id"] else {}
+
+
+def _stopped_since(report: Mapping[str, Any], registered: Mapping[str, Any]) -> set[str]:
+    stopped = set(_of(report, registered, STOPPED_FIRST).get("stopped") or ())
+    applied = _of(report, registered, APPLIED)
+    return stopped | set(report["stops"]) if applied and not applied.get("failed") else stopped
+
+
+def _since(report: HostReport, registered: Mapping[str, Any]) -> HostReport:
+    stopped = _stopped_since(report, registered)
+    runs = [vm for vm in report["runs"] if vm["process"] or vm["name"] not in stopped]
+    if not _of(report, registered, APPLIED):
+        return {**report, "runs": runs}
+    # A VM that was to be started may run even where that failed for others.
+    known = {vm["name"] for vm in runs}
+    runs += [_started(start) for start in report["starts"] if start["name"] not in known]
+    return {**report, "runs": runs, "starts": [], "stops": []}
+
+
+def _started(start: StartingVm) -> RunningVm:
+    return {
+        "name": start["name"],
+        "uuid": start["uuid"],
+        "declared": True,
+        "runs": True,
+        "process": "",
+        "storage": [disk["use"] for disk in start["disks"]],
+    }
+
+
+def with_stopped(observed: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """What was observed, after VMs were stopped and disabled."""
+    units = dict(observed["units"])
+    for unit in map(paths.unit_name, names):
+        units[unit] = {**units.get(unit, {}), "active": "inactive", "enabled": False}
+    return {**observed, "units": units}

@@ -1,0 +1,243 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What only shows when the declarations of all hosts stand side by side. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from itertools import chain
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values, routes_for
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import doubts
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import tap_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.tgt import loopback_address
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Declared, Survey
+
+_EVERYWHERE = ("", "0.0.0.0", "::", "[::]")
+
+Findings = Iterator[DeclarationError]
+
+
+def errors(survey: Survey) -> list[DeclarationError]:
+    """What would lose data or not run."""
+    checks = (_shared_storage, _same_addresses, _same_devices, _same_ports, _same_loopbacks)
+    return [finding for check in checks for finding in check(survey)]
+
+
+def warnings(survey: Survey, known_images: Sequence[str] = ()) -> list[DeclarationError]:
+    """What may be meant so. known_images: patterns of sources that are there without a declaration."""
+    found = [*_same_names(survey), *_addresses_elsewhere(survey), *_empty_secrets(survey), *_doubtful_storage(survey)]
+    return [*found, *_unknown_sources(survey, known_images)]
+
+
+def shared_storage(survey: Survey, hosts: Container[str]) -> list[DeclarationError]:
+    """Storage that would be lost for two VMs of which at least one is on one of the hosts."""
+    return [_shared(*pair) for pair in _shared_pairs(survey) if pair[0].host in hosts or pair[2].host in hosts]
+
+
+def _shared_storage(survey: Survey) -> Findings:
+    return (_shared(*pair) for pair in _shared_pairs(survey))
+
+
+def _shared_pairs(survey: Survey) -> Iterator[tuple[Declared, Disk, Declared, Disk]]:
+    """The same storage, written by one machine and opened by another, is lost data."""
+    first: dict[str, tuple[Declared, Disk]] = {}
+    writer: dict[str, tuple[Declared, Disk]] = {}
+    saying_more = []
+    for one, disk in _started_first(survey):
+        identity = one.identity(disk)
+        other = first.setdefault(identity, (one, disk)) if disk.writes == "keep" else writer.get(identity)
+        if other and other[1] is not disk and not _stands_by(one, other[0]):
+            yield one, disk, *other
+        first.setdefault(identity, (one, disk))
+        if disk.writes == "keep":
+            writer.setdefault(identity, (one, disk))
+        others = one.alike(disk) - {identity}
+        if others:
+            saying_more.append((one, disk, others))
+    for one, disk, others in saying_more:
+        for alike in sorted(others):
+            found = (first if disk.writes == "keep" else writer).get(alike)
+            if found and not _stands_by(one, found[0]):
+                yield one, disk, *found
+
+
+def _started_first(survey: Survey) -> Iterable[tuple[Declared, Disk]]:
+    """A VM that stands by is compared with the one that runs, and not the other way round."""
+    return sorted(survey.disks(), key=lambda one: one[0].machine.state == "stopped")
+
+
+def _stands_by(one: Declared, other: Declared) -> bool:
+    """If two declarations are of one VM, and at most one of them starts it."""
+    stopped = "stopped" in (one.machine.state, other.machine.state)
+    return stopped and one.machine.name == other.machine.name and one.host != other.host
+
+
+def _shared(one: Declared, disk: Disk, other: Declared, its: Disk) -> DeclarationError:
+    advice = f"; {disk.backend.apart}" if disk.backend.apart else ""
+    return DeclarationError(
+        one.where("disk", disk.name),
+        f"is the same storage as {other.where('disk', its.name)}, and one of them writes to it "
+        f"({disk.described}){advice}",
+    )
+
+
+def _doubtful_storage(survey: Survey) -> Findings:
+    """What no declaration tells; the hosts themselves resolve names, when they are asked."""
+    disks = (
+        (one.where("disk", disk.name), disk) for one, disk in survey.disks() if not disk.backend.local(disk.source)
+    )
+    return (DeclarationError(where, doubt) for where, doubt in doubts(disks, {}))
+
+
+def _unknown_sources(survey: Survey, known_images: Sequence[str]) -> Findings:
+    """What cannot be written is an image of others by nature; of the rest somebody must say that it is there."""
+    declared = {one.identity(disk) for one, disk in survey.disks()}
+    maybe = {identity for one, disk in survey.disks() for identity in one.alike(disk)}
+    for one, disk in survey.disks():
+        origin = disk.origin
+        if not origin or not origin.backend.writable:
+            continue
+        identity = one.identity(origin.image)
+        is_declared = identity in declared or identity in maybe or declared & one.alike(origin.image)
+        if not is_declared and not any(fnmatchcase(origin.described, pattern) for pattern in known_images):
+            yield DeclarationError(
+                f"{one.where('disk', disk.name)}: source",
+                f"{origin.described} is declared nowhere; where it is there all the same, name it in plan_known_images",
+            )
+
+
+def _by_address(survey: Survey) -> dict[str, list[tuple[Declared, str, str]]]:
+    """Machines, networks and bridges by hardware address, where more than one has it."""
+    found: dict[str, list[tuple[Declared, str, str]]] = defaultdict(list)
+    for one in survey.machines:
+        for network in one.machine.networks if one.present else ():
+            if network.bridge:  # QEMU's own network lets nobody see the address
+                found[network.mac].append((one, network.name, network.bridge))
+    return {mac: users for mac, users in found.items() if len(users) > 1}
+
+
+def _same_addresses(survey: Survey) -> Findings:
+    for mac, users in _by_address(survey).items():
+        first: dict[str, str] = {}
+        for one, network, bridge in users:
+            where = one.where("network", network)
+            if bridge in first:
+                yield DeclarationError(
+                    where,
+                    f"has the mac {mac} of {first[bridge]} on a bridge of the same name, {bridge}; "
+                    "give one of them another mac",
+                )
+            first.setdefault(bridge, where)
+
+
+def _addresses_elsewhere(survey: Survey) -> Findings:
+    for mac, users in _by_address(survey).items():
+        first: dict[str, str] = {}
+        for one, network, bridge in users:
+            where = one.where("network", network)
+            if first and bridge not in first:
+                (other, its), *_more = first.items()
+                yield DeclarationError(where, f"has on {bridge} the mac {mac} that {its} has on {other}")
+            first.setdefault(bridge, where)
+
+
+def _by_host(survey: Survey) -> Iterable[list[Declared]]:
+    found: dict[str, list[Declared]] = defaultdict(list)
+    for one in survey.machines:
+        if one.present:
+            found[one.host].append(one)
+    return found.values()
+
+
+def _same_devices(survey: Survey) -> Findings:
+    """Of bridges and of the tap devices that are made for the machines; no two of these have one name."""
+    for machines in _by_host(survey):
+        networks = [(one, network) for one in machines for network in one.machine.networks if network.bridge]
+        bridges = {network.bridge for _one, network in networks}
+        for one, network in networks:
+            tap = tap_name(one.machine.name, network.name)
+            if tap in bridges:
+                yield DeclarationError(
+                    one.where("network", network.name),
+                    f"its tap device would have the name {tap} of a bridge; rename the network",
+                )
+
+
+def _ports(one: Declared) -> Iterator[tuple[str, str, int, str]]:
+    """Ports of the host that a machine listens on: protocol, address, port, and for what."""
+    vnc = one.machine.settings.get("vnc") or {}
+    if "port" in vnc:
+        yield "tcp", vnc["address"], vnc["port"], f"{one.host}: vm {one.machine.name}: vnc"
+    for network in one.machine.networks:
+        for forward in network.forward:
+            protocol, _colon, rest = forward.partition(":")
+            address, _colon, port = rest.partition("-")[0].rpartition(":")
+            yield protocol, address, int(port), f"{one.where('network', network.name)}: forward"
+
+
+def _same_ports(survey: Survey) -> Findings:
+    for machines in _by_host(survey):
+        taken: dict[tuple[str, int], list[tuple[str, str]]] = defaultdict(list)
+        for protocol, address, port, where in chain.from_iterable(map(_ports, machines)):
+            users = taken[protocol, port]
+            other = next((its for at, its in users if at == address or {at, address} & set(_EVERYWHERE)), "")
+            if other:
+                yield DeclarationError(where, f"port {port} ({protocol}) is also that of {other}")
+            users.append((address, where))
+
+
+def _same_loopbacks(survey: Survey) -> Findings:
+    """Each disk that tgtd serves has an address made of its names, and these are few enough to meet once in a while."""
+    for machines in _by_host(survey):
+        taken: dict[str, str] = {}
+        disks = [(one, disk) for one in machines for disk in one.machine.disks]
+        for user, disk in disks:
+            if "tgt" not in routes_for(disk.backend, disk.source):
+                continue
+            where = user.where("disk", disk.name)
+            other = taken.setdefault(loopback_address(user.machine.name, disk.name), where)
+            if other != where:
+                yield DeclarationError(where, f"its tgtd would have the address of that of {other}; rename the disk")
+
+
+def _same_names(survey: Survey) -> Findings:
+    first: dict[str, str] = {}
+    for one in survey.machines:
+        name = one.machine.name
+        if one.present and first.setdefault(name, one.host) != one.host:
+            yield DeclarationError(
+                f"{one.host}: vm {name}",
+                f"is also declared on {first[name]}, and both have the same UUID; "
+                "to move a machine, say state: absent where it leaves",
+            )
+
+
+def _empty_secrets(survey: Survey) -> Findings:
+    for one, disk in survey.disks():
+        where = one.where("disk", disk.name)
+        for name in _empty_in(disk):
+            yield DeclarationError(f"{where}: {name}", "is empty")
+        for name in _empty_in(disk.origin) if disk.origin else ():
+            yield DeclarationError(f"{where}: source: {name}", "is empty")
+
+
+def _empty_in(disk: Disk) -> Iterator[str]:
+    yield from (f"{disk.backend.name}: {name}" for name in _empty(disk.backend.options, disk.source))
+    yield from _empty(DISK_OPTIONS, disk.settings)
+
+
+def _empty(options: Iterable[Option], values: Values) -> Iterator[str]:
+    for option in options:
+        value: Any = values.get(option.name)
+        if option.secret and value == "":
+            yield option.name
+        elif option.options and isinstance(value, dict):
+            yield from (f"{option.name}: {name}" for name in _empty(option.options, value))

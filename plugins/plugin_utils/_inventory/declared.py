@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All machines of an inventory as they are declared, as far as they can be read, and every reason why one cannot."""
+
+from __future__ import annotations
+
+import copyreg
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, read_machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.parts import in_parts
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.placeholders import Filled
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import (
+    VARIABLE,
+    Unresolved,
+    declarations,
+)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One machine of one host."""
+
+    host: str
+    machine: Machine
+    missing: Mapping[str, Sequence[str]]
+    """Secrets that are not there, by the disk they belong to."""
+
+    @property
+    def present(self) -> bool:
+        return self.machine.state != "absent"
+
+    def identity(self, disk: Disk) -> str:
+        """Equal for the same bytes, wherever in the inventory they are declared."""
+        return self._globally(disk, disk.identity)
+
+    def alike(self, disk: Disk) -> set[str]:
+        """Further identities that the same bytes may have."""
+        return {self._globally(disk, identity) for identity in disk.backend.alike(disk.source)}
+
+    def _globally(self, disk: Disk, identity: str) -> str:
+        return f"{self.host}:{identity}" if disk.backend.local(disk.source) else identity
+
+    def where(self, kind: str, name: str) -> str:
+        """A disk or network of it, as errors name it."""
+        return f"{self.host}: {kind} {name} of {self.machine.name}"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a look at an inventory found."""
+
+    hosts: list[str] = field(default_factory=list)
+    """Those that declare machines."""
+    machines: list[Declared] = field(default_factory=list)
+    errors: list[DeclarationError] = field(default_factory=list)
+    secrets: list[DeclarationError] = field(default_factory=list)
+    """Errors of secrets that are not there; their machines are among the others all the same."""
+    unread: list[tuple[str, str]] = field(default_factory=list)
+    """Host and name of each machine that, for its errors, is not among the others or may lack a disk there; no name
+    stands for all machines of the host."""
+
+    def disks(self) -> Iterator[tuple[Declared, Disk]]:
+        """The disks of all machines that are not absent."""
+        return ((one, disk) for one in self.machines if one.present for disk in one.machine.disks)
+
+    def in_order(self, errors: Iterable[DeclarationError]) -> list[DeclarationError]:
+        """The errors host by host."""
+        places = {host: place for place, host in enumerate(self.hosts)}
+        return sorted(errors, key=lambda error: places[host_of(error)])
+
+    def rows(self) -> list[Row]:
+        return [row(one, disk) for one in self.machines for disk in one.machine.disks]
+
+
+def host_of(error: DeclarationError) -> str:
+    """The host that an error of a survey is about."""
+    return error.where.partition(": ")[0]
+
+
+def survey(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> Survey:
+    """Read what all hosts, or these, declare."""
+    found = Survey()
+    for host, vms in declarations(hostvars, hosts):
+        found.hosts.append(host)
+        if isinstance(vms, Unresolved):
+            found.errors.append(DeclarationError(f"{host}: {VARIABLE}", vms.problem))
+            found.unread.append((host, ""))
+        elif not isinstance(vms, Mapping):
+            found.errors.append(DeclarationError(host, f"{VARIABLE} is not a mapping of machine names to machines"))
+            found.unread.append((host, ""))
+        else:
+            for name, given in vms.items():
+                _read(found, host, name, given)
+    return found
+
+
+def as_declared(host: str, name: str, declaration: Any) -> list[Declared]:
+    """A machine that a host told how to declare, as far as it can be read; no text of it is taken for a template."""
+    found = Survey()
+    _read(found, host, name, _without_templates(declaration))
+    return found.machines
+
+
+def _without_templates(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_templates(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_templates(inner) for inner in value]
+    return Unresolved("is in no vault yet") if "{{" in str(value) else value
+
+
+def survey_in_parts(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> Survey:
+    """The same for many hosts: by several processes, and without keeping what Ansible remembers of each."""
+    found = Survey()
+    for part in in_parts(lambda some: survey(hostvars, some), hosts):
+        for whole, more in zip(vars(found).values(), vars(part).values()):
+            whole.extend(more)
+    return found
+
+
+def _backend_named(name: str) -> Backend:
+    return BACKENDS[name]
+
+
+# A backend is code, and every process has its own.
+copyreg.pickle(Backend, lambda backend: (_backend_named, (backend.name,)))
+
+
+def _read(found: Survey, host: str, name: Any, given: Any) -> None:
+    filled = Filled(str(name), given)
+    errors: list[Any] = list(filled.errors)
+    with _gathered(errors):
+        if filled.machine is not None:
+            machine = read_machine(name, filled.machine, host)
+            found.machines.append(Declared(host, machine, filled.missing))
+            _check_images(machine, errors)
+    if errors:
+        found.unread.append((host, str(name)))
+    found.errors.extend(error.within(host) for error in errors)
+    found.secrets.extend(error.within(host) for error in filled.secrets)
+
+
+def _check_images(machine: Machine, errors: list[Any]) -> None:
+    """Adds what is wrong with how images are to be made and kept."""
+    for disk in machine.disks if machine.state != "absent" else ():
+        if disk.kept:
+            with _gathered(errors):
+                read_wanted(disk, f"disk {disk.name} of {machine.name}")
+
+
+@contextmanager
+def _gathered(errors: list[Any]) -> Iterator[None]:
+    """Adds what is raised to the errors."""
+    try:
+        yield
+    except DeclarationError as error:
+        errors.append(error)
+    except Collected as several:
+        errors += several.errors
+
+
+def row(one: Declared, disk: Disk) -> Row:
+    """One disk as plain data, without a secret."""
+    backend, settings = disk.backend, disk.settings
+    return {
+        "host": one.host,
+        "vm": one.machine.name,
+        "disk": disk.name,
+        "state": one.machine.state,
+        "backend": backend.name,
+        "storage": backend.describe(disk.source),
+        "pool": backend.pool(disk.source),
+        "identity": one.identity(disk),
+        "route": settings["route"],
+        "format": settings["format"],
+        "size": settings.get("size"),
+        "writes": disk.writes,
+        "source": disk.origin.described if disk.origin else None,
+        "servers": list(backend.reach(disk.source).servers),
+        "secrets_missing": list(one.missing.get(disk.name, ())),
+    }

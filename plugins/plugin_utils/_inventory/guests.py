@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Machines as hosts of an inventory: their variables and their groups. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Declared, row
+
+Guest = dict[str, Any]
+"""The variables of one guest, as plain data without a secret."""
+
+
+def guest(one: Declared) -> Guest:
+    """A declared machine."""
+    machine = one.machine
+    return {
+        "guest_vm": machine.name,
+        "guest_hypervisor": one.host,
+        "guest_state": machine.state,
+        "guest_status": "",
+        "guest_memory": machine.settings["memory"],
+        "guest_cpus": machine.settings["cpus"],
+        "guest_disks": [row(one, disk) for disk in machine.disks],
+        "guest_networks": [
+            {"name": network.name, "bridge": network.bridge or None, "mac": network.mac, "model": network.model}
+            for network in machine.networks
+        ],
+        "guest_addresses": _addresses(machine),
+    }
+
+
+def with_status(declared: Iterable[Guest], running: Mapping[str, Mapping[str, Any]]) -> list[Guest]:
+    """The same with what each was last seen doing, and those that nobody declares."""
+    guests = [
+        {**one, "guest_status": status(running.get(one["guest_hypervisor"], {}).get(one["guest_vm"]))}
+        for one in declared
+    ]
+    known = {(one["guest_hypervisor"], one["guest_vm"]) for one in guests}
+    others = ((host, vm, seen) for host, vms in running.items() for vm, seen in vms.items() if (host, vm) not in known)
+    return [*guests, *(_undeclared(host, vm, status(seen)) for host, vm, seen in others if status(seen))]
+
+
+def status(seen: Any) -> str:
+    """In QEMU's own word; where it gave none, whatever systemd says of the unit, unless that is nothing."""
+    if not isinstance(seen, Mapping):
+        return ""
+    active = str(seen.get("active") or "")
+    return str(seen.get("status") or ("" if active == "inactive" else active))
+
+
+def _undeclared(host: str, vm: str, status: str) -> Guest:
+    lists: dict[str, Any] = {f"guest_{name}": [] for name in ("disks", "networks", "addresses")}
+    known = {"guest_vm": vm, "guest_hypervisor": host, "guest_state": "undeclared", "guest_status": status}
+    return {**known, "guest_memory": None, "guest_cpus": None, **lists}
+
+
+def groups(one: Guest, kinds: Iterable[str]) -> Iterator[str]:
+    """Names of the groups of a guest, not yet in the form that Ansible wants."""
+    disks = one["guest_disks"]
+    named = {
+        "hypervisor": [f"hypervisor_{one['guest_hypervisor']}"],
+        "backend": [f"backend_{disk['backend']}" for disk in disks],
+        "pool": [f"pool_{disk['backend']}_{disk['pool']}" for disk in disks],
+        "state": [f"state_{one['guest_state']}", *([f"status_{one['guest_status']}"] if one["guest_status"] else [])],
+    }
+    for kind in kinds:
+        yield from dict.fromkeys(named[kind])
+
+
+def _addresses(machine: Machine) -> list[str]:
+    """What cloud-init is told to give the guest's interfaces, without the lengths of their networks."""
+    network = json.loads(machine.seed.get("network-config", "{}"))
+    network = network.get("network", network)  # netplan's own files have one level more
+    interfaces = [
+        interface
+        for kind in ("ethernets", "bonds", "bridges", "vlans")
+        for interface in (network.get(kind) or {}).values()
+        if isinstance(interface, Mapping)
+    ]
+    given = (address for interface in interfaces for address in interface.get("addresses") or ())
+    return [str(address).partition("/")[0] for address in given if isinstance(address, str)]

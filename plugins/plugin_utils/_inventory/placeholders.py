@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Values that could not be made: a secret gets a stand-in, so that the rest of its disk is still checked. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import NETWORK_OPTIONS, VM_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.argument_spec import disk_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import Unresolved
+
+_DISK = disk_options()
+_INNER = {
+    "source": _DISK,
+    "provision": tuple(option for lifecycle in LIFECYCLES.values() for option in lifecycle.options),
+}
+"""Options within options of a disk that have readers of their own."""
+
+
+class Filled:
+    """A machine in which nothing is unresolved any more, and what is missing from it."""
+
+    def __init__(self, name: str, given: Any) -> None:
+        self.errors: list[DeclarationError] = []
+        self.secrets: list[DeclarationError] = []
+        """Of the secrets that are not there."""
+        self.missing: dict[str, list[str]] = {}
+        """Their names, by the disk they belong to."""
+        self.machine: Any = given
+        if unresolved(given):
+            self.machine = self._machine(name, given)
+
+    def _machine(self, name: str, given: Any) -> Any:
+        where = f"vm {name}"
+        if not isinstance(given, Mapping):
+            self._refuse(where, given)
+            return None
+        parts = {key: value for key, value in given.items() if key in ("disks", "networks")}
+        machine = self._options(VM_OPTIONS, {k: v for k, v in given.items() if k not in parts}, where)[0]
+        for kind, singular, options in (("disks", "disk", _DISK), ("networks", "network", NETWORK_OPTIONS)):
+            if kind in parts:
+                machine[kind] = self._parts(parts[kind], f"{where}: {kind}", singular, f" of {name}", options)
+        return machine
+
+    def _parts(self, given: Any, where: str, singular: str, of: str, options: tuple[Option, ...]) -> Any:
+        """The parts that can be read; one that lacks more than secrets is left out."""
+        if not isinstance(given, Mapping):
+            return {} if self._refuse(where, given) else given
+        parts = {}
+        for name, part in given.items():
+            whole, secrets = self._part(part, f"{singular} {name}{of}", options)
+            if secrets:
+                self.missing[name] = secrets
+            if whole is not None:
+                parts[name] = whole
+        return parts
+
+    def _part(self, part: Any, where: str, options: tuple[Option, ...]) -> tuple[Any, list[str]]:
+        if not unresolved(part):
+            return part, []
+        if not isinstance(part, Mapping):
+            self._refuse(where, part)
+            return None, []
+        filled, secrets, whole = self._options(options, part, where)
+        return (filled if whole else None), secrets
+
+    def _options(
+        self, options: Iterable[Option], given: Mapping[str, Any], where: str, within: str = ""
+    ) -> tuple[dict[str, Any], list[str], bool]:
+        """The options with their stand-ins, the names of these, and whether nothing else is missing."""
+        known = {name: option for option in options for name in (option.name, *option.aliases)}
+        filled: dict[str, Any] = {}
+        secrets: list[str] = []
+        whole = True
+        for key, value in given.items():
+            option = known.get(key)
+            place, name = f"{where}: {key}", f"{within}{key}"
+            inner = _INNER.get(key) or (option.options if option else ())
+            if not unresolved(value):
+                filled[key] = value
+            elif inner and isinstance(value, Mapping):
+                filled[key], more, fine = self._options(inner, value, place, f"{name}.")
+                secrets += more
+                whole = whole and fine
+            elif option and (option.secret or (option.type == "any" and key not in _INNER)):
+                self.secrets += _within(value, place)
+                secrets.append(name)
+                filled[key] = option.like if option.secret else _texts(value) if isinstance(value, Mapping) else {}
+            else:
+                self._refuse(place, value)
+                whole = False
+        return filled, secrets, whole
+
+    def _refuse(self, where: str, value: Any) -> bool:
+        """Record everything within a value that could not be made; false where all could."""
+        found = list(_within(value, where))
+        self.errors += found
+        return bool(found)
+
+
+def unresolved(value: Any) -> bool:
+    """Whether there is anything in it that could not be made."""
+    if isinstance(value, Mapping):
+        return any(unresolved(inner) for inner in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(unresolved(inner) for inner in value)
+    return isinstance(value, Unresolved)
+
+
+def _within(value: Any, where: str) -> Iterable[DeclarationError]:
+    if isinstance(value, Unresolved):
+        yield DeclarationError(where, value.problem)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _within(inner, f"{where}: {key}")
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _within(inner, where)
+
+
+def _texts(value: Any) -> Any:
+    """The same with a word in the place of what could not be made, as deep as a seed of cloud-init goes."""
+    if isinstance(value, Unresolved):
+        return Option("", "").like
+    if isinstance(value, Mapping):
+        return {key: _texts(inner) for key, inner in value.items()}
+    return [_texts(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fleet as it is declared beside the fleet as its hosts see it: plain data for a page, without a secret. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import opened_storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import (
+    Declared,
+    Row,
+    Survey,
+    as_declared,
+    host_of,
+    row,
+)
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.guests import status
+
+Look = Mapping[str, Any]
+"""What a host answered to qemu_info, or why it did not."""
+
+DRIFT = {
+    "not running": "It is declared to be started. Its journal says why it is not; site.yml starts it.",
+    "running": "It is declared to be stopped, or absent. site.yml stops it.",
+    "not removed": "It is declared to be absent, and its unit is still there. site.yml removes it.",
+    "undeclared": "No declaration names it. Declare it, or say state: absent.",
+    "by hand": "It was not started by this collection. adopt.yml declares it.",
+    "restart needed": "It runs as it was before a change. Restart it, or say restart: when_needed.",
+    "other storage": "The unit on the host opens something else, or writes where it should not. site.yml corrects it.",
+    "not open": "The machine runs without it. Restart the machine.",
+    "other size": "It has not the size that is declared. site.yml grows it; declare the real size if it is larger.",
+}
+"""Every way in which what is there differs from what is declared, and what to do about it."""
+
+
+def report(survey: Survey, looks: Mapping[str, Look]) -> dict[str, Any]:
+    """Tables of hosts, machines and disks, which refer to each other by their names."""
+    declared: dict[str, dict[str, Declared]] = {host: {} for host in looks}
+    for one in survey.machines:
+        declared[one.host][one.machine.name] = one
+    unread = set(survey.unread)
+    vms: list[Row] = []
+    disks: list[Row] = []
+    for host, look in looks.items():
+        seen = look.get("vms")
+        for name in dict.fromkeys((*declared[host], *(seen or ()))):
+            whole = not {(host, ""), (host, name)} & unread
+            pair = _Pair(host, name, declared[host].get(name), None if seen is None else seen.get(name, {}), whole)
+            if pair.found or not pair.one or pair.one.present:
+                vms.append(_vm(pair))
+                disks += _disks(pair)
+        for machine in look.get("by_hand", ()):
+            if machine["pid"]:
+                vms.append(_by_hand(host, machine))
+                disks += _disks_by_hand(host, machine)
+    return {
+        "drift": DRIFT,
+        "hosts": [_host(host, look, survey) for host, look in looks.items()],
+        "vms": vms,
+        "disks": disks,
+    }
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A machine as it is declared, and as its host sees it."""
+
+    host: str
+    name: str
+    one: Declared | None
+    found: Mapping[str, Any] | None
+    """Nothing where the host does not answer."""
+    whole: bool
+    """Whether all of its declaration could be read."""
+
+    @property
+    def declared(self) -> str:
+        return self.one.machine.state if self.one else "undeclared" if self.whole else "unreadable"
+
+
+def _host(name: str, look: Look, survey: Survey) -> Row:
+    answers = "vms" in look
+    said = "" if answers else str(look.get("msg") or "It was not asked.")
+    return {
+        "host": name,
+        "status": "answers" if answers else "unreachable" if look.get("unreachable") else "failed",
+        "problem": next(iter(said.splitlines()), ""),
+        "errors": [str(error) for error in survey.errors if host_of(error) == name],
+    }
+
+
+def _vm(pair: _Pair) -> Row:
+    settings = pair.one.machine.settings if pair.one else {}
+    found = pair.found or {}
+    return {
+        "host": pair.host,
+        "vm": pair.name,
+        "declared": pair.declared,
+        "status": "unknown" if pair.found is None else status(found) or "stopped",
+        "memory": settings.get("memory"),
+        "cpus": settings.get("cpus"),
+        "enabled": found.get("enabled"),
+        "problem": found.get("error", ""),
+        "opens": [] if pair.one else list(found.get("opened", ())),
+        "drift": [] if pair.found is None else list(_vm_drift(pair.declared, found)),
+    }
+
+
+def _by_hand(host: str, machine: Mapping[str, Any]) -> Row:
+    """A machine that is not the collection's."""
+    unknown = dict.fromkeys(("memory", "cpus", "enabled"))
+    known = {"host": host, "vm": _name_by_hand(machine), "declared": "undeclared"}
+    return {**known, "status": "running", **unknown, "problem": "", "opens": [], "drift": ["by hand"]}
+
+
+def _name_by_hand(machine: Mapping[str, Any]) -> str:
+    """A machine that is the collection's may have the same name."""
+    return f"{machine['name']} (pid {machine['pid']})"
+
+
+def _disks_by_hand(host: str, machine: Mapping[str, Any]) -> Iterator[Row]:
+    """As adopt.yml would declare them."""
+    for one in as_declared(host, machine["name"], machine["declaration"]):
+        for disk in one.machine.disks:
+            yield {**_declared(one, disk), "vm": _name_by_hand(machine), **_seen({}), "drift": []}
+
+
+def _vm_drift(declared: str, found: Mapping[str, Any]) -> Iterator[str]:
+    active = found.get("active", "")
+    if declared == "undeclared":
+        yield "undeclared"
+    elif declared == "started" and active not in RUNNING:
+        yield "not running"
+    elif declared in ("stopped", "absent") and active not in STOPPED:
+        yield "running"
+    elif declared == "absent":
+        yield "not removed"
+    if found.get("restart_needed"):
+        yield "restart needed"
+
+
+def _disks(pair: _Pair) -> Iterator[Row]:
+    """The declared disks of a machine, and those that it has open without a declaration."""
+    opened = (pair.found or {}).get("disks", {})
+    declared = {disk.name: (pair.one, disk) for disk in pair.one.machine.disks} if pair.one and pair.one.present else {}
+    for name, (one, disk) in declared.items():
+        drift = list(_disk_drift(one, disk, pair.found or {}))
+        yield {**_declared(one, disk), **_seen(opened.get(name, {})), "drift": drift}
+    for name in opened:
+        if name not in declared:
+            drift = ["undeclared"] if pair.whole else []
+            yield {"host": pair.host, "vm": pair.name, "disk": name, **_seen(opened[name]), "drift": drift}
+
+
+_DECLARED = ("host", "vm", "disk", "backend", "storage", "pool", "route", "format", "size", "writes", "source")
+
+
+def _declared(one: Declared, disk: Disk) -> Row:
+    known = row(one, disk)
+    return {**{key: known[key] for key in _DECLARED}, "system": _system(one, disk, known["servers"])}
+
+
+def _seen(seen: Mapping[str, Any]) -> Row:
+    return {"actual": seen.get("size"), "io_status": seen.get("io_status", ""), "io": seen.get("io")}
+
+
+def _disk_drift(one: Declared, disk: Disk, found: Mapping[str, Any]) -> Iterator[str]:
+    identity, unit = disk.identity, found.get("opened")
+    # A unit of an earlier release does not say what it opens.
+    if unit and unit.get(identity) is not opened_storage(one.machine)[identity]:
+        yield "other storage"
+    seen = found.get("disks", {}).get(disk.name)
+    if found.get("status") and not seen:
+        yield "not open"
+    size = disk.settings.get("size")
+    if seen and size and seen["size"] != size:
+        yield "other size"
+
+
+def _system(one: Declared, disk: Disk, servers: Iterable[str]) -> str:
+    """What stores a disk: the servers of its backend, or the host itself."""
+    place = f"on {one.host}" if disk.backend.local(disk.source) else ", ".join(sorted(servers))
+    return f"{disk.backend.name} {place}".rstrip()

@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rows of disks as text for people. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Row, Survey
+
+_COLUMNS = ("host", "vm", "state", "disk", "backend", "storage", "format", "size", "writes", "route", "source")
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def human(size: int | None) -> str:
+    """Bytes in the largest unit that leaves at least one of it."""
+    if not size:
+        return "-"
+    power = (size.bit_length() - 1) // 10
+    return f"{round(size / (1 << 10 * power), 1):g} {_UNITS[power]}"
+
+
+def layout(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell; one that is empty in every row is left out."""
+    lines = list(rows)
+    used = [column for column in range(len(titles)) if any(line[column] not in ("", "-") for line in lines)]
+    table = [[titles[column].upper() for column in used], *([line[column] for column in used] for line in lines)]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    table.insert(1, ["-" * width for width in widths])
+    return "".join("  ".join(map(str.ljust, line, widths)).rstrip() + "\n" for line in table)
+
+
+def disks(rows: Iterable[Row]) -> str:
+    """A line for each disk."""
+    return layout(_COLUMNS, ([_cell(row, column) for column in _COLUMNS] for row in rows))
+
+
+def _cell(row: Row, column: str) -> str:
+    return human(row["size"]) if column == "size" else str(row[column] or "-")
+
+
+def answer(found: Any) -> str:
+    """What a query found: rows as a table, anything else line by line."""
+    if not isinstance(found, list):
+        found = [found]
+    if found and all(isinstance(item, Mapping) and item.keys() >= set(_COLUMNS) for item in found):
+        return disks(found)
+    if found and all(isinstance(item, Mapping) and item.keys() == found[0].keys() for item in found):
+        return layout(list(found[0]), ([_word(value) for value in item.values()] for item in found))
+    return "".join(f"{_word(item)}\n" for item in found)
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def summary(survey: Survey, rows: Iterable[Row]) -> str:
+    """How many disks and bytes there are on each backend, host and pool."""
+    present = [row for row in rows if row["state"] != "absent"]
+    tables = [
+        layout(("backend", *_SUMS), _sums(present, ("backend",))),
+        layout(("host", "started", *_SUMS), _hosts(survey, present)),
+        layout(("backend", "pool", *_SUMS), _sums(present, ("backend", "pool"))),
+    ]
+    return "\n".join(tables)
+
+
+_SUMS = ("vms", "disks", "declared size")
+
+
+def _sums(rows: Iterable[Row], keys: Sequence[str]) -> list[list[str]]:
+    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row[key] for key in keys)].append(row)
+    return [[*key, *_sum(groups[key])] for key in sorted(groups)]
+
+
+def _sum(rows: Sequence[Row]) -> list[str]:
+    machines = len({(row["host"], row["vm"]) for row in rows})
+    return [str(machines), str(len(rows)), human(sum(row["size"] or 0 for row in rows))]
+
+
+def _hosts(survey: Survey, rows: Iterable[Row]) -> list[list[str]]:
+    """In the inventory's order, also those whose machines have no disk."""
+    disks_of: dict[str, list[Row]] = {host: [] for host in survey.hosts}
+    for row in rows:
+        disks_of[row["host"]].append(row)
+    machines: dict[str, list[str]] = {host: [] for host in survey.hosts}
+    for one in survey.machines:
+        if one.present:
+            machines[one.host].append(one.machine.state)
+    return [
+        [host, str(states.count("started")), str(len(states)), *_sum(disks_of[host])[1:]]
+        for host, states in machines.items()
+    ]

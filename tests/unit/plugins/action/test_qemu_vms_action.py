@@ -1,0 +1,519 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action plugin: how often it calls the host, with what, and what it says afterwards."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import ActionModule, display
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import decode
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import overlay_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
+from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, disk_of, empty_host
+
+PASSWORDS = ["pass-of-joe", "pass-of-luks", "a=cookie-of-joe", "pass-of-seed", "pass-of-vnc"]
+SECRET = {
+    "web1": {
+        **disk_of(
+            {
+                "https": {
+                    "url": "https://192.0.2.7/x",
+                    "username": "joe",
+                    "password": "pass-of-joe",
+                    "cookie": "a=cookie-of-joe",
+                },
+                "luks": {"passphrase": "pass-of-luks"},
+                "writes": "overlay",
+            }
+        ),
+        "cloud_init": {"user_data": {"password": "pass-of-seed"}},
+        "vnc": {"password": "pass-of-vnc"},
+    }
+}
+SIMPLE: dict[str, Any] = {"web1": disk_of({"nbd": {"host": "192.0.2.5"}})}
+
+
+def opened(text: str) -> dict[str, bool]:
+    """What a unit says that its machine opens."""
+    said = [line.removeprefix(unit_paths.OPENED) for line in text.split("\n") if line.startswith(unit_paths.OPENED)]
+    return dict(json.loads(said[0])) if said else {}
+
+
+class Host:
+    """A test double of the modules on a host: looks answer ``seen``, and an apply does what was desired.
+
+    disks: what becomes of a disk by its name; one that is not named there is as it is declared.
+    """
+
+    def __init__(
+        self,
+        seen: dict[str, Any],
+        failures: dict[str, list[str]] | None = None,
+        disks: dict[str, dict[str, Any]] | None = None,
+    ) -> None:
+        self.seen = seen
+        self.failures = failures or {}
+        self.disks = disks or {}
+        self.calls: list[dict[str, Any]] = []
+        self.kept: list[tuple[bool, dict[str, Any]]] = []
+        """For each call of qemu_disks: whether it was to predict only, and the disks."""
+
+    def execute(self, *, module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        if module_name == "directdisk.qemu.qemu_disks":
+            return self._keep(module_args)
+        assert module_name == "directdisk.qemu.qemu_vms"
+        self.calls.append(copy.deepcopy(module_args))
+        request = module_args["vms"]
+        if "observe" in request:
+            return self.seen
+        if "stop" in request:
+            return {"stopped": [name for name in request["stop"] if name not in self.failures]}
+        self._settle(request["desired"])
+        return {"actions": ["done"], "failures": self.failures}
+
+    def _keep(self, module_args: dict[str, Any]) -> dict[str, Any]:
+        request = decode(module_args["request"])
+        assert module_args["disks"] == list(request["disks"])
+        self.kept.append((request["predict"], request["disks"]))
+        if "msg" in self.disks:
+            return dict(self.disks)
+        results = [{"name": name, "changed": False, **self.disks.get(name, {})} for name in request["disks"]]
+        if not request["predict"]:
+            results = [{**one, **one.pop("done", {})} for one in results]
+        diff = [{"before_header": f"disk {one['name']}", "after": {}} for one in results if one["changed"]]
+        failed = any(one.get("failed") for one in results)
+        return {"disks": results, "diff": diff, "warnings": ["beware"], **({"failed": True} if failed else {})}
+
+    def _settle(self, desired: dict[str, Any]) -> None:
+        running = {"active": "active", "enabled": True, "reload": False, "started": 2.0}
+        units = {unit: running for vm in desired["vms"].values() for unit in vm["units"]}
+        files = {
+            path: {
+                "sha256": digest(file["text"]),
+                "mtime": 1.0,
+                "text": file["text"],
+                "opened": opened(file["text"]),
+                "images": [],
+            }
+            for path, file in desired["files"].items()
+        }
+        written = [path for vm in desired["vms"].values() for paths in vm["credentials"].values() for path in paths]
+        written += [path for paths in desired["images"].values() for path in paths]
+        self.seen["observed"].update(
+            files=files,
+            units={**units, "qemu-vms.target": running},
+            credentials={path: {"mtime": 1.0, "current": True} for path in written},
+        )
+
+
+def run(
+    host: Host, vms: Any, *, check: bool = False, diff: bool = False, variables: Any = None, **more: Any
+) -> dict[str, Any]:
+    task = MagicMock(args={"vms": vms, **more}, check_mode=check, diff=diff, async_val=0, action="qemu_vms")
+    action = ActionModule(task, MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock())
+    action._execute_module = host.execute
+    result: dict[str, Any] = action.run(task_vars={"inventory_hostname": HOST_NAME, **(variables or {})})
+    return result
+
+
+@pytest.fixture(autouse=True)
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    said: list[str] = []
+    monkeypatch.setattr(display, "warning", said.append)
+    monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
+    return said
+
+
+def test_a_new_host_is_looked_at_once_and_changed_once() -> None:
+    host = Host(empty_host())
+    result = run(host, SIMPLE)
+    assert result["changed"] is True
+    assert [list(call["vms"]) for call in host.calls] == [["observe"], ["desired", "encrypted"]]
+    assert result["actions"] == ["done"]
+    assert result["vms"] == {
+        "web1": {
+            "state": "started",
+            "unit": "qemu-vm-web1.service",
+            "disks": [
+                {
+                    "disk": "root",
+                    "backend": "nbd",
+                    "storage": "192.0.2.5:10809/",
+                    "route": "driver",
+                    "format": "raw",
+                    "writes": "keep",
+                    "node": "root.format",
+                }
+            ],
+        }
+    }
+
+
+def test_a_second_run_looks_once_and_changes_nothing() -> None:
+    host = Host(empty_host())
+    run(host, SECRET)
+    host.calls.clear()
+    result = run(host, SECRET, diff=True)
+    assert (result["changed"], result["actions"], result["diff"]) == (False, [], [])
+    assert [list(call["vms"]) for call in host.calls] == [["observe"]]
+
+
+def test_check_mode_looks_once_and_says_what_it_would_do() -> None:
+    host = Host(empty_host())
+    result = run(host, SIMPLE, check=True)
+    assert [list(call["vms"]) for call in host.calls] == [["observe"]]
+    assert result["changed"] is True
+    assert result["actions"][-2:] == ["start vm web1", "reload systemd"]
+
+
+@pytest.mark.parametrize("host_name", ["qemu5", "debian12", "debian13"])
+def test_secrets_travel_in_the_hidden_option_alone(host_name: str) -> None:
+    vms = copy.deepcopy(SECRET)
+    if host_name == "qemu5":
+        del vms["web1"]["vnc"]
+    host = Host(empty_host(host_name))
+    result = run(host, vms, diff=True)
+    encoded = [base64.b64encode(word.encode()).decode() for word in PASSWORDS]
+    for shown in (result, [call["vms"] for call in host.calls]):
+        text = json.dumps(shown)
+        assert not [word for word in (*PASSWORDS, *encoded) if word in text]
+    hidden = {base64.b64decode(text).decode() for text in host.calls[-1]["credentials"].values()}
+    assert {"pass-of-joe", "pass-of-luks", "a=cookie-of-joe"} <= hidden
+    folder = "/etc/credstore/" if host_name == "qemu5" else "/etc/credstore.encrypted/"
+    assert all(path.startswith(folder) for path in host.calls[-1]["credentials"])
+    assert host.calls[-1]["vms"]["encrypted"] is (host_name != "qemu5")
+
+
+def test_a_diff_shows_each_unit_line_by_line_and_the_rest_in_words() -> None:
+    host = Host(empty_host())
+    run(host, SIMPLE)
+    shown = run(host, {"web1": {**SIMPLE["web1"], "cpus": 2}}, diff=True, check=True)["diff"]
+    assert len(shown) == 2
+    assert "-    -smp 1 \\\n+    -smp 2 \\\n" in shown[0]["prepared"]
+    assert shown[1]["prepared"] == "reload systemd\n"
+
+
+def test_no_diff_is_made_or_asked_for_unless_wanted() -> None:
+    host = Host(empty_host())
+    assert "diff" not in run(host, SIMPLE)
+    assert host.calls[0]["vms"]["observe"]["texts"] is False
+
+
+def test_a_running_machine_is_restarted_only_where_that_is_allowed(warnings: list[str]) -> None:
+    host = Host(empty_host())
+    run(host, SIMPLE)
+    result = run(host, {"web1": {**SIMPLE["web1"], "cpus": 2}}, check=True)
+    assert result["restart_needed"] == ["web1"]
+    assert warnings == [
+        "hv1: web1: changed, and runs on as before until it is restarted "
+        "(restart: when_needed lets this playbook do it)"
+    ]
+    result = run(host, {"web1": {**SIMPLE["web1"], "cpus": 2, "restart": "when_needed"}}, check=True)
+    assert result["restart_needed"] == []
+    assert "restart vm web1" in result["actions"]
+
+
+def test_machines_that_are_not_declared_are_named_and_left_alone() -> None:
+    host = Host(empty_host())
+    run(host, SIMPLE)
+    result = run(host, {})
+    assert (result["undeclared"], result["changed"]) == (["web1"], False)
+
+
+def test_storage_of_a_running_machine_that_is_not_declared_is_not_opened_again() -> None:
+    host = Host(empty_host())
+    run(host, SIMPLE)
+    result = run(host, {"web2": SIMPLE["web1"]})
+    assert result["msg"] == (
+        "hv1: disk root of web2: is the same storage as a disk of web1, which runs without a declaration, "
+        "and one of them writes to it (nbd 192.0.2.5:10809/)"
+    )
+
+
+def test_storage_that_somebody_has_open_is_not_opened_again() -> None:
+    host = Host(empty_host(in_use={"nbd:192.0.2.5:10809/": "is open by client.1 at 192.0.2.9; stop it"}))
+    result = run(host, SIMPLE)
+    assert result["msg"] == "hv1: disk root of web1: nbd 192.0.2.5:10809/ is open by client.1 at 192.0.2.9; stop it"
+    assert len(host.calls) == 1
+
+
+def test_storage_that_does_not_say_who_has_it_open_is_warned_of(warnings: list[str]) -> None:
+    host = Host(empty_host(not_asked={"nbd:192.0.2.5:10809/": "no answer within 8 s"}))
+    assert run(host, SIMPLE)["changed"] is True
+    assert warnings == [
+        "hv1: disk root of web1: nbd 192.0.2.5:10809/: it is not known who has it open (no answer within 8 s); "
+        "the unit asks again when it starts"
+    ]
+
+
+def test_a_wrong_declaration_asks_no_host() -> None:
+    host = Host(empty_host())
+    result = run(host, {"web1": {"cpus": 0, "disks": {"root": {}}}})
+    assert result["failed"] is True
+    assert result["msg"].split("\n") == [
+        "hv1: vm web1: cpus: 0 is less than 1",
+        f"hv1: disk root of web1: no backend (one of {', '.join(BACKENDS)}, or uri)",
+    ]
+    assert host.calls == []
+
+
+def test_what_a_host_lacks_is_told_before_it_is_changed() -> None:
+    host = Host({**empty_host(), "capabilities": {**empty_host()["capabilities"], "kvm": "it hangs"}})
+    result = run(host, {**SIMPLE, "web2": disk_of({"file": {"path": "/srv/a"}})})
+    assert result["msg"].split("\n") == [
+        "hv1: vm web1: accel: kvm does not work on this host (it hangs); enable it, or say accel: tcg",
+        "hv1: disk root of web2: file: /srv/a is not there; create it, or correct its path",
+    ]
+    assert len(host.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        ("missing", {"file": {"path": "/srv/a"}}, "file: /srv/a is not there; create it, or correct its path"),
+        ("directory", {"file": {"path": "/srv/a"}}, "file: /srv/a is no file but a directory"),
+        ("block", {"file": {"path": "/srv/a"}}, "file: /srv/a is a device; declare it with host_device"),
+        (
+            "file",
+            {"host_device": {"filename": "/dev/a"}},
+            "host_device: /dev/a is a file, and a block or char device is wanted",
+        ),
+    ],
+)
+def test_a_path_of_another_kind_is_refused(kind: str, given: dict[str, Any], message: str) -> None:
+    host = Host(empty_host(paths={"/srv/a": kind, "/dev/a": kind}))
+    assert run(host, {"web1": disk_of(given)})["msg"] == f"hv1: disk root of web1: {message}"
+
+
+def test_a_bridge_that_is_not_there_is_told() -> None:
+    result = run(Host(empty_host()), {"web1": {"networks": {"lan": {"bridge": "br0"}}}})
+    assert result["msg"] == "hv1: network lan of web1: bridge br0: this host has no such bridge; create it first"
+
+
+CREATE = {"changed": True, "actions": ["create file /srv/a of 1 GiB"], "size": 1024**3}
+KEPT: dict[str, Any] = {
+    "web1": disk_of({"file": {"path": "/srv/a"}}, size="1GiB"),
+    "web2": disk_of({"nbd": {"host": "192.0.2.5"}}),
+}
+
+
+def test_no_disk_is_looked_at_where_none_is_made_or_kept() -> None:
+    host = Host(empty_host())
+    run(host, SIMPLE)
+    run(host, {"web1": {**KEPT["web1"], "state": "absent"}})
+    run(host, KEPT, only="ssh_agents")
+    assert host.kept == []
+
+
+def test_an_image_that_will_be_created_need_not_be_there() -> None:
+    host = Host(empty_host(), disks={"root of web1": CREATE})
+    result = run(host, KEPT, check=True, diff=True)
+    assert result["actions"][0] == "disk root of web1: create file /srv/a of 1 GiB"
+    assert result["disks"] == [{"name": "root of web1", **CREATE}]
+    assert result["diff"][0]["before_header"] == "disk root of web1"
+    assert [predicted for predicted, _disks in host.kept] == [True]
+
+
+def test_disks_are_made_before_their_machines_start(warnings: list[str]) -> None:
+    host = Host(empty_host(), disks={"root of web1": CREATE})
+    result = run(host, KEPT)
+    declared = {"root of web1": {"file": {"path": "/srv/a"}, "size": "1GiB"}}
+    assert host.kept == [(True, declared), (False, declared)]
+    assert result["actions"] == ["disk root of web1: create file /srv/a of 1 GiB", "done"]
+    assert result["changed"] is True
+    assert set(warnings) == {"hv1: beware"}
+
+
+def test_disks_that_are_as_declared_are_looked_at_once() -> None:
+    host = Host(empty_host())
+    run(host, KEPT)
+    host.calls.clear()
+    host.kept.clear()
+    assert run(host, KEPT)["changed"] is False
+    assert [predicted for predicted, _disks in host.kept] == [True]
+    assert len(host.calls) == 1
+
+
+def test_a_disk_of_a_running_machine_is_grown_by_the_machine() -> None:
+    host = Host(empty_host())
+    run(host, KEPT)
+    host.disks["root of web1"] = {"changed": True, "actions": ["grow"]}
+    host.calls.clear()
+    result = run(host, KEPT)
+    assert (
+        host.kept[-1][1]["root of web1"].items()
+        >= {
+            "monitor": "/run/qemu-vm-web1/qmp.sock",
+            "node": "root.format",
+        }.items()
+    )
+    assert result["actions"] == ["disk root of web1: grow"]
+    assert [list(call["vms"]) for call in host.calls] == [["observe"]]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_machine_whose_disk_cannot_be_looked_at_is_left_alone(check: bool) -> None:
+    failure = {"failed": True, "refused": False, "msg": "disk root of web1: file /srv/a: it is full"}
+    host = Host(empty_host(), disks={"root of web1": failure})
+    result = run(host, KEPT, check=check)
+    assert (result["failed"], result["failures"]) == (True, ["web1"])
+    assert result["msg"] == "hv1: disk root of web1: file /srv/a: it is full"
+    assert len(host.kept) == 1
+    if not check:
+        assert list(host.calls[-1]["vms"]["desired"]["vms"]) == ["web2"]
+
+
+def test_a_machine_whose_disk_fails_while_it_is_made_is_left_alone() -> None:
+    both = {"web1": {"disks": {**KEPT["web1"]["disks"], "data": {"file": {"path": "/srv/b"}, "size": "1GiB"}}}}
+    failure = {"failed": True, "changed": False, "actions": [], "msg": "disk root of web1: file /srv/a: it is full"}
+    disks = {"root of web1": {**CREATE, "done": failure}, "data of web1": {**CREATE, "actions": ["create /srv/b"]}}
+    host = Host(empty_host(), disks=disks)
+    result = run(host, {**KEPT, **both})
+    assert result["msg"] == "hv1: disk root of web1: file /srv/a: it is full"
+    assert result["actions"] == ["disk data of web1: create /srv/b", "done"]
+    assert list(host.calls[-1]["vms"]["desired"]["vms"]) == ["web2"]
+
+
+def test_what_must_not_be_done_to_a_disk_is_refused_before_anything_changes() -> None:
+    refused = {"failed": True, "refused": True, "msg": "disk root of web1: size: it is never shrunk"}
+    host = Host(empty_host(), disks={"root of web1": refused})
+    assert run(host, KEPT) == {"failed": True, "msg": "hv1: disk root of web1: size: it is never shrunk"}
+    assert len(host.calls) == len(host.kept) == 1
+
+
+def test_a_failure_of_qemu_disks_itself_is_the_result_as_it_is() -> None:
+    failure = {"failed": True, "msg": "there is no qemu-storage-daemon"}
+    assert run(Host(empty_host(), disks=failure), KEPT) == failure
+
+
+def test_how_a_disk_is_made_is_checked_before_the_host_is_asked() -> None:
+    host = Host(empty_host())
+    result = run(host, {"web1": disk_of({"file": {"path": "/srv/a"}}, size="1GiB", provision={"sise": 1})})
+    assert result["msg"].startswith("hv1: disk root of web1: provision: unknown option 'sise'")
+    assert host.calls == []
+
+
+def test_a_failure_of_the_module_is_the_result_as_it_is() -> None:
+    failure = {"failed": True, "msg": "qemu cannot be probed", "exception": "trace"}
+    assert run(Host(failure), SIMPLE) == failure
+
+
+def test_a_machine_that_does_not_come_up_is_explained() -> None:
+    line = 'qemu: -blockdev {"driver":"nbd","node-name":"root.storage"}: Failed to connect to 192.0.2.5: refused'
+    result = run(Host(empty_host(), failures={"web1": [line]}), SIMPLE)
+    assert result["failed"] is True
+    assert result["failures"] == ["web1"]
+    assert result["msg"] == (
+        "hv1: disk root of web1: nbd 192.0.2.5:10809/: the server does not answer; "
+        f"check that it runs and that this host may reach it\n  its log:\n    {line}"
+    )
+
+
+def test_a_known_bad_route_is_warned_of(warnings: list[str]) -> None:
+    disk = {"http": {"url": "http://192.0.2.7/x"}, "writes": "deny", "route": "driver"}
+    run(Host(empty_host("debian12")), {"web1": disk_of(disk)})
+    assert len(warnings) == 1
+    assert warnings[0].startswith("hv1: disk root of web1: route driver: QEMU's own curl driver now and then hangs")
+
+
+def test_a_host_that_lacks_something_can_be_reported_and_left_as_it_is() -> None:
+    seen = empty_host("debian12")
+    seen["capabilities"] = {**seen["capabilities"], "nbdkit": {}}
+    host = Host(seen)
+    vms = {"web1": disk_of({"http": {"url": "http://192.0.2.7/x"}}, writes="deny")}
+    result = run(host, vms, when_lacking="report")
+    assert result == {
+        "changed": False,
+        "missing": [
+            "http by route nbdkit: nbdkit cannot serve http (nbdkit is not installed); "
+            "install nbdkit (role storage_client)"
+        ],
+        "missing_packages": ["nbdkit"],
+    }
+    assert len(host.calls) == 1
+
+
+def test_a_host_that_lacks_the_best_route_runs_on_the_next_one_unless_it_is_to_be_reported() -> None:
+    seen = empty_host("debian12")
+    seen["capabilities"] = {**seen["capabilities"], "nbdkit": {}}
+    vms = {"web1": disk_of({"http": {"url": "http://192.0.2.7/x"}}, writes="deny")}
+    result = run(Host(seen), vms)
+    assert result["vms"]["web1"]["disks"][0]["route"] == "stage"
+    assert result["missing_packages"] == ["nbdkit"]
+
+
+@pytest.mark.parametrize("more", [{"machines": {}}, {"when_lacking": "shrug"}])
+def test_options_that_it_does_not_have_are_refused(more: dict[str, Any]) -> None:
+    result = run(Host(empty_host()), SIMPLE, **more)
+    assert result["failed"] is True
+    assert "qemu_vms" in result["msg"]
+
+
+def test_what_check_mode_cannot_foresee_is_said(warnings: list[str]) -> None:
+    seen = empty_host("debian12")
+    seen["capabilities"] = {**seen["capabilities"], "nbdkit": {}}
+    vms = {"web1": disk_of({"http": {"url": "http://192.0.2.7/x"}}, writes="deny")}
+    result = run(Host(seen), vms, when_lacking="report", check=True, diff=True)
+    (shown,) = [one["prepared"] for one in result["diff"]]
+    assert shown.startswith(
+        "hv1: cannot be foreseen beyond the installation of what this host lacks (http by route nbd"
+    )
+    assert warnings == [shown.strip()]
+    warnings.clear()
+    assert "diff" not in run(Host(seen), vms, when_lacking="report")
+    assert warnings == []
+
+
+def test_a_disk_that_would_leave_its_overlay_behind_is_refused_before_anything_changes() -> None:
+    vms = {"web1": disk_of({"nbd": {"host": "192.0.2.5"}}, writes="overlay")}
+    (machine,) = read_machines(vms, HOST_NAME)
+    base = overlay_of(machine.disks[0]).base
+    host = Host(empty_host(overlays={"web1": [f"system-{base}.qcow2"]}))
+    result = run(host, vms)
+    assert result["failed"] is True
+    assert "say renamed_from: system to take it along" in result["msg"]
+    assert len(host.calls) == 1
+
+
+UNMANAGED = {"pid": 4711, "unit": "db.service", "uuid": "", "name": "db", "vm": True, "opens": {}}
+
+
+@pytest.mark.parametrize(
+    ("declared", "opened"),
+    [
+        (SIMPLE["web1"], {"disks": SIMPLE["web1"]["disks"]}),
+        (disk_of({"file": {"path": "/srv/a"}}), {"disks": {}, "opens": {"/srv/a": True}}),
+        (disk_of({"file": {"path": "/srv/a"}}, writes="deny"), {"disks": {}, "opens": {"/srv/a": True}}),
+        (disk_of({"file": {"path": "/srv/a"}}), {"disks": {}, "opens": {"/srv/a": False}}),
+    ],
+)
+def test_storage_that_a_process_of_others_has_open_is_not_opened_again(declared: Any, opened: Any) -> None:
+    host = Host(empty_host(unmanaged=[{**UNMANAGED, **opened}], paths={"/srv/a": "file"}))
+    result = run(host, {"web1": declared})
+    assert result["msg"].startswith(
+        "hv1: disk root of web1: db, which runs without the collection (process 4711, db.service), has the same "
+        "storage open, and one of them writes to it ("
+    )
+    assert len(host.calls) == 1
+    assert "failed" not in run(host, {"web1": {**declared, "state": "stopped"}}, check=True)
+    reads = {**UNMANAGED, "disks": {}, "opens": {"/srv/a": False}}
+    host = Host(empty_host(unmanaged=[reads], paths={"/srv/a": "file"}))
+    assert "failed" not in run(host, {"web1": disk_of({"file": {"path": "/srv/a"}}, writes="deny")}, check=True)
+
+
+def test_storage_that_somebody_has_open_is_not_opened_by_one_task_either() -> None:
+    host = Host(empty_host(in_use={"nbd:192.0.2.5:10809/": "is open by client 192.0.2.77"}))
+    result = run(host, SIMPLE)
+    assert result["msg"] == "hv1: disk root of web1: nbd 192.0.2.5:10809/ is open by client 192.0.2.77"
+    assert len(host.calls) == 1

@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The monitor, against a test double of QEMU."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import running, systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu, FloodingMonitor
+
+
+def test_a_command_returns_its_value_whatever_events_come_between(tmp_path: Path) -> None:
+    with FakeQemu(tmp_path / "s", answers={"query-status": {"status": "running"}}) as qemu:
+        with Monitor.connect(qemu.path) as monitor:
+            assert monitor.execute("query-status") == {"status": "running"}
+            assert monitor.execute("block_resize", {"node-name": "a", "size": 1}) == {}
+        assert qemu.heard == ["qmp_capabilities", "query-status", "block_resize"]
+        assert qemu.arguments == [None, None, {"node-name": "a", "size": 1}]
+
+
+def test_a_refused_command_says_qemus_words(tmp_path: Path) -> None:
+    refusal = {"error": {"class": "GenericError", "desc": "Cannot grow device files"}}
+    with FakeQemu(tmp_path / "s", answers={"block_resize": refusal}) as qemu, Monitor.connect(qemu.path) as monitor:
+        assert monitor.try_execute("block_resize") == refusal
+        with pytest.raises(QmpError, match=r"^block_resize: Cannot grow device files$"):
+            monitor.execute("block_resize")
+
+
+@pytest.mark.parametrize("greets", [True, False])
+def test_a_qemu_that_ends_is_told(tmp_path: Path, greets: bool) -> None:
+    with (
+        FakeQemu(tmp_path / "s", ends_on="query-status", greets=greets) as qemu,
+        pytest.raises(QmpError, match=r"^QEMU closed its monitor$"),
+        Monitor.connect(qemu.path) as monitor,
+    ):
+        monitor.execute("query-status")
+
+
+def test_a_socket_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = str(tmp_path / "nothing")
+    with pytest.raises(QmpError, match=f"^{re.escape(path)}: No such file or directory$"):
+        Monitor.connect(path)
+
+
+def test_a_qemu_that_hangs_is_given_up() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(QmpError, match=r"^QEMU does not answer: timed out$"):
+        Monitor(ours, seconds=0.05)
+
+
+def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("qemu-vm-web1.root.nbdkit.service", "qemu-vm-off.service"):
+        (tmp_path / name).touch()
+    (tmp_path / "qemu-vm-web1.service").write_text(f'{paths.OPENED}{{"nbd:h:10809/a":true}}\n', encoding="utf-8")
+    (tmp_path / "web1.log").write_text("boot\nlogin: \n\n\x00 \n", encoding="utf-8")
+    inserted = {"node-name": "root.format", "image": {"virtual-size": 512}, "ro": True}
+    blocks = [{"inserted": inserted, "io-status": "failed"}, {"inserted": {"node-name": "machine.seed"}}, {}]
+    states = {
+        name: {"active": "inactive", "enabled": False} for name in ("qemu-vm-web1.service", "qemu-vm-off.service")
+    }
+    states["qemu-vm-web1.service"] = {"active": "active", "enabled": True}
+    monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / f"{vm}.sock"))
+    monkeypatch.setattr(paths, "console_log", lambda vm: str(tmp_path / f"{vm}.log"))
+    monkeypatch.setattr(systemd, "show", lambda units: {unit: states[unit] for unit in units})
+    stats = {"rd_operations": 2, "rd_bytes": 1024, "failed_rd_operations": 1, "failed_flush_operations": 3}
+    answers = {
+        "query-status": {"status": "io-error"},
+        "query-block": blocks,
+        "query-blockstats": [{"stats": {}}, {"node-name": "root.format", "stats": stats}],
+    }
+    with FakeQemu(tmp_path / "web1.sock", answers=answers):
+        found = running.machines()
+    assert list(found) == ["off", "web1"]
+    assert found["off"] == {
+        "unit": "qemu-vm-off.service",
+        "active": "inactive",
+        "enabled": False,
+        "status": "",
+        "opened": {},
+        "restart_needed": False,
+        "disks": {},
+        "console": "",
+    }
+    assert found["web1"]["status"] == "io-error"
+    assert found["web1"]["disks"] == {
+        "root": {
+            "node": "root.format",
+            "size": 512,
+            "read_only": True,
+            "io_status": "failed",
+            "io": {"reads": 2, "read_bytes": 1024, "writes": 0, "written_bytes": 0, "errors": 4},
+        }
+    }
+    assert found["web1"]["opened"] == {"nbd:h:10809/a": True}
+    monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "nothing"))
+    assert running.machines()["web1"]["error"].endswith("nothing: No such file or directory")
+
+
+def test_a_machine_needs_a_restart_once_what_it_was_started_from_is_newer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("qmp.sock", "key", "new", *(f"qemu-vm-a{part}.service" for part in ("", ".root.tgt", ".ssh.keys", "b")))
+    for name in names:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1, 1))
+    loads = f"LoadCredential=root.other:/elsewhere\nLoadCredentialEncrypted=root.key:{tmp_path}/key\n"
+    (tmp_path / "qemu-vm-a.root.tgt.service").write_text(loads, encoding="utf-8")
+    os.utime(tmp_path / "qemu-vm-a.root.tgt.service", (1, 1))
+    monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(paths, "CREDENTIALS", str(tmp_path))
+    monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "qmp.sock"))
+    stale = []
+    for name in names:
+        os.utime(tmp_path / name, (2, 2))
+        stale += [name] if running.is_stale("a") else []
+        os.utime(tmp_path / name, (1, 1))
+    assert stale == ["key", "qemu-vm-a.service", "qemu-vm-a.root.tgt.service"]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"A" * 65536,
+        b"{}\n",
+        b"\xff\xfe not json\n",
+        b"[1,2]\n",
+        b"[" * 200000 + b"\n",
+        b'{"a":' + b"9" * 100000 + b"}\n",
+    ],
+    ids=["endless", "many", "bytes", "list", "deep", "digits"],
+)
+def test_a_monitor_that_is_not_qemus_is_an_error_soon(tmp_path: Path, piece: bytes) -> None:
+    start = time.monotonic()
+    with FloodingMonitor(tmp_path / "s", piece), pytest.raises(QmpError):
+        Monitor.connect(str(tmp_path / "s"), seconds=1)
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        ("query-status", ["x"]),
+        ("query-status", {"status": 5}),
+        ("query-block", {"a": 1}),
+        ("query-block", [{"inserted": []}]),
+        ("query-block", [{"inserted": {"node-name": ["x"]}}]),
+        ("query-block", [{"inserted": {"image": {"virtual-size": "big"}}}]),
+        ("query-block", [5]),
+        ("query-blockstats", [{"stats": 5}]),
+        ("query-blockstats", [{"node-name": {}, "stats": {}}]),
+        ("query-status", {"error": ["x"]}),
+    ],
+)
+def test_answers_of_other_kinds_are_the_error_of_their_vm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, answer: object
+) -> None:
+    monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "s"))
+    good = {"query-status": {"status": "running"}, "query-block": [], "query-blockstats": []}
+    with FakeQemu(tmp_path / "s", answers={**good, command: answer}):
+        found = running._machine("web1", {"active": "active", "enabled": True})
+    assert found["error"]
+    assert found["disks"] == {}
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "device"])
+def test_what_a_vm_puts_in_the_place_of_its_console_log_is_not_read(tmp_path: Path, kind: str) -> None:
+    tmp_path.chmod(0o777)  # as if it were not root's alone
+    path = tmp_path / "console.log"
+    if kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/etc/passwd" if kind == "link" else "/dev/zero")
+    start = time.monotonic()
+    assert running._last_line(str(path)) == ""
+    assert time.monotonic() - start < 20

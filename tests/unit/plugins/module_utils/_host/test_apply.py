@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host is seen to have."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import locks
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+
+
+def test_kinds_of_paths(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    kinds = {name: apply._kind(str(tmp_path / name)) for name in ("", "file", "pipe", "nothing")}
+    assert kinds == {"": "directory", "file": "file", "pipe": "other", "nothing": "missing"}
+    assert apply._kind("/dev/null") == "char"
+
+
+def test_an_image_that_is_being_fetched_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "image_file", lambda image: f"{tmp_path}/images/{image}")
+    assert apply._staged() == []
+    (tmp_path / "images").mkdir()
+    for name in ("b0", "a1", "a1.part"):
+        (tmp_path / "images" / name).touch()
+    assert apply._staged() == ["a1", "b0"]
+
+
+def test_the_helpers_of_a_stopped_machine_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(apply._systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
+    for unit in ("qemu-vm-web", "qemu-vm-web.root.tgt", "qemu-vm-web-1.root.tgt", "qemu-vms-resume"):
+        (tmp_path / f"{unit}.service").touch()
+    apply._stop(["qemu-vm-web.service"])
+    assert called == [("stop", ["qemu-vm-web.service", "qemu-vm-web.root.tgt.service"])]
+
+
+def test_a_run_that_was_overtaken_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = "/etc/systemd/system/qemu-vm-web1.service"
+    observed = {"files": {unit: {"sha256": "new"}}, "units": {}, "credentials": {}, "paths": {}, "staged": []}
+    monkeypatch.setattr(apply, "VMS", str(tmp_path / "lock"))
+    monkeypatch.setattr(apply, "observe", lambda **_: observed)
+    monkeypatch.setattr(apply, "_write", lambda *_: pytest.fail("changed"))
+    monkeypatch.setattr(apply, "_switch", lambda *_: pytest.fail("changed"))
+    desired = {"files": {unit: {"text": "mine", "mode": 0o644}}, "vms": {}, "images": {}}
+    desired["looked"] = {"files": {unit: "old"}, "enabled": {}}
+    with pytest.raises(HostError, match=f"another run has changed {unit} since this one looked"):
+        apply.apply(desired, {}, encrypted=False)
+
+
+def test_the_time_of_a_link_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/proc/self/status")
+    assert apply._mtime(str(tmp_path / "link")) == (tmp_path / "link").lstat().st_mtime
+
+
+def test_runs_of_a_host_have_one_lock() -> None:
+    assert (apply.VMS, locks.LOCK) == ("/run/qemu-vms.lock", "/run/qemu-disks.lock")
+
+
+def test_a_vm_that_starts_elsewhere_is_disabled_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(apply._systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    states = {"qemu-vm-a.service": {"active": "inactive"}, "qemu-vm-b.service": {"active": "deactivating"}}
+    monkeypatch.setattr(apply._systemd, "show", lambda _units: states)
+    monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(apply, "_only_run", contextlib.nullcontext)
+    units = ["qemu-vm-a.service", "qemu-vm-b.service"]
+    assert apply.stop(["a", "b"]) == {"stopped": ["a"]}
+    assert called == [("disable", units), ("stop", units)]
+
+
+def test_what_leaves_a_host_is_ended_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A helper is stopped while systemd still knows its unit, and access is taken back once nothing uses it."""
+    done: list[str] = []
+    monkeypatch.setattr(
+        apply._systemd, "systemctl", lambda verb, units=(), *_options: done.append(f"{verb} {[*units]}")
+    )
+    monkeypatch.setattr(apply._systemd, "show", lambda units: {})
+    monkeypatch.setattr(apply.os, "unlink", lambda path: done.append(f"unlink {path}"))
+    monkeypatch.setattr(apply._leftovers.file_access, "revoke", lambda unit: done.append(f"revoke {unit}"))
+    monkeypatch.setattr(apply._leftovers, "remove_folders", lambda changes: done.append("folders"))
+    helper = "qemu-vm-web1.root.nbdkit.service"
+    path = f"{paths.UNIT_DIRECTORY}/{helper}"
+    changes = Changes(remove_files=[path], remove_folders=["/run/qemu-vm-web1.root"])
+    apply._switch({"vms": {}}, changes)
+    assert done[:4] == [f"stop ['{helper}']", f"unlink {path}", f"revoke {helper}", "folders"]

@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files are either old or new."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import files
+
+
+def test_a_file_is_written_whole_with_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "unit"
+    files.write_atomically(str(path), "old é\n", mode=0o644)
+    files.write_atomically(str(path), b"new\n", mode=0o600)
+    assert path.read_bytes() == b"new\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in tmp_path.iterdir()] == ["unit"]
+
+
+@pytest.mark.parametrize("step", ["fchmod", "fsync", "rename"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=repr)
+def test_a_write_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
+) -> None:
+    path = tmp_path / "unit"
+    path.write_text("old")
+
+    def fail(*_arguments: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(type(error)):
+        files.write_atomically(str(path), "new", mode=0o644)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_is_killed_leaves_the_old_file_and_a_leftover_that_the_next_run_removes(tmp_path: Path) -> None:
+    path = tmp_path / "unit"
+    path.write_text("old")
+    child = os.fork()
+    if child == 0:
+        os.fsync = lambda _handle: os.kill(os.getpid(), 9)  # type: ignore[assignment]
+        files.write_atomically(str(path), "new", mode=0o644)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == 9
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+    files.remove_leftovers(str(tmp_path))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_of_a_folder_that_is_not_there_are_none(tmp_path: Path) -> None:
+    files.remove_leftovers(str(tmp_path / "nowhere"))
+
+
+def test_a_file_that_is_not_there_has_no_text(tmp_path: Path) -> None:
+    assert files.read_text(str(tmp_path / "nothing")) == ""

@@ -1,0 +1,270 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is done about an image, from how it was found and how it is wanted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import lifecycle_of, read_wanted
+from ansible_collections.directdisk.qemu.tests.unit.support import SSH
+
+MIB = 2**20
+FILE = {"file": {"path": "/srv/a.img"}}
+NFS = {"nfs": {"host": "192.0.2.7", "path": "/export/a"}}
+DEVICE = {"host_device": {"path": "/dev/sdb"}}
+HTTP = {"http": {"url": "http://images.example/a"}}
+SOURCE = {"source": {"https": {"url": "https://images.example/a.raw"}}}
+LUKS = {"luks": {"passphrase": "p"}}
+QCOW2 = {"format": "qcow2"}
+STAGED = {**HTTP, "route": "stage"}
+RUNNING = {"monitor": "/run/qmp", "node": "root.format"}
+
+MISSING = {"exists": False, "opened_by": [], "around": {"folder": "directory"}}
+THERE: dict[str, Any] = {"exists": True, "size": 8 * MIB, "format": "raw", "encrypted": False, "opened_by": []}
+USED = {**THERE, "opened_by": ["web1"]}
+OTHER = {**THERE, "problem": "it is declared as qcow2, but it is none", "around": {"folder": "directory"}}
+BLANK = {**THERE, "content": "blank", "around": {"in_use": "", "capacity": 8 * MIB, "source_size": MIB}}
+COPY = {**THERE, "staged": True, "stale": False, "around": {"staged": True, "warnings": []}}
+
+
+def plan(declared: dict[str, Any], seen: dict[str, Any]) -> Proposal:
+    """provision: and what a module takes beside the disk stand in what is declared."""
+    told = dict(declared)
+    state, monitor, node = told.pop("state", "present"), told.pop("monitor", ""), told.pop("node", "")
+    wanted = read_wanted(read_image("disk", told, "disk"), "disk", state=state, monitor=monitor, node=node)
+    return lifecycle_of(wanted.disk).plan(wanted, seen)
+
+
+def around(seen: dict[str, Any], **found: Any) -> dict[str, Any]:
+    return {**seen, "around": {**seen["around"], **found}}
+
+
+@pytest.mark.parametrize(
+    "declared, seen, steps, after",
+    [
+        ({**FILE, "size": "8MiB"}, MISSING, ["create file /srv/a.img as raw of 8 MiB"], {"size": 8 * MIB}),
+        (
+            {**FILE, **SOURCE},
+            around(MISSING, source_size=MIB),
+            ["create file /srv/a.img as raw of 1 MiB, a copy of https https://images.example/a.raw"],
+            {"size": MIB, "format": "raw", "encrypted": False},
+        ),
+        (
+            {**NFS, **QCOW2, **LUKS, "size": "8MiB", "provision": {"cluster_size": "4KiB", "check": True}},
+            MISSING,
+            ["create nfs 192.0.2.7:/export/a as qcow2 of 8 MiB"],
+            {"encrypted": True, "cluster_size": 4096, "backing": "", "errors": 0, "leaks": 0},
+        ),
+        (
+            {**NFS, "size": "8MiB", "provision": {"sha256": "0" * 64}},
+            around(MISSING, unfinished="/export/a.unfinished-1"),
+            [
+                "remove /export/a.unfinished-1, which a killed run has left",
+                "create nfs 192.0.2.7:/export/a as raw of 8 MiB",
+            ],
+            {"sha256": "0" * 64},
+        ),
+        ({**FILE, "size": "8MiB"}, THERE, [], THERE),
+        ({**FILE, **SOURCE}, THERE, [], THERE),
+        ({**FILE, "size": "9MiB"}, THERE, ["grow file /srv/a.img to 9 MiB"], {"size": 9 * MIB}),
+        ({**FILE, "size": "9MiB", **RUNNING}, USED, ["grow file /srv/a.img to 9 MiB"], {"size": 9 * MIB}),
+        (
+            {**FILE, "size": "4MiB", "provision": {"allow_shrink": True}},
+            THERE,
+            ["shrink file /srv/a.img to 4 MiB"],
+            {"size": 4 * MIB},
+        ),
+        (
+            {**FILE, **QCOW2, "size": "8MiB", "provision": {"overwrite": True}},
+            OTHER,
+            ["overwrite file /srv/a.img as qcow2 of 8 MiB"],
+            {"format": "qcow2"},
+        ),
+        ({**FILE, "state": "absent"}, {**THERE, "around": {}}, ["remove file /srv/a.img"], {"exists": False}),
+        (
+            {**FILE, "state": "absent", "provision": {"force": True}},
+            {**USED, "around": {}},
+            ["remove file /srv/a.img"],
+            {"exists": False, "opened_by": ["web1"]},
+        ),
+        ({**FILE, "state": "absent"}, MISSING, [], {"exists": False}),
+        (DEVICE, BLANK, [], {"content": "blank"}),
+        (
+            {**DEVICE, **SOURCE},
+            BLANK,
+            ["copy https https://images.example/a.raw to host_device /dev/sdb"],
+            {"content": "data", "size": 8 * MIB},
+        ),
+        (
+            {**DEVICE, **SOURCE},
+            {**BLANK, "content": "unfinished"},
+            ["copy https https://images.example/a.raw once more to host_device /dev/sdb"],
+            {"content": "data"},
+        ),
+        ({**DEVICE, **SOURCE}, {**BLANK, "content": "data"}, [], {"content": "data"}),
+        (
+            {**DEVICE, **QCOW2, **SOURCE},
+            around(BLANK, to_be_formatted=True),
+            [
+                "write qcow2 of 1 MiB on host_device /dev/sdb",
+                "copy https https://images.example/a.raw to host_device /dev/sdb",
+            ],
+            {"format": "qcow2", "size": MIB},
+        ),
+        (
+            {**DEVICE, **LUKS},
+            around(BLANK, to_be_formatted=True),
+            ["write luks of 6172 KiB on host_device /dev/sdb"],
+            {"encrypted": True, "size": 6320128},
+        ),
+        (HTTP, {**THERE, "around": {"staged": False, "warnings": []}}, [], THERE),
+        (
+            STAGED,
+            {**COPY, "staged": False},
+            ["fetch http http://images.example/a into this host's cache"],
+            {"staged": True, "stale": False},
+        ),
+        (STAGED, COPY, [], {"staged": True}),
+        (STAGED, {**COPY, "stale": True}, [], {"stale": True}),
+        (
+            {**STAGED, "provision": {"refresh": True}},
+            {**COPY, "stale": True},
+            ["fetch http http://images.example/a again into this host's cache"],
+            {"stale": False},
+        ),
+        ({**STAGED, "provision": {"refresh": True}}, COPY, [], {"staged": True}),
+        (
+            {**STAGED, "state": "absent"},
+            {"exists": True, "staged": True, "opened_by": []},
+            ["remove the copy of http http://images.example/a"],
+            {"exists": False, "staged": False},
+        ),
+    ],
+)
+def test_what_is_done(declared: dict[str, Any], seen: dict[str, Any], steps: list[str], after: dict[str, Any]) -> None:
+    proposal = plan(declared, seen)
+    assert [step.words for step in proposal.steps] == steps
+    assert proposal.after.items() >= after.items()
+
+
+def test_a_copy_that_is_not_the_newest_is_told_of() -> None:
+    (warning,) = plan(STAGED, {**COPY, "stale": True}).warnings
+    assert warning.endswith("the server has another image than this host's copy; refresh: true fetches it")
+
+
+@pytest.mark.parametrize(
+    "declared, seen, message",
+    [
+        (FILE, MISSING, "size: is missing, and there is no image yet"),
+        (
+            {**FILE, **SOURCE, "size": "1MiB"},
+            around(MISSING, source_size=2 * MIB),
+            "1048576 is less than the 2097152 bytes of its source",
+        ),
+        ({**FILE, "size": "1MiB"}, around(MISSING, folder="missing"), "the folder that it is in is not there"),
+        ({**FILE, "size": "4MiB"}, THERE, "it has 8388608 bytes, more than the 4194304 declared, and allow_shrink"),
+        ({"ssh": SSH, "size": "4MiB", "provision": {"allow_shrink": True}}, THERE, "cannot be made smaller by ssh"),
+        ({**FILE, "size": "4MiB", "provision": {"allow_shrink": True}}, USED, "machine web1 .* it is not shrunk"),
+        ({**FILE, "size": "9MiB"}, USED, "machine web1 has it open and must grow it itself; give monitor and node"),
+        ({**FILE, "size": "9MiB", "provision": {"sha256": "0" * 64}}, THERE, "it would have another sha256"),
+        ({**FILE, **QCOW2}, OTHER, "it is none; it was not touched: correct the declaration, or say overwrite: true"),
+        (
+            {**FILE, **QCOW2, "provision": {"overwrite": True}},
+            {**OTHER, "opened_by": ["web1"]},
+            "it is not overwritten",
+        ),
+        ({**FILE, "state": "absent"}, USED, "machine web1 of this host has it open: it is not removed"),
+        ({**DEVICE, **SOURCE}, around(BLANK, in_use="/dev/sdb"), "this host itself uses /dev/sdb"),
+        ({**DEVICE, **SOURCE}, around(BLANK, source_size=9 * MIB), "has 9437184 bytes, more than the 8388608"),
+        ({**DEVICE, **SOURCE}, {**BLANK, "opened_by": ["web1"]}, "it is not written to"),
+        (
+            {**DEVICE, **QCOW2, "size": "8MiB"},
+            around(BLANK, to_be_formatted=True),
+            "a qcow2 of 8388608 bytes takes up to [0-9]+, and there are 8388608",
+        ),
+        (STAGED, {**COPY, "problem": "it has 1 bytes, and 2 are declared"}, "find out who changed the image"),
+        ({**STAGED, "state": "absent"}, {"exists": True, "staged": True, "opened_by": ["web1"]}, "not forgotten"),
+    ],
+)
+def test_what_is_not_done(declared: dict[str, Any], seen: dict[str, Any], message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        plan(declared, seen)
+
+
+@pytest.mark.parametrize(
+    "declared, message",
+    [
+        ({**FILE, "size": 1000}, "size: 1000 is not a multiple of 512 bytes"),
+        ({**FILE, "provision": {"lazy_refcounts": True}}, "lazy_refcounts: is for format qcow2"),
+        ({**FILE, **QCOW2, "provision": {"cluster_size": 1000}}, "cluster_size: 1000 is not a power of 2"),
+        (
+            {**FILE, **QCOW2, **SOURCE, "provision": {"backing": {"file": "b", "format": "raw"}}},
+            "backing: is given together with source",
+        ),
+        ({**NFS, "provision": {"preallocation": "full"}}, "preallocation: full is not for raw on nfs: off"),
+        ({**NFS, "provision": {"etag": "a"}}, "etag: is for images behind a url"),
+        ({**NFS, "provision": {"follow": ["https://a"]}}, "follow: is for images behind a url"),
+        ({**HTTP, "provision": {"follow": ["a"]}}, "follow: 'a' is not scheme://host"),
+        ({**HTTP, "provision": {"preallocation": "full"}}, "preallocation: http .* can only be read"),
+        ({**HTTP, "provision": {"overwrite": True}}, "overwrite: http .* can only be read"),
+        ({**HTTP, "state": "absent"}, "state: absent: .* cannot be removed .*: say route: stage"),
+        (
+            {"tftp": {"url": "tftp://a/b"}, "state": "absent"},
+            "state: absent: .* cannot be removed .*: say route: stage",
+        ),
+        ({**HTTP, "size": 512}, "size: an image on http cannot be created or grown here"),
+        ({**DEVICE, "state": "absent"}, "absent: a host_device disk is its server's to remove"),
+        ({**DEVICE, **QCOW2, "provision": {"cluster_size": 4096}}, "cluster_size: is for images that are files"),
+    ],
+)
+def test_what_no_host_could_do(declared: dict[str, Any], message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        plan(declared, MISSING)
+
+
+@pytest.mark.parametrize(
+    "declared, seen",
+    [
+        ({**NFS, "state": "absent"}, {**THERE, "around": {}}),
+        ({**NFS, **QCOW2, "size": "8MiB", "provision": {"overwrite": True}}, OTHER),
+        ({**NFS, "size": "4MiB", "provision": {"allow_shrink": True}}, THERE),
+        ({"nbd": {"host": "192.0.2.7"}, **QCOW2, "size": "1MiB", "provision": {"overwrite": True}}, OTHER),
+    ],
+)
+def test_storage_that_cannot_tell_who_uses_it_is_left_alone_until_a_person_does(
+    declared: dict[str, Any], seen: dict[str, Any]
+) -> None:
+    seen = {**seen, "content": "data", "around": {"folder": "directory", "in_use": "", "capacity": 8 * MIB}}
+    with pytest.raises(DeclarationError, match="cannot tell if a VM of another host has it open: it is not"):
+        plan(declared, seen)
+    for word in ("unused", "force"):
+        (step,) = plan({**declared, "provision": {**declared.get("provision", {}), word: True}}, seen).steps
+        assert step.destroys
+    told = {**declared, "provision": {**declared.get("provision", {}), "unused": True}}
+    with pytest.raises(DeclarationError, match="machine web1 of this host has it open"):
+        plan(told, {**seen, "opened_by": ["web1"]})
+
+
+def test_what_destroys_nothing_is_not_marked() -> None:
+    for declared, seen in (({**FILE, "size": "9MiB"}, THERE), ({**FILE, "size": "8MiB"}, MISSING)):
+        assert [step.destroys for step in plan(declared, seen).steps] == [False]
+
+
+def test_data_between_the_samples_is_told_of() -> None:
+    seen = around({**BLANK, "content": "data"}, data_at=5557453)
+    proposal = plan({**DEVICE, **SOURCE}, seen)
+    assert proposal.steps == ()
+    assert proposal.warnings == (
+        "host_device /dev/sdb: has data at byte 5557453, although its ends are blank; it was left as it is",
+    )
+
+
+def test_how_a_disk_is_known_to_be_blank_is_said_of_disks_of_a_fixed_size() -> None:
+    with pytest.raises(DeclarationError, match="blank_check: is for disks of a fixed size, not for nfs"):
+        plan({**NFS, "size": "1MiB", "provision": {"blank_check": "sample"}}, MISSING)

@@ -1,0 +1,215 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is done to a LUN, from how it was found and how it is wanted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._images import lun
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import observe
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
+
+MIB = 2**20
+LUN = {"portal": "192.0.2.9", "target": "iqn.2026-01.example:web1", "lun": 1}
+NAME = "iscsi 192.0.2.9:3260/iqn.2026-01.example:web1/1"
+SOURCE = {"https": {"url": "https://images.example/a.raw"}}
+SEEN: dict[str, Any] = {
+    "exists": True,
+    "portal": "192.0.2.9:3260",
+    "luns": [0, 1],
+    "type": "disk",
+    "capacity": 64 * MIB,
+    "size": 64 * MIB,
+    "format": "raw",
+    "encrypted": False,
+    "content": "blank",
+    "read_only": False,
+    "serial": "abc",
+}
+QCOW2 = {"format": "qcow2", "size": 8 * MIB, "content": "data"}
+LUKS = {"luks": {"passphrase": "p"}}
+RUNNING = {"monitor": "/run/qmp", "node": "root"}
+
+
+def wanted(declared: dict[str, Any], state: str = "present", **running: str) -> Wanted:
+    return read_wanted(read_image("disk", {"iscsi": LUN, **declared}, "disk"), "disk", state=state, **running)
+
+
+def plan(declared: dict[str, Any], seen: dict[str, Any], state: str = "present", **running: str) -> Proposal:
+    return lun.LIFECYCLE.plan(wanted(declared, state, **running), {**SEEN, **seen})
+
+
+def done(proposal: Proposal) -> list[str]:
+    return [step.words.replace(NAME, "LUN") for step in proposal.steps]
+
+
+@pytest.mark.parametrize(
+    "declared, seen, steps, after",
+    [
+        ({}, {}, [], {"content": "blank"}),
+        ({}, {"content": "data"}, [], {"content": "data"}),
+        (
+            {"format": "qcow2", "size": "8MiB"},
+            {},
+            ["write qcow2 of 8388608 bytes on LUN"],
+            {"format": "qcow2", "encrypted": False, "size": 8 * MIB, "content": "data"},
+        ),
+        (LUKS, {}, ["write luks of 65040384 bytes on LUN"], {"format": "raw", "encrypted": True, "size": 65040384}),
+        (
+            {**LUKS, "format": "qcow2", "size": "8MiB"},
+            {"content": "unfinished"},
+            ["write qcow2 with luks of 8388608 bytes on LUN"],
+            {"format": "qcow2", "encrypted": True},
+        ),
+        ({"format": "qcow2", "size": "8MiB"}, QCOW2, [], QCOW2),
+        ({"format": "qcow2"}, QCOW2, [], QCOW2),
+        (
+            {"format": "qcow2", "size": "9MiB"},
+            QCOW2,
+            ["grow LUN from 8388608 to 9437184 bytes"],
+            {**QCOW2, "size": 9 * MIB},
+        ),
+        ({"source": SOURCE}, {"content": "data"}, [], {"content": "data"}),
+        (
+            {"source": SOURCE},
+            {"_source_size": MIB},
+            ["import https https://images.example/a.raw into LUN"],
+            {"content": "data", "size": 64 * MIB},
+        ),
+        (
+            {"source": SOURCE},
+            {"_source_size": MIB, "content": "unfinished"},
+            ["finish the import of https https://images.example/a.raw into LUN"],
+            {"content": "data"},
+        ),
+        (
+            {"format": "qcow2", "source": SOURCE},
+            {"_source_size": MIB},
+            ["write qcow2 of 1048576 bytes on LUN", "import https https://images.example/a.raw into LUN"],
+            {"format": "qcow2", "size": MIB, "content": "data"},
+        ),
+        (
+            {"format": "qcow2", "source": SOURCE, "size": "2MiB"},
+            {**QCOW2, "size": MIB, "content": "blank", "_source_size": MIB},
+            ["import https https://images.example/a.raw into LUN", "grow LUN from 1048576 to 2097152 bytes"],
+            {"format": "qcow2", "size": 2 * MIB, "content": "data"},
+        ),
+        (
+            {"source": SOURCE},
+            {"_source_size": MIB, "content": "data", "_may_be_overwritten": True},
+            ["overwrite the data and import https https://images.example/a.raw into LUN"],
+            {"content": "data"},
+        ),
+        (
+            {"format": "qcow2", "size": "1MiB"},
+            {"content": "data", "fingerprint": "f" * 16, "_may_be_overwritten": True},
+            ["overwrite the data and write qcow2 of 1048576 bytes on LUN"],
+            {"content": "data", "format": "qcow2"},
+        ),
+    ],
+)
+def test_steps_and_what_they_lead_to(
+    declared: dict[str, Any], seen: dict[str, Any], steps: list[str], after: dict[str, Any]
+) -> None:
+    proposal = plan(declared, seen)
+    assert done(proposal) == steps
+    assert proposal.after.items() >= after.items()
+    assert "fingerprint" not in proposal.after
+    assert not proposal.warnings
+
+
+@pytest.mark.parametrize(
+    "declared, seen, message",
+    [
+        ({}, {"exists": False}, r"has no such LUN \(it has: 0, 1\); correct lun"),
+        ({}, {"type": "controller"}, r"is a controller, no disk \(there are: LUN 0\)"),
+        ({"format": "qcow2", "size": "1MiB"}, {"read_only": True}, "gives it out read-only"),
+        ({"format": "qcow2"}, {}, "size: is missing"),
+        ({"format": "qcow2", "size": "64MiB"}, {}, "a qcow2 of 67108864 bytes takes up to"),
+        ({"format": "qcow2", "size": "64MiB"}, QCOW2, "a qcow2 of 67108864 bytes takes up to"),
+        (LUKS, {"capacity": MIB}, "has 1048576 bytes, too few for luks"),
+        (
+            LUKS,
+            {"content": "data", "fingerprint": "a" * 16},
+            "has data that is no luks; to lose it, say overwrite: aaaaaaaaaaaaaaaa",
+        ),
+        (
+            {"format": "qcow2", "size": "1MiB"},
+            {"content": "data", "encrypted": True, "fingerprint": "a" * 16, "_may_be_overwritten": False},
+            "has data that is no qcow2 but luks; to lose it",
+        ),
+        ({"source": SOURCE}, {"_source_size": 65 * MIB}, "has room for 67108864 bytes, and https .* has 68157440"),
+    ],
+)
+def test_refused(declared: dict[str, Any], seen: dict[str, Any], message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        plan(declared, seen)
+
+
+def test_a_running_machine_only_grows() -> None:
+    proposal = plan({}, {"size": 32 * MIB, "_header": 0}, **RUNNING)
+    assert done(proposal) == ["grow LUN from 33554432 to 67108864 bytes"]
+    assert proposal.after["size"] == 64 * MIB
+    assert not plan({}, {"content": "data", "_header": 0}, **RUNNING).steps
+    assert not plan(LUKS, {"encrypted": True, "content": "data", "size": 63 * MIB, "_header": MIB}, **RUNNING).steps
+    for declared in ({"source": SOURCE}, {"format": "qcow2", "size": "1MiB"}):
+        with pytest.raises(DeclarationError, match="a running machine has it open; stop the machine"):
+            plan(declared, {"_header": 0}, **RUNNING)
+
+
+def test_a_qcow2_is_never_shrunk() -> None:
+    proposal = plan({"format": "qcow2", "size": "1MiB"}, QCOW2)
+    assert not proposal.steps
+    assert proposal.warnings == (f"{NAME} has 8388608 bytes; it is never shrunk to 1048576",)
+
+
+def test_an_interrupted_import_without_its_source_is_said() -> None:
+    proposal = plan({}, {"content": "unfinished"})
+    assert not proposal.steps
+    assert "was interrupted" in proposal.warnings[0]
+
+
+def test_an_initiator_cannot_remove_a_lun() -> None:
+    assert not plan({}, {"exists": False}, "absent").steps
+    with pytest.raises(DeclarationError, match="an initiator cannot remove a LUN; say tgt"):
+        plan({}, {}, "absent")
+
+
+@pytest.mark.parametrize(
+    "expect, message",
+    [
+        ({"size": "1GiB"}, "has 67108864 bytes, and exactly 1073741824 are expected"),
+        ({"minimum_size": "1GiB"}, "has 67108864 bytes, and at least 1073741824 are expected"),
+        ({"serial": "x"}, "has the serial number 'abc', and 'x' is expected"),
+    ],
+)
+def test_another_lun_than_the_expected_one(expect: dict[str, str], message: str) -> None:
+    found = wanted({"provision": {"expect": expect}})
+    with pytest.raises(DeclarationError, match=message):
+        observe.assert_expected(found.disk, found.provision["expect"], SEEN)
+
+
+def test_the_expected_lun() -> None:
+    found = wanted({"provision": {"expect": {"size": "64MiB", "minimum_size": "1MiB", "serial": "abc"}}})
+    observe.assert_expected(found.disk, found.provision["expect"], SEEN)
+
+
+@pytest.mark.parametrize(
+    "declared, running, message",
+    [
+        ({"provision": {"portals": ["a:b"]}}, {}, "disk: portals: 'a:b' is not a host"),
+        ({**LUKS, "size": "1MiB"}, {}, "disk: size: luks takes the whole LUN"),
+        ({"source": {"iscsi": {**LUN, "portal": "other"}}}, {}, "disk: source: is the disk itself"),
+        ({}, {"monitor": "/run/qmp"}, "disk: node: is missing"),
+        ({"provision": {"overwrite": "yes"}}, {}, "is no fingerprint"),
+    ],
+)
+def test_bad_input(declared: dict[str, Any], running: dict[str, str], message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        wanted(declared, **running)

@@ -1,0 +1,281 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One disk and many: what is looked at, planned, carried out and reported, whatever the lifecycle."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
+    DeclarationError,
+    DirectDiskError,
+    HostError,
+    MadeMeanwhileError,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch as images_batch
+from ansible_collections.directdisk.qemu.plugins.module_utils._images import reconcile
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    Lifecycle,
+    Proposal,
+    Seen,
+    Step,
+    Wanted,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.tests.unit.support import capabilities
+
+GIB = 1024**3
+
+
+class Storage:
+    """A test double of a kind of storage: images by the paths of their files."""
+
+    def __init__(self, **images: int) -> None:
+        self.images: dict[str, int] = {f"/{name}": size for name, size in images.items()}
+        self.events: list[str] = []
+        self.threads: set[int] = set()
+
+    def lifecycle(self) -> Lifecycle:
+        return Lifecycle(
+            name="image",
+            options=(Option("owner", "who owns it"),),
+            check=self.check,
+            observe=self.observe,
+            plan=self.plan,
+            verbs={"create": self.create, "break": self.fail},
+        )
+
+    def check(self, wanted: Wanted) -> None:
+        if wanted.size == 1:
+            raise DeclarationError("size", "is too small")
+
+    def observe(self, wanted: Wanted, bench: Workbench) -> Seen:
+        path = wanted.disk.source["filename"]
+        self.events.append(f"look {path}")
+        self.threads.add(threading.get_ident())
+        if path == "/broken":
+            raise HostError("it does not answer\nnot at all")
+        if path == "/bug":
+            raise KeyError("nobody thought of it")
+        size = self.images.get(path)
+        return {"exists": size is not None, **({"size": size, "format": "raw"} if size is not None else {})}
+
+    def plan(self, wanted: Wanted, seen: Seen) -> Proposal:
+        if seen["exists"]:
+            if wanted.size and wanted.size < seen["size"]:
+                raise DeclarationError("size", "it is never shrunk")
+            return Proposal(seen, warnings=("it is old",))
+        after = {"exists": True, "size": wanted.size, "format": "raw"}
+        verb = "break" if wanted.provision.get("owner") == "nobody" else "create"
+        return Proposal(after, (Step(verb, f"create {wanted.disk.described}", {"size": wanted.size}),))
+
+    def create(self, wanted: Wanted, values: Values, bench: Workbench) -> None:
+        self.images[wanted.disk.source["filename"]] = values["size"]
+
+    def fail(self, wanted: Wanted, values: Values, bench: Workbench) -> None:
+        raise HostError("its storage is full")
+
+
+@pytest.fixture
+def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
+    made = Storage(there=GIB)
+    monkeypatch.setattr(reconcile, "LIFECYCLES", {"image": made.lifecycle()})
+    return made
+
+
+def disk(path: str, **settings: Any) -> dict[str, Any]:
+    return {"file": {"filename": f"/{path}"}, **settings}
+
+
+def manage(given: dict[str, Any], *, state: str = "present", check_mode: bool = False) -> dict[str, Any]:
+    wanted = reconcile.read_wanted(read_image("disk", given, "disk"), "disk", state=state)
+    with Workbench(capabilities()) as bench:
+        return reconcile.manage(wanted, bench, check_mode=check_mode)
+
+
+def batch(
+    given: Any, *, check_mode: bool = False, workers: int = 2, lacking: dict[str, DirectDiskError] | None = None
+) -> list[dict[str, Any]]:
+    entries = images_batch.read_entries(given)
+    return images_batch.manage_all(
+        entries, capabilities(), workers=workers, open_timeout=5, check_mode=check_mode, lacking=lacking or {}
+    )
+
+
+def test_what_is_missing_is_made_and_looked_at_again(storage: Storage) -> None:
+    done = manage(disk("new", size="1GiB"))
+    assert storage.images["/new"] == GIB
+    assert storage.events == ["look /new", "look /new"]
+    nodes = done.pop("blockdev")
+    assert [node["node-name"] for node in nodes] == ["disk.storage", "disk.format"]
+    assert done == {
+        "changed": True,
+        "actions": ["create file /new"],
+        "warnings": [],
+        "before": {"exists": False},
+        "after": {"exists": True, "size": GIB, "format": "raw"},
+        "state": "present",
+        "size": GIB,
+        "format": "raw",
+    }
+
+
+def test_check_mode_says_the_same_and_changes_nothing(storage: Storage) -> None:
+    foreseen = manage(disk("new", size="1GiB"), check_mode=True)
+    assert storage.images == {"/there": GIB}
+    assert foreseen == manage(disk("new", size="1GiB"))
+
+
+def test_a_look_plans_nothing(storage: Storage) -> None:
+    done = manage(disk("there", size="1MiB"), state="info")
+    assert (done["changed"], done["state"], done["size"]) == (False, "present", GIB)
+    done = manage(disk("none"), state="info")
+    assert (done["changed"], done["state"], done["size"]) == (False, "absent", None)
+
+
+def test_an_option_of_the_lifecycle_is_read_by_its_table(storage: Storage) -> None:
+    with pytest.raises(DeclarationError) as raised:
+        manage(disk("new", size="1GiB", provision={"ownr": "x"}))
+    assert str(raised.value) == "disk: provision: unknown option 'ownr' (did you mean 'owner'?)"
+
+
+def test_what_no_host_could_do_is_refused_with_its_place(storage: Storage) -> None:
+    with pytest.raises(DeclarationError, match=r"^disk: size: is too small$"):
+        manage(disk("new", size=1))
+
+
+def test_every_disk_has_its_result_in_the_order_in_which_it_was_given(storage: Storage) -> None:
+    names = [f"disk{number}" for number in range(9)]
+    results = batch([disk(name, size="1GiB") for name in names], workers=3)
+    assert [result["name"] for result in results] == [f"file /{name}" for name in names]
+    assert all(result["changed"] for result in results)
+    assert len(storage.threads) <= 3
+    assert not any(result["changed"] for result in batch([disk(name, size="1GiB") for name in names]))
+
+
+def test_a_disk_that_fails_leaves_the_others_alone(storage: Storage) -> None:
+    results = batch(
+        {
+            "a": disk("broken", size="1GiB"),
+            "b": disk("there", size="1MiB"),
+            "c": disk("bug", state="info"),
+            "d": disk("full", size="1GiB", provision={"owner": "nobody"}),
+            "e": disk("new", size="1GiB"),
+        }
+    )
+    assert [(result["name"], result.get("refused"), result.get("msg")) for result in results] == [
+        ("a", False, "disk a: file /broken: it does not answer not at all"),
+        ("b", True, "disk b: file /there: size: it is never shrunk"),
+        ("c", False, "disk c: KeyError: 'nobody thought of it'"),
+        ("d", False, "disk d: file /full: its storage is full"),
+        ("e", None, None),
+    ]
+    assert storage.images["/new"] == GIB
+
+
+def test_a_disk_without_a_name_is_called_by_its_storage_and_that_once(storage: Storage) -> None:
+    assert batch([disk("broken", size="1GiB")])[0]["msg"] == "disk file /broken: it does not answer not at all"
+    assert batch([disk("there", name="mine")])[0]["name"] == "mine"
+
+
+def test_what_a_host_lacks_for_a_backend_fails_its_disks_alone(storage: Storage) -> None:
+    results = batch([disk("there"), {"nbd": {"host": "h"}}], lacking={"nbd": HostError("nbd: there are no bindings")})
+    assert [result.get("msg") for result in results] == [None, "disk nbd h:10809/: nbd: there are no bindings"]
+    assert [result.get("refused") for result in results] == [None, True]
+
+
+def test_options_of_machines_have_no_effect(storage: Storage) -> None:
+    assert batch([disk("there", cache="none", iops={"total": 5}, serial="x", writes="overlay")])[0]["changed"] is False
+
+
+def test_check_mode_is_for_all_disks(storage: Storage) -> None:
+    assert batch([disk("new", size="1GiB")], check_mode=True)[0]["changed"] is True
+    assert storage.images == {"/there": GIB}
+
+
+def test_the_result_of_a_lifecycle_that_warns(storage: Storage) -> None:
+    assert batch([disk("there")])[0]["warnings"] == ["it is old"]
+
+
+@pytest.mark.parametrize(
+    ("given", "lines"),
+    [
+        (5, ["disks: is neither a list of disks nor a mapping of names to disks"]),
+        ([5], ["disk 1: is not a mapping with a backend's key and options"]),
+        (
+            [disk("a"), disk("b", sise=1), disk("c", state="gone")],
+            [
+                "disk 2: unknown option 'sise' (did you mean 'size'?)",
+                "disk 3: state: 'gone' is not one of present, absent, info",
+            ],
+        ),
+        (
+            {"x": disk("a"), "y": {"uri": "file:/a", "state": "info"}},
+            ["disk y: is the same storage as disk x, and one of them changes it (file /a)"],
+        ),
+        ([disk("a", size=1, name="mine")], ["disk mine: size: is too small"]),
+    ],
+)
+def test_a_run_is_refused_with_every_error_in_it(storage: Storage, given: Any, lines: list[str]) -> None:
+    with pytest.raises(DirectDiskError) as raised:
+        images_batch.read_entries(given)
+    assert [line[: len(wanted)] for line, wanted in zip(str(raised.value).split("\n"), lines)] == lines
+    assert storage.events == []
+
+
+def test_storage_may_be_looked_at_twice(storage: Storage) -> None:
+    assert len(batch([disk("a", state="info"), disk("a", state="info")])) == 2
+
+
+def test_the_machine_that_has_a_disk_open_is_told_to_the_lifecycle(storage: Storage) -> None:
+    (entry,) = images_batch.read_entries({"a": disk("a", monitor="/run/qmp.sock", node="root.format")})
+    assert (entry.wanted.monitor, entry.wanted.node) == ("/run/qmp.sock", "root.format")
+
+
+def test_a_request_survives_its_way() -> None:
+    request = {"disks": [disk("ä", luks={"passphrase": "geheim"})], "predict": True}
+    assert images_batch.decode(images_batch.encode(request)) == request
+    assert "geheim" not in images_batch.encode(request)
+
+
+def test_what_another_host_made_meanwhile_is_observed_again_and_taken(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(self: Storage, wanted: Wanted, values: Values, bench: Workbench) -> None:
+        self.images[wanted.disk.source["filename"]] = GIB
+        raise MadeMeanwhileError(wanted.disk.described)
+
+    monkeypatch.setattr(Storage, "create", create)
+    monkeypatch.setattr(reconcile, "LIFECYCLES", {"image": storage.lifecycle()})
+    done = manage(disk("new", size="1GiB"))
+    assert (done["changed"], done["actions"], done["state"]) == (False, [], "present")
+
+
+def test_an_image_that_another_host_made_and_that_is_not_there_is_an_error(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(self: Storage, wanted: Wanted, values: Values, bench: Workbench) -> None:
+        raise MadeMeanwhileError(wanted.disk.described)
+
+    monkeypatch.setattr(Storage, "create", create)
+    monkeypatch.setattr(reconcile, "LIFECYCLES", {"image": storage.lifecycle()})
+    with pytest.raises(MadeMeanwhileError, match="run this again"):
+        manage(disk("new", size="1GiB"))
+
+
+def test_an_image_that_is_gone_after_it_was_made_is_an_error(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Storage, "create", lambda *_: None)
+    monkeypatch.setattr(reconcile, "LIFECYCLES", {"image": storage.lifecycle()})
+    with pytest.raises(HostError, match="it was made, and is not there any more"):
+        manage(disk("new", size="1GiB"))
+
+
+def test_a_step_that_destroys_data_is_marked() -> None:
+    assert Step("remove", "remove it", destroys=True).line == "DESTROYS DATA: remove it"
+    assert Step("make", "make it").line == "make it"
