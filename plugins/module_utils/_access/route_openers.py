@@ -65,8 +65,7 @@ def _by_driver(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedH
 def _by_nbdkit(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHere]:
     path = f"{bench.folder}/{disk.name}.{id(wiring)}.nbdkit.sock"
     plugin = nbdkit.plugin_of(disk, wiring)
-    pins = not bench.capabilities.nbdkit.get(nbdkit.PINS)
-    command = nbdkit.command(disk, plugin, path, "--foreground", pins=pins)
+    command = nbdkit.command(disk, plugin, path, "--foreground", pins=bench.capabilities.pins)
     reach = nbdkit.reached(disk)
     allowed = confinement(reach)
     if plugin.pins:

@@ -227,7 +227,7 @@ class Backend:
     owner: Callable[[Values, Wiring, str], OwnerCheck] | None = None
     """Who has the storage open, for a VM with the UUID that is given; None where the storage cannot tell."""
     lifecycle: str = "image"
-    """How its images are kept: the name of a file under ``_lifecycles/``."""
+    """How its images are kept: the name of a file under ``_images/``."""
     scsi: bool = False
     """Whether a guest can speak SCSI to the device itself."""
     routes: tuple[str, ...] = ("driver",)

@@ -53,7 +53,7 @@ def observe(
 
     vms: names of the machines; paths: of these, what kind of file is there; texts: also the text of each unit, for a
     diff; names: servers and paths of disks, of which the host may know that two are one; owners: what to ask the
-    storage of machines that do not run (_owners.questions);
+    storage of machines that do not run (owners.questions);
     processes: also the QEMU processes that are not the collection's.
     """
     files = _observe_files(texts)

@@ -27,7 +27,7 @@ Question = Mapping[str, Any]
 def ask_owners(questions: Mapping[str, Sequence[Question]], secrets: Secrets, place: str = PLACE) -> dict[str, Any]:
     """By identity of the storage: ``in_use``, who has it open, and ``not_asked``, why that is not known.
 
-    questions: as _owners.questions() makes them, of machines that do not run.
+    questions: as owners.questions() makes them, of machines that do not run.
     """
     asked = [question for some in questions.values() for question in some]
     if not asked:

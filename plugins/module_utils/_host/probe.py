@@ -27,6 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import why_none
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import PINS
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
 
 EMULATORS = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm")
@@ -170,7 +171,7 @@ def _probe_nbdkit() -> dict[str, str]:
     served = [backend.nbdkit_parts for backend in BACKENDS.values() if backend.nbdkit_parts]
     found = {parts[0]: _try([nbdkit.PROGRAM, "--dump-plugin", parts[0]]) for parts in served}
     filters = {name for parts in served for name in parts[1:]}
-    found[nbdkit.PINS] = _why_not_pinned()
+    found[PINS] = _why_not_pinned()
     return {**found, **{name: _try([nbdkit.PROGRAM, f"--filter={name}", "--dump-plugin", "null"]) for name in filters}}
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The contract that a file under ``_lifecycles/`` fills in: how the images of one kind of storage are kept.
+"""The contract that a file under ``_images/`` fills in: how the images of one kind of storage are kept.
 
 Looking and carrying out touch the storage; planning between the two is pure, so that check mode tells the truth.
 """

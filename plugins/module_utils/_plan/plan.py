@@ -37,7 +37,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners impor
     owner_commands,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import start_check
-from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
@@ -157,8 +156,7 @@ class _Planner:
             self.warnings.append(f"{where}: {warning}")
         wiring = self._wiring(self.unit, disk.name)
         try:
-            pins = not self.capabilities.nbdkit.get(nbdkit.PINS)
-            site = Site(self.machine.name, wiring, self.machine.settings["start_timeout"], pins)
+            site = Site(self.machine.name, wiring, self.machine.settings["start_timeout"], self.capabilities.pins)
             opened = ROUTES[route].open(disk, site)
         except DeclarationError as error:
             raise error.within(where) from None

@@ -10,6 +10,9 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Version
 
+PINS = "pins"
+"""Stands among nbdkit's plugins and filters: whether it can be kept from following redirects."""
+
 
 @dataclass(frozen=True)
 class Capabilities:
@@ -43,6 +46,11 @@ class Capabilities:
     def from_probe(cls, probed: Mapping[str, Any]) -> Capabilities:
         """From the probe's JSON."""
         return cls(**{**probed, "version": tuple(probed["version"])})
+
+    @property
+    def pins(self) -> bool:
+        """Whether nbdkit can be kept from following redirects."""
+        return not self.nbdkit.get(PINS)
 
     @property
     def release(self) -> Version:

@@ -17,15 +17,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resource
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
-from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import PINS, Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Opened, Packages, Route, Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service, grant_access
 
 PROGRAM = "/usr/bin/nbdkit"
-PINS = "pins"
-"""What a probe says of nbdkit: whether it can be kept from going wherever a server sends it on to."""
 _SPLIT = (
     *("nbdkit-server", "nbdkit-basic-plugins", "nbdkit-curl-plugin", "nbdkit-basic-filters"),
     *("nbdkit-gzip-filter", "nbdkit-tar-filter", "nbdkit-xz-filter"),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The contract that a file under ``_stores/`` fills in: storage in which an image is a file among others.
+"""The contract that a file under ``_images/stores/`` fills in: storage in which an image is a file among others.
 
 An image is made beside its place and put there when it is whole, so that nothing unfinished looks finished.
 """

@@ -38,7 +38,7 @@ def test_what_a_killed_module_has_left_is_removed(place: Path) -> None:
 
 def test_what_a_running_module_holds_stays(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = left(place, f"{NAME}abc")
-    file = f"{folder}/ansible_directdisk.qemu.qemu_vms_payload.zip/ansible_collections/x/_folders.py"
+    file = f"{folder}/ansible_directdisk.qemu.qemu_vms_payload.zip/ansible_collections/x/private_folders.py"
     monkeypatch.setattr(private_folders, "__file__", file)
     private_folders.hold_payload()
     private_folders.remove_payloads()
@@ -64,5 +64,5 @@ def test_a_link_and_a_folder_of_another_user_stay(place: Path, tmp_path: Path) -
 
 
 def test_a_module_that_runs_from_no_archive_holds_nothing() -> None:
-    assert private_folders._payload_of("/usr/lib/python3/x/_folders.py") == ""
+    assert private_folders._payload_of("/usr/lib/python3/x/private_folders.py") == ""
     assert private_folders._payload_of(f"/tmp/{NAME}a/x_payload.zip/y.py") == f"/tmp/{NAME}a"

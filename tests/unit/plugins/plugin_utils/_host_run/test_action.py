@@ -15,7 +15,7 @@ import pytest
 # A playbook's process, and the one in which Ansible runs a task of it.
 PLAYBOOK = """
 import multiprocessing, os, time
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_action import end_with_playbook
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import end_with_playbook
 
 def task(ready):
     end_with_playbook()

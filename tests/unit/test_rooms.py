@@ -1,0 +1,235 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The shape of the sources: which room may import which, what is pure, who knows a backend, and how long things are.
+
+The rooms and their order are read from docs/design.md. Each rule is a function of the sources, so that a test can show
+that it finds what it should.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = "ansible_collections.directdisk.qemu.plugins."
+LONGEST_FILE, LONGEST_FUNCTION = 400, 50  # lines
+IMPURE = {
+    *("fcntl", "glob", "os", "os.path", "pathlib", "random", "select", "shutil", "signal", "socket", "subprocess"),
+    *("tempfile", "threading", "time"),
+}
+KNOWS_BACKENDS = (
+    "module_utils/_backends/",
+    "module_utils/_images/",
+    "module_utils/_routes/nbdkit.py",  # QEMU reads from it as from any NBD server
+)
+"""Where the name of a backend may stand: its own file or folder, in the words of docs/design.md."""
+KNOWS_ROUTES = (
+    "module_utils/_routes/",
+    "module_utils/_backends/",
+    "module_utils/_access/",
+    "module_utils/_images/image/",  # images that are kept in this host's cache, by route stage
+    "module_utils/_host/probe.py",  # asks nbdkit what it can do
+    "plugin_utils/_inventory/conflicts.py",  # two disks of a host may get the same loopback address for tgtd
+)
+
+
+@dataclass(frozen=True)
+class Room:
+    """A row of the table in docs/design.md."""
+
+    path: str
+    why: str
+
+    @property
+    def pure(self) -> bool:
+        return self.why.startswith("pure")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file below plugins/."""
+
+    path: str
+    text: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
+
+    @property
+    def module(self) -> str:
+        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+    def imports(self, modules: Mapping[str, Source]) -> Iterator[str]:
+        """Modules of the collection that it imports, also for types alone, and also within a function."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
+                module = (node.module or "").removeprefix(PACKAGE)
+                for alias in node.names:
+                    yield f"{module}.{alias.name}" if f"{module}.{alias.name}" in modules else module
+
+    def libraries(self) -> Iterator[str]:
+        """Modules of others that it imports."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and not (node.module or "").startswith(PACKAGE):
+                yield from (node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names))
+
+
+def rooms_in(document: str) -> list[Room]:
+    """The rooms, each above those that may import it."""
+    rows = re.findall(r"^\| `((?:module|plugin)_utils/[^`]+)` \| [^|]+ \| ([^|]+) \|$", document, re.MULTILINE)
+    return [Room(path, why) for path, why in rows]
+
+
+ROOMS = rooms_in((ROOT / "docs" / "design.md").read_text(encoding="utf-8"))
+SOURCES = [
+    Source(str(path.relative_to(ROOT / "plugins")), path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "plugins").rglob("*.py"))
+]
+
+
+def room_of(source: Source) -> Room | None:
+    return next((room for room in ROOMS if source.path == room.path or source.path.startswith(f"{room.path}/")), None)
+
+
+def imports_upwards(sources: list[Source]) -> list[str]:
+    """Imports against the order of the rooms."""
+    modules = {source.module: source for source in sources}
+    found = []
+    for source in sources:
+        room = room_of(source)
+        for imported in source.imports(modules):
+            other = room_of(modules[imported]) if imported in modules else None
+            if room and other and ROOMS.index(other) > ROOMS.index(room):
+                found.append(f"{source.path} imports {imported}")
+    return found
+
+
+def circles(sources: list[Source]) -> list[str]:
+    """Files that import themselves, by way of others."""
+    modules = {source.module: source for source in sources}
+    above = {source.module: set(source.imports(modules)) & set(modules) for source in sources}
+    left = dict(above)
+    while True:
+        leaves = [module for module, imported in left.items() if not imported & set(left) - {module}]
+        if not leaves:
+            return sorted(left)
+        for module in leaves:
+            del left[module]
+
+
+def input_and_output(sources: list[Source]) -> list[str]:
+    """What a pure room imports that is not."""
+    return [
+        f"{source.path} imports {library}"
+        for source in sources
+        if (room := room_of(source)) and room.pure
+        for library in source.libraries()
+        if library in IMPURE
+    ]
+
+
+def names_out_of_place(sources: list[Source]) -> list[str]:
+    """Comparisons with the name of a backend or route, and imports of one's file, where nobody should know it."""
+    found = []
+    for source in sources:
+        for names, places, folder in (
+            (set(BACKENDS), KNOWS_BACKENDS, "module_utils._backends"),
+            (set(ROUTES), KNOWS_ROUTES, "module_utils._routes"),
+        ):
+            if source.path.startswith(places):
+                continue
+            found += [f"{source.path} knows {name}" for name in _names_asked_for(source.tree, names, folder)]
+    return found
+
+
+def _names_asked_for(tree: ast.Module, names: set[str], folder: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            constants = {child.value for child in ast.walk(node) if isinstance(child, ast.Constant)}
+            asked = {getattr(child, "attr", getattr(child, "id", "")) for child in ast.walk(node)}
+            if asked & {"backend", "backend_name", "route", "routes_for", "lifecycle"} and "driver" not in asked:
+                yield from sorted(names & {constant for constant in constants if isinstance(constant, str)})
+        if isinstance(node, ast.ImportFrom) and node.module == f"{PACKAGE}{folder}":
+            yield from sorted(names & {alias.name for alias in node.names})
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{PACKAGE}{folder}."):
+            yield from sorted(names & {(node.module or "").rpartition(".")[2]})
+
+
+def too_long(sources: list[Source]) -> list[str]:
+    """Files and functions that nobody takes in at once."""
+    found = []
+    for source in sources:
+        lines = source.text.count("\n")
+        if lines > LONGEST_FILE:
+            found.append(f"{source.path} has {lines} lines")
+        for node in ast.walk(source.tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno:
+                lines = node.end_lineno - node.lineno + 1
+                if lines > LONGEST_FUNCTION:
+                    found.append(f"{source.path}: {node.name}() has {lines} lines")
+    return found
+
+
+RULES = (imports_upwards, circles, input_and_output, names_out_of_place, too_long)
+
+
+def test_every_file_is_in_a_room() -> None:
+    assert len(ROOMS) > 10
+    folders = ("module_utils/", "plugin_utils/")
+    assert [source.path for source in SOURCES if source.path.startswith(folders) and not room_of(source)] == []
+    assert [room.path for room in ROOMS if not (ROOT / "plugins" / room.path).exists()] == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.__name__))
+def test_the_sources_keep_the_rules(rule: object) -> None:
+    assert callable(rule)
+    assert rule(SOURCES) == []
+
+
+IMPORT = f"from {PACKAGE}module_utils."
+BROKEN = {
+    "upwards": (imports_upwards, {"module_utils/_options/read.py": f"{IMPORT}_host import probe"}),
+    "for types alone": (
+        imports_upwards,
+        {"module_utils/_plan/plan.py": f"if TYPE_CHECKING:\n    {IMPORT}_host.probe import probe"},
+    ),
+    "circle": (
+        circles,
+        {
+            "module_utils/_plan/a.py": f"{IMPORT}_plan import b",
+            "module_utils/_plan/b.py": f"def f():\n    {IMPORT}_plan.a import c",
+        },
+    ),
+    "process in a pure room": (input_and_output, {"module_utils/_plan/plan.py": "import subprocess"}),
+    "clock in a pure room": (input_and_output, {"module_utils/_adopt/texts.py": "from time import sleep\nimport time"}),
+    "backend by name": (
+        names_out_of_place,
+        {"module_utils/_plan/plan.py": 'if disk.backend.name in ("rbd", "nfs"):\n    pass'},
+    ),
+    "backend by import": (names_out_of_place, {"module_utils/_host/apply.py": f"{IMPORT}_backends import rbd"}),
+    "route by name": (names_out_of_place, {"plugin_utils/_host_run/host_plans.py": 'x = planned.route == "nbdkit"'}),
+    "route by import": (names_out_of_place, {"module_utils/_plan/plan.py": f"{IMPORT}_routes.stage import places_of"}),
+    "long file": (too_long, {"module_utils/_plan/plan.py": "x = 1\n" * (LONGEST_FILE + 1)}),
+    "long function": (too_long, {"action/qemu_vms.py": "def f():\n" + "    x = 1\n" * LONGEST_FUNCTION}),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_each_rule_finds_what_breaks_it(case: str) -> None:
+    rule, files = BROKEN[case]
+    changed = [source for source in SOURCES if source.path not in files]
+    changed += [Source(path, text) for path, text in files.items()]
+    assert set(rule(changed)) - set(rule(SOURCES)), f"{rule.__name__} finds nothing"
