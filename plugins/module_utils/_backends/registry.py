@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The backends: one file each holds everything the collection knows of one kind of storage.
+"""The backends: one file or folder each holds everything the collection knows of one kind of storage.
 
 The imports are explicit: Ansible ships to a host only what a module imports by name.
 """
@@ -20,12 +20,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends import (
     iscsi,
     nbd,
     nfs,
-    rbd,
     sheepdog,
     ssh,
     tftp,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd import backend as rbd
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 _MODULES = (

@@ -65,18 +65,8 @@ def build_sandbox(
     devices += [("/dev/kvm", "rw")] if kvm else []
     devices += [("/dev/net/tun", "rw")] if tun else []
     bundles = _unique(reach.trust for reach, _writes in reaches if reach.trust)
-    if replace_trust and len(bundles) > 1:
-        raise DeclarationError(
-            "ca_bundle",
-            f"a machine's QEMU trusts one bundle only ({', '.join(bundles)}); say route: nbdkit for the other disks",
-        )
     host_keys = _unique(reach.known_hosts for reach, _writes in reaches if reach.known_hosts)
-    if len(host_keys) > 1:
-        raise DeclarationError(
-            "known_hosts",
-            f"a machine's QEMU knows the host keys of one file only ({', '.join(host_keys)}); "
-            "put them into one, or say host_key",
-        )
+    _refuse_several(bundles if replace_trust else (), host_keys)
     replaced = [(path, KNOWN_HOSTS) for path in host_keys]
     replaced += [(bundle, trust_store) for bundle in bundles] if replace_trust else []
     files = _unique(path for reach, _writes in reaches for path in reach.files)
@@ -93,6 +83,21 @@ def build_sandbox(
         staged=tuple(staged),
         mounts=_unique([*files, *bundles, *host_keys]),
     )
+
+
+def _refuse_several(bundles: Sequence[str], host_keys: Sequence[str]) -> None:
+    """A process sees one trust store and one file of host keys."""
+    if len(bundles) > 1:
+        raise DeclarationError(
+            "ca_bundle",
+            f"a machine's QEMU trusts one bundle only ({', '.join(bundles)}); say route: nbdkit for the other disks",
+        )
+    if len(host_keys) > 1:
+        raise DeclarationError(
+            "known_hosts",
+            f"a machine's QEMU knows the host keys of one file only ({', '.join(host_keys)}); "
+            "put them into one, or say host_key",
+        )
 
 
 def is_address(host: str) -> bool:

@@ -20,8 +20,8 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderWiring, Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd import (
-    BACKEND,
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.backend import BACKEND
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.ceph import (
     client_settings,
     configuration,
     user_of,

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import MadeMeanwhileError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import host_mark
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import apply, observe
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import apply, create, observe, remove
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
 
 DISK = {"rbd": {"pool": "vms", "image": "web1"}, "size": "1MiB", "format": "qcow2"}
@@ -123,8 +123,8 @@ def ceph(monkeypatch: pytest.MonkeyPatch) -> Ceph:
         monkeypatch.setattr(module, "cluster_of", lambda disk, bench: Cluster())
     monkeypatch.setattr(apply, "_write_format", lambda part, size, bench: made.events.append("format"))
     ticks = itertools.count()
-    monkeypatch.setattr(apply.time, "monotonic", lambda: next(ticks))
-    monkeypatch.setattr(apply.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(create.time, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr(create.time, "sleep", lambda seconds: None)
     return made
 
 
@@ -137,7 +137,7 @@ def part(mark: str = "") -> str:
 
 
 def test_an_image_is_open_from_its_creation_until_it_has_its_name(ceph: Ceph) -> None:
-    apply.make(wanted(), VALUES, BENCH)
+    create.make(wanted(), VALUES, BENCH)
     assert ceph.events == ["format", f"rename {part()} while open: True"]
     assert ceph.images == {"web1": []}
 
@@ -145,14 +145,14 @@ def test_an_image_is_open_from_its_creation_until_it_has_its_name(ceph: Ceph) ->
 def test_who_comes_second_leaves_the_image_of_the_first_and_removes_its_own(ceph: Ceph) -> None:
     ceph.images["web1"] = ["other"]
     with pytest.raises(MadeMeanwhileError, match=r"^rbd vms/web1: another host has just made it; run this again$"):
-        apply.make(wanted(), VALUES, BENCH)
+        create.make(wanted(), VALUES, BENCH)
     assert ceph.images == {"web1": ["other"]}
 
 
 def test_a_name_that_leads_nowhere_is_given_back(ceph: Ceph) -> None:
     """It was left by a renaming that met a removal; the next rename would fail over it for ever."""
     ceph.halves.add("web1")
-    apply.make(wanted(), VALUES, BENCH)
+    create.make(wanted(), VALUES, BENCH)
     assert (list(ceph.images), ceph.halves) == (["web1"], set())
 
 
@@ -165,11 +165,11 @@ def test_two_hosts_that_remove_an_image_at_once_have_both_removed_it(
         raise answers.pop(0)
 
     monkeypatch.setattr(ceph, "remove", remove)
-    apply._remove(wanted().disk, BENCH, "busy")
+    remove.remove_image(wanted().disk, BENCH, "busy")
     assert answers == []
     answers.append(Error(-errno.EIO))
     with pytest.raises(Error):
-        apply._remove(wanted().disk, BENCH, "busy")
+        remove.remove_image(wanted().disk, BENCH, "busy")
 
 
 def test_unfinished_images_of_other_hosts_are_abandoned_only_where_nobody_has_them_open(ceph: Ceph) -> None:
@@ -188,11 +188,11 @@ def test_unfinished_images_of_other_hosts_are_abandoned_only_where_nobody_has_th
 def test_an_unfinished_image_that_is_opened_meanwhile_stays(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> None:
     name = part("0123abcd")
     ceph.images[name] = []
-    monkeypatch.setattr(apply.time, "sleep", lambda seconds: ceph.images[name].append("other"))
+    monkeypatch.setattr(create.time, "sleep", lambda seconds: ceph.images[name].append("other"))
     apply.discard_abandoned(wanted(), {"name": name}, BENCH)
     assert ceph.images == {name: ["other"]}
     ceph.images[name] = []
-    monkeypatch.setattr(apply.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(create.time, "sleep", lambda seconds: None)
     apply.discard_abandoned(wanted(), {"name": name}, BENCH)
     assert ceph.images == {}
 
@@ -229,5 +229,5 @@ def test_a_client_is_blocklisted_only_with_force(ceph: Ceph, monkeypatch: pytest
         monkeypatch.setattr(module, "cluster_of", lambda disk, bench: Cluster())
     ceph.images["web1"] = ["vm"]
     given = {**DISK, "provision": {"force": force}}
-    apply._evict(read_wanted(read_image("disk", given, "disk"), "disk"), BENCH)
+    remove._evict(read_wanted(read_image("disk", given, "disk"), "disk"), BENCH)
     assert listed == (["vm"] if force else [])

@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An image of a Ceph cluster (RADOS block device); the host itself maps nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
+    Backend,
+    Node,
+    OwnerCheck,
+    Reach,
+    Values,
+    check_loadable,
+    check_networks,
+    members,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.ceph import (
+    client_settings,
+    conf_source,
+    config_of,
+    configuration,
+    keyring_of,
+    monitors_of,
+    user_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.options import HINTS, OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.spellings import (
+    read_libvirt,
+    read_node,
+    read_uri,
+    settle,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+
+def _node(values: Values, wiring: Wiring) -> Node:
+    node: Node = {"driver": "rbd", **members(OPTIONS, values, wiring), "conf": configuration(values, wiring)}
+    if "monitors" in values:
+        node["server"] = [{"host": host, "port": str(port)} for host, port in monitors_of(values)]
+    if "key" in values:
+        node["key-secret"] = wiring.secret("key", values["key"], format="base64")
+    if "encryption" in values:
+        node["encrypt"] = _encrypt(values["encryption"], wiring, "encryption")
+    return node
+
+
+def _encrypt(layer: Values, wiring: Wiring, name: str) -> Node:
+    encrypt: Node = {"format": layer["format"], "key-secret": wiring.secret(name, layer["passphrase"])}
+    if "parent" in layer:
+        encrypt["parent"] = _encrypt(layer["parent"], wiring, f"{name}-parent")
+    return encrypt
+
+
+def _owner(values: Values, wiring: Wiring, uuid: str) -> OwnerCheck:
+    """Every client that has an image open for writing is a watcher of it."""
+    del uuid
+    facts: dict[str, Any] = {
+        "user": user_of(values),
+        "conf": configuration(values, wiring),
+        "settings": client_settings(values),
+        **{name: values[name] for name in ("pool", "namespace", "image") if name in values},
+    }
+    if "key" in values:
+        facts["key"] = wiring.credential("key", values["key"])
+    return OwnerCheck("rbd", facts, shows_qemu=True)
+
+
+def _check(values: Values) -> None:
+    for option in ("monitors", "auth_client_required"):
+        if option in values and not values[option]:
+            raise DeclarationError(option, "is empty")
+    try:
+        monitors_of(values)
+    except DeclarationError as error:
+        raise error.within("monitors") from None
+    if "key" in values and "keyring" in values:
+        raise DeclarationError("keyring", "is given together with key")
+    if (
+        not {"key", "keyring"} & set(values)
+        and not conf_source(values)
+        and values.get("auth_client_required") != ("none",)
+    ):
+        raise DeclarationError(
+            "", "key or keyring is missing; a cluster without authentication wants auth_client_required: [none]"
+        )
+    check_networks(values.get("networks", ()))
+    for option in ("conf", "keyring"):
+        check_loadable(option, values.get(option, ""))
+    config_of(values)
+
+
+def _reach(values: Values) -> Reach:
+    networks = values.get("networks", ())
+    return Reach(
+        servers=(*(host for host, _port in monitors_of(values)), *networks),
+        loaded=tuple(filter(None, (conf_source(values), keyring_of(values)))),
+        open_because="" if networks else "Ceph's monitors name the addresses of its OSDs: say networks to confine it",
+    )
+
+
+def _describe(values: Values) -> str:
+    place = "/".join(values[part] for part in ("pool", "namespace", "image") if part in values)
+    return f"{place}@{values['snapshot']}" if "snapshot" in values else place
+
+
+def _identity(values: Values) -> str:
+    """Without monitors, of which each machine may name others: better one refused too many than two that write."""
+    return f"rbd:{values.get('fsid', '').lower()}:{_describe(values)}"
+
+
+BACKEND = Backend(
+    name="rbd",
+    summary="An image of a Ceph cluster (RADOS block device), without a mapping on the host",
+    options=OPTIONS,
+    driver="rbd",
+    writable=True,
+    sizeable=True,
+    owner=_owner,
+    lifecycle="rbd",
+    read_only=lambda values: "a snapshot cannot be written" if "snapshot" in values else "",
+    node=_node,
+    sample={"pool": "rbd", "image": "image"},
+    describe=_describe,
+    identity=_identity,
+    pool=lambda values: str(values["pool"]),
+    alike=lambda values: (_identity({**values, "fsid": ""}),) if "fsid" in values else (),
+    apart="say the fsid of both where they are in two clusters",
+    snapshots=("snapshot",),
+    reach=_reach,
+    schemes=("rbd",),
+    read_uri=read_uri,
+    read_node=read_node,
+    read_libvirt=read_libvirt,
+    libvirt_parts=("snapshot", "config"),
+    settle=settle,
+    packages={
+        "debian": ("qemu-block-extra",),
+        "redhat": ("qemu-kvm-block-rbd",),
+        "fedora": ("qemu-block-rbd",),
+        "suse": ("qemu-block-rbd",),
+        "arch": ("qemu-block-rbd",),
+    },
+    bindings=("rados", "rbd"),
+    bindings_packages={
+        "debian": ("python3-rados", "python3-rbd"),
+        "redhat": ("python3-rados", "python3-rbd"),
+        "fedora": ("python3-rados", "python3-rbd"),
+        "suse": ("python3-rados", "python3-rbd"),
+        "arch": ("python-ceph",),
+    },
+    check=_check,
+    unhandled={},
+    hints=HINTS,
+)

@@ -1,0 +1,144 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An rbd image as URIs, QAPI members and libvirt's XML name it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Callable
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
+    LibvirtSource,
+    Node,
+    read_members,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.options import (
+    DEFAULT_CONF,
+    DEFAULT_PORT,
+    OPTIONS,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+
+def read_uri(uri: str) -> dict[str, Any]:
+    r"""``rbd:pool/[namespace/]image[@snapshot][:key=value...]``; a ``\`` keeps the next character as it is."""
+    place, *settings = _parts(uri[len("rbd:") :], ":")
+    path, *snapshot = _parts(place, "@")
+    names = [_unescaped(name) for name in _parts(path, "/")]
+    if len(names) not in (2, 3) or len(snapshot) > 1 or any(len(_parts(text, "@")) > 1 for text in settings):
+        raise DeclarationError("uri", "rbd:POOL/[NAMESPACE/]IMAGE[@SNAPSHOT][:KEY=VALUE...] is wanted")
+    found: dict[str, Any] = {"pool": names[0], "image": names[-1]}
+    found.update({"namespace": names[1]} if names[1:-1] and names[1] else {})
+    found.update({"snapshot": _unescaped(snapshot[0])} if snapshot else {})
+    said: dict[str, str] = {}
+    config = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise DeclarationError("uri", r"an option has no value; a ':' within a value is written '\:'")
+        key, value = _unescaped(key), _unescaped(value)
+        if said.setdefault(key, value) != value:
+            raise DeclarationError("uri", f"parameter {key!r} is given twice")
+        option, read = _URI_KEYS.get(key, ("", str))
+        if option:
+            found[option] = read(value)
+        # QEMU overrides it by the disk's cache, whatever a URI says.
+        elif key != "rbd_cache":
+            config[key] = value
+    return {**found, "config": config} if config else found
+
+
+def _parts(text: str, mark: str) -> list[str]:
+    """The text between marks that no backslash stands before."""
+    parts = [""]
+    for piece in re.findall(r"\\?.", text, re.DOTALL):
+        if piece == mark:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return parts
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split("[;, ]+", text) if word]
+
+
+_URI_KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "id": ("user", str),
+    "conf": ("conf", str),
+    "key": ("key", str),
+    "keyring": ("keyring", str),
+    "mon_host": ("monitors", _words),
+    "auth_supported": ("auth_client_required", _words),
+    "auth_client_required": ("auth_client_required", _words),
+    "client_mount_timeout": ("mount_timeout", str),
+}
+"""What a URI calls the options, and how their values are read."""
+
+
+def read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, around, {}, "server", "conf", "key-secret", "encrypt")
+    if "conf" in node:
+        found["conf"] = node["conf"]
+    if "server" in node:
+        servers = node["server"] if isinstance(node["server"], list) else [node["server"]]
+        found["monitors"] = [_monitor(uris.address_of(server, DEFAULT_PORT)) for server in servers]
+    if "key-secret" in node:
+        found["key"] = around.base64_secret(node["key-secret"])
+    if "encrypt" in node:
+        found["encryption"] = _read_encrypt(node["encrypt"], around)
+    return found
+
+
+def _monitor(place: dict[str, Any]) -> str:
+    if "socket" in place:
+        raise DeclarationError("server", "a monitor has a host")
+    return f"{uris.in_brackets(place['host'])}:{place['port']}" if "port" in place else str(place["host"])
+
+
+def _read_encrypt(layer: Any, around: Surroundings) -> dict[str, Any]:
+    if not isinstance(layer, Mapping):
+        raise DeclarationError("encrypt", "is not a set of options")
+    odd = [name for name in layer if name not in ("format", "key-secret", "parent")]
+    if odd:
+        raise DeclarationError("encrypt", f"{odd[0]} is no option of it")
+    found: dict[str, Any] = {name: value for name, value in layer.items() if name == "format"}
+    if "key-secret" in layer:
+        found["passphrase"] = around.secret(layer["key-secret"])
+    if "parent" in layer:
+        found["parent"] = _read_encrypt(layer["parent"], around)
+    return found
+
+
+def read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    pool, *namespace, image = source.name.split("/") if "/" in source.name else ("", source.name)
+    if not pool or len(namespace) > 1:
+        raise DeclarationError("name", f"{source.name!r} is not POOL/[NAMESPACE/]IMAGE")
+    key = source.secret
+    return uris.drop_none(
+        {
+            "pool": pool,
+            "namespace": namespace[0] if namespace else None,
+            "image": image,
+            "snapshot": source.part("snapshot", "name"),
+            "user": source.user or None,
+            "key": key and Secret(key.found, key.text, "AA=="),
+            "monitors": [_monitor(uris.libvirt_host((host,), DEFAULT_PORT)) for host in source.hosts] or None,
+            "conf": source.part("config", "file"),
+        }
+    )
+
+
+def settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    """QEMU reads Ceph's configuration whatever else it is told; what is not said is from there."""
+    sufficient = {"key", "keyring", "conf"} & set(options) or "monitors" not in options
+    if sufficient or list(options.get("auth_client_required", ())) == ["none"]:
+        return options
+    return {**options, "conf": DEFAULT_CONF}

@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Removes rbd images, and what an interrupted creation has left."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
+    HostError,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
+    cluster_of,
+    speaking_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observe import (
+    opened,
+    part_of,
+    watchers_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import at
+
+FORGOTTEN_AFTER = 45
+"""Seconds after which Ceph no longer counts on a client that was killed: 30 by default, and time to notice."""
+
+CREATED_WITHIN = 5
+"""Seconds that Ceph takes for an image without data at most: mostly some milliseconds."""
+
+
+def discard(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    """Remove what an unfinished run left; one that was killed is still counted on for a while."""
+    remove_image(part_of(wanted.disk), bench, "another run is still making it; let that end, or end it")
+
+
+def discard_abandoned(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    """Remove what a run on another host left, unless that host opens it meanwhile: it has begun to make it then."""
+    import rbd
+
+    disk, deadline = at(wanted.disk, image=values["name"]), time.monotonic() + CREATED_WITHIN
+    while time.monotonic() < deadline:
+        if watchers_of(disk, bench):
+            return
+        time.sleep(0.5)
+    with speaking_of(disk, "error removing"), contextlib.suppress(rbd.ImageBusy, rbd.ImageNotFound):
+        rbd.RBD().remove(cluster_of(disk, bench).pool(disk), disk.source["image"])
+
+
+def remove_image(disk: Disk, bench: Workbench, busy: str) -> None:
+    """busy: what is said where a client keeps it open."""
+    import rbd
+
+    pool, deadline = cluster_of(disk, bench).pool(disk), time.monotonic() + FORGOTTEN_AFTER
+    with speaking_of(disk, "error removing"):
+        while True:
+            try:
+                rbd.RBD().remove(pool, disk.source["image"])
+                return
+            except rbd.ImageNotFound:
+                return  # another host was quicker
+            except rbd.Error as error:
+                if not isinstance(error, rbd.ImageBusy) and not _is_stale(error):
+                    raise
+                if time.monotonic() > deadline:
+                    raise HostError(busy) from None
+                time.sleep(1)
+
+
+def _is_stale(error: Exception) -> bool:
+    """Tell if another host is removing the same image at this moment."""
+    return getattr(error, "errno", None) in (errno.ESTALE, -errno.ESTALE)
+
+
+@contextlib.contextmanager
+def changed(disk: Disk, bench: Workbench, doing: str) -> Iterator[Any]:
+    """An image, open to be changed."""
+    import rbd
+
+    pool = cluster_of(disk, bench).pool(disk)
+    with speaking_of(disk, doing), rbd.Image(pool, disk.source["image"]) as image:
+        yield image
+
+
+def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    disk = wanted.disk
+    _evict(wanted, bench)
+    if wanted.provision["with_snapshots"]:
+        with changed(disk, bench, "error removing its snapshots") as image:
+            for snapshot in [found for found in image.list_snaps() if found["namespace"] == 0]:
+                if image.is_protected_snap(snapshot["name"]):
+                    image.unprotect_snap(snapshot["name"])
+                image.remove_snap(snapshot["name"])
+    remove_image(disk, bench, "a client has it open; stop that client, or say force: true")
+
+
+def _evict(wanted: Wanted, bench: Workbench) -> None:
+    """Blocklist the clients that have an image open, only with force: one may have opened it since the plan."""
+    disk = wanted.disk
+    if not wanted.provision["force"]:
+        return
+    handle = cluster_of(disk, bench).handle
+    with opened(disk, bench) as image:
+        for watcher in list(image.watchers_list()) if image is not None else []:
+            handle.blocklist_add(watcher["addr"])
+
+
+def trash(wanted: Wanted, values: Values, bench: Workbench) -> None:
+    import rbd
+
+    disk = wanted.disk
+    _evict(wanted, bench)
+    with speaking_of(disk, "error moving to the trash"):
+        rbd.RBD().trash_move(cluster_of(disk, bench).pool(disk), disk.source["image"], values["seconds"])
