@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -87,7 +88,7 @@ def probe(*, fresh: bool = False) -> dict[str, Any]:
 
 
 def _cache_key() -> str:
-    facts: list[Any] = [sorted(BACKENDS), [backend.sample for backend in BACKENDS.values()]]
+    facts: list[Any] = [*_questions(), [backend.sample for backend in BACKENDS.values()]]
     for pattern in _WATCHED:
         for path in sorted(glob.glob(pattern)):
             try:
@@ -96,6 +97,12 @@ def _cache_key() -> str:
                 continue
             facts.append((path, status.st_ino, status.st_size, status.st_mtime_ns))
     return hashlib.sha256(json.dumps(facts, default=list).encode()).hexdigest()
+
+
+def _questions() -> list[Any]:
+    """What is asked beside the samples, so that a cached answer to other questions does not count."""
+    served = [(backend.name, backend.nbdkit_parts, backend.tgt_module, backend.bindings) for backend in BACKENDS.values()]
+    return [inspect.getsource(sys.modules[__name__]), nbdkit.PINS, sorted(_programs()), sorted(served)]
 
 
 def _read_cache() -> dict[str, Any]:

@@ -32,7 +32,8 @@ TOO_LARGE = (63, -signal.SIGXFSZ)
 URL_ON_STDIN = ("--config", "-")
 MAX_SIZE = 64 << 30
 TOO_MUCH = "which max_size or nine tenths of the free space allow; make room, or declare a larger max_size"
-RETRIED = ("--retry", "5", "--retry-connrefused")
+# After 1, 2, 4 and 8 s: a server that is down is reported within the default start_timeout (30 s).
+RETRIED = ("--retry", "4", "--retry-connrefused")
 # The last lines of what curl says. They may hold a secret, such as a signature that allows to read the image.
 TOLD_URL = ("--write-out", "%{stderr}\\n%{url_effective}\\n%{redirect_url}\\n")
 # Begins curl's settings for the url's own server: passwords, cookies.
