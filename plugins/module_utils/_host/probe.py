@@ -102,7 +102,7 @@ def _cache_key() -> str:
 def _questions() -> list[Any]:
     """What is asked beside the samples, so that a cached answer to other questions does not count."""
     served = [(backend.name, backend.nbdkit_parts, backend.tgt_module, backend.bindings) for backend in BACKENDS.values()]
-    return [inspect.getsource(sys.modules[__name__]), nbdkit.PINS, sorted(_programs()), sorted(served)]
+    return [inspect.getsource(sys.modules[__name__]), PINS, sorted(_programs()), sorted(served)]
 
 
 def _read_cache() -> dict[str, Any]:
