@@ -16,12 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import _names, _ur
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import read_machines, refuse_shared_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._identities import (
-    canonical_identity,
-    doubts,
-    identities,
-    names_in,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._identities import doubts, identities, names_in
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH, disk_of, machine
 
 FSIDS = [f"{digit * 8}-aaaa-bbbb-cccc-dddddddddddd" for digit in "12"]
@@ -142,12 +137,6 @@ def test_what_runs_without_a_declaration_is_found_by_the_address_of_a_name() -> 
     opened = {"old": {disk(nfs("192.0.2.5")).identity: True}}
     with pytest.raises(DirectDiskError, match="is the same storage as a disk of old"):
         refuse_shared_disks(read_machines({"a": disk_of(nfs("store"))}), opened, RESOLVED)
-
-
-def test_all_names_of_a_server_have_one_canonical_identity() -> None:
-    found = {canonical_identity(disk(nfs(host)), RESOLVED) for host in ("store", "store.example")}
-    assert found == {disk(nfs("192.0.2.5")).identity}
-    assert canonical_identity(disk(nfs("unknown")), RESOLVED) == disk(nfs("unknown")).identity
 
 
 def test_only_what_may_mean_something_else_is_resolved() -> None:
