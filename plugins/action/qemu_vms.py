@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.utils.display import Display
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
@@ -73,23 +73,23 @@ class ActionModule(HostAction):
 
     def _observe(self, host: str, options: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Read, ask the host, and plan; then also apply, unless that is another step."""
-        machines = read_machines(self._task.args["vms"], host)
-        kept = kept_disks(machines, plain(self._task.args["vms"])) if options["only"] == "all" else []
+        vms = read_vms(self._task.args["vms"], host)
+        kept = kept_disks(vms, plain(self._task.args["vms"])) if options["only"] == "all" else []
         read_entries({disk.name: disk.declared for disk in kept})
-        look = self._look(machines, task_vars)
+        look = self._look(vms, task_vars)
         capabilities, observed = Capabilities.from_probe(look["capabilities"]), look["observed"]
-        lacks, packages = missing(requirements(machines), capabilities)
+        lacks, packages = missing(requirements(vms), capabilities)
         lacking = {"missing": lacks, "missing_packages": packages}
-        undeclared = host_plans.undeclared(observed, machines)
+        undeclared = host_plans.undeclared(observed, vms)
         if options["only"] == "all":
-            refuse_unmanaged_storage(machines, observed)
+            refuse_unmanaged_storage(vms, observed)
         if lacks and options["when_lacking"] == "report":
-            report = host_report(uuid.uuid4().hex, machines, observed, undeclared, foreseeable(machines, observed))
+            report = host_report(uuid.uuid4().hex, vms, observed, undeclared, foreseeable(vms, observed))
             unforeseen = self._unforeseen(host, lacks)
             return {"changed": False, **lacking, **unforeseen, **_for_other_steps(options, report, due=False)}
-        plans = host_plans.make_plans(machines, capabilities, observed["paths"])
-        host_plans.refuse_taken_storage(machines, observed, undeclared)
-        overlays.refuse_left_behind(machines, observed["overlays"])
+        plans = host_plans.make_plans(vms, capabilities, observed["paths"])
+        host_plans.refuse_taken_storage(vms, observed, undeclared)
+        overlays.refuse_left_behind(vms, observed["overlays"])
         entries = request(kept, plans, observed)
         answer = self._keep(kept, entries, task_vars, predict=True)
         foreseen = Outcome.of(kept, answer) if answer else Outcome()
@@ -97,11 +97,11 @@ class ActionModule(HostAction):
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
         result = {**run.foresee(foreseen, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
         written = {paths.vm_of_unit(path.rpartition("/")[2]) for path in run.changes.write_files}
-        left = (f"{host}: {line}" for line in overlays.warnings(machines, observed["overlays"], written))
-        unasked = storage_not_asked(machines, observed, host)
-        for warning in (*run.warnings(), *left, *host_plans.doubtful_storage(machines, observed, host), *unasked):
+        left = (f"{host}: {line}" for line in overlays.warnings(vms, observed["overlays"], written))
+        unasked = storage_not_asked(vms, observed, host)
+        for warning in (*run.warnings(), *left, *host_plans.doubtful_storage(vms, observed, host), *unasked):
             display.warning(warning)
-        report = host_report(uuid.uuid4().hex, machines, observed, undeclared, run.changes)
+        report = host_report(uuid.uuid4().hex, vms, observed, undeclared, run.changes)
         if options["step"] == "observe":
             return self._observed(run, result, report, _Seen(look, answer))
         raise_collected(decide({host: report}).errors)
@@ -129,10 +129,10 @@ class ActionModule(HostAction):
         report_id = observation["fleet"]["id"]
         names = stopped.get("stopped") or () if stopped.get("of") == report_id else ()
         observed = steps.with_stopped(seen.look["observed"], names)
-        machines = read_machines(self._task.args["vms"], host)
-        kept = kept_disks(machines, plain(self._task.args["vms"]))
+        vms = read_vms(self._task.args["vms"], host)
+        kept = kept_disks(vms, plain(self._task.args["vms"]))
         capabilities = Capabilities.from_probe(seen.look["capabilities"])
-        plans = host_plans.make_plans(machines, capabilities, observed["paths"])
+        plans = host_plans.make_plans(vms, capabilities, observed["paths"])
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
         foreseen = Outcome.of(kept, seen.disks) if seen.disks else Outcome()
         not_yet = self._not_yet_stopped(host, task_vars)
@@ -221,13 +221,11 @@ class ActionModule(HostAction):
                 raise DeclarationError(f"qemu_vms: {name}", f"{value!r} is not one of {', '.join(_CHOICES[name])}")
         return options
 
-    def _look(self, machines: Sequence[Machine], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def _look(self, vms: Sequence[Vm], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         # Whether the host encrypts is known only after the look at it, so the texts go under both paths.
-        secrets = host_plans.secrets_of(machines)
+        secrets = host_plans.secrets_of(vms)
         texts = {**host_plans.at_rest(secrets, encrypted=True), **host_plans.at_rest(secrets, encrypted=False)}
-        return self._ask_host(
-            {"observe": host_plans.observation(machines, texts=bool(self._task.diff))}, texts, task_vars
-        )
+        return self._ask_host({"observe": host_plans.observation(vms, texts=bool(self._task.diff))}, texts, task_vars)
 
     def _apply(
         self, run: Run, foreseen: Outcome, entries: Mapping[str, Any], task_vars: Mapping[str, Any]
@@ -239,7 +237,7 @@ class ActionModule(HostAction):
         run.leave_alone(done.failures)
         actions = done.actions
         if run.changes.any():
-            secrets = host_plans.secrets_of(plan.machine for plan in run.plans)
+            secrets = host_plans.secrets_of(plan.vm for plan in run.plans)
             texts = host_plans.at_rest(secrets, encrypted=run.encrypted)
             answer = self._ask_host({"desired": run.wanted, "encrypted": run.encrypted}, texts, task_vars)
             actions += answer["actions"]

@@ -244,7 +244,7 @@ def main() -> None:
         if facts["missing"] and module.params["strict"]:
             module.fail_json(msg="\n".join(facts["missing"]), **facts)
         module.exit_json(
-            vms=printable_data(running.machines()) if module.params["vms"] else {},
+            vms=printable_data(running.vms()) if module.params["vms"] else {},
             by_hand=unmanaged.machines_by_hand() if module.params["by_hand"] else [],
             **facts,
         )

@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import unit_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import is_command_line
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import Process, machine_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import Process, vm_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.convert import convert
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable, printable_data
@@ -48,7 +48,7 @@ def machines_by_hand(*, proc: str = "/proc", folders: tuple[str, ...] = UNIT_FOL
     starts += [start for start in _units(folders) if start.unit not in known]
     found: list[dict[str, Any]] = []
     for start in starts:
-        found.append(as_declared(start, {machine["name"] for machine in found}))
+        found.append(as_declared(start, {vm["name"] for vm in found}))
     return found
 
 
@@ -65,7 +65,7 @@ def as_declared(start: Start, taken: set[str]) -> dict[str, Any]:
             return {**facts, "problem": "", **printable_data(shown), "declaration": found["declaration"]}
         except DirectDiskError as error:
             problem = str(error)
-    name = machine_name(start.process.name)
+    name = vm_name(start.process.name)
     return {
         **facts,
         "problem": printable(problem),

@@ -41,7 +41,7 @@ def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Compariso
         return Comparison(warnings=warnings)
     # What is declared on other hosts is of interest only where something starts beside it: reading it all takes time.
     declared = survey_in_parts(hostvars, [str(host) for host in hostvars])
-    unasked = [one for one in declared.machines if one.host not in reports]
+    unasked = [one for one in declared.vms if one.host not in reports]
     decision = other_hosts.decide(reports, unasked)
     clashes = conflicts.shared_storage(declared, reports)
     known = {clash.where for clash in clashes}

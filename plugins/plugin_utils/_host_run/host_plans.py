@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import doubts, names_in
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, refuse_shared_disks
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, refuse_shared_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
@@ -54,25 +54,22 @@ _MODULES = {
 """Programs that modules use, too."""
 
 
-def observation(machines: Iterable[Machine], *, texts: bool) -> dict[str, Any]:
+def observation(vms: Iterable[Vm], *, texts: bool) -> dict[str, Any]:
     """What to look at on the host of these machines."""
-    present = [machine for machine in machines if machine.state != "absent"]
+    present = [vm for vm in vms if vm.state != "absent"]
     return {
-        "vms": [machine.name for machine in machines],
-        "paths": sorted({path for machine in present for path, _kinds, _where in _needed_paths(machine)}),
+        "vms": [vm.name for vm in vms],
+        "paths": sorted({path for vm in present for path, _kinds, _where in _needed_paths(vm)}),
         "texts": texts,
-        "names": sorted({name for machine in present for disk in machine.disks for name in names_in(disk)}),
+        "names": sorted({name for vm in present for disk in vm.disks for name in names_in(disk)}),
         "owners": questions(present),
     }
 
 
-def secrets_of(machines: Iterable[Machine]) -> dict[tuple[str, str], str]:
+def secrets_of(vms: Iterable[Vm]) -> dict[tuple[str, str], str]:
     """Every secret text of the machines, by owner and name of its credential."""
     return {
-        credential: text
-        for machine in machines
-        if machine.state != "absent"
-        for credential, text in declared_credentials(machine).items()
+        credential: text for vm in vms if vm.state != "absent" for credential, text in declared_credentials(vm).items()
     }
 
 
@@ -83,45 +80,45 @@ def at_rest(secrets: Mapping[tuple[str, str], str], *, encrypted: bool) -> dict[
     }
 
 
-def make_plans(machines: Iterable[Machine], capabilities: Capabilities, paths: Mapping[str, str]) -> list[Plan]:
+def make_plans(vms: Iterable[Vm], capabilities: Capabilities, paths: Mapping[str, str]) -> list[Plan]:
     """The plans of all machines; raises every reason why this host cannot run one of them."""
     plans: list[Plan] = []
     errors: list[Exception] = []
-    for machine in machines:
+    for vm in vms:
         try:
-            if machine.state == "absent":
-                plans.append(Plan(machine, (), ()))
+            if vm.state == "absent":
+                plans.append(Plan(vm, (), ()))
                 continue
-            _check_paths(machine, paths)
-            plans.append(make_plan(machine, capabilities))
+            _check_paths(vm, paths)
+            plans.append(make_plan(vm, capabilities))
         except (DeclarationError, Collected) as error:
             errors.append(error)
     raise_collected(errors)
     return plans
 
 
-def _needed_paths(machine: Machine) -> Iterable[tuple[str, tuple[str, ...], str]]:
+def _needed_paths(vm: Vm) -> Iterable[tuple[str, tuple[str, ...], str]]:
     """Paths that must be on the host: of which kinds, and for what."""
-    for disk in machine.disks:
+    for disk in vm.disks:
         reach = disk.backend.reach(disk.source)
-        where = f"disk {disk.name} of {machine.name}: {disk.backend.name}"
+        where = f"disk {disk.name} of {vm.name}: {disk.backend.name}"
         yield from ((path, ("file", "missing") if disk.kept else ("file",), where) for path in reach.files)
         yield from ((path, ("block", "char"), where) for path in reach.devices)
         yield from (
             (path, ("file",), where) for path in (*reach.loaded, *filter(None, (reach.trust, reach.known_hosts)))
         )
-    for network in machine.networks:
+    for network in vm.networks:
         if network.bridge:
             yield (
                 f"/sys/class/net/{network.bridge}/bridge",
                 ("directory",),
-                f"network {network.name} of {machine.name}: bridge {network.bridge}",
+                f"network {network.name} of {vm.name}: bridge {network.bridge}",
             )
 
 
-def _check_paths(machine: Machine, paths: Mapping[str, str]) -> None:
+def _check_paths(vm: Vm, paths: Mapping[str, str]) -> None:
     errors = []
-    for path, kinds, where in _needed_paths(machine):
+    for path, kinds, where in _needed_paths(vm):
         kind = paths.get(path, "missing")
         if kind in kinds:
             continue
@@ -157,7 +154,7 @@ def desired(plans: Iterable[Plan], *, encrypted: bool) -> dict[str, Any]:
         files[f"{unit_paths.UNIT_DIRECTORY}/{service.name}"] = {"text": text, "mode": 0o644}
         if service.image:
             images[service.image] = _credentials(service, encrypted=encrypted)
-    vms = {plan.machine.name: _desired_vm(plan, encrypted=encrypted) for plan in plans}
+    vms = {plan.vm.name: _desired_vm(plan, encrypted=encrypted) for plan in plans}
     return {"files": files, "vms": vms, "images": images}
 
 
@@ -188,7 +185,7 @@ def _credentials(service: Service, *, encrypted: bool) -> list[str]:
 
 
 def _desired_vm(plan: Plan, *, encrypted: bool) -> dict[str, Any]:
-    name, settings = plan.machine.name, plan.machine.settings
+    name, settings = plan.vm.name, plan.vm.settings
     services = [service for service in plan.services if service.vm]
     return {
         "state": settings["state"],
@@ -199,17 +196,17 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> dict[str, Any]:
         "reloaded": [service.name for service in services if service.reloads],
         "credentials": {service.name: _credentials(service, encrypted=encrypted) for service in services},
         "staged": [service.name for service in plan.services if service.image],
-        "start_timeout": plan.machine.settings["start_timeout"],
+        "start_timeout": plan.vm.settings["start_timeout"],
     }
 
 
-def undeclared(observed: Mapping[str, Any], machines: Iterable[Machine]) -> list[str]:
+def undeclared(observed: Mapping[str, Any], vms: Iterable[Vm]) -> list[str]:
     """Machines that have units on the host, but no declaration."""
     found = {unit_paths.vm_of_unit(path.rpartition("/")[2]) for path in observed["files"]}
-    return sorted(found - {""} - {machine.name for machine in machines})
+    return sorted(found - {""} - {vm.name for vm in vms})
 
 
-def refuse_taken_storage(machines: Iterable[Machine], observed: Mapping[str, Any], names: Iterable[str]) -> None:
+def refuse_taken_storage(vms: Iterable[Vm], observed: Mapping[str, Any], names: Iterable[str]) -> None:
     """Storage that a running machine without a declaration has open is not opened a second time."""
     units = {name: unit_paths.unit_name(name) for name in names}
     running = {name: unit for name, unit in units.items() if observed["units"][unit]["active"] not in STOPPED}
@@ -217,17 +214,12 @@ def refuse_taken_storage(machines: Iterable[Machine], observed: Mapping[str, Any
         f"{name}, which runs without a declaration": observed["files"][f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["opened"]
         for name, unit in running.items()
     }
-    refuse_shared_disks(machines, opened, observed.get("names", {}))
+    refuse_shared_disks(vms, opened, observed.get("names", {}))
 
 
-def doubtful_storage(machines: Iterable[Machine], observed: Mapping[str, Any], host: str) -> list[str]:
+def doubtful_storage(vms: Iterable[Vm], observed: Mapping[str, Any], host: str) -> list[str]:
     """What to look at where nobody can tell if two disks of a host are the same storage."""
-    disks = (
-        (f"disk {disk.name} of {machine.name}", disk)
-        for machine in machines
-        if machine.state != "absent"
-        for disk in machine.disks
-    )
+    disks = ((f"disk {disk.name} of {vm.name}", disk) for vm in vms if vm.state != "absent" for disk in vm.disks)
     return [f"{host}: {where}: {doubt}" for where, doubt in doubts(disks, observed.get("names", {}))]
 
 
@@ -255,7 +247,7 @@ def _unified(path: str, before: str, after: str) -> str:
 def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
     """What went wrong with a machine that did not start: the disk and its backend's hint, then the log itself."""
     lines = list(lines)
-    name = plan.machine.name
+    name = plan.vm.name
     explained = []
     for line in lines:
         if line.startswith(tuple(f"disk {planned.disk.name} of {name}: " for planned in plan.disks)):
@@ -292,9 +284,9 @@ def _speaks_of(line: str, disk: Disk) -> bool:
 def summary(plans: Iterable[Plan]) -> dict[str, Any]:
     """The machines as planned, for the result."""
     return {
-        plan.machine.name: {
-            "state": plan.machine.state,
-            "unit": unit_paths.unit_name(plan.machine.name),
+        plan.vm.name: {
+            "state": plan.vm.state,
+            "unit": unit_paths.unit_name(plan.vm.name),
             "disks": describe_plan(plan),
         }
         for plan in plans

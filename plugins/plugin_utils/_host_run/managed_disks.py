@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING
@@ -30,13 +30,13 @@ class KeptDisk:
         return f"{self.disk} of {self.vm}"
 
 
-def kept_disks(machines: Iterable[Machine], vms: Mapping[str, Any]) -> list[KeptDisk]:
-    """The disks whose images are made and kept; vms: the declaration that the machines were read from."""
+def kept_disks(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[KeptDisk]:
+    """The disks whose images are made and kept; declared: the declaration that the machines were read from."""
     return [
-        KeptDisk(machine.name, disk.name, vms[machine.name]["disks"][disk.name])
-        for machine in machines
-        if machine.state != "absent"
-        for disk in machine.disks
+        KeptDisk(vm.name, disk.name, declared[vm.name]["disks"][disk.name])
+        for vm in vms
+        if vm.state != "absent"
+        for disk in vm.disks
         if disk.kept
     ]
 
@@ -44,9 +44,9 @@ def kept_disks(machines: Iterable[Machine], vms: Mapping[str, Any]) -> list[Kept
 def request(kept: Iterable[KeptDisk], plans: Iterable[Plan], observed: Mapping[str, Any]) -> dict[str, Any]:
     """The disks as qemu_disks takes them; a disk of a running machine is grown by the machine itself."""
     running = {
-        (plan.machine.name, planned.disk.name): planned.graph.base
+        (plan.vm.name, planned.disk.name): planned.graph.base
         for plan in plans
-        if observed["units"].get(paths.unit_name(plan.machine.name), {}).get("active") in RUNNING
+        if observed["units"].get(paths.unit_name(plan.vm.name), {}).get("active") in RUNNING
         for planned in plan.disks
     }
     return {

@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -61,36 +61,36 @@ class HostReport(TypedDict):
 
 
 def host_report(
-    report_id: str, machines: Iterable[Machine], observed: Mapping[str, Any], undeclared: list[str], changes: Changes
+    report_id: str, vms: Iterable[Vm], observed: Mapping[str, Any], undeclared: list[str], changes: Changes
 ) -> HostReport:
     """The report of a host on which these changes are due."""
-    machines = list(machines)
+    vms = list(vms)
     starting = {*changes.start, *changes.restart}
     return {
         "id": report_id,
-        "starts": [_starting(machine, resolved_in(observed)) for machine in machines if machine.name in starting],
+        "starts": [_starting(vm, resolved_in(observed)) for vm in vms if vm.name in starting],
         "stops": list(changes.stop),
-        "runs": running_vms(machines, observed),
+        "runs": running_vms(vms, observed),
         "undeclared": list(undeclared),
         "in_use": dict(observed.get("in_use") or {}),
     }
 
 
-def foreseeable(machines: Iterable[Machine], observed: Mapping[str, Any]) -> Changes:
+def foreseeable(vms: Iterable[Vm], observed: Mapping[str, Any]) -> Changes:
     """The starts and stops on a host that cannot be planned for before something is installed on it."""
     changes = Changes()
-    for machine in machines:
-        active = observed["units"].get(paths.unit_name(machine.name), {}).get("active", "")
-        if machine.state == "started" and active not in RUNNING:
-            changes.start.append(machine.name)
-        elif machine.state != "started" and active not in STOPPED:
-            changes.stop.append(machine.name)
+    for vm in vms:
+        active = observed["units"].get(paths.unit_name(vm.name), {}).get("active", "")
+        if vm.state == "started" and active not in RUNNING:
+            changes.start.append(vm.name)
+        elif vm.state != "started" and active not in STOPPED:
+            changes.stop.append(vm.name)
     return changes
 
 
-def _starting(machine: Machine, names: Resolved) -> StartingVm:
-    disks = [_starting_disk(disk, names) for disk in machine.disks]
-    return {"name": machine.name, "uuid": machine.uuid, "disks": disks}
+def _starting(vm: Vm, names: Resolved) -> StartingVm:
+    disks = [_starting_disk(disk, names) for disk in vm.disks]
+    return {"name": vm.name, "uuid": vm.uuid, "disks": disks}
 
 
 def _starting_disk(disk: Disk, names: Resolved) -> StartingDisk:
@@ -132,7 +132,7 @@ def decide(reports: Mapping[str, HostReport], declared: Iterable[Declared] = ())
 def _by_name(declared: Iterable[Declared]) -> Mapping[str, list[Declared]]:
     found: dict[str, list[Declared]] = defaultdict(list)
     for one in declared:
-        found[one.machine.name].append(one)
+        found[one.vm.name].append(one)
     return found
 
 
@@ -236,10 +236,10 @@ def _shared_disks(reports: Mapping[str, HostReport]) -> Iterator[tuple[str, Star
 def _not_known_to_be_stopped(host: str, start: StartingVm, others: Iterable[Declared]) -> Iterator[DeclarationError]:
     """A host that stops a VM says so itself; without its answer it may still run there."""
     for other in others:
-        if other.host != host and other.machine.state in ("absent", "stopped"):
+        if other.host != host and other.vm.state in ("absent", "stopped"):
             yield DeclarationError(
                 f"{host}: vm {start['name']}",
-                f"{other.host} declares it {other.machine.state} and could not be asked if it has stopped there; "
+                f"{other.host} declares it {other.vm.state} and could not be asked if it has stopped there; "
                 f"run both hosts together, or remove the declaration from {other.host} once it has stopped",
             )
 

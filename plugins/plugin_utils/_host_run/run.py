@@ -41,13 +41,13 @@ class Run:
         """Machines that are not touched because their disks failed, with the reasons."""
         if failures:
             self.explained.update({name: [f"{self.host}: {line}" for line in failures[name]] for name in failures})
-            self.plans = [plan for plan in self.plans if plan.machine.name not in failures]
+            self.plans = [plan for plan in self.plans if plan.vm.name not in failures]
             self._decide()
 
     def explain(self, failures: Mapping[str, Sequence[str]]) -> None:
         """Machines that did not start, with the last lines of their logs."""
         for plan in self.plans:
-            name = plan.machine.name
+            name = plan.vm.name
             if name in failures:
                 self.explained[name] = host_plans.explain_failure(plan, failures[name], self.host)
 

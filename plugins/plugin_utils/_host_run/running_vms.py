@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved, identities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, uuid_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, uuid_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
@@ -67,26 +67,26 @@ def names_of(use: StorageUse) -> tuple[str, ...]:
     return use["identity"], *use["alike"], *use["resolved"]
 
 
-def running_vms(machines: Iterable[Machine], observed: Mapping[str, Any]) -> list[RunningVm]:
+def running_vms(vms: Iterable[Vm], observed: Mapping[str, Any]) -> list[RunningVm]:
     """machines: those that the host declares."""
-    declared = {machine.name: machine for machine in machines}
+    declared = {vm.name: vm for vm in vms}
     names = resolved_in(observed)
     return [*_with_units(declared, observed), *(_unmanaged(process, names) for process in _vms(observed))]
 
 
-def _with_units(declared: Mapping[str, Machine], observed: Mapping[str, Any]) -> Iterator[RunningVm]:
+def _with_units(declared: Mapping[str, Vm], observed: Mapping[str, Any]) -> Iterator[RunningVm]:
     names = resolved_in(observed)
     for unit, state in observed["units"].items():
         name = paths.vm_of_unit(unit)
-        machine, runs = declared.get(name), state["active"] not in STOPPED
-        if not name or unit != paths.unit_name(name) or not (runs or (state["enabled"] and machine is None)):
+        vm, runs = declared.get(name), state["active"] not in STOPPED
+        if not name or unit != paths.unit_name(name) or not (runs or (state["enabled"] and vm is None)):
             continue
-        uses = {disk.identity: storage_use(disk, names) for disk in machine.disks} if machine else {}
+        uses = {disk.identity: storage_use(disk, names) for disk in vm.disks} if vm else {}
         opened = observed["files"].get(f"{paths.UNIT_DIRECTORY}/{unit}", {}).get("opened", {})
         yield {
             "name": name,
             "uuid": uuid_of(name),
-            "declared": machine is not None and machine.state == "started",
+            "declared": vm is not None and vm.state == "started",
             "runs": runs,
             "process": "",
             "storage": [_opened(identity, writes, uses.get(identity)) for identity, writes in opened.items()],
@@ -120,24 +120,24 @@ def described_process(process: Mapping[str, Any]) -> str:
 
 
 def _disks(process: Mapping[str, Any]) -> list[Disk]:
-    return [disk for one in as_declared("", "vm", {"disks": process["disks"]}) for disk in one.machine.disks]
+    return [disk for one in as_declared("", "vm", {"disks": process["disks"]}) for disk in one.vm.disks]
 
 
-def refuse_unmanaged_storage(machines: Iterable[Machine], observed: Mapping[str, Any]) -> None:
+def refuse_unmanaged_storage(vms: Iterable[Vm], observed: Mapping[str, Any]) -> None:
     """Refuse to start a VM on storage that a QEMU process which is not the collection's has open on the same host."""
     errors: list[Exception] = []
     names = resolved_in(observed)
-    starting = [machine for machine in machines if machine.state == "started"]
+    starting = [vm for vm in vms if vm.state == "started"]
     for process in observed.get("unmanaged") or ():
         uses = [storage_use(disk, names) for disk in _disks(process)]
-        for machine in starting:
+        for vm in starting:
             errors += [
                 DeclarationError(
-                    f"disk {disk.name} of {machine.name}",
+                    f"disk {disk.name} of {vm.name}",
                     f"{process['name']}, which runs without the collection ({described_process(process)}), has the "
                     f"same storage open, and one of them writes to it ({disk.described}); stop that process first",
                 )
-                for disk in machine.disks
+                for disk in vm.disks
                 if _is_open(disk, storage_use(disk, names), uses, process["opens"])
             ]
     raise_collected(errors)

@@ -71,13 +71,13 @@ def _shared_pairs(survey: Survey) -> Iterator[tuple[Declared, Disk, Declared, Di
 
 def _started_first(survey: Survey) -> Iterable[tuple[Declared, Disk]]:
     """A VM that stands by is compared with the one that runs, and not the other way round."""
-    return sorted(survey.disks(), key=lambda one: one[0].machine.state == "stopped")
+    return sorted(survey.disks(), key=lambda one: one[0].vm.state == "stopped")
 
 
 def _stands_by(one: Declared, other: Declared) -> bool:
     """If two declarations are of one VM, and at most one of them starts it."""
-    stopped = "stopped" in (one.machine.state, other.machine.state)
-    return stopped and one.machine.name == other.machine.name and one.host != other.host
+    stopped = "stopped" in (one.vm.state, other.vm.state)
+    return stopped and one.vm.name == other.vm.name and one.host != other.host
 
 
 def _shared(one: Declared, disk: Disk, other: Declared, its: Disk) -> DeclarationError:
@@ -117,8 +117,8 @@ def _unknown_sources(survey: Survey, known_images: Sequence[str]) -> Findings:
 def _by_address(survey: Survey) -> dict[str, list[tuple[Declared, str, str]]]:
     """Machines, networks and bridges by hardware address, where more than one has it."""
     found: dict[str, list[tuple[Declared, str, str]]] = defaultdict(list)
-    for one in survey.machines:
-        for network in one.machine.networks if one.present else ():
+    for one in survey.vms:
+        for network in one.vm.networks if one.present else ():
             if network.bridge:  # QEMU's own network lets nobody see the address
                 found[network.mac].append((one, network.name, network.bridge))
     return {mac: users for mac, users in found.items() if len(users) > 1}
@@ -151,7 +151,7 @@ def _addresses_elsewhere(survey: Survey) -> Findings:
 
 def _by_host(survey: Survey) -> Iterable[list[Declared]]:
     found: dict[str, list[Declared]] = defaultdict(list)
-    for one in survey.machines:
+    for one in survey.vms:
         if one.present:
             found[one.host].append(one)
     return found.values()
@@ -159,11 +159,11 @@ def _by_host(survey: Survey) -> Iterable[list[Declared]]:
 
 def _same_devices(survey: Survey) -> Findings:
     """Of bridges and of the tap devices that are made for the machines; no two of these have one name."""
-    for machines in _by_host(survey):
-        networks = [(one, network) for one in machines for network in one.machine.networks if network.bridge]
+    for vms in _by_host(survey):
+        networks = [(one, network) for one in vms for network in one.vm.networks if network.bridge]
         bridges = {network.bridge for _one, network in networks}
         for one, network in networks:
-            tap = tap_name(one.machine.name, network.name)
+            tap = tap_name(one.vm.name, network.name)
             if tap in bridges:
                 yield DeclarationError(
                     one.where("network", network.name),
@@ -173,10 +173,10 @@ def _same_devices(survey: Survey) -> Findings:
 
 def _ports(one: Declared) -> Iterator[tuple[str, str, int, str]]:
     """Ports of the host that a machine listens on: protocol, address, port, and for what."""
-    vnc = one.machine.settings.get("vnc") or {}
+    vnc = one.vm.settings.get("vnc") or {}
     if "port" in vnc:
-        yield "tcp", vnc["address"], vnc["port"], f"{one.host}: vm {one.machine.name}: vnc"
-    for network in one.machine.networks:
+        yield "tcp", vnc["address"], vnc["port"], f"{one.host}: vm {one.vm.name}: vnc"
+    for network in one.vm.networks:
         for forward in network.forward:
             protocol, _colon, rest = forward.partition(":")
             address, _colon, port = rest.partition("-")[0].rpartition(":")
@@ -184,9 +184,9 @@ def _ports(one: Declared) -> Iterator[tuple[str, str, int, str]]:
 
 
 def _same_ports(survey: Survey) -> Findings:
-    for machines in _by_host(survey):
+    for vms in _by_host(survey):
         taken: dict[tuple[str, int], list[tuple[str, str]]] = defaultdict(list)
-        for protocol, address, port, where in chain.from_iterable(map(_ports, machines)):
+        for protocol, address, port, where in chain.from_iterable(map(_ports, vms)):
             users = taken[protocol, port]
             other = next((its for at, its in users if at == address or {at, address} & set(_EVERYWHERE)), "")
             if other:
@@ -196,22 +196,22 @@ def _same_ports(survey: Survey) -> Findings:
 
 def _same_loopbacks(survey: Survey) -> Findings:
     """Each disk that tgtd serves has an address made of its names, and these are few enough to meet once in a while."""
-    for machines in _by_host(survey):
+    for vms in _by_host(survey):
         taken: dict[str, str] = {}
-        disks = [(one, disk) for one in machines for disk in one.machine.disks]
+        disks = [(one, disk) for one in vms for disk in one.vm.disks]
         for user, disk in disks:
             if "tgt" not in routes_for(disk.backend, disk.source):
                 continue
             where = user.where("disk", disk.name)
-            other = taken.setdefault(loopback_address(user.machine.name, disk.name), where)
+            other = taken.setdefault(loopback_address(user.vm.name, disk.name), where)
             if other != where:
                 yield DeclarationError(where, f"its tgtd would have the address of that of {other}; rename the disk")
 
 
 def _same_names(survey: Survey) -> Findings:
     first: dict[str, str] = {}
-    for one in survey.machines:
-        name = one.machine.name
+    for one in survey.vms:
+        name = one.vm.name
         if one.present and first.setdefault(name, one.host) != one.host:
             yield DeclarationError(
                 f"{one.host}: vm {name}",
