@@ -48,24 +48,24 @@ def test_the_helpers_of_a_stopped_machine_are_waited_for(tmp_path: Path, monkeyp
 
 def test_a_new_vm_is_written_enabled_and_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(_host._systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    monkeypatch.setattr(apply.systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
     monkeypatch.setattr(
-        _host._systemd,
+        apply.systemd,
         "show",
         lambda units: {unit: {"active": "inactive", "enabled": False, "reload": False} for unit in units},
     )
     for folder in ("UNIT_DIRECTORY", "PROGRAMS", "CREDENTIALS", "ENCRYPTED_CREDENTIALS"):
-        monkeypatch.setattr(_paths, folder, str(tmp_path / folder))
+        monkeypatch.setattr(paths, folder, str(tmp_path / folder))
         (tmp_path / folder).mkdir()
-    monkeypatch.setattr(_host, "_only_run", contextlib.nullcontext)
+    monkeypatch.setattr(apply, "_only_run", contextlib.nullcontext)
     unit = tmp_path / "UNIT_DIRECTORY" / "qemu-vm-web1.service"
     vm = {"unit": unit.name, "units": [unit.name], "reloaded": [], "credentials": {unit.name: []}, "staged": []}
     vm.update(state="started", autostart=True, restart="never", start_timeout=5)
     desired: dict[str, Any] = {"files": {str(unit): {"text": "[Unit]\n", "mode": 0o644}}, "vms": {"web1": vm}}
     desired.update(images={}, looked={"files": {str(unit): ""}, "enabled": {unit.name: False}})
-    answer = _host.apply(desired, {}, encrypted=False)
+    answer = apply.apply(desired, {}, encrypted=False)
     assert unit.read_text(encoding="utf-8") == "[Unit]\n"
-    assert called == [("enable", [unit.name, _paths.TARGET]), ("daemon-reload", []), ("start", [unit.name])]
+    assert called == [("enable", [unit.name, paths.TARGET]), ("daemon-reload", []), ("start", [unit.name])]
     assert answer["failures"] == {}
     assert "start vm web1" in answer["actions"]
 
@@ -74,18 +74,18 @@ def test_a_vm_that_does_not_start_is_a_failure_with_its_log(monkeypatch: pytest.
     def systemctl(verb: str, units: Sequence[str] = (), *_options: str) -> None:
         raise HostError(f"systemctl {verb}: failed")
 
-    monkeypatch.setattr(_host._systemd, "systemctl", systemctl)
+    monkeypatch.setattr(apply.systemd, "systemctl", systemctl)
     monkeypatch.setattr(
-        _host._systemd,
+        apply.systemd,
         "show",
         lambda units: {unit: {"active": "failed" if "web1" in unit else "active"} for unit in units},
     )
-    monkeypatch.setattr(_host._systemd, "last_log_lines", lambda units, count: [f"log of {', '.join(units)}"])
+    monkeypatch.setattr(apply.systemd, "last_log_lines", lambda units, count: [f"log of {', '.join(units)}"])
     vms = {
         name: {"unit": f"qemu-vm-{name}.service", "units": [f"qemu-vm-{name}.service"], "staged": []}
         for name in ("web1", "web2")
     }
-    failures = _host._switch({"vms": vms}, Changes(start=["web1", "web2"]))
+    failures = apply._switch({"vms": vms}, Changes(start=["web1", "web2"]))
     assert failures == {"web1": ["log of qemu-vm-web1.service"]}
 
 
