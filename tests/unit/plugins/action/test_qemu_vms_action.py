@@ -332,7 +332,7 @@ def test_a_run_for_ssh_agents_alone_leaves_the_vms_alone() -> None:
     assert "images" not in desired
     assert {name: (vm["state"], vm["units"]) for name, vm in desired["vms"].items()} == {"web1": ("unchanged", agent)}
     assert [path for path in desired["files"] if path.endswith(("service", "target", "timer"))] == [
-        f"{paths.UNIT_DIRECTORY}/{unit}" for unit in agent
+        f"{unit_paths.UNIT_DIRECTORY}/{unit}" for unit in agent
     ]
 
 
