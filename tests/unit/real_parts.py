@@ -24,7 +24,8 @@ SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-serve
 SFTP_SERVER = next(filter(os.path.exists, SFTP_SERVERS), "")
 
 
-def _may_confine() -> bool:
+def may_confine() -> bool:
+    """Root, on a system that lets it make namespaces."""
     done = subprocess.run(["unshare", "--mount", "--net", "true"], capture_output=True, check=False)
     return os.getuid() == 0 and done.returncode == 0
 
@@ -34,7 +35,7 @@ def _has(*programs: str) -> bool:
 
 
 needs_qemu = pytest.mark.skipif(
-    not _has("qemu-img", "qemu-storage-daemon") or not _may_confine(),
+    not _has("qemu-img", "qemu-storage-daemon") or not may_confine(),
     reason="needs qemu-img, qemu-storage-daemon, root, and a system that lets it make namespaces",
 )
 needs_nbdkit = pytest.mark.skipif(not _has("nbdkit"), reason="needs nbdkit")
