@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import ssh_agent, web_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement, confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.background import helper
@@ -50,13 +51,13 @@ def open_here(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHe
 
 @contextlib.contextmanager
 def _by_driver(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHere]:
-    node = {**disk.backend.as_root, **disk.backend.node(disk.source, wiring)}
+    node = {**disk.backend.access.root_members, **disk.backend.access.node(disk.source, wiring)}
     environment = {}
     if wiring.identities:
         keys = tuple(wiring.identities.values())
         # One agent and one daemon for all disks with the same keys, and none that sees another's.
         environment["SSH_AUTH_SOCK"] = bench.own(keys, lambda: ssh_agent.agent(wiring.identities, bench))
-    reach = disk.backend.reach(disk.source)
+    reach = disk.backend.access.reach(disk.source)
     allowed = confinement(reach, trust_store=bench.capabilities.trust_store)
     yield OpenedHere(node, allowed, (*reach.files, *reach.devices, *reach.sockets), environment)
 
@@ -101,7 +102,7 @@ def _by_stage(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHe
                 *(copy, download.url, options),
                 wanted=disk.source.get("sha256", ""),
                 places=stage.places_of(disk),
-                begin=bench.confined(confinement(stage.followed(disk, disk.backend.reach(disk.source))), folder),
+                begin=bench.confined(confinement(stage.followed(disk, disk.backend.access.reach(disk.source))), folder),
                 most=stage.most_of(disk),
                 url_in_config=download.url_is_secret,
             )
@@ -122,7 +123,7 @@ def _by_tgt(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHere
     portal = f"{tgt.loopback_address(bench.folder, f'{disk.name}{id(wiring)}')}:{tgt.PORT}"
     command = [tgt.PROGRAM, "--foreground", "--iscsi", f"portal={portal}"]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TGT_IPC_SOCKET": place}
-    reached = confinement(disk.backend.reach(disk.source), Reach(servers=(tgt.LOOPBACK,)))
+    reached = confinement(disk.backend.access.reach(disk.source), Reach(servers=(tgt.LOOPBACK,)))
     begin = bench.confined(replace(reached, listens=True))
     with helper([*begin, *command], f"{place}.0", seconds=bench.open_timeout, environment=environment) as process:
         chap = f"{place}.chap"

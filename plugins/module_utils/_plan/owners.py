@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import OwnerCheck
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import OwnerCheck
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
@@ -61,9 +61,9 @@ class DiskCheck:
 
 def check_of(disk: Disk, vm: Vm, wiring: Wiring) -> DiskCheck | None:
     """What to ask about a disk that is written; None where its storage cannot tell."""
-    if disk.writes != "keep" or disk.backend.owner is None:
+    if disk.writes != "keep" or disk.backend.access.owner is None:
         return None
-    check = disk.backend.owner(disk.source, wiring, vm.uuid)
+    check = disk.backend.access.owner(disk.source, wiring, vm.uuid)
     # A guest that speaks SCSI to a device makes and takes reservations itself.
     if disk.settings["model"] in PASSTHROUGH and not check.locked:
         return None
