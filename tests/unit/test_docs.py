@@ -126,7 +126,7 @@ def test_the_files_of_the_first_steps_fit_together() -> None:
         files.setdefault(name, yaml.safe_load(content))
     assert set(files) == {"inventory/hosts.yml", "inventory/host_vars/hv1.yml", "site.yml"}
     assert list(files["inventory/hosts.yml"]["hypervisors"]["hosts"]) == ["hv1"]
-    vms = read_machines(files["inventory/host_vars/hv1.yml"]["qemu_vms"], "hv1")
+    vms = read_vms(files["inventory/host_vars/hv1.yml"]["qemu_vms"], "hv1")
     assert [vm.name for vm in vms if vm.seed] == ["web1"]
     [play] = files["site.yml"]
     assert play["ansible.builtin.import_playbook"] == "directdisk.qemu.site"

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.tests.unit.qapi import Schema, Version, schemas
@@ -119,7 +119,7 @@ def test_a_driver_is_there_until_the_version_that_its_backend_says(schema: Schem
 @each_driven_backend
 def test_the_probe_offers_a_node_that_fits(schema: Schema, backend: Backend) -> None:
     skip_without(backend.access.driver, schema)
-    assert schema.node_errors(backend.access.node(backend.source.sample, Wiring("", "probe", ""))) == []
+    assert schema.node_errors(backend.access.node(backend.source.sample, UnitResources("", "probe", ""))) == []
 
 
 @each_schema

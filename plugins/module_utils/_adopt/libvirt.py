@@ -16,7 +16,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption
     LibvirtSource,
     as_declared,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
+    CommandLineContext,
+    Secret,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
@@ -77,7 +80,7 @@ def _storage(disk: ElementTree.Element) -> FoundDisk:
         said = backend.adoption.read_libvirt(_source(source, auth))
         table = {option.name: option for option in backend.options}
         options = {name: as_declared(table[name], value) for name, value in said.items()}
-        options = backend.adoption.fill_defaults(options, Surroundings())
+        options = backend.adoption.fill_defaults(options, CommandLineContext())
     except DeclarationError as error:
         raise error.within(f"libvirt: {protocol}") from None
     found = FoundDisk({backend.name: options})

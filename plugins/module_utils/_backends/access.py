@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Version
@@ -51,7 +51,7 @@ class NbdkitPlugin:
     """Whether it writes the whole image into a temporary file."""
 
 
-NbdkitServe = Callable[[Values, Wiring], NbdkitPlugin]
+NbdkitServe = Callable[[Values, UnitResources], NbdkitPlugin]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class OwnerCheck:
     """Whether QEMU refuses by itself to open what is open elsewhere: an owner is only named then."""
 
 
-def no_driver(values: Values, wiring: Wiring) -> Node:
+def no_driver(values: Values, resources: UnitResources) -> Node:
     """For a backend that QEMU has no driver for: its routes do not ask for this node."""
     raise DeclarationError("", "QEMU has no driver for it")
 
@@ -118,7 +118,7 @@ class Access:
 
     driver: str
     """QEMU's block driver; empty if QEMU has none."""
-    node: Callable[[Values, Wiring], Node]
+    node: Callable[[Values, UnitResources], Node]
     """Build the protocol node, without node-name, cache and read-only: those belong to the disk."""
     reach: Callable[[Values], Reach]
     """Return what the process that opens the storage must be able to touch."""
@@ -144,7 +144,7 @@ class Access:
     """QAPI members with which a module acts as this host's root if a declaration names no user."""
     closes_slowly: bool = False
     """True if QEMU takes seconds to close an image and may crash meanwhile: use a process of its own for each."""
-    owner: Callable[[Values, Wiring, str], OwnerCheck] | None = None
+    owner: Callable[[Values, UnitResources, str], OwnerCheck] | None = None
     """Return how to ask who has the storage open, for the VM with this UUID; None if the storage cannot tell."""
     scsi_passthrough: bool = False
     """True if a guest can send SCSI commands to the device itself."""

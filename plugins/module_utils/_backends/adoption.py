@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
+    CommandLineContext,
+    Secret,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
@@ -40,20 +43,20 @@ class Adoption:
     """URI schemes."""
     read_uri: Callable[[str], dict[str, Any]]
     """Read the options from a URI."""
-    read_node: Callable[[Node, Surroundings], dict[str, Any]]
+    read_node: Callable[[Node, CommandLineContext], dict[str, Any]]
     """Read the options from QAPI members: the inverse of Access.node()."""
     read_libvirt: Callable[[LibvirtSource], dict[str, Any]]
     """Read the options from libvirt's XML."""
     libvirt_elements: tuple[str, ...] = ()
     """The elements within ``<source>`` that read_libvirt() reads."""
-    read_beside_uri: Callable[[dict[str, Any], Surroundings], dict[str, Any]] = lambda options, around: {}
+    read_beside_uri: Callable[[dict[str, Any], CommandLineContext], dict[str, Any]] = lambda options, context: {}
     """Read what another option of the command line declares for an image that a URI names."""
-    fill_defaults: Callable[[dict[str, Any], Surroundings], dict[str, Any]] = lambda options, around: options
+    fill_defaults: Callable[[dict[str, Any], CommandLineContext], dict[str, Any]] = lambda options, context: options
     """Add what QEMU takes from its environment if the command line does not set it."""
 
 
 def read_members(
-    options: tuple[Option, ...], node: Node, around: Surroundings, unhandled: Mapping[str, str], *own: str
+    options: tuple[Option, ...], node: Node, context: CommandLineContext, unhandled: Mapping[str, str], *own: str
 ) -> dict[str, Any]:
     """The options that QAPI members say, but for those that a backend reads on its ``own``; others are refused."""
     by_member = {option.qemu: option for option in options if option.qemu}
@@ -70,7 +73,7 @@ def read_members(
         found[option.name] = as_declared(option, value)
         if option.secret:
             clear = Secret(f"the option {member}", str(value), option.like)
-            found[option.name] = clear if option.qemu == member else around.secret(value, option.like)
+            found[option.name] = clear if option.qemu == member else context.secret(value, option.like)
     return found
 
 
@@ -82,7 +85,7 @@ def as_declared(option: Option, value: Any) -> Any:
     return words.get(value, value) if option.type == "bool" and isinstance(value, str) else value
 
 
-def no_node(node: Node, around: Surroundings) -> dict[str, Any]:
+def no_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
     """For a backend that QEMU has no driver for."""
     raise DeclarationError("", "QEMU has no driver for it")
 

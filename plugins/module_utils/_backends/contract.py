@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import Adoption
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
@@ -53,7 +53,7 @@ def routes_for(backend: Backend, values: Values) -> tuple[str, ...]:
     return tuple(route for route in backend.access.routes if not why_unfit(backend, route, values))
 
 
-def members(options: tuple[Option, ...], values: Values, wiring: Wiring) -> Node:
+def members(options: tuple[Option, ...], values: Values, resources: UnitResources) -> Node:
     """The QAPI members of the declared values; a secret becomes a reference to its object."""
     node: Node = {}
     for option in options:
@@ -61,7 +61,7 @@ def members(options: tuple[Option, ...], values: Values, wiring: Wiring) -> Node
             continue
         value = values[option.name]
         if option.secret:
-            node[f"{option.qemu}-secret"] = wiring.secret(option.name, value)
+            node[f"{option.qemu}-secret"] = resources.secret(option.name, value)
         else:
             node[option.qemu] = list(value) if isinstance(value, tuple) else value
     return node

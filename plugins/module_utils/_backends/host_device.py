@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption
     no_libvirt,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
@@ -26,7 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_allowable
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
     Node,
@@ -54,8 +54,8 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
-    return {"driver": "host_device", **members(file.OPTIONS, values, wiring)}
+def _node(values: Values, resources: UnitResources) -> Node:
+    return {"driver": "host_device", **members(file.OPTIONS, values, resources)}
 
 
 def _check(values: Values) -> None:
@@ -68,8 +68,8 @@ def _read_uri(uri: str) -> dict[str, Any]:
     return {"filename": uri[len("host_device:") :]}
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-    return read_members(file.OPTIONS, node, around, file.UNHANDLED)
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
+    return read_members(file.OPTIONS, node, context, file.UNHANDLED)
 
 
 BACKEND = Backend(

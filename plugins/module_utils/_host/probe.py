@@ -22,7 +22,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
@@ -166,7 +166,7 @@ def _probe_emulator(emulator: str) -> tuple[list[int], dict[str, str]]:
 
 
 def _offer(monitor: Monitor, backend: Backend) -> str:
-    node = backend.access.node(backend.source.sample, Wiring("", "probe", ""))
+    node = backend.access.node(backend.source.sample, UnitResources("", "probe", ""))
     reply = monitor.try_execute("blockdev-add", {**node, "node-name": BAD_NODE_NAME})
     words = str(reply.get("error", {}).get("desc", "it took an impossible node name"))
     return "" if re.match("Invalid node[ -]name", words) else words
