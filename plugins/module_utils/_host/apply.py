@@ -107,7 +107,7 @@ def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> d
 @contextlib.contextmanager
 def _only_run() -> Iterator[None]:
     """Two runs on one host take turns."""
-    with locked(VMS_LOCK, 0, seconds=VMS_SECONDS, about="this host's VMs"):
+    with locked(VMS_LOCK, 0, seconds=VMS_SECONDS, subject="this host's VMs"):
         private_folders.remove_payloads()
         for folder in (
             unit_paths.UNIT_DIRECTORY,
