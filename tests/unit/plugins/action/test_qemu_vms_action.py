@@ -20,7 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import overlay_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
-from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, disk_of, empty_host
+from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, SSH, disk_of, empty_host
 
 PASSWORDS = ["pass-of-joe", "pass-of-luks", "a=cookie-of-joe", "pass-of-seed", "pass-of-vnc"]
 SECRET = {
@@ -314,6 +314,26 @@ def test_no_disk_is_looked_at_where_none_is_made_or_kept() -> None:
     run(host, {"web1": {**KEPT["web1"], "state": "absent"}})
     run(host, KEPT, only="ssh_agents")
     assert host.kept == []
+
+
+def test_a_run_for_ssh_agents_alone_leaves_the_vms_alone() -> None:
+    host = Host(empty_host())
+    host._settle = lambda desired: None  # type: ignore[method-assign]
+    run(
+        host,
+        {
+            "web1": disk_of({"ssh": {**SSH, "host_key_check": {"mode": "none"}}}),
+            "web2": disk_of({"nbd": {"host": "192.0.2.5"}}),
+        },
+        only="ssh_agents",
+    )
+    desired = host.calls[-1]["vms"]["desired"]
+    agent = ["qemu-vm-web1.ssh.agent.service", "qemu-vm-web1.ssh.keys.service"]
+    assert "images" not in desired
+    assert {name: (vm["state"], vm["units"]) for name, vm in desired["vms"].items()} == {"web1": ("unchanged", agent)}
+    assert [path for path in desired["files"] if path.endswith(("service", "target", "timer"))] == [
+        f"{unit_paths.UNIT_DIRECTORY}/{unit}" for unit in agent
+    ]
 
 
 def test_an_image_that_will_be_created_need_not_be_there() -> None:
