@@ -209,7 +209,7 @@ ARGUMENTS = {
 def backends(capabilities: Capabilities) -> dict[str, Any]:
     """Every route of every backend on this host."""
     return {
-        backend.name: {route: _route(backend, route, capabilities) for route in backend.routes}
+        backend.name: {route: _route(backend, route, capabilities) for route in backend.access.routes}
         for backend in BACKENDS.values()
     }
 
@@ -238,7 +238,7 @@ def look(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    private_folders.hold_payload()
+    private_folders.lock_payload()
     try:
         facts = look(module.params)
         if facts["missing"] and module.params["strict"]:

@@ -31,7 +31,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes impo
     digest,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import VMS, VMS_SECONDS, alone
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import VMS_LOCK, VMS_SECONDS, locked
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 
 LOG_LINES = 16
@@ -107,7 +107,7 @@ def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> d
 @contextlib.contextmanager
 def _only_run() -> Iterator[None]:
     """Two runs on one host take turns."""
-    with alone(VMS, 0, seconds=VMS_SECONDS, about="this host's VMs"):
+    with locked(VMS_LOCK, 0, seconds=VMS_SECONDS, subject="this host's VMs"):
         private_folders.remove_payloads()
         for folder in (
             unit_paths.UNIT_DIRECTORY,

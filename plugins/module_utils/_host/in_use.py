@@ -12,8 +12,8 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import PROGRAMS
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import folder_for_a_while
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import PYTHON, UNTIL_OUR_END, text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT, PYTHON, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 PLACE = "/run"
@@ -32,7 +32,7 @@ def ask_owners(questions: Mapping[str, Sequence[Question]], secrets: Secrets, pl
     asked = [question for some in questions.values() for question in some]
     if not asked:
         return {"in_use": {}, "not_asked": {}}
-    with folder_for_a_while(place) as folder:
+    with private_folder(place) as folder:
         for path, program in PROGRAMS.items():
             _write(f"{folder}/{path.rpartition('/')[2]}", text_of(program))
         checks = [_placed(question, f"{folder}/{number}", secrets) for number, question in enumerate(asked)]
@@ -45,7 +45,7 @@ def ask_owners(questions: Mapping[str, Sequence[Question]], secrets: Secrets, pl
 
 def _run(folder: str, checks: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     program = f"{folder}/{paths.OWNER_PROGRAM.rpartition('/')[2]}"
-    command = [*UNTIL_OUR_END, *PYTHON, program, "report", str(SECONDS)]
+    command = [*END_WITH_PARENT, *PYTHON, program, "report", str(SECONDS)]
     try:
         done = subprocess.run(
             command, input=json.dumps(checks), capture_output=True, text=True, timeout=2 * SECONDS, check=False

@@ -22,7 +22,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
@@ -88,7 +88,7 @@ def probe(*, fresh: bool = False) -> dict[str, Any]:
 
 
 def _cache_key() -> str:
-    facts: list[Any] = [*_questions(), [backend.sample for backend in BACKENDS.values()]]
+    facts: list[Any] = [*_questions(), [backend.source.sample for backend in BACKENDS.values()]]
     for pattern in _WATCHED:
         for path in sorted(glob.glob(pattern)):
             try:
@@ -101,7 +101,9 @@ def _cache_key() -> str:
 
 def _questions() -> list[Any]:
     """What is asked beside the samples, so that a cached answer to other questions does not count."""
-    backends = [(b.name, b.nbdkit_parts, b.tgt_module, b.bindings) for b in BACKENDS.values()]
+    backends = [
+        (b.name, b.access.nbdkit_plugins, b.access.tgt_module, b.packages.python_modules) for b in BACKENDS.values()
+    ]
     return [inspect.getsource(sys.modules[__name__]), PINS, sorted(_programs()), sorted(backends)]
 
 
@@ -124,8 +126,12 @@ def _probe() -> dict[str, Any]:
         "version": version,
         "drivers": drivers,
         "nbdkit": _probe_nbdkit(),
-        "tgt": {backend.name: _why_no_tgt(backend) for backend in BACKENDS.values() if backend.tgt},
-        "bindings": {backend.name: why_none(backend.bindings) for backend in BACKENDS.values() if backend.bindings},
+        "tgt": {backend.name: _why_no_tgt(backend) for backend in BACKENDS.values() if backend.access.tgt},
+        "bindings": {
+            backend.name: why_none(backend.packages.python_modules)
+            for backend in BACKENDS.values()
+            if backend.packages.python_modules
+        },
         "programs": {program: shutil.which(program, path=_PATH) or "" for program in _programs()},
         "kvm": _probe_kvm(),
         "uefi": _probe_firmware(),
@@ -148,7 +154,7 @@ def _probe_emulator(emulator: str) -> tuple[list[int], dict[str, str]]:
         try:
             monitor = Monitor(ours, seconds=30)
             found = monitor.execute("query-version")["qemu"]
-            replies = {b.driver: _offer(monitor, b) for b in BACKENDS.values() if b.driver}
+            replies = {b.access.driver: _offer(monitor, b) for b in BACKENDS.values() if b.access.driver}
             monitor.execute("quit")
         except QmpError as error:
             process.kill()
@@ -160,7 +166,7 @@ def _probe_emulator(emulator: str) -> tuple[list[int], dict[str, str]]:
 
 
 def _offer(monitor: Monitor, backend: Backend) -> str:
-    node = backend.node(backend.sample, Wiring("", "probe", ""))
+    node = backend.access.node(backend.source.sample, UnitResources("", "probe", ""))
     reply = monitor.try_execute("blockdev-add", {**node, "node-name": BAD_NODE_NAME})
     words = str(reply.get("error", {}).get("desc", "it took an impossible node name"))
     return "" if re.match("Invalid node[ -]name", words) else words
@@ -175,7 +181,7 @@ def _with_stderr(driver: str, reason: str, stderr: str) -> str:
 def _probe_nbdkit() -> dict[str, str]:
     if not os.path.exists(nbdkit.PROGRAM):
         return {}
-    served = [backend.nbdkit_parts for backend in BACKENDS.values() if backend.nbdkit_parts]
+    served = [backend.access.nbdkit_plugins for backend in BACKENDS.values() if backend.access.nbdkit_plugins]
     found = {parts[0]: _try([nbdkit.PROGRAM, "--dump-plugin", parts[0]]) for parts in served}
     filters = {name for parts in served for name in parts[1:]}
     found[PINS] = _why_not_pinned()
@@ -190,13 +196,16 @@ def _why_not_pinned() -> str:
 
 def _programs() -> set[str]:
     """The programs that backends and routes need."""
-    needed = [*(backend.programs for backend in BACKENDS.values()), *(route.programs for route in ROUTES.values())]
+    needed = [
+        *(backend.packages.programs for backend in BACKENDS.values()),
+        *(route.programs for route in ROUTES.values()),
+    ]
     return {name for names in needed for name in names}
 
 
 def _why_no_tgt(backend: Backend) -> str:
     """Some of tgtd's backing stores are modules in packages of their own."""
-    wanted = backend.tgt_module
+    wanted = backend.access.tgt_module
     if not wanted or any(os.path.exists(f"{folder}/{wanted}") for folder in _TGT_MODULES):
         return ""
     return f"its module {wanted} is not there"

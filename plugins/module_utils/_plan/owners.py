@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import OwnerCheck
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import OwnerCheck
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
@@ -59,11 +59,11 @@ class DiskCheck:
         return {"disk": self.disk, "kind": self.check.kind, **self.check.facts}
 
 
-def check_of(disk: Disk, vm: Vm, wiring: Wiring) -> DiskCheck | None:
+def check_of(disk: Disk, vm: Vm, resources: UnitResources) -> DiskCheck | None:
     """What to ask about a disk that is written; None where its storage cannot tell."""
-    if disk.writes != "keep" or disk.backend.owner is None:
+    if disk.writes != "keep" or disk.backend.access.owner is None:
         return None
-    check = disk.backend.owner(disk.source, wiring, vm.uuid)
+    check = disk.backend.access.owner(disk.source, resources, vm.uuid)
     # A guest that speaks SCSI to a device makes and takes reservations itself.
     if disk.settings["model"] in PASSTHROUGH and not check.locked:
         return None
@@ -96,15 +96,15 @@ def questions(vms: Iterable[Vm]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _question(disk: Disk, vm: Vm) -> dict[str, Any]:
-    wiring = Wiring(paths.unit_name(vm.name), disk.name, paths.runtime_directory(vm.name))
-    check = check_of(disk, vm, wiring)
+    resources = UnitResources(paths.unit_name(vm.name), disk.name, paths.runtime_directory(vm.name))
+    check = check_of(disk, vm, resources)
     if check is None:
         return {}
     files: dict[str, dict[str, str]] = {}
-    for name, credential in wiring.credentials.items():
-        path = wiring.credential_path(name)
+    for name, credential in resources.credentials.items():
+        path = resources.credential_path(name)
         if credential.value is not None:
             files[path] = {"secret": paths.credential_file(paths.owner_name(vm.name), name, encrypted=True)}
         else:
             files[path] = {"source": credential.source} if credential.source else {"text": credential.public}
-    return {"identity": disk.identity, "check": check.document(), "files": files, "joins": wiring.joins}
+    return {"identity": disk.identity, "check": check.document(), "files": files, "joins": resources.joins}

@@ -52,13 +52,13 @@ def resolved_in(observed: Mapping[str, Any]) -> Resolved:
 
 def storage_use(disk: Disk, names: Resolved) -> StorageUse:
     """names: what the disk's host resolves."""
-    alike = sorted({*disk.backend.alike(disk.source)} - {disk.identity})
+    alike = sorted({*disk.backend.source.other_identities(disk.source)} - {disk.identity})
     return {
         "identity": disk.identity,
         "alike": alike,
         "resolved": sorted(identities(disk, names).certain - {disk.identity}),
         "writes": disk.writes == "keep",
-        "shared": not disk.backend.local(disk.source),
+        "shared": not disk.backend.source.local(disk.source),
     }
 
 
@@ -145,7 +145,7 @@ def refuse_unmanaged_storage(vms: Iterable[Vm], observed: Mapping[str, Any]) -> 
 
 def _is_open(disk: Disk, own: StorageUse, uses: Iterable[StorageUse], opens: Mapping[str, bool]) -> bool:
     """If storage of a disk is open, and either side writes to it."""
-    reach = disk.backend.reach(disk.source)
+    reach = disk.backend.access.reach(disk.source)
     found = [use["writes"] for use in uses if same_storage(own, use)]
     found += [opens[path] for path in (*reach.files, *reach.devices) if path in opens]
     return any(writes or own["writes"] for writes in found)

@@ -8,20 +8,13 @@ from collections.abc import Mapping
 from typing import Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
-    cluster_of,
-    speaking_of,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import cluster_of, speaking_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.create import make, rename_image, set_size
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observe import (
-    CONFIG,
-    FEATURES,
-    part_of,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observe import CONFIG, FEATURES, part_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import at
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.remove import (
     changed,

@@ -92,7 +92,7 @@ def test_a_vm_that_does_not_start_is_a_failure_with_its_log(monkeypatch: pytest.
 def test_a_run_that_was_overtaken_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unit = "/etc/systemd/system/qemu-vm-web1.service"
     observed = {"files": {unit: {"sha256": "new"}}, "units": {}, "credentials": {}, "paths": {}, "staged": []}
-    monkeypatch.setattr(apply, "VMS", str(tmp_path / "lock"))
+    monkeypatch.setattr(apply, "VMS_LOCK", str(tmp_path / "lock"))
     monkeypatch.setattr(apply, "observe", lambda **_: observed)
     monkeypatch.setattr(apply, "_write", lambda *_: pytest.fail("changed"))
     monkeypatch.setattr(apply, "_switch", lambda *_: pytest.fail("changed"))
@@ -108,7 +108,7 @@ def test_the_time_of_a_link_is_its_own(tmp_path: Path) -> None:
 
 
 def test_runs_of_a_host_have_one_lock() -> None:
-    assert (apply.VMS, locks.LOCK) == ("/run/qemu-vms.lock", "/run/qemu-disks.lock")
+    assert (apply.VMS_LOCK, locks.DISKS_LOCK) == ("/run/qemu-vms.lock", "/run/qemu-disks.lock")
 
 
 def test_a_vm_that_starts_elsewhere_is_disabled_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
