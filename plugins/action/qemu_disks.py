@@ -22,8 +22,8 @@ OPTIONS = (
 class ActionModule(HostAction):
     """One call of the host, however many disks."""
 
-    def carry_out(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def run_task(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         values = read_options(OPTIONS, self._task.args, "qemu_disks")
         given = plain(values.pop("disks"))
         named = [entry.name for entry in read_entries(given)]
-        return self.keep_disks(given, named, task_vars, predict=False, **values)
+        return self.reconcile_disks(given, named, task_vars, predict=False, **values)

@@ -25,16 +25,16 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action i
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import compare, registered_results
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.in_use import storage_not_asked
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import (
-    KeptDisk,
-    Outcome,
-    kept_disks,
+    DiskResults,
+    ManagedDisk,
+    managed_disks,
     request,
 )
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import (
     HostReport,
     decide,
-    foreseeable,
     host_report,
+    predicted_changes,
 )
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run import Run
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import refuse_unmanaged_storage
@@ -46,7 +46,7 @@ _CHOICES = {"when_lacking": ("fail", "report"), "only": ("all", "ssh_agents"), "
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _HostAnswers:
     """What a host answered: its capabilities and what was observed, and what is due for its disks."""
 
     look: Mapping[str, Any]
@@ -61,7 +61,7 @@ class ActionModule(HostAction):
     it is one part of that, so that all hosts can end one part before the next.
     """
 
-    def carry_out(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def run_task(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         options = self._read_options()
         if options["step"] == "compare":
             return self._compare(task_vars)
@@ -74,9 +74,9 @@ class ActionModule(HostAction):
     def _observe(self, host: str, options: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Read, ask the host, and plan; then also apply, unless that is another step."""
         machines = read_machines(self._task.args["vms"], host)
-        kept = kept_disks(machines, plain(self._task.args["vms"])) if options["only"] == "all" else []
+        kept = managed_disks(machines, plain(self._task.args["vms"])) if options["only"] == "all" else []
         read_entries({disk.name: disk.declared for disk in kept})
-        look = self._look(machines, task_vars)
+        look = self._observe_host(machines, task_vars)
         capabilities, observed = Capabilities.from_probe(look["capabilities"]), look["observed"]
         lacks, packages = missing(requirements(machines), capabilities)
         lacking = {"missing": lacks, "missing_packages": packages}
@@ -84,18 +84,18 @@ class ActionModule(HostAction):
         if options["only"] == "all":
             refuse_unmanaged_storage(machines, observed)
         if lacks and options["when_lacking"] == "report":
-            report = host_report(uuid.uuid4().hex, machines, observed, undeclared, foreseeable(machines, observed))
-            unforeseen = self._unforeseen(host, lacks)
-            return {"changed": False, **lacking, **unforeseen, **_for_other_steps(options, report, due=False)}
+            report = host_report(uuid.uuid4().hex, machines, observed, undeclared, predicted_changes(machines, observed))
+            unpredictable = self._unpredictable(host, lacks)
+            return {"changed": False, **lacking, **unpredictable, **_for_other_steps(options, report, due=False)}
         plans = host_plans.make_plans(machines, capabilities, observed["paths"])
         host_plans.refuse_taken_storage(machines, observed, undeclared)
         overlays.refuse_left_behind(machines, observed["overlays"])
         entries = request(kept, plans, observed)
-        answer = self._keep(kept, entries, task_vars, predict=True)
-        foreseen = Outcome.of(kept, answer) if answer else Outcome()
-        foreseen.refuse()
+        answer = self._reconcile_disks(kept, entries, task_vars, predict=True)
+        predicted = DiskResults.of(kept, answer) if answer else DiskResults()
+        predicted.refuse()
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
-        result = {**run.foresee(foreseen, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
+        result = {**run.predict(predicted, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
         written = {paths.vm_of_unit(path.rpartition("/")[2]) for path in run.changes.write_files}
         left = (f"{host}: {line}" for line in overlays.warnings(machines, observed["overlays"], written))
         unasked = storage_not_asked(machines, observed, host)
@@ -103,12 +103,12 @@ class ActionModule(HostAction):
             display.warning(warning)
         report = host_report(uuid.uuid4().hex, machines, observed, undeclared, run.changes)
         if options["step"] == "observe":
-            return self._observed(run, result, report, _Seen(look, answer))
+            return self._observed(run, result, report, _HostAnswers(look, answer))
         raise_collected(decide({host: report}).errors)
-        return self._finish(run, foreseen, result, entries, task_vars)
+        return self._finish(run, predicted, result, entries, task_vars)
 
     @staticmethod
-    def _observed(run: Run, result: dict[str, Any], report: HostReport, seen: _Seen) -> dict[str, Any]:
+    def _observed(run: Run, result: dict[str, Any], report: HostReport, seen: _HostAnswers) -> dict[str, Any]:
         """The result of step observe; where something is due, all that step apply needs is in it."""
         due = bool(result["changed"])
         result = {**result, "changed": False, **_for_other_steps({"step": "observe"}, report, due=due)}
@@ -124,45 +124,45 @@ class ActionModule(HostAction):
     def _apply_observed(self, host: str, options: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Plan once more with what step observe has seen, and apply."""
         observation = task_vars[steps.OBSERVED]
-        seen = _Seen(**steps.unpack(observation["observed"]))
+        seen = _HostAnswers(**steps.unpack(observation["observed"]))
         stopped = task_vars.get(steps.STOPPED_FIRST) or {}
         report_id = observation["fleet"]["id"]
         names = stopped.get("stopped") or () if stopped.get("of") == report_id else ()
         observed = steps.with_stopped(seen.look["observed"], names)
         machines = read_machines(self._task.args["vms"], host)
-        kept = kept_disks(machines, plain(self._task.args["vms"]))
+        kept = managed_disks(machines, plain(self._task.args["vms"]))
         capabilities = Capabilities.from_probe(seen.look["capabilities"])
         plans = host_plans.make_plans(machines, capabilities, observed["paths"])
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
-        foreseen = Outcome.of(kept, seen.disks) if seen.disks else Outcome()
-        not_yet = self._not_yet_stopped(host, task_vars)
+        predicted = DiskResults.of(kept, seen.disks) if seen.disks else DiskResults()
+        not_yet = self._waiting_for_stops(host, task_vars)
         run.leave_alone(not_yet)
-        foreseen = foreseen.without(not_yet)
-        result = run.foresee(foreseen, diff=bool(self._task.diff))
+        predicted = predicted.without(not_yet)
+        result = run.predict(predicted, diff=bool(self._task.diff))
         result.update(undeclared=observation["undeclared"], of=report_id)
-        return self._finish(run, foreseen, result, request(kept, plans, observed), task_vars)
+        return self._finish(run, predicted, result, request(kept, plans, observed), task_vars)
 
     def _finish(
         self,
         run: Run,
-        foreseen: Outcome,
+        predicted: DiskResults,
         result: dict[str, Any],
         entries: Mapping[str, Any],
         task_vars: Mapping[str, Any],
     ) -> dict[str, Any]:
         if result["changed"] and not self._task.check_mode:
-            result.update(self._apply(run, foreseen, entries, task_vars))
+            result.update(self._apply(run, predicted, entries, task_vars))
         if run.explained:
             del result["vms"]
             result.update(run.failure())
         return result
 
-    def _unforeseen(self, host: str, lacks: Sequence[str]) -> dict[str, Any]:
+    def _unpredictable(self, host: str, lacks: Sequence[str]) -> dict[str, Any]:
         """In check mode nothing is installed, so that what comes after the installation stays unknown: say so."""
         if not self._task.check_mode:
             return {}
         line = (
-            f"{host}: cannot be foreseen beyond the installation of what this host lacks ({'; '.join(lacks)}); "
+            f"{host}: cannot be predicted beyond the installation of what this host lacks ({'; '.join(lacks)}); "
             "disks and VMs may change after it"
         )
         display.warning(line)
@@ -195,7 +195,7 @@ class ActionModule(HostAction):
             result.update(failed=True, msg="\n".join(lines))
         return result
 
-    def _not_yet_stopped(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, list[str]]:
+    def _waiting_for_stops(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, list[str]]:
         """Of the VMs that start here, those that depend on a stop elsewhere that has not happened, with the reasons."""
         waits = task_vars[steps.COMPARED]["waits"].get(host, {})
         results = registered_results(task_vars["hostvars"], {other for others in waits.values() for other in others})
@@ -221,7 +221,7 @@ class ActionModule(HostAction):
                 raise DeclarationError(f"qemu_vms: {name}", f"{value!r} is not one of {', '.join(_CHOICES[name])}")
         return options
 
-    def _look(self, machines: Sequence[Machine], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def _observe_host(self, machines: Sequence[Machine], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         # Whether the host encrypts is known only after the look at it, so the texts go under both paths.
         secrets = host_plans.secrets_of(machines)
         texts = {**host_plans.at_rest(secrets, encrypted=True), **host_plans.at_rest(secrets, encrypted=False)}
@@ -230,12 +230,12 @@ class ActionModule(HostAction):
         )
 
     def _apply(
-        self, run: Run, foreseen: Outcome, entries: Mapping[str, Any], task_vars: Mapping[str, Any]
+        self, run: Run, predicted: DiskResults, entries: Mapping[str, Any], task_vars: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Have disks and machines changed; what is to be said of it."""
-        due = [disk for disk, _result in foreseen.due().results]
-        answer = self._keep(due, entries, task_vars, predict=False)
-        done = Outcome.of(due, answer) if answer else Outcome()
+        due = [disk for disk, _result in predicted.due().results]
+        answer = self._reconcile_disks(due, entries, task_vars, predict=False)
+        done = DiskResults.of(due, answer) if answer else DiskResults()
         run.leave_alone(done.failures)
         actions = done.actions
         if run.changes.any():
@@ -244,17 +244,17 @@ class ActionModule(HostAction):
             answer = self._ask_host({"desired": run.wanted, "encrypted": run.encrypted}, texts, task_vars)
             actions += answer["actions"]
             run.explain(answer["failures"])
-        return {"actions": actions, "disks": list({**foreseen.rows, **done.rows}.values())}
+        return {"actions": actions, "disks": list({**predicted.rows, **done.rows}.values())}
 
-    def _keep(
-        self, kept: Sequence[KeptDisk], entries: Mapping[str, Any], task_vars: Mapping[str, Any], *, predict: bool
+    def _reconcile_disks(
+        self, kept: Sequence[ManagedDisk], entries: Mapping[str, Any], task_vars: Mapping[str, Any], *, predict: bool
     ) -> dict[str, Any] | None:
         """Have disks made and kept, all of them in one call; the answer, and None where there is none of them."""
         host = task_vars.get("inventory_hostname", "")
         if not kept:
             return None
         names = [disk.name for disk in kept]
-        answer = self.keep_disks({name: entries[name] for name in names}, names, task_vars, predict=predict)
+        answer = self.reconcile_disks({name: entries[name] for name in names}, names, task_vars, predict=predict)
         if "disks" not in answer:
             raise HostFailed(answer)
         for warning in answer.get("warnings") or ():

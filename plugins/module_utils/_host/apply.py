@@ -16,7 +16,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import leftovers, systemd
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets, Store
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import CredentialStore, Secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use import ask_owners, of_stopped
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.open_storage import unmanaged_processes
@@ -65,7 +65,7 @@ def observe(
     return {
         "files": files,
         "units": states,
-        "credentials": Store(encrypted=encrypted).observe(secrets),
+        "credentials": CredentialStore(encrypted=encrypted).observe(secrets),
         "paths": {path: _kind(path) for path in paths},
         "names": resolve(names),
         "staged": _staged(),
@@ -99,7 +99,7 @@ def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> d
         seen = observe(vms=list(desired["vms"]), paths=[], secrets=secrets, encrypted=encrypted, processes=False)
         refuse_overtaken(desired, seen)
         changes = decide(desired, seen)
-        _write(desired, secrets, changes, Store(encrypted=encrypted))
+        _write(desired, secrets, changes, CredentialStore(encrypted=encrypted))
         failures = _switch(desired, changes)
     return {"actions": changes.actions(), "failures": failures}
 
@@ -195,7 +195,7 @@ def _kind(path: str) -> str:
     return next((name for test, name in kinds if test(mode)), "other")
 
 
-def _write(desired: Mapping[str, Any], secrets: Secrets, changes: Changes, store: Store) -> None:
+def _write(desired: Mapping[str, Any], secrets: Secrets, changes: Changes, store: CredentialStore) -> None:
     """Files and credentials; nothing runs differently before systemd is told."""
     store.write({path: secrets[path] for path in changes.write_credentials})
     os.makedirs(unit_paths.PROGRAMS, mode=0o755, exist_ok=True)
@@ -220,7 +220,7 @@ def _switch(desired: Mapping[str, Any], changes: Changes) -> dict[str, list[str]
             os.unlink(path)
     leftovers.take_back_access(changes)
     leftovers.remove_folders(changes)
-    Store(
+    CredentialStore(
         encrypted=any(path.startswith(unit_paths.ENCRYPTED_CREDENTIALS) for path in changes.remove_credentials)
     ).remove(changes.remove_credentials)
     _forget_images(changes)

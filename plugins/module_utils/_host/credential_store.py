@@ -31,7 +31,7 @@ Secrets = Mapping[str, str]
 """The texts of credentials by their paths at rest."""
 
 
-class Store:
+class CredentialStore:
     """The credentials of all machines of this host."""
 
     def __init__(self, *, encrypted: bool) -> None:

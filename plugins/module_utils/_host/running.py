@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the machines of a host are doing, from systemd, their QMP sockets and their consoles. Read-only."""
+"""What the VMs of a host are doing, from systemd, their QMP sockets and their consoles. Read-only."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ CONSOLE_TAIL = 4096
 _CREDENTIAL = re.compile(r"^LoadCredential(?:Encrypted)?=[^:]+:(.+)$", re.M)
 
 
-def machines() -> dict[str, dict[str, Any]]:
-    """All machines that have a unit on this host, by name."""
+def vms() -> dict[str, dict[str, Any]]:
+    """All VMs that have a unit on this host, by name."""
     names = [
         paths.vm_of_unit(os.path.basename(path)) for path in glob.glob(f"{paths.UNIT_DIRECTORY}/qemu-vm-*.service")
     ]
     names = sorted({name for name in names if name})
     states = systemd.show([paths.unit_name(name) for name in names])
     with ThreadPoolExecutor(8) as pool:
-        return dict(zip(names, pool.map(lambda name: _machine(name, states[paths.unit_name(name)]), names)))
+        return dict(zip(names, pool.map(lambda name: _vm(name, states[paths.unit_name(name)]), names)))
 
 
 def opened_by(unit_text: str) -> dict[str, bool]:
@@ -41,8 +41,8 @@ def opened_by(unit_text: str) -> dict[str, bool]:
     return dict(json.loads(line[len(paths.OPENED) :])) if line else {}
 
 
-def machines_that_open(identity: str) -> list[str]:
-    """The machines on this host that run and have a storage open."""
+def vms_that_open(identity: str) -> list[str]:
+    """The VMs on this host that run and have a storage open."""
     units = [
         os.path.basename(path)
         for path in glob.glob(f"{paths.UNIT_DIRECTORY}/qemu-vm-*.service")
@@ -52,7 +52,7 @@ def machines_that_open(identity: str) -> list[str]:
     return sorted(paths.vm_of_unit(unit) for unit in units if states[unit]["active"] not in ("inactive", "failed", ""))
 
 
-def _machine(name: str, state: dict[str, Any]) -> dict[str, Any]:
+def _vm(name: str, state: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "unit": paths.unit_name(name),
         "active": state["active"],

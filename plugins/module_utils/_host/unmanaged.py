@@ -41,7 +41,7 @@ class Start:
     problem: str = ""
 
 
-def machines_by_hand(*, proc: str = "/proc", folders: tuple[str, ...] = UNIT_FOLDERS) -> list[dict[str, Any]]:
+def unmanaged_vms(*, proc: str = "/proc", folders: tuple[str, ...] = UNIT_FOLDERS) -> list[dict[str, Any]]:
     """Each as it would be declared, or why it cannot be; no secret's text leaves this function."""
     starts = list(_running(proc))
     known = {start.unit for start in starts}

@@ -6,7 +6,7 @@ Both sides are plain data, because they travel between controller and host:
 
 desired: ``files`` {path: {text, mode}}, ``vms`` {name: {state, autostart, restart, unit, units, reloaded, credentials,
 staged, start_timeout}}, ``images`` {staged image: its credentials}; without ``images`` it is about helpers alone, and
-the state of each machine is ``unchanged``; ``looked`` is what was observed when it was decided, see looked_at()
+the state of each machine is ``unchanged``; ``looked`` is what was observed when it was decided, see baseline_of()
 observed: ``files`` {path: {sha256, mtime, images}}, ``units`` {unit: {active, enabled, reload, started}},
 ``credentials`` {path: {mtime, current}}, ``staged`` [staged images in the cache], ``folders`` [folders of the VMs that
 go with them]
@@ -107,7 +107,7 @@ def decide(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Changes:
     return changes
 
 
-def looked_at(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
+def baseline_of(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
     """What another run may change meanwhile: the files of these VMs, and if they start with the host."""
     units = {vm["unit"] for vm in desired["vms"].values()}
     paths = {path for path in observed["files"] if unit_paths.vm_of_unit(path.rpartition("/")[2]) in desired["vms"]}
@@ -119,7 +119,7 @@ def looked_at(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
 
 def changed_since(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
     """What is neither as it was when this was decided, nor as it should be: somebody else has decided otherwise."""
-    before, now = desired["looked"], looked_at(desired, observed)
+    before, now = desired["baseline"], baseline_of(desired, observed)
     goal = {path: digest(file["text"]) for path, file in desired["files"].items()}
     files = [
         path

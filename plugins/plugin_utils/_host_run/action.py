@@ -29,7 +29,7 @@ class HostFailed(Exception):
 
 
 class HostAction(ActionBase):
-    """Runs ``carry_out``, and makes a result of what it raises."""
+    """Runs ``run_task``, and makes a result of what it raises."""
 
     _requires_connection = True
     _supports_check_mode = True
@@ -41,13 +41,13 @@ class HostAction(ActionBase):
         end_with_playbook()
         host = str((task_vars or {}).get("inventory_hostname", ""))
         try:
-            return self.carry_out(host, task_vars or {})
+            return self.run_task(host, task_vars or {})
         except HostFailed as failure:
             return failure.answer
         except DirectDiskError as error:
             return {"failed": True, "msg": _with_host(error, host)}
 
-    def carry_out(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def run_task(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """The task; its result."""
         raise NotImplementedError
 
@@ -58,7 +58,7 @@ class HostAction(ActionBase):
         )
         return answer
 
-    def keep_disks(
+    def reconcile_disks(
         self, disks: Any, names: list[str], task_vars: Mapping[str, Any], *, predict: bool, **options: int
     ) -> dict[str, Any]:
         """Have the host's part of qemu_disks work on disks, given as they are there.

@@ -11,7 +11,10 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import other_hosts, steps
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import conflicts
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Survey, survey_in_parts
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import (
+    DeclaredFleet,
+    read_fleet_in_parallel,
+)
 
 _MOST_NAMED = 8
 
@@ -40,7 +43,7 @@ def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Compariso
     if not any(report["starts"] for report in reports.values()):
         return Comparison(warnings=warnings)
     # What is declared on other hosts is of interest only where something starts beside it: reading it all takes time.
-    declared = survey_in_parts(hostvars, [str(host) for host in hostvars])
+    declared = read_fleet_in_parallel(hostvars, [str(host) for host in hostvars])
     unasked = [one for one in declared.machines if one.host not in reports]
     decision = other_hosts.decide(reports, unasked)
     clashes = conflicts.shared_storage(declared, reports)
@@ -49,7 +52,7 @@ def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Compariso
     return Comparison(errors, [*warnings, *_not_asked(declared, reports)], decision.stops, decision.waits)
 
 
-def _not_asked(declared: Survey, reports: Mapping[str, Any]) -> list[str]:
+def _not_asked(declared: DeclaredFleet, reports: Mapping[str, Any]) -> list[str]:
     """One line that names the hosts whose running VMs are not known."""
     hosts = [host for host in declared.hosts if host not in reports]
     if not hosts:

@@ -17,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units import path
 
 
 @dataclass(frozen=True)
-class KeptDisk:
+class ManagedDisk:
     """One disk, as a person declared it."""
 
     vm: str
@@ -30,10 +30,10 @@ class KeptDisk:
         return f"{self.disk} of {self.vm}"
 
 
-def kept_disks(machines: Iterable[Machine], vms: Mapping[str, Any]) -> list[KeptDisk]:
+def managed_disks(machines: Iterable[Machine], vms: Mapping[str, Any]) -> list[ManagedDisk]:
     """The disks whose images are made and kept; vms: the declaration that the machines were read from."""
     return [
-        KeptDisk(machine.name, disk.name, vms[machine.name]["disks"][disk.name])
+        ManagedDisk(machine.name, disk.name, vms[machine.name]["disks"][disk.name])
         for machine in machines
         if machine.state != "absent"
         for disk in machine.disks
@@ -41,7 +41,7 @@ def kept_disks(machines: Iterable[Machine], vms: Mapping[str, Any]) -> list[Kept
     ]
 
 
-def request(kept: Iterable[KeptDisk], plans: Iterable[Plan], observed: Mapping[str, Any]) -> dict[str, Any]:
+def request(kept: Iterable[ManagedDisk], plans: Iterable[Plan], observed: Mapping[str, Any]) -> dict[str, Any]:
     """The disks as qemu_disks takes them; a disk of a running machine is grown by the machine itself."""
     running = {
         (plan.machine.name, planned.disk.name): planned.graph.base
@@ -63,14 +63,14 @@ def request(kept: Iterable[KeptDisk], plans: Iterable[Plan], observed: Mapping[s
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DiskResults:
     """What qemu_disks did, or would do."""
 
-    results: Sequence[tuple[KeptDisk, Mapping[str, Any]]] = ()
+    results: Sequence[tuple[ManagedDisk, Mapping[str, Any]]] = ()
     diff: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
-    def of(cls, kept: Iterable[KeptDisk], answer: Mapping[str, Any]) -> Outcome:
+    def of(cls, kept: Iterable[ManagedDisk], answer: Mapping[str, Any]) -> DiskResults:
         """From the answer of the module to a request for these disks."""
         return cls(tuple(zip(kept, answer["disks"])), answer["diff"])
 
@@ -93,18 +93,18 @@ class Outcome:
         """What was changed, one line each."""
         return [f"disk {disk.name}: {line}" for disk, result in self.results for line in result.get("actions") or ()]
 
-    def without(self, vms: Container[str]) -> Outcome:
+    def without(self, vms: Container[str]) -> DiskResults:
         """The same without the disks of some VMs."""
-        return Outcome([(disk, result) for disk, result in self.results if disk.vm not in vms], self.diff)
+        return DiskResults([(disk, result) for disk, result in self.results if disk.vm not in vms], self.diff)
 
     def refuse(self) -> None:
         """Raise for disks that cannot be as they are declared, as for all else that is wrong with a declaration."""
         refused = [result["msg"] for _disk, result in self.results if result.get("refused")]
         raise_collected([DeclarationError("", line) for message in refused for line in message.splitlines()])
 
-    def due(self) -> Outcome:
+    def due(self) -> DiskResults:
         """Only what changes, and not what belongs to a machine of which another disk failed."""
         failed = self.failures
         results = [(disk, result) for disk, result in self.results if result["changed"] and disk.vm not in failed]
         headers = {f"disk {disk.name}" for disk, _result in results}
-        return Outcome(tuple(results), [shown for shown in self.diff if shown["before_header"] in headers])
+        return DiskResults(tuple(results), [shown for shown in self.diff if shown["before_header"] in headers])

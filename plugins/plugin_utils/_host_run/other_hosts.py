@@ -28,7 +28,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_
     same_storage,
     storage_use,
 )
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Declared
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import DeclaredVm
 
 
 class StartingDisk(TypedDict):
@@ -76,7 +76,7 @@ def host_report(
     }
 
 
-def foreseeable(machines: Iterable[Machine], observed: Mapping[str, Any]) -> Changes:
+def predicted_changes(machines: Iterable[Machine], observed: Mapping[str, Any]) -> Changes:
     """The starts and stops on a host that cannot be planned for before something is installed on it."""
     changes = Changes()
     for machine in machines:
@@ -115,7 +115,7 @@ class _Place:
     leaves: bool
 
 
-def decide(reports: Mapping[str, HostReport], declared: Iterable[Declared] = ()) -> Decision:
+def decide(reports: Mapping[str, HostReport], declared: Iterable[DeclaredVm] = ()) -> Decision:
     """declared: the VMs that the other hosts of the inventory declare, which could not be asked what they run."""
     decision = Decision()
     index = _Index(reports)
@@ -129,8 +129,8 @@ def decide(reports: Mapping[str, HostReport], declared: Iterable[Declared] = ())
     return decision
 
 
-def _by_name(declared: Iterable[Declared]) -> Mapping[str, list[Declared]]:
-    found: dict[str, list[Declared]] = defaultdict(list)
+def _by_name(declared: Iterable[DeclaredVm]) -> Mapping[str, list[DeclaredVm]]:
+    found: dict[str, list[DeclaredVm]] = defaultdict(list)
     for one in declared:
         found[one.machine.name].append(one)
     return found
@@ -233,7 +233,7 @@ def _shared_disks(reports: Mapping[str, HostReport]) -> Iterator[tuple[str, Star
     )
 
 
-def _not_known_to_be_stopped(host: str, start: StartingVm, others: Iterable[Declared]) -> Iterator[DeclarationError]:
+def _not_known_to_be_stopped(host: str, start: StartingVm, others: Iterable[DeclaredVm]) -> Iterator[DeclarationError]:
     """A host that stops a VM says so itself; without its answer it may still run there."""
     for other in others:
         if other.host != host and other.machine.state in ("absent", "stopped"):

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import decide, looked_at
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import baseline_of, decide
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import Outcome
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import DiskResults
 
 
 class Run:
@@ -34,7 +34,7 @@ class Run:
     def _decide(self) -> None:
         wanted = host_plans.desired(self.plans, encrypted=self.encrypted)
         self.wanted = host_plans.only_helpers(wanted) if self._only == "ssh_agents" else wanted
-        self.wanted["looked"] = looked_at(self.wanted, self._observed)
+        self.wanted["baseline"] = baseline_of(self.wanted, self._observed)
         self.changes = decide(self.wanted, self._observed)
 
     def leave_alone(self, failures: Mapping[str, Sequence[str]]) -> None:
@@ -51,15 +51,15 @@ class Run:
             if name in failures:
                 self.explained[name] = host_plans.explain_failure(plan, failures[name], self.host)
 
-    def foresee(self, foreseen: Outcome, *, diff: bool) -> dict[str, Any]:
+    def predict(self, predicted: DiskResults, *, diff: bool) -> dict[str, Any]:
         """The result of the task, should it end before anything is changed."""
-        self.leave_alone(foreseen.failures)
-        due = foreseen.due()
+        self.leave_alone(predicted.failures)
+        due = predicted.due()
         result: dict[str, Any] = {
             "changed": self.changes.any() or bool(due.results),
             "actions": [*due.actions, *self.changes.actions()],
             "vms": host_plans.summary(self._all),
-            "disks": list(foreseen.rows.values()),
+            "disks": list(predicted.rows.values()),
             "restart_needed": self.changes.restart_needed,
         }
         if diff:

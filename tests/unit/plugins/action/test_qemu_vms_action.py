@@ -71,7 +71,7 @@ class Host:
 
     def execute(self, *, module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
         if module_name == "directdisk.qemu.qemu_disks":
-            return self._keep(module_args)
+            return self._reconcile_disks(module_args)
         assert module_name == "directdisk.qemu.qemu_vms"
         self.calls.append(copy.deepcopy(module_args))
         request = module_args["vms"]
@@ -82,7 +82,7 @@ class Host:
         self._settle(request["desired"])
         return {"actions": ["done"], "failures": self.failures}
 
-    def _keep(self, module_args: dict[str, Any]) -> dict[str, Any]:
+    def _reconcile_disks(self, module_args: dict[str, Any]) -> dict[str, Any]:
         request = decode(module_args["request"])
         assert module_args["disks"] == list(request["disks"])
         self.kept.append((request["predict"], request["disks"]))
@@ -467,7 +467,7 @@ def test_what_check_mode_cannot_foresee_is_said(warnings: list[str]) -> None:
     result = run(Host(seen), vms, when_lacking="report", check=True, diff=True)
     (shown,) = [one["prepared"] for one in result["diff"]]
     assert shown.startswith(
-        "hv1: cannot be foreseen beyond the installation of what this host lacks (http by route nbd"
+        "hv1: cannot be predicted beyond the installation of what this host lacks (http by route nbd"
     )
     assert warnings == [shown.strip()]
     warnings.clear()

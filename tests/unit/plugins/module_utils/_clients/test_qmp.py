@@ -82,7 +82,7 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
         "query-blockstats": [{"stats": {}}, {"node-name": "root.format", "stats": stats}],
     }
     with FakeQemu(tmp_path / "web1.sock", answers=answers):
-        found = running.machines()
+        found = running.vms()
     assert list(found) == ["off", "web1"]
     assert found["off"] == {
         "unit": "qemu-vm-off.service",
@@ -106,7 +106,7 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
     }
     assert found["web1"]["opened"] == {"nbd:h:10809/a": True}
     monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "nothing"))
-    assert running.machines()["web1"]["error"].endswith("nothing: No such file or directory")
+    assert running.vms()["web1"]["error"].endswith("nothing: No such file or directory")
 
 
 def test_a_machine_needs_a_restart_once_what_it_was_started_from_is_newer(
@@ -170,7 +170,7 @@ def test_answers_of_other_kinds_are_the_error_of_their_vm(
     monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "s"))
     good = {"query-status": {"status": "running"}, "query-block": [], "query-blockstats": []}
     with FakeQemu(tmp_path / "s", answers={**good, command: answer}):
-        found = running._machine("web1", {"active": "active", "enabled": True})
+        found = running._vm("web1", {"active": "active", "enabled": True})
     assert found["error"]
     assert found["disks"] == {}
 

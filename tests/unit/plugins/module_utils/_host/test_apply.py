@@ -36,7 +36,7 @@ def test_an_image_that_is_being_fetched_counts_once(tmp_path: Path, monkeypatch:
 
 def test_the_helpers_of_a_stopped_machine_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(apply._systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    monkeypatch.setattr(apply.systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
     monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
     for unit in ("qemu-vm-web", "qemu-vm-web.root.tgt", "qemu-vm-web-1.root.tgt", "qemu-vms-resume"):
         (tmp_path / f"{unit}.service").touch()
@@ -52,7 +52,7 @@ def test_a_run_that_was_overtaken_changes_nothing(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(apply, "_write", lambda *_: pytest.fail("changed"))
     monkeypatch.setattr(apply, "_switch", lambda *_: pytest.fail("changed"))
     desired = {"files": {unit: {"text": "mine", "mode": 0o644}}, "vms": {}, "images": {}}
-    desired["looked"] = {"files": {unit: "old"}, "enabled": {}}
+    desired["baseline"] = {"files": {unit: "old"}, "enabled": {}}
     with pytest.raises(HostError, match=f"another run has changed {unit} since this one looked"):
         apply.apply(desired, {}, encrypted=False)
 
@@ -68,9 +68,9 @@ def test_runs_of_a_host_have_one_lock() -> None:
 
 def test_a_vm_that_starts_elsewhere_is_disabled_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(apply._systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    monkeypatch.setattr(apply.systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
     states = {"qemu-vm-a.service": {"active": "inactive"}, "qemu-vm-b.service": {"active": "deactivating"}}
-    monkeypatch.setattr(apply._systemd, "show", lambda _units: states)
+    monkeypatch.setattr(apply.systemd, "show", lambda _units: states)
     monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
     monkeypatch.setattr(apply, "_only_run", contextlib.nullcontext)
     units = ["qemu-vm-a.service", "qemu-vm-b.service"]
@@ -82,12 +82,12 @@ def test_what_leaves_a_host_is_ended_in_order(monkeypatch: pytest.MonkeyPatch) -
     """A helper is stopped while systemd still knows its unit, and access is taken back once nothing uses it."""
     done: list[str] = []
     monkeypatch.setattr(
-        apply._systemd, "systemctl", lambda verb, units=(), *_options: done.append(f"{verb} {[*units]}")
+        apply.systemd, "systemctl", lambda verb, units=(), *_options: done.append(f"{verb} {[*units]}")
     )
-    monkeypatch.setattr(apply._systemd, "show", lambda units: {})
+    monkeypatch.setattr(apply.systemd, "show", lambda units: {})
     monkeypatch.setattr(apply.os, "unlink", lambda path: done.append(f"unlink {path}"))
-    monkeypatch.setattr(apply._leftovers.file_access, "revoke", lambda unit: done.append(f"revoke {unit}"))
-    monkeypatch.setattr(apply._leftovers, "remove_folders", lambda changes: done.append("folders"))
+    monkeypatch.setattr(apply.leftovers.file_access, "revoke", lambda unit: done.append(f"revoke {unit}"))
+    monkeypatch.setattr(apply.leftovers, "remove_folders", lambda changes: done.append("folders"))
     helper = "qemu-vm-web1.root.nbdkit.service"
     path = f"{paths.UNIT_DIRECTORY}/{helper}"
     changes = Changes(remove_files=[path], remove_folders=["/run/qemu-vm-web1.root"])

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the units of machines say of them."""
+"""What the units of vms say of them."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import unit_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.unmanaged import machines_by_hand
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.unmanaged import unmanaged_vms
 
 EMULATOR = "/usr/bin/qemu-system-x86_64"
 RBD = "-nodefaults -drive file=rbd:vms/%s:id=x:key=AAp4ss==,format=raw,if=virtio"
@@ -41,7 +41,7 @@ class Host:
         (self.units / name).write_text(f"[Service]\nExecStart={command}\n")
 
     def machines(self) -> list[dict[str, Any]]:
-        return machines_by_hand(proc=str(self.proc), folders=(str(self.units), str(self.units / "none")))
+        return unmanaged_vms(proc=str(self.proc), folders=(str(self.units), str(self.units / "none")))
 
 
 @pytest.fixture
