@@ -17,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import overlays
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import missing, requirements
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -84,7 +85,7 @@ class ActionModule(HostAction):
         if options["only"] == "all":
             refuse_unmanaged_storage(machines, observed)
         if lacks and options["when_lacking"] == "report":
-            report = host_report(uuid.uuid4().hex, machines, observed, undeclared, predicted_changes(machines, observed))
+            report = self._report(machines, observed, undeclared, predicted_changes(machines, observed))
             unpredictable = self._unpredictable(host, lacks)
             return {"changed": False, **lacking, **unpredictable, **_for_other_steps(options, report, due=False)}
         plans = host_plans.make_plans(machines, capabilities, observed["paths"])
@@ -101,11 +102,17 @@ class ActionModule(HostAction):
         unasked = storage_not_asked(machines, observed, host)
         for warning in (*run.warnings(), *left, *host_plans.doubtful_storage(machines, observed, host), *unasked):
             display.warning(warning)
-        report = host_report(uuid.uuid4().hex, machines, observed, undeclared, run.changes)
+        report = self._report(machines, observed, undeclared, run.changes)
         if options["step"] == "observe":
             return self._observed(run, result, report, _HostAnswers(look, answer))
         raise_collected(decide({host: report}).errors)
         return self._finish(run, predicted, result, entries, task_vars)
+
+    @staticmethod
+    def _report(
+        machines: Sequence[Machine], observed: Mapping[str, Any], undeclared: list[str], changes: Changes
+    ) -> HostReport:
+        return host_report(uuid.uuid4().hex, machines, observed, undeclared, changes)
 
     @staticmethod
     def _observed(run: Run, result: dict[str, Any], report: HostReport, seen: _HostAnswers) -> dict[str, Any]:

@@ -56,10 +56,10 @@ class OpenNode:
             yield uri
 
     @contextlib.contextmanager
-    def accessed(self, *, writable: bool = False) -> Iterator[NbdClient]:
-        """Its bytes."""
+    def accessed(self) -> Iterator[NbdClient]:
+        """Its bytes, to be read."""
         with (
-            self.served(writable=writable),
+            self.served(writable=False),
             NbdClient(self._socket, self.name, seconds=self.bench.open_timeout) as client,
         ):
             yield client

@@ -26,11 +26,6 @@ _NO_DEVICES = ("/dev/shm/", "/dev/hugepages/", "/dev/mqueue/")
 Storage = tuple[Backend, dict[str, Any]]
 
 
-def is_storage(driver: str) -> bool:
-    """Whether a driver has the bytes itself, and does not stand on another node."""
-    return driver in _BY_DRIVER
-
-
 def read_storage(node: Node, around: Surroundings, where: str) -> Storage:
     """The backend and its options; node: QAPI members, without those that belong to the disk."""
     members = dict(node)

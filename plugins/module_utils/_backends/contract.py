@@ -319,11 +319,6 @@ def with_secrets(options: tuple[Option, ...], said: Mapping[str, Any], found: st
     return covered
 
 
-def handled_members(options: tuple[Option, ...]) -> set[str]:
-    """Names of the QAPI members that a table of options can produce."""
-    return {f"{option.qemu}-secret" if option.secret else option.qemu for option in options if option.qemu}
-
-
 def check_networks(networks: Iterable[str]) -> None:
     """Refuse what is no network in CIDR form (a single address is one too)."""
     for network in networks:

@@ -50,11 +50,6 @@ def identities(disk: Disk, resolved: Resolved) -> Identities:
     )
 
 
-def canonical_identity(disk: Disk, resolved: Resolved) -> str:
-    """One identity for all names of the same servers: that at the first of their addresses."""
-    return min((one.identity for one in _at_each_address(disk, resolved)), default=disk.identity)
-
-
 def _at_each_address(disk: Disk, resolved: Resolved) -> Iterator[Disk]:
     most = max((len(resolved.get(name, ())) for name in names_in(disk)), default=0)
     for number in range(most):

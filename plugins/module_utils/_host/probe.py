@@ -101,8 +101,8 @@ def _cache_key() -> str:
 
 def _questions() -> list[Any]:
     """What is asked beside the samples, so that a cached answer to other questions does not count."""
-    served = [(backend.name, backend.nbdkit_parts, backend.tgt_module, backend.bindings) for backend in BACKENDS.values()]
-    return [inspect.getsource(sys.modules[__name__]), PINS, sorted(_programs()), sorted(served)]
+    backends = [(b.name, b.nbdkit_parts, b.tgt_module, b.bindings) for b in BACKENDS.values()]
+    return [inspect.getsource(sys.modules[__name__]), PINS, sorted(_programs()), sorted(backends)]
 
 
 def _read_cache() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -134,7 +135,8 @@ def _manage_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[str
         refused = isinstance(error, (DeclarationError, Collected))
         return _failed(entry, entry.error_lines(error), refused=refused)
     except Exception as error:  # what nobody thought of must not cost the results of the other disks
-        return _failed(entry, [_about(entry.name, f"{type(error).__name__}: {error}")], refused=False)
+        message = _about(entry.name, f"{type(error).__name__}: {error}")
+        return {**_failed(entry, [message], refused=False), "exception": traceback.format_exc()}
     return {"name": entry.name, **done}
 
 

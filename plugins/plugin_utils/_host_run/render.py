@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units import path
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Command, Service
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "qemu_vms" / "templates"
+TEMPLATES = Path(__file__).resolve().parents[3] / "roles" / "qemu_vms" / "templates"
 _PLAIN = re.compile(r"^[A-Za-z0-9_@=:,./+-]+$")
 
 

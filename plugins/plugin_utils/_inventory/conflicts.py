@@ -91,9 +91,7 @@ def _shared(one: DeclaredVm, disk: Disk, other: DeclaredVm, its: Disk) -> Declar
 
 def _doubtful_storage(fleet: DeclaredFleet) -> Findings:
     """What no declaration tells; the hosts themselves resolve names, when they are asked."""
-    disks = (
-        (one.where("disk", disk.name), disk) for one, disk in fleet.disks() if not disk.backend.local(disk.source)
-    )
+    disks = ((one.where("disk", disk.name), disk) for one, disk in fleet.disks() if not disk.backend.local(disk.source))
     return (DeclarationError(where, doubt) for where, doubt in doubts(disks, {}))
 
 

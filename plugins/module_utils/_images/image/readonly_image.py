@@ -30,6 +30,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes import sta
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
 
 _KEEPING = ("cluster_size", "preallocation", "lazy_refcounts", "backing", "allow_shrink", "overwrite")
+_NO_EFFECT = (None, False, "off")
+"""Values of these options with which they ask for nothing."""
 
 
 def check(wanted: Wanted) -> None:
@@ -38,7 +40,7 @@ def check(wanted: Wanted) -> None:
         hint = f" (this host's copy of it can: say route: {stage.ROUTE.name})" if disk.backend.stage else ""
         raise DeclarationError("state", f"absent: {disk.described} can only be read, so it cannot be removed{hint}")
     for option in _KEEPING:
-        if wanted.provision.get(option, "off") != "off":
+        if wanted.provision.get(option) not in _NO_EFFECT:
             raise DeclarationError(option, f"{disk.described} can only be read")
 
 

@@ -37,7 +37,7 @@ def check(wanted: Wanted) -> None:
         raise DeclarationError("state", f"absent: a {disk.backend.name} disk is its server's to remove, not ours")
     check_format(disk, wanted.provision, ("off",))
     for option in _OF_FILES:
-        if option in wanted.provision:
+        if wanted.provision.get(option):
             raise DeclarationError(option, f"is for images that are files, not for {disk.backend.name}")
 
 

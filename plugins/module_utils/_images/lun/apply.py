@@ -12,7 +12,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import server
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.apply import VERBS as SERVER_VERBS
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.session import at_portal
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import apply as fixed
 
@@ -44,5 +44,5 @@ VERBS: Mapping[str, Callable[[Wanted, Values, Workbench], None]] = {
     "format": _write_format,
     "import": _import,
     "grow": _grow,
-    **server.VERBS,
+    **SERVER_VERBS,
 }

@@ -18,8 +18,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Seen, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import server, session
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import session
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.options import format_of, serves
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.observe import (
+    observe as observe_on_server,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.session import at_portal
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank, content
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run
@@ -27,7 +30,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._process.run impor
 
 def observe(wanted: Wanted, bench: Workbench) -> Seen:
     if serves(wanted):
-        return server.observe(wanted, bench)
+        return observe_on_server(wanted, bench)
     disk = wanted.disk
     lun = disk.source["lun"]
     with session.opening(disk, wanted.provision.get("portals", ()), bench) as (opened, portal):

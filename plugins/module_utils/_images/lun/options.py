@@ -8,7 +8,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends import i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import server
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import options as server
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Seen, Step, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import server
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.options import format_of, serves
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.plan import plan as plan_on_server
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import content
 
 
 def plan(wanted: Wanted, seen: Seen) -> Proposal:
     if serves(wanted):
-        return server.plan(wanted, seen)
+        return plan_on_server(wanted, seen)
     described = wanted.disk.described
     if wanted.state == "absent":
         return _plan_absent(described, seen)

@@ -13,8 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import display
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import steps
-from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, empty_host
-from ansible_collections.directdisk.qemu.tests.unit.test_action import (
+from ansible_collections.directdisk.qemu.tests.unit.plugins.action.test_qemu_vms_action import (
     CREATE,
     KEPT,
     PASSWORDS,
@@ -23,6 +22,7 @@ from ansible_collections.directdisk.qemu.tests.unit.test_action import (
     Host,
     run,
 )
+from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, empty_host
 
 
 @pytest.fixture(autouse=True)

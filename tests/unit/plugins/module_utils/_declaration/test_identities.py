@@ -15,7 +15,6 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import (
-    canonical_identity,
     doubts,
     identities,
     names_in,
@@ -143,12 +142,6 @@ def test_what_runs_without_a_declaration_is_found_by_the_address_of_a_name() -> 
     opened = {"old": {disk(nfs("192.0.2.5")).identity: True}}
     with pytest.raises(DirectDiskError, match="is the same storage as a disk of old"):
         refuse_shared_disks(read_machines({"a": disk_of(nfs("store"))}), opened, RESOLVED)
-
-
-def test_all_names_of_a_server_have_one_canonical_identity() -> None:
-    found = {canonical_identity(disk(nfs(host)), RESOLVED) for host in ("store", "store.example")}
-    assert found == {disk(nfs("192.0.2.5")).identity}
-    assert canonical_identity(disk(nfs("unknown")), RESOLVED) == disk(nfs("unknown")).identity
 
 
 def test_only_what_may_mean_something_else_is_resolved() -> None:

@@ -81,9 +81,7 @@ def test_a_vm_that_starts_elsewhere_is_disabled_and_stopped(tmp_path: Path, monk
 def test_what_leaves_a_host_is_ended_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """A helper is stopped while systemd still knows its unit, and access is taken back once nothing uses it."""
     done: list[str] = []
-    monkeypatch.setattr(
-        apply.systemd, "systemctl", lambda verb, units=(), *_options: done.append(f"{verb} {[*units]}")
-    )
+    monkeypatch.setattr(apply.systemd, "systemctl", lambda verb, units=(), *_options: done.append(f"{verb} {[*units]}"))
     monkeypatch.setattr(apply.systemd, "show", lambda units: {})
     monkeypatch.setattr(apply.os, "unlink", lambda path: done.append(f"unlink {path}"))
     monkeypatch.setattr(apply.leftovers.file_access, "revoke", lambda unit: done.append(f"revoke {unit}"))

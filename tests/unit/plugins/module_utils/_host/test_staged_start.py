@@ -36,8 +36,8 @@ def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, .
     def show(units: Sequence[str]) -> dict[str, dict[str, Any]]:
         return {unit: {"active": "activating" if unit == SLOW else "inactive"} for unit in units}
 
-    monkeypatch.setattr(staged_start._systemd, "systemctl", systemctl)
-    monkeypatch.setattr(staged_start._systemd, "show", show)
+    monkeypatch.setattr(staged_start.systemd, "systemctl", systemctl)
+    monkeypatch.setattr(staged_start.systemd, "show", show)
     monkeypatch.setattr(paths, "image_file", lambda image: f"{tmp_path}/{image}")
     (tmp_path / "0c").touch()
     return calls

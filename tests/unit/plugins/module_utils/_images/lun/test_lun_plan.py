@@ -10,9 +10,9 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images import lun
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import observe
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.lifecycle import LIFECYCLE
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
 
 MIB = 2**20
@@ -42,7 +42,7 @@ def wanted(declared: dict[str, Any], state: str = "present", **running: str) -> 
 
 
 def plan(declared: dict[str, Any], seen: dict[str, Any], state: str = "present", **running: str) -> Proposal:
-    return lun.LIFECYCLE.plan(wanted(declared, state, **running), {**SEEN, **seen})
+    return LIFECYCLE.plan(wanted(declared, state, **running), {**SEEN, **seen})
 
 
 def done(proposal: Proposal) -> list[str]:

@@ -11,9 +11,9 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images import lun
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import server
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.lifecycle import LIFECYCLE
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import lun_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
 
 MIB = 2**20
@@ -152,14 +152,14 @@ MADE: dict[str, Any] = {
     "kept": True,
     "kept_so": True,
     "store": "/srv/web1",
-    "serial": server.lun_of(wanted()).serial,
+    "serial": lun_of(wanted()).serial,
     "thin": False,
     "read_only": False,
 }
 
 
 def plan(wanted: Wanted, seen: dict[str, Any]) -> Proposal:
-    return lun.LIFECYCLE.plan(wanted, seen)
+    return LIFECYCLE.plan(wanted, seen)
 
 
 def verbs(proposal: Proposal) -> list[str]:
@@ -245,7 +245,7 @@ def test_bad_input(declared: dict[str, Any], message: str) -> None:
 
 
 def test_serial_numbers_follow_from_names() -> None:
-    one, other = server.lun_of(wanted()), server.lun_of(wanted(lun=2))
+    one, other = lun_of(wanted()), lun_of(wanted(lun=2))
     assert one.serial != other.serial
     assert len(one.serial) == 16
-    assert server.lun_of(wanted({"serial": "abc"})).serial == "abc"
+    assert lun_of(wanted({"serial": "abc"})).serial == "abc"
