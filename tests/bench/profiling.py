@@ -91,7 +91,7 @@ def _before(declaration: Path) -> tuple[tuple[Any, ...], dict[str, Any], list[Ro
     given = _timed(rows, "yaml.load", lambda: yaml.load(text, loader))
     machines = _timed(rows, "read_machines", lambda: read_machines(given["qemu_vms"], "hv1"))
     _timed(rows, "secrets_of", lambda: host_plans.secrets_of(machines))
-    request = _timed(rows, "observation", lambda: host_plans.observation(machines, texts=False))
+    request = _timed(rows, "observation", lambda: host_plans.observe_request(machines, texts=False))
     return machines, request, rows
 
 
@@ -99,7 +99,7 @@ def _after(machines: Sequence[Any], answer: dict[str, Any]) -> tuple[dict[str, A
     rows: list[Row] = []
     capabilities, observed = Capabilities.from_probe(answer["capabilities"]), answer["observed"]
     plans = _timed(rows, "make_plans", lambda: host_plans.make_plans(machines, capabilities, observed["paths"]))
-    wanted = _timed(rows, "desired: render", lambda: host_plans.desired(plans, encrypted=capabilities.encrypts))
+    wanted = _timed(rows, "desired: render", lambda: host_plans.desired_state(plans, encrypted=capabilities.encrypts))
     changes = _timed(rows, "decide", lambda: decide(wanted, observed))
     _timed(
         rows,

@@ -89,7 +89,7 @@ def test_what_cannot_be_read_is_said(host: Host) -> None:
     assert [(one["name"], one["problem"], one["declaration"]) for one in host.machines()] == [
         ("vm", "-machine: 'microvm' cannot be declared; q35 and pc can", {}),
         ("vm", "ExecStart: has a specifier of systemd (%), whose value is not known", {}),
-        ("wrapped", "ExecStart: /usr/bin/numactl starts QEMU; start it, and look again", {}),
+        ("wrapped", "ExecStart: /usr/bin/numactl starts QEMU; start the unit and run this again", {}),
     ]
 
 
