@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
         for warning in conflicts.warnings(found, arguments.get("known_images", ())):
             display.warning(str(warning))
         errors = found.in_order([*found.errors, *found.secrets, *conflicts.errors(found)])
-        counts = {"hosts": len(found.hosts), "vms": len(found.machines), "disks": len(rows)}
+        counts = {"hosts": len(found.hosts), "vms": len(found.vms), "disks": len(rows)}
         if not errors or not boolean(arguments.get("strict", True)):
             return {"changed": False, **counts, "rows": rows, "errors": [str(error) for error in errors]}
         # As a message, Ansible would print them in one line, and some releases twice.

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.utils.display import Display
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
@@ -81,23 +81,23 @@ class ActionModule(HostAction):
 
     def _observe(self, host: str, options: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Observe the host and plan; then also apply, unless that is another step."""
-        machines = read_machines(self._task.args["vms"], host)
-        managed = managed_disks(machines, plain(self._task.args["vms"])) if options["only"] == "all" else []
+        vms = read_vms(self._task.args["vms"], host)
+        managed = managed_disks(vms, plain(self._task.args["vms"])) if options["only"] == "all" else []
         read_entries({disk.name: disk.declared for disk in managed})
-        host_answer = self._observe_host(machines, task_vars)
+        host_answer = self._observe_host(vms, task_vars)
         capabilities, observed = Capabilities.from_probe(host_answer["capabilities"]), host_answer["observed"]
-        lacks, packages = missing(requirements(machines), capabilities)
+        lacks, packages = missing(requirements(vms), capabilities)
         lacking = {"missing": lacks, "missing_packages": packages}
-        undeclared = host_plans.undeclared(observed, machines)
+        undeclared = host_plans.undeclared(observed, vms)
         if options["only"] == "all":
-            refuse_unmanaged_storage(machines, observed)
+            refuse_unmanaged_storage(vms, observed)
         if lacks and options["when_lacking"] == "report":
-            report = self._report(machines, observed, undeclared, predicted_changes(machines, observed))
+            report = self._report(vms, observed, undeclared, predicted_changes(vms, observed))
             unpredictable = self._unpredictable(host, lacks)
             return {"changed": False, **lacking, **unpredictable, **_for_other_steps(options, report, due=False)}
-        plans = host_plans.make_plans(machines, capabilities, observed["paths"])
-        host_plans.refuse_taken_storage(machines, observed, undeclared)
-        overlays.refuse_left_behind(machines, observed["overlays"])
+        plans = host_plans.make_plans(vms, capabilities, observed["paths"])
+        host_plans.refuse_taken_storage(vms, observed, undeclared)
+        overlays.refuse_left_behind(vms, observed["overlays"])
         entries = request(managed, plans, observed)
         answer = self._reconcile_disks(managed, entries, task_vars, predict=True)
         predicted = DiskResults.from_answer(managed, answer) if answer else DiskResults()
@@ -105,21 +105,19 @@ class ActionModule(HostAction):
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
         result = {**run.predict(predicted, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
         written = {paths.vm_of_unit(path.rpartition("/")[2]) for path in run.changes.write_files}
-        left = (f"{host}: {line}" for line in overlays.warnings(machines, observed["overlays"], written))
-        unasked = storage_not_asked(machines, observed, host)
-        for warning in (*run.warnings(), *left, *host_plans.doubtful_storage(machines, observed, host), *unasked):
+        left = (f"{host}: {line}" for line in overlays.warnings(vms, observed["overlays"], written))
+        unasked = storage_not_asked(vms, observed, host)
+        for warning in (*run.warnings(), *left, *host_plans.doubtful_storage(vms, observed, host), *unasked):
             display.warning(warning)
-        report = self._report(machines, observed, undeclared, run.changes)
+        report = self._report(vms, observed, undeclared, run.changes)
         if options["step"] == "observe":
             return self._observed(run, result, report, _HostAnswers(host_answer, answer))
         raise_collected(decide({host: report}).errors)
         return self._finish(run, predicted, result, entries, task_vars)
 
     @staticmethod
-    def _report(
-        machines: Sequence[Machine], observed: ObservedHost, undeclared: list[str], changes: Changes
-    ) -> HostReport:
-        return host_report(uuid.uuid4().hex, machines, observed, undeclared, changes)
+    def _report(vms: Sequence[Vm], observed: ObservedHost, undeclared: list[str], changes: Changes) -> HostReport:
+        return host_report(uuid.uuid4().hex, vms, observed, undeclared, changes)
 
     @staticmethod
     def _observed(run: Run, result: dict[str, Any], report: HostReport, answers: _HostAnswers) -> dict[str, Any]:
@@ -143,10 +141,10 @@ class ActionModule(HostAction):
         report_id = observation["fleet"]["id"]
         names = stopped.get("stopped") or () if stopped.get("of") == report_id else ()
         observed = steps.with_stopped(answers.host["observed"], names)
-        machines = read_machines(self._task.args["vms"], host)
-        managed = managed_disks(machines, plain(self._task.args["vms"]))
+        vms = read_vms(self._task.args["vms"], host)
+        managed = managed_disks(vms, plain(self._task.args["vms"]))
         capabilities = Capabilities.from_probe(answers.host["capabilities"])
-        plans = host_plans.make_plans(machines, capabilities, observed["paths"])
+        plans = host_plans.make_plans(vms, capabilities, observed["paths"])
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
         predicted = DiskResults.from_answer(managed, answers.disks) if answers.disks else DiskResults()
         not_yet = self._waiting_for_stops(host, task_vars)
@@ -235,12 +233,12 @@ class ActionModule(HostAction):
                 raise DeclarationError(f"qemu_vms: {name}", f"{value!r} is not one of {', '.join(_CHOICES[name])}")
         return options
 
-    def _observe_host(self, machines: Sequence[Machine], task_vars: Mapping[str, Any]) -> ObserveAnswer:
+    def _observe_host(self, vms: Sequence[Vm], task_vars: Mapping[str, Any]) -> ObserveAnswer:
         # It is not known yet if the host encrypts credentials, so the texts are passed under both paths.
-        secrets = host_plans.secrets_of(machines)
+        secrets = host_plans.secrets_of(vms)
         texts = {**host_plans.at_rest(secrets, encrypted=True), **host_plans.at_rest(secrets, encrypted=False)}
         answer: ObserveAnswer = self._ask_host(
-            {"observe": host_plans.observe_request(machines, texts=bool(self._task.diff))}, texts, task_vars
+            {"observe": host_plans.observe_request(vms, texts=bool(self._task.diff))}, texts, task_vars
         )
         return answer
 
@@ -254,7 +252,7 @@ class ActionModule(HostAction):
         run.leave_alone(done.failures)
         actions = done.actions
         if run.changes.any():
-            secrets = host_plans.secrets_of(plan.machine for plan in run.plans)
+            secrets = host_plans.secrets_of(plan.vm for plan in run.plans)
             texts = host_plans.at_rest(secrets, encrypted=run.encrypted)
             answer: ApplyAnswer = self._ask_host({"desired": run.desired, "encrypted": run.encrypted}, texts, task_vars)
             actions += answer["actions"]

@@ -152,7 +152,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         read = read_fleet(_Variables(self.inventory, self.loader), hypervisors)
         for error in read.errors:
             self._complain(str(error))
-        return [inventory_guests.guest(one) for one in read.machines if one.present]
+        return [inventory_guests.guest(one) for one in read.vms if one.present]
 
     def _running(self, hypervisors: list[str]) -> dict[str, Any]:
         """What the fact cache knows of the machines of each hypervisor."""

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH_KEY
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +110,7 @@ def declarations() -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize(("name", "vms"), list(declarations()))
 def test_a_declaration_in_a_document_is_read(name: str, vms: Any) -> None:
-    assert read_machines(vms, name)
+    assert read_vms(vms, name)
 
 
 def test_the_main_documents_show_a_declaration() -> None:

@@ -24,7 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import BAD_NODE_NAME, EMULATORS
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.tests.unit.qemu_graph import graph
-from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, machine
+from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, vm
 
 EMULATOR = next((path for path in EMULATORS if Path(path).exists()), "")
 LINES = [
@@ -111,7 +111,7 @@ def qemu(*arguments: str) -> Iterator[Monitor]:
 
 def graph_of(line: str, number: int) -> Graph:
     declared = {**convert(f"{line},if=none").declaration, "route": "driver"}
-    disk = machine(disk_of(declared)).disks[0]
+    disk = vm(disk_of(declared)).disks[0]
     wiring = Wiring("", f"d{number}", "")
     named = type(disk)(f"d{number}", disk.backend, disk.source, {**disk.settings})
     for limits in ("iops", "bps"):

@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments i
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import read_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.leftovers import read_leftovers
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.networks import read_networks
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import Converted, converted_machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import Converted, converted_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import vm
 
@@ -38,17 +38,17 @@ def read_command_line(words: Sequence[str], process: Process) -> Converted:
     """The machine that a command line runs."""
     found = settings.Found(read_arguments(words))
     called = settings.read_name(found.arguments)
-    name = _unused(machine_name(called or process.name), process.taken, found)
+    name = _unused(vm_name(called or process.name), process.taken, found)
     around = surroundings_of(found, process, called)
     _take_uuid(found, name)
     settings.read_settings(found, around, binary=words[0])
     read_disks(found, around)
     read_networks(found, process.bridges)
     read_leftovers(found)
-    return converted_machine(name, found.machine, found.left, found.notes)
+    return converted_vm(name, found.vm, found.left, found.notes)
 
 
-def machine_name(text: str) -> str:
+def vm_name(text: str) -> str:
     """A name that a declaration can have."""
     return re.sub("^[^A-Za-z0-9]+", "", re.sub("[^A-Za-z0-9_-]+", "-", text))[:28].rstrip("-") or "vm"
 

@@ -74,7 +74,7 @@ def read_disks(found: Found, around: Surroundings) -> None:
         found.left += [f"disk {name}: {text}" for text in disk.left]
         found.notes += [f"disk {name}: {text}" for text in disk.notes]
     if disks:
-        found.machine["disks"] = disks
+        found.vm["disks"] = disks
 
 
 def lone_disk(found: Found, around: Surroundings) -> FoundDisk:

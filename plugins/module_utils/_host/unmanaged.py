@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import unit_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import is_command_line
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import Process, machine_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import Process, vm_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.convert import convert
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable, printable_data
@@ -90,7 +90,7 @@ def as_declared(start: Start, taken: set[str]) -> UnmanagedVm:
         "pid": start.pid,
         "unit": unit,
         "problem": printable(problem),
-        "name": machine_name(start.process.name),
+        "name": vm_name(start.process.name),
         "declaration": {},
         "secrets": [],
         "left": [],

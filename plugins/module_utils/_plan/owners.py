@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import FileSource, OwnerQuestion
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
@@ -60,25 +60,25 @@ class DiskCheck:
         return {"disk": self.disk, "kind": self.check.kind, **self.check.facts}
 
 
-def check_of(disk: Disk, machine: Machine, wiring: Wiring) -> DiskCheck | None:
+def check_of(disk: Disk, vm: Vm, wiring: Wiring) -> DiskCheck | None:
     """Return the question about a disk that is written; None if its storage cannot answer it."""
     if disk.writes != "keep" or disk.backend.owner is None:
         return None
-    check = disk.backend.owner(disk.source, wiring, machine.uuid)
+    check = disk.backend.owner(disk.source, wiring, vm.uuid)
     # A guest that sends SCSI commands to a device makes and takes reservations itself.
     if disk.settings["model"] in PASSTHROUGH and not check.locked:
         return None
-    return DiskCheck(f"disk {disk.name} of {machine.name}: {disk.described}", check)
+    return DiskCheck(f"disk {disk.name} of {vm.name}: {disk.described}", check)
 
 
-def owner_commands(machine: Machine, checks: Sequence[DiskCheck], *, credentials: bool) -> OwnerCommands:
+def owner_commands(vm: Vm, checks: Sequence[DiskCheck], *, credentials: bool) -> OwnerCommands:
     """Return the commands for checks; credentials: if commands before the start can read the unit's credentials."""
-    seconds = str(machine.settings["start_timeout"])
+    seconds = str(vm.settings["start_timeout"])
     named = [compact(one.document()) for one in checks if one.check.locked]
     asked = [compact(one.document()) for one in checks if not one.check.locked]
     counted = [compact(one.document()) for one in checks if one.check.shows_qemu]
     # A VM that is declared to start paused stays so.
-    monitor = "" if starts_paused(machine) else paths.qmp_socket(machine.name)
+    monitor = "" if starts_paused(vm) else paths.qmp_socket(vm.name)
     return OwnerCommands(
         before=(Command((*_PYTHON, "look", seconds, *asked)),) if asked and credentials else (),
         once_open=(Command((*_PYTHON, "release", seconds, monitor, *counted), privileged=True),) if counted else (),
@@ -86,26 +86,26 @@ def owner_commands(machine: Machine, checks: Sequence[DiskCheck], *, credentials
     )
 
 
-def questions(machines: Iterable[Machine]) -> dict[str, list[OwnerQuestion]]:
+def questions(vms: Iterable[Vm]) -> dict[str, list[OwnerQuestion]]:
     """Return the questions about the disks of VMs that are declared started, by VM."""
     questions: dict[str, list[OwnerQuestion]] = {}
-    for machine in machines:
-        asked = [_question(disk, machine) for disk in machine.disks] if machine.state == "started" else []
+    for vm in vms:
+        asked = [_question(disk, vm) for disk in vm.disks] if vm.state == "started" else []
         if any(asked):
-            questions[machine.name] = [question for question in asked if question]
+            questions[vm.name] = [question for question in asked if question]
     return questions
 
 
-def _question(disk: Disk, machine: Machine) -> OwnerQuestion | None:
-    wiring = Wiring(paths.unit_name(machine.name), disk.name, paths.runtime_directory(machine.name))
-    check = check_of(disk, machine, wiring)
+def _question(disk: Disk, vm: Vm) -> OwnerQuestion | None:
+    wiring = Wiring(paths.unit_name(vm.name), disk.name, paths.runtime_directory(vm.name))
+    check = check_of(disk, vm, wiring)
     if check is None:
         return None
     files: dict[str, FileSource] = {}
     for name, credential in wiring.credentials.items():
         path = wiring.credential_path(name)
         if credential.value is not None:
-            files[path] = {"secret": paths.credential_file(paths.owner_name(machine.name), name, encrypted=True)}
+            files[path] = {"secret": paths.credential_file(paths.owner_name(vm.name), name, encrypted=True)}
         else:
             files[path] = {"source": credential.source} if credential.source else {"text": credential.public}
     return {"identity": disk.identity, "check": check.document(), "files": files, "joins": wiring.joins}

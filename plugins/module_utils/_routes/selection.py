@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option, Version
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
@@ -132,16 +132,16 @@ def _wanted_route(disk: Disk) -> str:
     return possible[0] if wanted == "auto" and len(possible) == 1 < len(disk.backend.routes) else wanted
 
 
-def requirements(machines: Iterable[Machine]) -> dict[str, Any]:
+def requirements(vms: Iterable[Vm]) -> dict[str, Any]:
     """The routes to backends, what keeps their images, and the firmware, that machines need of their host."""
-    present = [machine for machine in machines if machine.state != "absent"]
-    disks = [disk for machine in present for disk in machine.disks]
+    present = [vm for vm in vms if vm.state != "absent"]
+    disks = [disk for vm in present for disk in vm.disks]
     opened = [*disks, *(disk.origin for disk in disks if disk.origin)]
     routes = sorted({(disk.backend.name, _wanted_route(disk)) for disk in opened})
     return {
         "routes": [{"backend": backend, "route": route} for backend, route in routes],
-        "kept": sorted({disk.backend.name for machine in present for disk in machine.disks if disk.kept}),
-        "uefi": any(machine.settings["firmware"] == "uefi" for machine in present),
+        "kept": sorted({disk.backend.name for vm in present for disk in vm.disks if disk.kept}),
+        "uefi": any(vm.settings["firmware"] == "uefi" for vm in present),
     }
 
 

@@ -45,7 +45,7 @@ def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Compariso
         return Comparison(warnings=warnings)
     # Reading all declarations takes time and is necessary only if a VM starts.
     declared = read_fleet_in_parallel(hostvars, [str(host) for host in hostvars])
-    unasked = [one for one in declared.machines if one.host not in reports]
+    unasked = [one for one in declared.vms if one.host not in reports]
     decision = other_hosts.decide(reports, unasked)
     shared = conflicts.shared_storage(declared, reports)
     known = {error.where for error in shared}

@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import doubts, names_in
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, refuse_shared_disks
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, refuse_shared_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
@@ -62,25 +62,22 @@ _MODULES = {
 """Programs that modules import, too."""
 
 
-def observe_request(machines: Iterable[Machine], *, texts: bool) -> ObserveRequest:
+def observe_request(vms: Iterable[Vm], *, texts: bool) -> ObserveRequest:
     """Return the request to observe the host of these VMs; texts: with the texts of units, for a diff."""
-    present = [machine for machine in machines if machine.state != "absent"]
+    present = [vm for vm in vms if vm.state != "absent"]
     return {
-        "vms": [machine.name for machine in machines],
-        "paths": sorted({path for machine in present for path, _kinds, _where in _needed_paths(machine)}),
+        "vms": [vm.name for vm in vms],
+        "paths": sorted({path for vm in present for path, _kinds, _where in _needed_paths(vm)}),
         "texts": texts,
-        "names": sorted({name for machine in present for disk in machine.disks for name in names_in(disk)}),
+        "names": sorted({name for vm in present for disk in vm.disks for name in names_in(disk)}),
         "owners": questions(present),
     }
 
 
-def secrets_of(machines: Iterable[Machine]) -> dict[tuple[str, str], str]:
+def secrets_of(vms: Iterable[Vm]) -> dict[tuple[str, str], str]:
     """Return every secret text of the VMs, by owner and name of its credential."""
     return {
-        credential: text
-        for machine in machines
-        if machine.state != "absent"
-        for credential, text in declared_credentials(machine).items()
+        credential: text for vm in vms if vm.state != "absent" for credential, text in declared_credentials(vm).items()
     }
 
 
@@ -91,45 +88,45 @@ def at_rest(secrets: Mapping[tuple[str, str], str], *, encrypted: bool) -> dict[
     }
 
 
-def make_plans(machines: Iterable[Machine], capabilities: Capabilities, paths: Mapping[str, str]) -> list[Plan]:
+def make_plans(vms: Iterable[Vm], capabilities: Capabilities, paths: Mapping[str, str]) -> list[Plan]:
     """Plan all VMs; raise every reason why this host cannot run one of them."""
     plans: list[Plan] = []
     errors: list[Exception] = []
-    for machine in machines:
+    for vm in vms:
         try:
-            if machine.state == "absent":
-                plans.append(Plan(machine, (), ()))
+            if vm.state == "absent":
+                plans.append(Plan(vm, (), ()))
                 continue
-            _check_paths(machine, paths)
-            plans.append(make_plan(machine, capabilities))
+            _check_paths(vm, paths)
+            plans.append(make_plan(vm, capabilities))
         except (DeclarationError, Collected) as error:
             errors.append(error)
     raise_collected(errors)
     return plans
 
 
-def _needed_paths(machine: Machine) -> Iterable[tuple[str, tuple[str, ...], str]]:
+def _needed_paths(vm: Vm) -> Iterable[tuple[str, tuple[str, ...], str]]:
     """Yield the paths that must exist on the host, the kinds of file that they may be, and what they are for."""
-    for disk in machine.disks:
+    for disk in vm.disks:
         reach = disk.backend.reach(disk.source)
-        where = f"disk {disk.name} of {machine.name}: {disk.backend.name}"
+        where = f"disk {disk.name} of {vm.name}: {disk.backend.name}"
         yield from ((path, ("file", "missing") if disk.kept else ("file",), where) for path in reach.files)
         yield from ((path, ("block", "char"), where) for path in reach.devices)
         yield from (
             (path, ("file",), where) for path in (*reach.loaded, *filter(None, (reach.trust, reach.known_hosts)))
         )
-    for network in machine.networks:
+    for network in vm.networks:
         if network.bridge:
             yield (
                 f"/sys/class/net/{network.bridge}/bridge",
                 ("directory",),
-                f"network {network.name} of {machine.name}: bridge {network.bridge}",
+                f"network {network.name} of {vm.name}: bridge {network.bridge}",
             )
 
 
-def _check_paths(machine: Machine, paths: Mapping[str, str]) -> None:
+def _check_paths(vm: Vm, paths: Mapping[str, str]) -> None:
     errors = []
-    for path, kinds, where in _needed_paths(machine):
+    for path, kinds, where in _needed_paths(vm):
         kind = paths.get(path, "missing")
         if kind in kinds:
             continue
@@ -165,7 +162,7 @@ def desired_state(plans: Iterable[Plan], *, encrypted: bool) -> DesiredHost:
         files[f"{unit_paths.UNIT_DIRECTORY}/{service.name}"] = {"text": text, "mode": 0o644}
         if service.image:
             images[service.image] = _credentials(service, encrypted=encrypted)
-    vms = {plan.machine.name: _desired_vm(plan, encrypted=encrypted) for plan in plans}
+    vms = {plan.vm.name: _desired_vm(plan, encrypted=encrypted) for plan in plans}
     return {"files": files, "vms": vms, "images": images}
 
 
@@ -196,7 +193,7 @@ def _credentials(service: Service, *, encrypted: bool) -> list[str]:
 
 
 def _desired_vm(plan: Plan, *, encrypted: bool) -> DesiredVm:
-    name, settings = plan.machine.name, plan.machine.settings
+    name, settings = plan.vm.name, plan.vm.settings
     services = [service for service in plan.services if service.vm]
     return {
         "state": settings["state"],
@@ -207,17 +204,17 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> DesiredVm:
         "reloaded": [service.name for service in services if service.reloads],
         "credentials": {service.name: _credentials(service, encrypted=encrypted) for service in services},
         "staged": [service.name for service in plan.services if service.image],
-        "start_timeout": plan.machine.settings["start_timeout"],
+        "start_timeout": plan.vm.settings["start_timeout"],
     }
 
 
-def undeclared(observed: ObservedHost, machines: Iterable[Machine]) -> list[str]:
+def undeclared(observed: ObservedHost, vms: Iterable[Vm]) -> list[str]:
     """Return the VMs that have units on the host, but no declaration."""
     names = {unit_paths.vm_of_unit(path.rpartition("/")[2]) for path in observed["files"]}
-    return sorted(names - {""} - {machine.name for machine in machines})
+    return sorted(names - {""} - {vm.name for vm in vms})
 
 
-def refuse_taken_storage(machines: Iterable[Machine], observed: ObservedHost, names: Iterable[str]) -> None:
+def refuse_taken_storage(vms: Iterable[Vm], observed: ObservedHost, names: Iterable[str]) -> None:
     """Refuse storage that a running VM without a declaration has open; names: these VMs."""
     units = {name: unit_paths.unit_name(name) for name in names}
     running = {name: unit for name, unit in units.items() if observed["units"][unit]["active"] not in STOPPED}
@@ -225,17 +222,12 @@ def refuse_taken_storage(machines: Iterable[Machine], observed: ObservedHost, na
         f"{name}, which runs without a declaration": observed["files"][f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["opened"]
         for name, unit in running.items()
     }
-    refuse_shared_disks(machines, opened, observed.get("names", {}))
+    refuse_shared_disks(vms, opened, observed.get("names", {}))
 
 
-def doubtful_storage(machines: Iterable[Machine], observed: ObservedHost, host: str) -> list[str]:
+def doubtful_storage(vms: Iterable[Vm], observed: ObservedHost, host: str) -> list[str]:
     """Return warnings about disks of a host that may be the same storage."""
-    disks = (
-        (f"disk {disk.name} of {machine.name}", disk)
-        for machine in machines
-        if machine.state != "absent"
-        for disk in machine.disks
-    )
+    disks = ((f"disk {disk.name} of {vm.name}", disk) for vm in vms if vm.state != "absent" for disk in vm.disks)
     return [f"{host}: {where}: {doubt}" for where, doubt in doubts(disks, observed.get("names", {}))]
 
 
@@ -264,7 +256,7 @@ def _unified(path: str, before: str, after: str) -> str:
 def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
     """Explain why a VM did not start: its disk and the hint of the disk's backend, then the log itself."""
     lines = list(lines)
-    name = plan.machine.name
+    name = plan.vm.name
     explained = []
     for line in lines:
         if line.startswith(tuple(f"disk {planned.disk.name} of {name}: " for planned in plan.disks)):
@@ -301,9 +293,9 @@ def _mentions(line: str, disk: Disk) -> bool:
 def summary(plans: Iterable[Plan]) -> dict[str, Any]:
     """Return the VMs as planned, for the result of the task."""
     return {
-        plan.machine.name: {
-            "state": plan.machine.state,
-            "unit": unit_paths.unit_name(plan.machine.name),
+        plan.vm.name: {
+            "state": plan.vm.state,
+            "unit": unit_paths.unit_name(plan.vm.name),
             "disks": describe_plan(plan),
         }
         for plan in plans

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING
@@ -31,13 +31,13 @@ class ManagedDisk:
         return f"{self.disk} of {self.vm}"
 
 
-def managed_disks(machines: Iterable[Machine], vms: Mapping[str, Any]) -> list[ManagedDisk]:
+def managed_disks(vms: Iterable[Vm], vms: Mapping[str, Any]) -> list[ManagedDisk]:
     """Return the disks whose images are managed; vms: the declaration from which the VMs were read."""
     return [
-        ManagedDisk(machine.name, disk.name, vms[machine.name]["disks"][disk.name])
-        for machine in machines
-        if machine.state != "absent"
-        for disk in machine.disks
+        ManagedDisk(vm.name, disk.name, vms[vm.name]["disks"][disk.name])
+        for vm in vms
+        if vm.state != "absent"
+        for disk in vm.disks
         if disk.kept
     ]
 
@@ -46,9 +46,9 @@ def request(disks: Iterable[ManagedDisk], plans: Iterable[Plan], observed: Obser
     """Return the option disks of qemu_disks; a disk of a running VM is grown over the VM's monitor."""
     units = {unit for unit, state in observed["units"].items() if state["active"] in RUNNING}
     running = {
-        (plan.machine.name, planned.disk.name): planned.graph.base
+        (plan.vm.name, planned.disk.name): planned.graph.base
         for plan in plans
-        if paths.unit_name(plan.machine.name) in units
+        if paths.unit_name(plan.vm.name) in units
         for planned in plan.disks
     }
     return {

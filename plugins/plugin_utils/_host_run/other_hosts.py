@@ -15,7 +15,7 @@ from typing import TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost
@@ -62,37 +62,37 @@ class HostReport(TypedDict):
 
 
 def host_report(
-    report_id: str, machines: Iterable[Machine], observed: ObservedHost, undeclared: list[str], changes: Changes
+    report_id: str, vms: Iterable[Vm], observed: ObservedHost, undeclared: list[str], changes: Changes
 ) -> HostReport:
     """Return the report of a host on which these changes are due."""
-    machines = list(machines)
+    vms = list(vms)
     starting = {*changes.start, *changes.restart}
     return {
         "id": report_id,
-        "starts": [_starting(machine, resolved_in(observed)) for machine in machines if machine.name in starting],
+        "starts": [_starting(vm, resolved_in(observed)) for vm in vms if vm.name in starting],
         "stops": list(changes.stop),
-        "runs": running_vms(machines, observed),
+        "runs": running_vms(vms, observed),
         "undeclared": list(undeclared),
         "in_use": dict(observed.get("in_use") or {}),
     }
 
 
-def predicted_changes(machines: Iterable[Machine], observed: ObservedHost) -> Changes:
+def predicted_changes(vms: Iterable[Vm], observed: ObservedHost) -> Changes:
     """Return the starts and stops on a host that cannot be planned before packages are installed on it."""
     changes = Changes()
-    for machine in machines:
-        unit = paths.unit_name(machine.name)
+    for vm in vms:
+        unit = paths.unit_name(vm.name)
         active = observed["units"][unit]["active"] if unit in observed["units"] else ""
-        if machine.state == "started" and active not in RUNNING:
-            changes.start.append(machine.name)
-        elif machine.state != "started" and active not in STOPPED:
-            changes.stop.append(machine.name)
+        if vm.state == "started" and active not in RUNNING:
+            changes.start.append(vm.name)
+        elif vm.state != "started" and active not in STOPPED:
+            changes.stop.append(vm.name)
     return changes
 
 
-def _starting(machine: Machine, names: Resolved) -> StartingVm:
-    disks = [_starting_disk(disk, names) for disk in machine.disks]
-    return {"name": machine.name, "uuid": machine.uuid, "disks": disks}
+def _starting(vm: Vm, names: Resolved) -> StartingVm:
+    disks = [_starting_disk(disk, names) for disk in vm.disks]
+    return {"name": vm.name, "uuid": vm.uuid, "disks": disks}
 
 
 def _starting_disk(disk: Disk, names: Resolved) -> StartingDisk:
@@ -134,7 +134,7 @@ def decide(reports: Mapping[str, HostReport], declared: Iterable[DeclaredVm] = (
 def _by_name(declared: Iterable[DeclaredVm]) -> Mapping[str, list[DeclaredVm]]:
     vms: dict[str, list[DeclaredVm]] = defaultdict(list)
     for vm in declared:
-        vms[vm.machine.name].append(vm)
+        vms[vm.vm.name].append(vm)
     return vms
 
 
@@ -238,10 +238,10 @@ def _shared_disks(reports: Mapping[str, HostReport]) -> Iterator[tuple[str, Star
 def _not_known_to_be_stopped(host: str, start: StartingVm, others: Iterable[DeclaredVm]) -> Iterator[DeclarationError]:
     """Yield an error for a VM that may still run on a host which should stop it, and which did not answer."""
     for other in others:
-        if other.host != host and other.machine.state in ("absent", "stopped"):
+        if other.host != host and other.vm.state in ("absent", "stopped"):
             yield DeclarationError(
                 f"{host}: vm {start['name']}",
-                f"{other.host} declares it {other.machine.state} and could not be asked if it has stopped there; "
+                f"{other.host} declares it {other.vm.state} and could not be asked if it has stopped there; "
                 f"run both hosts together, or remove the declaration from {other.host} once it has stopped",
             )
 

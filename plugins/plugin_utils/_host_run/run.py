@@ -41,13 +41,13 @@ class Run:
         """Leave VMs as they are because their disks failed; failures: the reasons by VM."""
         if failures:
             self.failures.update({name: [f"{self.host}: {line}" for line in failures[name]] for name in failures})
-            self.plans = [plan for plan in self.plans if plan.machine.name not in failures]
+            self.plans = [plan for plan in self.plans if plan.vm.name not in failures]
             self.desired, self.changes = self._decide()
 
     def add_failures(self, failures: Mapping[str, Sequence[str]]) -> None:
         """Record VMs that did not start; failures: the last lines of their logs."""
         for plan in self.plans:
-            name = plan.machine.name
+            name = plan.vm.name
             if name in failures:
                 self.failures[name] = host_plans.explain_failure(plan, failures[name], self.host)
 

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved, identities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, uuid_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, uuid_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
@@ -68,27 +68,27 @@ def names_of(use: StorageUse) -> tuple[str, ...]:
     return use["identity"], *use["alike"], *use["resolved"]
 
 
-def running_vms(machines: Iterable[Machine], observed: ObservedHost) -> list[RunningVm]:
+def running_vms(vms: Iterable[Vm], observed: ObservedHost) -> list[RunningVm]:
     """Return the VMs that run on a host; machines: those that it declares."""
-    declared = {machine.name: machine for machine in machines}
+    declared = {vm.name: vm for vm in vms}
     names = resolved_in(observed)
     return [*_with_units(declared, observed), *(_unmanaged(process, names) for process in _vms(observed))]
 
 
-def _with_units(declared: Mapping[str, Machine], observed: ObservedHost) -> Iterator[RunningVm]:
+def _with_units(declared: Mapping[str, Vm], observed: ObservedHost) -> Iterator[RunningVm]:
     names = resolved_in(observed)
     for unit, state in observed["units"].items():
         name = paths.vm_of_unit(unit)
-        machine, runs = declared.get(name), state["active"] not in STOPPED
-        if not name or unit != paths.unit_name(name) or not (runs or (state["enabled"] and machine is None)):
+        vm, runs = declared.get(name), state["active"] not in STOPPED
+        if not name or unit != paths.unit_name(name) or not (runs or (state["enabled"] and vm is None)):
             continue
-        uses = {disk.identity: storage_use(disk, names) for disk in machine.disks} if machine else {}
+        uses = {disk.identity: storage_use(disk, names) for disk in vm.disks} if vm else {}
         file = observed["files"].get(f"{paths.UNIT_DIRECTORY}/{unit}")
         opened = file.get("opened", {}) if file else {}
         yield {
             "name": name,
             "uuid": uuid_of(name),
-            "declared": machine is not None and machine.state == "started",
+            "declared": vm is not None and vm.state == "started",
             "runs": runs,
             "process": "",
             "storage": [_opened(identity, writes, uses.get(identity)) for identity, writes in opened.items()],
@@ -122,24 +122,24 @@ def described_process(process: UnmanagedProcess) -> str:
 
 
 def _disks(process: UnmanagedProcess) -> list[Disk]:
-    return [disk for one in as_declared("", "vm", {"disks": process["disks"]}) for disk in one.machine.disks]
+    return [disk for one in as_declared("", "vm", {"disks": process["disks"]}) for disk in one.vm.disks]
 
 
-def refuse_unmanaged_storage(machines: Iterable[Machine], observed: ObservedHost) -> None:
+def refuse_unmanaged_storage(vms: Iterable[Vm], observed: ObservedHost) -> None:
     """Refuse to start a VM on storage that an unmanaged QEMU process has open on the same host."""
     errors: list[Exception] = []
     names = resolved_in(observed)
-    starting = [machine for machine in machines if machine.state == "started"]
+    starting = [vm for vm in vms if vm.state == "started"]
     for process in observed.get("unmanaged") or ():
         uses = [storage_use(disk, names) for disk in _disks(process)]
-        for machine in starting:
+        for vm in starting:
             errors += [
                 DeclarationError(
-                    f"disk {disk.name} of {machine.name}",
+                    f"disk {disk.name} of {vm.name}",
                     f"{process['name']}, which runs without the collection ({described_process(process)}), has the "
                     f"same storage open, and one of them writes to it ({disk.described}); stop that process first",
                 )
-                for disk in machine.disks
+                for disk in vm.disks
                 if _is_open(disk, storage_use(disk, names), uses, process["opens"])
             ]
     raise_collected(errors)

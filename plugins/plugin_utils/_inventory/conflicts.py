@@ -71,13 +71,13 @@ def _shared_pairs(fleet: DeclaredFleet) -> Iterator[tuple[DeclaredVm, Disk, Decl
 
 def _started_first(fleet: DeclaredFleet) -> Iterable[tuple[DeclaredVm, Disk]]:
     """A VM that stands by is compared with the one that runs, and not the other way round."""
-    return sorted(fleet.disks(), key=lambda one: one[0].machine.state == "stopped")
+    return sorted(fleet.disks(), key=lambda one: one[0].vm.state == "stopped")
 
 
 def _stands_by(one: DeclaredVm, other: DeclaredVm) -> bool:
     """If two declarations are of one VM, and at most one of them starts it."""
-    stopped = "stopped" in (one.machine.state, other.machine.state)
-    return stopped and one.machine.name == other.machine.name and one.host != other.host
+    stopped = "stopped" in (one.vm.state, other.vm.state)
+    return stopped and one.vm.name == other.vm.name and one.host != other.host
 
 
 def _shared(one: DeclaredVm, disk: Disk, other: DeclaredVm, its: Disk) -> DeclarationError:
@@ -115,8 +115,8 @@ def _unknown_sources(fleet: DeclaredFleet, known_images: Sequence[str]) -> Findi
 def _by_address(fleet: DeclaredFleet) -> dict[str, list[tuple[DeclaredVm, str, str]]]:
     """Machines, networks and bridges by hardware address, where more than one has it."""
     found: dict[str, list[tuple[DeclaredVm, str, str]]] = defaultdict(list)
-    for one in fleet.machines:
-        for network in one.machine.networks if one.present else ():
+    for one in fleet.vms:
+        for network in one.vm.networks if one.present else ():
             if network.bridge:  # QEMU's own network lets nobody see the address
                 found[network.mac].append((one, network.name, network.bridge))
     return {mac: users for mac, users in found.items() if len(users) > 1}
@@ -149,7 +149,7 @@ def _addresses_elsewhere(fleet: DeclaredFleet) -> Findings:
 
 def _by_host(fleet: DeclaredFleet) -> Iterable[list[DeclaredVm]]:
     found: dict[str, list[DeclaredVm]] = defaultdict(list)
-    for one in fleet.machines:
+    for one in fleet.vms:
         if one.present:
             found[one.host].append(one)
     return found.values()
@@ -157,11 +157,11 @@ def _by_host(fleet: DeclaredFleet) -> Iterable[list[DeclaredVm]]:
 
 def _same_devices(fleet: DeclaredFleet) -> Findings:
     """Of bridges and of the tap devices that are made for the machines; no two of these have one name."""
-    for machines in _by_host(fleet):
-        networks = [(one, network) for one in machines for network in one.machine.networks if network.bridge]
+    for vms in _by_host(fleet):
+        networks = [(one, network) for one in vms for network in one.vm.networks if network.bridge]
         bridges = {network.bridge for _one, network in networks}
         for one, network in networks:
-            tap = tap_name(one.machine.name, network.name)
+            tap = tap_name(one.vm.name, network.name)
             if tap in bridges:
                 yield DeclarationError(
                     one.where("network", network.name),
@@ -171,10 +171,10 @@ def _same_devices(fleet: DeclaredFleet) -> Findings:
 
 def _ports(one: DeclaredVm) -> Iterator[tuple[str, str, int, str]]:
     """Ports of the host that a machine listens on: protocol, address, port, and for what."""
-    vnc = one.machine.settings.get("vnc") or {}
+    vnc = one.vm.settings.get("vnc") or {}
     if "port" in vnc:
-        yield "tcp", vnc["address"], vnc["port"], f"{one.host}: vm {one.machine.name}: vnc"
-    for network in one.machine.networks:
+        yield "tcp", vnc["address"], vnc["port"], f"{one.host}: vm {one.vm.name}: vnc"
+    for network in one.vm.networks:
         for forward in network.forward:
             protocol, _colon, rest = forward.partition(":")
             address, _colon, port = rest.partition("-")[0].rpartition(":")
@@ -182,9 +182,9 @@ def _ports(one: DeclaredVm) -> Iterator[tuple[str, str, int, str]]:
 
 
 def _same_ports(fleet: DeclaredFleet) -> Findings:
-    for machines in _by_host(fleet):
+    for vms in _by_host(fleet):
         taken: dict[tuple[str, int], list[tuple[str, str]]] = defaultdict(list)
-        for protocol, address, port, where in chain.from_iterable(map(_ports, machines)):
+        for protocol, address, port, where in chain.from_iterable(map(_ports, vms)):
             users = taken[protocol, port]
             other = next((its for at, its in users if at == address or {at, address} & set(_EVERYWHERE)), "")
             if other:
@@ -194,22 +194,22 @@ def _same_ports(fleet: DeclaredFleet) -> Findings:
 
 def _same_loopbacks(fleet: DeclaredFleet) -> Findings:
     """Each disk that tgtd serves has an address made of its names, and these are few enough to meet once in a while."""
-    for machines in _by_host(fleet):
+    for vms in _by_host(fleet):
         taken: dict[str, str] = {}
-        disks = [(one, disk) for one in machines for disk in one.machine.disks]
+        disks = [(one, disk) for one in vms for disk in one.vm.disks]
         for user, disk in disks:
             if "tgt" not in routes_for(disk.backend, disk.source):
                 continue
             where = user.where("disk", disk.name)
-            other = taken.setdefault(loopback_address(user.machine.name, disk.name), where)
+            other = taken.setdefault(loopback_address(user.vm.name, disk.name), where)
             if other != where:
                 yield DeclarationError(where, f"its tgtd would have the address of that of {other}; rename the disk")
 
 
 def _same_names(fleet: DeclaredFleet) -> Findings:
     first: dict[str, str] = {}
-    for one in fleet.machines:
-        name = one.machine.name
+    for one in fleet.vms:
+        name = one.vm.name
         if one.present and first.setdefault(name, one.host) != one.host:
             yield DeclarationError(
                 f"{one.host}: vm {name}",

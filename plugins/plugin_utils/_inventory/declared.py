@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, read_machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.parts import in_parts
@@ -32,13 +32,13 @@ class DeclaredVm:
     """One machine of one host."""
 
     host: str
-    machine: Machine
+    vm: Vm
     missing: Mapping[str, Sequence[str]]
     """Secrets that are not there, by the disk they belong to."""
 
     @property
     def present(self) -> bool:
-        return self.machine.state != "absent"
+        return self.vm.state != "absent"
 
     def identity(self, disk: Disk) -> str:
         """Equal for the same bytes, wherever in the inventory they are declared."""
@@ -53,7 +53,7 @@ class DeclaredVm:
 
     def where(self, kind: str, name: str) -> str:
         """A disk or network of it, as errors name it."""
-        return f"{self.host}: {kind} {name} of {self.machine.name}"
+        return f"{self.host}: {kind} {name} of {self.vm.name}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class DeclaredFleet:
 
     hosts: list[str] = field(default_factory=list)
     """Those that declare machines."""
-    machines: list[DeclaredVm] = field(default_factory=list)
+    vms: list[DeclaredVm] = field(default_factory=list)
     errors: list[DeclarationError] = field(default_factory=list)
     secrets: list[DeclarationError] = field(default_factory=list)
     """Errors of secrets that are not there; their machines are among the others all the same."""
@@ -72,7 +72,7 @@ class DeclaredFleet:
 
     def disks(self) -> Iterator[tuple[DeclaredVm, Disk]]:
         """The disks of all machines that are not absent."""
-        return ((one, disk) for one in self.machines if one.present for disk in one.machine.disks)
+        return ((one, disk) for one in self.vms if one.present for disk in one.vm.disks)
 
     def in_order(self, errors: Iterable[DeclarationError]) -> list[DeclarationError]:
         """The errors host by host."""
@@ -80,7 +80,7 @@ class DeclaredFleet:
         return sorted(errors, key=lambda error: places[host_of(error)])
 
     def rows(self) -> list[Row]:
-        return [row(one, disk) for one in self.machines for disk in one.machine.disks]
+        return [row(one, disk) for one in self.vms for disk in one.vm.disks]
 
 
 def host_of(error: DeclarationError) -> str:
@@ -109,7 +109,7 @@ def as_declared(host: str, name: str, declaration: Any) -> list[DeclaredVm]:
     """A machine that a host told how to declare, as far as it can be read; no text of it is taken for a template."""
     found = DeclaredFleet()
     _read(found, host, name, _without_templates(declaration))
-    return found.machines
+    return found.vms
 
 
 def _without_templates(value: Any) -> Any:
@@ -141,22 +141,22 @@ def _read(found: DeclaredFleet, host: str, name: Any, given: Any) -> None:
     filled = Filled(str(name), given)
     errors: list[Any] = list(filled.errors)
     with _gathered(errors):
-        if filled.machine is not None:
-            machine = read_machine(name, filled.machine, host)
-            found.machines.append(DeclaredVm(host, machine, filled.missing))
-            _check_images(machine, errors)
+        if filled.vm is not None:
+            vm = read_vm(name, filled.vm, host)
+            found.vms.append(DeclaredVm(host, vm, filled.missing))
+            _check_images(vm, errors)
     if errors:
         found.unread.append((host, str(name)))
     found.errors.extend(error.within(host) for error in errors)
     found.secrets.extend(error.within(host) for error in filled.secrets)
 
 
-def _check_images(machine: Machine, errors: list[Any]) -> None:
+def _check_images(vm: Vm, errors: list[Any]) -> None:
     """Adds what is wrong with how images are to be made and kept."""
-    for disk in machine.disks if machine.state != "absent" else ():
+    for disk in vm.disks if vm.state != "absent" else ():
         if disk.kept:
             with _gathered(errors):
-                read_wanted(disk, f"disk {disk.name} of {machine.name}")
+                read_wanted(disk, f"disk {disk.name} of {vm.name}")
 
 
 @contextmanager
@@ -175,9 +175,9 @@ def row(one: DeclaredVm, disk: Disk) -> Row:
     backend, settings = disk.backend, disk.settings
     return {
         "host": one.host,
-        "vm": one.machine.name,
+        "vm": one.vm.name,
         "disk": disk.name,
-        "state": one.machine.state,
+        "state": one.vm.state,
         "backend": backend.name,
         "storage": backend.describe(disk.source),
         "pool": backend.pool(disk.source),

@@ -41,8 +41,8 @@ DRIFT = {
 def report(fleet: DeclaredFleet, looks: Mapping[str, Look]) -> dict[str, Any]:
     """Tables of hosts, machines and disks, which refer to each other by their names."""
     declared: dict[str, dict[str, DeclaredVm]] = {host: {} for host in looks}
-    for one in fleet.machines:
-        declared[one.host][one.machine.name] = one
+    for one in fleet.vms:
+        declared[one.host][one.vm.name] = one
     unread = set(fleet.unread)
     vms: list[Row] = []
     disks: list[Row] = []
@@ -54,10 +54,10 @@ def report(fleet: DeclaredFleet, looks: Mapping[str, Look]) -> dict[str, Any]:
             if pair.found or not pair.one or pair.one.present:
                 vms.append(_vm(pair))
                 disks += _disks(pair)
-        for machine in look.get("by_hand", ()):
-            if machine["pid"]:
-                vms.append(_by_hand(host, machine))
-                disks += _disks_by_hand(host, machine)
+        for vm in look.get("by_hand", ()):
+            if vm["pid"]:
+                vms.append(_by_hand(host, vm))
+                disks += _disks_by_hand(host, vm)
     return {
         "drift": DRIFT,
         "hosts": [_host(host, look, fleet) for host, look in looks.items()],
@@ -80,7 +80,7 @@ class _Pair:
 
     @property
     def declared(self) -> str:
-        return self.one.machine.state if self.one else "undeclared" if self.whole else "unreadable"
+        return self.one.vm.state if self.one else "undeclared" if self.whole else "unreadable"
 
 
 def _host(name: str, look: Look, fleet: DeclaredFleet) -> Row:
@@ -95,7 +95,7 @@ def _host(name: str, look: Look, fleet: DeclaredFleet) -> Row:
 
 
 def _vm(pair: _Pair) -> Row:
-    settings = pair.one.machine.settings if pair.one else {}
+    settings = pair.one.vm.settings if pair.one else {}
     found = pair.found or {}
     return {
         "host": pair.host,
@@ -111,23 +111,23 @@ def _vm(pair: _Pair) -> Row:
     }
 
 
-def _by_hand(host: str, machine: Mapping[str, Any]) -> Row:
+def _by_hand(host: str, vm: Mapping[str, Any]) -> Row:
     """A machine that is not the collection's."""
     unknown = dict.fromkeys(("memory", "cpus", "enabled"))
-    known = {"host": host, "vm": _name_by_hand(machine), "declared": "undeclared"}
+    known = {"host": host, "vm": _name_by_hand(vm), "declared": "undeclared"}
     return {**known, "status": "running", **unknown, "problem": "", "opens": [], "drift": ["by hand"]}
 
 
-def _name_by_hand(machine: Mapping[str, Any]) -> str:
+def _name_by_hand(vm: Mapping[str, Any]) -> str:
     """A machine that is the collection's may have the same name."""
-    return f"{machine['name']} (pid {machine['pid']})"
+    return f"{vm['name']} (pid {vm['pid']})"
 
 
-def _disks_by_hand(host: str, machine: Mapping[str, Any]) -> Iterator[Row]:
+def _disks_by_hand(host: str, vm: Mapping[str, Any]) -> Iterator[Row]:
     """As adopt.yml would declare them."""
-    for one in as_declared(host, machine["name"], machine["declaration"]):
-        for disk in one.machine.disks:
-            yield {**_declared(one, disk), "vm": _name_by_hand(machine), **_seen({}), "drift": []}
+    for one in as_declared(host, vm["name"], vm["declaration"]):
+        for disk in one.vm.disks:
+            yield {**_declared(one, disk), "vm": _name_by_hand(vm), **_seen({}), "drift": []}
 
 
 def _vm_drift(declared: str, found: Mapping[str, Any]) -> Iterator[str]:
@@ -147,7 +147,7 @@ def _vm_drift(declared: str, found: Mapping[str, Any]) -> Iterator[str]:
 def _disks(pair: _Pair) -> Iterator[Row]:
     """The declared disks of a machine, and those that it has open without a declaration."""
     opened = (pair.found or {}).get("disks", {})
-    declared = {disk.name: (pair.one, disk) for disk in pair.one.machine.disks} if pair.one and pair.one.present else {}
+    declared = {disk.name: (pair.one, disk) for disk in pair.one.vm.disks} if pair.one and pair.one.present else {}
     for name, (one, disk) in declared.items():
         drift = list(_disk_drift(one, disk, pair.found or {}))
         yield {**_declared(one, disk), **_seen(opened.get(name, {})), "drift": drift}
@@ -172,7 +172,7 @@ def _seen(seen: Mapping[str, Any]) -> Row:
 def _disk_drift(one: DeclaredVm, disk: Disk, found: Mapping[str, Any]) -> Iterator[str]:
     identity, unit = disk.identity, found.get("opened")
     # A unit of an earlier release does not say what it opens.
-    if unit and unit.get(identity) is not opened_storage(one.machine)[identity]:
+    if unit and unit.get(identity) is not opened_storage(one.vm)[identity]:
         yield "other storage"
     seen = found.get("disks", {}).get(disk.name)
     if found.get("status") and not seen:

@@ -79,8 +79,8 @@ def _sums(rows: Iterable[Row], keys: Sequence[str]) -> list[list[str]]:
 
 
 def _sum(rows: Sequence[Row]) -> list[str]:
-    machines = len({(row["host"], row["vm"]) for row in rows})
-    return [str(machines), str(len(rows)), human(sum(row["size"] or 0 for row in rows))]
+    vms = len({(row["host"], row["vm"]) for row in rows})
+    return [str(vms), str(len(rows)), human(sum(row["size"] or 0 for row in rows))]
 
 
 def _hosts(fleet: DeclaredFleet, rows: Iterable[Row]) -> list[list[str]]:
@@ -88,11 +88,11 @@ def _hosts(fleet: DeclaredFleet, rows: Iterable[Row]) -> list[list[str]]:
     disks_of: dict[str, list[Row]] = {host: [] for host in fleet.hosts}
     for row in rows:
         disks_of[row["host"]].append(row)
-    machines: dict[str, list[str]] = {host: [] for host in fleet.hosts}
-    for one in fleet.machines:
+    vms: dict[str, list[str]] = {host: [] for host in fleet.hosts}
+    for one in fleet.vms:
         if one.present:
-            machines[one.host].append(one.machine.state)
+            vms[one.host].append(one.vm.state)
     return [
         [host, str(states.count("started")), str(len(states)), *_sum(disks_of[host])[1:]]
-        for host, states in machines.items()
+        for host, states in vms.items()
     ]

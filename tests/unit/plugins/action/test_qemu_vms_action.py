@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import ActionModule, display
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import decode
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import overlay_of
@@ -471,8 +471,8 @@ def test_what_check_mode_cannot_foresee_is_said(warnings: list[str]) -> None:
 
 def test_a_disk_that_would_leave_its_overlay_behind_is_refused_before_anything_changes() -> None:
     vms = {"web1": disk_of({"nbd": {"host": "192.0.2.5"}}, writes="overlay")}
-    (machine,) = read_machines(vms, HOST_NAME)
-    base = overlay_of(machine.disks[0]).base
+    (vm,) = read_vms(vms, HOST_NAME)
+    base = overlay_of(vm.disks[0]).base
     host = Host(empty_host(overlays={"web1": [f"system-{base}.qcow2"]}))
     result = run(host, vms)
     assert result["failed"] is True

@@ -137,12 +137,12 @@ def test_no_value_of_a_machine_becomes_an_option(options: tuple[Option, ...]) ->
     for path in (path for path in texts(options) if path[0] not in skipped):
         for text in NASTY:
             values = with_value({}, options, path, text)
-            machine = {
+            vm = {
                 **(values if options is VM_OPTIONS else {}),
                 "disks": {"root": {**NBD, **(values if options is DISK_OPTIONS else {})}},
                 "networks": {"lan": values if options is NETWORK_OPTIONS else {"bridge": "br0"}},
             }
-            one = try_plan(machine)
+            one = try_plan(vm)
             for argv in commands_of(one) if one else ():
                 check(argv)
 

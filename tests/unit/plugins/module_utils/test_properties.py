@@ -17,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schem
     NETWORK_OPTIONS,
     VM_OPTIONS,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import parse_size
@@ -95,15 +95,15 @@ SIMPLE_MACHINES = st.dictionaries(
 @example({"web1": {"memory": 10**400}})
 def test_reading_anything_raises_only_errors_of_our_own(vms: Any) -> None:
     with contextlib.suppress(DirectDiskError):
-        read_machines(vms, HOST_NAME)
+        read_vms(vms, HOST_NAME)
 
 
 @given(MACHINES | SIMPLE_MACHINES)
 def test_what_is_read_is_planned_the_same_each_time_and_fits_the_schema(vms: Any) -> None:
     newest, facts = schemas()[-1], capabilities("sid")
     try:
-        machines = read_machines(vms, HOST_NAME)
-        plans = [make_plan(machine, facts) for machine in machines]
+        vms = read_vms(vms, HOST_NAME)
+        plans = [make_plan(vm, facts) for vm in vms]
     except DirectDiskError:
         return
     for plan in plans:
@@ -111,10 +111,10 @@ def test_what_is_read_is_planned_the_same_each_time_and_fits_the_schema(vms: Any
         assert [newest.node_errors(node) for node in nodes] == [[]] * len(nodes)
         assert len({node["node-name"] for node in nodes}) == len(nodes)
         assert all(len(node["node-name"]) <= 31 for node in nodes)
-        again = make_plan(read_machines(vms, HOST_NAME)[machines.index(plan.machine)], facts)
+        again = make_plan(read_vms(vms, HOST_NAME)[vms.index(plan.vm)], facts)
         assert compact(nodes_of(again)) == compact(nodes)
         assert [s.args for s in again.services] == [s.args for s in plan.services]
-        assert declared_credentials(plan.machine) == declared_credentials(again.machine)
+        assert declared_credentials(plan.vm) == declared_credentials(again.vm)
 
 
 @given(URI_TEXT)
@@ -130,8 +130,8 @@ def test_reading_a_uri_raises_only_errors_of_our_own(uri: str) -> None:
     json.dumps(options)
     for writes in ("deny", "overlay"):
         try:
-            machine = read_machines({"a": {"disks": {"root": {"uri": uri, "writes": writes}}}})[0]
-            make_plan(machine, capabilities("debian13"))
+            vm = read_vms({"a": {"disks": {"root": {"uri": uri, "writes": writes}}}})[0]
+            make_plan(vm, capabilities("debian13"))
         except DirectDiskError as error:
             assert str(error)
 

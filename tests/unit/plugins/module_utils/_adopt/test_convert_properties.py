@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import make_plan, nest, tap_name
@@ -118,7 +118,7 @@ def disks(draw: st.DrawFn) -> dict[str, Any]:
     return {**disk, "route": "driver"}
 
 
-def read(given: dict[str, Any]) -> Machine:
+def read(given: dict[str, Any]) -> Vm:
     """The machine, unless the declaration contradicts itself."""
     try:
         return machine(given)

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.tests.unit.support import SSH_KEY, disk_of, errors_of, machine
+from ansible_collections.directdisk.qemu.tests.unit.support import SSH_KEY, disk_of, errors_of, vm
 
 SCHEMES = ", ".join(sorted(scheme for backend in BACKENDS.values() for scheme in backend.schemes))
 KEY = "AQDVmFJT0JnIJxAAjXG/22KnhIC91W4Gd9iJMg=="
@@ -27,7 +27,7 @@ WANTED = {
 def disk_at(uri: str, **beside: Any) -> Disk:
     """The disk that a URI says, with what a URI of its kind cannot say."""
     beside = {"ssh": {"key": SSH_KEY}, **beside} if uri.startswith("ssh:") else beside
-    return machine(disk_of({"uri": uri}, writes="deny", **beside)).disks[0]
+    return vm(disk_of({"uri": uri}, writes="deny", **beside)).disks[0]
 
 
 def source_of(uri: str) -> dict[str, Any]:
@@ -350,7 +350,7 @@ def test_another_part_of_what_a_url_gives_and_another_digest_are_another_image(o
 def test_the_servers_of_a_cluster_are_one_storage_in_any_order() -> None:
     lists: list[list[dict[str, Any]]] = [[{"host": "b"}, {"host": "a"}], [{"host": "A"}, {"host": "c", "port": 24008}]]
     one, two = (
-        machine(disk_of({"gluster": {"servers": servers, "volume": "v", "path": "/a"}})).disks[0] for servers in lists
+        vm(disk_of({"gluster": {"servers": servers, "volume": "v", "path": "/a"}})).disks[0] for servers in lists
     )
     assert one.backend.identity(one.source) == two.backend.identity(two.source)
 
@@ -369,7 +369,7 @@ FSID = "01234567-0123-0123-0123-0123456789ab"
     ],
 )
 def test_what_says_less_may_be_the_same_storage(more: dict[str, Any], less: dict[str, Any]) -> None:
-    one, two = machine(disk_of(more)).disks[0], machine(disk_of(less)).disks[0]
+    one, two = vm(disk_of(more)).disks[0], vm(disk_of(less)).disks[0]
     assert one.backend.identity(one.source) != two.backend.identity(two.source)
     assert two.backend.identity(two.source) in one.backend.alike(one.source)
 

@@ -117,8 +117,8 @@ def test_a_missing_secret_is_named_and_its_disk_is_checked_all_the_same(
         ({"cloud_init": {"user_data": {}, "network_config": UNKNOWN}}, "vm a: cloud_init: network_config"),
     ],
 )
-def test_a_missing_secret_of_a_machine_is_named(machine: dict[str, Any], where: str) -> None:
-    found = fleet(hv1={"a": {**machine, **disk_of(NBD)}})
+def test_a_missing_secret_of_a_machine_is_named(vm: dict[str, Any], where: str) -> None:
+    found = fleet(hv1={"a": {**vm, **disk_of(NBD)}})
     assert [str(error) for error in found.secrets] == [f"hv1: {where}: 'vault_x' is undefined"]
     assert [row["disk"] for row in found.rows()] == ["root"]
 
