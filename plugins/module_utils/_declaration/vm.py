@@ -69,11 +69,11 @@ def uuid_of(name: str) -> str:
 
 def read_vms(vms: Any, host: str = "") -> tuple[Vm, ...]:
     """All machines of a host; raises every error of all of them at once."""
-    if not isinstance(vms, Mapping):
+    if not isinstance(declared, Mapping):
         raise DeclarationError(host, "qemu_vms is not a mapping of machine names to machines")
     vms: list[Vm] = []
     errors: list[Exception] = []
-    for name, given in vms.items():
+    for name, given in declared.items():
         try:
             vms.append(read_vm(name, given, host))
         except (DeclarationError, Collected) as error:

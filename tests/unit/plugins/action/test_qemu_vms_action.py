@@ -310,6 +310,26 @@ def test_no_disk_is_looked_at_where_none_is_made_or_kept() -> None:
     assert host.kept == []
 
 
+def test_a_run_for_ssh_agents_alone_leaves_the_vms_alone() -> None:
+    host = Host(empty_host())
+    host._settle = lambda desired: None  # type: ignore[method-assign]
+    run(
+        host,
+        {
+            "web1": disk_of({"ssh": {**SSH, "host_key_check": {"mode": "none"}}}),
+            "web2": disk_of({"nbd": {"host": "192.0.2.5"}}),
+        },
+        only="ssh_agents",
+    )
+    desired = host.calls[-1]["vms"]["desired"]
+    agent = ["qemu-vm-web1.ssh.agent.service", "qemu-vm-web1.ssh.keys.service"]
+    assert "images" not in desired
+    assert {name: (vm["state"], vm["units"]) for name, vm in desired["vms"].items()} == {"web1": ("unchanged", agent)}
+    assert [path for path in desired["files"] if path.endswith(("service", "target", "timer"))] == [
+        f"{unit_paths.UNIT_DIRECTORY}/{unit}" for unit in agent
+    ]
+
+
 def test_an_image_that_will_be_created_need_not_be_there() -> None:
     host = Host(empty_host(), disks={"root of web1": CREATE})
     result = run(host, KEPT, check=True, diff=True)

@@ -72,7 +72,7 @@ BACKEND = st.one_of(*(st.fixed_dictionaries({n: options_of(b.options)}) for n, b
 URI = st.fixed_dictionaries({"uri": URI_TEXT})
 _DISK_SETTINGS = options_of(tuple(o for o in DISK_OPTIONS if o.name != "uri"))
 DISKS = st.builds(lambda storage, settings: {**settings, **storage}, BACKEND | URI, _DISK_SETTINGS | st.just({}))
-MACHINES = st.dictionaries(
+VMS = st.dictionaries(
     NAMES,
     options_of(
         tuple(o for o in VM_OPTIONS if o.name not in ("disks", "networks")),
@@ -81,7 +81,7 @@ MACHINES = st.dictionaries(
     ),
     max_size=2,
 )
-SIMPLE_MACHINES = st.dictionaries(
+SIMPLE_VMS = st.dictionaries(
     st.sampled_from(["a", "b"]),
     st.fixed_dictionaries({"disks": st.dictionaries(st.sampled_from(["x", "y"]), DISKS, max_size=2)}),
 )
@@ -93,13 +93,13 @@ SIMPLE_MACHINES = st.dictionaries(
 @example({"web1": {"memory": "9" * 400}})
 @example({"web1": {"cpus": "9" * 5000}})
 @example({"web1": {"memory": 10**400}})
-def test_reading_anything_raises_only_errors_of_our_own(vms: Any) -> None:
+def test_reading_anything_raises_only_errors_of_our_own(declared: Any) -> None:
     with contextlib.suppress(DirectDiskError):
         read_vms(vms, HOST_NAME)
 
 
-@given(MACHINES | SIMPLE_MACHINES)
-def test_what_is_read_is_planned_the_same_each_time_and_fits_the_schema(vms: Any) -> None:
+@given(VMS | SIMPLE_VMS)
+def test_what_is_read_is_planned_the_same_each_time_and_fits_the_schema(declared: Any) -> None:
     newest, facts = schemas()[-1], capabilities("sid")
     try:
         vms = read_vms(vms, HOST_NAME)

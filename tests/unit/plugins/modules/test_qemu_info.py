@@ -22,7 +22,7 @@ def info(
     monkeypatch: pytest.MonkeyPatch, host: str = "debian13", changes: dict[str, Any] | None = None, **arguments: Any
 ) -> dict[str, Any]:
     monkeypatch.setattr(qemu_info, "probe", lambda *, fresh: probed(host, **(changes or {}), systemd=int(fresh)))
-    monkeypatch.setattr(running, "machines", lambda: {"web1": {"active": "active"}})
+    monkeypatch.setattr(running, "vms", lambda: {"web1": {"active": "active"}})
     return run_module(monkeypatch, qemu_info, **arguments)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,49 @@ def test_the_helpers_of_a_stopped_machine_are_waited_for(tmp_path: Path, monkeyp
         (tmp_path / f"{unit}.service").touch()
     apply._stop(["qemu-vm-web.service"])
     assert called == [("stop", ["qemu-vm-web.service", "qemu-vm-web.root.tgt.service"])]
+
+
+def test_a_new_vm_is_written_enabled_and_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(apply.systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    monkeypatch.setattr(
+        apply.systemd,
+        "show",
+        lambda units: {unit: {"active": "inactive", "enabled": False, "reload": False} for unit in units},
+    )
+    for folder in ("UNIT_DIRECTORY", "PROGRAMS", "CREDENTIALS", "ENCRYPTED_CREDENTIALS"):
+        monkeypatch.setattr(paths, folder, str(tmp_path / folder))
+        (tmp_path / folder).mkdir()
+    monkeypatch.setattr(apply, "_only_run", contextlib.nullcontext)
+    unit = tmp_path / "UNIT_DIRECTORY" / "qemu-vm-web1.service"
+    vm = {"unit": unit.name, "units": [unit.name], "reloaded": [], "credentials": {unit.name: []}, "staged": []}
+    vm.update(state="started", autostart=True, restart="never", start_timeout=5)
+    desired: dict[str, Any] = {"files": {str(unit): {"text": "[Unit]\n", "mode": 0o644}}, "vms": {"web1": vm}}
+    desired.update(images={}, looked={"files": {str(unit): ""}, "enabled": {unit.name: False}})
+    answer = apply.apply(desired, {}, encrypted=False)
+    assert unit.read_text(encoding="utf-8") == "[Unit]\n"
+    assert called == [("enable", [unit.name, paths.TARGET]), ("daemon-reload", []), ("start", [unit.name])]
+    assert answer["failures"] == {}
+    assert "start vm web1" in answer["actions"]
+
+
+def test_a_vm_that_does_not_start_is_a_failure_with_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    def systemctl(verb: str, units: Sequence[str] = (), *_options: str) -> None:
+        raise HostError(f"systemctl {verb}: failed")
+
+    monkeypatch.setattr(apply.systemd, "systemctl", systemctl)
+    monkeypatch.setattr(
+        apply.systemd,
+        "show",
+        lambda units: {unit: {"active": "failed" if "web1" in unit else "active"} for unit in units},
+    )
+    monkeypatch.setattr(apply.systemd, "last_log_lines", lambda units, count: [f"log of {', '.join(units)}"])
+    vms = {
+        name: {"unit": f"qemu-vm-{name}.service", "units": [f"qemu-vm-{name}.service"], "staged": []}
+        for name in ("web1", "web2")
+    }
+    failures = apply._switch({"vms": vms}, Changes(start=["web1", "web2"]))
+    assert failures == {"web1": ["log of qemu-vm-web1.service"]}
 
 
 def test_a_run_that_was_overtaken_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

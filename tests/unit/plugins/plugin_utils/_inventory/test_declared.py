@@ -109,7 +109,7 @@ def test_a_missing_secret_is_named_and_its_disk_is_checked_all_the_same(
 
 
 @pytest.mark.parametrize(
-    ("machine", "where"),
+    ("vm", "where"),
     [
         ({"vnc": {"password": UNKNOWN}}, "vm a: vnc: password"),
         ({"cloud_init": {"user_data": {"users": [{"passwd": UNKNOWN}]}}}, "vm a: cloud_init: user_data: users: passwd"),

@@ -14,6 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract i
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import observe
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.lifecycle import LIFECYCLE
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import content
 
 MIB = 2**20
 LUN = {"portal": "192.0.2.9", "target": "iqn.2026-01.example:web1", "lun": 1}
@@ -122,6 +123,18 @@ def test_steps_and_what_they_lead_to(
     assert proposal.after.items() >= after.items()
     assert "fingerprint" not in proposal.after
     assert not proposal.warnings
+
+
+@pytest.mark.parametrize(
+    ("declared", "wiped"),
+    [({"source": SOURCE}, [True]), ({"format": "qcow2", "source": SOURCE}, [True, False])],
+)
+def test_old_tables_are_wiped_once_where_data_is_overwritten(declared: dict[str, Any], wiped: list[bool]) -> None:
+    ends = content.wiped(64 * MIB)
+    steps = plan(declared, {"content": "data", "_may_be_overwritten": True, "_source_size": MIB}).steps
+    assert [step.values["wipe"] == ends for step in steps] == wiped
+    assert all(step.values["wipe"] in (ends, []) for step in steps)
+    assert [step.values["wipe"] for step in plan({"source": SOURCE}, {"_source_size": MIB}).steps] == [[]]
 
 
 @pytest.mark.parametrize(
