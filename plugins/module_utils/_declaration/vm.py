@@ -67,7 +67,7 @@ def uuid_of(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.vm.directdisk.qemu"))
 
 
-def read_vms(vms: Any, host: str = "") -> tuple[Vm, ...]:
+def read_vms(declared: Any, host: str = "") -> tuple[Vm, ...]:
     """All machines of a host; raises every error of all of them at once."""
     if not isinstance(declared, Mapping):
         raise DeclarationError(host, "qemu_vms is not a mapping of machine names to machines")

@@ -31,10 +31,10 @@ class ManagedDisk:
         return f"{self.disk} of {self.vm}"
 
 
-def managed_disks(vms: Iterable[Vm], vms: Mapping[str, Any]) -> list[ManagedDisk]:
-    """Return the disks whose images are managed; vms: the declaration from which the VMs were read."""
+def managed_disks(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[ManagedDisk]:
+    """Return the disks whose images are managed; declared: the declaration from which the VMs were read."""
     return [
-        ManagedDisk(vm.name, disk.name, vms[vm.name]["disks"][disk.name])
+        ManagedDisk(vm.name, disk.name, declared[vm.name]["disks"][disk.name])
         for vm in vms
         if vm.state != "absent"
         for disk in vm.disks

@@ -19,8 +19,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm im
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import decode
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import overlay_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in
-from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, disk_of, empty_host
+from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, SSH, disk_of, empty_host
 
 PASSWORDS = ["pass-of-joe", "pass-of-luks", "a=cookie-of-joe", "pass-of-seed", "pass-of-vnc"]
 SECRET = {
@@ -481,7 +482,7 @@ def test_what_check_mode_cannot_foresee_is_said(warnings: list[str]) -> None:
     result = run(Host(seen), vms, when_lacking="report", check=True, diff=True)
     (shown,) = [one["prepared"] for one in result["diff"]]
     assert shown.startswith(
-        "hv1: cannot be predicted beyond the installation of what this host lacks (http by route nbd"
+        "hv1: check mode cannot predict what follows the installation of missing packages (http by route nbd"
     )
     assert warnings == [shown.strip()]
     warnings.clear()

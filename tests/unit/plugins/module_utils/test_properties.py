@@ -95,14 +95,14 @@ SIMPLE_VMS = st.dictionaries(
 @example({"web1": {"memory": 10**400}})
 def test_reading_anything_raises_only_errors_of_our_own(declared: Any) -> None:
     with contextlib.suppress(DirectDiskError):
-        read_vms(vms, HOST_NAME)
+        read_vms(declared, HOST_NAME)
 
 
 @given(VMS | SIMPLE_VMS)
 def test_what_is_read_is_planned_the_same_each_time_and_fits_the_schema(declared: Any) -> None:
     newest, facts = schemas()[-1], capabilities("sid")
     try:
-        vms = read_vms(vms, HOST_NAME)
+        vms = read_vms(declared, HOST_NAME)
         plans = [make_plan(vm, facts) for vm in vms]
     except DirectDiskError:
         return
@@ -111,7 +111,7 @@ def test_what_is_read_is_planned_the_same_each_time_and_fits_the_schema(declared
         assert [newest.node_errors(node) for node in nodes] == [[]] * len(nodes)
         assert len({node["node-name"] for node in nodes}) == len(nodes)
         assert all(len(node["node-name"]) <= 31 for node in nodes)
-        again = make_plan(read_vms(vms, HOST_NAME)[vms.index(plan.vm)], facts)
+        again = make_plan(read_vms(declared, HOST_NAME)[vms.index(plan.vm)], facts)
         assert compact(nodes_of(again)) == compact(nodes)
         assert [s.args for s in again.services] == [s.args for s in plan.services]
         assert declared_credentials(plan.vm) == declared_credentials(again.vm)

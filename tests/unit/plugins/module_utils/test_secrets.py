@@ -19,7 +19,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import 
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import render
-from ansible_collections.directdisk.qemu.tests.unit.support import SSH, capabilities, disk_of, errors_of, vm
+from ansible_collections.directdisk.qemu.tests.unit.support import (
+    HOST_NAME,
+    SSH,
+    capabilities,
+    disk_of,
+    errors_of,
+    vm,
+)
 
 MARKER = "s3cr3t-marker"
 WRONG: list[Any] = [
