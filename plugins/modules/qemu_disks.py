@@ -215,7 +215,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    private_folders.hold_payload()
+    private_folders.lock_payload()
     try:
         if not module.params["request"]:
             raise DirectDiskError("qemu_disks: its action plugin did not run; call it as directdisk.qemu.qemu_disks")

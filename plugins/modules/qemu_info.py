@@ -238,7 +238,7 @@ def look(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    private_folders.hold_payload()
+    private_folders.lock_payload()
     try:
         facts = look(module.params)
         if facts["missing"] and module.params["strict"]:

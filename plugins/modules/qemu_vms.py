@@ -220,7 +220,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    private_folders.hold_payload()
+    private_folders.lock_payload()
     try:
         secrets = {path: base64.b64decode(text).decode() for path, text in module.params["credentials"].items()}
         module.exit_json(**cast("dict[str, Any]", run(module.params["vms"], secrets)))

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.tests.unit.qapi import Schema, Version, schemas
 from ansible_collections.directdisk.qemu.tests.unit.support import golden_nodes
@@ -118,7 +118,7 @@ def test_a_driver_is_there_until_the_version_that_its_backend_says(schema: Schem
 @each_driven_backend
 def test_the_probe_offers_a_node_that_fits(schema: Schema, backend: Backend) -> None:
     skip_without(backend.driver, schema)
-    assert schema.node_errors(backend.node(backend.sample, Wiring("", "probe", ""))) == []
+    assert schema.node_errors(backend.node(backend.sample, UnitResources("", "probe", ""))) == []
 
 
 @each_schema

@@ -22,7 +22,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Shared
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import ResourceCache
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
@@ -30,7 +30,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabiliti
 class Workbench(Workspace):
     """A workspace in which disks are opened, created and copied, by storage daemons of its own."""
 
-    def __init__(self, capabilities: Capabilities, *, open_timeout: float = 30, shared: Shared | None = None) -> None:
+    def __init__(
+        self, capabilities: Capabilities, *, open_timeout: float = 30, shared: ResourceCache | None = None
+    ) -> None:
         super().__init__(capabilities, open_timeout=open_timeout, shared=shared)
         self._daemons: dict[str, StorageDaemon] = {}
         self._count = 0
@@ -71,18 +73,20 @@ class Workbench(Workspace):
     def _surroundings(self, disk: Disk) -> Iterator[_Surroundings]:
         """What a disk's nodes need before they are opened; whatever fails meanwhile, failed over this disk."""
         self._count += 1
-        wiring = FolderWiring(self.folder, f"{disk.name}{self._count}")
+        resources = FolderWiring(self.folder, f"{disk.name}{self._count}")
         try:
             with contextlib.ExitStack() as stack:
-                opened = stack.enter_context(open_here(disk, wiring, self))
+                opened = stack.enter_context(open_here(disk, resources, self))
                 daemon = self._new_daemon(opened, stack) if disk.backend.lingers else self.daemon(opened)
                 stack.enter_context(daemon.files.shown(opened.files))
-                graph = build_graph(disk, opened.node, wiring, "")
-                for wanted in wiring.objects:
+                graph = build_graph(disk, opened.node, resources, "")
+                for wanted in resources.objects:
                     if wanted.kind != "throttle-group":
                         daemon.add_object(wanted)
                         stack.callback(_quietly, daemon.remove_object, wanted.identifier)
-                key = next((wanted.identifier for wanted in wiring.objects if wanted.identifier.endswith(".luks")), "")
+                key = next(
+                    (wanted.identifier for wanted in resources.objects if wanted.identifier.endswith(".luks")), ""
+                )
                 yield _Surroundings(daemon, opened.node, graph, self._count, key)
         except HostError as error:
             raise explained(disk, error) from None

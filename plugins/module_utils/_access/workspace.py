@@ -10,17 +10,17 @@ from collections.abc import Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Credential, Wiring
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import folder_for_a_while
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Made, Shared
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import UNTIL_OUR_END
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Credential, UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Made, ResourceCache
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 FOLDER = "/run"
 """In memory, so that no secret is written to a disk."""
 
 
-class FolderWiring(Wiring):
+class FolderWiring(UnitResources):
     """Gives a disk's backend what it asks for at once, in a folder that only root may enter."""
 
     def __init__(self, folder: str, prefix: str) -> None:
@@ -56,13 +56,15 @@ class Workspace:
     Not for two threads at once: each has a workspace of its own.
     """
 
-    def __init__(self, capabilities: Capabilities, *, open_timeout: float = 30, shared: Shared | None = None) -> None:
+    def __init__(
+        self, capabilities: Capabilities, *, open_timeout: float = 30, shared: ResourceCache | None = None
+    ) -> None:
         """open_timeout: seconds that a storage has to answer; shared: with other workers."""
         self.capabilities = capabilities
         self.open_timeout = open_timeout
         self._stack = contextlib.ExitStack()
-        self._shared = shared or self._stack.enter_context(Shared())
-        self._own = self._stack.enter_context(Shared())
+        self._shared = shared or self._stack.enter_context(ResourceCache())
+        self._own = self._stack.enter_context(ResourceCache())
         self._folder = ""
         self._outer = ""
         self._confined = ""
@@ -77,7 +79,7 @@ class Workspace:
     def folder(self) -> str:
         """A folder of the workbench's own, in memory, that only root and its processes may enter."""
         if not self._folder:
-            self._outer = self._stack.enter_context(folder_for_a_while(FOLDER))
+            self._outer = self._stack.enter_context(private_folder(FOLDER))
             self._confined = confinement.program(self._outer)
             self._user = confinement.new_user()
             self._folder = self.new_folder(f"{self._outer}/w")
@@ -101,7 +103,7 @@ class Workspace:
         """Begins a command that opens what others made; folders: that it may write to, beside the workbench's."""
         everywhere = (self.folder, *folders)
         return [
-            *UNTIL_OUR_END,
+            *END_WITH_PARENT,
             *confinement.begin(
                 allowed, self._user, self._outer, self._confined, folders=everywhere, files_from=files_from
             ),

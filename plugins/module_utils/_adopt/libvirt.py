@@ -12,7 +12,10 @@ from xml.etree import ElementTree
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import check_length, shown
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
+    CommandLineContext,
+    Secret,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import LibvirtSource, as_declared
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
@@ -74,7 +77,7 @@ def _storage(disk: ElementTree.Element) -> FoundDisk:
         said = backend.read_libvirt(_source(source, auth))
         table = {option.name: option for option in backend.options}
         options = {name: as_declared(table[name], value) for name, value in said.items()}
-        options = backend.settle(options, Surroundings())
+        options = backend.settle(options, CommandLineContext())
     except DeclarationError as error:
         raise error.within(f"libvirt: {protocol}") from None
     found = FoundDisk({backend.name: options})

@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.argument_secrets import redacted
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
@@ -64,11 +64,11 @@ class Found:
         self.left.append(f"-{option} {value}: kept in extra_args; {why}")
 
 
-def read_settings(found: Found, around: Surroundings, *, binary: str) -> None:
+def read_settings(found: Found, context: CommandLineContext, *, binary: str) -> None:
     _read_type(found, binary)
     _read_memory(found)
     _read_processors(found)
-    _read_screen(found, around)
+    _read_screen(found, context)
     _read_console(found)
 
 
@@ -172,7 +172,7 @@ def _number(text: Any, where: str) -> int:
     return int(str(text))
 
 
-def _read_screen(found: Found, around: Surroundings) -> None:
+def _read_screen(found: Found, context: CommandLineContext) -> None:
     for argument in found.of("display", "vga", "nographic", "sdl", "curses"):
         found.take(argument)
         if argument.words not in (["-display", "none"], ["-vga", "none"], ["-vga", "std"], ["-nographic"]):
@@ -182,12 +182,12 @@ def _read_screen(found: Found, around: Surroundings) -> None:
             found.take(argument)
     for argument in found.of("vnc"):
         found.take(argument)
-        vnc = _read_vnc(dict(argument.said), found, around)
+        vnc = _read_vnc(dict(argument.said), found, context)
         if vnc is not None:
             found.vm["vnc"] = vnc
 
 
-def _read_vnc(said: dict[str, Any], found: Found, around: Surroundings) -> dict[str, Any] | None:
+def _read_vnc(said: dict[str, Any], found: Found, context: CommandLineContext) -> dict[str, Any] | None:
     place = str(said.pop("vnc", "none"))
     vnc: dict[str, Any] = {}
     match = re.fullmatch(r"(.*):(\d{1,4})", place)
@@ -198,7 +198,7 @@ def _read_vnc(said: dict[str, Any], found: Found, around: Surroundings) -> dict[
             found.left.append(f"-vnc {place}: cannot be declared")
         return None
     if "password-secret" in said:
-        vnc["password"] = around.secret(said.pop("password-secret"))
+        vnc["password"] = context.secret(said.pop("password-secret"))
     if said:
         found.left.append(f"-vnc: {', '.join(said)} cannot be declared")
     return vnc

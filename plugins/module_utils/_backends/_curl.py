@@ -9,7 +9,10 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed, _url, uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
+    CommandLineContext,
+    Secret,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Download,
@@ -24,7 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
     read_members,
     with_secrets,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -152,7 +155,7 @@ def _protocols(values: Values) -> str:
     return _PROTOCOLS.get(_scheme(values), _scheme(values))
 
 
-def _nbdkit(values: Values, wiring: Wiring) -> NbdkitPlugin:
+def _nbdkit(values: Values, resources: UnitResources) -> NbdkitPlugin:
     """nbdkit's curl plugin on the same url; every secret by file, and requests tried again while the server is away."""
     parameters = [f"url={values['url']}", f"protocols={_protocols(values)}"]
 
@@ -162,7 +165,7 @@ def _nbdkit(values: Values, wiring: Wiring) -> NbdkitPlugin:
 
     def add_secret(name: str, option: str) -> None:
         if option in values:
-            parameters.append(f"{name}=+{wiring.credential(option, values[option])}")
+            parameters.append(f"{name}=+{resources.credential(option, values[option])}")
 
     add("user", values.get("username"))
     add_secret("password", "password")
@@ -236,11 +239,11 @@ def backend(
     """The backend of one of the curl driver's protocols, with options of its own beside the common ones."""
     options = (*COMMON, *own_options, _url.SHA256, *_packed.OPTIONS)
 
-    def node(values: Values, wiring: Wiring) -> Node:
-        return {"driver": scheme, **members(options, values, wiring)}
+    def node(values: Values, resources: UnitResources) -> Node:
+        return {"driver": scheme, **members(options, values, resources)}
 
-    def read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-        found = read_members(options, node, around, {})
+    def read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
+        found = read_members(options, node, context, {})
         said = with_secrets(options, _url.read_uri(str(found["url"])), "the option url") if "url" in found else {}
         twice = [name for name in said if name in found and name != "url"]
         if twice:

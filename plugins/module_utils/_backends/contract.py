@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Callable
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
+    CommandLineContext,
+    Secret,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option, Version
 
@@ -59,7 +62,7 @@ class NbdkitPlugin:
     """Whether it writes the whole image into a temporary file."""
 
 
-NbdkitServe = Callable[[Values, Wiring], NbdkitPlugin]
+NbdkitServe = Callable[[Values, UnitResources], NbdkitPlugin]
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ class LibvirtSource:
         return self.parts.get(element, {}).get(attribute)
 
 
-def no_driver(values: Values, wiring: Wiring) -> Node:
+def no_driver(values: Values, resources: UnitResources) -> Node:
     """For a backend that QEMU has no driver for: its routes do not ask for this node."""
     raise DeclarationError("", "QEMU has no driver for it")
 
@@ -156,7 +159,7 @@ class Backend:
     driver: str
     """QEMU's block driver; empty where it has none."""
     writable: bool
-    node: Callable[[Values, Wiring], Node]
+    node: Callable[[Values, UnitResources], Node]
     """The protocol node, without node-name, cache and read-only: those belong to the disk."""
     sample: Values
     """Values that fit the schema: the probe offers their node to QEMU."""
@@ -169,7 +172,7 @@ class Backend:
     reach: Callable[[Values], Reach]
     schemes: tuple[str, ...]
     read_uri: Callable[[str], dict[str, Any]]
-    read_node: Callable[[Node, Surroundings], dict[str, Any]]
+    read_node: Callable[[Node, CommandLineContext], dict[str, Any]]
     """The options that QAPI members say: what node() undoes."""
     read_libvirt: Callable[[LibvirtSource], dict[str, Any]]
     """The options that libvirt's XML says."""
@@ -193,9 +196,9 @@ class Backend:
     """Options that choose an earlier state of an image, not another image."""
     libvirt_parts: tuple[str, ...] = ()
     """The elements within ``<source>`` that read_libvirt() reads."""
-    beside_uri: Callable[[dict[str, Any], Surroundings], dict[str, Any]] = lambda options, around: {}
+    beside_uri: Callable[[dict[str, Any], CommandLineContext], dict[str, Any]] = lambda options, context: {}
     """What another option of the command line says of an image that a URI names."""
-    settle: Callable[[dict[str, Any], Surroundings], dict[str, Any]] = lambda options, around: options
+    settle: Callable[[dict[str, Any], CommandLineContext], dict[str, Any]] = lambda options, context: options
     """Adds what QEMU takes from its surroundings where a command line does not say it."""
     bindings: tuple[str, ...] = ()
     """The distribution's Python modules with which its images are kept."""
@@ -224,7 +227,7 @@ class Backend:
     """QAPI members with which a module asks as this host's root where a declaration names no user."""
     lingers: bool = False
     """Whether QEMU takes seconds to close one, and may crash over it: what has opened one opens nothing else."""
-    owner: Callable[[Values, Wiring, str], OwnerCheck] | None = None
+    owner: Callable[[Values, UnitResources, str], OwnerCheck] | None = None
     """Who has the storage open, for a VM with the UUID that is given; None where the storage cannot tell."""
     lifecycle: str = "image"
     """How its images are kept: the name of a file under ``_images/``."""
@@ -255,7 +258,7 @@ def routes_for(backend: Backend, values: Values) -> tuple[str, ...]:
     return tuple(route for route in backend.routes if not why_unfit(backend, route, values))
 
 
-def members(options: tuple[Option, ...], values: Values, wiring: Wiring) -> Node:
+def members(options: tuple[Option, ...], values: Values, resources: UnitResources) -> Node:
     """The QAPI members of the declared values; a secret becomes a reference to its object."""
     node: Node = {}
     for option in options:
@@ -263,14 +266,14 @@ def members(options: tuple[Option, ...], values: Values, wiring: Wiring) -> Node
             continue
         value = values[option.name]
         if option.secret:
-            node[f"{option.qemu}-secret"] = wiring.secret(option.name, value)
+            node[f"{option.qemu}-secret"] = resources.secret(option.name, value)
         else:
             node[option.qemu] = list(value) if isinstance(value, tuple) else value
     return node
 
 
 def read_members(
-    options: tuple[Option, ...], node: Node, around: Surroundings, unhandled: Mapping[str, str], *own: str
+    options: tuple[Option, ...], node: Node, context: CommandLineContext, unhandled: Mapping[str, str], *own: str
 ) -> dict[str, Any]:
     """The options that QAPI members say, but for those that a backend reads on its ``own``; others are refused."""
     by_member = {option.qemu: option for option in options if option.qemu}
@@ -287,7 +290,7 @@ def read_members(
         found[option.name] = as_declared(option, value)
         if option.secret:
             clear = Secret(f"the option {member}", str(value), option.like)
-            found[option.name] = clear if option.qemu == member else around.secret(value, option.like)
+            found[option.name] = clear if option.qemu == member else context.secret(value, option.like)
     return found
 
 
@@ -299,7 +302,7 @@ def as_declared(option: Option, value: Any) -> Any:
     return words.get(value, value) if option.type == "bool" and isinstance(value, str) else value
 
 
-def no_node(node: Node, around: Surroundings) -> dict[str, Any]:
+def no_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
     """For a backend that QEMU has no driver for."""
     raise DeclarationError("", "QEMU has no driver for it")
 

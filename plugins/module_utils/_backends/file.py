@@ -8,7 +8,7 @@ import posixpath
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
@@ -22,7 +22,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
     no_libvirt,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 OPTIONS = (
@@ -88,11 +88,11 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
-    return {"driver": "file", **members(OPTIONS, values, wiring)}
+def _node(values: Values, resources: UnitResources) -> Node:
+    return {"driver": "file", **members(OPTIONS, values, resources)}
 
 
-def _nbdkit(values: Values, wiring: Wiring) -> NbdkitPlugin:
+def _nbdkit(values: Values, resources: UnitResources) -> NbdkitPlugin:
     return NbdkitPlugin("file", (f"file={values['filename']}", *_packed.parameters(values)), _packed.filters(values))
 
 
@@ -107,13 +107,13 @@ def _read_uri(uri: str) -> dict[str, Any]:
     return {"filename": path[2:] if path.startswith("//") else path}
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-    return read_members(OPTIONS, node, around, UNHANDLED)
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
+    return read_members(OPTIONS, node, context, UNHANDLED)
 
 
-def owner(values: Values, wiring: Wiring, uuid: str) -> OwnerCheck:
+def owner(values: Values, resources: UnitResources, uuid: str) -> OwnerCheck:
     """QEMU locks what it opens (open file description locks), and says only that it is locked."""
-    del wiring, uuid
+    del resources, uuid
     return OwnerCheck("path", {"path": values["filename"]}, locked=True)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server, uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
@@ -22,7 +22,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
     members,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -117,9 +117,9 @@ def _hosts(values: Values) -> tuple[str, ...]:
     return tuple(server["host"] for server in _servers(values) if "host" in server)
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
+def _node(values: Values, resources: UnitResources) -> Node:
     servers = [_server.address(server, DEFAULT_PORT) for server in _servers(values)]
-    return {"driver": "gluster", "server": servers, **members(OPTIONS, values, wiring)}
+    return {"driver": "gluster", "server": servers, **members(OPTIONS, values, resources)}
 
 
 def _check(values: Values) -> None:
@@ -207,8 +207,8 @@ def _read_uri(uri: str) -> dict[str, Any]:
     return uris.drop_none({**image, "host": uris.host_of(pieces) or "localhost", "port": pieces.port})
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-    found = read_members(OPTIONS, node, around, UNHANDLED, "server")
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, context, UNHANDLED, "server")
     if "server" not in node:
         return found
     servers = node["server"] if isinstance(node["server"], list) else [node["server"]]

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import file
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
@@ -21,7 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
     no_libvirt,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 _WORLD_WIDE = re.compile(r"/dev/disk/by-id/(wwn-|scsi-3|dm-uuid-mpath-|nvme-(eui|uuid)\.)")
@@ -44,8 +44,8 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
-    return {"driver": "host_device", **members(file.OPTIONS, values, wiring)}
+def _node(values: Values, resources: UnitResources) -> Node:
+    return {"driver": "host_device", **members(file.OPTIONS, values, resources)}
 
 
 def _check(values: Values) -> None:
@@ -58,8 +58,8 @@ def _read_uri(uri: str) -> dict[str, Any]:
     return {"filename": uri[len("host_device:") :]}
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-    return read_members(file.OPTIONS, node, around, file.UNHANDLED)
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
+    return read_members(file.OPTIONS, node, context, file.UNHANDLED)
 
 
 BACKEND = Backend(

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
@@ -20,7 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
     members,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -136,8 +136,8 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
-    return {"driver": "nfs", "server": {"type": "inet", "host": values["host"]}, **members(OPTIONS, values, wiring)}
+def _node(values: Values, resources: UnitResources) -> Node:
+    return {"driver": "nfs", "server": {"type": "inet", "host": values["host"]}, **members(OPTIONS, values, resources)}
 
 
 def _check(values: Values) -> None:
@@ -180,8 +180,8 @@ def _number(name: str, text: str) -> int:
     return int(text, 8 if re.fullmatch("0[0-7]+", text) else 0)
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-    found = read_members(OPTIONS, node, around, {}, "server")
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, context, {}, "server")
     return {**found, **_without_port(uris.server_of(node, NO_PORT))}
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server, uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
@@ -20,7 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
     members,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -90,8 +90,12 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
-    return {"driver": "sheepdog", "server": _server.address(values, DEFAULT_PORT), **members(OPTIONS, values, wiring)}
+def _node(values: Values, resources: UnitResources) -> Node:
+    return {
+        "driver": "sheepdog",
+        "server": _server.address(values, DEFAULT_PORT),
+        **members(OPTIONS, values, resources),
+    }
 
 
 def _check(values: Values) -> None:
@@ -157,8 +161,8 @@ def _snapshot(text: str) -> dict[str, Any]:
     return {"snap_id": int(text)} if re.fullmatch(r"\d{1,18}", text) else {"tag": text}
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-    found = read_members(OPTIONS, node, around, {}, "server", "host", "port", "path")
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, context, {}, "server", "host", "port", "path")
     return {**found, **uris.server_of(node, DEFAULT_PORT, "host", "port", "path")}
 
 

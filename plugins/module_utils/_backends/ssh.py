@@ -12,7 +12,10 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
+    CommandLineContext,
+    Secret,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
@@ -23,7 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
     check_mountable,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -182,9 +185,9 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
+def _node(values: Values, resources: UnitResources) -> Node:
     """No version of QEMU takes a key: it asks the agent of its own user."""
-    wiring.identity("key", f"{values['key'].strip()}\n", values.get("passphrase", ""))
+    resources.identity("key", f"{values['key'].strip()}\n", values.get("passphrase", ""))
     return {
         "driver": "ssh",
         "server": {"host": values["host"], "port": str(values.get("port", DEFAULT_PORT))},
@@ -327,9 +330,9 @@ def _read_host_key_check(text: str) -> dict[str, str]:
     return {"mode": "hash", "type": kind, "hash": fingerprint}
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
     own = ("server", "host", "port", "host-key-check", "host_key_check")
-    found = {**read_members(OPTIONS, node, around, {}, *own), **uris.server_of(node, DEFAULT_PORT, "host", "port")}
+    found = {**read_members(OPTIONS, node, context, {}, *own), **uris.server_of(node, DEFAULT_PORT, "host", "port")}
     if "socket" in found:
         raise DeclarationError("server", "a host is wanted")
     if "host-key-check" in node:
@@ -348,10 +351,10 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     return uris.drop_none({**place, "path": source.name, "user": user or None, "key": key, "known_hosts": known})
 
 
-def _settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+def _settle(options: dict[str, Any], context: CommandLineContext) -> dict[str, Any]:
     """QEMU logs in as its own user, with what that user's agent holds."""
     key = Secret("the key that QEMU's ssh-agent holds: ssh-add -l with SSH_AUTH_SOCK of its process", like=_KEY.like)
-    user = {"user": around.user} if around.user else {}
+    user = {"user": context.user} if context.user else {}
     return {**user, "key": key, **options}
 
 

@@ -30,7 +30,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     UnitState,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import VMS, VMS_SECONDS, alone
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import VMS_LOCK, VMS_SECONDS, locked
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 
 LOG_LINES = 16
@@ -60,7 +60,7 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
     """Hold the lock of this host's VMs, so that two runs take turns."""
-    with alone(VMS, 0, seconds=VMS_SECONDS, about="this host's VMs"):
+    with locked(VMS_LOCK, 0, seconds=VMS_SECONDS, about="this host's VMs"):
         private_folders.remove_payloads()
         for folder in (
             unit_paths.UNIT_DIRECTORY,

@@ -18,8 +18,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     StorageOwners,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import PROGRAMS
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import folder_for_a_while
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import PYTHON, UNTIL_OUR_END, text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT, PYTHON, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 PLACE = "/run"
@@ -38,7 +38,7 @@ def ask_owners(questions: Mapping[str, Sequence[OwnerQuestion]], secrets: Secret
     asked = [question for some in questions.values() for question in some]
     if not asked:
         return {"in_use": {}, "not_asked": {}}
-    with folder_for_a_while(place) as folder:
+    with private_folder(place) as folder:
         for path, program in PROGRAMS.items():
             _write(f"{folder}/{path.rpartition('/')[2]}", text_of(program))
         checks = [_placed(question, f"{folder}/{number}", secrets) for number, question in enumerate(asked)]
@@ -52,7 +52,7 @@ def ask_owners(questions: Mapping[str, Sequence[OwnerQuestion]], secrets: Secret
 
 def _run(folder: str, checks: Sequence[Mapping[str, Any]]) -> list[_Answer]:
     program = f"{folder}/{paths.OWNER_PROGRAM.rpartition('/')[2]}"
-    command = [*UNTIL_OUR_END, *PYTHON, program, "report", str(SECONDS)]
+    command = [*END_WITH_PARENT, *PYTHON, program, "report", str(SECONDS)]
     try:
         done = subprocess.run(
             command, input=json.dumps(checks), capture_output=True, text=True, timeout=2 * SECONDS, check=False

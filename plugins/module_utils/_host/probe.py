@@ -22,7 +22,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
@@ -160,7 +160,7 @@ def _probe_emulator(emulator: str) -> tuple[list[int], dict[str, str]]:
 
 
 def _offer(monitor: Monitor, backend: Backend) -> str:
-    node = backend.node(backend.sample, Wiring("", "probe", ""))
+    node = backend.node(backend.sample, UnitResources("", "probe", ""))
     reply = monitor.try_execute("blockdev-add", {**node, "node-name": BAD_NODE_NAME})
     message = str(reply.get("error", {}).get("desc", "it accepted an invalid node name"))
     return "" if re.match("Invalid node[ -]name", message) else message

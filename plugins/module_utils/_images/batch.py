@@ -26,7 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract i
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import manage, read_wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected, read_options
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Shared
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import ResourceCache
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 ENTRY_OPTIONS = (
@@ -124,7 +124,7 @@ def manage_all(
         return _manage_one(entry, mine.bench, check_mode=check_mode)
 
     # A thread that ends takes the processes with it that it has started, so the threads end last.
-    with ThreadPoolExecutor(workers) as pool, Shared() as shared, ExitStack() as benches:
+    with ThreadPoolExecutor(workers) as pool, ResourceCache() as shared, ExitStack() as benches:
         return list(pool.map(work, entries))
 
 

@@ -42,7 +42,7 @@ def run_disk_module(lifecycle: str) -> None:
     """Run the module that keeps one disk of a lifecycle."""
     options = disk_module_options(lifecycle)
     module = AnsibleModule(argument_spec=argument_spec(options), supports_check_mode=True)
-    private_folders.hold_payload()
+    private_folders.lock_payload()
     try:
         values = given(options, module.params)
         own = read_options(MODULE_OPTIONS, {option.name: values.get(option.name) for option in MODULE_OPTIONS}, WHERE)

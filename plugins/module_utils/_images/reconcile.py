@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
@@ -28,7 +28,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract i
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import build_graph
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import alone_with
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import locked_disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
@@ -54,7 +54,7 @@ def lifecycle_of(disk: Disk) -> Lifecycle:
 def manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
     """Make a disk as it is wanted; ``before`` and ``after`` in the result are what a look found, or would find."""
     only_looks = check_mode or wanted.state == "info"
-    turn = contextlib.nullcontext() if only_looks else alone_with(wanted.disk, seconds=bench.open_timeout)
+    turn = contextlib.nullcontext() if only_looks else locked_disk(wanted.disk, seconds=bench.open_timeout)
     with storage_errors(wanted.disk), turn:
         return _manage(wanted, bench, check_mode=check_mode)
 
@@ -144,6 +144,6 @@ def _propose(wanted: Wanted, before: Seen) -> Proposal:
 def node_graph(disk: Disk, capabilities: Capabilities) -> list[Node]:
     """The nodes with which a machine on this host opens the disk; a secret is the id of an object there."""
     route, _warning = choose_route(disk, capabilities)
-    wiring = Wiring("", disk.name, "")
-    opened = ROUTES[route].open(disk, Site("", wiring))
-    return list(build_graph(disk, opened.node, wiring, "").nodes)
+    resources = UnitResources("", disk.name, "")
+    opened = ROUTES[route].open(disk, Site("", resources))
+    return list(build_graph(disk, opened.node, resources, "").nodes)

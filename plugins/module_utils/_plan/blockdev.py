@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 
@@ -31,13 +31,13 @@ class Graph:
         return self.nodes[: names.index(self.base) + 1]
 
 
-def build_graph(disk: Disk, storage: Node, wiring: Wiring, overlay: str) -> Graph:
+def build_graph(disk: Disk, storage: Node, resources: UnitResources, overlay: str) -> Graph:
     """The graph of a disk whose bytes ``storage`` opens; ``overlay`` is where a local qcow2 would stand."""
     name = disk.name
     common = _common(disk.settings)
     base_read_only = disk.writes != "keep"
     nodes: list[Node] = [{**storage, "node-name": disk_node(name, "storage"), "read-only": base_read_only, **common}]
-    nodes += _format_nodes(disk, wiring, {"read-only": base_read_only, **common})
+    nodes += _format_nodes(disk, resources, {"read-only": base_read_only, **common})
     base = nodes[-1]["node-name"]
     layered = disk.writes in ("overlay", "discard")
     if layered:
@@ -47,7 +47,7 @@ def build_graph(disk: Disk, storage: Node, wiring: Wiring, overlay: str) -> Grap
             {"driver": "copy-on-read", "node-name": disk_node(name, "cor"), "file": nodes[-1]["node-name"], **common}
         )
     if "iops" in disk.settings or "bps" in disk.settings:
-        group = wiring.object("throttle-group", "limits", **_limits(disk.settings))
+        group = resources.object("throttle-group", "limits", **_limits(disk.settings))
         nodes.append(
             {
                 "driver": "throttle",
@@ -73,7 +73,7 @@ def _common(settings: Values) -> Node:
     return common
 
 
-def _format_nodes(disk: Disk, wiring: Wiring, common: Node) -> list[Node]:
+def _format_nodes(disk: Disk, resources: UnitResources, common: Node) -> list[Node]:
     storage = disk_node(disk.name, "storage")
     node: Node = {
         "driver": disk.settings["format"],
@@ -87,7 +87,7 @@ def _format_nodes(disk: Disk, wiring: Wiring, common: Node) -> list[Node]:
     luks = disk.settings.get("luks")
     if not luks:
         return [node]
-    key = wiring.secret("luks", luks["passphrase"])
+    key = resources.secret("luks", luks["passphrase"])
     if disk.settings["format"] == "qcow2":
         return [{**node, "encrypt": {"format": "luks", "key-secret": key}}]
     return [{**node, "driver": "luks", "key-secret": key}]

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import OwnerCheck
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
@@ -60,11 +60,11 @@ class DiskCheck:
         return {"disk": self.disk, "kind": self.check.kind, **self.check.facts}
 
 
-def check_of(disk: Disk, vm: Vm, wiring: Wiring) -> DiskCheck | None:
+def check_of(disk: Disk, vm: Vm, resources: UnitResources) -> DiskCheck | None:
     """Return the question about a disk that is written; None if its storage cannot answer it."""
     if disk.writes != "keep" or disk.backend.owner is None:
         return None
-    check = disk.backend.owner(disk.source, wiring, vm.uuid)
+    check = disk.backend.owner(disk.source, resources, vm.uuid)
     # A guest that sends SCSI commands to a device makes and takes reservations itself.
     if disk.settings["model"] in PASSTHROUGH and not check.locked:
         return None
@@ -97,15 +97,15 @@ def questions(vms: Iterable[Vm]) -> dict[str, list[OwnerQuestion]]:
 
 
 def _question(disk: Disk, vm: Vm) -> OwnerQuestion | None:
-    wiring = Wiring(paths.unit_name(vm.name), disk.name, paths.runtime_directory(vm.name))
-    check = check_of(disk, vm, wiring)
+    resources = UnitResources(paths.unit_name(vm.name), disk.name, paths.runtime_directory(vm.name))
+    check = check_of(disk, vm, resources)
     if check is None:
         return None
     files: dict[str, FileSource] = {}
-    for name, credential in wiring.credentials.items():
-        path = wiring.credential_path(name)
+    for name, credential in resources.credentials.items():
+        path = resources.credential_path(name)
         if credential.value is not None:
             files[path] = {"secret": paths.credential_file(paths.owner_name(vm.name), name, encrypted=True)}
         else:
             files[path] = {"source": credential.source} if credential.source else {"text": credential.public}
-    return {"identity": disk.identity, "check": check.document(), "files": files, "joins": wiring.joins}
+    return {"identity": disk.identity, "check": check.document(), "files": files, "joins": resources.joins}

@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resource
     Credential,
     Identity,
     Object,
-    Wiring,
+    UnitResources,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, opened_storage
@@ -152,39 +152,39 @@ class _Planner:
             raise error.within(where) from None
         if warning:
             self.warnings.append(f"{where}: {warning}")
-        wiring = self._wiring(self.unit, disk.name)
+        resources = self._resources(self.unit, disk.name)
         try:
-            site = Site(self.vm.name, wiring, self.vm.settings["start_timeout"], self.capabilities.pins)
+            site = Site(self.vm.name, resources, self.vm.settings["start_timeout"], self.capabilities.pins)
             opened = ROUTES[route].open(disk, site)
         except DeclarationError as error:
             raise error.within(where) from None
-        graph = build_graph(disk, opened.node, wiring, self._overlay_path(disk))
-        check = check_of(disk, self.vm, wiring)
+        graph = build_graph(disk, opened.node, resources, self._overlay_path(disk))
+        check = check_of(disk, self.vm, resources)
         self.checks += [check] if check else []
         self.helpers += opened.services
         self.staged += opened.bound
         self.reaches.append((opened.reach, disk.writes == "keep"))
         self.disks.append(PlannedDisk(disk, route, graph))
-        self._use(wiring)
+        self._use(resources)
         if graph.overlay:
-            self._prepare_overlay(disk, graph, wiring, where)
+            self._prepare_overlay(disk, graph, resources, where)
 
-    def _wiring(self, unit: str, prefix: str) -> Wiring:
-        return Wiring(unit, prefix, paths.runtime_directory(self.vm.name))
+    def _resources(self, unit: str, prefix: str) -> UnitResources:
+        return UnitResources(unit, prefix, paths.runtime_directory(self.vm.name))
 
-    def _use(self, wiring: Wiring) -> None:
+    def _use(self, resources: UnitResources) -> None:
         """Take over what a disk's nodes asked for."""
-        self.objects += wiring.objects
-        self.credentials.update(wiring.credentials)
-        self.before += link_commands(wiring)
-        self.identities.update(wiring.identities)
+        self.objects += resources.objects
+        self.credentials.update(resources.credentials)
+        self.before += link_commands(resources)
+        self.identities.update(resources.identities)
 
     def _overlay_path(self, disk: Disk) -> str:
         if disk.writes == "discard":
             return f"{paths.cache_directory(self.vm.name)}/{disk.name}.qcow2"
         return overlay_of(disk).path(self.vm.name)
 
-    def _prepare_overlay(self, disk: Disk, graph: Graph, wiring: Wiring, where: str) -> None:
+    def _prepare_overlay(self, disk: Disk, graph: Graph, resources: UnitResources, where: str) -> None:
         """A new qcow2 of the base's size at every start; for an overlay that persists, only where there is none yet."""
         backing = f"json:{compact(nest(graph.base_nodes()))}"
         length = len(backing.encode())
@@ -201,7 +201,7 @@ class _Planner:
         path = f"{graph.overlay}.new" if persistent else graph.overlay
         objects = [
             part
-            for wanted in wiring.objects
+            for wanted in resources.objects
             if wanted.kind != "throttle-group"
             for part in ("--object", wanted.argument)
         ]
@@ -296,9 +296,11 @@ class _Planner:
     def _prepare_seed(self) -> str:
         if not self.vm.seed:
             return ""
-        wiring = self._wiring(self.unit, "machine")
-        folder = wiring.directory("seed", {name: wiring.credential(name, text) for name, text in self.vm.seed.items()})
-        self._use(wiring)
+        resources = self._resources(self.unit, "machine")
+        folder = resources.directory(
+            "seed", {name: resources.credential(name, text) for name, text in self.vm.seed.items()}
+        )
+        self._use(resources)
         return folder
 
     def _prepare_vnc(self) -> str:
@@ -307,9 +309,9 @@ class _Planner:
             return ""
         if self.capabilities.release < (6, 1):
             raise CapabilityError(f"vm {self.vm.name}: vnc: password", "needs QEMU 6.1, and this host has an older one")
-        wiring = self._wiring(self.unit, "machine")
-        secret = wiring.secret("vnc-password", vnc["password"])
-        self._use(wiring)
+        resources = self._resources(self.unit, "machine")
+        secret = resources.secret("vnc-password", vnc["password"])
+        self._use(resources)
         return secret
 
     def _prepare_tap(self, network: str, bridge: str) -> str:
@@ -326,7 +328,7 @@ def declared_credentials(vm: Vm) -> dict[tuple[str, str], str]:
     """Every secret text of a machine by owner and name of its credential, whichever routes its disks will take."""
     owner = paths.owner_name(vm.name)
     found: dict[tuple[str, str], Credential] = {}
-    own = Wiring("", "machine", "")
+    own = UnitResources("", "machine", "")
     for name, text in vm.seed.items():
         own.credential(name, text)
     if "password" in (vm.settings.get("vnc") or {}):
@@ -334,19 +336,19 @@ def declared_credentials(vm: Vm) -> dict[tuple[str, str], str]:
     wirings, identities = [own], dict[str, Identity]()
     services: list[Service] = []
     for disk in vm.disks:
-        wiring = Wiring("", disk.name, "")
+        resources = UnitResources("", disk.name, "")
         for route in routes_for(disk.backend, disk.source):
             # A route that cannot serve the disk says so when it is chosen.
             with contextlib.suppress(DeclarationError):
-                opened = ROUTES[route].open(disk, Site(vm.name, wiring))
-                build_graph(disk, opened.node, wiring, "")
+                opened = ROUTES[route].open(disk, Site(vm.name, resources))
+                build_graph(disk, opened.node, resources, "")
                 services += opened.services
-        wirings.append(wiring)
-        identities.update(wiring.identities)
+        wirings.append(resources)
+        identities.update(resources.identities)
     if identities:
         services += ssh_agent.agent_services(vm.name, identities, 0)
     for credentials, of in (
-        *((wiring.credentials, owner) for wiring in wirings),
+        *((resources.credentials, owner) for resources in wirings),
         *((service.credentials, service.owner) for service in services),
     ):
         found.update({(of, name): credential for name, credential in credentials.items()})

@@ -19,7 +19,7 @@ _WORDS = 300
 
 
 @contextlib.contextmanager
-def helper(
+def background_process(
     command: list[str], ready: str, *, seconds: float, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A confined process; ready: the unix socket at which it listens. What QEMU cannot say of it, its log may."""

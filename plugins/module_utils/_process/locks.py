@@ -19,10 +19,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import requester
 
-VMS = "/run/qemu-vms.lock"
+VMS_LOCK = "/run/qemu-vms.lock"
 VMS_SECONDS = 300.0
 """Time that a run waits for another one: that may be stopping guests, whose stop_timeout is 90 s unless declared."""
-LOCK = "/run/qemu-disks.lock"
+DISKS_LOCK = "/run/qemu-disks.lock"
 """One file for all disks: each has a byte of it."""
 _FLOCK = struct.Struct("hhqqi4x")
 """struct flock of fcntl(2): type, whence, start, length, process."""
@@ -31,15 +31,15 @@ _COMMAND = 200
 
 
 @contextlib.contextmanager
-def alone_with(disk: Disk, *, seconds: float) -> Iterator[None]:
+def locked_disk(disk: Disk, *, seconds: float) -> Iterator[None]:
     """Wait for other runs to be done with a disk; a run that is killed has let go of it."""
     digest = hashlib.sha256(disk.identity.encode()).digest()
-    with alone(LOCK, int.from_bytes(digest[:7], "big"), seconds=seconds, about="it"):
+    with locked(DISKS_LOCK, int.from_bytes(digest[:7], "big"), seconds=seconds, about="it"):
         yield
 
 
 @contextlib.contextmanager
-def alone(path: str, byte: int, *, seconds: float, about: str) -> Iterator[None]:
+def locked(path: str, byte: int, *, seconds: float, about: str) -> Iterator[None]:
     """Hold the lock on one byte of a file; HostError with the holder's name where that takes too long.
 
     about: what the holder is at work on. Gives up, too, when nobody waits for this run's answer any more.

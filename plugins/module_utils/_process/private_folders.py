@@ -22,7 +22,7 @@ _YOUNG = 3600.0
 
 
 @contextlib.contextmanager
-def folder_for_a_while(place: str) -> Iterator[str]:
+def private_folder(place: str) -> Iterator[str]:
     """A folder that only root may enter. Its owner holds a lock on it for as long as it lives."""
     _remove_abandoned(place)
     folder, lock = _make(place)
@@ -71,7 +71,7 @@ def _remove_unlocked(folder: str) -> None:
         os.close(lock)
 
 
-def hold_payload() -> None:
+def lock_payload() -> None:
     """Hold a lock on the folder that this module runs from for as long as it lives: no other run removes it then."""
     folder = _payload_of(__file__)
     if folder:

@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dir
 Made = TypeVar("Made")
 
 
-class Shared(contextlib.ExitStack):
+class ResourceCache(contextlib.ExitStack):
     """Keeps what was made until it is closed; what could not be made is not tried again."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ PYTHON = (sys.executable or "/usr/bin/python3", "-IS")
 """Runs them with nothing but the standard library in sight."""
 
 
-UNTIL_OUR_END = ("/usr/bin/setpriv", "--no-new-privs", "--pdeathsig", "KILL")
+END_WITH_PARENT = ("/usr/bin/setpriv", "--no-new-privs", "--pdeathsig", "KILL")
 """Begins the command of every process that must not outlive this one, not even when this one is killed.
 
 Without the first option a program with another group of its own, such as ssh-agent, would outlive it."""
@@ -25,7 +25,7 @@ Without the first option a program with another group of its own, such as ssh-ag
 
 def run(command: list[str]) -> str:
     """What a command prints; HostError with its words where it fails. It does not outlive this process."""
-    done = subprocess.run([*UNTIL_OUR_END, *command], capture_output=True, text=True, check=False)
+    done = subprocess.run([*END_WITH_PARENT, *command], capture_output=True, text=True, check=False)
     if done.returncode:
         raise HostError(done.stderr.strip() or f"{command[0]}: exit status {done.returncode}")
     return done.stdout
@@ -39,7 +39,7 @@ def text_of(program: ModuleType) -> str:
     return text.decode() if isinstance(text, bytes) else text
 
 
-def run_apart(
+def run_program(
     program: ModuleType, arguments: Sequence[str], *, seconds: float, begin: Sequence[str], pid: int = 0
 ) -> str:
     """What a program prints, however its libraries hang or crash; it ends with the number of an error.

@@ -23,7 +23,7 @@ def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> st
 
 
 def _open(disk: Disk, site: Site) -> Opened:
-    return Opened(disk.backend.node(disk.source, site.wiring), disk.backend.reach(disk.source))
+    return Opened(disk.backend.node(disk.source, site.resources), disk.backend.reach(disk.source))
 
 
 ROUTE = Route("driver", _packages, _why_not, _open)

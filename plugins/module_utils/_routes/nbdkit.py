@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
     Reach,
     Values,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
@@ -48,7 +48,7 @@ def _serve(backend: Backend) -> NbdkitServe:
 
 
 def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> str:
-    plugin = _serve(backend)(values, Wiring("", "probe", ""))
+    plugin = _serve(backend)(values, UnitResources("", "probe", ""))
     for part in (plugin.name, *plugin.filters):
         reason = capabilities.nbdkit.get(part, "nbdkit is not installed")
         if reason:
@@ -63,9 +63,9 @@ def _open(disk: Disk, site: Site) -> Opened:
     unit = paths.helper_unit_name(site.vm, disk.name, ROUTE.name)
     directory = paths.helper_directory(site.vm, disk.name)
     socket, pid_file = f"{directory}/nbd.sock", f"{directory}/nbdkit.pid"
-    wiring = site.helper_wiring(unit, disk.name)
+    resources = site.helper_wiring(unit, disk.name)
     reach = reached(disk)
-    plugin = plugin_of(disk, wiring)
+    plugin = plugin_of(disk, resources)
     # Into the background once the socket accepts, which is when it is ready.
     # What it must not take along keeps it where it is; else the filter of addresses does.
     pins = site.pins and bool(plugin.leaks)
@@ -84,7 +84,7 @@ def _open(disk: Disk, site: Site) -> Opened:
             [(reach, False)], directory=paths.directory_name(site.vm, disk.name), replace_trust=False
         ),
         pid_file=pid_file,
-        credentials=wiring.credentials,
+        credentials=resources.credentials,
         start_timeout=site.start_timeout,
         before=tuple(before),
         after=tuple(after),
@@ -105,8 +105,8 @@ def reached(disk: Disk) -> Reach:
     return stage.followed(disk, reach) if disk.backend.stage else reach
 
 
-def plugin_of(disk: Disk, wiring: Wiring) -> NbdkitPlugin:
-    return _serve(disk.backend)(disk.source, wiring)
+def plugin_of(disk: Disk, resources: UnitResources) -> NbdkitPlugin:
+    return _serve(disk.backend)(disk.source, resources)
 
 
 def command(disk: Disk, plugin: NbdkitPlugin, socket: str, *options: str, pins: bool) -> list[str]:

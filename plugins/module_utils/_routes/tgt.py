@@ -88,7 +88,7 @@ def _open(disk: Disk, site: Site) -> Opened:
         ),
     )
     # The folder is out of reach for all but its own unit and root, so systemd brings the secret.
-    secret = site.wiring.object("secret", "chap", file=site.wiring.credential("chap", source=chap))
+    secret = site.resources.object("secret", "chap", file=site.resources.credential("chap", source=chap))
     return Opened(node(f"{address}:{PORT}", secret), Reach(servers=(LOOPBACK,)), (service,))
 
 

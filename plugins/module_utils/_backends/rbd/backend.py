@@ -32,39 +32,39 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.spel
     read_uri,
     settle,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
-    node: Node = {"driver": "rbd", **members(OPTIONS, values, wiring), "conf": configuration(values, wiring)}
+def _node(values: Values, resources: UnitResources) -> Node:
+    node: Node = {"driver": "rbd", **members(OPTIONS, values, resources), "conf": configuration(values, resources)}
     if "monitors" in values:
         node["server"] = [{"host": host, "port": str(port)} for host, port in monitors_of(values)]
     if "key" in values:
-        node["key-secret"] = wiring.secret("key", values["key"], format="base64")
+        node["key-secret"] = resources.secret("key", values["key"], format="base64")
     if "encryption" in values:
-        node["encrypt"] = _encrypt(values["encryption"], wiring, "encryption")
+        node["encrypt"] = _encrypt(values["encryption"], resources, "encryption")
     return node
 
 
-def _encrypt(layer: Values, wiring: Wiring, name: str) -> Node:
-    encrypt: Node = {"format": layer["format"], "key-secret": wiring.secret(name, layer["passphrase"])}
+def _encrypt(layer: Values, resources: UnitResources, name: str) -> Node:
+    encrypt: Node = {"format": layer["format"], "key-secret": resources.secret(name, layer["passphrase"])}
     if "parent" in layer:
-        encrypt["parent"] = _encrypt(layer["parent"], wiring, f"{name}-parent")
+        encrypt["parent"] = _encrypt(layer["parent"], resources, f"{name}-parent")
     return encrypt
 
 
-def _owner(values: Values, wiring: Wiring, uuid: str) -> OwnerCheck:
+def _owner(values: Values, resources: UnitResources, uuid: str) -> OwnerCheck:
     """Every client that has an image open for writing is a watcher of it."""
     del uuid
     facts: dict[str, Any] = {
         "user": user_of(values),
-        "conf": configuration(values, wiring),
+        "conf": configuration(values, resources),
         "settings": client_settings(values),
         **{name: values[name] for name in ("pool", "namespace", "image") if name in values},
     }
     if "key" in values:
-        facts["key"] = wiring.credential("key", values["key"])
+        facts["key"] = resources.credential("key", values["key"])
     return OwnerCheck("rbd", facts, shows_qemu=True)
 
 

@@ -16,7 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.nfs impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.program_files import FilesApart
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_apart
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_program
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import libnfs
 
 
@@ -38,7 +38,7 @@ class _NfsFiles(FilesApart):
         folder = posixpath.dirname(paths[0]) or "/"
         names = [f"/{posixpath.basename(path)}" for path in paths]
         arguments = (self._values["host"], folder, user, group, f"{self._seconds:.0f}", operation, *names)
-        return run_apart(libnfs, arguments, seconds=self._seconds, begin=self._begin)
+        return run_program(libnfs, arguments, seconds=self._seconds, begin=self._begin)
 
 
 @contextlib.contextmanager

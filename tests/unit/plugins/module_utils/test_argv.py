@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import web_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
     DISK_OPTIONS,
@@ -172,7 +172,7 @@ def test_curl_takes_a_url_as_it_is(monkeypatch: pytest.MonkeyPatch, scheme: str)
     disk = read_image("disk", {scheme: {"url": url}}, "disk")
     would_run(monkeypatch, web_image)
     with pytest.raises(Ran) as asked:
-        web_image.ask(disk, Wiring("", "disk", ""), seconds=1, begin=())
+        web_image.ask(disk, UnitResources("", "disk", ""), seconds=1, begin=())
     with pytest.raises(Ran) as fetched:
         image_fetch.fetch(("--", url), "/x.part", (), (), 1024)
     for argv in (asked.value.args, fetched.value.args):

@@ -127,7 +127,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the server says of the image at URL."""
     found: dict[str, Any] = {"etag": '"1"', "last_modified": "", "length": MIB, "place": "http://images.example"}
-    monkeypatch.setattr(web_image, "ask", lambda disk, wiring, *, seconds, begin: web_image.Said(**found))
+    monkeypatch.setattr(web_image, "ask", lambda disk, resources, *, seconds, begin: web_image.Said(**found))
     return found
 
 
@@ -230,7 +230,7 @@ def test_the_copy_of_an_image(monkeypatch: pytest.MonkeyPatch, host: Path, said:
     copy = host / "copy"
     monkeypatch.setattr(stage, "copy_of", lambda disk: str(copy))
     monkeypatch.setattr(image_cache, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
-    monkeypatch.setattr(web_image, "read_head", lambda disk, wiring, *, seconds, begin: b"golden")
+    monkeypatch.setattr(web_image, "read_head", lambda disk, resources, *, seconds, begin: b"golden")
     monkeypatch.setattr(readonly_image, "vms_that_open", lambda identity: [])
     known: dict[tuple[str, str], str] = {}
     monkeypatch.setattr(image_fetch, "remembered", lambda path, name: known.get((path, name), ""))
@@ -259,7 +259,7 @@ def test_a_copy_that_is_not_what_is_declared_is_not_kept(
     copy = host / "copy"
     monkeypatch.setattr(stage, "copy_of", lambda disk: str(copy))
     monkeypatch.setattr(image_cache, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
-    monkeypatch.setattr(web_image, "read_head", lambda disk, wiring, *, seconds, begin: b"golden")
+    monkeypatch.setattr(web_image, "read_head", lambda disk, resources, *, seconds, begin: b"golden")
     answer = run_module(monkeypatch, qemu_remote_image, http={"url": URL}, route="stage", sha256="0" * 64)
     assert "is declared; nothing was kept" in answer["msg"]
     assert not copy.exists()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH_KEY, disk_of, errors_of, vm
 
@@ -32,7 +32,7 @@ def disk_at(uri: str, **beside: Any) -> Disk:
 
 def source_of(uri: str) -> dict[str, Any]:
     disk = disk_at(uri)
-    assert not disk.backend.driver or disk.backend.node(disk.source, Wiring("", "root", ""))
+    assert not disk.backend.driver or disk.backend.node(disk.source, UnitResources("", "root", ""))
     return {name: value for name, value in disk.source.items() if (disk.backend.name, name) not in UNSAID}
 
 

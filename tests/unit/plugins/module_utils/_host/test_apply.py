@@ -85,7 +85,7 @@ def test_a_run_that_was_overtaken_changes_nothing(tmp_path: Path, monkeypatch: p
 
 
 def test_runs_of_a_host_have_one_lock() -> None:
-    assert (apply.VMS, locks.LOCK) == ("/run/qemu-vms.lock", "/run/qemu-disks.lock")
+    assert (apply.VMS_LOCK, locks.DISKS_LOCK) == ("/run/qemu-vms.lock", "/run/qemu-disks.lock")
 
 
 def test_a_vm_that_starts_elsewhere_is_disabled_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

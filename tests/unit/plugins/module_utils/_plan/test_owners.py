@@ -108,7 +108,7 @@ print(json.dumps(found))
 def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What the program would read, by identity."""
     monkeypatch.setattr(in_use, "text_of", lambda program: PRINTS)
-    monkeypatch.setattr(in_use, "UNTIL_OUR_END", ())
+    monkeypatch.setattr(in_use, "END_WITH_PARENT", ())
 
     def ask(given: dict[str, Any]) -> dict[str, Any]:
         path = paths.credential_file("qemu-vm-web1", "root.key", encrypted=True)
@@ -137,7 +137,7 @@ def test_a_configuration_of_the_host_is_joined_as_in_the_unit(shown: Any, tmp_pa
 
 def test_a_program_that_fails_leaves_the_question_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_use, "text_of", lambda program: "raise SystemExit(1)")
-    monkeypatch.setattr(in_use, "UNTIL_OUR_END", ())
+    monkeypatch.setattr(in_use, "END_WITH_PARENT", ())
     answer = in_use.ask_owners(questions([vm(disk_of(ISCSI))]), {}, str(tmp_path))
     assert answer == {"in_use": {}, "not_asked": {"iscsi:iqn.x:y/1": "the program that asks has failed"}}
 
