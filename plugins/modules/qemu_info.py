@@ -209,7 +209,7 @@ ARGUMENTS = {
 def backends(capabilities: Capabilities) -> dict[str, Any]:
     """Every route of every backend on this host."""
     return {
-        backend.name: {route: _route(backend, route, capabilities) for route in backend.routes}
+        backend.name: {route: _route(backend, route, capabilities) for route in backend.access.routes}
         for backend in BACKENDS.values()
     }
 

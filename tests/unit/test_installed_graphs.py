@@ -116,7 +116,7 @@ def graph_of(line: str, number: int) -> Graph:
     named = type(disk)(f"d{number}", disk.backend, disk.source, {**disk.settings})
     for limits in ("iops", "bps"):
         named.settings.pop(limits, None)  # type: ignore[attr-defined]
-    return build_graph(named, disk.backend.node(disk.source, resources), resources, "")
+    return build_graph(named, disk.backend.access.node(disk.source, resources), resources, "")
 
 
 def test_a_declaration_is_opened_as_the_line_that_it_was_made_from(places: dict[str, Any]) -> None:

@@ -100,7 +100,9 @@ def _run_for_now(disk: Disk, unit: str, bench: Workspace) -> str:
         "SystemCallFilter": "@system-service",
     }
     sandbox = build_sandbox(
-        [(stage.followed(disk, disk.backend.reach(disk.source)), False)], directory=paths.IMAGES, replace_trust=False
+        [(stage.followed(disk, disk.backend.access.reach(disk.source)), False)],
+        directory=paths.IMAGES,
+        replace_trust=False,
     )
     addresses = ["IPAddressDeny=any", *(f"IPAddressAllow={address}" for address in sandbox.addresses)]
     loaded = [

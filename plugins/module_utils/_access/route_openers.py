@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import ssh_agent, web_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement, confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.background import background_process
@@ -50,13 +51,13 @@ def open_here(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterato
 
 @contextlib.contextmanager
 def _by_driver(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[OpenedHere]:
-    node = {**disk.backend.as_root, **disk.backend.node(disk.source, resources)}
+    node = {**disk.backend.access.root_members, **disk.backend.access.node(disk.source, resources)}
     environment = {}
     if resources.identities:
         keys = tuple(resources.identities.values())
         # One agent and one daemon for all disks with the same keys, and none that sees another's.
         environment["SSH_AUTH_SOCK"] = bench.own(keys, lambda: ssh_agent.agent(resources.identities, bench))
-    reach = disk.backend.reach(disk.source)
+    reach = disk.backend.access.reach(disk.source)
     allowed = confinement(reach, trust_store=bench.capabilities.trust_store)
     yield OpenedHere(node, allowed, (*reach.files, *reach.devices, *reach.sockets), environment)
 
@@ -103,7 +104,7 @@ def _by_stage(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterato
                 *(copy, download.url, options),
                 wanted=disk.source.get("sha256", ""),
                 places=stage.places_of(disk),
-                begin=bench.confined(confinement(stage.followed(disk, disk.backend.reach(disk.source))), folder),
+                begin=bench.confined(confinement(stage.followed(disk, disk.backend.access.reach(disk.source))), folder),
                 most=stage.most_of(disk),
                 url_in_config=download.url_is_secret,
             )
@@ -124,7 +125,7 @@ def _by_tgt(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[
     portal = f"{tgt.loopback_address(bench.folder, f'{disk.name}{id(resources)}')}:{tgt.PORT}"
     command = [tgt.PROGRAM, "--foreground", "--iscsi", f"portal={portal}"]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TGT_IPC_SOCKET": place}
-    reached = confinement(disk.backend.reach(disk.source), Reach(servers=(tgt.LOOPBACK,)))
+    reached = confinement(disk.backend.access.reach(disk.source), Reach(servers=(tgt.LOOPBACK,)))
     begin = bench.confined(replace(reached, listens=True))
     with background_process(
         [*begin, *command], f"{place}.0", seconds=bench.open_timeout, environment=environment

@@ -14,8 +14,8 @@ from typing import Any, Callable
 from urllib.parse import urlsplit
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.visible_files import VisibleFiles
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Object
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Version

@@ -17,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.route_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.source_check import check_content, check_whole
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import StorageDaemon
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderWiring, Workspace
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
@@ -46,7 +46,7 @@ class Workbench(Workspace):
         with self._surroundings(disk) as here:
             storage, *formats = (_here(node, here.number, writable=writable) for node in here.graph.base_nodes())
             # What was only read has nothing left to write: it may end with its daemon.
-            stay = disk.backend.lingers and not writable
+            stay = disk.backend.access.closes_slowly and not writable
             with here.daemon.nodes([storage], seconds=self.open_timeout, stay=stay):
                 yield Storage(here.daemon, storage["node-name"], self, here.key, disk, formats)
 
@@ -77,7 +77,7 @@ class Workbench(Workspace):
         try:
             with contextlib.ExitStack() as stack:
                 opened = stack.enter_context(open_here(disk, resources, self))
-                daemon = self._new_daemon(opened, stack) if disk.backend.lingers else self.daemon(opened)
+                daemon = self._new_daemon(opened, stack) if disk.backend.access.closes_slowly else self.daemon(opened)
                 stack.enter_context(daemon.files.shown(opened.files))
                 graph = build_graph(disk, opened.node, resources, "")
                 for wanted in resources.objects:

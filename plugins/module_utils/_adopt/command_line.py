@@ -39,7 +39,7 @@ def read_command_line(words: Sequence[str], process: Process) -> Converted:
     found = settings.Found(read_arguments(words))
     called = settings.read_name(found.arguments)
     name = _unused(vm_name(called or process.name), process.taken, found)
-    context = surroundings_of(found, process, called)
+    context = context_of(found, process, called)
     _take_uuid(found, name)
     settings.read_settings(found, context, binary=words[0])
     read_disks(found, context)
@@ -67,7 +67,7 @@ def _take_uuid(found: settings.Found, name: str) -> None:
         found.take(*uuids)
 
 
-def surroundings_of(found: settings.Found, process: Process, called: str | None = None) -> CommandLineContext:
+def context_of(found: settings.Found, process: Process, called: str | None = None) -> CommandLineContext:
     """called: the machine's name for QEMU; None where there is no machine."""
     uuids = found.of("uuid")
     ours = called is not None and bool(uuids) and uuids[-1].value.lower() == vm.uuid_of(called)

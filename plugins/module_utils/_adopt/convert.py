@@ -17,8 +17,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments i
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import (
     Process,
+    context_of,
     read_command_line,
-    surroundings_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import lone_disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk, read_probed
@@ -89,7 +89,7 @@ def _words(given: Any) -> list[str]:
 def _read_options(words: Sequence[str], process: Process) -> FoundDisk:
     """The one disk of a few options without a program's name."""
     found = Found(read_arguments(["kvm", *words]))
-    return lone_disk(found, surroundings_of(found, process))
+    return lone_disk(found, context_of(found, process))
 
 
 def _read_text(text: str, context: CommandLineContext) -> FoundDisk:

@@ -16,8 +16,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown, switch
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 
 DEVICES = {

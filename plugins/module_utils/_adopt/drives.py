@@ -13,8 +13,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import text
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk, read_graph, read_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import NAME
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 MODELS = {"virtio": "virtio-blk", "ide": "ide", "none": ""}
@@ -94,7 +94,7 @@ def _place_name(node: Node, name: str, where: str) -> None:
 
 
 def _is_protocol(node: Node) -> bool:
-    return any(backend.driver and backend.driver == node.get("driver") for backend in BACKENDS.values())
+    return any(backend.access.driver and backend.access.driver == node.get("driver") for backend in BACKENDS.values())
 
 
 def _take_cache(said: dict[str, str], where: str) -> tuple[dict[str, bool], bool]:
@@ -184,7 +184,11 @@ def set_errors(disk: dict[str, Any], said: Mapping[str, str], found: FoundDisk) 
 def refuse_writes(disk: dict[str, Any], found: FoundDisk) -> None:
     """QEMU turns what cannot be written read-only without a word; a declaration says it."""
     backend = next(BACKENDS[name] for name in disk if name in BACKENDS)
-    why = backend.read_only(disk[backend.name]) if backend.writable else f"{backend.name} cannot be written"
+    why = (
+        backend.source.why_read_only(disk[backend.name])
+        if backend.source.writable
+        else f"{backend.name} cannot be written"
+    )
     if "writes" not in disk and why:
         disk["writes"] = "deny"
         found.notes.append(f"writes: deny, because {why}")

@@ -12,8 +12,8 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import read_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown, switch
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 

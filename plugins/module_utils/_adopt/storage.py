@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import check_length, shown
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import with_secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Node, with_secrets
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS, from_uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 NAME = "\0name"
 """Member of a node that has the text of ``file=``, which QEMU takes for a URI; ``filename`` is always a path."""
 
-_BY_DRIVER = {backend.driver: backend for backend in BACKENDS.values() if backend.driver}
+_BY_DRIVER = {backend.access.driver: backend for backend in BACKENDS.values() if backend.access.driver}
 _PROTOCOL = re.compile(r"[^/:]*:")
 _NO_DEVICES = ("/dev/shm/", "/dev/hugepages/", "/dev/mqueue/")
 """Where files are, although it is under /dev."""
@@ -40,9 +42,9 @@ def read_storage(node: Node, context: CommandLineContext, where: str) -> Storage
     if isinstance(members.get("filename"), str):
         members["filename"] = _absolute(members["filename"], context, where)
     try:
-        options = _joined(said, backend.beside_uri(said, context)) if name is not None else {}
-        options = _joined(options, backend.read_node(members, context)) if members else options
-        return backend, backend.settle(options, context)
+        options = _joined(said, backend.adoption.read_beside_uri(said, context)) if name is not None else {}
+        options = _joined(options, backend.adoption.read_node(members, context)) if members else options
+        return backend, backend.adoption.fill_defaults(options, context)
     except DeclarationError as error:
         raise error.within(f"{where}: {backend.name}") from None
 

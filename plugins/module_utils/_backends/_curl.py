@@ -9,25 +9,35 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed, _url, uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
+    Access,
+    Download,
+    Flaw,
+    NbdkitPlugin,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    Adoption,
+    LibvirtSource,
+    read_members,
+    with_secrets,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
     CommandLineContext,
     Secret,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
-    Download,
-    Flaw,
     Hint,
-    LibvirtSource,
-    NbdkitPlugin,
+    members,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_mountable
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
     Node,
     Values,
-    check_mountable,
-    members,
-    read_members,
-    with_secrets,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -254,27 +264,35 @@ def backend(
         name=scheme,
         summary=summary,
         options=options,
-        driver=scheme,
-        writable=False,
-        node=node,
-        sample={"url": f"{scheme}://127.0.0.1/image"},
-        describe=lambda values: f"{values['url']}{_packed.what(values)}",
-        identity=_identity,
-        pool=_url.server,
-        reach=_url.reach,
-        schemes=(scheme,),
-        read_uri=_url.read_uri,
-        read_node=read_node,
-        read_libvirt=partial(_read_libvirt, scheme),
-        libvirt_parts=("ssl", "cookies", "readahead", "timeout"),
-        packages=_PACKAGES,
-        check=partial(_check, scheme),
-        nbdkit=_nbdkit,
-        nbdkit_parts=("curl", _RETRY, *_packed.PARTS),
-        stage=_stage,
-        driver_only=("readahead", "force_range"),
-        routes=("driver", "nbdkit", "stage"),
-        flaws=flaws,
-        unhandled=unhandled or {},
+        source=Source(
+            sample={"url": f"{scheme}://127.0.0.1/image"},
+            describe=lambda values: f"{values['url']}{_packed.what(values)}",
+            identity=_identity,
+            pool=_url.server,
+            writable=False,
+            check=partial(_check, scheme),
+        ),
+        access=Access(
+            driver=scheme,
+            node=node,
+            reach=_url.reach,
+            unhandled=unhandled or {},
+            routes=("driver", "nbdkit", "stage"),
+            flaws=flaws,
+            driver_only=("readahead", "force_range"),
+            nbdkit=_nbdkit,
+            nbdkit_plugins=("curl", _RETRY, *_packed.PARTS),
+            stage=_stage,
+        ),
+        packages=Packages(
+            driver=_PACKAGES,
+        ),
+        adoption=Adoption(
+            schemes=(scheme,),
+            read_uri=_url.read_uri,
+            read_node=read_node,
+            read_libvirt=partial(_read_libvirt, scheme),
+            libvirt_elements=("ssl", "cookies", "readahead", "timeout"),
+        ),
         hints=_HINTS,
     )

@@ -8,21 +8,31 @@ import posixpath
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
+    Access,
+    NbdkitPlugin,
+    OwnerCheck,
+    Reach,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    Adoption,
+    no_libvirt,
+    read_members,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
-    NbdkitPlugin,
-    Node,
-    OwnerCheck,
-    Reach,
-    Values,
-    check_mountable,
     members,
-    no_libvirt,
-    read_members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_mountable
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
+    Node,
+    Values,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 OPTIONS = (
@@ -121,31 +131,41 @@ BACKEND = Backend(
     name="file",
     summary="An image file on the host itself",
     options=(*OPTIONS, *_packed.OPTIONS),
-    driver="file",
-    writable=True,
-    read_only=lambda values: "a compressed image or an archive cannot be written" if _packed.what(values) else "",
-    node=_node,
-    sample={"filename": "/nonexistent"},
-    describe=lambda values: f"{values['filename']}{_packed.what(values)}",
-    identity=lambda values: f"path:{values['filename']}{_packed.what(values)}",
-    pool=lambda values: posixpath.dirname(values["filename"]),
-    local=lambda values: True,
-    located=lambda values, rename: {**values, "filename": rename(values["filename"])},
-    reach=lambda values: Reach(files=(values["filename"],)),
-    owner=owner,
-    schemes=("file",),
-    read_uri=_read_uri,
-    read_node=_read_node,
-    read_libvirt=no_libvirt,
-    packages=dict.fromkeys(("debian", "redhat", "fedora", "suse", "arch"), ("acl",)),
-    programs=("setfacl",),
-    check=lambda values: check_mountable("filename", values["filename"]),
-    nbdkit=_nbdkit,
-    nbdkit_parts=("file", *_packed.PARTS),
-    driver_only=("aio", "aio_max_batch", "locking"),
-    sizeable=True,
-    routes=("driver", "nbdkit"),
-    unfit=_unfit,
-    unhandled=UNHANDLED,
+    source=Source(
+        sample={"filename": "/nonexistent"},
+        describe=lambda values: f"{values['filename']}{_packed.what(values)}",
+        identity=lambda values: f"path:{values['filename']}{_packed.what(values)}",
+        pool=lambda values: posixpath.dirname(values["filename"]),
+        writable=True,
+        why_read_only=lambda values: (
+            "a compressed image or an archive cannot be written" if _packed.what(values) else ""
+        ),
+        resizable=True,
+        local=lambda values: True,
+        relocate=lambda values, rename: {**values, "filename": rename(values["filename"])},
+        check=lambda values: check_mountable("filename", values["filename"]),
+    ),
+    access=Access(
+        driver="file",
+        node=_node,
+        reach=lambda values: Reach(files=(values["filename"],)),
+        unhandled=UNHANDLED,
+        routes=("driver", "nbdkit"),
+        why_unsuited=_unfit,
+        driver_only=("aio", "aio_max_batch", "locking"),
+        nbdkit=_nbdkit,
+        nbdkit_plugins=("file", *_packed.PARTS),
+        owner=owner,
+    ),
+    packages=Packages(
+        driver=dict.fromkeys(("debian", "redhat", "fedora", "suse", "arch"), ("acl",)),
+        programs=("setfacl",),
+    ),
+    adoption=Adoption(
+        schemes=("file",),
+        read_uri=_read_uri,
+        read_node=_read_node,
+        read_libvirt=no_libvirt,
+    ),
     hints=(*HINTS, *_packed.HINTS),
 )

@@ -8,19 +8,29 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
+    Access,
+    OwnerCheck,
+    Reach,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    Adoption,
+    LibvirtSource,
+    read_members,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
-    LibvirtSource,
-    Node,
-    OwnerCheck,
-    Reach,
-    Values,
     members,
-    read_members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
+    Node,
+    Values,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -258,33 +268,41 @@ BACKEND = Backend(
     name="iscsi",
     summary="A LUN of an iSCSI target, without a login of the host",
     options=OPTIONS,
-    driver="iscsi",
-    writable=True,
-    owner=_owner,
     lifecycle="lun",
-    node=_node,
-    sample={"portal": "127.0.0.1", "target": "iqn.2008-11.org.linux-kvm", "lun": 0, "transport": "tcp"},
-    describe=_describe,
-    identity=_identity,
-    pool=lambda values: str(values["target"]),
-    local=lambda values: uris.is_loopback(uris.place_of(values["portal"], DEFAULT_PORT)[0]),
-    reach=_reach,
-    schemes=("iscsi", "iser"),
-    read_uri=_read_uri,
-    read_node=_read_node,
-    read_libvirt=_read_libvirt,
-    libvirt_parts=("initiator",),
-    beside_uri=_beside_uri,
-    settle=_settle,
-    packages={
-        "debian": ("qemu-block-extra",),
-        "redhat": ("qemu-kvm-block-iscsi",),
-        "fedora": ("qemu-block-iscsi",),
-        "suse": ("qemu-block-iscsi",),
-        "arch": ("qemu-block-iscsi",),
-    },
-    check=_check,
-    scsi=True,
-    unhandled={},
+    source=Source(
+        sample={"portal": "127.0.0.1", "target": "iqn.2008-11.org.linux-kvm", "lun": 0, "transport": "tcp"},
+        describe=_describe,
+        identity=_identity,
+        pool=lambda values: str(values["target"]),
+        writable=True,
+        local=lambda values: uris.is_loopback(uris.place_of(values["portal"], DEFAULT_PORT)[0]),
+        check=_check,
+    ),
+    access=Access(
+        driver="iscsi",
+        node=_node,
+        reach=_reach,
+        unhandled={},
+        owner=_owner,
+        scsi_passthrough=True,
+    ),
+    packages=Packages(
+        driver={
+            "debian": ("qemu-block-extra",),
+            "redhat": ("qemu-kvm-block-iscsi",),
+            "fedora": ("qemu-block-iscsi",),
+            "suse": ("qemu-block-iscsi",),
+            "arch": ("qemu-block-iscsi",),
+        },
+    ),
+    adoption=Adoption(
+        schemes=("iscsi", "iser"),
+        read_uri=_read_uri,
+        read_node=_read_node,
+        read_libvirt=_read_libvirt,
+        libvirt_elements=("initiator",),
+        read_beside_uri=_beside_uri,
+        fill_defaults=_settle,
+    ),
     hints=HINTS,
 )

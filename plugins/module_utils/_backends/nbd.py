@@ -10,6 +10,15 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server, uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
+    Access,
+    Reach,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    Adoption,
+    LibvirtSource,
+    read_members,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
     CommandLineContext,
     Secret,
@@ -17,15 +26,16 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
-    LibvirtSource,
-    Node,
-    Reach,
-    Values,
-    check_loadable,
     members,
-    read_members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_loadable
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
+    Node,
+    Values,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -252,23 +262,31 @@ BACKEND = Backend(
     name="nbd",
     summary="A network block device, over TCP or a unix socket",
     options=OPTIONS,
-    driver="nbd",
-    writable=True,
-    node=_node,
-    sample={"host": "127.0.0.1"},
-    describe=_describe,
-    identity=lambda values: f"nbd:{_describe(values)}",
-    pool=partial(_server.describe, default_port=DEFAULT_PORT),
-    local=_server.is_own,
-    maybe=_maybe,
-    reach=_reach,
-    schemes=("nbd", "nbd+tcp", "nbd+unix"),
-    read_uri=_read_uri,
-    read_node=_read_node,
-    read_libvirt=_read_libvirt,
-    libvirt_parts=("reconnect",),
-    packages={},
-    check=_check,
-    unhandled=UNHANDLED,
+    source=Source(
+        sample={"host": "127.0.0.1"},
+        describe=_describe,
+        identity=lambda values: f"nbd:{_describe(values)}",
+        pool=partial(_server.describe, default_port=DEFAULT_PORT),
+        writable=True,
+        local=_server.is_own,
+        possible_identities=_maybe,
+        check=_check,
+    ),
+    access=Access(
+        driver="nbd",
+        node=_node,
+        reach=_reach,
+        unhandled=UNHANDLED,
+    ),
+    packages=Packages(
+        driver={},
+    ),
+    adoption=Adoption(
+        schemes=("nbd", "nbd+tcp", "nbd+unix"),
+        read_uri=_read_uri,
+        read_node=_read_node,
+        read_libvirt=_read_libvirt,
+        libvirt_elements=("reconnect",),
+    ),
     hints=HINTS,
 )

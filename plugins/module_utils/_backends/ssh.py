@@ -12,6 +12,15 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
+    Access,
+    Reach,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    Adoption,
+    LibvirtSource,
+    read_members,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
     CommandLineContext,
     Secret,
@@ -19,14 +28,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
     Backend,
     Hint,
-    LibvirtSource,
-    Node,
-    Reach,
-    Values,
-    check_mountable,
-    read_members,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_mountable
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
+    Node,
+    Values,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -362,32 +372,40 @@ BACKEND = Backend(
     name="ssh",
     summary="An image file on a server, by SSH",
     options=OPTIONS,
-    driver="ssh",
-    writable=True,
-    sizeable=True,
-    node=_node,
-    sample={"host": "127.0.0.1", "user": "root", "path": "/image", "key": ""},
-    describe=_describe,
-    identity=_identity,
-    pool=lambda values: f"{uris.same_host(values['host'])}:{posixpath.dirname(values['path'])}",
-    alike=_alike,
-    apart="say both paths from the root where they are two files",
-    local=lambda values: uris.is_loopback(values["host"]),
-    reach=_reach,
-    schemes=("ssh",),
-    read_uri=_read_uri,
-    read_node=_read_node,
-    read_libvirt=_read_libvirt,
-    libvirt_parts=("identity", "knownHosts"),
-    settle=_settle,
-    packages={
-        "debian": ("qemu-block-extra", "openssh-client"),
-        "redhat": ("qemu-kvm-block-ssh", "openssh-clients"),
-        "fedora": ("qemu-block-ssh", "openssh-clients"),
-        "suse": ("qemu-block-ssh", "openssh-clients"),
-        "arch": ("qemu-block-ssh", "openssh"),
-    },
-    programs=("ssh-agent", "ssh-add"),
-    check=_check,
+    source=Source(
+        sample={"host": "127.0.0.1", "user": "root", "path": "/image", "key": ""},
+        describe=_describe,
+        identity=_identity,
+        pool=lambda values: f"{uris.same_host(values['host'])}:{posixpath.dirname(values['path'])}",
+        writable=True,
+        resizable=True,
+        local=lambda values: uris.is_loopback(values["host"]),
+        other_identities=_alike,
+        if_different="say both paths from the root where they are two files",
+        check=_check,
+    ),
+    access=Access(
+        driver="ssh",
+        node=_node,
+        reach=_reach,
+    ),
+    packages=Packages(
+        driver={
+            "debian": ("qemu-block-extra", "openssh-client"),
+            "redhat": ("qemu-kvm-block-ssh", "openssh-clients"),
+            "fedora": ("qemu-block-ssh", "openssh-clients"),
+            "suse": ("qemu-block-ssh", "openssh-clients"),
+            "arch": ("qemu-block-ssh", "openssh"),
+        },
+        programs=("ssh-agent", "ssh-add"),
+    ),
+    adoption=Adoption(
+        schemes=("ssh",),
+        read_uri=_read_uri,
+        read_node=_read_node,
+        read_libvirt=_read_libvirt,
+        libvirt_elements=("identity", "knownHosts"),
+        fill_defaults=_settle,
+    ),
     hints=HINTS,
 )

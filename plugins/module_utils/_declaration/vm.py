@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, read_disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved, identities
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import NETWORK_OPTIONS, VM_OPTIONS
@@ -258,7 +258,7 @@ def refuse_shared_disks(
             maybe = [possible[one] for one in sorted(own.certain) if one in possible]
             other = next((name for name, other_writes in (*known, *maybe) if writes or other_writes), "")
             if other:
-                advice = f"; {disk.backend.apart}" if disk.backend.apart else ""
+                advice = f"; {disk.backend.source.if_different}" if disk.backend.source.if_different else ""
                 problem = f"is the same storage as {other}, and one of them writes to it ({disk.described}){advice}"
                 errors.append(DeclarationError(who, problem))
             for place, names in ((certain, own.certain), (possible, own.possible)):

@@ -88,7 +88,7 @@ def probe(*, fresh: bool = False) -> ProbedCapabilities:
 
 
 def _cache_key() -> str:
-    facts: list[Any] = [*_questions(), [backend.sample for backend in BACKENDS.values()]]
+    facts: list[Any] = [*_questions(), [backend.source.sample for backend in BACKENDS.values()]]
     for pattern in _WATCHED:
         for path in sorted(glob.glob(pattern)):
             try:
@@ -124,8 +124,12 @@ def _probe() -> ProbedCapabilities:
         "version": version,
         "drivers": drivers,
         "nbdkit": _probe_nbdkit(),
-        "tgt": {backend.name: _why_no_tgt(backend) for backend in BACKENDS.values() if backend.tgt},
-        "bindings": {backend.name: why_none(backend.bindings) for backend in BACKENDS.values() if backend.bindings},
+        "tgt": {backend.name: _why_no_tgt(backend) for backend in BACKENDS.values() if backend.access.tgt},
+        "bindings": {
+            backend.name: why_none(backend.packages.python_modules)
+            for backend in BACKENDS.values()
+            if backend.packages.python_modules
+        },
         "programs": {program: shutil.which(program, path=_PATH) or "" for program in _programs()},
         "kvm": _probe_kvm(),
         "uefi": _probe_firmware(),
@@ -160,7 +164,7 @@ def _probe_emulator(emulator: str) -> tuple[list[int], dict[str, str]]:
 
 
 def _offer(monitor: Monitor, backend: Backend) -> str:
-    node = backend.node(backend.sample, UnitResources("", "probe", ""))
+    node = backend.access.node(backend.source.sample, UnitResources("", "probe", ""))
     reply = monitor.try_execute("blockdev-add", {**node, "node-name": BAD_NODE_NAME})
     message = str(reply.get("error", {}).get("desc", "it accepted an invalid node name"))
     return "" if re.match("Invalid node[ -]name", message) else message
@@ -175,7 +179,7 @@ def _with_stderr(driver: str, reason: str, stderr: str) -> str:
 def _probe_nbdkit() -> dict[str, str]:
     if not os.path.exists(nbdkit.PROGRAM):
         return {}
-    served = [backend.nbdkit_parts for backend in BACKENDS.values() if backend.nbdkit_parts]
+    served = [backend.access.nbdkit_plugins for backend in BACKENDS.values() if backend.access.nbdkit_plugins]
     reasons = {parts[0]: _try([nbdkit.PROGRAM, "--dump-plugin", parts[0]]) for parts in served}
     filters = {name for parts in served for name in parts[1:]}
     reasons[PINS] = _why_not_pinned()
@@ -193,13 +197,16 @@ def _why_not_pinned() -> str:
 
 def _programs() -> set[str]:
     """Return the programs that backends and routes need."""
-    needed = [*(backend.programs for backend in BACKENDS.values()), *(route.programs for route in ROUTES.values())]
+    needed = [
+        *(backend.packages.programs for backend in BACKENDS.values()),
+        *(route.programs for route in ROUTES.values()),
+    ]
     return {name for names in needed for name in names}
 
 
 def _why_no_tgt(backend: Backend) -> str:
     """Return why tgtd cannot open a backend: some of its backing stores are modules in packages of their own."""
-    module = backend.tgt_module
+    module = backend.access.tgt_module
     if not module or any(os.path.exists(f"{folder}/{module}") for folder in _TGT_MODULES):
         return ""
     return f"its module {module} is missing"

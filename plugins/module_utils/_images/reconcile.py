@@ -8,9 +8,12 @@ import contextlib
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
+    Node,
+    Values,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
@@ -113,7 +116,7 @@ def read_place(lifecycle: str, values: Values, where: str) -> Values | None:
     options = [option for option in backend.options if option.name not in unsaid]
     place = read_options(options, {o.name: values[o.name] for o in options if o.name in values}, where)
     try:
-        backend.check(place)
+        backend.source.check(place)
     except DeclarationError as error:
         raise error.within(where) from None
     return place

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Network, Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import OwnerCheck
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import OwnerCheck
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
@@ -62,9 +62,9 @@ class DiskCheck:
 
 def check_of(disk: Disk, vm: Vm, resources: UnitResources) -> DiskCheck | None:
     """Return the question about a disk that is written; None if its storage cannot answer it."""
-    if disk.writes != "keep" or disk.backend.owner is None:
+    if disk.writes != "keep" or disk.backend.access.owner is None:
         return None
-    check = disk.backend.owner(disk.source, resources, vm.uuid)
+    check = disk.backend.access.owner(disk.source, resources, vm.uuid)
     # A guest that sends SCSI commands to a device makes and takes reservations itself.
     if disk.settings["model"] in PASSTHROUGH and not check.locked:
         return None

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Reach, routes_for
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import routes_for
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import (
     Credential,
     Identity,
     Object,
     UnitResources,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, opened_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
@@ -380,7 +382,7 @@ def describe_plan(plan: Plan) -> list[dict[str, Any]]:
         {
             "disk": planned.disk.name,
             "backend": planned.disk.backend.name,
-            "storage": planned.disk.backend.describe(planned.disk.source),
+            "storage": planned.disk.backend.source.describe(planned.disk.source),
             "route": planned.route,
             "format": planned.disk.settings["format"],
             "writes": planned.disk.writes,

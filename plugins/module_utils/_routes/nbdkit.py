@@ -5,15 +5,17 @@
 from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import nbd
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
     NbdkitPlugin,
     NbdkitServe,
-    Node,
     Reach,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
+    Node,
     Values,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
@@ -42,9 +44,9 @@ def _packages(backend: Backend, family: str) -> tuple[str, ...]:
 
 
 def _serve(backend: Backend) -> NbdkitServe:
-    if not backend.nbdkit:
+    if not backend.access.nbdkit:
         raise DeclarationError("route", f"nbdkit does not serve {backend.name}")
-    return backend.nbdkit
+    return backend.access.nbdkit
 
 
 def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> str:
@@ -101,8 +103,8 @@ def _open(disk: Disk, site: Site) -> Opened:
 
 def reached(disk: Disk) -> Reach:
     """What it must reach: the storage, and where the server may send it on to."""
-    reach = disk.backend.reach(disk.source)
-    return stage.followed(disk, reach) if disk.backend.stage else reach
+    reach = disk.backend.access.reach(disk.source)
+    return stage.followed(disk, reach) if disk.backend.access.stage else reach
 
 
 def plugin_of(disk: Disk, resources: UnitResources) -> NbdkitPlugin:

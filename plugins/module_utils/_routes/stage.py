@@ -12,8 +12,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Download, Reach, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
+    Download,
+    Reach,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
@@ -66,9 +71,9 @@ def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> st
 
 
 def download_of(disk: Disk) -> Download:
-    if not disk.backend.stage:
+    if not disk.backend.access.stage:
         raise DeclarationError("route", f"an image cannot be fetched from {disk.backend.name}")
-    return disk.backend.stage(disk.source)
+    return disk.backend.access.stage(disk.source)
 
 
 def copy_of(disk: Disk) -> str:
@@ -96,7 +101,7 @@ def _open(disk: Disk, site: Site) -> Opened:
 
 def _service(disk: Disk, image: str) -> Service:
     unit = paths.image_unit_name(image)
-    download, reach = download_of(disk), disk.backend.reach(disk.source)
+    download, reach = download_of(disk), disk.backend.access.reach(disk.source)
     reach = followed(disk, reach)
     resources = UnitResources(unit, "image", "")
     options = [*curl_options(download, resources), time_limit(disk)]
@@ -104,7 +109,7 @@ def _service(disk: Disk, image: str) -> Service:
         name=unit,
         template="image.service.j2",
         vm="",
-        description=f"Image {disk.backend.describe(disk.source)}",
+        description=f"Image {disk.backend.source.describe(disk.source)}",
         args=[
             ("/usr/bin/python3", "-IS", paths.IMAGE_PROGRAM),
             *((word,) for word in fetch_options(disk)),

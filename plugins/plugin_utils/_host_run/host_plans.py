@@ -108,7 +108,7 @@ def make_plans(vms: Iterable[Vm], capabilities: Capabilities, paths: Mapping[str
 def _needed_paths(vm: Vm) -> Iterable[tuple[str, tuple[str, ...], str]]:
     """Yield the paths that must exist on the host, the kinds of file that they may be, and what they are for."""
     for disk in vm.disks:
-        reach = disk.backend.reach(disk.source)
+        reach = disk.backend.access.reach(disk.source)
         where = f"disk {disk.name} of {vm.name}: {disk.backend.name}"
         yield from ((path, ("file", "missing") if disk.kept else ("file",), where) for path in reach.files)
         yield from ((path, ("block", "char"), where) for path in reach.devices)
@@ -283,10 +283,10 @@ def _mentions(line: str, disk: Disk) -> bool:
         line,
     ):
         return True
-    reach = disk.backend.reach(disk.source)
+    reach = disk.backend.access.reach(disk.source)
     if _WAITS.pattern in line:
         return any(f" {server}:" in line for server in reach.servers)
-    places = (*reach.files, *reach.devices, *reach.sockets, disk.backend.describe(disk.source))
+    places = (*reach.files, *reach.devices, *reach.sockets, disk.backend.source.describe(disk.source))
     return any(place in line for place in places)
 
 

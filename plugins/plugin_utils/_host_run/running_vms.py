@@ -53,13 +53,13 @@ def resolved_in(observed: ObservedHost) -> Resolved:
 
 def storage_use(disk: Disk, names: Resolved) -> StorageUse:
     """Return the storage that a disk uses; names: as the disk's host has resolved them."""
-    alike = sorted({*disk.backend.alike(disk.source)} - {disk.identity})
+    alike = sorted({*disk.backend.source.other_identities(disk.source)} - {disk.identity})
     return {
         "identity": disk.identity,
         "alike": alike,
         "resolved": sorted(identities(disk, names).certain - {disk.identity}),
         "writes": disk.writes == "keep",
-        "shared": not disk.backend.local(disk.source),
+        "shared": not disk.backend.source.local(disk.source),
     }
 
 
@@ -147,7 +147,7 @@ def refuse_unmanaged_storage(vms: Iterable[Vm], observed: ObservedHost) -> None:
 
 def _is_open(disk: Disk, declared: StorageUse, uses: Iterable[StorageUse], opens: Mapping[str, bool]) -> bool:
     """Return if the storage of a disk is open, and either side writes to it."""
-    reach = disk.backend.reach(disk.source)
+    reach = disk.backend.access.reach(disk.source)
     writers = [use["writes"] for use in uses if same_storage(declared, use)]
     writers += [opens[path] for path in (*reach.files, *reach.devices) if path in opens]
     return any(writes or declared["writes"] for writes in writers)

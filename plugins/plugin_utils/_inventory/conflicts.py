@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values, routes_for
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import routes_for
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import doubts
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS
@@ -81,7 +82,7 @@ def _stands_by(one: DeclaredVm, other: DeclaredVm) -> bool:
 
 
 def _shared(one: DeclaredVm, disk: Disk, other: DeclaredVm, its: Disk) -> DeclarationError:
-    advice = f"; {disk.backend.apart}" if disk.backend.apart else ""
+    advice = f"; {disk.backend.source.if_different}" if disk.backend.source.if_different else ""
     return DeclarationError(
         one.where("disk", disk.name),
         f"is the same storage as {other.where('disk', its.name)}, and one of them writes to it "
@@ -91,7 +92,11 @@ def _shared(one: DeclaredVm, disk: Disk, other: DeclaredVm, its: Disk) -> Declar
 
 def _doubtful_storage(fleet: DeclaredFleet) -> Findings:
     """What no declaration tells; the hosts themselves resolve names, when they are asked."""
-    disks = ((one.where("disk", disk.name), disk) for one, disk in fleet.disks() if not disk.backend.local(disk.source))
+    disks = (
+        (one.where("disk", disk.name), disk)
+        for one, disk in fleet.disks()
+        if not disk.backend.source.local(disk.source)
+    )
     return (DeclarationError(where, doubt) for where, doubt in doubts(disks, {}))
 
 
@@ -101,7 +106,7 @@ def _unknown_sources(fleet: DeclaredFleet, known_images: Sequence[str]) -> Findi
     maybe = {identity for one, disk in fleet.disks() for identity in one.alike(disk)}
     for one, disk in fleet.disks():
         origin = disk.origin
-        if not origin or not origin.backend.writable:
+        if not origin or not origin.backend.source.writable:
             continue
         identity = one.identity(origin.image)
         is_declared = identity in declared or identity in maybe or declared & one.alike(origin.image)

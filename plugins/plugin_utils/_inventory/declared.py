@@ -46,10 +46,10 @@ class DeclaredVm:
 
     def alike(self, disk: Disk) -> set[str]:
         """Further identities that the same bytes may have."""
-        return {self._globally(disk, identity) for identity in disk.backend.alike(disk.source)}
+        return {self._globally(disk, identity) for identity in disk.backend.source.other_identities(disk.source)}
 
     def _globally(self, disk: Disk, identity: str) -> str:
-        return f"{self.host}:{identity}" if disk.backend.local(disk.source) else identity
+        return f"{self.host}:{identity}" if disk.backend.source.local(disk.source) else identity
 
     def where(self, kind: str, name: str) -> str:
         """A disk or network of it, as errors name it."""
@@ -179,14 +179,14 @@ def row(one: DeclaredVm, disk: Disk) -> Row:
         "disk": disk.name,
         "state": one.vm.state,
         "backend": backend.name,
-        "storage": backend.describe(disk.source),
-        "pool": backend.pool(disk.source),
+        "storage": backend.source.describe(disk.source),
+        "pool": backend.source.pool(disk.source),
         "identity": one.identity(disk),
         "route": settings["route"],
         "format": settings["format"],
         "size": settings.get("size"),
         "writes": disk.writes,
         "source": disk.origin.described if disk.origin else None,
-        "servers": list(backend.reach(disk.source).servers),
+        "servers": list(backend.access.reach(disk.source).servers),
         "secrets_missing": list(one.missing.get(disk.name, ())),
     }

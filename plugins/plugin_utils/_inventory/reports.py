@@ -184,5 +184,5 @@ def _disk_drift(one: DeclaredVm, disk: Disk, found: Mapping[str, Any]) -> Iterat
 
 def _system(one: DeclaredVm, disk: Disk, servers: Iterable[str]) -> str:
     """What stores a disk: the servers of its backend, or the host itself."""
-    place = f"on {one.host}" if disk.backend.local(disk.source) else ", ".join(sorted(servers))
+    place = f"on {one.host}" if disk.backend.source.local(disk.source) else ", ".join(sorted(servers))
     return f"{disk.backend.name} {place}".rstrip()

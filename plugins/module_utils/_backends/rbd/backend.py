@@ -6,15 +6,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Node,
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
+    Access,
     OwnerCheck,
     Reach,
-    Values,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import Adoption
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
+    Backend,
+    members,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import (
     check_loadable,
     check_networks,
-    members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.ceph import (
     client_settings,
@@ -33,6 +38,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.spel
     settle,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
+    Node,
+    Values,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 
@@ -115,43 +125,51 @@ BACKEND = Backend(
     name="rbd",
     summary="An image of a Ceph cluster (RADOS block device), without a mapping on the host",
     options=OPTIONS,
-    driver="rbd",
-    writable=True,
-    sizeable=True,
-    owner=_owner,
     lifecycle="rbd",
-    read_only=lambda values: "a snapshot cannot be written" if "snapshot" in values else "",
-    node=_node,
-    sample={"pool": "rbd", "image": "image"},
-    describe=_describe,
-    identity=_identity,
-    pool=lambda values: str(values["pool"]),
-    alike=lambda values: (_identity({**values, "fsid": ""}),) if "fsid" in values else (),
-    apart="say the fsid of both where they are in two clusters",
-    snapshots=("snapshot",),
-    reach=_reach,
-    schemes=("rbd",),
-    read_uri=read_uri,
-    read_node=read_node,
-    read_libvirt=read_libvirt,
-    libvirt_parts=("snapshot", "config"),
-    settle=settle,
-    packages={
-        "debian": ("qemu-block-extra",),
-        "redhat": ("qemu-kvm-block-rbd",),
-        "fedora": ("qemu-block-rbd",),
-        "suse": ("qemu-block-rbd",),
-        "arch": ("qemu-block-rbd",),
-    },
-    bindings=("rados", "rbd"),
-    bindings_packages={
-        "debian": ("python3-rados", "python3-rbd"),
-        "redhat": ("python3-rados", "python3-rbd"),
-        "fedora": ("python3-rados", "python3-rbd"),
-        "suse": ("python3-rados", "python3-rbd"),
-        "arch": ("python-ceph",),
-    },
-    check=_check,
-    unhandled={},
+    source=Source(
+        sample={"pool": "rbd", "image": "image"},
+        describe=_describe,
+        identity=_identity,
+        pool=lambda values: str(values["pool"]),
+        writable=True,
+        why_read_only=lambda values: "a snapshot cannot be written" if "snapshot" in values else "",
+        resizable=True,
+        other_identities=lambda values: (_identity({**values, "fsid": ""}),) if "fsid" in values else (),
+        if_different="say the fsid of both where they are in two clusters",
+        snapshot_options=("snapshot",),
+        check=_check,
+    ),
+    access=Access(
+        driver="rbd",
+        node=_node,
+        reach=_reach,
+        unhandled={},
+        owner=_owner,
+    ),
+    packages=Packages(
+        driver={
+            "debian": ("qemu-block-extra",),
+            "redhat": ("qemu-kvm-block-rbd",),
+            "fedora": ("qemu-block-rbd",),
+            "suse": ("qemu-block-rbd",),
+            "arch": ("qemu-block-rbd",),
+        },
+        python_modules=("rados", "rbd"),
+        python={
+            "debian": ("python3-rados", "python3-rbd"),
+            "redhat": ("python3-rados", "python3-rbd"),
+            "fedora": ("python3-rados", "python3-rbd"),
+            "suse": ("python3-rados", "python3-rbd"),
+            "arch": ("python-ceph",),
+        },
+    ),
+    adoption=Adoption(
+        schemes=("rbd",),
+        read_uri=read_uri,
+        read_node=read_node,
+        read_libvirt=read_libvirt,
+        libvirt_elements=("snapshot", "config"),
+        fill_defaults=settle,
+    ),
     hints=HINTS,
 )

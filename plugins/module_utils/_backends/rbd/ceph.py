@@ -9,9 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Values,
-)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.options import (
     DEFAULT_CONF,
     DEFAULT_PORT,
@@ -19,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.opti
     MOUNT_TIMEOUT,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 _DECIDED = {

@@ -9,20 +9,20 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    LibvirtSource,
+    read_members,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
     CommandLineContext,
     Secret,
-)
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    LibvirtSource,
-    Node,
-    read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.options import (
     DEFAULT_CONF,
     DEFAULT_PORT,
     OPTIONS,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 

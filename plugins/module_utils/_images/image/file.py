@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
@@ -49,7 +49,7 @@ def look(wanted: Wanted, bench: Workbench) -> Seen:
     disk = wanted.disk
     store = STORES[disk.backend.name]
     opened = {"opened_by": vms_that_open(disk.identity)}
-    if disk.backend.lingers and _is_missing(disk, store, bench):
+    if disk.backend.access.closes_slowly and _is_missing(disk, store, bench):
         return {"exists": False, **opened, "around": _around(wanted, store, bench)}
     with contextlib.ExitStack() as stack:
         try:
@@ -129,7 +129,7 @@ def _surely(disk: Disk, work: Callable[[], None], begin_anew: Callable[[], None]
     try:
         work()
     except HostError:
-        if not disk.backend.lingers:
+        if not disk.backend.access.closes_slowly:
             raise
         begin_anew()
         work()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Callable, NamedTuple
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import FORMAT_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Lifecycle, Proposal, Seen, Wanted
@@ -91,7 +91,7 @@ _SERVED = _Kind(readonly_image.check, readonly_image.look, readonly_image.plan)
 
 def _kind(wanted: Wanted) -> _Kind:
     disk = wanted.disk
-    if not disk.backend.writable or disk.backend.read_only(disk.source):
+    if not disk.backend.source.writable or disk.backend.source.why_read_only(disk.source):
         return _SERVED
     return _FILE if disk.backend.name in STORES else _SLOT
 
@@ -99,7 +99,7 @@ def _kind(wanted: Wanted) -> _Kind:
 def _check(wanted: Wanted) -> None:
     for option in _OF_URLS:
         disks = (wanted.disk, *((wanted.disk.origin,) if wanted.disk.origin and option in _OF_SOURCES else ()))
-        if wanted.provision.get(option) and not any(disk.backend.stage for disk in disks):
+        if wanted.provision.get(option) and not any(disk.backend.access.stage for disk in disks):
             raise DeclarationError(option, "is for images behind a url")
     kind = _kind(wanted)
     if "blank_check" in wanted.provision and kind is not _SLOT:

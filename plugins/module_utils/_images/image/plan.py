@@ -109,7 +109,12 @@ def _refuse_unseen(wanted: Wanted, what: str) -> None:
     """Only the VMs of this host are seen; of those of other hosts, storage without locks tells nothing."""
     disk, provision = wanted.disk, wanted.provision
     store = STORES.get(disk.backend.name)
-    if disk.backend.local(disk.source) or (store and store.locks) or provision.get("unused") or provision.get("force"):
+    if (
+        disk.backend.source.local(disk.source)
+        or (store and store.locks)
+        or provision.get("unused")
+        or provision.get("force")
+    ):
         return
     raise DeclarationError(
         "",

@@ -12,7 +12,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinemen
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderWiring
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
@@ -37,7 +37,7 @@ _NO_EFFECT = (None, False, "off")
 def check(wanted: Wanted) -> None:
     disk = wanted.disk
     if wanted.state == "absent" and not _is_of_copy(wanted):
-        hint = f" (this host's copy of it can: say route: {stage.ROUTE.name})" if disk.backend.stage else ""
+        hint = f" (this host's copy of it can: say route: {stage.ROUTE.name})" if disk.backend.access.stage else ""
         raise DeclarationError("state", f"absent: {disk.described} can only be read, so it cannot be removed{hint}")
     for option in _KEEPING:
         if wanted.provision.get(option) not in _NO_EFFECT:
@@ -57,7 +57,7 @@ def look(wanted: Wanted, bench: Workbench) -> Seen:
         return {"exists": there, "staged": there, "opened_by": opened}
     route, _warning = choose_route(disk, bench.capabilities)
     around: dict[str, Any] = {"staged": route == stage.ROUTE.name, "warnings": []}
-    said = _said(wanted, bench, around) if disk.backend.stage else None
+    said = _said(wanted, bench, around) if disk.backend.access.stage else None
     found: dict[str, Any] = {}
     if said:
         found.update(etag=said.etag, last_modified=said.last_modified)
@@ -89,7 +89,7 @@ def _said(wanted: Wanted, bench: Workbench, around: dict[str, Any]) -> web_image
 
 
 def _begin(disk: Disk, bench: Workbench) -> list[str]:
-    return bench.confined(confinement(stage.followed(disk, disk.backend.reach(disk.source))))
+    return bench.confined(confinement(stage.followed(disk, disk.backend.access.reach(disk.source))))
 
 
 def _check_said(wanted: Wanted, said: web_image.Said) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import (
     check_format,
@@ -44,7 +44,7 @@ def check(wanted: Wanted) -> None:
 def look(wanted: Wanted, bench: Workbench) -> Seen:
     disk = wanted.disk
     opened = vms_that_open(disk.identity)
-    around: dict[str, Any] = {"in_use": _used_by_host(disk.backend.reach(disk.source).devices)}
+    around: dict[str, Any] = {"in_use": _used_by_host(disk.backend.access.reach(disk.source).devices)}
     with bench.storage(disk) as storage:
         found = {**look_inside(wanted, storage, in_use=bool(opened)), "opened_by": opened}
         around["capacity"] = storage.describe()["virtual-size"]

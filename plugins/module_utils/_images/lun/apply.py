@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted

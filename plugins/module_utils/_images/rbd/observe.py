@@ -331,7 +331,7 @@ def _see_source(disk: Disk, origin: Disk, bench: Workbench) -> dict[str, Any]:
             "clone": True,
             "size": stat["size"],
             "protected": image.is_protected_snap(origin.source["snapshot"]),
-            "parent": origin.backend.describe(origin.source),
+            "parent": origin.backend.source.describe(origin.source),
             "layout": {"object_size": stat["obj_size"]},
             "metadata": metadata,
             "image_config": config,

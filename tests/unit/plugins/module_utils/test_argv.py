@@ -72,7 +72,7 @@ def with_value(values: dict[str, Any], options: tuple[Option, ...], path: tuple[
 def given(backend: Backend) -> dict[str, Any]:
     """A declaration of it."""
     others = {"ssh": SSH, "host_device": {"filename": "/dev/disk/by-id/x"}}
-    return dict(others.get(backend.name, backend.sample))
+    return dict(others.get(backend.name, backend.source.sample))
 
 
 def sources(backend: Backend) -> Iterator[dict[str, Any]]:
@@ -122,8 +122,8 @@ def test_no_value_of_a_backend_becomes_an_option(name: str) -> None:
     backend = BACKENDS[name]
     planned = 0
     for source in sources(backend):
-        for route in backend.routes:
-            writes = "keep" if backend.writable and not source.get("snapshot") else "discard"
+        for route in backend.access.routes:
+            writes = "keep" if backend.source.writable and not source.get("snapshot") else "discard"
             one = try_plan({"disks": {"root": {name: source, "route": route, "writes": writes}}})
             planned += one is not None
             for argv in commands_of(one) if one else ():

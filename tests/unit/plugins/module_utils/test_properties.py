@@ -26,7 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_jso
 from ansible_collections.directdisk.qemu.tests.unit.qapi import schemas
 from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, capabilities, nodes_of
 
-SCHEMES = sorted(scheme for backend in BACKENDS.values() for scheme in backend.schemes)
+SCHEMES = sorted(scheme for backend in BACKENDS.values() for scheme in backend.adoption.schemes)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.binary(max_size=3)
 JSON_LIKE = st.recursive(
     SCALARS,
@@ -126,7 +126,7 @@ def test_reading_a_uri_raises_only_errors_of_our_own(uri: str) -> None:
         backend, options = from_uri(uri)
     except DeclarationError:
         return
-    assert uri.startswith(backend.schemes)
+    assert uri.startswith(backend.adoption.schemes)
     json.dumps(options)
     for writes in ("deny", "overlay"):
         try:

@@ -31,7 +31,7 @@ def test_a_host_is_reported_with_every_route_of_every_backend(monkeypatch: pytes
     assert answer["capabilities"]["version"] == [10, 0, 13]
     assert answer["vms"] == {"web1": {"active": "active"}}
     assert {name: tuple(routes) for name, routes in answer["backends"].items()} == {
-        name: backend.routes for name, backend in BACKENDS.items()
+        name: backend.access.routes for name, backend in BACKENDS.items()
     }
     assert answer["backends"]["rbd"]["driver"] == {
         "works": True,

@@ -116,7 +116,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(Bench, "root", tmp_path)
     monkeypatch.setattr(module, "Workbench", Bench)
     monkeypatch.setattr(module, "probe", lambda: probed("debian13"))
-    monkeypatch.setattr(locks, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(locks, "DISKS_LOCK", str(tmp_path / "lock"))
     monkeypatch.setattr(host_mark, "_MACHINE_ID", "/dev/null")
     monkeypatch.setattr(file, "vms_that_open", lambda identity: [])
     (tmp_path / "a.raw").write_bytes(b"golden".ljust(MIB, b"\0"))

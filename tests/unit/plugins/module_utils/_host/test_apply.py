@@ -74,7 +74,7 @@ def test_a_vm_that_does_not_start_is_a_failure_with_its_log(monkeypatch: pytest.
 def test_a_run_that_was_overtaken_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unit = "/etc/systemd/system/qemu-vm-web1.service"
     observed = {"files": {unit: {"sha256": "new"}}, "units": {}, "credentials": {}, "paths": {}, "staged": []}
-    monkeypatch.setattr(apply, "VMS", str(tmp_path / "lock"))
+    monkeypatch.setattr(apply, "VMS_LOCK", str(tmp_path / "lock"))
     monkeypatch.setattr(apply, "observe", lambda **_: observed)
     monkeypatch.setattr(apply, "_write", lambda *_: pytest.fail("changed"))
     monkeypatch.setattr(apply, "_switch", lambda *_: pytest.fail("changed"))

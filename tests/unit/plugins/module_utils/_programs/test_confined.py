@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import confinement as access_confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement, confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.visible_files import VisibleFiles
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.tests.unit.real_parts import may_confine
 

@@ -60,7 +60,7 @@ def test_a_route_that_was_asked_for_is_not_replaced() -> None:
 @pytest.mark.parametrize("backend", BACKENDS.values(), ids=lambda backend: backend.name)
 def test_every_backend_has_a_route_without_a_flaw_on_each_recorded_qemu(backend: Any) -> None:
     for release in ((5, 2), (7, 2), (10, 0), (11, 1)):
-        assert not flaw(backend, route_order(backend, backend.sample, release)[0], release)
+        assert not flaw(backend, route_order(backend, backend.source.sample, release)[0], release)
 
 
 REQUIRES = {"routes": [{"backend": "http", "route": "auto"}, {"backend": "nbd", "route": "auto"}], "uefi": True}
