@@ -101,7 +101,9 @@ def _cache_key() -> str:
 
 def _questions() -> list[Any]:
     """Return what the probe depends on besides the samples: the cache is invalid if it has changed."""
-    backends = [(b.name, b.nbdkit_parts, b.tgt_module, b.bindings) for b in BACKENDS.values()]
+    backends = [
+        (b.name, b.access.nbdkit_plugins, b.access.tgt_module, b.packages.python_modules) for b in BACKENDS.values()
+    ]
     return [inspect.getsource(sys.modules[__name__]), PINS, sorted(_programs()), sorted(backends)]
 
 
@@ -152,7 +154,7 @@ def _probe_emulator(emulator: str) -> tuple[list[int], dict[str, str]]:
         try:
             monitor = Monitor(ours, seconds=30)
             release = monitor.execute("query-version")["qemu"]
-            replies = {b.driver: _offer(monitor, b) for b in BACKENDS.values() if b.driver}
+            replies = {b.access.driver: _offer(monitor, b) for b in BACKENDS.values() if b.access.driver}
             monitor.execute("quit")
         except QmpError as error:
             process.kill()
