@@ -41,8 +41,8 @@ class Changes:
     """Staged images that nothing declares any more."""
     reload: bool = False
     enable: list[str] = field(default_factory=list)
-    start: list[str] = field(default_factory=list)
     restart: list[str] = field(default_factory=list)
+    start: list[str] = field(default_factory=list)
     refresh: list[str] = field(default_factory=list)
     """Units that start again while their machine runs on."""
     restart_needed: list[str] = field(default_factory=list)
@@ -64,8 +64,8 @@ class Changes:
             "remove_folders": "remove folder",
             "remove_images": "remove staged image",
             "enable": "enable vm",
-            "start": "start vm",
             "restart": "restart vm",
+            "start": "start vm",
             "refresh": "restart",
         }
         lines = [

@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils import (
     _files,
     _folders,
     _leftovers,
+    _opened_storage,
     _paths,
     _systemd,
 )
@@ -65,6 +66,8 @@ def observe(
     states = _systemd.show(sorted(units))
     for unit, state in states.items():
         state["started"] = _started(unit)
+    for unit, opened in _opened_storage.opened_now(_opened(files), states).items():
+        files[f"{_paths.UNIT_DIRECTORY}/{unit}"]["opened"] = opened
     return {
         "files": files,
         "units": states,
@@ -102,6 +105,8 @@ def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> d
         seen = observe(vms=list(desired["vms"]), paths=[], secrets=secrets, encrypted=encrypted, processes=False)
         refuse_overtaken(desired, seen)
         changes = decide(desired, seen)
+        replaced = {path: seen["files"][path] for path in changes.write_files if path in seen["files"]}
+        _opened_storage.remember(_opened(replaced), seen["units"])
         _write(desired, secrets, changes, Store(encrypted=encrypted))
         failures = _switch(desired, changes)
     return {"actions": changes.actions(), "failures": failures}
@@ -112,7 +117,8 @@ def _only_run() -> Iterator[None]:
     """Two runs on one host take turns."""
     with alone(VMS, 0, seconds=VMS_SECONDS, about="this host's VMs"):
         _folders.remove_payloads()
-        for folder in (_paths.UNIT_DIRECTORY, _paths.CREDENTIALS, _paths.ENCRYPTED_CREDENTIALS, _paths.PROGRAMS):
+        run = os.path.dirname(_opened_storage.RECORD)
+        for folder in (_paths.UNIT_DIRECTORY, _paths.CREDENTIALS, _paths.ENCRYPTED_CREDENTIALS, _paths.PROGRAMS, run):
             _files.remove_leftovers(folder)
         yield
 
@@ -146,6 +152,12 @@ def _observe_files(texts: bool) -> dict[str, dict[str, Any]]:
             if texts:
                 found[path]["text"] = text
     return found
+
+
+def _opened(files: Mapping[str, Any]) -> dict[str, dict[str, bool]]:
+    """By launch unit, what the VM opens; files: units among them, as they are observed."""
+    units = {path.rpartition("/")[2]: file["opened"] for path, file in files.items()}
+    return {unit: opened for unit, opened in units.items() if unit == _paths.unit_name(_paths.vm_of_unit(unit))}
 
 
 def _images_of(text: str) -> list[str]:
@@ -228,7 +240,8 @@ def _switch(desired: Mapping[str, Any], changes: Changes) -> dict[str, list[str]
     _forget_failures([path.rpartition("/")[2] for path in changes.remove_files])
     suspects: list[str] = []
     late = await_images(desired, [*changes.start, *changes.restart])
-    for verb, names in (("start", changes.start), ("restart", changes.restart)):
+    # First what may give up storage that another VM starts with.
+    for verb, names in (("restart", changes.restart), ("start", changes.start)):
         call(verb, [name for name in names if name in late], "--no-block")
         names = [name for name in names if name not in late]
         try:

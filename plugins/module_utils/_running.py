@@ -12,7 +12,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from ansible_collections.directdisk.qemu.plugins.module_utils import _agent, _files, _paths, _systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils import (
+    _agent,
+    _files,
+    _opened_storage,
+    _paths,
+    _systemd,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._changes import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._vms_resume import open_regular
@@ -41,13 +48,13 @@ def opened_by(unit_text: str) -> dict[str, bool]:
 
 def machines_that_open(identity: str) -> list[str]:
     """The machines on this host that run and have a storage open."""
-    units = [
-        os.path.basename(path)
-        for path in glob.glob(f"{_paths.UNIT_DIRECTORY}/qemu-vm-*.service")
-        if identity in opened_by(_files.read_text(path))
-    ]
-    states = _systemd.show(units)
-    return sorted(_paths.vm_of_unit(unit) for unit in units if states[unit]["active"] not in ("inactive", "failed", ""))
+    paths = glob.glob(f"{_paths.UNIT_DIRECTORY}/qemu-vm-*.service")
+    opened = {os.path.basename(path): opened_by(_files.read_text(path)) for path in paths}
+    asked = _opened_storage.units_that_may_open(identity, opened)
+    states = _systemd.show(asked)
+    now = _opened_storage.opened_now({unit: opened[unit] for unit in asked}, states)
+    running = (unit for unit in asked if states[unit]["active"] not in STOPPED)
+    return sorted(_paths.vm_of_unit(unit) for unit in running if identity in now[unit])
 
 
 def _machine(name: str, state: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
 
-_PROPERTIES = ("Id", "ActiveState", "UnitFileState", "NeedDaemonReload")
+_PROPERTIES = ("Id", "ActiveState", "UnitFileState", "NeedDaemonReload", "InvocationID")
 
 
 def systemctl(verb: str, units: Iterable[str] = (), *options: str) -> None:
@@ -38,6 +38,7 @@ def show(units: Sequence[str]) -> dict[str, dict[str, Any]]:
             "active": facts["ActiveState"],
             "enabled": facts["UnitFileState"] == "enabled",
             "reload": facts["NeedDaemonReload"] == "yes",
+            "invocation": facts.get("InvocationID", ""),
         }
     return states
 

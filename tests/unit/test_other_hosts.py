@@ -50,6 +50,11 @@ def report(declared: Vms, running: Vms | None = None, *processes: Any, **observe
     return host_report("1", machines, seen, undeclared, foreseeable(machines, seen))
 
 
+def restarted(there: HostReport, name: str, declared: Vms) -> HostReport:
+    """The same host where a VM is restarted, too."""
+    return {**there, "starts": [*there["starts"], *report({name: declared[name]})["starts"]]}
+
+
 def errors(**reports: HostReport) -> list[str]:
     return [str(error) for error in decide(reports).errors]
 
@@ -100,6 +105,28 @@ def test_storage_that_a_vm_of_another_name_has_open_elsewhere_is_not_opened() ->
     reader = disk_of(NBD, writes="deny")
     assert errors(hv1=there, hv2=report({"web1": reader})) != []
     assert errors(hv1=report({}, {"db": reader}), hv2=report({"web1": reader})) == []
+
+
+def test_storage_that_a_vm_keeps_until_its_restart_is_not_opened_beside_it() -> None:
+    other = disk_of({"nbd": {"host": "192.0.2.6"}})
+    still = (
+        "hv1: disk root of web1 (nbd 192.0.2.5:10809/): db still has the same storage open, and one of them writes to "
+        "it; stop db, or restart it once its declaration has another disk"
+    )
+    here = report({"db": other, "web1": WEB1}, {"db": WEB1})
+    assert errors(hv1=here) == [still]
+    assert errors(hv1=report({"db": {**other, "state": "stopped"}, "web1": WEB1}, {"db": WEB1})) == []
+    local = disk_of({"file": {"path": "/srv/a"}})
+    assert len(errors(hv1=report({"db": other, "web1": local}, {"db": local}))) == 1
+    # Restarted in the same run, before others start; by then its storage no longer tells that it has it open.
+    restarts = restarted(here, "db", {"db": other})
+    restarts["in_use"] = {disk["use"]["identity"]: "is open" for disk in here["starts"][0]["disks"]}
+    assert errors(hv1=restarts) == []
+    same = restarted(here, "db", {"db": WEB1})
+    assert errors(hv1=same)[0] == still
+    # Two that exchange their disks restart together.
+    both = report({"db": other, "web1": WEB1}, {"db": WEB1, "web1": other})
+    assert len(errors(hv1=restarted(restarted(both, "db", {"db": other}), "web1", {"web1": WEB1}))) == 2
 
 
 def test_vms_of_one_name_with_storage_of_their_own_run_on_two_hosts() -> None:
