@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils import _clashes, _other_hosts, _steps
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._other_hosts import HostReport
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._survey import Survey, survey_in_parts
 
 _MOST_NAMED = 8
@@ -34,7 +35,8 @@ def registered_results(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> dic
 
 def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Comparison:
     """play_hosts: the hosts of the play that have not failed."""
-    reports = _steps.reports_of(registered_results(hostvars, play_hosts))
+    asked = [str(host) for host in play_hosts]
+    reports = _steps.reports_of(registered_results(hostvars, asked))
     warnings = _other_hosts.running_twice(reports)
     if not any(report["starts"] for report in reports.values()):
         return Comparison(warnings=warnings)
@@ -44,8 +46,28 @@ def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Compariso
     decision = _other_hosts.decide(reports, unasked)
     clashes = _clashes.shared_storage(declared, reports)
     known = {clash.where for clash in clashes}
-    errors = [*(error for error in decision.errors if error.where not in known), *clashes]
+    later = [host for host in declared.hosts if host in asked and host not in reports]
+    errors = [*(error for error in decision.errors if error.where not in known), *clashes, *_asked_later(reports, later)]
     return Comparison(errors, [*warnings, *_not_asked(declared, reports)], decision.stops, decision.waits)
+
+
+def _asked_later(reports: Mapping[str, HostReport], later: list[str]) -> list[DeclarationError]:
+    """With ``serial`` or strategy free, a VM would start before it is known if a host that comes later runs it."""
+    return [
+        DeclarationError(
+            f"{host}: vm {start['name']}",
+            f"{_named(later)}: of the same play, and not asked yet if it runs there; have all hosts asked first "
+            "(strategy linear, no serial), or leave those hosts out with --limit",
+        )
+        for host, report in reports.items()
+        for start in (report["starts"] if later else ())
+        if start["name"] not in {vm["name"] for vm in report["runs"] if vm["runs"]}
+    ]
+
+
+def _named(hosts: list[str]) -> str:
+    more = f" and {len(hosts) - _MOST_NAMED} more" if len(hosts) > _MOST_NAMED else ""
+    return f"{', '.join(hosts[:_MOST_NAMED])}{more}"
 
 
 def _not_asked(declared: Survey, reports: Mapping[str, Any]) -> list[str]:
@@ -53,8 +75,7 @@ def _not_asked(declared: Survey, reports: Mapping[str, Any]) -> list[str]:
     hosts = [host for host in declared.hosts if host not in reports]
     if not hosts:
         return []
-    more = f" and {len(hosts) - _MOST_NAMED} more" if len(hosts) > _MOST_NAMED else ""
     return [
-        f"not asked which VMs run there: {', '.join(hosts[:_MOST_NAMED])}{more} (not in this play, failed or "
+        f"not asked which VMs run there: {_named(hosts)} (not in this play, failed or "
         "unreachable); only their declarations and the storage itself tell if a VM that starts now runs there"
     ]

@@ -186,6 +186,24 @@ def test_a_host_that_cannot_be_asked_if_it_has_stopped_a_vm_is_named() -> None:
     assert comparison.warnings[0].startswith("not asked which VMs run there: hv1, hv3 (")
 
 
+def test_a_vm_does_not_start_before_all_hosts_of_the_play_are_asked() -> None:
+    hostvars = {
+        "hv1": {"qemu_vms": {}},
+        "hv2": {"qemu_vms": {"web1": WEB1}, _steps.OBSERVED: {"fleet": report({"web1": WEB1})}},
+        "web": {},
+    }
+    later = "hv2: vm web1: hv1: of the same play, and not asked yet if it runs there; "
+    assert [str(error).startswith(later) for error in compare(hostvars, ["hv1", "hv2", "web"]).errors] == [True]
+    assert compare(hostvars, ["hv2", "web"]).errors == []  # with --limit
+    # What runs may be restarted host by host.
+    restarts = restarted(report({"web1": WEB1}, {"web1": WEB1}), "web1", {"web1": WEB1})
+    hostvars["hv2"][_steps.OBSERVED] = {"fleet": restarts}
+    assert compare(hostvars, ["hv1", "hv2", "web"]).errors == []
+    hostvars["hv2"][_steps.OBSERVED] = {"fleet": report({"web1": WEB1})}
+    hostvars["hv1"][_steps.OBSERVED] = {"fleet": report({})}
+    assert compare(hostvars, ["hv1", "hv2", "web"]).errors == []
+
+
 def test_one_disk_in_two_vms_is_refused_as_by_plan() -> None:
     hostvars = {
         "hv1": {"qemu_vms": {"a": WEB1}},
