@@ -47,7 +47,8 @@ def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Compariso
     clashes = _clashes.shared_storage(declared, reports)
     known = {clash.where for clash in clashes}
     later = [host for host in declared.hosts if host in asked and host not in reports]
-    errors = [*(error for error in decision.errors if error.where not in known), *clashes, *_asked_later(reports, later)]
+    errors = [error for error in decision.errors if error.where not in known]
+    errors += [*clashes, *_asked_later(reports, later)]
     return Comparison(errors, [*warnings, *_not_asked(declared, reports)], decision.stops, decision.waits)
 
 
@@ -76,6 +77,6 @@ def _not_asked(declared: Survey, reports: Mapping[str, Any]) -> list[str]:
     if not hosts:
         return []
     return [
-        f"not asked which VMs run there: {_named(hosts)} (not in this play, failed or "
+        f"not asked which VMs run there: {_named(hosts)} (not in this play or later in it, failed or "
         "unreachable); only their declarations and the storage itself tell if a VM that starts now runs there"
     ]
