@@ -89,9 +89,9 @@ def _before(declaration: Path) -> tuple[tuple[Any, ...], dict[str, Any], list[Ro
     text = declaration.read_text()
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     given = _timed(rows, "yaml.load", lambda: yaml.load(text, loader))
-    vms = _timed(rows, "read_vms", lambda: read_vms(given["qemu_vms"], "hv1"))
+    vms = _timed(rows, "read_machines", lambda: read_vms(given["qemu_vms"], "hv1"))
     _timed(rows, "secrets_of", lambda: host_plans.secrets_of(vms))
-    request = _timed(rows, "observation", lambda: host_plans.observation(vms, texts=False))
+    request = _timed(rows, "observation", lambda: host_plans.observe_request(vms, texts=False))
     return vms, request, rows
 
 
@@ -99,7 +99,7 @@ def _after(vms: Sequence[Any], answer: dict[str, Any]) -> tuple[dict[str, Any], 
     rows: list[Row] = []
     capabilities, observed = Capabilities.from_probe(answer["capabilities"]), answer["observed"]
     plans = _timed(rows, "make_plans", lambda: host_plans.make_plans(vms, capabilities, observed["paths"]))
-    wanted = _timed(rows, "desired: render", lambda: host_plans.desired(plans, encrypted=capabilities.encrypts))
+    wanted = _timed(rows, "desired: render", lambda: host_plans.desired_state(plans, encrypted=capabilities.encrypts))
     changes = _timed(rows, "decide", lambda: decide(wanted, observed))
     _timed(
         rows,

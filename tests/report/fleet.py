@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.reports import report
 
 GIB = 1 << 30
@@ -26,7 +26,7 @@ def large(hosts: int = 20, vms: int = 50) -> dict[str, Any]:
     failing = looks["hv04"]["vms"]["hv04-vm01"]
     failing["status"] = "io-error"
     failing["disks"]["data"].update(io_status="failed", io={**failing["disks"]["data"]["io"], "errors": 3})
-    return report(survey(declared), looks)
+    return report(read_fleet(declared), looks)
 
 
 def _vm(name: str) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev imp
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import disk_devices
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import vm_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Args
 
-SEED_NODE = "machine.seed"
+SEED_NODE = vm_node("seed")
 
 
 def build_argv(
@@ -79,12 +80,12 @@ def _base(vm: Vm) -> Args:
 
 
 def _firmware(firmware: dict[str, str], state_directory: str) -> Args:
-    code = {"driver": "file", "node-name": "machine.uefi-code", "filename": firmware["code"], "read-only": True}
-    variables = {"driver": "file", "node-name": "machine.uefi-vars", "filename": f"{state_directory}/uefi-vars.fd"}
+    code = {"driver": "file", "node-name": vm_node("uefi-code"), "filename": firmware["code"], "read-only": True}
+    variables = {"driver": "file", "node-name": vm_node("uefi-vars"), "filename": f"{state_directory}/uefi-vars.fd"}
     return [
         ("-blockdev", compact(code)),
         ("-blockdev", compact(variables)),
-        ("-machine", "pflash0=machine.uefi-code,pflash1=machine.uefi-vars"),
+        ("-machine", f"pflash0={code['node-name']},pflash1={variables['node-name']}"),
     ]
 
 

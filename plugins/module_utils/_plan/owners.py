@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What asks the storage of a machine who has it open: commands of its unit, and questions of a module. Pure."""
+"""The check of who has the storage of a VM open: commands of its unit, and questions for the module. Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resource
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import FileSource, OwnerQuestion
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
     owners_iscsi,
@@ -32,46 +33,46 @@ PROGRAMS: dict[str, ModuleType] = {
         for kind, program in (("rbd", owners_rbd), ("iscsi", owners_iscsi), ("path", owners_path))
     },
 }
-"""The programs that ask, by their paths on the host."""
+"""The programs that ask storage for its owner, by their paths on the host."""
 
 _PYTHON = ("/usr/bin/python3", "-IS", paths.OWNER_PROGRAM)
 
 
 @dataclass(frozen=True)
 class OwnerCommands:
-    """The commands of a machine's unit that ask."""
+    """The commands of a launch unit that ask storage for its owner."""
 
     before: tuple[Command, ...] = ()
     once_open: tuple[Command, ...] = ()
-    """QEMU must wait for them before it runs the guest."""
+    """The guest does not run before they have succeeded."""
     after: tuple[Command, ...] = ()
 
 
 @dataclass(frozen=True)
 class DiskCheck:
-    """What the program is to ask about one disk."""
+    """A question to the storage of one disk."""
 
     disk: str
     check: OwnerCheck
 
     def document(self) -> dict[str, Any]:
-        """As the program takes it."""
+        """Return the program's input."""
         return {"disk": self.disk, "kind": self.check.kind, **self.check.facts}
 
 
 def check_of(disk: Disk, vm: Vm, resources: UnitResources) -> DiskCheck | None:
-    """What to ask about a disk that is written; None where its storage cannot tell."""
+    """Return the question about a disk that is written; None if its storage cannot answer it."""
     if disk.writes != "keep" or disk.backend.access.owner is None:
         return None
     check = disk.backend.access.owner(disk.source, resources, vm.uuid)
-    # A guest that speaks SCSI to a device makes and takes reservations itself.
+    # A guest that sends SCSI commands to a device makes and takes reservations itself.
     if disk.settings["model"] in PASSTHROUGH and not check.locked:
         return None
     return DiskCheck(f"disk {disk.name} of {vm.name}: {disk.described}", check)
 
 
 def owner_commands(vm: Vm, checks: Sequence[DiskCheck], *, credentials: bool) -> OwnerCommands:
-    """credentials: whether commands before the start may read the unit's credentials."""
+    """Return the commands for checks; credentials: if commands before the start can read the unit's credentials."""
     seconds = str(vm.settings["start_timeout"])
     named = [compact(one.document()) for one in checks if one.check.locked]
     asked = [compact(one.document()) for one in checks if not one.check.locked]
@@ -85,22 +86,22 @@ def owner_commands(vm: Vm, checks: Sequence[DiskCheck], *, credentials: bool) ->
     )
 
 
-def questions(vms: Iterable[Vm]) -> dict[str, list[dict[str, Any]]]:
-    """What to ask, by machine, where it is to run and does not; a disk's files are told by where they come from."""
-    found = {}
+def questions(vms: Iterable[Vm]) -> dict[str, list[OwnerQuestion]]:
+    """Return the questions about the disks of VMs that are declared started, by VM."""
+    questions: dict[str, list[OwnerQuestion]] = {}
     for vm in vms:
         asked = [_question(disk, vm) for disk in vm.disks] if vm.state == "started" else []
         if any(asked):
-            found[vm.name] = [question for question in asked if question]
-    return found
+            questions[vm.name] = [question for question in asked if question]
+    return questions
 
 
-def _question(disk: Disk, vm: Vm) -> dict[str, Any]:
+def _question(disk: Disk, vm: Vm) -> OwnerQuestion | None:
     resources = UnitResources(paths.unit_name(vm.name), disk.name, paths.runtime_directory(vm.name))
     check = check_of(disk, vm, resources)
     if check is None:
-        return {}
-    files: dict[str, dict[str, str]] = {}
+        return None
+    files: dict[str, FileSource] = {}
     for name, credential in resources.credentials.items():
         path = resources.credential_path(name)
         if credential.value is not None:

@@ -1,18 +1,18 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the storage says of who has it open, for the machines that are to start. Pure."""
+"""Warnings about storage that did not answer who has it open, for the VMs that will start. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost
 
 
-def storage_not_asked(vms: Iterable[Vm], observed: Mapping[str, Any], host: str) -> list[str]:
-    """A warning for each disk of which its storage did not say who has it open."""
+def storage_not_asked(vms: Iterable[Vm], observed: ObservedHost, host: str) -> list[str]:
+    """Return a warning for each disk whose storage did not answer who has it open."""
     return [
         f"{host}: {where}: it is not known who has it open ({observed['not_asked'][disk.identity]}); "
         "the unit asks again when it starts"

@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredVm:
     """One machine of one host."""
 
     host: str
@@ -57,12 +57,12 @@ class Declared:
 
 
 @dataclass(frozen=True)
-class Survey:
+class DeclaredFleet:
     """What a look at an inventory found."""
 
     hosts: list[str] = field(default_factory=list)
     """Those that declare machines."""
-    vms: list[Declared] = field(default_factory=list)
+    vms: list[DeclaredVm] = field(default_factory=list)
     errors: list[DeclarationError] = field(default_factory=list)
     secrets: list[DeclarationError] = field(default_factory=list)
     """Errors of secrets that are not there; their machines are among the others all the same."""
@@ -70,7 +70,7 @@ class Survey:
     """Host and name of each machine that, for its errors, is not among the others or may lack a disk there; no name
     stands for all machines of the host."""
 
-    def disks(self) -> Iterator[tuple[Declared, Disk]]:
+    def disks(self) -> Iterator[tuple[DeclaredVm, Disk]]:
         """The disks of all machines that are not absent."""
         return ((one, disk) for one in self.vms if one.present for disk in one.vm.disks)
 
@@ -84,13 +84,13 @@ class Survey:
 
 
 def host_of(error: DeclarationError) -> str:
-    """The host that an error of a survey is about."""
+    """The host that an error of a fleet is about."""
     return error.where.partition(": ")[0]
 
 
-def survey(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> Survey:
+def read_fleet(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> DeclaredFleet:
     """Read what all hosts, or these, declare."""
-    found = Survey()
+    found = DeclaredFleet()
     for host, vms in declarations(hostvars, hosts):
         found.hosts.append(host)
         if isinstance(vms, Unresolved):
@@ -105,9 +105,9 @@ def survey(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> S
     return found
 
 
-def as_declared(host: str, name: str, declaration: Any) -> list[Declared]:
+def as_declared(host: str, name: str, declaration: Any) -> list[DeclaredVm]:
     """A machine that a host told how to declare, as far as it can be read; no text of it is taken for a template."""
-    found = Survey()
+    found = DeclaredFleet()
     _read(found, host, name, _without_templates(declaration))
     return found.vms
 
@@ -120,10 +120,10 @@ def _without_templates(value: Any) -> Any:
     return Unresolved("is in no vault yet") if "{{" in str(value) else value
 
 
-def survey_in_parts(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> Survey:
+def read_fleet_in_parallel(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> DeclaredFleet:
     """The same for many hosts: by several processes, and without keeping what Ansible remembers of each."""
-    found = Survey()
-    for part in in_parts(lambda some: survey(hostvars, some), hosts):
+    found = DeclaredFleet()
+    for part in in_parts(lambda some: read_fleet(hostvars, some), hosts):
         for whole, more in zip(vars(found).values(), vars(part).values()):
             whole.extend(more)
     return found
@@ -137,13 +137,13 @@ def _backend_named(name: str) -> Backend:
 copyreg.pickle(Backend, lambda backend: (_backend_named, (backend.name,)))
 
 
-def _read(found: Survey, host: str, name: Any, given: Any) -> None:
+def _read(found: DeclaredFleet, host: str, name: Any, given: Any) -> None:
     filled = Filled(str(name), given)
     errors: list[Any] = list(filled.errors)
     with _gathered(errors):
         if filled.vm is not None:
             vm = read_vm(name, filled.vm, host)
-            found.vms.append(Declared(host, vm, filled.missing))
+            found.vms.append(DeclaredVm(host, vm, filled.missing))
             _check_images(vm, errors)
     if errors:
         found.unread.append((host, str(name)))
@@ -170,7 +170,7 @@ def _gathered(errors: list[Any]) -> Iterator[None]:
         errors += several.errors
 
 
-def row(one: Declared, disk: Disk) -> Row:
+def row(one: DeclaredVm, disk: Disk) -> Row:
     """One disk as plain data, without a secret."""
     backend, settings = disk.backend, disk.settings
     return {

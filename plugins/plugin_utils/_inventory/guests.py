@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Declared, row
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import DeclaredVm, row
 
 Guest = dict[str, Any]
 """The variables of one guest, as plain data without a secret."""
 
 
-def guest(one: Declared) -> Guest:
+def guest(one: DeclaredVm) -> Guest:
     """A declared machine."""
     vm = one.vm
     return {

@@ -12,9 +12,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import opened_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import (
-    Declared,
+    DeclaredFleet,
+    DeclaredVm,
     Row,
-    Survey,
     as_declared,
     host_of,
     row,
@@ -38,12 +38,12 @@ DRIFT = {
 """Every way in which what is there differs from what is declared, and what to do about it."""
 
 
-def report(survey: Survey, looks: Mapping[str, Look]) -> dict[str, Any]:
+def report(fleet: DeclaredFleet, looks: Mapping[str, Look]) -> dict[str, Any]:
     """Tables of hosts, machines and disks, which refer to each other by their names."""
-    declared: dict[str, dict[str, Declared]] = {host: {} for host in looks}
-    for one in survey.vms:
+    declared: dict[str, dict[str, DeclaredVm]] = {host: {} for host in looks}
+    for one in fleet.vms:
         declared[one.host][one.vm.name] = one
-    unread = set(survey.unread)
+    unread = set(fleet.unread)
     vms: list[Row] = []
     disks: list[Row] = []
     for host, look in looks.items():
@@ -60,7 +60,7 @@ def report(survey: Survey, looks: Mapping[str, Look]) -> dict[str, Any]:
                 disks += _disks_by_hand(host, vm)
     return {
         "drift": DRIFT,
-        "hosts": [_host(host, look, survey) for host, look in looks.items()],
+        "hosts": [_host(host, look, fleet) for host, look in looks.items()],
         "vms": vms,
         "disks": disks,
     }
@@ -72,7 +72,7 @@ class _Pair:
 
     host: str
     name: str
-    one: Declared | None
+    one: DeclaredVm | None
     found: Mapping[str, Any] | None
     """Nothing where the host does not answer."""
     whole: bool
@@ -83,14 +83,14 @@ class _Pair:
         return self.one.vm.state if self.one else "undeclared" if self.whole else "unreadable"
 
 
-def _host(name: str, look: Look, survey: Survey) -> Row:
+def _host(name: str, look: Look, fleet: DeclaredFleet) -> Row:
     answers = "vms" in look
     said = "" if answers else str(look.get("msg") or "It was not asked.")
     return {
         "host": name,
         "status": "answers" if answers else "unreachable" if look.get("unreachable") else "failed",
         "problem": next(iter(said.splitlines()), ""),
-        "errors": [str(error) for error in survey.errors if host_of(error) == name],
+        "errors": [str(error) for error in fleet.errors if host_of(error) == name],
     }
 
 
@@ -160,7 +160,7 @@ def _disks(pair: _Pair) -> Iterator[Row]:
 _DECLARED = ("host", "vm", "disk", "backend", "storage", "pool", "route", "format", "size", "writes", "source")
 
 
-def _declared(one: Declared, disk: Disk) -> Row:
+def _declared(one: DeclaredVm, disk: Disk) -> Row:
     known = row(one, disk)
     return {**{key: known[key] for key in _DECLARED}, "system": _system(one, disk, known["servers"])}
 
@@ -169,7 +169,7 @@ def _seen(seen: Mapping[str, Any]) -> Row:
     return {"actual": seen.get("size"), "io_status": seen.get("io_status", ""), "io": seen.get("io")}
 
 
-def _disk_drift(one: Declared, disk: Disk, found: Mapping[str, Any]) -> Iterator[str]:
+def _disk_drift(one: DeclaredVm, disk: Disk, found: Mapping[str, Any]) -> Iterator[str]:
     identity, unit = disk.identity, found.get("opened")
     # A unit of an earlier release does not say what it opens.
     if unit and unit.get(identity) is not opened_storage(one.vm)[identity]:
@@ -182,7 +182,7 @@ def _disk_drift(one: Declared, disk: Disk, found: Mapping[str, Any]) -> Iterator
         yield "other size"
 
 
-def _system(one: Declared, disk: Disk, servers: Iterable[str]) -> str:
+def _system(one: DeclaredVm, disk: Disk, servers: Iterable[str]) -> str:
     """What stores a disk: the servers of its backend, or the host itself."""
     place = f"on {one.host}" if disk.backend.source.local(disk.source) else ", ".join(sorted(servers))
     return f"{disk.backend.name} {place}".rstrip()

@@ -27,7 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     QmpError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_mark import host_mark
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import machines_that_open
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Seen, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import plan as plans
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import look_inside, verify
@@ -48,7 +48,7 @@ def temporary(path: str) -> str:
 def look(wanted: Wanted, bench: Workbench) -> Seen:
     disk = wanted.disk
     store = STORES[disk.backend.name]
-    opened = {"opened_by": machines_that_open(disk.identity)}
+    opened = {"opened_by": vms_that_open(disk.identity)}
     if disk.backend.access.closes_slowly and _is_missing(disk, store, bench):
         return {"exists": False, **opened, "around": _around(wanted, store, bench)}
     with contextlib.ExitStack() as stack:

@@ -16,7 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import machines_that_open
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Seen, Step, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import plan as plans
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import (
@@ -52,7 +52,7 @@ def _is_of_copy(wanted: Wanted) -> bool:
 def look(wanted: Wanted, bench: Workbench) -> Seen:
     disk = wanted.disk
     if wanted.state == "absent":
-        opened = machines_that_open(disk.identity)
+        opened = vms_that_open(disk.identity)
         there = os.path.exists(stage.copy_of(disk))
         return {"exists": there, "staged": there, "opened_by": opened}
     route, _warning = choose_route(disk, bench.capabilities)

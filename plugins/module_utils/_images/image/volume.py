@@ -20,7 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image
     has_format,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import machines_that_open
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Seen, Step, Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import plan as plans
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import look_inside, verify
@@ -43,7 +43,7 @@ def check(wanted: Wanted) -> None:
 
 def look(wanted: Wanted, bench: Workbench) -> Seen:
     disk = wanted.disk
-    opened = machines_that_open(disk.identity)
+    opened = vms_that_open(disk.identity)
     around: dict[str, Any] = {"in_use": _used_by_host(disk.backend.access.reach(disk.source).devices)}
     with bench.storage(disk) as storage:
         found = {**look_inside(wanted, storage, in_use=bool(opened)), "opened_by": opened}

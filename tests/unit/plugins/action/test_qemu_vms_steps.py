@@ -148,13 +148,13 @@ def test_a_vm_is_not_started_where_its_stop_did_not_happen(cause: str) -> None:
     if cause == "it failed":
         fleet.hosts["hv1"].failures = {"web1": []}
         result = fleet.step("stop", "hv1", steps.STOPPED_FIRST)
-        assert result["msg"] == "hv1: vm web1: does not stop; it is not started on another host"
+        assert result["msg"] == "hv1: vm web1: does not stop, so it is not started on another host"
     elif cause == "it is of an earlier run":
         fleet.step("stop", "hv1", steps.STOPPED_FIRST)
         fleet.step("observe", "hv1", steps.OBSERVED)
     result = fleet.changes("hv2")
     assert (result["failed"], result["failures"]) == (True, ["web1"])
-    assert result["msg"] == "hv2: vm web1: is not started: hv1 has not stopped web1; its own result says why"
+    assert result["msg"] == "hv2: vm web1: is not started: hv1 has not stopped web1; see the result of hv1"
     assert list(fleet.hosts["hv2"].calls[-1]["vms"]["desired"]["vms"]) == ["web2", "web3"]
 
 

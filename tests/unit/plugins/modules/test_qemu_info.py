@@ -70,7 +70,7 @@ def test_what_is_missing_is_reported_and_fails_only_where_strict(monkeypatch: py
 
 
 def test_without_capabilities_nothing_is_probed_unless_something_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unmanaged, "machines_by_hand", lambda: [{"name": "old"}])
+    monkeypatch.setattr(unmanaged, "unmanaged_vms", lambda: [{"name": "old"}])
     bare = info(monkeypatch, capabilities=False, vms=False, by_hand=True)
     assert (bare["capabilities"], bare["backends"], bare["vms"]) == ({}, {}, {})
     assert bare["by_hand"] == [{"name": "old"}]

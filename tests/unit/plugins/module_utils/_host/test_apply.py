@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host is seen to have."""
+"""The changes of a host."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import locks
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
-
-
-def test_kinds_of_paths(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    os.mkfifo(tmp_path / "pipe")
-    kinds = {name: apply._kind(str(tmp_path / name)) for name in ("", "file", "pipe", "nothing")}
-    assert kinds == {"": "directory", "file": "file", "pipe": "other", "nothing": "missing"}
-    assert apply._kind("/dev/null") == "char"
-
-
-def test_an_image_that_is_being_fetched_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "image_file", lambda image: f"{tmp_path}/images/{image}")
-    assert apply._staged() == []
-    (tmp_path / "images").mkdir()
-    for name in ("b0", "a1", "a1.part"):
-        (tmp_path / "images" / name).touch()
-    assert apply._staged() == ["a1", "b0"]
 
 
 def test_the_helpers_of_a_stopped_machine_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,14 +79,9 @@ def test_a_run_that_was_overtaken_changes_nothing(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(apply, "_write", lambda *_: pytest.fail("changed"))
     monkeypatch.setattr(apply, "_switch", lambda *_: pytest.fail("changed"))
     desired = {"files": {unit: {"text": "mine", "mode": 0o644}}, "vms": {}, "images": {}}
-    desired["looked"] = {"files": {unit: "old"}, "enabled": {}}
-    with pytest.raises(HostError, match=f"another run has changed {unit} since this one looked"):
+    desired["baseline"] = {"files": {unit: "old"}, "enabled": {}}
+    with pytest.raises(HostError, match=f"another run has changed {unit} since this one observed"):
         apply.apply(desired, {}, encrypted=False)
-
-
-def test_the_time_of_a_link_is_its_own(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("/proc/self/status")
-    assert apply._mtime(str(tmp_path / "link")) == (tmp_path / "link").lstat().st_mtime
 
 
 def test_runs_of_a_host_have_one_lock() -> None:
@@ -117,7 +94,7 @@ def test_a_vm_that_starts_elsewhere_is_disabled_and_stopped(tmp_path: Path, monk
     states = {"qemu-vm-a.service": {"active": "inactive"}, "qemu-vm-b.service": {"active": "deactivating"}}
     monkeypatch.setattr(apply.systemd, "show", lambda _units: states)
     monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
-    monkeypatch.setattr(apply, "_only_run", contextlib.nullcontext)
+    monkeypatch.setattr(apply, "_locked", contextlib.nullcontext)
     units = ["qemu-vm-a.service", "qemu-vm-b.service"]
     assert apply.stop(["a", "b"]) == {"stopped": ["a"]}
     assert called == [("disable", units), ("stop", units)]

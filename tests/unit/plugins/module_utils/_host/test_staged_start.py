@@ -49,7 +49,9 @@ def test_a_slow_download_is_not_waited_for(called: list[tuple[str, ...]]) -> Non
     assert time.monotonic() - began < 10
     assert sorted(late) == ["both", "slow"]
     (line,) = late["slow"]
-    assert line.startswith(f"{SLOW} has not fetched its image within start_timeout (1 s) and goes on; the VM starts by")
+    assert line.startswith(
+        f"{SLOW} has not fetched its image within start_timeout (1 s) and continues; the VM starts by"
+    )
     assert called == [("start", SLOW, QUICK, "--no-block")]
 
 

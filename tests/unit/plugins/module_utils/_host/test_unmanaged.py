@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import unit_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.unmanaged import machines_by_hand
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.unmanaged import unmanaged_vms
 
 EMULATOR = "/usr/bin/qemu-system-x86_64"
 RBD = "-nodefaults -drive file=rbd:vms/%s:id=x:key=AAp4ss==,format=raw,if=virtio"
@@ -41,7 +41,7 @@ class Host:
         (self.units / name).write_text(f"[Service]\nExecStart={command}\n")
 
     def vms(self) -> list[dict[str, Any]]:
-        return machines_by_hand(proc=str(self.proc), folders=(str(self.units), str(self.units / "none")))
+        return unmanaged_vms(proc=str(self.proc), folders=(str(self.units), str(self.units / "none")))
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_what_cannot_be_read_is_said(host: Host) -> None:
     assert [(one["name"], one["problem"], one["declaration"]) for one in host.vms()] == [
         ("vm", "-machine: 'microvm' cannot be declared; q35 and pc can", {}),
         ("vm", "ExecStart: has a specifier of systemd (%), whose value is not known", {}),
-        ("wrapped", "ExecStart: /usr/bin/numactl starts QEMU; start it, and look again", {}),
+        ("wrapped", "ExecStart: /usr/bin/numactl starts QEMU; start the unit and run this again", {}),
     ]
 
 

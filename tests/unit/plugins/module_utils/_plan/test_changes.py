@@ -11,10 +11,10 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import (
     Changes,
+    baseline_of,
     changed_since,
     decide,
     digest,
-    looked_at,
 )
 
 UNITS = "/etc/systemd/system"
@@ -397,7 +397,7 @@ def test_what_another_run_has_changed_since_this_one_looked(
     desired, observed = settled()
     for edit in before:
         edit(desired, observed)
-    desired["looked"] = copy.deepcopy(looked_at(desired, observed))
+    desired["baseline"] = copy.deepcopy(baseline_of(desired, observed))
     for edit in meanwhile:
         edit(desired, observed)
     assert changed_since(desired, observed) == changed

@@ -16,8 +16,8 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare 
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import (
     HostReport,
     decide,
-    foreseeable,
     host_report,
+    predicted_changes,
     running_twice,
     storage_in_use,
     without_declaration,
@@ -47,7 +47,7 @@ def report(declared: Vms, running: Vms | None = None, *processes: Any, **observe
         files[path] = {"opened": opened_storage(vm(given, name))}
     seen = {"units": units, "files": files, "unmanaged": list(processes), **observed}
     undeclared = sorted(set(running or {}) - set(declared))
-    return host_report("1", vms, seen, undeclared, foreseeable(vms, seen))
+    return host_report("1", vms, seen, undeclared, predicted_changes(vms, seen))
 
 
 def errors(**reports: HostReport) -> list[str]:

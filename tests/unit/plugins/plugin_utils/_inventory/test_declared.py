@@ -11,7 +11,7 @@ import pytest
 from ansible.template import trust_as_template
 
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import conflicts
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Survey, survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import DeclaredFleet, read_fleet
 from ansible_collections.directdisk.qemu.tests.unit.support import NBD, SSH, disk_of
 
 UNKNOWN = trust_as_template("{{ vault_x }}")
@@ -21,8 +21,8 @@ FSID = "01234567-0123-0123-0123-0123456789ab"
 MAC = "52:54:00:12:34:56"
 
 
-def fleet(**hosts: Mapping[str, Any]) -> Survey:
-    return survey({host: {"qemu_vms": vms} for host, vms in hosts.items()})
+def fleet(**hosts: Mapping[str, Any]) -> DeclaredFleet:
+    return read_fleet({host: {"qemu_vms": vms} for host, vms in hosts.items()})
 
 
 def errors_in(**hosts: Mapping[str, Any]) -> list[str]:
@@ -68,12 +68,12 @@ def test_how_an_image_is_kept_is_checked_as_well(provision: dict[str, Any], erro
 
 
 def test_a_host_without_machines_has_no_part() -> None:
-    found = survey({"hv1": {"other": 1}, "hv2": {"qemu_vms": {}}})
+    found = read_fleet({"hv1": {"other": 1}, "hv2": {"qemu_vms": {}}})
     assert (found.hosts, found.errors) == (["hv2"], [])
 
 
 def test_only_the_hosts_that_are_named_are_read() -> None:
-    assert survey({"hv1": {"qemu_vms": []}, "hv2": {"qemu_vms": {}}}, ["hv2"]).errors == []
+    assert read_fleet({"hv1": {"qemu_vms": []}, "hv2": {"qemu_vms": {}}}, ["hv2"]).errors == []
 
 
 @pytest.mark.parametrize(

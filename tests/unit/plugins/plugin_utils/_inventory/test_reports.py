@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import declared_credentials
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.page import data_of, page, written_in
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.reports import DRIFT, report
 from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, NBD, disk_of, golden_cases
@@ -29,7 +29,7 @@ def running(**changes: Any) -> dict[str, Any]:
 
 
 def report_of(vms: Any, look: dict[str, Any]) -> dict[str, Any]:
-    return report(survey({HOST_NAME: {"qemu_vms": vms}}), {HOST_NAME: look})
+    return report(read_fleet({HOST_NAME: {"qemu_vms": vms}}), {HOST_NAME: look})
 
 
 def drift_of(declared: dict[str, Any] | None, found: dict[str, Any] | None) -> tuple[list[str], list[list[str]]]:

@@ -37,7 +37,7 @@ from ansible_collections.directdisk.qemu.tests.unit.support import SSH
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(_locks, "LOCK", str(tmp_path / "lock"))
     monkeypatch.setattr(_host_mark, "_MACHINE_ID", "/dev/null")
-    monkeypatch.setattr(file, "machines_that_open", lambda identity: [])
+    monkeypatch.setattr(file, "vms_that_open", lambda identity: [])
 
 
 def manage(path: Path, state: str = "present", **declared: Any) -> dict[str, Any]:
