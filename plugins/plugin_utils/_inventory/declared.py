@@ -97,7 +97,7 @@ def read_fleet(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) 
             found.errors.append(DeclarationError(f"{host}: {VARIABLE}", vms.problem))
             found.unread.append((host, ""))
         elif not isinstance(vms, Mapping):
-            found.errors.append(DeclarationError(host, f"{VARIABLE} is not a mapping of machine names to machines"))
+            found.errors.append(DeclarationError(host, f"{VARIABLE} is not a mapping of VM names to VMs"))
             found.unread.append((host, ""))
         else:
             for name, given in vms.items():
