@@ -16,7 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.parts import in_parts
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.parallel import map_parts
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.placeholders import Filled
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import (
     VARIABLE,
@@ -123,7 +123,7 @@ def _without_templates(value: Any) -> Any:
 def read_fleet_in_parallel(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> DeclaredFleet:
     """The same for many hosts: by several processes, and without keeping what Ansible remembers of each."""
     found = DeclaredFleet()
-    for part in in_parts(lambda some: read_fleet(hostvars, some), hosts):
+    for part in map_parts(lambda some: read_fleet(hostvars, some), hosts):
         for whole, more in zip(vars(found).values(), vars(part).values()):
             whole.extend(more)
     return found
