@@ -39,7 +39,7 @@ def test_a_new_vm_is_written_enabled_and_started(tmp_path: Path, monkeypatch: py
     for folder in ("UNIT_DIRECTORY", "PROGRAMS", "CREDENTIALS", "ENCRYPTED_CREDENTIALS"):
         monkeypatch.setattr(paths, folder, str(tmp_path / folder))
         (tmp_path / folder).mkdir()
-    monkeypatch.setattr(apply, "_only_run", contextlib.nullcontext)
+    monkeypatch.setattr(apply, "_locked", contextlib.nullcontext)
     unit = tmp_path / "UNIT_DIRECTORY" / "qemu-vm-web1.service"
     vm = {"unit": unit.name, "units": [unit.name], "reloaded": [], "credentials": {unit.name: []}, "staged": []}
     vm.update(state="started", autostart=True, restart="never", start_timeout=5)

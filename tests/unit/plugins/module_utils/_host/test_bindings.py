@@ -25,7 +25,9 @@ WHY = "no Python of this host has the modules directdisk_no_such_module"
 
 def test_nothing_is_done_where_the_modules_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(respawn, "respawn_module", pytest.fail)
-    host_bindings.need_bindings([replace(NOWHERE, bindings=("json", "re"))], "debian")
+    host_bindings.need_bindings(
+        [replace(NOWHERE, packages=replace(NOWHERE.packages, python_modules=("json", "re")))], "debian"
+    )
     assert host_bindings.why_none(("json",)) == ""
 
 
@@ -42,7 +44,7 @@ def test_the_module_begins_anew_where_another_interpreter_has_them(monkeypatch: 
 
 def test_an_interpreter_is_asked_by_importing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_bindings, "INTERPRETERS", ("/nonexistent", "/bin/false", sys.executable))
-    assert host_bindings.why_none(NOWHERE.bindings) == WHY
+    assert host_bindings.why_none(NOWHERE.packages.python_modules) == WHY
 
 
 @pytest.mark.parametrize(
