@@ -99,11 +99,8 @@ def _run_for_now(disk: Disk, unit: str, bench: Workspace) -> str:
         "RestrictNamespaces": "yes",
         "SystemCallFilter": "@system-service",
     }
-    sandbox = build_sandbox(
-        [(stage.followed(disk, disk.backend.access.reach(disk.source)), False)],
-        directory=paths.IMAGES,
-        replace_trust=False,
-    )
+    reach = stage.followed(disk, disk.backend.access.reach(disk.source))
+    sandbox = build_sandbox([(reach, False)], directory=paths.IMAGES, replace_trust=False)
     addresses = ["IPAddressDeny=any", *(f"IPAddressAllow={address}" for address in sandbox.addresses)]
     loaded = [
         f"--property=LoadCredential={name}:{bench.file(name, credential.value or '')}"

@@ -12,7 +12,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access import con
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Credential, UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Made, ResourceCache
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Resource, ResourceCache
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
@@ -109,11 +109,11 @@ class Workspace:
             ),
         ]
 
-    def own(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Made]]) -> Made:
+    def own(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Resource]]) -> Resource:
         """What is made once and kept until the workbench is closed, in its folder."""
         return self._own.get(key, make)
 
-    def shared(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Made]]) -> Made:
+    def shared(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Resource]]) -> Resource:
         """What is made once and kept until all workers are done, such as the connection to a cluster."""
         return self._shared.get(key, make)
 

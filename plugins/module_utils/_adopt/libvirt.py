@@ -12,10 +12,7 @@ from xml.etree import ElementTree
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import check_length, shown
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
-    LibvirtSource,
-    as_declared,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import LibvirtSource, as_declared
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
     CommandLineContext,
     Secret,

@@ -25,19 +25,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_
     CommandLineContext,
     Secret,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Hint,
-    members,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint, members
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_mountable
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
-    Node,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -238,6 +231,19 @@ def _read_libvirt(scheme: str, source: LibvirtSource) -> dict[str, Any]:
     )
 
 
+def _node(scheme: str, options: tuple[Option, ...], values: Values, resources: UnitResources) -> Node:
+    return {"driver": scheme, **members(options, values, resources)}
+
+
+def _read_node(options: tuple[Option, ...], node: Node, context: CommandLineContext) -> dict[str, Any]:
+    declared = read_members(options, node, context, {})
+    in_url = with_secrets(options, _url.read_uri(str(declared["url"])), "the option url") if "url" in declared else {}
+    twice = [name for name in in_url if name in declared and name != "url"]
+    if twice:
+        raise DeclarationError(twice[0], "is set twice, also in the url")
+    return {**declared, **in_url}
+
+
 def backend(
     scheme: str,
     summary: str,
@@ -248,17 +254,6 @@ def backend(
 ) -> Backend:
     """The backend of one of the curl driver's protocols, with options of its own beside the common ones."""
     options = (*COMMON, *own_options, _url.SHA256, *_packed.OPTIONS)
-
-    def node(values: Values, resources: UnitResources) -> Node:
-        return {"driver": scheme, **members(options, values, resources)}
-
-    def read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
-        found = read_members(options, node, context, {})
-        said = with_secrets(options, _url.read_uri(str(found["url"])), "the option url") if "url" in found else {}
-        twice = [name for name in said if name in found and name != "url"]
-        if twice:
-            raise DeclarationError(twice[0], "is given, and stands in the url too")
-        return {**found, **said}
 
     return Backend(
         name=scheme,
@@ -274,7 +269,7 @@ def backend(
         ),
         access=Access(
             driver=scheme,
-            node=node,
+            node=partial(_node, scheme, options),
             reach=_url.reach,
             unhandled=unhandled or {},
             routes=("driver", "nbdkit", "stage"),
@@ -284,13 +279,11 @@ def backend(
             nbdkit_plugins=("curl", _RETRY, *_packed.PARTS),
             stage=_stage,
         ),
-        packages=Packages(
-            driver=_PACKAGES,
-        ),
+        packages=Packages(driver=_PACKAGES),
         adoption=Adoption(
             schemes=(scheme,),
             read_uri=_url.read_uri,
-            read_node=read_node,
+            read_node=partial(_read_node, options),
             read_libvirt=partial(_read_libvirt, scheme),
             libvirt_elements=("ssl", "cookies", "readahead", "timeout"),
         ),

@@ -9,29 +9,19 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import file
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
-    Access,
-    Reach,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
     Adoption,
     no_libvirt,
     read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Hint,
-    members,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint, members
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_allowable
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
-    Node,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 _WORLD_WIDE = re.compile(r"/dev/disk/by-id/(wwn-|scsi-3|dm-uuid-mpath-|nvme-(eui|uuid)\.)")
@@ -94,10 +84,7 @@ BACKEND = Backend(
         owner=file.owner,
         scsi_passthrough=True,
     ),
-    packages=Packages(
-        driver=file.BACKEND.packages.driver,
-        programs=file.BACKEND.packages.programs,
-    ),
+    packages=Packages(driver=file.BACKEND.packages.driver, programs=file.BACKEND.packages.programs),
     adoption=Adoption(
         schemes=("host_device",),
         read_uri=_read_uri,

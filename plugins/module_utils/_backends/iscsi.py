@@ -8,29 +8,18 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
-    Access,
-    OwnerCheck,
-    Reach,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, OwnerCheck, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
     Adoption,
     LibvirtSource,
     read_members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Hint,
-    members,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint, members
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
-    Node,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 

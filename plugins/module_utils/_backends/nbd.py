@@ -10,10 +10,7 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server, uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
-    Access,
-    Reach,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
     Adoption,
     LibvirtSource,
@@ -23,19 +20,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_
     CommandLineContext,
     Secret,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Hint,
-    members,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint, members
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_loadable
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
-    Node,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -272,12 +262,7 @@ BACKEND = Backend(
         possible_identities=_maybe,
         check=_check,
     ),
-    access=Access(
-        driver="nbd",
-        node=_node,
-        reach=_reach,
-        unhandled=UNHANDLED,
-    ),
+    access=Access(driver="nbd", node=_node, reach=_reach, unhandled=UNHANDLED),
     packages=Packages(
         driver={},
     ),

@@ -12,10 +12,7 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
-    Access,
-    Reach,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
     Adoption,
     LibvirtSource,
@@ -25,18 +22,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_
     CommandLineContext,
     Secret,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Hint,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_mountable
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
-    Node,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -384,11 +375,7 @@ BACKEND = Backend(
         if_different="say both paths from the root where they are two files",
         check=_check,
     ),
-    access=Access(
-        driver="ssh",
-        node=_node,
-        reach=_reach,
-    ),
+    access=Access(driver="ssh", node=_node, reach=_reach),
     packages=Packages(
         driver={
             "debian": ("qemu-block-extra", "openssh-client"),

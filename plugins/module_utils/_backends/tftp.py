@@ -7,19 +7,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _url, uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
-    Access,
-    Download,
-    no_driver,
-)
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
-    Adoption,
-    no_node,
-)
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Hint,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, Download, no_driver
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import Adoption, no_node
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values

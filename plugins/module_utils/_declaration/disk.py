@@ -8,11 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    routes_for,
-    why_unfit,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, routes_for, why_unfit
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS, from_uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS, PASSTHROUGH

@@ -60,7 +60,7 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
     """Hold the lock of this host's VMs, so that two runs take turns."""
-    with locked(VMS_LOCK, 0, seconds=VMS_SECONDS, about="this host's VMs"):
+    with locked(VMS_LOCK, 0, seconds=VMS_SECONDS, subject="this host's VMs"):
         private_folders.remove_payloads()
         for folder in (
             unit_paths.UNIT_DIRECTORY,

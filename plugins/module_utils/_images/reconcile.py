@@ -10,10 +10,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
-    Node,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (

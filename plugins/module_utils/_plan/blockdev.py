@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
-    Node,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 

@@ -11,10 +11,7 @@ from typing import Callable
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
-    Node,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths

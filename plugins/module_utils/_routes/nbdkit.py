@@ -5,17 +5,10 @@
 from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import nbd
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
-    NbdkitPlugin,
-    NbdkitServe,
-    Reach,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import NbdkitPlugin, NbdkitServe, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
-    Node,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage

@@ -6,16 +6,10 @@ from __future__ import annotations
 
 import hashlib
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
-    Reach,
-    TgtStore,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach, TgtStore
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
-    Node,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities

@@ -6,16 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
-    Access,
-    OwnerCheck,
-    Reach,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, OwnerCheck, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import Adoption
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    members,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, members
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import (
     check_loadable,
@@ -39,10 +32,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.spel
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
-    Node,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 

@@ -9,10 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
-    LibvirtSource,
-    read_members,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import LibvirtSource, read_members
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
     CommandLineContext,
     Secret,

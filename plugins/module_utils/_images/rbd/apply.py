@@ -12,16 +12,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
-    cluster_of,
-    speaking_of,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import cluster_of, speaking_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.create import make, rename_image, set_size
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observe import (
-    CONFIG,
-    FEATURES,
-    part_of,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observe import CONFIG, FEATURES, part_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import at
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.remove import (
     changed,

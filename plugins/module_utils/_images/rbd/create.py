@@ -16,10 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image
     format_options,
     has_format,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
-    CapabilityError,
-    MadeMeanwhileError,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, MadeMeanwhileError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
     bounded,

@@ -13,19 +13,10 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
-    HostError,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
-    cluster_of,
-    speaking_of,
-)
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observe import (
-    opened,
-    part_of,
-    watchers_of,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import cluster_of, speaking_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observe import opened, part_of, watchers_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import at
 
 FORGOTTEN_AFTER = 45

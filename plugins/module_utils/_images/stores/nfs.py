@@ -12,10 +12,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.nfs import BACKEND
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
-    Node,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.program_files import FilesApart

@@ -12,10 +12,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import exported_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import (
-    Node,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import format_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import content

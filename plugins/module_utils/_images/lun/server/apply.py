@@ -17,6 +17,16 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.files import
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.observe import tgtd_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import lun_of, to_keep
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.tgt_serve import (
+    ACCOUNT,
+    BIND,
+    DELETE,
+    LOGICAL_UNIT,
+    NEW,
+    TARGET,
+    UNBIND,
+    UPDATE,
+)
 
 
 def _tid(tgtd: tgt.Tgtd, wanted: Wanted) -> int:
@@ -43,20 +53,20 @@ def _grow_store(wanted: Wanted, values: Values, bench: Workspace) -> None:
     if target and wanted.disk.source["lun"] in target["luns"]:
         # It looks at the size of its store only when it opens it.
         for change in ("online=0", f"path={options['store']}", "online=1"):
-            tgtd.ask(tgt.UPDATE, tgt.LUN, change, tid=target["tid"], lun=wanted.disk.source["lun"])
+            tgtd.ask(UPDATE, LOGICAL_UNIT, change, tid=target["tid"], lun=wanted.disk.source["lun"])
 
 
 def _new_target(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     number = max((target["tid"] for target in tgtd.targets().values()), default=0) + 1
-    tgtd.ask(tgt.NEW, tgt.TARGET, f"targetname={wanted.disk.source['target']}", tid=number)
+    tgtd.ask(NEW, TARGET, f"targetname={wanted.disk.source['target']}", tid=number)
 
 
 def _new_lun(wanted: Wanted, values: Values, bench: Workspace) -> None:
     store = wanted.provision["tgt"]["store"]
     tgtd = tgtd_of(bench)
     where = {"tid": _tid(tgtd, wanted), "lun": wanted.disk.source["lun"]}
-    tgtd.ask(tgt.NEW, tgt.LUN, f"path={store},bstype=rdwr", **where)
+    tgtd.ask(NEW, LOGICAL_UNIT, f"path={store},bstype=rdwr", **where)
     _set_lun(wanted, values, bench)
 
 
@@ -64,12 +74,12 @@ def _set_lun(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     where = {"tid": _tid(tgtd, wanted), "lun": wanted.disk.source["lun"]}
     for name, value in lun_of(wanted).parameters().items():
-        tgtd.ask(tgt.UPDATE, tgt.LUN, f"{name}={value}", **where)
+        tgtd.ask(UPDATE, LOGICAL_UNIT, f"{name}={value}", **where)
 
 
 def _new_account(wanted: Wanted, values: Values, bench: Workspace) -> None:
     source = wanted.disk.source
-    tgtd_of(bench).ask(tgt.NEW, tgt.ACCOUNT, f"user={source['user']},password={source['password']}")
+    tgtd_of(bench).ask(NEW, ACCOUNT, f"user={source['user']},password={source['password']}")
 
 
 def _new_password(wanted: Wanted, values: Values, bench: Workspace) -> None:
@@ -87,28 +97,28 @@ def _user_is_missing(wanted: Wanted, bench: Workspace) -> bool:
 def _bind_account(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     if _user_is_missing(wanted, bench):
-        tgtd.ask(tgt.BIND, tgt.ACCOUNT, f"user={wanted.disk.source['user']}", tid=_tid(tgtd, wanted))
+        tgtd.ask(BIND, ACCOUNT, f"user={wanted.disk.source['user']}", tid=_tid(tgtd, wanted))
 
 
 def _unbind_accounts(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     target = tgtd.targets()[wanted.disk.source["target"]]
     for user in set(target["accounts"]) - {wanted.disk.source.get("user")}:
-        tgtd.ask(tgt.UNBIND, tgt.ACCOUNT, f"user={user}", tid=target["tid"])
+        tgtd.ask(UNBIND, ACCOUNT, f"user={user}", tid=target["tid"])
 
 
 def _remove_account(wanted: Wanted, values: Values, bench: Workspace) -> None:
-    tgtd_of(bench).ask(tgt.DELETE, tgt.ACCOUNT, f"user={wanted.disk.source['user']}")
+    tgtd_of(bench).ask(DELETE, ACCOUNT, f"user={wanted.disk.source['user']}")
 
 
 def _admit(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     target = tgtd.targets()[wanted.disk.source["target"]]
     there, declared = set(target["initiators"]), set(wanted.provision["tgt"]["initiators"])
-    for operation, initiators in ((tgt.BIND, declared - there), (tgt.UNBIND, there - declared)):
+    for operation, initiators in ((BIND, declared - there), (UNBIND, there - declared)):
         for initiator in sorted(initiators):
             kind = "name" if tgt.is_name(initiator) else "address"
-            tgtd.ask(operation, tgt.TARGET, f"initiator-{kind}={initiator}", tid=target["tid"])
+            tgtd.ask(operation, TARGET, f"initiator-{kind}={initiator}", tid=target["tid"])
 
 
 def _keep(wanted: Wanted, values: Values, bench: Workspace) -> None:
@@ -122,12 +132,12 @@ def _keep(wanted: Wanted, values: Values, bench: Workspace) -> None:
 
 def _remove_target(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
-    tgtd.ask(tgt.DELETE, tgt.TARGET, tid=_tid(tgtd, wanted), force=wanted.provision["tgt"]["force"])
+    tgtd.ask(DELETE, TARGET, tid=_tid(tgtd, wanted), force=wanted.provision["tgt"]["force"])
 
 
 def _remove_lun(wanted: Wanted, values: Values, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
-    tgtd.ask(tgt.DELETE, tgt.LUN, tid=_tid(tgtd, wanted), lun=wanted.disk.source["lun"])
+    tgtd.ask(DELETE, LOGICAL_UNIT, tid=_tid(tgtd, wanted), lun=wanted.disk.source["lun"])
 
 
 def _remove_store(wanted: Wanted, values: Values, bench: Workspace) -> None:
