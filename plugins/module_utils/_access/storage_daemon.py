@@ -99,9 +99,9 @@ class StorageDaemon:
         self._monitor.allow(seconds)
         return self._monitor.execute(command, dict(arguments or {}))
 
-    def add_object(self, wanted: Object) -> None:
-        properties = {"props": wanted.properties} if self._release < (6, 0) else wanted.properties
-        self.execute("object-add", {"qom-type": wanted.kind, "id": wanted.identifier, **properties})
+    def add_object(self, desired: Object) -> None:
+        properties = {"props": desired.properties} if self._release < (6, 0) else desired.properties
+        self.execute("object-add", {"qom-type": desired.kind, "id": desired.identifier, **properties})
 
     def remove_object(self, identifier: str) -> None:
         self.execute("object-del", {"id": identifier})

@@ -78,11 +78,11 @@ class Workbench(Workspace):
                 daemon = self._new_daemon(opened, stack) if disk.backend.lingers else self.daemon(opened)
                 stack.enter_context(daemon.files.shown(opened.files))
                 graph = build_graph(disk, opened.node, wiring, "")
-                for wanted in wiring.objects:
-                    if wanted.kind != "throttle-group":
-                        daemon.add_object(wanted)
-                        stack.callback(_quietly, daemon.remove_object, wanted.identifier)
-                key = next((wanted.identifier for wanted in wiring.objects if wanted.identifier.endswith(".luks")), "")
+                for desired in wiring.objects:
+                    if desired.kind != "throttle-group":
+                        daemon.add_object(desired)
+                        stack.callback(_quietly, daemon.remove_object, desired.identifier)
+                key = next((one.identifier for one in wiring.objects if one.identifier.endswith(".luks")), "")
                 yield _Surroundings(daemon, opened.node, graph, self._count, key)
         except HostError as error:
             raise explained(disk, error) from None

@@ -57,7 +57,7 @@ def disk_module_options(lifecycle: str) -> tuple[Option, ...]:
 def _alone(lifecycle: str) -> tuple[Option, ...]:
     """The options of a lone backend; what a survey goes without is asked for when the disk is read."""
     backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle)
-    unsaid = LIFECYCLES[lifecycle].survey_without
+    unsaid = LIFECYCLES[lifecycle].discover_without
     return tuple(replace(o, required=False) if o.name in unsaid else o for o in backend.options)
 
 

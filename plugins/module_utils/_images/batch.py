@@ -21,8 +21,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     DirectDiskError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.argument_spec import MODULE_OPTIONS
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import manage, read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired, reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected, read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Shared
@@ -43,7 +43,7 @@ class Entry:
     """One disk of a run."""
 
     name: str
-    wanted: Wanted
+    desired: DesiredImage
 
     def error_lines(self, error: Exception) -> list[str]:
         """An error as lines that say which disk they are about."""
@@ -80,26 +80,26 @@ def _read_entry(name: str, given: Any, position: int) -> Entry:
     values = read_options(ENTRY_OPTIONS, {key: said[key] for key in said if key in own}, where)
     declared = {key: said[key] for key in said if key not in own} if isinstance(given, Mapping) else given
     disk = read_image(NODE_PREFIX, declared, where)
-    wanted = read_wanted(
+    desired = read_desired(
         disk, where, state=values["state"], monitor=values.get("monitor", ""), node=values.get("node", "")
     )
-    return Entry(name or disk.described, wanted)
+    return Entry(name or disk.described, desired)
 
 
 def _shared_storage(entries: Iterable[Entry]) -> list[DeclarationError]:
     """Workers that change the same storage at once would leave it as nobody wanted it."""
     errors = []
-    seen: dict[str, Entry] = {}
+    observed: dict[str, Entry] = {}
     for entry in entries:
-        disk = entry.wanted.disk
-        other = seen.setdefault(disk.identity, entry)
-        if other is not entry and {"present", "absent"} & {entry.wanted.state, other.wanted.state}:
+        disk = entry.desired.disk
+        other = observed.setdefault(disk.identity, entry)
+        if other is not entry and {"present", "absent"} & {entry.desired.state, other.desired.state}:
             problem = f"is the same storage as disk {other.name}, and one of them changes it ({disk.described})"
             errors.append(DeclarationError(f"disk {entry.name}", problem))
     return errors
 
 
-def manage_all(
+def reconcile_all(
     entries: Sequence[Entry],
     capabilities: Capabilities,
     *,
@@ -115,21 +115,21 @@ def manage_all(
     mine = threading.local()
 
     def work(entry: Entry) -> dict[str, Any]:
-        reason = lacking.get(entry.wanted.disk.backend.name)
+        reason = lacking.get(entry.desired.disk.backend.name)
         if reason:
             return _failed(entry, entry.error_lines(reason), refused=True)
         if not hasattr(mine, "bench"):
             mine.bench = benches.enter_context(Workbench(capabilities, open_timeout=open_timeout, shared=shared))
-        return _manage_one(entry, mine.bench, check_mode=check_mode)
+        return _reconcile_one(entry, mine.bench, check_mode=check_mode)
 
     # A thread that ends takes the processes with it that it has started, so the threads end last.
     with ThreadPoolExecutor(workers) as pool, Shared() as shared, ExitStack() as benches:
         return list(pool.map(work, entries))
 
 
-def _manage_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
+def _reconcile_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
     try:
-        done = manage(entry.wanted, bench, check_mode=check_mode)
+        done = reconcile(entry.desired, bench, check_mode=check_mode)
     except DirectDiskError as error:
         refused = isinstance(error, (DeclarationError, Collected))
         return _failed(entry, entry.error_lines(error), refused=refused)

@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.option im
 if TYPE_CHECKING:
     from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 
-Seen = Mapping[str, Any]
+ObservedImage = Mapping[str, Any]
 """What a look at a disk's storage found, as plain data without a secret in it: ``exists``, and where it does ``size``
 (bytes that a guest would see), ``format`` and what else the lifecycle reports. What begins with _, and what
 stands in ``around``, is for the plan alone."""
@@ -29,7 +29,7 @@ DESTROYS = "DESTROYS DATA: "
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DesiredImage:
     """What one disk should be like."""
 
     disk: Disk
@@ -69,10 +69,10 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Proposal:
+class ImagePlan:
     """What would be done, and what a look would find afterwards."""
 
-    after: Seen
+    after: ObservedImage
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -84,17 +84,17 @@ class Lifecycle:
     name: str
     options: tuple[Option, ...]
     """What ``provision`` of a declaration takes."""
-    check: Callable[[Wanted], None]
+    check: Callable[[DesiredImage], None]
     """Raises DeclarationError for what no host could do; asks nobody."""
-    observe: Callable[[Wanted, Workbench], Seen]
-    plan: Callable[[Wanted, Seen], Proposal]
+    observe: Callable[[DesiredImage, Workbench], ObservedImage]
+    plan: Callable[[DesiredImage, ObservedImage], ImagePlan]
     """Pure. Raises DeclarationError for what must not be done to the storage as it was found."""
-    verbs: Mapping[str, Callable[[Wanted, Values, Workbench], None]]
+    verbs: Mapping[str, Callable[[DesiredImage, Values, Workbench], None]]
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Packages by OS family that it needs beside those of the backend's route."""
-    survey: Callable[[Values, Workbench], Seen] | None = None
+    discover: Callable[[Values, Workbench], ObservedImage] | None = None
     """Finds what disks there are, with the backend's values but for those of ``survey_without``."""
-    survey_without: tuple[str, ...] = ()
+    discover_without: tuple[str, ...] = ()
     """Options of the backend without which state info means a survey."""
-    serves: Callable[[Wanted], bool] = lambda wanted: False
+    serves: Callable[[DesiredImage], bool] = lambda desired: False
     """Whether this host is the one that gives the disk out: it needs no QEMU then."""

@@ -23,12 +23,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.argument_s
     disk_module_options,
     given,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import (
-    manage,
+    discover,
+    read_desired,
     read_place,
-    read_wanted,
-    survey,
+    reconcile,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
@@ -47,11 +47,15 @@ def run_disk_module(lifecycle: str) -> None:
         values = given(options, module.params)
         own = read_options(MODULE_OPTIONS, {option.name: values.get(option.name) for option in MODULE_OPTIONS}, WHERE)
         place = read_place(lifecycle, values, WHERE) if own["state"] == "info" else None
-        wanted = None if place else _read_wanted(lifecycle, values, own)
+        desired = None if place else _read_desired(lifecycle, values, own)
         capabilities = Capabilities.from_probe(probe())
         need_bindings((backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle), capabilities.family)
         with Workbench(capabilities, open_timeout=own["open_timeout"]) as bench:
-            result = manage(wanted, bench, check_mode=module.check_mode) if wanted else survey(lifecycle, place, bench)
+            result = (
+                reconcile(desired, bench, check_mode=module.check_mode)
+                if desired
+                else discover(lifecycle, place, bench)
+            )
     except DirectDiskError as error:
         module.fail_json(msg=str(error))
     for warning in result.pop("warnings"):
@@ -70,6 +74,6 @@ def shown_changes(
     return {**shown, "prepared": lines} if lines else shown
 
 
-def _read_wanted(lifecycle: str, values: Values, own: Values) -> Wanted:
+def _read_desired(lifecycle: str, values: Values, own: Values) -> DesiredImage:
     disk = read_image("disk", declaration_of(lifecycle, values), WHERE)
-    return read_wanted(disk, WHERE, state=own["state"], monitor=own.get("monitor", ""), node=own.get("node", ""))
+    return read_desired(disk, WHERE, state=own["state"], monitor=own.get("monitor", ""), node=own.get("node", ""))

@@ -19,11 +19,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     MadeMeanwhileError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    DesiredImage,
+    ImagePlan,
     Lifecycle,
-    Proposal,
-    Seen,
+    ObservedImage,
     Step,
-    Wanted,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
@@ -35,78 +35,78 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry i
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
 
 
-def read_wanted(disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = "") -> Wanted:
+def read_desired(disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = "") -> DesiredImage:
     """What a disk should be like; raises DeclarationError for what no host could do."""
     lifecycle = lifecycle_of(disk)
     provision = read_options(lifecycle.options, disk.provision, f"{where}: provision")
-    wanted = Wanted(disk, state, provision, monitor, node)
+    desired = DesiredImage(disk, state, provision, monitor, node)
     try:
-        lifecycle.check(wanted)
+        lifecycle.check(desired)
     except DeclarationError as error:
         raise error.within(where) from None
-    return wanted
+    return desired
 
 
 def lifecycle_of(disk: Disk) -> Lifecycle:
     return LIFECYCLES[disk.backend.lifecycle]
 
 
-def manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
+def reconcile(desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
     """Make a disk as it is wanted; ``before`` and ``after`` in the result are what a look found, or would find."""
-    only_looks = check_mode or wanted.state == "info"
-    turn = contextlib.nullcontext() if only_looks else alone_with(wanted.disk, seconds=bench.open_timeout)
-    with storage_errors(wanted.disk), turn:
-        return _manage(wanted, bench, check_mode=check_mode)
+    only_looks = check_mode or desired.state == "info"
+    turn = contextlib.nullcontext() if only_looks else alone_with(desired.disk, seconds=bench.open_timeout)
+    with storage_errors(desired.disk), turn:
+        return _reconcile(desired, bench, check_mode=check_mode)
 
 
-def _manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
-    lifecycle = lifecycle_of(wanted.disk)
-    before = lifecycle.observe(wanted, bench)
-    proposal = _propose(wanted, before)
-    steps, after = list(proposal.steps), proposal.after
+def _reconcile(desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
+    lifecycle = lifecycle_of(desired.disk)
+    before = lifecycle.observe(desired, bench)
+    image_plan = _plan(desired, before)
+    steps, after = list(image_plan.steps), image_plan.after
     if steps and not check_mode:
-        steps = _carry_out(wanted, proposal, bench)
-        after = _observe_after(wanted, proposal, bench)
+        steps = _apply(desired, image_plan, bench)
+        after = _observe_after(desired, image_plan, bench)
     return {
         "changed": bool(steps),
         "actions": [step.line for step in steps],
-        "warnings": list(proposal.warnings),
-        "before": _told(before),
-        "after": _told(after),
+        "warnings": list(image_plan.warnings),
+        "before": _shown(before),
+        "after": _shown(after),
         "state": "present" if after["exists"] else "absent",
         "size": after.get("size"),
         "format": after.get("format"),
-        "blockdev": [] if lifecycle.serves(wanted) else node_graph(wanted.disk, bench.capabilities),
+        "blockdev": [] if lifecycle.serves(desired) else node_graph(desired.disk, bench.capabilities),
     }
 
 
-def _carry_out(wanted: Wanted, proposal: Proposal, bench: Workbench) -> list[Step]:
+def _apply(desired: DesiredImage, image_plan: ImagePlan, bench: Workbench) -> list[Step]:
     """The steps that were done. Where another host made the image meanwhile, what is left to do is planned again."""
-    lifecycle = lifecycle_of(wanted.disk)
+    lifecycle = lifecycle_of(desired.disk)
     done: list[Step] = []
-    for step in proposal.steps:
+    for step in image_plan.steps:
         try:
-            lifecycle.verbs[step.verb](wanted, step.values, bench)
+            lifecycle.verbs[step.verb](desired, step.values, bench)
         except MadeMeanwhileError:
-            again = _propose(wanted, lifecycle.observe(wanted, bench))
+            again = _plan(desired, lifecycle.observe(desired, bench))
             if any(other.verb == step.verb for other in again.steps):
                 raise
-            return [*done, *_carry_out(wanted, again, bench)]
+            return [*done, *_apply(desired, again, bench)]
         done.append(step)
     return done
 
 
-def _observe_after(wanted: Wanted, proposal: Proposal, bench: Workbench) -> Seen:
+def _observe_after(desired: DesiredImage, image_plan: ImagePlan, bench: Workbench) -> ObservedImage:
     """What is there now; what was just made and is not there any more was removed by somebody else."""
-    after = lifecycle_of(wanted.disk).observe(wanted, bench)
-    if proposal.after["exists"] and not after["exists"]:
+    after = lifecycle_of(desired.disk).observe(desired, bench)
+    if image_plan.after["exists"] and not after["exists"]:
         raise HostError("it was made, and is not there any more: another host has removed it; run this again")
     return after
 
 
 def read_place(lifecycle: str, values: Values, where: str) -> Values | None:
     """Where to look for disks, if all that is said is where; None where a disk is named."""
-    unsaid = LIFECYCLES[lifecycle].survey_without
+    unsaid = LIFECYCLES[lifecycle].discover_without
     if not unsaid or any(name in values for name in unsaid):
         return None
     backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle)
@@ -119,26 +119,26 @@ def read_place(lifecycle: str, values: Values, where: str) -> Values | None:
     return place
 
 
-def survey(lifecycle: str, place: Values | None, bench: Workbench) -> dict[str, Any]:
+def discover(lifecycle: str, place: Values | None, bench: Workbench) -> dict[str, Any]:
     """What disks a storage has, in the form of a result."""
-    look = LIFECYCLES[lifecycle].survey
+    look = LIFECYCLES[lifecycle].discover
     found = dict(look(place or {}, bench)) if look else {}
     nothing: dict[str, Any] = {"state": "absent", "size": None, "format": None, "blockdev": []}
     return {"changed": False, "actions": [], "warnings": [], "before": found, "after": found, **nothing}
 
 
-def _told(seen: Seen) -> dict[str, Any]:
+def _shown(observed: ObservedImage) -> dict[str, Any]:
     """What was found, but for what only the plan needs."""
-    return {name: value for name, value in seen.items() if not name.startswith("_") and name != "around"}
+    return {name: value for name, value in observed.items() if not name.startswith("_") and name != "around"}
 
 
-def _propose(wanted: Wanted, before: Seen) -> Proposal:
-    if wanted.state == "info":
-        return Proposal(before)
+def _plan(desired: DesiredImage, before: ObservedImage) -> ImagePlan:
+    if desired.state == "info":
+        return ImagePlan(before)
     try:
-        return lifecycle_of(wanted.disk).plan(wanted, before)
+        return lifecycle_of(desired.disk).plan(desired, before)
     except DeclarationError as error:
-        raise error.within(wanted.disk.described) from None
+        raise error.within(desired.disk.described) from None
 
 
 def node_graph(disk: Disk, capabilities: Capabilities) -> list[Node]:

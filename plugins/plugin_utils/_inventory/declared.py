@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, read_machine
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.parts import in_parts
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.placeholders import Filled
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import (
@@ -156,7 +156,7 @@ def _check_images(machine: Machine, errors: list[Any]) -> None:
     for disk in machine.disks if machine.state != "absent" else ():
         if disk.kept:
             with _gathered(errors):
-                read_wanted(disk, f"disk {disk.name} of {machine.name}")
+                read_desired(disk, f"disk {disk.name} of {machine.name}")
 
 
 @contextmanager

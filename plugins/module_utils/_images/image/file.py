@@ -28,9 +28,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_mark import host_mark
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import machines_that_open
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ObservedImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import plan as plans
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import look_inside, verify
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import observe_content, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Files, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.registry import STORES
 
@@ -45,22 +45,22 @@ def temporary(path: str) -> str:
     return f"{path}.unfinished-{host_mark()}"
 
 
-def look(wanted: Wanted, bench: Workbench) -> Seen:
-    disk = wanted.disk
+def look(desired: DesiredImage, bench: Workbench) -> ObservedImage:
+    disk = desired.disk
     store = STORES[disk.backend.name]
     opened = {"opened_by": machines_that_open(disk.identity)}
     if disk.backend.lingers and _is_missing(disk, store, bench):
-        return {"exists": False, **opened, "around": _around(wanted, store, bench)}
+        return {"exists": False, **opened, "around": _around(desired, store, bench)}
     with contextlib.ExitStack() as stack:
         try:
             storage = stack.enter_context(bench.storage(disk))
         except QmpError as error:
             if not _MISSING.search(str(error)):
                 raise
-            return {"exists": False, **opened, "around": _around(wanted, store, bench)}
-        found = {**look_inside(wanted, storage, in_use=bool(opened["opened_by"])), **opened}
-    if wanted.state == "absent" or _must_be_made_anew(wanted, found):
-        found["around"] = _around(wanted, store, bench)
+            return {"exists": False, **opened, "around": _around(desired, store, bench)}
+        found = {**observe_content(desired, storage, in_use=bool(opened["opened_by"])), **opened}
+    if desired.state == "absent" or _must_be_made_anew(desired, found):
+        found["around"] = _around(desired, store, bench)
     return found
 
 
@@ -70,25 +70,25 @@ def _is_missing(disk: Disk, store: Store, bench: Workbench) -> bool:
         return files.kind(store.path(disk)) == "missing"
 
 
-def _must_be_made_anew(wanted: Wanted, found: Seen) -> bool:
-    return bool(wanted.provision.get("overwrite")) and "problem" in found
+def _must_be_made_anew(desired: DesiredImage, found: ObservedImage) -> bool:
+    return bool(desired.provision.get("overwrite")) and "problem" in found
 
 
-def _around(wanted: Wanted, store: Store, bench: Workbench) -> dict[str, Any]:
+def _around(desired: DesiredImage, store: Store, bench: Workbench) -> dict[str, Any]:
     """What matters before an image is made or removed: its folder, what was left there, what it begins as."""
-    path, found = store.path(wanted.disk), dict[str, Any]()
-    with storage_errors(wanted.disk), store.files(wanted.disk, bench) as files:
+    path, found = store.path(desired.disk), dict[str, Any]()
+    with storage_errors(desired.disk), store.files(desired.disk, bench) as files:
         found["folder"] = files.folder(path)
         if files.kind(temporary(path)) != "missing":
             found["unfinished"] = temporary(path)
-    if wanted.disk.origin and wanted.state == "present":
-        found["source_size"] = bench.size_of_source(wanted.disk.origin)
+    if desired.disk.origin and desired.state == "present":
+        found["source_size"] = bench.size_of_source(desired.disk.origin)
     return found
 
 
-def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def make(desired: DesiredImage, values: Values, bench: Workbench) -> None:
     """A whole image, or none: it is put in its place when everything else is done."""
-    disk = wanted.disk
+    disk = desired.disk
     store = STORES[disk.backend.name]
     place = store.path(disk)
     aside = temporary(place)
@@ -96,9 +96,9 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
         with store.files(disk, bench) as files:
             files.make(aside)
         try:
-            _build_surely(wanted, store.at(disk, aside), store, values["size"], bench)
-            verify(replace(wanted, disk=store.at(disk, aside)), bench, "nothing was kept")
-            others = _keeps_others_out(wanted, bench) if values["overwrite"] else contextlib.nullcontext()
+            _build_surely(desired, store.at(disk, aside), store, values["size"], bench)
+            verify(replace(desired, disk=store.at(disk, aside)), bench, "nothing was kept")
+            others = _keeps_others_out(desired, bench) if values["overwrite"] else contextlib.nullcontext()
             with others, store.files(disk, bench) as files:
                 _put(files, disk, (aside, place), overwrite=values["overwrite"])
         except BaseException:
@@ -115,13 +115,13 @@ def _put(files: Files, disk: Disk, paths: tuple[str, str], *, overwrite: bool) -
         raise MadeMeanwhileError(disk.described) from None
 
 
-def _build_surely(wanted: Wanted, disk: Disk, store: Store, size: int, bench: Workbench) -> None:
+def _build_surely(desired: DesiredImage, disk: Disk, store: Store, size: int, bench: Workbench) -> None:
     def empty() -> None:
         with store.files(disk, bench) as files:
             files.remove(store.path(disk))
             files.make(store.path(disk))
 
-    _surely(disk, lambda: _build(wanted, disk, store, size, bench), empty)
+    _surely(disk, lambda: _build(desired, disk, store, size, bench), empty)
 
 
 def _surely(disk: Disk, work: Callable[[], None], begin_anew: Callable[[], None] = lambda: None) -> None:
@@ -135,13 +135,13 @@ def _surely(disk: Disk, work: Callable[[], None], begin_anew: Callable[[], None]
         work()
 
 
-def _build(wanted: Wanted, disk: Disk, store: Store, size: int, bench: Workbench) -> None:
-    preallocation = wanted.provision["preallocation"]
+def _build(desired: DesiredImage, disk: Disk, store: Store, size: int, bench: Workbench) -> None:
+    preallocation = desired.provision["preallocation"]
     seconds = _LONG if preallocation in ("falloc", "full") else None
     if has_format(disk):
         bench.create(disk, lambda node: store.create(node, 0, "off"))
         with bench.storage(disk, writable=True) as storage:
-            storage.write_format(format_options(disk, wanted.provision, size, storage.key), seconds=seconds)
+            storage.write_format(format_options(disk, desired.provision, size, storage.key), seconds=seconds)
     else:
         bench.create(disk, lambda node: store.create(node, size, preallocation), seconds=seconds)
     if disk.origin:
@@ -149,15 +149,15 @@ def _build(wanted: Wanted, disk: Disk, store: Store, size: int, bench: Workbench
         bench.copy(disk.origin, disk, blank=disk.settings["format"] != "raw" or not has_format(disk))
 
 
-def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def resize(desired: DesiredImage, values: Values, bench: Workbench) -> None:
     """A machine that has the disk open grows it itself."""
-    if wanted.monitor and os.path.exists(wanted.monitor):
-        with storage_errors(wanted.disk), Monitor.connect(wanted.monitor, seconds=bench.open_timeout) as monitor:
-            monitor.execute("block_resize", {"node-name": wanted.node, "size": values["size"]})
+    if desired.monitor and os.path.exists(desired.monitor):
+        with storage_errors(desired.disk), Monitor.connect(desired.monitor, seconds=bench.open_timeout) as monitor:
+            monitor.execute("block_resize", {"node-name": desired.node, "size": values["size"]})
         return
-    with _keeps_others_out(wanted, bench):
+    with _keeps_others_out(desired, bench):
         pass  # A machine that no unit tells of is noticed. While this is held, QEMU would refuse to resize it.
-    _surely(wanted.disk, lambda: _resize(wanted.disk, values["size"], bench))
+    _surely(desired.disk, lambda: _resize(desired.disk, values["size"], bench))
 
 
 def _resize(disk: Disk, size: int, bench: Workbench) -> None:
@@ -165,31 +165,31 @@ def _resize(disk: Disk, size: int, bench: Workbench) -> None:
         image.resize(size)
 
 
-def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def remove(desired: DesiredImage, values: Values, bench: Workbench) -> None:
     del values
-    disk, store = wanted.disk, STORES[wanted.disk.backend.name]
-    with storage_errors(disk), store.files(disk, bench) as files, _keeps_others_out(wanted, bench):
+    disk, store = desired.disk, STORES[desired.disk.backend.name]
+    with storage_errors(disk), store.files(disk, bench) as files, _keeps_others_out(desired, bench):
         files.remove(store.path(disk))
 
 
-def clear(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def clear(desired: DesiredImage, values: Values, bench: Workbench) -> None:
     """Remove what a killed run has left."""
-    disk, store = wanted.disk, STORES[wanted.disk.backend.name]
+    disk, store = desired.disk, STORES[desired.disk.backend.name]
     with storage_errors(disk), store.files(disk, bench) as files:
         files.remove(values["path"])
 
 
 @contextlib.contextmanager
-def _keeps_others_out(wanted: Wanted, bench: Workbench) -> Iterator[None]:
+def _keeps_others_out(desired: DesiredImage, bench: Workbench) -> Iterator[None]:
     """Hold QEMU's own lock on what is there, where the storage has one: no machine has the image open, nor opens it."""
-    store = STORES.get(wanted.disk.backend.name)
-    if wanted.provision.get("force") or not (store and store.locks):
+    store = STORES.get(desired.disk.backend.name)
+    if desired.provision.get("force") or not (store and store.locks):
         yield
         return
     # A node that nobody uses holds no lock.
-    with bench.storage(wanted.disk, writable=True) as storage, storage.served(writable=True):
+    with bench.storage(desired.disk, writable=True) as storage, storage.served(writable=True):
         yield
 
 
 check, plan = plans.check, plans.plan
-VERBS = {"make": make, "resize": resize, "remove": remove, "clear": clear}
+ACTIONS = {"make": make, "resize": resize, "remove": remove, "clear": clear}

@@ -17,11 +17,16 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import machines_that_open
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Seen, Step, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    DesiredImage,
+    ImagePlan,
+    ObservedImage,
+    Step,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import plan as plans
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import (
     describe_header,
-    look_inside,
+    observe_content,
     size_problem,
     verify,
 )
@@ -32,47 +37,47 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection 
 _KEEPING = ("cluster_size", "preallocation", "lazy_refcounts", "backing", "allow_shrink", "overwrite")
 
 
-def check(wanted: Wanted) -> None:
-    disk = wanted.disk
-    if wanted.state == "absent" and not _is_of_copy(wanted):
+def check(desired: DesiredImage) -> None:
+    disk = desired.disk
+    if desired.state == "absent" and not _is_of_copy(desired):
         hint = f" (this host's copy of it can: say route: {stage.ROUTE.name})" if disk.backend.stage else ""
         raise DeclarationError("state", f"absent: {disk.described} can only be read, so it cannot be removed{hint}")
     for option in _KEEPING:
-        if wanted.provision.get(option, "off") != "off":
+        if desired.provision.get(option, "off") != "off":
             raise DeclarationError(option, f"{disk.described} can only be read")
 
 
-def _is_of_copy(wanted: Wanted) -> bool:
+def _is_of_copy(desired: DesiredImage) -> bool:
     """Whether it is the host's copy that is meant, whatever route this host would take by itself."""
-    return bool(wanted.disk.settings["route"] == stage.ROUTE.name)
+    return bool(desired.disk.settings["route"] == stage.ROUTE.name)
 
 
-def look(wanted: Wanted, bench: Workbench) -> Seen:
-    disk = wanted.disk
-    if wanted.state == "absent":
+def look(desired: DesiredImage, bench: Workbench) -> ObservedImage:
+    disk = desired.disk
+    if desired.state == "absent":
         opened = machines_that_open(disk.identity)
         there = os.path.exists(stage.copy_of(disk))
         return {"exists": there, "staged": there, "opened_by": opened}
     route, _warning = choose_route(disk, bench.capabilities)
     around: dict[str, Any] = {"staged": route == stage.ROUTE.name, "warnings": []}
-    said = _said(wanted, bench, around) if disk.backend.stage else None
+    said = _said(desired, bench, around) if disk.backend.stage else None
     found: dict[str, Any] = {}
     if said:
         found.update(etag=said.etag, last_modified=said.last_modified)
     if not around["staged"]:
         with bench.storage(disk) as storage:
-            return {**look_inside(wanted, storage), **found, "around": around}
+            return {**observe_content(desired, storage), **found, "around": around}
     found.update(staged=os.path.exists(stage.copy_of(disk)), stale=False)
     if found["staged"]:
         found["stale"] = said is not None and "sha256" not in disk.source and image_cache.is_stale(disk, said)
         with bench.storage(disk) as storage:
-            return {**look_inside(wanted, storage), **found, "around": around}
-    return {**_look_before(wanted, said or web_image.Said(), bench), **found, "around": around}
+            return {**observe_content(desired, storage), **found, "around": around}
+    return {**_look_before(desired, said or web_image.Said(), bench), **found, "around": around}
 
 
-def _said(wanted: Wanted, bench: Workbench, around: dict[str, Any]) -> web_image.Said | None:
+def _said(desired: DesiredImage, bench: Workbench, around: dict[str, Any]) -> web_image.Said | None:
     """What the server says; with a copy at hand it may stay away."""
-    disk = wanted.disk
+    disk = desired.disk
     try:
         said = web_image.ask(
             disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout, begin=_begin(disk, bench)
@@ -82,7 +87,7 @@ def _said(wanted: Wanted, bench: Workbench, around: dict[str, Any]) -> web_image
             raise
         around["warnings"].append(f"{explained(disk, error)}; its copy on this host was looked at alone")
         return None
-    _check_said(wanted, said)
+    _check_said(desired, said)
     return said
 
 
@@ -90,62 +95,62 @@ def _begin(disk: Disk, bench: Workbench) -> list[str]:
     return bench.confined(confinement(stage.followed(disk, disk.backend.reach(disk.source))))
 
 
-def _check_said(wanted: Wanted, said: web_image.Said) -> None:
-    if said.place not in stage.places_of(wanted.disk):
+def _check_said(desired: DesiredImage, said: web_image.Said) -> None:
+    if said.place not in stage.places_of(desired.disk):
         raise HostError(image_fetch.sent_on(said.place))
     for option, found in (("etag", said.etag), ("last_modified", said.last_modified)):
-        wish = wanted.provision.get(option, found)
+        wish = desired.provision.get(option, found)
         if wish != found:
             raise HostError(
                 f"the server has another image: its {option} is {found or 'not said'}, and {wish} is declared"
             )
 
 
-def _look_before(wanted: Wanted, said: web_image.Said, bench: Workbench) -> dict[str, Any]:
+def _look_before(desired: DesiredImage, said: web_image.Said, bench: Workbench) -> dict[str, Any]:
     """What will be in the copy: of a raw image the server has said how long it is."""
-    disk = wanted.disk
+    disk = desired.disk
     head = said.head or web_image.read_head(
         disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout, begin=_begin(disk, bench)
     )
     found = describe_header(disk, read_header(head), said.length)
-    return {"exists": True, **size_problem(wanted, found["size"]), **found}
+    return {"exists": True, **size_problem(desired, found["size"]), **found}
 
 
-def plan(wanted: Wanted, seen: Seen) -> Proposal:
-    disk = wanted.disk
-    if wanted.state == "absent":
-        if not seen["staged"]:
-            return Proposal(seen)
-        plans.refuse_in_use(wanted, seen, "forgotten")
-        return Proposal(
-            {**seen, "exists": False, "staged": False}, (Step("forget", f"remove the copy of {disk.described}"),)
+def plan(desired: DesiredImage, observed: ObservedImage) -> ImagePlan:
+    disk = desired.disk
+    if desired.state == "absent":
+        if not observed["staged"]:
+            return ImagePlan(observed)
+        plans.refuse_in_use(desired, observed, "forgotten")
+        return ImagePlan(
+            {**observed, "exists": False, "staged": False}, (Step("forget", f"remove the copy of {disk.described}"),)
         )
-    around = seen["around"]
+    around = observed["around"]
     warnings = list(around["warnings"])
-    if "problem" in seen:
-        raise DeclarationError("", f"{seen['problem']}; correct the declaration, or find out who changed the image")
-    refresh = wanted.provision.get("refresh", False)
-    if around["staged"] and seen["stale"] and not refresh:
+    if "problem" in observed:
+        raise DeclarationError("", f"{observed['problem']}; correct the declaration, or find out who changed the image")
+    refresh = desired.provision.get("refresh", False)
+    if around["staged"] and observed["stale"] and not refresh:
         warnings.append(
             f"{disk.described}: the server has another image than this host's copy; refresh: true fetches it"
         )
-    if not around["staged"] or (seen["staged"] and not (seen["stale"] and refresh)):
-        return Proposal(seen, warnings=tuple(warnings))
-    verb = "again " if seen["staged"] else ""
+    if not around["staged"] or (observed["staged"] and not (observed["stale"] and refresh)):
+        return ImagePlan(observed, warnings=tuple(warnings))
+    verb = "again " if observed["staged"] else ""
     step = Step("fetch", f"fetch {disk.described} {verb}into this host's cache")
-    return Proposal({**seen, "staged": True, "stale": False}, (step,), tuple(warnings))
+    return ImagePlan({**observed, "staged": True, "stale": False}, (step,), tuple(warnings))
 
 
-def fetch(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def fetch(desired: DesiredImage, values: Values, bench: Workbench) -> None:
     del values
-    with image_cache.replaced(wanted.disk):
-        image_cache.fetch(wanted.disk, bench)
-        verify(wanted, bench, "nothing was kept")
+    with image_cache.replaced(desired.disk):
+        image_cache.fetch(desired.disk, bench)
+        verify(desired, bench, "nothing was kept")
 
 
-def forget(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def forget(desired: DesiredImage, values: Values, bench: Workbench) -> None:
     del values, bench
-    image_cache.forget(wanted.disk)
+    image_cache.forget(desired.disk)
 
 
-VERBS = {"fetch": fetch, "forget": forget}
+ACTIONS = {"fetch": fetch, "forget": forget}

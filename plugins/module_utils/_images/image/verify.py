@@ -13,42 +13,42 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.qemu_img i
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 
 
-def look_inside(wanted: Wanted, storage: Storage, *, in_use: bool = False) -> dict[str, Any]:
+def observe_content(desired: DesiredImage, storage: Storage, *, in_use: bool = False) -> dict[str, Any]:
     """What there is, and in ``problem`` why that is not what is declared, where it is not."""
-    disk = wanted.disk
+    disk = desired.disk
     header = storage.header()
     found = {"exists": True, **describe_header(disk, header, storage.describe()["virtual-size"])}
     if "problem" in found:
         return found
     with storage.image() as image:
         found["size"] = image.describe()["virtual-size"]
-    found.update(size_problem(wanted, found["size"]))
-    if "sha256" in wanted.provision:
+    found.update(size_problem(desired, found["size"]))
+    if "sha256" in desired.provision:
         with storage.accessed() as stored:
             found["sha256"] = stored.sha256()
-        if found["sha256"] != wanted.provision["sha256"]:
-            found["problem"] = f"its sha256 is {found['sha256']}, and {wanted.provision['sha256']} is declared"
-    if wanted.provision["check"] and header.format == "qcow2" and not in_use:
+        if found["sha256"] != desired.provision["sha256"]:
+            found["problem"] = f"its sha256 is {found['sha256']}, and {desired.provision['sha256']} is declared"
+    if desired.provision["check"] and header.format == "qcow2" and not in_use:
         # What a machine is writing to looks damaged.
         found.update(_checked(disk, storage))
     return found
 
 
-def verify(wanted: Wanted, bench: Workbench, consequence: str) -> None:
+def verify(desired: DesiredImage, bench: Workbench, consequence: str) -> None:
     """Raises HostError where what was just written is not what is declared."""
-    if wanted.provision["check"] or {"sha256", "virtual_size"} & set(wanted.provision):
-        with bench.storage(wanted.disk) as storage:
-            found = look_inside(wanted, storage)
+    if desired.provision["check"] or {"sha256", "virtual_size"} & set(desired.provision):
+        with bench.storage(desired.disk) as storage:
+            found = observe_content(desired, storage)
         if "problem" in found:
             raise HostError(f"{found['problem']}; {consequence}")
 
 
-def size_problem(wanted: Wanted, size: int | None) -> dict[str, str]:
+def size_problem(desired: DesiredImage, size: int | None) -> dict[str, str]:
     """Why a size is not the declared one, where it is not."""
-    declared = wanted.provision.get("virtual_size")
+    declared = desired.provision.get("virtual_size")
     if size is None or declared in (None, size):
         return {}
     return {"problem": f"it has {size} bytes, and {declared} are declared"}

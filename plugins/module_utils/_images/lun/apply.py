@@ -11,38 +11,38 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import server
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import apply as server
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.session import at_portal
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import apply as fixed
 
 
-def _write_format(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    disk = at_portal(wanted.disk, values["portal"])
+def _write_format(desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    disk = at_portal(desired.disk, values["portal"])
     with storage_errors(disk):
         fixed.write_format(disk, values, bench)
 
 
-def _import(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    disk = at_portal(wanted.disk, values["portal"])
+def _import(desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    disk = at_portal(desired.disk, values["portal"])
     with storage_errors(disk):
         fixed.import_source(disk, values, bench)
 
 
-def _grow(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    disk = at_portal(wanted.disk, values["portal"])
+def _grow(desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    disk = at_portal(desired.disk, values["portal"])
     with storage_errors(disk):
-        if not wanted.monitor:
+        if not desired.monitor:
             with bench.image(disk, writable=True) as node:
                 node.resize(values["size"])
             return
-        with Monitor.connect(wanted.monitor, seconds=bench.open_timeout) as monitor:
-            monitor.execute("block_resize", {"node-name": wanted.node, "size": values["size"]})
+        with Monitor.connect(desired.monitor, seconds=bench.open_timeout) as monitor:
+            monitor.execute("block_resize", {"node-name": desired.node, "size": values["size"]})
 
 
-VERBS: Mapping[str, Callable[[Wanted, Values, Workbench], None]] = {
+ACTIONS: Mapping[str, Callable[[DesiredImage, Values, Workbench], None]] = {
     "format": _write_format,
     "import": _import,
     "grow": _grow,
-    **server.VERBS,
+    **server.ACTIONS,
 }

@@ -7,8 +7,8 @@ from __future__ import annotations
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import iscsi
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import server
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import options as server
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -47,25 +47,25 @@ OPTIONS = (
 )
 
 
-def serves(wanted: Wanted) -> bool:
+def serves(desired: DesiredImage) -> bool:
     """Whether this host is the one that gives the LUN out."""
-    return "tgt" in wanted.provision
+    return "tgt" in desired.provision
 
 
-def check(wanted: Wanted) -> None:
-    if serves(wanted):
-        server.check(wanted)
+def check(desired: DesiredImage) -> None:
+    if serves(desired):
+        server.check(desired)
         return
-    settings = wanted.disk.settings
-    for portal in wanted.provision.get("portals", ()):
+    settings = desired.disk.settings
+    for portal in desired.provision.get("portals", ()):
         try:
             iscsi.portal_of({"portal": portal})
         except DeclarationError as error:
             raise error.within("portals") from None
-    if settings["format"] == "raw" and wanted.size:
+    if settings["format"] == "raw" and desired.size:
         problem = "luks takes the whole LUN; leave size out, and say under expect what the LUN must have"
         raise DeclarationError("size", problem)
-    if wanted.monitor and not wanted.node:
+    if desired.monitor and not desired.node:
         raise DeclarationError("node", "is missing: monitor wants to be told which of its nodes the disk is")
 
 

@@ -136,7 +136,7 @@ def _read(opened: Session, lun: int, start: int, length: int, block_size: int) -
     return b"".join(pieces)[skipped : skipped + length]
 
 
-def survey(values: Values, bench: Workspace) -> dict[str, Any]:
+def discover(values: Values, bench: Workspace) -> dict[str, Any]:
     """The targets of a portal with their LUNs; a target that refuses this account says why."""
     try:
         with _session(values, bench) as opened:

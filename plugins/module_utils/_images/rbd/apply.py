@@ -11,7 +11,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
     cluster_of,
     speaking_of,
@@ -32,11 +32,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.remove
 )
 
 
-def finish(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def finish(desired: DesiredImage, values: Values, bench: Workbench) -> None:
     """End a renaming that was cut short: both names lead to the image, and its directory has one of them."""
     import rbd
 
-    disk, part = wanted.disk, part_of(wanted.disk)
+    disk, part = desired.disk, part_of(desired.disk)
     pool, old, new = cluster_of(disk, bench).pool(disk), part.source["image"], disk.source["image"]
     with speaking_of(disk, "error renaming"):
         if old in rbd.RBD().list(pool):
@@ -46,54 +46,54 @@ def finish(wanted: Wanted, values: Values, bench: Workbench) -> None:
             pool.remove_object(f"rbd_id.{old}")
 
 
-def restore(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def restore(desired: DesiredImage, values: Values, bench: Workbench) -> None:
     import rbd
 
-    disk = wanted.disk
+    disk = desired.disk
     with speaking_of(disk, "error restoring"):
         rbd.RBD().trash_restore(cluster_of(disk, bench).pool(disk), values["id"], disk.source["image"])
 
 
-def rename(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    rename_image(at(wanted.disk, image=values["name"]), wanted.disk, bench)
+def rename(desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    rename_image(at(desired.disk, image=values["name"]), desired.disk, bench)
 
 
-def features(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    with changed(wanted.disk, bench, "error changing features") as image:
+def features(desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    with changed(desired.disk, bench, "error changing features") as image:
         image.update_features(sum(FEATURES[name] for name in values["names"]), values["on"])
         if values["on"] and "object-map" in values["names"]:
             image.rebuild_object_map()
 
 
-def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    if wanted.monitor:
-        with speaking_of(wanted.disk), Monitor.connect(wanted.monitor, seconds=bench.open_timeout) as monitor:
-            monitor.execute("block_resize", {"node-name": wanted.node, "size": values["size"]})
+def resize(desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    if desired.monitor:
+        with speaking_of(desired.disk), Monitor.connect(desired.monitor, seconds=bench.open_timeout) as monitor:
+            monitor.execute("block_resize", {"node-name": desired.node, "size": values["size"]})
     else:
-        set_size(wanted.disk, values["size"], values["was"], bench)
+        set_size(desired.disk, values["size"], values["was"], bench)
 
 
-def roll_back(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def roll_back(desired: DesiredImage, values: Values, bench: Workbench) -> None:
     """Unlike other changes this is none that a client who holds the lock makes for us: it must give the lock up."""
     import rbd
 
-    with changed(wanted.disk, bench, "error rolling back") as image:
+    with changed(desired.disk, bench, "error rolling back") as image:
         if image.features() & FEATURES["exclusive-lock"]:
             image.lock_acquire(rbd.RBD_LOCK_MODE_EXCLUSIVE)
         image.rollback_to_snap(values["name"])
 
 
-def flatten(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    with changed(wanted.disk, bench, "error flattening") as image:
+def flatten(desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    with changed(desired.disk, bench, "error flattening") as image:
         image.flatten()
 
 
-def set_metadata(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    _set_text(wanted.disk, values["key"], values["text"], bench)
+def set_metadata(desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    _set_text(desired.disk, values["key"], values["text"], bench)
 
 
-def set_config(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    _set_text(wanted.disk, CONFIG + values["key"], values["text"], bench)
+def set_config(desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    _set_text(desired.disk, CONFIG + values["key"], values["text"], bench)
 
 
 def _set_text(disk: Disk, key: str, text: str | None, bench: Workbench) -> None:
@@ -104,22 +104,22 @@ def _set_text(disk: Disk, key: str, text: str | None, bench: Workbench) -> None:
             image.metadata_set(key, text)
 
 
-def take_snapshot(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    with changed(wanted.disk, bench, "error taking a snapshot") as image:
+def take_snapshot(desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    with changed(desired.disk, bench, "error taking a snapshot") as image:
         image.create_snap(values["name"])
 
 
-def remove_snapshot(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    with changed(wanted.disk, bench, "error removing a snapshot") as image:
+def remove_snapshot(desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    with changed(desired.disk, bench, "error removing a snapshot") as image:
         image.remove_snap(values["name"])
 
 
-def protect(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    with changed(wanted.disk, bench, "error protecting a snapshot") as image:
+def protect(desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    with changed(desired.disk, bench, "error protecting a snapshot") as image:
         (image.protect_snap if values["protected"] else image.unprotect_snap)(values["name"])
 
 
-VERBS: Mapping[str, Callable[[Wanted, Values, Workbench], None]] = {
+ACTIONS: Mapping[str, Callable[[DesiredImage, Values, Workbench], None]] = {
     "discard": discard,
     "discard_abandoned": discard_abandoned,
     "finish": finish,

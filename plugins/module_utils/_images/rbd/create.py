@@ -20,7 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     CapabilityError,
     MadeMeanwhileError,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
     bounded,
     cluster_of,
@@ -41,23 +41,23 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.remove
 _CHUNK = 64 * 1024**2
 
 
-def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def make(desired: DesiredImage, values: Values, bench: Workbench) -> None:
     """Make an image, under a name that nobody uses until it is whole."""
-    if _is_whole_at_once(wanted, values):
-        _create(wanted.disk, values, bench)
+    if _is_whole_at_once(desired, values):
+        _create(desired.disk, values, bench)
     else:
-        _make_in_parts(wanted, values, bench)
+        _make_in_parts(desired, values, bench)
 
 
-def _is_whole_at_once(wanted: Wanted, values: Values) -> bool:
+def _is_whole_at_once(desired: DesiredImage, values: Values) -> bool:
     """Whether Ceph makes the whole image as it writes its header; striping and a journal come after that."""
-    disk = wanted.disk
-    blank = not (disk.origin or has_format(disk) or "encryption" in disk.source or wanted.provision["thick"])
+    disk = desired.disk
+    blank = not (disk.origin or has_format(disk) or "encryption" in disk.source or desired.provision["thick"])
     return blank and not {"striping", "journaling"} & set(values["features"])
 
 
-def _make_in_parts(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    disk, part = wanted.disk, part_of(wanted.disk)
+def _make_in_parts(desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    disk, part = desired.disk, part_of(desired.disk)
     origin = disk.origin if values["clone"] else None
     if origin:
         _clone(beside(disk, origin), part, values, bench)
@@ -67,7 +67,7 @@ def _make_in_parts(wanted: Wanted, values: Values, bench: Workbench) -> None:
         with _held(part, bench):
             if not origin:
                 _write_forms(part, values["size"], bench)
-            _complete(wanted, part, values, bench)
+            _complete(desired, part, values, bench)
             _put_in_place(part, disk, bench)
     except MadeMeanwhileError:
         remove_image(part, bench, "it is still open")
@@ -87,15 +87,15 @@ def _held(part: Disk, bench: Workbench) -> Iterator[None]:
         image.close()
 
 
-def _complete(wanted: Wanted, part: Disk, values: Values, bench: Workbench) -> None:
-    disk = wanted.disk
+def _complete(desired: DesiredImage, part: Disk, values: Values, bench: Workbench) -> None:
+    disk = desired.disk
     if values["was"] != values["size"]:
         set_size(part, values["size"], values["was"], bench)
     if disk.origin and not values["clone"]:
         # What was never written reads as noise through LUKS, and as zeroes through everything else.
         blank = "luks" not in disk.settings or disk.settings["format"] != "raw"
         bench.copy(*(bounded(image, bench.open_timeout) for image in (disk.origin, part)), blank=blank)
-    if wanted.provision["thick"]:
+    if desired.provision["thick"]:
         _fill(part, values["size"], bench)
 
 

@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_mark import host_mark
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ObservedImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
     Cluster,
     cluster_of,
@@ -51,26 +51,26 @@ _HEAD = 4096
 """Bytes that tell the format of an image."""
 
 
-def observe(wanted: Wanted, bench: Workbench) -> Seen:
+def observe(desired: DesiredImage, bench: Workbench) -> ObservedImage:
     """What is there; where there is nothing, also what a plan has to know of the pool, the source and former images."""
-    disk = wanted.disk
+    disk = desired.disk
     cluster = cluster_of(disk, bench)
-    _refuse_config(wanted, cluster)
-    seen = _look(wanted, bench)
-    if seen is None:
+    _refuse_config(desired, cluster)
+    observed = _look(desired, bench)
+    if observed is None:
         _refuse_namespace(disk, cluster)
-        seen = {"exists": False}
-        if wanted.state == "present" and "snapshot" not in disk.source:
-            seen.update(_see_for_new(wanted, bench))
+        observed = {"exists": False}
+        if desired.state == "present" and "snapshot" not in disk.source:
+            observed.update(_see_for_new(desired, bench))
     if _has_name(part_of(disk), cluster):
         with opened(part_of(disk), bench) as part:
             if part is not None:
-                seen["incomplete"] = {"watchers": _watchers(part)}
-                seen["_half_renamed"] = part.id() == seen.get("_id")
-    if not seen["exists"] or wanted.state == "absent":
+                observed["incomplete"] = {"watchers": _watchers(part)}
+                observed["_half_renamed"] = part.id() == observed.get("_id")
+    if not observed["exists"] or desired.state == "absent":
         # Only then, because it takes a list of the whole pool.
-        seen["_abandoned"] = _abandoned(disk, bench)
-    return seen
+        observed["_abandoned"] = _abandoned(disk, bench)
+    return observed
 
 
 def _abandoned(disk: Disk, bench: Workbench) -> list[str]:
@@ -137,9 +137,9 @@ def opened(disk: Disk, bench: Workbench, *, identifier: str = "") -> Iterator[An
                 image.close()
 
 
-def _look(wanted: Wanted, bench: Workbench, *, identifier: str = "") -> dict[str, Any] | None:
+def _look(desired: DesiredImage, bench: Workbench, *, identifier: str = "") -> dict[str, Any] | None:
     """identifier: of an image in the trash, which QEMU cannot open."""
-    disk, rollback = wanted.disk, wanted.provision.get("rollback", "")
+    disk, rollback = desired.disk, desired.provision.get("rollback", "")
     with opened(disk, bench, identifier=identifier) as image:
         if image is None:
             return None
@@ -148,7 +148,7 @@ def _look(wanted: Wanted, bench: Workbench, *, identifier: str = "") -> dict[str
             found["_rollback"] = _compare(image, rollback)
     if is_translated(disk):
         found["stored_size"] = found.pop("size")
-        if wanted.state != "absent" and not identifier:
+        if desired.state != "absent" and not identifier:
             found["size"] = virtual_size(disk, bench)
             if "_rollback" in found:
                 found["_rollback"]["size"] = virtual_size(at(disk, snapshot=rollback), bench)
@@ -267,32 +267,32 @@ def virtual_size(disk: Disk, bench: Workbench) -> int:
 # --- what is not there yet -------------------------------------------------------------------------------------------
 
 
-def _see_for_new(wanted: Wanted, bench: Workbench) -> dict[str, Any]:
-    former = _former(wanted, bench)
+def _see_for_new(desired: DesiredImage, bench: Workbench) -> dict[str, Any]:
+    former = _former(desired, bench)
     if former:
         return {"_former": former}
-    cluster = cluster_of(wanted.disk, bench)
-    defaults = _defaults(cluster.defaults(wanted.disk))
-    pool = wanted.provision.get("data_pool", defaults["data_pool"])
+    cluster = cluster_of(desired.disk, bench)
+    defaults = _defaults(cluster.defaults(desired.disk))
+    pool = desired.provision.get("data_pool", defaults["data_pool"])
     if pool and not cluster.handle.pool_exists(pool):
         raise DeclarationError("data_pool", f"the cluster has no pool {pool}; list them with ceph osd pool ls")
-    source = _see_source(wanted.disk, wanted.disk.origin, bench) if wanted.disk.origin else {}
+    source = _see_source(desired.disk, desired.disk.origin, bench) if desired.disk.origin else {}
     return {"_new": {"defaults": defaults, "source": source}}
 
 
-def _former(wanted: Wanted, bench: Workbench) -> dict[str, Any] | None:
+def _former(desired: DesiredImage, bench: Workbench) -> dict[str, Any] | None:
     """The image that is to be renamed, or taken out of the trash."""
-    disk, name = wanted.disk, wanted.provision.get("renamed_from")
+    disk, name = desired.disk, desired.provision.get("renamed_from")
     if name:
-        found = _look(replace(wanted, disk=at(disk, image=name)), bench)
+        found = _look(replace(desired, disk=at(disk, image=name)), bench)
         if found:
             return {**found, "_found": ("renamed", name)}
-    thrown = _in_trash(disk, bench) if wanted.provision["restore"] else []
+    thrown = _in_trash(disk, bench) if desired.provision["restore"] else []
     if len(thrown) > 1:
         raise DeclarationError(
             disk.described, f"is in the trash {len(thrown)} times (ids {', '.join(thrown)}); restore one by rbd trash"
         )
-    found = _look(wanted, bench, identifier=thrown[0]) if thrown else None
+    found = _look(desired, bench, identifier=thrown[0]) if thrown else None
     return {**found, "_found": ("restored", thrown[0])} if found else None
 
 
@@ -371,11 +371,11 @@ def _clone_format(disk: Disk, cluster: Cluster) -> int:
 # --- what the cluster would refuse -----------------------------------------------------------------------------------
 
 
-def _refuse_config(wanted: Wanted, cluster: Cluster) -> None:
+def _refuse_config(desired: DesiredImage, cluster: Cluster) -> None:
     """Refuse options that Ceph's client does not know, and values that it cannot read."""
-    config = texts_of(wanted.provision.get("image_config", {}))
+    config = texts_of(desired.provision.get("image_config", {}))
     for name, text in config.items():
-        known = cluster.defaults(wanted.disk)
+        known = cluster.defaults(desired.disk)
         if name not in known:
             problem = f"is no option that an image can have{did_you_mean(name, known)}"
             raise DeclarationError(f"image_config: {name}", problem)

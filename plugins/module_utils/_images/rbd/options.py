@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_mark import LENGTH
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 SECTOR = 512
@@ -124,11 +124,11 @@ OPTIONS = (
 )
 
 
-def check(wanted: Wanted) -> None:
+def check(desired: DesiredImage) -> None:
     """Raises DeclarationError for what no cluster could do."""
-    _check_size("size", wanted.size)
+    _check_size("size", desired.size)
     for problem in (_check_place, _check_layout, _check_snapshots, _check_metadata, _check_removal):
-        problem(wanted)
+        problem(desired)
 
 
 def _check_size(name: str, size: int | None) -> None:
@@ -137,20 +137,20 @@ def _check_size(name: str, size: int | None) -> None:
         raise DeclarationError(name, f"{size} is no multiple of {SECTOR} bytes, QEMU's sector; write {nearest}")
 
 
-def _check_place(wanted: Wanted) -> None:
-    source, provision = wanted.disk.source, wanted.provision
-    if "snapshot" in source and wanted.state == "absent":
+def _check_place(desired: DesiredImage) -> None:
+    source, provision = desired.disk.source, desired.provision
+    if "snapshot" in source and desired.state == "absent":
         raise DeclarationError("snapshot", "is only read; to remove one, name it in snapshots with state: absent")
     if _PART_NAME.search(source["image"]):
         raise DeclarationError("image", f"ends with {PART} and a host's mark, as only unfinished images do")
-    if bool(wanted.monitor) != bool(wanted.node):
+    if bool(desired.monitor) != bool(desired.node):
         raise DeclarationError("monitor", "monitor and node are wanted together")
     if provision.get("renamed_from") == source["image"]:
         raise DeclarationError("renamed_from", "is the name that the image is to have")
 
 
-def _check_layout(wanted: Wanted) -> None:
-    provision = wanted.provision
+def _check_layout(desired: DesiredImage) -> None:
+    provision = desired.provision
     size = provision.get("object_size", 4096)
     if size & (size - 1):
         raise DeclarationError("object_size", f"{size} is no power of two")
@@ -159,7 +159,7 @@ def _check_layout(wanted: Wanted) -> None:
     features = set(provision.get("features", ()))
     if features & {"object-map", "fast-diff", "journaling"} and "exclusive-lock" not in features:
         raise DeclarationError("features", "object-map, fast-diff and journaling want exclusive-lock beside them")
-    if provision["thick"] and (wanted.disk.origin or is_translated(wanted.disk)):
+    if provision["thick"] and (desired.disk.origin or is_translated(desired.disk)):
         raise DeclarationError(
             "thick", "is for a blank raw image; leave it out, or source, format, luks and encryption"
         )
@@ -180,8 +180,8 @@ def at(disk: Disk, **place: str) -> Disk:
     return replace(disk, source={**disk.source, **place})
 
 
-def _check_snapshots(wanted: Wanted) -> None:
-    snapshots = wanted.provision.get("snapshots", ())
+def _check_snapshots(desired: DesiredImage) -> None:
+    snapshots = desired.provision.get("snapshots", ())
     names = [snapshot["name"] for snapshot in snapshots]
     for snapshot in snapshots:
         where = f"snapshots: {snapshot['name']}"
@@ -189,13 +189,13 @@ def _check_snapshots(wanted: Wanted) -> None:
             raise DeclarationError(where, "is there twice")
         if snapshot["state"] == "absent" and snapshot.get("protected"):
             raise DeclarationError(where, "cannot be absent and protected")
-        if snapshot["state"] == "absent" and snapshot["name"] == wanted.provision.get("rollback"):
+        if snapshot["state"] == "absent" and snapshot["name"] == desired.provision.get("rollback"):
             raise DeclarationError(where, "cannot be absent: the image is to be rolled back to it")
 
 
-def _check_metadata(wanted: Wanted) -> None:
+def _check_metadata(desired: DesiredImage) -> None:
     for option in ("metadata", "image_config"):
-        given = wanted.provision.get(option, {})
+        given = desired.provision.get(option, {})
         if not isinstance(given, Mapping):
             raise DeclarationError(option, "is not a mapping of names to values")
         for key, value in given.items():
@@ -210,8 +210,8 @@ def _check_metadata(wanted: Wanted) -> None:
                 raise DeclarationError(where, f"is configuration: write image_config: {{{key[5:]}: ...}}")
 
 
-def _check_removal(wanted: Wanted) -> None:
-    provision = wanted.provision
+def _check_removal(desired: DesiredImage) -> None:
+    provision = desired.provision
     if provision["trash_seconds"] and not provision["trash"]:
         raise DeclarationError("trash_seconds", "is for trash: true")
 

@@ -8,7 +8,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Seen, Step, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    DesiredImage,
+    ImagePlan,
+    ObservedImage,
+    Step,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import (
     SECTOR,
     at,
@@ -30,12 +35,12 @@ DESTRUCTIVE = frozenset({"remove", "shrink", "rollback", "unsnapshot"})
 class _Draft:
     """The image as it will be after the steps so far."""
 
-    def __init__(self, wanted: Wanted, seen: Seen) -> None:
-        self.wanted = wanted
-        self.seen = seen
+    def __init__(self, desired: DesiredImage, observed: ObservedImage) -> None:
+        self.desired = desired
+        self.observed = observed
         self.steps: list[Step] = []
         self.warnings: list[str] = []
-        self.image: dict[str, Any] = dict(seen)
+        self.image: dict[str, Any] = dict(observed)
 
     def add(self, verb: str, words: str, **values: Any) -> None:
         self.steps.append(Step(verb, words, values, destroys=verb in DESTRUCTIVE))
@@ -43,37 +48,37 @@ class _Draft:
     def refuse_open(self, deed: str) -> None:
         """Refuse a deed that a client would not survive who has the image open."""
         watchers = self.image.get("watchers", ())
-        if watchers and not self.wanted.provision["force"]:
+        if watchers and not self.desired.provision["force"]:
             raise DeclarationError(
                 self.name, f"will not be {deed}: {_and(watchers)} has it open; stop that client, or say force: true"
             )
 
     @property
     def name(self) -> str:
-        return self.wanted.disk.described
+        return self.desired.disk.described
 
-    def proposal(self) -> Proposal:
-        return Proposal(self.image, tuple(self.steps), tuple(self.warnings))
+    def image_plan(self) -> ImagePlan:
+        return ImagePlan(self.image, tuple(self.steps), tuple(self.warnings))
 
 
-def plan(wanted: Wanted, seen: Seen) -> Proposal:
+def plan(desired: DesiredImage, observed: ObservedImage) -> ImagePlan:
     """Raises DeclarationError for what must not be done to what was found."""
-    draft = _Draft(wanted, seen)
-    if "snapshot" in wanted.disk.source:
-        if not seen["exists"]:
+    draft = _Draft(desired, observed)
+    if "snapshot" in desired.disk.source:
+        if not observed["exists"]:
             raise DeclarationError(draft.name, "there is no such image or snapshot; correct image and snapshot")
-        return draft.proposal()
+        return draft.image_plan()
     _discard(draft)
-    if wanted.state == "absent":
+    if desired.state == "absent":
         _remove(draft)
     else:
         _provide(draft)
-    return draft.proposal()
+    return draft.image_plan()
 
 
 def _discard(draft: _Draft) -> None:
     for name in draft.image.pop("_abandoned", ()):
-        part = at(draft.wanted.disk, image=name).described
+        part = at(draft.desired.disk, image=name).described
         draft.add("discard_abandoned", f"remove {part}, which a run on another host left unfinished", name=name)
     if not draft.image.pop("incomplete", None):
         return
@@ -84,7 +89,7 @@ def _discard(draft: _Draft) -> None:
 
 
 def _remove(draft: _Draft) -> None:
-    image, provision = draft.image, draft.wanted.provision
+    image, provision = draft.image, draft.desired.provision
     if not image["exists"]:
         return
     draft.refuse_open("removed")
@@ -109,8 +114,8 @@ def _refuse_children(draft: _Draft, name: str, children: Iterable[str], deed: st
 
 
 def _provide(draft: _Draft) -> None:
-    provision = draft.wanted.provision
-    former = draft.seen.get("_former")
+    provision = draft.desired.provision
+    former = draft.observed.get("_former")
     if draft.image["exists"]:
         _refuse_content(draft, draft.image)
     elif former:
@@ -131,19 +136,19 @@ def _provide(draft: _Draft) -> None:
     _snapshots(draft)
 
 
-def _refuse_content(draft: _Draft, image: Seen) -> None:
+def _refuse_content(draft: _Draft, image: ObservedImage) -> None:
     if image.get("_not_raw"):
         raise DeclarationError(draft.name, f"{image['_not_raw']}; it was not touched")
 
 
-def _bring_back(draft: _Draft, former: Seen) -> None:
+def _bring_back(draft: _Draft, former: ObservedImage) -> None:
     """An image that is there under another name, or in the trash, becomes the wanted one."""
     draft.image = {name: value for name, value in former.items() if name != "_found"}
     _refuse_content(draft, former)
     how, where = former["_found"]
     if how == "renamed":
         draft.refuse_open("renamed")
-        former_name = at(draft.wanted.disk, image=where).described
+        former_name = at(draft.desired.disk, image=where).described
         draft.add("rename", f"rename {former_name} to {draft.name}", name=where)
     else:
         draft.add("restore", f"take {draft.name} out of the trash", id=where)
@@ -153,28 +158,28 @@ def _bring_back(draft: _Draft, former: Seen) -> None:
 
 
 def _make(draft: _Draft) -> None:
-    wanted, new = draft.wanted, draft.seen["_new"]
+    desired, new = draft.desired, draft.observed["_new"]
     source = new.get("source", {})
     clone = bool(source.get("clone"))
-    size = _new_size(wanted, source)
-    layout = _layout(wanted, {**new["defaults"], **source.get("layout", {})})
-    _refuse_unclear_encryption(wanted)
+    size = _new_size(desired, source)
+    layout = _layout(desired, {**new["defaults"], **source.get("layout", {})})
+    _refuse_unclear_encryption(desired)
     if clone:
-        _refuse_unprotected(wanted, source)
+        _refuse_unprotected(desired, source)
         if "layering" not in layout["features"]:
             raise DeclarationError("features", "a clone wants layering among them")
-    flat = wanted.provision["flatten"]
+    flat = desired.provision["flatten"]
     if clone:
-        words = f"clone {wanted.disk.origin and wanted.disk.origin.described} as {draft.name}"
-    elif wanted.disk.origin:
-        words = f"import {wanted.disk.origin.described} into {draft.name} of {in_words(size)}"
+        words = f"clone {desired.disk.origin and desired.disk.origin.described} as {draft.name}"
+    elif desired.disk.origin:
+        words = f"import {desired.disk.origin.described} into {draft.name} of {in_words(size)}"
     else:
-        words = f"create {draft.name} of {in_words(size)}{', written full' if wanted.provision['thick'] else ''}"
+        words = f"create {draft.name} of {in_words(size)}{', written full' if desired.provision['thick'] else ''}"
     draft.add("make", words, size=size, was=source["size"] if clone else size, clone=clone, **layout)
     draft.image = {
         "exists": True,
         "size": size,
-        "format": wanted.disk.settings["format"],
+        "format": desired.disk.settings["format"],
         **layout,
         "parent": source["parent"] if clone else "",
         "children": [],
@@ -189,10 +194,10 @@ def _make(draft: _Draft) -> None:
         draft.image["parent"] = ""
 
 
-def _new_size(wanted: Wanted, source: Any) -> int:
-    size, least = wanted.size, source.get("size", 0)
+def _new_size(desired: DesiredImage, source: Any) -> int:
+    size, least = desired.size, source.get("size", 0)
     if size is None and not least:
-        raise DeclarationError("size", f"is missing, and there is no {wanted.disk.described} yet")
+        raise DeclarationError("size", f"is missing, and there is no {desired.disk.described} yet")
     if size is None:
         return -(-int(least) // SECTOR) * SECTOR
     if size < least:
@@ -200,8 +205,8 @@ def _new_size(wanted: Wanted, source: Any) -> int:
     return size
 
 
-def _layout(wanted: Wanted, defaults: Any) -> dict[str, Any]:
-    provision = wanted.provision
+def _layout(desired: DesiredImage, defaults: Any) -> dict[str, Any]:
+    provision = desired.provision
     object_size = provision.get("object_size", defaults["object_size"])
     striped = "stripe_unit" in provision or defaults["stripe_unit"]
     unit = provision.get("stripe_unit", defaults["stripe_unit"]) if striped else object_size
@@ -226,15 +231,15 @@ def _with_twins(features: Iterable[str]) -> set[str]:
     return given | TWINS if given & TWINS else given
 
 
-def _refuse_unclear_encryption(wanted: Wanted) -> None:
-    encryption = wanted.disk.source.get("encryption", {})
+def _refuse_unclear_encryption(desired: DesiredImage) -> None:
+    encryption = desired.disk.source.get("encryption", {})
     if encryption.get("format") == "luks-any":
         raise DeclarationError("encryption", "a new image wants format luks or luks2, not luks-any")
     if "parent" in encryption:
         raise DeclarationError("encryption", "parent is for a clone that is there already; leave it out")
 
 
-def _refuse_unprotected(wanted: Wanted, source: Any) -> None:
+def _refuse_unprotected(desired: DesiredImage, source: Any) -> None:
     if source["clone_format"] == 1 and not source["protected"]:
         raise DeclarationError(
             "source",
@@ -247,7 +252,7 @@ def _refuse_unprotected(wanted: Wanted, source: Any) -> None:
 
 
 def _refuse_fixed(draft: _Draft) -> None:
-    image, provision = draft.image, draft.wanted.provision
+    image, provision = draft.image, draft.desired.provision
     for option in ("object_size", "stripe_unit", "stripe_count", "data_pool"):
         if provision.get(option, image[option]) != image[option]:
             raise DeclarationError(
@@ -256,10 +261,10 @@ def _refuse_fixed(draft: _Draft) -> None:
 
 
 def _features(draft: _Draft) -> None:
-    if "features" not in draft.wanted.provision:
+    if "features" not in draft.desired.provision:
         return
     have = set(draft.image["features"])
-    want = _with_twins(draft.wanted.provision["features"]) | (have & {"striping", "data-pool"})
+    want = _with_twins(draft.desired.provision["features"]) | (have & {"striping", "data-pool"})
     for name in sorted((want - have) & (LATER_OFF_ONLY | FIXED)):
         raise DeclarationError("features", f"{draft.name} was made without {name}, which cannot be had later")
     for name in sorted((have - want) & FIXED):
@@ -272,14 +277,14 @@ def _features(draft: _Draft) -> None:
 
 
 def _roll_back(draft: _Draft) -> None:
-    name = draft.wanted.provision.get("rollback")
+    name = draft.desired.provision.get("rollback")
     if not name:
         return
-    found = draft.seen.get("_rollback")
+    found = draft.observed.get("_rollback")
     if not found:
         names = [snapshot["name"] for snapshot in draft.image["snapshots"]]
         raise DeclarationError("rollback", f"{draft.name} has no snapshot {name} (there are: {_and(names) or 'none'})")
-    if draft.wanted.size not in (None, found["size"]):
+    if draft.desired.size not in (None, found["size"]):
         raise DeclarationError("rollback", f"{name} has {in_words(found['size'])}; declare that size, or none")
     if found["equal"]:
         return
@@ -289,20 +294,20 @@ def _roll_back(draft: _Draft) -> None:
 
 
 def _resize(draft: _Draft) -> None:
-    wanted, have = draft.wanted, draft.image["size"]
-    if wanted.size is None or wanted.size == have:
+    desired, have = draft.desired, draft.image["size"]
+    if desired.size is None or desired.size == have:
         return
     watchers = draft.image["watchers"]
-    if wanted.size < have:
-        if not wanted.provision["allow_shrink"]:
+    if desired.size < have:
+        if not desired.provision["allow_shrink"]:
             raise DeclarationError(
                 "size",
-                f"{draft.name} has {in_words(have)}, and would lose what is beyond {in_words(wanted.size)}; "
+                f"{draft.name} has {in_words(have)}, and would lose what is beyond {in_words(desired.size)}; "
                 "say allow_shrink: true, or a larger size",
             )
         draft.refuse_open("shrunk")
-    elif watchers and not wanted.monitor:
-        if is_translated(wanted.disk):
+    elif watchers and not desired.monitor:
+        if is_translated(desired.disk):
             raise DeclarationError(
                 "size",
                 f"{draft.name} is open at {_and(watchers)}, and its format must not be written by two; "
@@ -312,15 +317,17 @@ def _resize(draft: _Draft) -> None:
             f"{draft.name} is open at {_and(watchers)}: a guest sees the new size once its machine starts anew, "
             "or say monitor and node of that machine"
         )
-    deed = "grow" if wanted.size > have else "shrink"
-    draft.add(deed, f"{deed} {draft.name} from {in_words(have)} to {in_words(wanted.size)}", size=wanted.size, was=have)
-    draft.image["size"] = wanted.size
+    deed = "grow" if desired.size > have else "shrink"
+    draft.add(
+        deed, f"{deed} {draft.name} from {in_words(have)} to {in_words(desired.size)}", size=desired.size, was=have
+    )
+    draft.image["size"] = desired.size
 
 
 def _metadata(draft: _Draft) -> None:
     for option, verb in (("metadata", "metadata"), ("image_config", "config")):
         have = dict(draft.image[option])
-        for key, text in sorted(texts_of(draft.wanted.provision.get(option, {})).items()):
+        for key, text in sorted(texts_of(draft.desired.provision.get(option, {})).items()):
             if have.get(key) == text:
                 continue
             if text is None:
@@ -334,18 +341,18 @@ def _metadata(draft: _Draft) -> None:
 
 def _snapshots(draft: _Draft) -> None:
     have = {snapshot["name"]: dict(snapshot) for snapshot in draft.image["snapshots"]}
-    for wanted in draft.wanted.provision.get("snapshots", ()):
-        name, found = wanted["name"], have.get(wanted["name"])
+    for desired in draft.desired.provision.get("snapshots", ()):
+        name, found = desired["name"], have.get(desired["name"])
         full = f"{draft.name}@{name}"
-        if wanted["state"] == "absent":
+        if desired["state"] == "absent":
             if found:
-                _remove_snapshot(draft, found, full, unprotect=wanted.get("protected") is False)
+                _remove_snapshot(draft, found, full, unprotect=desired.get("protected") is False)
                 del have[name]
             continue
         if not found:
             draft.add("snapshot", f"take the snapshot {full}", name=name)
             found = have[name] = {"name": name, "protected": False, "children": []}
-        _protect(draft, found, full, wanted.get("protected", found["protected"]))
+        _protect(draft, found, full, desired.get("protected", found["protected"]))
     draft.image["snapshots"] = sorted(have.values(), key=lambda snapshot: str(snapshot["name"]))
 
 

@@ -16,7 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     HostError,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
     cluster_of,
     speaking_of,
@@ -35,16 +35,16 @@ CREATED_WITHIN = 5
 """Seconds that Ceph takes for an image without data at most: mostly some milliseconds."""
 
 
-def discard(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def discard(desired: DesiredImage, values: Values, bench: Workbench) -> None:
     """Remove what an unfinished run left; one that was killed is still counted on for a while."""
-    remove_image(part_of(wanted.disk), bench, "another run is still making it; let that end, or end it")
+    remove_image(part_of(desired.disk), bench, "another run is still making it; let that end, or end it")
 
 
-def discard_abandoned(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def discard_abandoned(desired: DesiredImage, values: Values, bench: Workbench) -> None:
     """Remove what a run on another host left, unless that host opens it meanwhile: it has begun to make it then."""
     import rbd
 
-    disk, deadline = at(wanted.disk, image=values["name"]), time.monotonic() + CREATED_WITHIN
+    disk, deadline = at(desired.disk, image=values["name"]), time.monotonic() + CREATED_WITHIN
     while time.monotonic() < deadline:
         if watchers_of(disk, bench):
             return
@@ -88,10 +88,10 @@ def changed(disk: Disk, bench: Workbench, doing: str) -> Iterator[Any]:
         yield image
 
 
-def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    disk = wanted.disk
-    _evict(wanted, bench)
-    if wanted.provision["with_snapshots"]:
+def remove(desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    disk = desired.disk
+    _evict(desired, bench)
+    if desired.provision["with_snapshots"]:
         with changed(disk, bench, "error removing its snapshots") as image:
             for snapshot in [found for found in image.list_snaps() if found["namespace"] == 0]:
                 if image.is_protected_snap(snapshot["name"]):
@@ -100,10 +100,10 @@ def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
     remove_image(disk, bench, "a client has it open; stop that client, or say force: true")
 
 
-def _evict(wanted: Wanted, bench: Workbench) -> None:
+def _evict(desired: DesiredImage, bench: Workbench) -> None:
     """Blocklist the clients that have an image open, only with force: one may have opened it since the plan."""
-    disk = wanted.disk
-    if not wanted.provision["force"]:
+    disk = desired.disk
+    if not desired.provision["force"]:
         return
     handle = cluster_of(disk, bench).handle
     with opened(disk, bench) as image:
@@ -111,10 +111,10 @@ def _evict(wanted: Wanted, bench: Workbench) -> None:
             handle.blocklist_add(watcher["addr"])
 
 
-def trash(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def trash(desired: DesiredImage, values: Values, bench: Workbench) -> None:
     import rbd
 
-    disk = wanted.disk
-    _evict(wanted, bench)
+    disk = desired.disk
+    _evict(desired, bench)
     with speaking_of(disk, "error moving to the trash"):
         rbd.RBD().trash_move(cluster_of(disk, bench).pool(disk), disk.source["image"], values["seconds"])

@@ -13,7 +13,7 @@ import subprocess
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.apply import ZEROES, nbd_node, piece_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import UNTIL_OUR_END
@@ -35,9 +35,9 @@ _DIFFERENT = 1
 """How qemu-img compare ends where the contents differ."""
 
 
-def is_full(wanted: Wanted) -> bool:
+def is_full(desired: DesiredImage) -> bool:
     """Tell if a disk must be read whole, because something is to be written to it once it is blank."""
-    return wanted.state == "present" and wanted.provision.get("blank_check") != "sample"
+    return desired.state == "present" and desired.provision.get("blank_check") != "sample"
 
 
 def first_data(node: OpenNode, since: int = 0) -> int | None:

@@ -93,11 +93,11 @@ def test_data_is_named_by_its_fingerprint_and_overwritten_by_that_alone(
     monkeypatch: pytest.MonkeyPatch, target: Target
 ) -> None:
     target.data[0:3] = b"abc"
-    seen = run_module(monkeypatch, qemu_iscsi_disk, **LUN, state="info")["image"]["fingerprint"]
-    wanted = {**LUN, "format": "qcow2", "size": "64KiB", "_ansible_check_mode": True}
-    refused = run_module(monkeypatch, qemu_iscsi_disk, **wanted, overwrite="0" * 16)
-    assert refused["msg"].endswith(f"has data that is no qcow2; to lose it, say overwrite: {seen}")
-    answer = run_module(monkeypatch, qemu_iscsi_disk, **wanted, overwrite=seen)
+    observed = run_module(monkeypatch, qemu_iscsi_disk, **LUN, state="info")["image"]["fingerprint"]
+    desired = {**LUN, "format": "qcow2", "size": "64KiB", "_ansible_check_mode": True}
+    refused = run_module(monkeypatch, qemu_iscsi_disk, **desired, overwrite="0" * 16)
+    assert refused["msg"].endswith(f"has data that is no qcow2; to lose it, say overwrite: {observed}")
+    answer = run_module(monkeypatch, qemu_iscsi_disk, **desired, overwrite=observed)
     assert answer["changed"]
     assert answer["actions"][0].startswith("DESTROYS DATA: overwrite the data and write qcow2 of 65536 bytes")
     assert not [name for name in answer["image"] if name.startswith("_")]
@@ -196,12 +196,12 @@ def test_a_lun_with_data_between_the_samples_is_not_written_to(
 def test_data_between_the_samples_has_a_fingerprint_of_its_own(
     monkeypatch: pytest.MonkeyPatch, hidden: list[int]
 ) -> None:
-    wanted = {**LUN, "format": "qcow2", "size": "64KiB", "_ansible_check_mode": True}
-    refused = run_module(monkeypatch, qemu_iscsi_disk, **wanted)
+    desired = {**LUN, "format": "qcow2", "size": "64KiB", "_ansible_check_mode": True}
+    refused = run_module(monkeypatch, qemu_iscsi_disk, **desired)
     fingerprint = refused["msg"].rpartition("say overwrite: ")[2]
-    assert run_module(monkeypatch, qemu_iscsi_disk, **wanted, overwrite=fingerprint)["changed"]
+    assert run_module(monkeypatch, qemu_iscsi_disk, **desired, overwrite=fingerprint)["changed"]
     zeroes = content.fingerprint_of({0: bytes(MIB)})
-    assert run_module(monkeypatch, qemu_iscsi_disk, **wanted, overwrite=zeroes)["failed"]
+    assert run_module(monkeypatch, qemu_iscsi_disk, **desired, overwrite=zeroes)["failed"]
 
 
 def test_a_lun_is_read_whole_only_before_it_is_written_to(monkeypatch: pytest.MonkeyPatch, hidden: list[int]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ObservedImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import to_keep
 
 
@@ -18,14 +18,14 @@ def tgtd_of(bench: Workspace) -> tgt.Tgtd:
     return bench.shared("tgtd", lambda: tgt.Tgtd(bench.open_timeout))
 
 
-def observe(wanted: Wanted, bench: Workspace) -> Seen:
-    source = wanted.disk.source
+def observe(desired: DesiredImage, bench: Workspace) -> ObservedImage:
+    source = desired.disk.source
     name, user = source["target"], source.get("user", "")
     tgtd = tgtd_of(bench)
     targets = tgtd.targets()
     target = targets.get(name, {})
     lun = target.get("luns", {}).get(source["lun"])
-    seen: dict[str, Any] = {
+    observed: dict[str, Any] = {
         "exists": lun is not None,
         "target_exists": name in targets,
         "other_luns": sorted(set(target.get("luns", {})) - {0, source["lun"]}),
@@ -35,17 +35,17 @@ def observe(wanted: Wanted, bench: Workspace) -> Seen:
         "account": _account(user, source.get("password", ""), tgtd.accounts()),
         "account_shared_with": sorted(n for n, t in targets.items() if n != name and user in t["accounts"]),
         "declared_in": tgt.declared_elsewhere(name),
-        **_store(wanted.provision["tgt"]["store"]),
+        **_store(desired.provision["tgt"]["store"]),
     }
     if lun is not None:
-        seen["store"] = lun["Backing store path"]
-        seen["serial"] = lun["SCSI SN"]
-        seen["thin"] = lun["Thin-provisioning"] == "Yes"
-        seen["read_only"] = lun["Readonly"] == "Yes"
+        observed["store"] = lun["Backing store path"]
+        observed["serial"] = lun["SCSI SN"]
+        observed["thin"] = lun["Thin-provisioning"] == "Yes"
+        observed["read_only"] = lun["Readonly"] == "Yes"
     kept = tgt.read_kept(name)
-    seen["kept"] = source["lun"] in kept.luns
-    seen["kept_so"] = kept == to_keep(wanted, kept)
-    return seen
+    observed["kept"] = source["lun"] in kept.luns
+    observed["kept_so"] = kept == to_keep(desired, kept)
+    return observed
 
 
 def _account(user: str, password: str, accounts: list[str]) -> str:

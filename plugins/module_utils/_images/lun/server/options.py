@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.tgt import KeptLun, KeptTarget
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 # When tgt starts, it hands all of this to a shell.
@@ -62,14 +62,14 @@ OPTIONS = (
 _FOR_INITIATORS = ("portals", "expect", "overwrite")
 
 
-def check(wanted: Wanted) -> None:
+def check(desired: DesiredImage) -> None:
     """Refuse what belongs to the task of a hypervisor, and what tgt could not keep."""
-    settings, source = wanted.disk.settings, wanted.disk.source
-    extra = [name for name in _FOR_INITIATORS if name in wanted.provision]
+    settings, source = desired.disk.settings, desired.disk.source
+    extra = [name for name in _FOR_INITIATORS if name in desired.provision]
     extra += ["format"] if settings["format"] != "raw" else []
     extra += ["luks"] if "luks" in settings else []
-    extra += ["source"] if wanted.disk.origin else []
-    extra += ["monitor"] if wanted.monitor else []
+    extra += ["source"] if desired.disk.origin else []
+    extra += ["monitor"] if desired.monitor else []
     if extra:
         raise DeclarationError("tgt", f"is for the storage host, {extra[0]} for a hypervisor: make them two tasks")
     for name in ("user", "password", "target"):
@@ -83,19 +83,19 @@ def _is_plain(text: str) -> bool:
     return not text or bool(re.fullmatch(_PLAIN, text))
 
 
-def lun_of(wanted: Wanted) -> KeptLun:
+def lun_of(desired: DesiredImage) -> KeptLun:
     """The LUN as it is declared."""
-    options, source = wanted.provision["tgt"], wanted.disk.source
+    options, source = desired.provision["tgt"], desired.disk.source
     derived = hashlib.sha256(f"{source['target']}/{source['lun']}".encode()).hexdigest()[:16]
     return KeptLun(options["store"], options.get("serial", derived), options["thin"], options["read_only"])
 
 
-def to_keep(wanted: Wanted, kept: KeptTarget) -> KeptTarget:
+def to_keep(desired: DesiredImage, kept: KeptTarget) -> KeptTarget:
     """What the file of the target is to hold, with the other LUNs that it holds."""
-    source, number = wanted.disk.source, wanted.disk.source["lun"]
+    source, number = desired.disk.source, desired.disk.source["lun"]
     luns = {other: lun for other, lun in kept.luns.items() if other != number}
-    if wanted.state == "absent":
+    if desired.state == "absent":
         return replace(kept, luns=luns)
-    initiators = wanted.provision["tgt"]["initiators"]
+    initiators = desired.provision["tgt"]["initiators"]
     user, password = source.get("user", ""), source.get("password", "")
-    return KeptTarget(source["target"], {**luns, number: lun_of(wanted)}, user, password, tuple(initiators))
+    return KeptTarget(source["target"], {**luns, number: lun_of(desired)}, user, password, tuple(initiators))

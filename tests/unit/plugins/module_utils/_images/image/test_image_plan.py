@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is done about an image, from how it was found and how it is wanted."""
+"""What is done about an image, from how it was found and how it is desired."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import lifecycle_of, read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import ImagePlan
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import lifecycle_of, read_desired
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH
 
 MIB = 2**20
@@ -33,20 +33,20 @@ BLANK = {**THERE, "content": "blank", "around": {"in_use": "", "capacity": 8 * M
 COPY = {**THERE, "staged": True, "stale": False, "around": {"staged": True, "warnings": []}}
 
 
-def plan(declared: dict[str, Any], seen: dict[str, Any]) -> Proposal:
+def plan(declared: dict[str, Any], observed: dict[str, Any]) -> ImagePlan:
     """provision: and what a module takes beside the disk stand in what is declared."""
     told = dict(declared)
     state, monitor, node = told.pop("state", "present"), told.pop("monitor", ""), told.pop("node", "")
-    wanted = read_wanted(read_image("disk", told, "disk"), "disk", state=state, monitor=monitor, node=node)
-    return lifecycle_of(wanted.disk).plan(wanted, seen)
+    desired = read_desired(read_image("disk", told, "disk"), "disk", state=state, monitor=monitor, node=node)
+    return lifecycle_of(desired.disk).plan(desired, observed)
 
 
-def around(seen: dict[str, Any], **found: Any) -> dict[str, Any]:
-    return {**seen, "around": {**seen["around"], **found}}
+def around(observed: dict[str, Any], **found: Any) -> dict[str, Any]:
+    return {**observed, "around": {**observed["around"], **found}}
 
 
 @pytest.mark.parametrize(
-    "declared, seen, steps, after",
+    "declared, observed, steps, after",
     [
         ({**FILE, "size": "8MiB"}, MISSING, ["create file /srv/a.img as raw of 8 MiB"], {"size": 8 * MIB}),
         (
@@ -147,10 +147,12 @@ def around(seen: dict[str, Any], **found: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_is_done(declared: dict[str, Any], seen: dict[str, Any], steps: list[str], after: dict[str, Any]) -> None:
-    proposal = plan(declared, seen)
-    assert [step.words for step in proposal.steps] == steps
-    assert proposal.after.items() >= after.items()
+def test_what_is_done(
+    declared: dict[str, Any], observed: dict[str, Any], steps: list[str], after: dict[str, Any]
+) -> None:
+    image_plan = plan(declared, observed)
+    assert [step.words for step in image_plan.steps] == steps
+    assert image_plan.after.items() >= after.items()
 
 
 def test_a_copy_that_is_not_the_newest_is_told_of() -> None:
@@ -159,7 +161,7 @@ def test_a_copy_that_is_not_the_newest_is_told_of() -> None:
 
 
 @pytest.mark.parametrize(
-    "declared, seen, message",
+    "declared, observed, message",
     [
         (FILE, MISSING, "size: is missing, and there is no image yet"),
         (
@@ -192,9 +194,9 @@ def test_a_copy_that_is_not_the_newest_is_told_of() -> None:
         ({**STAGED, "state": "absent"}, {"exists": True, "staged": True, "opened_by": ["web1"]}, "not forgotten"),
     ],
 )
-def test_what_is_not_done(declared: dict[str, Any], seen: dict[str, Any], message: str) -> None:
+def test_what_is_not_done(declared: dict[str, Any], observed: dict[str, Any], message: str) -> None:
     with pytest.raises(DeclarationError, match=message):
-        plan(declared, seen)
+        plan(declared, observed)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +231,7 @@ def test_what_no_host_could_do(declared: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "declared, seen",
+    "declared, observed",
     [
         ({**NFS, "state": "absent"}, {**THERE, "around": {}}),
         ({**NFS, **QCOW2, "size": "8MiB", "provision": {"overwrite": True}}, OTHER),
@@ -238,29 +240,29 @@ def test_what_no_host_could_do(declared: dict[str, Any], message: str) -> None:
     ],
 )
 def test_storage_that_cannot_tell_who_uses_it_is_left_alone_until_a_person_does(
-    declared: dict[str, Any], seen: dict[str, Any]
+    declared: dict[str, Any], observed: dict[str, Any]
 ) -> None:
-    seen = {**seen, "content": "data", "around": {"folder": "directory", "in_use": "", "capacity": 8 * MIB}}
+    observed = {**observed, "content": "data", "around": {"folder": "directory", "in_use": "", "capacity": 8 * MIB}}
     with pytest.raises(DeclarationError, match="cannot tell if a VM of another host has it open: it is not"):
-        plan(declared, seen)
+        plan(declared, observed)
     for word in ("unused", "force"):
-        (step,) = plan({**declared, "provision": {**declared.get("provision", {}), word: True}}, seen).steps
+        (step,) = plan({**declared, "provision": {**declared.get("provision", {}), word: True}}, observed).steps
         assert step.destroys
     told = {**declared, "provision": {**declared.get("provision", {}), "unused": True}}
     with pytest.raises(DeclarationError, match="machine web1 of this host has it open"):
-        plan(told, {**seen, "opened_by": ["web1"]})
+        plan(told, {**observed, "opened_by": ["web1"]})
 
 
 def test_what_destroys_nothing_is_not_marked() -> None:
-    for declared, seen in (({**FILE, "size": "9MiB"}, THERE), ({**FILE, "size": "8MiB"}, MISSING)):
-        assert [step.destroys for step in plan(declared, seen).steps] == [False]
+    for declared, observed in (({**FILE, "size": "9MiB"}, THERE), ({**FILE, "size": "8MiB"}, MISSING)):
+        assert [step.destroys for step in plan(declared, observed).steps] == [False]
 
 
 def test_data_between_the_samples_is_told_of() -> None:
-    seen = around({**BLANK, "content": "data"}, data_at=5557453)
-    proposal = plan({**DEVICE, **SOURCE}, seen)
-    assert proposal.steps == ()
-    assert proposal.warnings == (
+    observed = around({**BLANK, "content": "data"}, data_at=5557453)
+    image_plan = plan({**DEVICE, **SOURCE}, observed)
+    assert image_plan.steps == ()
+    assert image_plan.warnings == (
         "host_device /dev/sdb: has data at byte 5557453, although its ends are blank; it was left as it is",
     )
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is done to a LUN, from how it was found and how it is wanted."""
+"""What is done to a LUN, from how it was found and how it is desired."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images import lun
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import observe
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ImagePlan
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import lifecycle, observe
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 
 MIB = 2**20
 LUN = {"portal": "192.0.2.9", "target": "iqn.2026-01.example:web1", "lun": 1}
@@ -37,20 +36,20 @@ LUKS = {"luks": {"passphrase": "p"}}
 RUNNING = {"monitor": "/run/qmp", "node": "root"}
 
 
-def wanted(declared: dict[str, Any], state: str = "present", **running: str) -> Wanted:
-    return read_wanted(read_image("disk", {"iscsi": LUN, **declared}, "disk"), "disk", state=state, **running)
+def desired(declared: dict[str, Any], state: str = "present", **running: str) -> DesiredImage:
+    return read_desired(read_image("disk", {"iscsi": LUN, **declared}, "disk"), "disk", state=state, **running)
 
 
-def plan(declared: dict[str, Any], seen: dict[str, Any], state: str = "present", **running: str) -> Proposal:
-    return lun.LIFECYCLE.plan(wanted(declared, state, **running), {**SEEN, **seen})
+def plan(declared: dict[str, Any], observed: dict[str, Any], state: str = "present", **running: str) -> ImagePlan:
+    return lifecycle.LIFECYCLE.plan(desired(declared, state, **running), {**SEEN, **observed})
 
 
-def done(proposal: Proposal) -> list[str]:
-    return [step.words.replace(NAME, "LUN") for step in proposal.steps]
+def done(image_plan: ImagePlan) -> list[str]:
+    return [step.words.replace(NAME, "LUN") for step in image_plan.steps]
 
 
 @pytest.mark.parametrize(
-    "declared, seen, steps, after",
+    "declared, observed, steps, after",
     [
         ({}, {}, [], {"content": "blank"}),
         ({}, {"content": "data"}, [], {"content": "data"}),
@@ -115,17 +114,17 @@ def done(proposal: Proposal) -> list[str]:
     ],
 )
 def test_steps_and_what_they_lead_to(
-    declared: dict[str, Any], seen: dict[str, Any], steps: list[str], after: dict[str, Any]
+    declared: dict[str, Any], observed: dict[str, Any], steps: list[str], after: dict[str, Any]
 ) -> None:
-    proposal = plan(declared, seen)
-    assert done(proposal) == steps
-    assert proposal.after.items() >= after.items()
-    assert "fingerprint" not in proposal.after
-    assert not proposal.warnings
+    image_plan = plan(declared, observed)
+    assert done(image_plan) == steps
+    assert image_plan.after.items() >= after.items()
+    assert "fingerprint" not in image_plan.after
+    assert not image_plan.warnings
 
 
 @pytest.mark.parametrize(
-    "declared, seen, message",
+    "declared, observed, message",
     [
         ({}, {"exists": False}, r"has no such LUN \(it has: 0, 1\); correct lun"),
         ({}, {"type": "controller"}, r"is a controller, no disk \(there are: LUN 0\)"),
@@ -147,15 +146,15 @@ def test_steps_and_what_they_lead_to(
         ({"source": SOURCE}, {"_source_size": 65 * MIB}, "has room for 67108864 bytes, and https .* has 68157440"),
     ],
 )
-def test_refused(declared: dict[str, Any], seen: dict[str, Any], message: str) -> None:
+def test_refused(declared: dict[str, Any], observed: dict[str, Any], message: str) -> None:
     with pytest.raises(DeclarationError, match=message):
-        plan(declared, seen)
+        plan(declared, observed)
 
 
 def test_a_running_machine_only_grows() -> None:
-    proposal = plan({}, {"size": 32 * MIB, "_header": 0}, **RUNNING)
-    assert done(proposal) == ["grow LUN from 33554432 to 67108864 bytes"]
-    assert proposal.after["size"] == 64 * MIB
+    image_plan = plan({}, {"size": 32 * MIB, "_header": 0}, **RUNNING)
+    assert done(image_plan) == ["grow LUN from 33554432 to 67108864 bytes"]
+    assert image_plan.after["size"] == 64 * MIB
     assert not plan({}, {"content": "data", "_header": 0}, **RUNNING).steps
     assert not plan(LUKS, {"encrypted": True, "content": "data", "size": 63 * MIB, "_header": MIB}, **RUNNING).steps
     for declared in ({"source": SOURCE}, {"format": "qcow2", "size": "1MiB"}):
@@ -164,15 +163,15 @@ def test_a_running_machine_only_grows() -> None:
 
 
 def test_a_qcow2_is_never_shrunk() -> None:
-    proposal = plan({"format": "qcow2", "size": "1MiB"}, QCOW2)
-    assert not proposal.steps
-    assert proposal.warnings == (f"{NAME} has 8388608 bytes; it is never shrunk to 1048576",)
+    image_plan = plan({"format": "qcow2", "size": "1MiB"}, QCOW2)
+    assert not image_plan.steps
+    assert image_plan.warnings == (f"{NAME} has 8388608 bytes; it is never shrunk to 1048576",)
 
 
 def test_an_interrupted_import_without_its_source_is_said() -> None:
-    proposal = plan({}, {"content": "unfinished"})
-    assert not proposal.steps
-    assert "was interrupted" in proposal.warnings[0]
+    image_plan = plan({}, {"content": "unfinished"})
+    assert not image_plan.steps
+    assert "was interrupted" in image_plan.warnings[0]
 
 
 def test_an_initiator_cannot_remove_a_lun() -> None:
@@ -190,13 +189,13 @@ def test_an_initiator_cannot_remove_a_lun() -> None:
     ],
 )
 def test_another_lun_than_the_expected_one(expect: dict[str, str], message: str) -> None:
-    found = wanted({"provision": {"expect": expect}})
+    found = desired({"provision": {"expect": expect}})
     with pytest.raises(DeclarationError, match=message):
         observe.assert_expected(found.disk, found.provision["expect"], SEEN)
 
 
 def test_the_expected_lun() -> None:
-    found = wanted({"provision": {"expect": {"size": "64MiB", "minimum_size": "1MiB", "serial": "abc"}}})
+    found = desired({"provision": {"expect": {"size": "64MiB", "minimum_size": "1MiB", "serial": "abc"}}})
     observe.assert_expected(found.disk, found.provision["expect"], SEEN)
 
 
@@ -212,4 +211,4 @@ def test_the_expected_lun() -> None:
 )
 def test_bad_input(declared: dict[str, Any], running: dict[str, str], message: str) -> None:
     with pytest.raises(DeclarationError, match=message):
-        wanted(declared, **running)
+        desired(declared, **running)

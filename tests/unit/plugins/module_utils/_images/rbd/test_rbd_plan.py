@@ -10,8 +10,12 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Seen, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    DesiredImage,
+    ImagePlan,
+    ObservedImage,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
@@ -42,12 +46,12 @@ SNAPSHOT = {"name": "s", "protected": False, "children": []}
 CLIENT = "192.0.2.11:0/77"
 
 
-def missing(**source: Any) -> Seen:
+def missing(**source: Any) -> ObservedImage:
     """What a look finds where there is no image."""
     return {"exists": False, "_new": {"defaults": DEFAULTS, "source": source}}
 
 
-def there(**facts: Any) -> Seen:
+def there(**facts: Any) -> ObservedImage:
     return {**THERE, **facts}
 
 
@@ -57,40 +61,40 @@ def cloneable(**facts: Any) -> dict[str, Any]:
     return {**found, "layout": {"object_size": MIB}, "metadata": {"os": "debian"}, "image_config": {}, **facts}
 
 
-def want(state: str = "present", monitor: str = "", node: str = "", **options: Any) -> Wanted:
+def want(state: str = "present", monitor: str = "", node: str = "", **options: Any) -> DesiredImage:
     """Options of the disk and of its provision, as the module takes them side by side."""
     storage = {name: options.pop(name) for name in ("snapshot", "encryption") if name in options}
     disk = {name: options.pop(name) for name in ("size", "format", "luks", "source") if name in options}
     declared = read_image("disk", {"rbd": {**RBD, **storage}, **disk, "provision": options}, "disk")
-    return read_wanted(declared, "disk", state=state, monitor=monitor, node=node)
+    return read_desired(declared, "disk", state=state, monitor=monitor, node=node)
 
 
-def plan(seen: Seen, **options: Any) -> Proposal:
-    return LIFECYCLES["rbd"].plan(want(**options), seen)
+def plan(observed: ObservedImage, **options: Any) -> ImagePlan:
+    return LIFECYCLES["rbd"].plan(want(**options), observed)
 
 
-def words(seen: Seen, **options: Any) -> list[str]:
-    return [step.words for step in plan(seen, **options).steps]
+def words(observed: ObservedImage, **options: Any) -> list[str]:
+    return [step.words for step in plan(observed, **options).steps]
 
 
-def refusal(seen: Seen, **options: Any) -> str:
+def refusal(observed: ObservedImage, **options: Any) -> str:
     with pytest.raises(DeclarationError) as caught:
-        plan(seen, **options)
+        plan(observed, **options)
     return str(caught.value)
 
 
 def test_a_new_image_is_what_a_look_will_find() -> None:
-    proposal = plan(missing(), size="8MiB")
-    assert [step.words for step in proposal.steps] == ["create rbd vms/web1 of 8 MiB"]
-    assert proposal.after == there()
+    image_plan = plan(missing(), size="8MiB")
+    assert [step.words for step in image_plan.steps] == ["create rbd vms/web1 of 8 MiB"]
+    assert image_plan.after == there()
 
 
 def test_a_layout_is_completed_from_the_cluster_s_defaults() -> None:
     striped = {"object_size": "1MiB", "stripe_unit": "64KiB", "stripe_count": 4, "data_pool": "ec"}
-    proposal = plan(missing(), size="8MiB", features=["layering", "exclusive-lock", "object-map"], **striped)
+    image_plan = plan(missing(), size="8MiB", features=["layering", "exclusive-lock", "object-map"], **striped)
     features = ["data-pool", "exclusive-lock", "fast-diff", "layering", "object-map", "striping"]
     layout = {"object_size": MIB, "stripe_unit": 65536, "stripe_count": 4, "data_pool": "ec", "features": features}
-    assert proposal.after == there(**layout)
+    assert image_plan.after == there(**layout)
 
 
 def test_an_image_without_a_size_is_as_large_as_its_source() -> None:
@@ -104,17 +108,17 @@ def test_an_image_without_a_size_is_as_large_as_its_source() -> None:
 
 
 def test_a_clone_has_a_parent_and_what_its_parent_said_of_itself() -> None:
-    proposal = plan(missing(**cloneable()), source=GOLDEN, size="16MiB")
-    assert [step.words for step in proposal.steps] == ["clone rbd images/debian@golden as rbd vms/web1"]
-    assert proposal.steps[0].values["was"] == 8 * MIB
+    image_plan = plan(missing(**cloneable()), source=GOLDEN, size="16MiB")
+    assert [step.words for step in image_plan.steps] == ["clone rbd images/debian@golden as rbd vms/web1"]
+    assert image_plan.steps[0].values["was"] == 8 * MIB
     expected = {"size": 16 * MIB, "object_size": MIB, "stripe_unit": MIB, "parent": "images/debian@golden"}
-    assert proposal.after == there(**expected, metadata={"os": "debian"})
+    assert image_plan.after == there(**expected, metadata={"os": "debian"})
 
 
 def test_a_flattened_clone_has_no_parent() -> None:
-    proposal = plan(missing(**cloneable()), source=GOLDEN, flatten=True)
-    assert [step.verb for step in proposal.steps] == ["make", "flatten"]
-    assert proposal.after["parent"] == ""
+    image_plan = plan(missing(**cloneable()), source=GOLDEN, flatten=True)
+    assert [step.verb for step in image_plan.steps] == ["make", "flatten"]
+    assert image_plan.after["parent"] == ""
     assert words(there(parent="images/debian@golden"), flatten=True) == [
         "copy into rbd vms/web1 what it shares with images/debian@golden"
     ]
@@ -146,9 +150,9 @@ def test_a_smaller_image_grows_and_a_larger_one_shrinks_only_where_that_is_said(
 
 
 def test_an_open_image_grows_with_a_warning_or_through_its_machine() -> None:
-    seen = there(watchers=[CLIENT])
-    assert "a guest sees the new size once its machine starts anew" in plan(seen, size="16MiB").warnings[0]
-    assert plan(seen, size="16MiB", monitor="/run/qmp.sock", node="root.format").warnings == ()
+    observed = there(watchers=[CLIENT])
+    assert "a guest sees the new size once its machine starts anew" in plan(observed, size="16MiB").warnings[0]
+    assert plan(observed, size="16MiB", monitor="/run/qmp.sock", node="root.format").warnings == ()
     qcow2 = there(watchers=[CLIENT], format="qcow2")
     assert "must not be written by two" in refusal(qcow2, size="16MiB", format="qcow2")
     assert words(qcow2, size="16MiB", format="qcow2", monitor="/run/qmp.sock", node="root.format")
@@ -164,17 +168,17 @@ def test_an_open_image_grows_with_a_warning_or_through_its_machine() -> None:
     ],
 )
 def test_what_a_client_would_not_survive_is_refused_unless_forced(options: dict[str, Any], deed: str) -> None:
-    seen = there(watchers=[CLIENT], snapshots=[SNAPSHOT], _rollback={"equal": False, "size": 8 * MIB})
-    assert refusal(seen, **options) == (
+    observed = there(watchers=[CLIENT], snapshots=[SNAPSHOT], _rollback={"equal": False, "size": 8 * MIB})
+    assert refusal(observed, **options) == (
         f"rbd vms/web1: will not be {deed}: {CLIENT} has it open; stop that client, or say force: true"
     )
-    assert len(plan(seen, **options, force=True).steps) == 1
+    assert len(plan(observed, **options, force=True).steps) == 1
 
 
 def test_an_image_with_snapshots_is_removed_where_that_is_said_and_nothing_depends_on_them() -> None:
-    seen = there(snapshots=[SNAPSHOT])
-    assert "it has the snapshots s; say with_snapshots: true" in refusal(seen, state="absent")
-    assert words(seen, state="absent", with_snapshots=True) == ["remove rbd vms/web1 and its snapshots s"]
+    observed = there(snapshots=[SNAPSHOT])
+    assert "it has the snapshots s; say with_snapshots: true" in refusal(observed, state="absent")
+    assert words(observed, state="absent", with_snapshots=True) == ["remove rbd vms/web1 and its snapshots s"]
     parent = there(snapshots=[{**SNAPSHOT, "children": ["vms/child"]}], children=["vms/child"])
     refused = "rbd vms/web1: will not be removed: it has the clones vms/child; flatten them first"
     assert refusal(parent, state="absent", with_snapshots=True, force=True) == refused
@@ -184,18 +188,18 @@ def test_an_image_with_snapshots_is_removed_where_that_is_said_and_nothing_depen
 
 
 def test_snapshots_are_taken_protected_and_removed() -> None:
-    proposal = plan(there(), snapshots=[{"name": "b"}, {"name": "a", "protected": True}])
-    assert [step.words for step in proposal.steps] == [
+    image_plan = plan(there(), snapshots=[{"name": "b"}, {"name": "a", "protected": True}])
+    assert [step.words for step in image_plan.steps] == [
         "take the snapshot rbd vms/web1@b",
         "take the snapshot rbd vms/web1@a",
         "protect rbd vms/web1@a",
     ]
-    names = [(snapshot["name"], snapshot["protected"]) for snapshot in proposal.after["snapshots"]]
+    names = [(snapshot["name"], snapshot["protected"]) for snapshot in image_plan.after["snapshots"]]
     assert names == [("a", True), ("b", False)]
-    seen = there(snapshots=[{**SNAPSHOT, "protected": True}])
-    assert words(seen, snapshots=[{"name": "s"}]) == []
-    assert "it is protected" in refusal(seen, snapshots=[{"name": "s", "state": "absent"}])
-    assert words(seen, snapshots=[{"name": "s", "state": "absent", "protected": False}]) == [
+    observed = there(snapshots=[{**SNAPSHOT, "protected": True}])
+    assert words(observed, snapshots=[{"name": "s"}]) == []
+    assert "it is protected" in refusal(observed, snapshots=[{"name": "s", "state": "absent"}])
+    assert words(observed, snapshots=[{"name": "s", "state": "absent", "protected": False}]) == [
         "unprotect rbd vms/web1@s",
         "remove the snapshot rbd vms/web1@s",
     ]
@@ -205,32 +209,36 @@ def test_snapshots_are_taken_protected_and_removed() -> None:
 @pytest.mark.parametrize("change", [{"state": "absent"}, {"protected": False}])
 def test_a_snapshot_with_clones_stays_as_it_is(change: dict[str, Any]) -> None:
     children = ["vms/a", "vms/b"]
-    seen = there(snapshots=[{"name": "s", "protected": "protected" in change, "children": children}], children=children)
-    assert "it has the clones vms/a, vms/b; flatten them first" in refusal(seen, snapshots=[{"name": "s", **change}])
+    observed = there(
+        snapshots=[{"name": "s", "protected": "protected" in change, "children": children}], children=children
+    )
+    assert "it has the clones vms/a, vms/b; flatten them first" in refusal(
+        observed, snapshots=[{"name": "s", **change}]
+    )
 
 
 def test_an_image_is_rolled_back_where_it_differs() -> None:
-    seen = there(snapshots=[SNAPSHOT], _rollback={"equal": False, "size": 4 * MIB})
-    proposal = plan(seen, rollback="s")
-    assert [step.words for step in proposal.steps] == ["roll rbd vms/web1 back to s"]
-    assert proposal.after["size"] == 4 * MIB
-    assert words({**seen, "_rollback": {"equal": True, "size": 8 * MIB}}, rollback="s") == []
-    assert refusal(seen, rollback="s", size="8MiB") == "rollback: s has 4 MiB; declare that size, or none"
+    observed = there(snapshots=[SNAPSHOT], _rollback={"equal": False, "size": 4 * MIB})
+    image_plan = plan(observed, rollback="s")
+    assert [step.words for step in image_plan.steps] == ["roll rbd vms/web1 back to s"]
+    assert image_plan.after["size"] == 4 * MIB
+    assert words({**observed, "_rollback": {"equal": True, "size": 8 * MIB}}, rollback="s") == []
+    assert refusal(observed, rollback="s", size="8MiB") == "rollback: s has 4 MiB; declare that size, or none"
     assert refusal(there(), rollback="s") == "rollback: rbd vms/web1 has no snapshot s (there are: none)"
 
 
 def test_metadata_and_configuration_are_set_and_removed_by_their_keys() -> None:
-    seen = there(metadata={"owner": "a", "old": "x", "same": "1"}, image_config={"rbd_cache": "true"})
-    proposal = plan(
-        seen, metadata={"owner": "b", "old": None, "same": 1, "none": None}, image_config={"rbd_cache": False}
+    observed = there(metadata={"owner": "a", "old": "x", "same": "1"}, image_config={"rbd_cache": "true"})
+    image_plan = plan(
+        observed, metadata={"owner": "b", "old": None, "same": 1, "none": None}, image_config={"rbd_cache": False}
     )
-    assert [step.words for step in proposal.steps] == [
+    assert [step.words for step in image_plan.steps] == [
         "remove metadata old of rbd vms/web1",
         "set metadata owner of rbd vms/web1 to b",
         "set image_config rbd_cache of rbd vms/web1 to false",
     ]
-    assert proposal.after["metadata"] == {"owner": "b", "same": "1"}
-    assert proposal.after["image_config"] == {"rbd_cache": "false"}
+    assert image_plan.after["metadata"] == {"owner": "b", "same": "1"}
+    assert image_plan.after["image_config"] == {"rbd_cache": "false"}
 
 
 def test_features_change_where_ceph_can_change_them() -> None:
@@ -259,16 +267,16 @@ def test_an_image_is_renamed_or_taken_out_of_the_trash_and_then_kept() -> None:
         "grow rbd vms/web1 from 8 MiB to 16 MiB",
     ]
     restored = {"exists": False, "_former": there(_found=("restored", "10ab"))}
-    proposal = plan(restored, restore=True)
-    assert [(step.verb, step.values) for step in proposal.steps] == [("restore", {"id": "10ab"})]
-    assert proposal.after == there()
+    image_plan = plan(restored, restore=True)
+    assert [(step.verb, step.values) for step in image_plan.steps] == [("restore", {"id": "10ab"})]
+    assert image_plan.after == there()
 
 
 def test_what_an_unfinished_run_left_goes_first() -> None:
     left = {"incomplete": {"watchers": []}}
-    proposal = plan({**missing(), **left}, size="8MiB")
-    assert [step.verb for step in proposal.steps] == ["discard", "make"]
-    assert "incomplete" not in proposal.after
+    image_plan = plan({**missing(), **left}, size="8MiB")
+    assert [step.verb for step in image_plan.steps] == ["discard", "make"]
+    assert "incomplete" not in image_plan.after
     assert [step.verb for step in plan({"exists": False, **left}, state="absent").steps] == ["discard"]
     assert [step.verb for step in plan(there(**left, _half_renamed=True), size="8MiB").steps] == ["finish"]
 
@@ -315,7 +323,7 @@ def test_what_no_cluster_could_do_is_refused_before_one_is_asked(options: dict[s
 def test_what_begins_as_an_unfinished_image_is_none() -> None:
     disk = read_image("disk", {"rbd": {**RBD, "image": "a.directdisk-part-0123abcd"}}, "disk")
     with pytest.raises(DeclarationError, match=r"^disk: image: ends with \.directdisk-part-"):
-        read_wanted(disk, "disk")
+        read_desired(disk, "disk")
 
 
 @pytest.mark.parametrize(
@@ -327,14 +335,14 @@ def test_sizes_in_words(size: int, said: str) -> None:
 
 def test_what_other_hosts_left_unfinished_is_removed_first() -> None:
     name = "web1.directdisk-part-0123abcd"
-    proposal = plan({**missing(), "_abandoned": [name]}, size="1MiB")
-    assert [step.verb for step in proposal.steps] == ["discard_abandoned", "make"]
-    assert proposal.steps[0].line == f"remove rbd vms/{name}, which a run on another host left unfinished"
-    assert "_abandoned" not in proposal.after
+    image_plan = plan({**missing(), "_abandoned": [name]}, size="1MiB")
+    assert [step.verb for step in image_plan.steps] == ["discard_abandoned", "make"]
+    assert image_plan.steps[0].line == f"remove rbd vms/{name}, which a run on another host left unfinished"
+    assert "_abandoned" not in image_plan.after
 
 
 @pytest.mark.parametrize(
-    ("seen", "options", "destroys"),
+    ("observed", "options", "destroys"),
     [
         (there(), {"state": "absent"}, True),
         (there(), {"state": "absent", "trash": True}, False),
@@ -345,5 +353,5 @@ def test_what_other_hosts_left_unfinished_is_removed_first() -> None:
         (missing(), {"size": "8MiB"}, False),
     ],
 )
-def test_what_destroys_data_is_marked(seen: Seen, options: dict[str, Any], destroys: bool) -> None:
-    assert [step.destroys for step in plan(seen, **options).steps] == [destroys]
+def test_what_destroys_data_is_marked(observed: ObservedImage, options: dict[str, Any], destroys: bool) -> None:
+    assert [step.destroys for step in plan(observed, **options).steps] == [destroys]

@@ -11,10 +11,10 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images import lun
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import server
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ImagePlan
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import lifecycle
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import lun_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 
 MIB = 2**20
 NAME = "iqn.2026-01.example:web1"
@@ -121,10 +121,10 @@ def test_files_of_others_are_read(tmp_path: Any, monkeypatch: pytest.MonkeyPatch
     assert tgt.read_kept(NAME) == tgt.KeptTarget(NAME)
 
 
-def wanted(tgt: dict[str, Any] | None = None, state: str = "present", **declared: Any) -> Wanted:
+def desired(tgt: dict[str, Any] | None = None, state: str = "present", **declared: Any) -> DesiredImage:
     settings = {key: declared.pop(key) for key in ("format", "luks", "source") if key in declared}
     image = {"iscsi": {**LUN, **declared}, "provision": {"tgt": {**TGT, **(tgt or {})}}, **settings}
-    return read_wanted(read_image("disk", image, "disk"), "disk", state=state)
+    return read_desired(read_image("disk", image, "disk"), "disk", state=state)
 
 
 MISSING: dict[str, Any] = {
@@ -152,29 +152,29 @@ MADE: dict[str, Any] = {
     "kept": True,
     "kept_so": True,
     "store": "/srv/web1",
-    "serial": server.lun_of(wanted()).serial,
+    "serial": lun_of(desired()).serial,
     "thin": False,
     "read_only": False,
 }
 
 
-def plan(wanted: Wanted, seen: dict[str, Any]) -> Proposal:
-    return lun.LIFECYCLE.plan(wanted, seen)
+def plan(desired: DesiredImage, observed: dict[str, Any]) -> ImagePlan:
+    return lifecycle.LIFECYCLE.plan(desired, observed)
 
 
-def verbs(proposal: Proposal) -> list[str]:
-    return [step.verb for step in proposal.steps]
+def verbs(image_plan: ImagePlan) -> list[str]:
+    return [step.verb for step in image_plan.steps]
 
 
 def test_everything_is_made_in_order_and_nobody_gets_in_before_its_account() -> None:
-    proposal = plan(wanted(), MISSING)
-    assert verbs(proposal) == ["make_store", "new_target", "new_account", "bind_account", "new_lun", "admit", "keep"]
-    assert proposal.after == MADE
-    assert not plan(wanted(), proposal.after).steps  # type: ignore[arg-type]
+    image_plan = plan(desired(), MISSING)
+    assert verbs(image_plan) == ["make_store", "new_target", "new_account", "bind_account", "new_lun", "admit", "keep"]
+    assert image_plan.after == MADE
+    assert not plan(desired(), image_plan.after).steps  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    "declared, seen, steps",
+    "declared, observed, steps",
     [
         ({}, {}, []),
         ({"tgt": {"size": "32MiB"}}, {}, []),
@@ -203,14 +203,14 @@ def test_everything_is_made_in_order_and_nobody_gets_in_before_its_account() -> 
         ),
     ],
 )
-def test_changes(declared: dict[str, Any], seen: dict[str, Any], steps: list[str]) -> None:
+def test_changes(declared: dict[str, Any], observed: dict[str, Any], steps: list[str]) -> None:
     declared = {key: value for key, value in declared.items() if value is not None}
-    found = wanted(**{"user": None, "password": None} if seen.get("account") == "none" else {}, **declared)
-    assert verbs(plan(found, {**MADE, **seen})) == steps
+    found = desired(**{"user": None, "password": None} if observed.get("account") == "none" else {}, **declared)
+    assert verbs(plan(found, {**MADE, **observed})) == steps
 
 
 @pytest.mark.parametrize(
-    "declared, seen, message",
+    "declared, observed, message",
     [
         ({"tgt": {"size": None}}, MISSING, "tgt: size: is missing, and there is no /srv/web1 yet"),
         ({"tgt": {"store": "/srv/other"}}, {}, "gives out /srv/web1, not /srv/other"),
@@ -222,9 +222,9 @@ def test_changes(declared: dict[str, Any], seen: dict[str, Any], steps: list[str
         ({"state": "absent"}, {"sessions": ["iqn.x"], "other_luns": [2]}, "to remove LUN 1"),
     ],
 )
-def test_refused(declared: dict[str, Any], seen: dict[str, Any], message: str) -> None:
+def test_refused(declared: dict[str, Any], observed: dict[str, Any], message: str) -> None:
     with pytest.raises(DeclarationError, match=message):
-        plan(wanted(**declared), {**MADE, **seen})
+        plan(desired(**declared), {**MADE, **observed})
 
 
 @pytest.mark.parametrize(
@@ -240,12 +240,12 @@ def test_refused(declared: dict[str, Any], seen: dict[str, Any], message: str) -
 )
 def test_bad_input(declared: dict[str, Any], message: str) -> None:
     with pytest.raises(DeclarationError, match=message) as caught:
-        wanted(**declared)
+        desired(**declared)
     assert "$(x)" not in str(caught.value)
 
 
 def test_serial_numbers_follow_from_names() -> None:
-    one, other = server.lun_of(wanted()), server.lun_of(wanted(lun=2))
+    one, other = lun_of(desired()), lun_of(desired(lun=2))
     assert one.serial != other.serial
     assert len(one.serial) == 16
-    assert server.lun_of(wanted({"serial": "abc"})).serial == "abc"
+    assert lun_of(desired({"serial": "abc"})).serial == "abc"

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images that QEMU's own drivers make and grow: files on a server or on the host, and formats on what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Callable, NamedTuple
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import FORMAT_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    DesiredImage,
+    ImagePlan,
+    Lifecycle,
+    ObservedImage,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file, readonly_image, volume
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.registry import STORES
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
+
+OPTIONS = (
+    *FORMAT_OPTIONS,
+    Option("allow_shrink", "Make an image smaller where it is larger than O(size); what is cut off is lost.", "bool"),
+    Option(
+        "overwrite",
+        "Make the image anew where what is there is not what is declared: another format, or another digest than "
+        "O(sha256). What is there is lost.",
+        "bool",
+    ),
+    Option(
+        "force",
+        "Remove, shrink or overwrite an image also while a machine of this host has it open.",
+        "bool",
+    ),
+    Option(
+        "unused",
+        "You have made sure that no VM of any host has the image open: needed to remove, shrink or overwrite an image "
+        "on storage that cannot tell, such as nfs, ssh, gluster, nbd and sheepdog. A VM of this host is still noticed.",
+        "bool",
+    ),
+    Option(
+        "sha256",
+        "Digest of the image as it is stored. A new image is checked before it is put in its place; one that is there "
+        "is read whole and checked at each run, so this is for images that nobody writes to.",
+        "hex",
+        pattern="[0-9a-f]{64}",
+        pattern_help="has not the 64 digits of a sha256",
+    ),
+    Option(
+        "check",
+        "Have qemu-img check a qcow2 that no machine of this host has open; one that is corrupt is an error.",
+        "bool",
+        default=False,
+    ),
+    Option(
+        "virtual_size",
+        "Bytes that a guest must see, where O(size) cannot be said because the storage is only read or has a size of "
+        "its own; another size is an error.",
+        "size",
+    ),
+    blank.OPTION,
+    Option("etag", "ETag that the server must say of an image behind a url; its change is an error."),
+    Option("last_modified", "Last-Modified that the server must say of an image behind a url; its change is an error."),
+    *stage.OPTIONS,
+    Option(
+        "refresh",
+        "Fetch an image by route stage once more where the server's ETag, Last-Modified or length is no longer that of "
+        "the copy; without it a warning says so. An overlay that stands on the old image does not fit the new one.",
+        "bool",
+    ),
+)
+
+
+_OF_URLS = ("etag", "last_modified", "follow", "refresh")
+_OF_SOURCES = ("follow",)
+"""Said of the url of a disk, or of that of its source."""
+
+
+class _Kind(NamedTuple):
+    """What the storage of an image allows."""
+
+    check: Callable[[DesiredImage], None]
+    look: Callable[[DesiredImage, Workbench], ObservedImage]
+    plan: Callable[[DesiredImage, ObservedImage], ImagePlan]
+
+
+_FILE = _Kind(file.check, file.look, file.plan)
+_SLOT = _Kind(volume.check, volume.look, volume.plan)
+_SERVED = _Kind(readonly_image.check, readonly_image.look, readonly_image.plan)
+
+
+def _kind(desired: DesiredImage) -> _Kind:
+    disk = desired.disk
+    if not disk.backend.writable or disk.backend.read_only(disk.source):
+        return _SERVED
+    return _FILE if disk.backend.name in STORES else _SLOT
+
+
+def _check(desired: DesiredImage) -> None:
+    for option in _OF_URLS:
+        disks = (desired.disk, *((desired.disk.origin,) if desired.disk.origin and option in _OF_SOURCES else ()))
+        if desired.provision.get(option) and not any(disk.backend.stage for disk in disks):
+            raise DeclarationError(option, "is for images behind a url")
+    kind = _kind(desired)
+    if "blank_check" in desired.provision and kind is not _SLOT:
+        raise DeclarationError("blank_check", f"is for disks of a fixed size, not for {desired.disk.backend.name}")
+    kind.check(desired)
+
+
+def _observe(desired: DesiredImage, bench: Workbench) -> ObservedImage:
+    return _kind(desired).look(desired, bench)
+
+
+def _plan(desired: DesiredImage, observed: ObservedImage) -> ImagePlan:
+    return _kind(desired).plan(desired, observed)
+
+
+_ACTIONS: Mapping[str, Callable[[DesiredImage, Values, Workbench], None]] = {
+    **file.ACTIONS,
+    **volume.ACTIONS,
+    **readonly_image.ACTIONS,
+}
+
+LIFECYCLE = Lifecycle("image", OPTIONS, _check, _observe, _plan, _ACTIONS)
