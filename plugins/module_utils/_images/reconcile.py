@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One disk from what is wanted to what was done: look, plan, carry out, look again."""
+"""Reconciles one disk: observe, plan, apply, and observe again."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract i
     Lifecycle,
     ObservedImage,
     Step,
+    result_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
@@ -36,7 +37,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection 
 
 
 def read_desired(disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = "") -> DesiredImage:
-    """What a disk should be like; raises DeclarationError for what no host could do."""
+    """Return the desired state of a disk; raises DeclarationError for what no host can do."""
     lifecycle = lifecycle_of(disk)
     provision = read_options(lifecycle.options, disk.provision, f"{where}: provision")
     desired = DesiredImage(disk, state, provision, monitor, node)
@@ -52,10 +53,10 @@ def lifecycle_of(disk: Disk) -> Lifecycle:
 
 
 def reconcile(desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
-    """Make a disk as it is wanted; ``before`` and ``after`` in the result are what a look found, or would find."""
-    only_looks = check_mode or desired.state == "info"
-    turn = contextlib.nullcontext() if only_looks else alone_with(desired.disk, seconds=bench.open_timeout)
-    with storage_errors(desired.disk), turn:
+    """Bring a disk to its desired state; ``before`` and ``after`` in the result are observed, or predicted."""
+    reads_only = check_mode or desired.state == "info"
+    lock = contextlib.nullcontext() if reads_only else alone_with(desired.disk, seconds=bench.open_timeout)
+    with storage_errors(desired.disk), lock:
         return _reconcile(desired, bench, check_mode=check_mode)
 
 
@@ -71,25 +72,25 @@ def _reconcile(desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> 
         "changed": bool(steps),
         "actions": [step.line for step in steps],
         "warnings": list(image_plan.warnings),
-        "before": _shown(before),
-        "after": _shown(after),
-        "state": "present" if after["exists"] else "absent",
-        "size": after.get("size"),
-        "format": after.get("format"),
+        "before": result_of(before),
+        "after": result_of(after),
+        "state": "present" if after.exists else "absent",
+        "size": after.size,
+        "format": after.format,
         "blockdev": [] if lifecycle.serves(desired) else node_graph(desired.disk, bench.capabilities),
     }
 
 
 def _apply(desired: DesiredImage, image_plan: ImagePlan, bench: Workbench) -> list[Step]:
-    """The steps that were done. Where another host made the image meanwhile, what is left to do is planned again."""
+    """Apply the steps, and return those that were done. If another host made the image meanwhile, plan again."""
     lifecycle = lifecycle_of(desired.disk)
     done: list[Step] = []
     for step in image_plan.steps:
         try:
-            lifecycle.verbs[step.verb](desired, step.values, bench)
+            lifecycle.actions[type(step.change)](desired, step.change, bench)
         except MadeMeanwhileError:
             again = _plan(desired, lifecycle.observe(desired, bench))
-            if any(other.verb == step.verb for other in again.steps):
+            if any(type(other.change) is type(step.change) for other in again.steps):
                 raise
             return [*done, *_apply(desired, again, bench)]
         done.append(step)
@@ -97,20 +98,20 @@ def _apply(desired: DesiredImage, image_plan: ImagePlan, bench: Workbench) -> li
 
 
 def _observe_after(desired: DesiredImage, image_plan: ImagePlan, bench: Workbench) -> ObservedImage:
-    """What is there now; what was just made and is not there any more was removed by somebody else."""
+    """Observe the result; an image that was just made and does not exist was removed by another host."""
     after = lifecycle_of(desired.disk).observe(desired, bench)
-    if image_plan.after["exists"] and not after["exists"]:
-        raise HostError("it was made, and is not there any more: another host has removed it; run this again")
+    if image_plan.after.exists and not after.exists:
+        raise HostError("it was made, and does not exist any more: another host has removed it; run this again")
     return after
 
 
 def read_place(lifecycle: str, values: Values, where: str) -> Values | None:
-    """Where to look for disks, if all that is said is where; None where a disk is named."""
-    unsaid = LIFECYCLES[lifecycle].discover_without
-    if not unsaid or any(name in values for name in unsaid):
+    """Return the server whose disks are to be listed; None if the values name a disk."""
+    omitted = LIFECYCLES[lifecycle].discover_without
+    if not omitted or any(name in values for name in omitted):
         return None
     backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle)
-    options = [option for option in backend.options if option.name not in unsaid]
+    options = [option for option in backend.options if option.name not in omitted]
     place = read_options(options, {o.name: values[o.name] for o in options if o.name in values}, where)
     try:
         backend.check(place)
@@ -120,16 +121,11 @@ def read_place(lifecycle: str, values: Values, where: str) -> Values | None:
 
 
 def discover(lifecycle: str, place: Values | None, bench: Workbench) -> dict[str, Any]:
-    """What disks a storage has, in the form of a result."""
-    look = LIFECYCLES[lifecycle].discover
-    found = dict(look(place or {}, bench)) if look else {}
+    """List the disks of a server, in the form of a result."""
+    listing = LIFECYCLES[lifecycle].discover
+    found = result_of(listing(place or {}, bench)) if listing else {}
     nothing: dict[str, Any] = {"state": "absent", "size": None, "format": None, "blockdev": []}
     return {"changed": False, "actions": [], "warnings": [], "before": found, "after": found, **nothing}
-
-
-def _shown(observed: ObservedImage) -> dict[str, Any]:
-    """What was found, but for what only the plan needs."""
-    return {name: value for name, value in observed.items() if not name.startswith("_") and name != "around"}
 
 
 def _plan(desired: DesiredImage, before: ObservedImage) -> ImagePlan:
@@ -142,7 +138,7 @@ def _plan(desired: DesiredImage, before: ObservedImage) -> ImagePlan:
 
 
 def node_graph(disk: Disk, capabilities: Capabilities) -> list[Node]:
-    """The nodes with which a machine on this host opens the disk; a secret is the id of an object there."""
+    """Return the nodes with which a VM on this host opens the disk; a secret is the id of an object there."""
     route, _warning = choose_route(disk, capabilities)
     wiring = Wiring("", disk.name, "")
     opened = ROUTES[route].open(disk, Site("", wiring))

@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import FORMAT_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    Actions,
     DesiredImage,
     ImagePlan,
     Lifecycle,
@@ -78,27 +77,27 @@ OPTIONS = (
 
 _OF_URLS = ("etag", "last_modified", "follow", "refresh")
 _OF_SOURCES = ("follow",)
-"""Said of the url of a disk, or of that of its source."""
+"""Options for the url of a disk, or for that of its source."""
 
 
 class _Kind(NamedTuple):
-    """What the storage of an image allows."""
+    """What can be done with an image on one kind of storage."""
 
     check: Callable[[DesiredImage], None]
-    look: Callable[[DesiredImage, Workbench], ObservedImage]
-    plan: Callable[[DesiredImage, ObservedImage], ImagePlan]
+    observe: Callable[[DesiredImage, Workbench], ObservedImage]
+    plan: Callable[[DesiredImage, Any], ImagePlan]
 
 
-_FILE = _Kind(file.check, file.look, file.plan)
-_SLOT = _Kind(volume.check, volume.look, volume.plan)
-_SERVED = _Kind(readonly_image.check, readonly_image.look, readonly_image.plan)
+_FILE = _Kind(file.check, file.observe, file.plan)
+_VOLUME = _Kind(volume.check, volume.observe, volume.plan)
+_READONLY = _Kind(readonly_image.check, readonly_image.observe, readonly_image.plan)
 
 
 def _kind(desired: DesiredImage) -> _Kind:
     disk = desired.disk
     if not disk.backend.writable or disk.backend.read_only(disk.source):
-        return _SERVED
-    return _FILE if disk.backend.name in STORES else _SLOT
+        return _READONLY
+    return _FILE if disk.backend.name in STORES else _VOLUME
 
 
 def _check(desired: DesiredImage) -> None:
@@ -107,20 +106,20 @@ def _check(desired: DesiredImage) -> None:
         if desired.provision.get(option) and not any(disk.backend.stage for disk in disks):
             raise DeclarationError(option, "is for images behind a url")
     kind = _kind(desired)
-    if "blank_check" in desired.provision and kind is not _SLOT:
+    if "blank_check" in desired.provision and kind is not _VOLUME:
         raise DeclarationError("blank_check", f"is for disks of a fixed size, not for {desired.disk.backend.name}")
     kind.check(desired)
 
 
 def _observe(desired: DesiredImage, bench: Workbench) -> ObservedImage:
-    return _kind(desired).look(desired, bench)
+    return _kind(desired).observe(desired, bench)
 
 
-def _plan(desired: DesiredImage, observed: ObservedImage) -> ImagePlan:
+def _plan(desired: DesiredImage, observed: Any) -> ImagePlan:
     return _kind(desired).plan(desired, observed)
 
 
-_ACTIONS: Mapping[str, Callable[[DesiredImage, Values, Workbench], None]] = {
+_ACTIONS: Actions = {
     **file.ACTIONS,
     **volume.ACTIONS,
     **readonly_image.ACTIONS,

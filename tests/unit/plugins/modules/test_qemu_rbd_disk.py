@@ -11,19 +11,14 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import module
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ObservedImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observed import Layout, NewImage, ObservedRbd
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_rbd_disk
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
 
 WEB1 = {"pool": "vms", "image": "web1", "user": "qemu", "key": "QUFB", "monitors": ["192.0.2.1"]}
-DEFAULTS: dict[str, Any] = {
-    "features": ["layering"],
-    "object_size": 4194304,
-    "stripe_unit": 0,
-    "stripe_count": 0,
-    "data_pool": "",
-}
+DEFAULTS = Layout(("layering",), 4194304, stripe_unit=0, stripe_count=0, data_pool="")
 
 
 @pytest.fixture
@@ -33,7 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[DesiredImage]:
 
     def observe(one: DesiredImage, bench: Any) -> ObservedImage:
         desired.append(one)
-        return {"exists": False, "_new": {"defaults": DEFAULTS, "source": {}}}
+        return ObservedRbd(exists=False, new=NewImage(DEFAULTS))
 
     monkeypatch.setitem(LIFECYCLES, "rbd", replace(LIFECYCLES["rbd"], observe=observe))
     monkeypatch.setattr(module, "probe", lambda: probed("debian13"))
@@ -74,5 +69,5 @@ def test_no_secret_is_in_an_answer(monkeypatch: pytest.MonkeyPatch, asked: list[
 def test_bad_input_is_one_line(monkeypatch: pytest.MonkeyPatch, asked: list[DesiredImage]) -> None:
     answer = run_module(monkeypatch, qemu_rbd_disk, **WEB1, size="1000")
     assert answer["failed"]
-    assert answer["msg"].endswith("size: 1000 is no multiple of 512 bytes, QEMU's sector; write 1024")
+    assert answer["msg"].endswith("size: 1000 is not a multiple of 512 bytes, QEMU's sector; set 1024")
     assert "\n" not in answer["msg"]

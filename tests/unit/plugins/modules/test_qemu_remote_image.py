@@ -166,7 +166,7 @@ def test_what_a_killed_run_has_left_is_removed(monkeypatch: pytest.MonkeyPatch, 
     left = Path(file.temporary(str(host / "new")))
     left.write_bytes(b"half")
     answer = run_module(monkeypatch, qemu_remote_image, file={"path": str(host / "new")}, size="1MiB")
-    assert answer["actions"][0] == f"remove {left}, which a killed run has left"
+    assert answer["actions"][0] == f"remove {left}, which an interrupted run left"
     assert not left.exists()
     assert (host / "new").stat().st_size == MIB
 
@@ -187,7 +187,9 @@ def test_an_image_in_use_is_left_alone(monkeypatch: pytest.MonkeyPatch, host: Pa
     monkeypatch.setattr(file, "machines_that_open", lambda identity: ["web1"])
     desired = {"file": {"path": str(host / "a.raw")}, "state": "absent"}
     message = run_module(monkeypatch, qemu_remote_image, **desired)["msg"]
-    assert message == f"file {host}/a.raw: machine web1 of this host has it open: it is not removed (force: true does)"
+    assert message == (
+        f"file {host}/a.raw: VM web1 of this host has it open: it is not removed; stop the VM, or set force: true"
+    )
     assert run_module(monkeypatch, qemu_remote_image, **desired, force=True)["image"]["opened_by"] == ["web1"]
     assert not (host / "a.raw").exists()
 
@@ -203,7 +205,7 @@ def test_an_image_behind_a_url(monkeypatch: pytest.MonkeyPatch, host: Path, said
         ({"etag": '"2"'}, 'the server has another image: its etag is "1", and "2" is declared'),
         ({"virtual_size": "2MiB"}, "it has 1048576 bytes, and 2097152 are declared"),
         ({"sha256": "0" * 64}, f"and {'0' * 64} is declared; correct the declaration"),
-        ({"format": "qcow2"}, "it is declared as qcow2, but it is none"),
+        ({"format": "qcow2"}, "it is declared as qcow2, but it is not a qcow2"),
         ({"state": "absent"}, "can only be read, so it cannot be removed"),
         ({"size": "1MiB"}, "cannot be created or grown here"),
     ],

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     DeclarationError,
@@ -21,16 +23,27 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch as images_batch
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    Change,
     DesiredImage,
     ImagePlan,
     Lifecycle,
     ObservedImage,
     Step,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.tests.unit.support import capabilities
 
 GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Create(Change):
+    size: int
+
+
+class Break(Create):
+    pass
 
 
 class Storage:
@@ -48,7 +61,7 @@ class Storage:
             check=self.check,
             observe=self.observe,
             plan=self.plan,
-            verbs={"create": self.create, "break": self.fail},
+            actions={Create: self.create, Break: self.fail},
         )
 
     def check(self, desired: DesiredImage) -> None:
@@ -64,21 +77,21 @@ class Storage:
         if path == "/bug":
             raise KeyError("nobody thought of it")
         size = self.images.get(path)
-        return {"exists": size is not None, **({"size": size, "format": "raw"} if size is not None else {})}
+        return ObservedImage(size is not None, size, "raw" if size is not None else None)
 
     def plan(self, desired: DesiredImage, observed: ObservedImage) -> ImagePlan:
-        if observed["exists"]:
-            if desired.size and desired.size < observed["size"]:
+        if observed.exists:
+            if desired.size and desired.size < (observed.size or 0):
                 raise DeclarationError("size", "it is never shrunk")
             return ImagePlan(observed, warnings=("it is old",))
-        after = {"exists": True, "size": desired.size, "format": "raw"}
-        verb = "break" if desired.provision.get("owner") == "nobody" else "create"
-        return ImagePlan(after, (Step(verb, f"create {desired.disk.described}", {"size": desired.size}),))
+        after = ObservedImage(True, desired.size, "raw")
+        kind = Break if desired.provision.get("owner") == "nobody" else Create
+        return ImagePlan(after, (Step(kind(desired.size or 0), f"create {desired.disk.described}"),))
 
-    def create(self, desired: DesiredImage, values: Values, bench: Workbench) -> None:
-        self.images[desired.disk.source["filename"]] = values["size"]
+    def create(self, desired: DesiredImage, change: Create, bench: Workbench) -> None:
+        self.images[desired.disk.source["filename"]] = change.size
 
-    def fail(self, desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    def fail(self, desired: DesiredImage, change: Create, bench: Workbench) -> None:
         raise HostError("its storage is full")
 
 
@@ -247,7 +260,7 @@ def test_a_request_survives_its_way() -> None:
 def test_what_another_host_made_meanwhile_is_observed_again_and_taken(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def create(self: Storage, desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    def create(self: Storage, desired: DesiredImage, change: Create, bench: Workbench) -> None:
         self.images[desired.disk.source["filename"]] = GIB
         raise MadeMeanwhileError(desired.disk.described)
 
@@ -260,7 +273,7 @@ def test_what_another_host_made_meanwhile_is_observed_again_and_taken(
 def test_an_image_that_another_host_made_and_that_is_not_there_is_an_error(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def create(self: Storage, desired: DesiredImage, values: Values, bench: Workbench) -> None:
+    def create(self: Storage, desired: DesiredImage, change: Create, bench: Workbench) -> None:
         raise MadeMeanwhileError(desired.disk.described)
 
     monkeypatch.setattr(Storage, "create", create)
@@ -272,10 +285,18 @@ def test_an_image_that_another_host_made_and_that_is_not_there_is_an_error(
 def test_an_image_that_is_gone_after_it_was_made_is_an_error(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Storage, "create", lambda *_: None)
     monkeypatch.setattr(reconcile, "LIFECYCLES", {"image": storage.lifecycle()})
-    with pytest.raises(HostError, match="it was made, and is not there any more"):
+    with pytest.raises(HostError, match="it was made, and does not exist any more"):
         run(disk("new", size="1GiB"))
 
 
 def test_a_step_that_destroys_data_is_marked() -> None:
-    assert Step("remove", "remove it", destroys=True).line == "DESTROYS DATA: remove it"
-    assert Step("make", "make it").line == "make it"
+    assert Step(Change(), "remove it", destroys=True).line == "DESTROYS DATA: remove it"
+    assert Step(Change(), "make it").line == "make it"
+
+
+def test_every_change_is_applied_by_a_function_that_takes_it() -> None:
+    for lifecycle in LIFECYCLES.values():
+        for change, action in lifecycle.actions.items():
+            (_desired, parameter, _bench) = inspect.signature(action).parameters.values()
+            (name,) = re.findall(r"\w+$", str(parameter.annotation))
+            assert name in (change.__name__, "Change")

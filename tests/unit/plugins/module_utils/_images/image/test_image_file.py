@@ -17,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     MadeMeanwhileError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.changes import CreateImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 
 GLUSTER = {"gluster": {"volume": "gv", "path": "a", "host": "192.0.2.7"}}
@@ -56,7 +57,7 @@ def build(monkeypatch: pytest.MonkeyPatch, declared: dict[str, Any], *, crashes:
     monkeypatch.setattr(file, "_build", crash)
     bench: Any = None
     with contextlib.suppress(HostError):
-        file._build_surely(desired, desired.disk, store, 1 << 20, bench)
+        file._build_with_retry(desired, desired.disk, store, 1 << 20, bench)
         store.asked.append("built")
     return list(store.asked)
 
@@ -83,6 +84,6 @@ def test_an_image_that_another_host_has_put_there_stays(monkeypatch: pytest.Monk
     monkeypatch.setattr(file, "_build", lambda *_: None)
     bench: Any = None
     with pytest.raises(MadeMeanwhileError, match=r"^nfs 192.0.2.7:/export/a: another host has just made it"):
-        file.make(desired, {"size": 1 << 20, "overwrite": False}, bench)
+        file.create(desired, CreateImage(1 << 20), bench)
     aside = file.temporary("a")
     assert store.asked == [f"make {aside}", f"remove {aside}"]

@@ -10,8 +10,9 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ImagePlan
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ImagePlan, result_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import lifecycle, observe
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.observed import Device, ObservedLun
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 
 MIB = 2**20
@@ -21,15 +22,12 @@ SOURCE = {"https": {"url": "https://images.example/a.raw"}}
 SEEN: dict[str, Any] = {
     "exists": True,
     "portal": "192.0.2.9:3260",
-    "luns": [0, 1],
-    "type": "disk",
-    "capacity": 64 * MIB,
+    "luns": (0, 1),
+    "device": Device(type="disk", capacity=64 * MIB, read_only=False, serial="abc"),
     "size": 64 * MIB,
     "format": "raw",
     "encrypted": False,
     "content": "blank",
-    "read_only": False,
-    "serial": "abc",
 }
 QCOW2 = {"format": "qcow2", "size": 8 * MIB, "content": "data"}
 LUKS = {"luks": {"passphrase": "p"}}
@@ -41,11 +39,11 @@ def desired(declared: dict[str, Any], state: str = "present", **running: str) ->
 
 
 def plan(declared: dict[str, Any], observed: dict[str, Any], state: str = "present", **running: str) -> ImagePlan:
-    return lifecycle.LIFECYCLE.plan(desired(declared, state, **running), {**SEEN, **observed})
+    return lifecycle.LIFECYCLE.plan(desired(declared, state, **running), ObservedLun(**{**SEEN, **observed}))
 
 
 def done(image_plan: ImagePlan) -> list[str]:
-    return [step.words.replace(NAME, "LUN") for step in image_plan.steps]
+    return [step.description.replace(NAME, "LUN") for step in image_plan.steps]
 
 
 @pytest.mark.parametrize(
@@ -56,14 +54,14 @@ def done(image_plan: ImagePlan) -> list[str]:
         (
             {"format": "qcow2", "size": "8MiB"},
             {},
-            ["write qcow2 of 8388608 bytes on LUN"],
+            ["write qcow2 of 8 MiB on LUN"],
             {"format": "qcow2", "encrypted": False, "size": 8 * MIB, "content": "data"},
         ),
-        (LUKS, {}, ["write luks of 65040384 bytes on LUN"], {"format": "raw", "encrypted": True, "size": 65040384}),
+        (LUKS, {}, ["write luks of 63516 KiB on LUN"], {"format": "raw", "encrypted": True, "size": 65040384}),
         (
             {**LUKS, "format": "qcow2", "size": "8MiB"},
             {"content": "unfinished"},
-            ["write qcow2 with luks of 8388608 bytes on LUN"],
+            ["write qcow2 with luks of 8 MiB on LUN"],
             {"format": "qcow2", "encrypted": True},
         ),
         ({"format": "qcow2", "size": "8MiB"}, QCOW2, [], QCOW2),
@@ -71,44 +69,44 @@ def done(image_plan: ImagePlan) -> list[str]:
         (
             {"format": "qcow2", "size": "9MiB"},
             QCOW2,
-            ["grow LUN from 8388608 to 9437184 bytes"],
+            ["grow LUN from 8 MiB to 9 MiB"],
             {**QCOW2, "size": 9 * MIB},
         ),
         ({"source": SOURCE}, {"content": "data"}, [], {"content": "data"}),
         (
             {"source": SOURCE},
-            {"_source_size": MIB},
+            {"source_size": MIB},
             ["import https https://images.example/a.raw into LUN"],
             {"content": "data", "size": 64 * MIB},
         ),
         (
             {"source": SOURCE},
-            {"_source_size": MIB, "content": "unfinished"},
+            {"source_size": MIB, "content": "unfinished"},
             ["finish the import of https https://images.example/a.raw into LUN"],
             {"content": "data"},
         ),
         (
             {"format": "qcow2", "source": SOURCE},
-            {"_source_size": MIB},
-            ["write qcow2 of 1048576 bytes on LUN", "import https https://images.example/a.raw into LUN"],
+            {"source_size": MIB},
+            ["write qcow2 of 1 MiB on LUN", "import https https://images.example/a.raw into LUN"],
             {"format": "qcow2", "size": MIB, "content": "data"},
         ),
         (
             {"format": "qcow2", "source": SOURCE, "size": "2MiB"},
-            {**QCOW2, "size": MIB, "content": "blank", "_source_size": MIB},
-            ["import https https://images.example/a.raw into LUN", "grow LUN from 1048576 to 2097152 bytes"],
+            {**QCOW2, "size": MIB, "content": "blank", "source_size": MIB},
+            ["import https https://images.example/a.raw into LUN", "grow LUN from 1 MiB to 2 MiB"],
             {"format": "qcow2", "size": 2 * MIB, "content": "data"},
         ),
         (
             {"source": SOURCE},
-            {"_source_size": MIB, "content": "data", "_may_be_overwritten": True},
+            {"source_size": MIB, "content": "data", "may_be_overwritten": True},
             ["overwrite the data and import https https://images.example/a.raw into LUN"],
             {"content": "data"},
         ),
         (
             {"format": "qcow2", "size": "1MiB"},
-            {"content": "data", "fingerprint": "f" * 16, "_may_be_overwritten": True},
-            ["overwrite the data and write qcow2 of 1048576 bytes on LUN"],
+            {"content": "data", "fingerprint": "f" * 16, "may_be_overwritten": True},
+            ["overwrite the data and write qcow2 of 1 MiB on LUN"],
             {"content": "data", "format": "qcow2"},
         ),
     ],
@@ -118,8 +116,9 @@ def test_steps_and_what_they_lead_to(
 ) -> None:
     image_plan = plan(declared, observed)
     assert done(image_plan) == steps
-    assert image_plan.after.items() >= after.items()
-    assert "fingerprint" not in image_plan.after
+    result = result_of(image_plan.after)
+    assert result.items() >= after.items()
+    assert "fingerprint" not in result
     assert not image_plan.warnings
 
 
@@ -127,23 +126,31 @@ def test_steps_and_what_they_lead_to(
     "declared, observed, message",
     [
         ({}, {"exists": False}, r"has no such LUN \(it has: 0, 1\); correct lun"),
-        ({}, {"type": "controller"}, r"is a controller, no disk \(there are: LUN 0\)"),
-        ({"format": "qcow2", "size": "1MiB"}, {"read_only": True}, "gives it out read-only"),
-        ({"format": "qcow2"}, {}, "size: is missing"),
+        ({}, {"device": Device("controller")}, r"is a controller, not a disk \(there are: LUN 0\)"),
+        (
+            {"format": "qcow2", "size": "1MiB"},
+            {"device": Device("disk", capacity=64 * MIB, read_only=True)},
+            "exports it read-only",
+        ),
+        ({"format": "qcow2"}, {}, "size: is required"),
         ({"format": "qcow2", "size": "64MiB"}, {}, "a qcow2 of 67108864 bytes takes up to"),
         ({"format": "qcow2", "size": "64MiB"}, QCOW2, "a qcow2 of 67108864 bytes takes up to"),
-        (LUKS, {"capacity": MIB}, "has 1048576 bytes, too few for luks"),
+        (LUKS, {"device": Device("disk", capacity=MIB)}, "has 1048576 bytes, too few for luks"),
         (
             LUKS,
             {"content": "data", "fingerprint": "a" * 16},
-            "has data that is no luks; to lose it, say overwrite: aaaaaaaaaaaaaaaa",
+            "has data that is not luks; to lose it, set overwrite: aaaaaaaaaaaaaaaa",
         ),
         (
             {"format": "qcow2", "size": "1MiB"},
-            {"content": "data", "encrypted": True, "fingerprint": "a" * 16, "_may_be_overwritten": False},
-            "has data that is no qcow2 but luks; to lose it",
+            {"content": "data", "encrypted": True, "fingerprint": "a" * 16, "may_be_overwritten": False},
+            "has data that is not qcow2 but luks; to lose it",
         ),
-        ({"source": SOURCE}, {"_source_size": 65 * MIB}, "has room for 67108864 bytes, and https .* has 68157440"),
+        (
+            {"source": SOURCE},
+            {"source_size": 65 * MIB},
+            "source: has 68157440 bytes, and iscsi .* has room for 67108864",
+        ),
     ],
 )
 def test_refused(declared: dict[str, Any], observed: dict[str, Any], message: str) -> None:
@@ -152,14 +159,14 @@ def test_refused(declared: dict[str, Any], observed: dict[str, Any], message: st
 
 
 def test_a_running_machine_only_grows() -> None:
-    image_plan = plan({}, {"size": 32 * MIB, "_header": 0}, **RUNNING)
-    assert done(image_plan) == ["grow LUN from 33554432 to 67108864 bytes"]
-    assert image_plan.after["size"] == 64 * MIB
-    assert not plan({}, {"content": "data", "_header": 0}, **RUNNING).steps
-    assert not plan(LUKS, {"encrypted": True, "content": "data", "size": 63 * MIB, "_header": MIB}, **RUNNING).steps
+    image_plan = plan({}, {"size": 32 * MIB, "header": 0}, **RUNNING)
+    assert done(image_plan) == ["grow LUN from 32 MiB to 64 MiB"]
+    assert image_plan.after.size == 64 * MIB
+    assert not plan({}, {"content": "data", "header": 0}, **RUNNING).steps
+    assert not plan(LUKS, {"encrypted": True, "content": "data", "size": 63 * MIB, "header": MIB}, **RUNNING).steps
     for declared in ({"source": SOURCE}, {"format": "qcow2", "size": "1MiB"}):
-        with pytest.raises(DeclarationError, match="a running machine has it open; stop the machine"):
-            plan(declared, {"_header": 0}, **RUNNING)
+        with pytest.raises(DeclarationError, match="a running VM has it open; stop the VM"):
+            plan(declared, {"header": 0}, **RUNNING)
 
 
 def test_a_qcow2_is_never_shrunk() -> None:
@@ -176,7 +183,7 @@ def test_an_interrupted_import_without_its_source_is_said() -> None:
 
 def test_an_initiator_cannot_remove_a_lun() -> None:
     assert not plan({}, {"exists": False}, "absent").steps
-    with pytest.raises(DeclarationError, match="an initiator cannot remove a LUN; say tgt"):
+    with pytest.raises(DeclarationError, match="an initiator cannot remove a LUN; set tgt"):
         plan({}, {}, "absent")
 
 
@@ -191,12 +198,12 @@ def test_an_initiator_cannot_remove_a_lun() -> None:
 def test_another_lun_than_the_expected_one(expect: dict[str, str], message: str) -> None:
     found = desired({"provision": {"expect": expect}})
     with pytest.raises(DeclarationError, match=message):
-        observe.assert_expected(found.disk, found.provision["expect"], SEEN)
+        observe.assert_expected(found.disk, found.provision["expect"], ObservedLun(**SEEN))
 
 
 def test_the_expected_lun() -> None:
     found = desired({"provision": {"expect": {"size": "64MiB", "minimum_size": "1MiB", "serial": "abc"}}})
-    observe.assert_expected(found.disk, found.provision["expect"], SEEN)
+    observe.assert_expected(found.disk, found.provision["expect"], ObservedLun(**SEEN))
 
 
 @pytest.mark.parametrize(
@@ -205,8 +212,8 @@ def test_the_expected_lun() -> None:
         ({"provision": {"portals": ["a:b"]}}, {}, "disk: portals: 'a:b' is not a host"),
         ({**LUKS, "size": "1MiB"}, {}, "disk: size: luks takes the whole LUN"),
         ({"source": {"iscsi": {**LUN, "portal": "other"}}}, {}, "disk: source: is the disk itself"),
-        ({}, {"monitor": "/run/qmp"}, "disk: node: is missing"),
-        ({"provision": {"overwrite": "yes"}}, {}, "is no fingerprint"),
+        ({}, {"monitor": "/run/qmp"}, "disk: node: is required"),
+        ({"provision": {"overwrite": "yes"}}, {}, "is not a fingerprint"),
     ],
 )
 def test_bad_input(declared: dict[str, Any], running: dict[str, str], message: str) -> None:

@@ -15,20 +15,13 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import MadeMeanwhileError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import host_mark
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import create, observe, remove
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import create, image, observe, remove
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.changes import CreateImage, RemoveAbandoned
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observed import Layout
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 
 DISK = {"rbd": {"pool": "vms", "image": "web1"}, "size": "1MiB", "format": "qcow2"}
-VALUES = {
-    "features": ["layering"],
-    "object_size": 4 << 20,
-    "stripe_unit": 4 << 20,
-    "stripe_count": 1,
-    "data_pool": "",
-    "size": 1 << 20,
-    "was": 1 << 20,
-    "clone": False,
-}
+CREATE = CreateImage(1 << 20, Layout(("layering",), 4 << 20, stripe_unit=4 << 20, stripe_count=1, data_pool=""))
 BENCH: Any = None
 
 
@@ -119,7 +112,7 @@ def ceph(monkeypatch: pytest.MonkeyPatch) -> Ceph:
         def pool(self, disk: Any) -> None:
             return None
 
-    for module in (create, observe, remove):
+    for module in (create, image, observe, remove):
         monkeypatch.setattr(module, "cluster_of", lambda disk, bench: Cluster())
     monkeypatch.setattr(create, "_write_format", lambda part, size, bench: made.events.append("format"))
     ticks = itertools.count()
@@ -137,7 +130,7 @@ def part(mark: str = "") -> str:
 
 
 def test_an_image_is_open_from_its_creation_until_it_has_its_name(ceph: Ceph) -> None:
-    create.make(desired(), VALUES, BENCH)
+    create.create(desired(), CREATE, BENCH)
     assert ceph.events == ["format", f"rename {part()} while open: True"]
     assert ceph.images == {"web1": []}
 
@@ -145,14 +138,14 @@ def test_an_image_is_open_from_its_creation_until_it_has_its_name(ceph: Ceph) ->
 def test_who_comes_second_leaves_the_image_of_the_first_and_removes_its_own(ceph: Ceph) -> None:
     ceph.images["web1"] = ["other"]
     with pytest.raises(MadeMeanwhileError, match=r"^rbd vms/web1: another host has just made it; run this again$"):
-        create.make(desired(), VALUES, BENCH)
+        create.create(desired(), CREATE, BENCH)
     assert ceph.images == {"web1": ["other"]}
 
 
 def test_a_name_that_leads_nowhere_is_given_back(ceph: Ceph) -> None:
     """It was left by a renaming that met a removal; the next rename would fail over it for ever."""
     ceph.halves.add("web1")
-    create.make(desired(), VALUES, BENCH)
+    create.create(desired(), CREATE, BENCH)
     assert (list(ceph.images), ceph.halves) == (["web1"], set())
 
 
@@ -189,11 +182,11 @@ def test_an_unfinished_image_that_is_opened_meanwhile_stays(ceph: Ceph, monkeypa
     name = part("0123abcd")
     ceph.images[name] = []
     monkeypatch.setattr(create.time, "sleep", lambda seconds: ceph.images[name].append("other"))
-    remove.discard_abandoned(desired(), {"name": name}, BENCH)
+    remove.remove_abandoned(desired(), RemoveAbandoned(name), BENCH)
     assert ceph.images == {name: ["other"]}
     ceph.images[name] = []
     monkeypatch.setattr(create.time, "sleep", lambda seconds: None)
-    remove.discard_abandoned(desired(), {"name": name}, BENCH)
+    remove.remove_abandoned(desired(), RemoveAbandoned(name), BENCH)
     assert ceph.images == {}
 
 
@@ -225,7 +218,7 @@ def test_a_client_is_blocklisted_only_with_force(ceph: Ceph, monkeypatch: pytest
         def blocklist_add(self, address: str) -> None:
             listed.append(address)
 
-    for module in (create, observe, remove):
+    for module in (create, image, observe, remove):
         monkeypatch.setattr(module, "cluster_of", lambda disk, bench: Cluster())
     ceph.images["web1"] = ["vm"]
     given = {**DISK, "provision": {"force": force}}

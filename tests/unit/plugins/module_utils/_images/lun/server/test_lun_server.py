@@ -13,6 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ImagePlan
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import lifecycle
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.changes import ObservedExport
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import lun_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 
@@ -130,12 +131,12 @@ def desired(tgt: dict[str, Any] | None = None, state: str = "present", **declare
 MISSING: dict[str, Any] = {
     "exists": False,
     "target_exists": False,
-    "other_luns": [],
-    "accounts": [],
-    "initiators": [],
-    "sessions": [],
+    "other_luns": (),
+    "accounts": (),
+    "initiators": (),
+    "sessions": (),
     "account": "missing",
-    "account_shared_with": [],
+    "account_shared_with": (),
     "declared_in": "",
     "size": None,
     "kept": False,
@@ -145,8 +146,8 @@ MADE: dict[str, Any] = {
     **MISSING,
     "exists": True,
     "target_exists": True,
-    "accounts": ["web1"],
-    "initiators": ["ALL"],
+    "accounts": ("web1",),
+    "initiators": ("ALL",),
     "account": "fits",
     "size": 64 * MIB,
     "kept": True,
@@ -159,18 +160,26 @@ MADE: dict[str, Any] = {
 
 
 def plan(desired: DesiredImage, observed: dict[str, Any]) -> ImagePlan:
-    return lifecycle.LIFECYCLE.plan(desired, observed)
+    return lifecycle.LIFECYCLE.plan(desired, ObservedExport(**observed))
 
 
-def verbs(image_plan: ImagePlan) -> list[str]:
-    return [step.verb for step in image_plan.steps]
+def kinds(image_plan: ImagePlan) -> list[str]:
+    return [type(step.change).__name__ for step in image_plan.steps]
 
 
 def test_everything_is_made_in_order_and_nobody_gets_in_before_its_account() -> None:
     image_plan = plan(desired(), MISSING)
-    assert verbs(image_plan) == ["make_store", "new_target", "new_account", "bind_account", "new_lun", "admit", "keep"]
-    assert image_plan.after == MADE
-    assert not plan(desired(), image_plan.after).steps  # type: ignore[arg-type]
+    assert kinds(image_plan) == [
+        "MakeStore",
+        "CreateTarget",
+        "CreateAccount",
+        "BindAccount",
+        "CreateLun",
+        "SetInitiators",
+        "KeepConfiguration",
+    ]
+    assert image_plan.after == ObservedExport(**MADE)
+    assert not plan(desired(), MADE).steps
 
 
 @pytest.mark.parametrize(
@@ -179,47 +188,47 @@ def test_everything_is_made_in_order_and_nobody_gets_in_before_its_account() -> 
         ({}, {}, []),
         ({"tgt": {"size": "32MiB"}}, {}, []),
         ({"tgt": {"size": None}}, {}, []),
-        ({"tgt": {"size": "65MiB"}}, {}, ["grow_store"]),
-        ({"tgt": {"thin": True}}, {"kept_so": False}, ["set_lun", "keep"]),
-        ({"tgt": {"initiators": ["192.0.2.0/24"]}}, {"kept_so": False}, ["admit", "keep"]),
-        ({}, {"account": "differs", "kept_so": False}, ["new_password", "keep"]),
-        ({}, {"account": "unknown", "kept_so": False}, ["new_password", "keep"]),
-        ({}, {"accounts": ["old", "web1"]}, ["unbind_accounts"]),
-        ({"user": None, "password": None}, {"account": "none"}, ["unbind_accounts"]),
-        ({}, {"exists": False, "kept_so": False}, ["new_lun", "keep"]),
-        ({"state": "absent"}, {}, ["remove_target", "remove_account", "forget"]),
-        ({"state": "absent"}, {"account_shared_with": ["x"]}, ["remove_target", "forget"]),
-        ({"state": "absent"}, {"other_luns": [2]}, ["remove_lun", "forget"]),
+        ({"tgt": {"size": "65MiB"}}, {}, ["GrowStore"]),
+        ({"tgt": {"thin": True}}, {"kept_so": False}, ["UpdateLun", "KeepConfiguration"]),
+        ({"tgt": {"initiators": ["192.0.2.0/24"]}}, {"kept_so": False}, ["SetInitiators", "KeepConfiguration"]),
+        ({}, {"account": "differs", "kept_so": False}, ["ChangePassword", "KeepConfiguration"]),
+        ({}, {"account": "unknown", "kept_so": False}, ["ChangePassword", "KeepConfiguration"]),
+        ({}, {"accounts": ("old", "web1")}, ["UnbindAccounts"]),
+        ({"user": None, "password": None}, {"account": "none"}, ["UnbindAccounts"]),
+        ({}, {"exists": False, "kept_so": False}, ["CreateLun", "KeepConfiguration"]),
+        ({"state": "absent"}, {}, ["RemoveTarget", "RemoveAccount", "ForgetConfiguration"]),
+        ({"state": "absent"}, {"account_shared_with": ("x",)}, ["RemoveTarget", "ForgetConfiguration"]),
+        ({"state": "absent"}, {"other_luns": (2,)}, ["RemoveLun", "ForgetConfiguration"]),
         (
             {"state": "absent", "tgt": {"remove_store": True}},
             {"kept": False},
-            ["remove_target", "remove_account", "remove_store"],
+            ["RemoveTarget", "RemoveAccount", "RemoveStore"],
         ),
         ({"state": "absent"}, MISSING, []),
         (
             {"state": "absent", "tgt": {"force": True}},
-            {"sessions": ["iqn.x"], "other_luns": [2]},
-            ["remove_lun", "forget"],
+            {"sessions": ("iqn.x",), "other_luns": (2,)},
+            ["RemoveLun", "ForgetConfiguration"],
         ),
     ],
 )
 def test_changes(declared: dict[str, Any], observed: dict[str, Any], steps: list[str]) -> None:
     declared = {key: value for key, value in declared.items() if value is not None}
     found = desired(**{"user": None, "password": None} if observed.get("account") == "none" else {}, **declared)
-    assert verbs(plan(found, {**MADE, **observed})) == steps
+    assert kinds(plan(found, {**MADE, **observed})) == steps
 
 
 @pytest.mark.parametrize(
     "declared, observed, message",
     [
-        ({"tgt": {"size": None}}, MISSING, "tgt: size: is missing, and there is no /srv/web1 yet"),
-        ({"tgt": {"store": "/srv/other"}}, {}, "gives out /srv/web1, not /srv/other"),
+        ({"tgt": {"size": None}}, MISSING, "tgt: size: is required, because /srv/web1 does not exist yet"),
+        ({"tgt": {"store": "/srv/other"}}, {}, "exports /srv/web1, not /srv/other"),
         ({"tgt": {"thin": True}}, {"declared_in": "/etc/tgt/x.conf"}, "is declared in /etc/tgt/x.conf"),
-        ({}, {"account": "differs", "account_shared_with": ["iqn.y"]}, "has another password, also for iqn.y"),
-        ({"tgt": {"size": "1GiB"}}, {"sessions": ["iqn.x"]}, "iqn.x is logged in; stop its machine, or say tgt:"),
-        ({"tgt": {"serial": "new"}}, {"sessions": ["iqn.x"]}, "to change serial of"),
-        ({"state": "absent"}, {"sessions": ["iqn.x", "iqn.x"]}, ": iqn.x is logged in; .* to remove target"),
-        ({"state": "absent"}, {"sessions": ["iqn.x"], "other_luns": [2]}, "to remove LUN 1"),
+        ({}, {"account": "differs", "account_shared_with": ("iqn.y",)}, "has another password, also for iqn.y"),
+        ({"tgt": {"size": "1GiB"}}, {"sessions": ("iqn.x",)}, "iqn.x is logged in; stop its VM, or set tgt:"),
+        ({"tgt": {"serial": "new"}}, {"sessions": ("iqn.x",)}, "to change serial of"),
+        ({"state": "absent"}, {"sessions": ("iqn.x", "iqn.x")}, ": iqn.x is logged in; .* to remove target"),
+        ({"state": "absent"}, {"sessions": ("iqn.x",), "other_luns": (2,)}, "to remove LUN 1"),
     ],
 )
 def test_refused(declared: dict[str, Any], observed: dict[str, Any], message: str) -> None:
@@ -230,8 +239,8 @@ def test_refused(declared: dict[str, Any], observed: dict[str, Any], message: st
 @pytest.mark.parametrize(
     "declared, message",
     [
-        ({"format": "qcow2"}, "disk: tgt: is for the storage host, format for a hypervisor"),
-        ({"luks": {"passphrase": "x"}}, "luks for a hypervisor"),
+        ({"format": "qcow2"}, "disk: tgt: is for the storage host, and format is for a hypervisor"),
+        ({"luks": {"passphrase": "x"}}, "luks is for a hypervisor"),
         ({"password": "a b"}, "disk: password: its text has a character"),
         ({"password": "$(x)"}, "disk: password: its text has a character"),
         ({"lun": 0}, "disk: lun: 0 is the controller"),
