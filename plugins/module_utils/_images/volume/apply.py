@@ -84,9 +84,7 @@ def import_source(desired: DesiredImage, change: ImportSource, bench: Workbench)
 
 
 def _mark(uri: str, bench: Workbench) -> None:
-    path = f"{bench.folder}/mark"
-    with open(path, "wb") as stream:
-        stream.write(content.MARK)
+    path = bench.file("mark", content.MARK.decode())
     _copy({"driver": "file", "filename": path}, uri, 0, content.HEAD)
 
 
