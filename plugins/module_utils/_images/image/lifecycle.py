@@ -24,52 +24,52 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes import sta
 
 OPTIONS = (
     *FORMAT_OPTIONS,
-    Option("allow_shrink", "Make an image smaller where it is larger than O(size); what is cut off is lost.", "bool"),
+    Option("allow_shrink", "Shrink an image that is larger than O(size); its end is lost.", "bool"),
     Option(
         "overwrite",
-        "Make the image anew where what is there is not what is declared: another format, or another digest than "
-        "O(sha256). What is there is lost.",
+        "Replace an image that is not what is declared: another format, or another digest than O(sha256). Its data is "
+        "lost.",
         "bool",
     ),
     Option(
         "force",
-        "Remove, shrink or overwrite an image also while a machine of this host has it open.",
+        "Remove, shrink or overwrite an image even while a VM of this host has it open.",
         "bool",
     ),
     Option(
         "unused",
-        "You have made sure that no VM of any host has the image open: needed to remove, shrink or overwrite an image "
-        "on storage that cannot tell, such as nfs, ssh, gluster, nbd and sheepdog. A VM of this host is still noticed.",
+        "Confirm that no VM of any host has the image open. Required to remove, shrink or overwrite an image on "
+        "storage that cannot tell, such as nfs, ssh, gluster, nbd and sheepdog. VMs of this host are checked anyway.",
         "bool",
     ),
     Option(
         "sha256",
-        "Digest of the image as it is stored. A new image is checked before it is put in its place; one that is there "
-        "is read whole and checked at each run, so this is for images that nobody writes to.",
+        "Digest of the image as it is stored. A new image is checked before it gets its name; an existing one is read "
+        "whole and checked in each run, so this is for images that nobody writes to.",
         "hex",
         pattern="[0-9a-f]{64}",
-        pattern_help="has not the 64 digits of a sha256",
+        pattern_help="is not a sha256: 64 hexadecimal digits",
     ),
     Option(
         "check",
-        "Have qemu-img check a qcow2 that no machine of this host has open; one that is corrupt is an error.",
+        "Run qemu-img check on a qcow2 that no VM of this host has open; a corrupt image is an error.",
         "bool",
         default=False,
     ),
     Option(
         "virtual_size",
-        "Bytes that a guest must see, where O(size) cannot be said because the storage is only read or has a size of "
-        "its own; another size is an error.",
+        "Required bytes for a guest, for storage that is read-only or has a fixed size and so cannot have O(size); "
+        "another size is an error.",
         "size",
     ),
     blank.OPTION,
-    Option("etag", "ETag that the server must say of an image behind a url; its change is an error."),
-    Option("last_modified", "Last-Modified that the server must say of an image behind a url; its change is an error."),
+    Option("etag", "Required ETag of an image behind a url; another ETag is an error."),
+    Option("last_modified", "Required Last-Modified of an image behind a url; another value is an error."),
     *stage.OPTIONS,
     Option(
         "refresh",
-        "Fetch an image by route stage once more where the server's ETag, Last-Modified or length is no longer that of "
-        "the copy; without it a warning says so. An overlay that stands on the old image does not fit the new one.",
+        "Fetch an image by route stage again if the server's ETag, Last-Modified or length differs from the copy's; "
+        "without it this is a warning. An overlay on the old image does not fit the new one.",
         "bool",
     ),
 )
