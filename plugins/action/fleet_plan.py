@@ -12,7 +12,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import conflicts, queries, tables
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey_in_parts
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet_in_parallel
 
 display = Display()
 
@@ -30,7 +30,7 @@ class ActionModule(ActionBase):
         # Not an argument: in a template, query is a function of Ansible's own.
         query = variables.get("query")
         try:
-            found = survey_in_parts(variables["hostvars"], arguments["hosts"])
+            found = read_fleet_in_parallel(variables["hostvars"], arguments["hosts"])
             rows = found.rows()
             if query:
                 display.display(tables.answer(queries.ask(str(query), rows)))
@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
         for warning in conflicts.warnings(found, arguments.get("known_images", ())):
             display.warning(str(warning))
         errors = found.in_order([*found.errors, *found.secrets, *conflicts.errors(found)])
-        counts = {"hosts": len(found.hosts), "vms": len(found.machines), "disks": len(rows)}
+        counts = {"hosts": len(found.hosts), "vms": len(found.vms), "disks": len(rows)}
         if not errors or not boolean(arguments.get("strict", True)):
             return {"changed": False, **counts, "rows": rows, "errors": [str(error) for error in errors]}
         # As a message, Ansible would print them in one line, and some releases twice.

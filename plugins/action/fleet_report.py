@@ -14,7 +14,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import page, reports
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey_in_parts
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet_in_parallel
 
 display = Display()
 _NO_REPORT = "is there and is no report"
@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
         path = os.path.abspath(os.path.expanduser(str(self._task.args["path"])))
         hostvars = (task_vars or {})["hostvars"]
         looks = {str(host): hostvars.raw_get(host).get(register) or {} for host in hosts}
-        report = reports.report(survey_in_parts(hostvars, list(looks)), looks)
+        report = reports.report(read_fleet_in_parallel(hostvars, list(looks)), looks)
         try:
             before, after = _pages(path, report)
             if after != before and not self._task.check_mode:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's part of qemu_disks: read and check every declaration, and hide them on their way to the host."""
+"""The controller's part of qemu_disks: read and check every declaration, and hide it on its way to the host."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action i
 
 OPTIONS = (
     Option("disks", "the disks, as a list or as a mapping of names to disks", "any", required=True),
-    Option("workers", "most disks at the same time", "int", default=4, minimum=1, maximum=64),
-    Option("open_timeout", "seconds that storage has to answer", "int", default=30, minimum=1, maximum=3600),
+    Option("workers", "maximum number of disks at the same time", "int", default=4, minimum=1, maximum=64),
+    Option("open_timeout", "seconds within which storage must answer", "int", default=30, minimum=1, maximum=3600),
 )
 
 
 class ActionModule(HostAction):
-    """One call of the host, however many disks."""
+    """One call of the host for all disks."""
 
-    def carry_out(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def run_task(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         values = read_options(OPTIONS, self._task.args, "qemu_disks")
-        given = plain(values.pop("disks"))
-        named = [entry.name for entry in read_entries(given)]
-        return self.keep_disks(given, named, task_vars, predict=False, **values)
+        disks = plain(values.pop("disks"))
+        names = [entry.name for entry in read_entries(disks)]
+        return self.reconcile_disks(disks, names, task_vars, predict=False, **values)

@@ -76,14 +76,14 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Row, survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Row, read_fleet
 
 
 def fleet_disks(hostvars: Any, hosts: Iterable[str] | None = None) -> list[Row]:
     """A row for each declared disk."""
     if not isinstance(hostvars, Mapping):
         raise AnsibleFilterError("fleet_disks: what it is given is not a mapping of host names to variables")
-    found = survey(hostvars, hosts)
+    found = read_fleet(hostvars, hosts)
     if found.errors:
         raise AnsibleFilterError("\n".join(map(str, found.errors)))
     return found.rows()

@@ -41,7 +41,7 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import selection
 
@@ -49,7 +49,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes import sel
 def requirements(vms: Any, host: str = "") -> dict[str, Any]:
     """The routes to backends, and the firmware, that declared machines need."""
     try:
-        return selection.requirements(read_machines(vms, host))
+        return selection.requirements(read_vms(vms, host))
     except DirectDiskError as error:
         raise AnsibleFilterError(str(error)) from None
 

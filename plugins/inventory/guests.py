@@ -102,7 +102,7 @@ from ansible.utils.vars import combine_vars
 from ansible.vars.plugins import get_vars_from_inventory_sources
 
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import guests as inventory_guests
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.guests import Guest
 
 _ALL = "guests"
@@ -149,10 +149,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         return found
 
     def _read(self, hypervisors: list[str]) -> list[Guest]:
-        read = survey(_Variables(self.inventory, self.loader), hypervisors)
+        read = read_fleet(_Variables(self.inventory, self.loader), hypervisors)
         for error in read.errors:
             self._complain(str(error))
-        return [inventory_guests.guest(one) for one in read.machines if one.present]
+        return [inventory_guests.guest(one) for one in read.vms if one.present]
 
     def _running(self, hypervisors: list[str]) -> dict[str, Any]:
         """What the fact cache knows of the machines of each hypervisor."""

@@ -120,6 +120,10 @@ disks:
       description: Why it failed, one error a line.
       type: str
       returned: when the disk failed
+    exception:
+      description: The traceback of an error that the collection did not expect; please report it.
+      type: str
+      returned: when the disk failed by such an error
     refused:
       description: Whether it failed because it cannot be as it is declared, on this host or as the storage was found.
       type: bool
@@ -211,7 +215,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    private_folders.hold_payload()
+    private_folders.lock_payload()
     try:
         if not module.params["request"]:
             raise DirectDiskError("qemu_disks: its action plugin did not run; call it as directdisk.qemu.qemu_disks")
@@ -231,9 +235,11 @@ def main() -> None:
     done = answer(results)
     for warning in done.pop("warnings"):
         module.warn(warning)
-    messages = [disk["msg"] for disk in done["disks"] if disk.get("failed")]
-    if messages:
-        module.fail_json(msg="\n".join(messages), **done)
+    failed = [disk for disk in done["disks"] if disk.get("failed")]
+    if failed:
+        unexpected = "\n".join(disk["exception"] for disk in failed if "exception" in disk)
+        more = {"exception": unexpected} if unexpected else {}
+        module.fail_json(msg="\n".join(disk["msg"] for disk in failed), **more, **done)
     module.exit_json(**done)
 
 

@@ -2,20 +2,20 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a host can do and what its machines are doing. Read-only."""
+"""What a host can do and what its VMs are doing. Read-only."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: qemu_info
-short_description: What a QEMU host can do, and what its machines are doing
+short_description: What a QEMU host can do, and what its VMs are doing
 version_added: 0.1.0
 author: directdisk.qemu contributors (@directdisk)
 description:
-  - Asks the very QEMU that will run the machines which block drivers load, by offering each a node with an impossible
+  - Asks the very QEMU that will run the VMs which block drivers load, by offering each a node with an impossible
     name. No storage is opened and no network used.
   - Reports per backend and route whether it works, why not, and which packages are missing.
-  - Reports the machines of the host from systemd and from their QMP sockets.
+  - Reports the VMs of the host from systemd and from their QMP sockets.
   - The capabilities are kept in a cache on the host until a program, a module folder or the package database changes.
 options:
   requires:
@@ -56,7 +56,7 @@ options:
     type: bool
     default: false
   vms:
-    description: Whether to look at the machines too.
+    description: Whether to look at the VMs too.
     type: bool
     default: true
   capabilities:
@@ -67,7 +67,7 @@ options:
     default: true
   by_hand:
     description:
-      - Whether to look for machines that are not the collection's, in the processes of QEMU and in the units that start
+      - Whether to look for VMs that are not the collection's, in the processes of QEMU and in the units that start
         it, and to say how they would be declared.
     type: bool
     default: false
@@ -127,7 +127,7 @@ missing_packages:
   elements: str
 vms:
   description:
-    - The collection's machines that have a unit on this host. Sizes are in bytes.
+    - The collection's VMs that have a unit on this host. Sizes are in bytes.
     - C(opened) is what the unit says that the machine opens, and whether it writes to it. C(restart_needed) says that
       the unit or a credential is newer than the machine's last start. C(io) counts since that start.
   returned: success
@@ -150,7 +150,7 @@ vms:
       console: "web1 login:"
 by_hand:
   description:
-    - The machines that are not the collection's, each as the filter P(directdisk.qemu.from_drive#filter) reads its
+    - The VMs that are not the collection's, each as the filter P(directdisk.qemu.from_drive#filter) reads its
       command line, with its C(pid) (0 for a unit that does not run) and C(unit). C(problem) says why one could not be
       read. No secret's text is in it.
   returned: success
@@ -209,7 +209,7 @@ ARGUMENTS = {
 def backends(capabilities: Capabilities) -> dict[str, Any]:
     """Every route of every backend on this host."""
     return {
-        backend.name: {route: _route(backend, route, capabilities) for route in backend.routes}
+        backend.name: {route: _route(backend, route, capabilities) for route in backend.access.routes}
         for backend in BACKENDS.values()
     }
 
@@ -238,14 +238,14 @@ def look(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    private_folders.hold_payload()
+    private_folders.lock_payload()
     try:
         facts = look(module.params)
         if facts["missing"] and module.params["strict"]:
             module.fail_json(msg="\n".join(facts["missing"]), **facts)
         module.exit_json(
-            vms=printable_data(running.machines()) if module.params["vms"] else {},
-            by_hand=unmanaged.machines_by_hand() if module.params["by_hand"] else [],
+            vms=printable_data(running.vms()) if module.params["vms"] else {},
+            by_hand=unmanaged.unmanaged_vms() if module.params["by_hand"] else [],
             **facts,
         )
     except DirectDiskError as error:

@@ -182,25 +182,31 @@ failures:
 """
 
 import base64
-from typing import Any
+from typing import Any, cast
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply, observe
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
+    ApplyAnswer,
+    ObserveAnswer,
+    Request,
+    StopAnswer,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
 
 
-def run(request: dict[str, Any], secrets: dict[str, str]) -> dict[str, Any]:
-    """Answer one request of the action plugin: observe, stop, or apply."""
+def run(request: Request, secrets: dict[str, str]) -> ApplyAnswer | ObserveAnswer | StopAnswer:
+    """Answer one request of the action plugin."""
     if "stop" in request:
         return apply.stop(request["stop"])
     if "desired" in request:
         return apply.apply(request["desired"], secrets, encrypted=request["encrypted"])
     capabilities = probe()
-    seen = apply.observe(**request["observe"], secrets=secrets, encrypted=capabilities["encrypts"])
-    return {"capabilities": capabilities, "observed": seen}
+    observed = observe.observe(**request["observe"], secrets=secrets, encrypted=capabilities["encrypts"])
+    return {"capabilities": capabilities, "observed": observed}
 
 
 def main() -> None:
@@ -214,10 +220,10 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    private_folders.hold_payload()
+    private_folders.lock_payload()
     try:
         secrets = {path: base64.b64decode(text).decode() for path, text in module.params["credentials"].items()}
-        module.exit_json(**run(module.params["vms"], secrets))
+        module.exit_json(**cast("dict[str, Any]", run(module.params["vms"], secrets)))
     except DirectDiskError as error:
         module.fail_json(msg=str(error))
 

@@ -24,6 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import (  # 
     apply,
     credential_store,
     files,
+    observe,
     probe,
     systemd,
 )
@@ -32,19 +33,9 @@ READY = time.perf_counter()
 
 PARTS: dict[Any, tuple[str, ...]] = {
     probe: ("_cache_key", "_read_cache", "_probe"),
-    apply: (
-        "observe",
-        "_observe_files",
-        "_virtual_size",
-        "_kind",
-        "_mtime",
-        "decide",
-        "_write",
-        "_size_images",
-        "_switch",
-        "_failed",
-    ),
-    credential_store.Store: ("observe", "write", "remove"),
+    observe: ("observe", "_observe_files", "_kind", "_mtime"),
+    apply: ("decide", "_write", "_switch", "_failed"),
+    credential_store.CredentialStore: ("observe", "write", "remove"),
     files: ("write_atomically", "remove_leftovers", "read_text"),
     systemd: ("show", "systemctl", "last_log_lines"),
 }
@@ -91,7 +82,7 @@ def main() -> None:
         answer = apply.apply(request["desired"], secrets, encrypted=request["encrypted"])
     else:
         capabilities = probe.probe()
-        seen = apply.observe(**request["observe"], secrets=secrets, encrypted=capabilities["encrypts"])
+        seen = observe.observe(**request["observe"], secrets=secrets, encrypted=capabilities["encrypts"])
         answer = {"capabilities": capabilities, "observed": seen}
     end = time.perf_counter()
     times = [

@@ -78,7 +78,7 @@ DISKS = (
 )
 
 
-def machine(host: int, vm: int) -> str:
+def vm(host: int, vm: int) -> str:
     """One machine of three disks."""
     name = f"h{host}-v{vm}"
     head = f"  {name}:\n    memory: 4GiB\n    cpus: 4\n    disks:\n"
@@ -96,8 +96,8 @@ def write_inventory(folder: Path, hosts: int) -> None:
     (folder / "hosts.yml").write_text(f"{LICENCE}all:\n  children:\n    hypervisors:\n      hosts:\n{names}")
     (folder / "group_vars" / "hypervisors.yml").write_text(f"{LICENCE}{GROUP_VARS}")
     for number in range(hosts):
-        machines = "".join(machine(number, vm) for vm in range(VMS))
-        (folder / "host_vars" / f"hv{number}.yml").write_text(f"{LICENCE}qemu_vms:\n{machines}")
+        vms = "".join(vm(number, vm) for vm in range(VMS))
+        (folder / "host_vars" / f"hv{number}.yml").write_text(f"{LICENCE}qemu_vms:\n{vms}")
 
 
 @dataclass

@@ -18,7 +18,7 @@ from typing import Any, Callable, Protocol
 import yaml
 
 from ansible_collections.directdisk.qemu.plugins import module_utils
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import decide
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans
@@ -39,12 +39,12 @@ class Host(Protocol):
 def look(host: Host, declaration: Path) -> None:
     """A run without a change: the whole of it but Ansible's own part."""
     ship(host)
-    machines, request, rows = _before(declaration)
+    vms, request, rows = _before(declaration)
     answer, host_rows = ask(host, {"observe": request})
-    print(f"A run without a change, {len(machines)} machines; milliseconds, of the controller's the best of {TIMES}\n")
+    print(f"A run without a change, {len(vms)} machines; milliseconds, of the controller's the best of {TIMES}\n")
     show("controller, before the host", rows)
     show("host", host_rows)
-    show("controller, after the host", _after(machines, answer)[1])
+    show("controller, after the host", _after(vms, answer)[1])
     sizes = {"request": request, "answer": answer}
     print(", ".join(f"{name} {len(json.dumps(data)) / 1024:.0f} KiB" for name, data in sizes.items()), "\n")
     print(_hottest(lambda: _after(_before(declaration)[0], answer)))
@@ -53,11 +53,11 @@ def look(host: Host, declaration: Path) -> None:
 def apply(host: Host, declaration: Path) -> None:
     """A first run's second call of the host."""
     ship(host)
-    machines, request, _rows = _before(declaration)
+    vms, request, _rows = _before(declaration)
     answer, _host_rows = ask(host, {"observe": request})
-    wanted, _rows = _after(machines, answer)
+    wanted, _rows = _after(vms, answer)
     done, host_rows = ask(host, {"desired": wanted, "encrypted": answer["capabilities"]["encrypts"]})
-    print(f"A first run's changes, {len(machines)} machines, {len(done['actions'])} actions; milliseconds\n")
+    print(f"A first run's changes, {len(vms)} machines, {len(done['actions'])} actions; milliseconds\n")
     show("host", host_rows)
 
 
@@ -89,22 +89,22 @@ def _before(declaration: Path) -> tuple[tuple[Any, ...], dict[str, Any], list[Ro
     text = declaration.read_text()
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     given = _timed(rows, "yaml.load", lambda: yaml.load(text, loader))
-    machines = _timed(rows, "read_machines", lambda: read_machines(given["qemu_vms"], "hv1"))
-    _timed(rows, "secrets_of", lambda: host_plans.secrets_of(machines))
-    request = _timed(rows, "observation", lambda: host_plans.observation(machines, texts=False))
-    return machines, request, rows
+    vms = _timed(rows, "read_machines", lambda: read_vms(given["qemu_vms"], "hv1"))
+    _timed(rows, "secrets_of", lambda: host_plans.secrets_of(vms))
+    request = _timed(rows, "observation", lambda: host_plans.observe_request(vms, texts=False))
+    return vms, request, rows
 
 
-def _after(machines: Sequence[Any], answer: dict[str, Any]) -> tuple[dict[str, Any], list[Row]]:
+def _after(vms: Sequence[Any], answer: dict[str, Any]) -> tuple[dict[str, Any], list[Row]]:
     rows: list[Row] = []
     capabilities, observed = Capabilities.from_probe(answer["capabilities"]), answer["observed"]
-    plans = _timed(rows, "make_plans", lambda: host_plans.make_plans(machines, capabilities, observed["paths"]))
-    wanted = _timed(rows, "desired: render", lambda: host_plans.desired(plans, encrypted=capabilities.encrypts))
+    plans = _timed(rows, "make_plans", lambda: host_plans.make_plans(vms, capabilities, observed["paths"]))
+    wanted = _timed(rows, "desired: render", lambda: host_plans.desired_state(plans, encrypted=capabilities.encrypts))
     changes = _timed(rows, "decide", lambda: decide(wanted, observed))
     _timed(
         rows,
         "summary",
-        lambda: (host_plans.summary(plans), changes.actions(), host_plans.undeclared(observed, machines)),
+        lambda: (host_plans.summary(plans), changes.actions(), host_plans.undeclared(observed, vms)),
     )
     return wanted, rows
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.reports import report
 
 GIB = 1 << 30
@@ -17,9 +17,7 @@ AWAY = "hv07"
 def large(hosts: int = 20, vms: int = 50) -> dict[str, Any]:
     """The report of a fleet whose machines have three disks each."""
     names = [f"hv{number:02}" for number in range(1, hosts + 1)]
-    declared = {
-        host: {"qemu_vms": {f"{host}-vm{n:02}": _machine(f"{host}-vm{n:02}") for n in range(vms)}} for host in names
-    }
+    declared = {host: {"qemu_vms": {f"{host}-vm{n:02}": _vm(f"{host}-vm{n:02}") for n in range(vms)}} for host in names}
     looks = {host: {"vms": {vm: _running(vm) for vm in declared[host]["qemu_vms"]}} for host in names}
     looks[AWAY] = {"unreachable": True, "msg": "No route to host"}
     looks["hv01"]["vms"]["stray"] = _running("stray")
@@ -28,10 +26,10 @@ def large(hosts: int = 20, vms: int = 50) -> dict[str, Any]:
     failing = looks["hv04"]["vms"]["hv04-vm01"]
     failing["status"] = "io-error"
     failing["disks"]["data"].update(io_status="failed", io={**failing["disks"]["data"]["io"], "errors": 3})
-    return report(survey(declared), looks)
+    return report(read_fleet(declared), looks)
 
 
-def _machine(name: str) -> dict[str, Any]:
+def _vm(name: str) -> dict[str, Any]:
     number = int(name[-2:])
     cluster = {"pool": "vms", "user": "qemu", "key": "c2VjcmV0", "monitors": ["192.0.2.1", "192.0.2.2", "192.0.2.3"]}
     target = {"portal": "192.0.2.9", "target": f"iqn.2026-01.example:{name}", "lun": 1}

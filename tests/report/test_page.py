@@ -14,7 +14,7 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.reports import report
 from ansible_collections.directdisk.qemu.tests.report.browser import Browser, start, write
 from ansible_collections.directdisk.qemu.tests.report.fleet import AWAY, large
@@ -110,7 +110,7 @@ def test_storage_is_no_better_known_than_its_disks(chromium: Browser, tmp_path: 
     nfs: dict[str, Any] = {"nfs": {"host": "nas1", "path": "/a"}}
     disks = {"root": {**nfs, "size": "1GiB"}, "data": {"nfs": {"host": "nas1", "path": "/b"}}}
     declared = {"hv1": {"qemu_vms": {"web1": {"disks": disks}}}}
-    chromium.get(write(tmp_path / "away.html", report(survey(declared), looks)))
+    chromium.get(write(tmp_path / "away.html", report(read_fleet(declared), looks)))
     row = chromium.find_element(By.CSS_SELECTOR, "section:nth-of-type(4) .row")
     assert "2 disks · 1 GiB in 1 of them" in row.text
     assert row.find_elements(By.CSS_SELECTOR, ".dot.idle")

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan, make_plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
@@ -86,9 +86,9 @@ def capabilities(host: str = "debian13", **changes: Any) -> Capabilities:
     return Capabilities.from_probe(probed(host, **changes))
 
 
-def machine(given: Mapping[str, Any], name: str = "web1") -> Machine:
+def vm(given: Mapping[str, Any], name: str = "web1") -> Vm:
     """One machine, read."""
-    return read_machines({name: given}, HOST_NAME)[0]
+    return read_vms({name: given}, HOST_NAME)[0]
 
 
 def disk_of(given: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
@@ -98,13 +98,13 @@ def disk_of(given: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
 
 def plan(given: Mapping[str, Any], host: str = "debian13", **changes: Any) -> Plan:
     """The plan of one machine on a recorded host."""
-    return make_plan(machine(given), capabilities(host, **changes))
+    return make_plan(vm(given), capabilities(host, **changes))
 
 
 def plans_of(case: Case) -> list[Plan]:
     """The plans of a golden case; an absent machine has none."""
     facts = capabilities(case.host)
-    return [make_plan(one, facts) for one in read_machines(case.vms, HOST_NAME) if one.state != "absent"]
+    return [make_plan(one, facts) for one in read_vms(case.vms, HOST_NAME) if one.state != "absent"]
 
 
 def nodes_of(one: Plan) -> list[Node]:
@@ -116,13 +116,13 @@ def golden_nodes() -> Iterator[tuple[str, Node]]:
     """Every node of every golden case, with a name for messages."""
     for case in golden_cases():
         for one in plans_of(case):
-            yield from ((f"{case.id}: {one.machine.name}: {node['node-name']}", node) for node in nodes_of(one))
+            yield from ((f"{case.id}: {one.vm.name}: {node['node-name']}", node) for node in nodes_of(one))
 
 
 def errors_of(vms: Any, host: str = HOST_NAME) -> list[str]:
     """The messages with which a declaration is refused; none where it is read."""
     try:
-        read_machines(vms, host)
+        read_vms(vms, host)
     except DirectDiskError as error:
         return str(error).split("\n")
     return []

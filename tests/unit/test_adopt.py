@@ -27,17 +27,17 @@ def printed(by_hand: list[dict[str, Any]]) -> str:
     return template.render(inventory_hostname="hv1", __adopt_found={"by_hand": by_hand})
 
 
-def machine(*words: str) -> dict[str, Any]:
+def vm(*words: str) -> dict[str, Any]:
     process = unmanaged.Process(name="unit")
     return unmanaged.as_declared(unmanaged.Start(["kvm", *words], process, "odd.service", 7), set())
 
 
 def test_what_is_printed_is_the_declaration() -> None:
-    odd = machine(
+    odd = vm(
         *("-name", "a\n\u2028b", "-serial", "x\n  evil: {{ 1 }}\x85y"),
         *("-drive", "file=rbd:vms/aé:id=x:key=AAp4ss==,format=raw,if=virtio"),
     )
-    text = printed([odd, machine("-M", "x\r\u2028: y")])
+    text = printed([odd, vm("-M", "x\r\u2028: y")])
     assert yaml.safe_load(text) == {"qemu_vms": {"a-b": odd["declaration"]}}
     assert (
         "  # a-b: process 7, unit odd.service\n  # SECRET ansible-vault encrypt_string --name vault_a_b_disk_key"

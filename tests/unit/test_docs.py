@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH_KEY
 
 ROOT = Path(__file__).parents[2]
@@ -110,11 +110,35 @@ def declarations() -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize(("name", "vms"), list(declarations()))
 def test_a_declaration_in_a_document_is_read(name: str, vms: Any) -> None:
-    assert read_machines(vms, name)
+    assert read_vms(vms, name)
 
 
 def test_the_main_documents_show_a_declaration() -> None:
-    assert {"README.md", "docs/declaration.md", "roles/qemu_vms/README.md"} <= {name for name, _vms in declarations()}
+    main = {"README.md", "docs/first-steps.md", "docs/declaration.md", "roles/qemu_vms/README.md"}
+    assert main <= {name for name, _vms in declarations()}
+
+
+def test_the_files_of_the_first_steps_fit_together() -> None:
+    """The inventory has the host whose variables are shown, and the playbook imports one of the collection."""
+    text = (ROOT / "docs" / "first-steps.md").read_text(encoding="utf-8")
+    files: dict[str, Any] = {}
+    for name, content in re.findall(r"^```yaml\n# (\S+)\n(.*?)^```$", text, re.M | re.S):
+        files.setdefault(name, yaml.safe_load(content))
+    assert set(files) == {"inventory/hosts.yml", "inventory/host_vars/hv1.yml", "site.yml"}
+    assert list(files["inventory/hosts.yml"]["hypervisors"]["hosts"]) == ["hv1"]
+    vms = read_vms(files["inventory/host_vars/hv1.yml"]["qemu_vms"], "hv1")
+    assert [vm.name for vm in vms if vm.seed] == ["web1"]
+    [play] = files["site.yml"]
+    assert play["ansible.builtin.import_playbook"] == "directdisk.qemu.site"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_a_command_in_a_document_names_a_playbook_or_module_that_exists(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    playbooks = re.findall(r"ansible-playbook [^\n`]*?directdisk\.qemu\.(\w+)", text)
+    modules = re.findall(r"ansible [^\n`]*?-m directdisk\.qemu\.(\w+)", text)
+    wanted = [f"playbooks/{name}.yml" for name in playbooks] + [f"plugins/modules/{name}.py" for name in modules]
+    assert [file for file in wanted if not (ROOT / file).is_file()] == []
 
 
 def headings(path: Path) -> set[str]:

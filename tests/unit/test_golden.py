@@ -11,7 +11,7 @@ import json
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans, render
 from ansible_collections.directdisk.qemu.tests.unit.support import (
@@ -38,7 +38,7 @@ def rendered(case: Case) -> dict[str, str]:
         for service in plan.services
     }
     graphs = [
-        f"{compact(plan.machine.name)}: [{','.join(f'{chr(10)}  {compact(node)}' for node in nodes_of(plan))}\n]"
+        f"{compact(plan.vm.name)}: [{','.join(f'{chr(10)}  {compact(node)}' for node in nodes_of(plan))}\n]"
         for plan in plans
     ]
     texts["graph.json"] = "{{\n{}\n}}\n".format(",\n".join(graphs))
@@ -94,7 +94,7 @@ def test_systemd_reads_back_exactly_the_planned_command_lines(case: Case) -> Non
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_no_secret_stands_in_a_unit(case: Case) -> None:
     texts = rendered(case)
-    for credential, secret in host_plans.secrets_of(read_machines(case.vms, HOST_NAME)).items():
+    for credential, secret in host_plans.secrets_of(read_vms(case.vms, HOST_NAME)).items():
         for line in secret.splitlines():
             # Two-digit keys and the like stand everywhere by chance.
             if len(line) > 4:

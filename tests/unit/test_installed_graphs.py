@@ -19,12 +19,12 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import PROGRAM
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.convert import convert
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import BAD_NODE_NAME, EMULATORS
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.tests.unit.qemu_graph import graph
-from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, machine
+from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, vm
 
 EMULATOR = next((path for path in EMULATORS if Path(path).exists()), "")
 LINES = [
@@ -111,12 +111,12 @@ def qemu(*arguments: str) -> Iterator[Monitor]:
 
 def graph_of(line: str, number: int) -> Graph:
     declared = {**convert(f"{line},if=none").declaration, "route": "driver"}
-    disk = machine(disk_of(declared)).disks[0]
-    wiring = Wiring("", f"d{number}", "")
+    disk = vm(disk_of(declared)).disks[0]
+    resources = UnitResources("", f"d{number}", "")
     named = type(disk)(f"d{number}", disk.backend, disk.source, {**disk.settings})
     for limits in ("iops", "bps"):
         named.settings.pop(limits, None)  # type: ignore[attr-defined]
-    return build_graph(named, disk.backend.node(disk.source, wiring), wiring, "")
+    return build_graph(named, disk.backend.access.node(disk.source, resources), resources, "")
 
 
 def test_a_declaration_is_opened_as_the_line_that_it_was_made_from(places: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(path for path in ROOT.glob("plugins/modules/*.py") if path.stem != "__init__")
 PLUGINS = sorted(ROOT.glob("plugins/filter/*.py")) + sorted(ROOT.glob("plugins/inventory/*.py"))
+ON_HOSTS = sorted([*ROOT.glob("plugins/module*/**/*.py"), *ROOT.glob("roles/*/files/*.py")])
+"""What hosts run, with Python 3.9 or later."""
 ROLES = sorted(path for path in ROOT.glob("roles/*") if path.is_dir())
 
 
@@ -52,6 +54,17 @@ def test_a_plugin_documents_itself(plugin: Path) -> None:
 def test_a_module_has_a_unit_test(module: Path) -> None:
     name = f"test_{module.stem.lstrip('_')}.py"
     assert any(ROOT.glob(f"tests/unit/**/{name}")), f"no tests/unit/**/{name}"
+
+
+def test_a_timeout_is_caught_as_python_3_9_raises_it() -> None:
+    """There, neither socket.timeout nor concurrent.futures.TimeoutError is the built-in TimeoutError."""
+    found = [
+        f"{path}:{node.lineno}"
+        for path in ON_HOSTS
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Name) and node.id == "TimeoutError"
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)

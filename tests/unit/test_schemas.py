@@ -8,9 +8,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Node, handled_members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.tests.unit.qapi import Schema, Version, schemas
 from ansible_collections.directdisk.qemu.tests.unit.support import golden_nodes
@@ -18,7 +19,7 @@ from ansible_collections.directdisk.qemu.tests.unit.support import golden_nodes
 NODES = list(golden_nodes())
 each_schema = pytest.mark.parametrize("schema", schemas(), ids=str)
 each_backend = pytest.mark.parametrize("backend", BACKENDS.values(), ids=lambda backend: backend.name)
-DRIVEN = [backend for backend in BACKENDS.values() if backend.driver]
+DRIVEN = [backend for backend in BACKENDS.values() if backend.access.driver]
 each_driven_backend = pytest.mark.parametrize("backend", DRIVEN, ids=lambda backend: backend.name)
 
 BUILT_SINCE: dict[str, dict[str, Version]] = {"nbd": {"tls-hostname": (7, 0)}, "rbd": {"encrypt": (6, 1)}}
@@ -35,8 +36,13 @@ VALUES_SINCE: dict[str, Version] = {
 
 def gone(driver: str, version: Version) -> bool:
     """Whether a QEMU has a driver no more, as its backend says."""
-    until = next((backend.driver_until for backend in DRIVEN if backend.driver == driver), None)
+    until = next((backend.access.driver_until for backend in DRIVEN if backend.access.driver == driver), None)
     return until is not None and version >= until
+
+
+def handled_members(options: Iterable[Option]) -> set[str]:
+    """Names of the QAPI members that a table of options can produce."""
+    return {f"{option.qemu}-secret" if option.secret else option.qemu for option in options if option.qemu}
 
 
 def skip_without(driver: str, schema: Schema) -> None:
@@ -46,7 +52,7 @@ def skip_without(driver: str, schema: Schema) -> None:
 
 def since(driver: str) -> dict[str, Version]:
     """The members of a driver that not every QEMU has."""
-    options: Iterable[Option] = next((b.options for b in BACKENDS.values() if b.driver == driver), ())
+    options: Iterable[Option] = next((b.options for b in BACKENDS.values() if b.access.driver == driver), ())
     return {**BUILT_SINCE.get(driver, {}), **{o.qemu: o.since for o in options if o.qemu and o.since}}
 
 
@@ -106,48 +112,50 @@ def test_every_golden_node_fits_but_for_what_a_later_qemu_brings(schema: Schema)
 @each_schema
 @each_driven_backend
 def test_a_driver_is_there_until_the_version_that_its_backend_says(schema: Schema, backend: Backend) -> None:
-    assert (backend.driver in schema.drivers) != gone(backend.driver, schema.version)
+    assert (backend.access.driver in schema.drivers) != gone(backend.access.driver, schema.version)
 
 
 @each_schema
 @each_driven_backend
 def test_the_probe_offers_a_node_that_fits(schema: Schema, backend: Backend) -> None:
-    skip_without(backend.driver, schema)
-    assert schema.node_errors(backend.node(backend.sample, Wiring("", "probe", ""))) == []
+    skip_without(backend.access.driver, schema)
+    assert schema.node_errors(backend.access.node(backend.source.sample, UnitResources("", "probe", ""))) == []
 
 
 @each_schema
 @each_driven_backend
 def test_every_member_of_a_driver_is_exposed_or_left_out_for_a_reason(schema: Schema, backend: Backend) -> None:
-    skip_without(backend.driver, schema)
-    accounted = handled_members(backend.options) | own_members(backend.driver, schema) | set(backend.unhandled)
-    assert schema.driver_members(backend.driver) - accounted == set()
+    skip_without(backend.access.driver, schema)
+    accounted = (
+        handled_members(backend.options) | own_members(backend.access.driver, schema) | set(backend.access.unhandled)
+    )
+    assert schema.driver_members(backend.access.driver) - accounted == set()
 
 
 @each_backend
 def test_no_member_is_both_exposed_and_left_out(backend: Backend) -> None:
-    assert handled_members(backend.options) & set(backend.unhandled) == set()
-    assert all(reason.strip() for reason in backend.unhandled.values())
+    assert handled_members(backend.options) & set(backend.access.unhandled) == set()
+    assert all(reason.strip() for reason in backend.access.unhandled.values())
 
 
 @each_driven_backend
 def test_every_member_named_exists_in_some_schema(backend: Backend) -> None:
-    known = set().union(*(schema.driver_members(backend.driver) for schema in schemas()))
-    assert (handled_members(backend.options) | set(backend.unhandled)) - known == set()
+    known = set().union(*(schema.driver_members(backend.access.driver) for schema in schemas()))
+    assert (handled_members(backend.options) | set(backend.access.unhandled)) - known == set()
 
 
 @each_schema
 @each_driven_backend
 def test_a_member_is_there_from_the_version_that_its_option_says(schema: Schema, backend: Backend) -> None:
-    skip_without(backend.driver, schema)
-    late = since(backend.driver)
+    skip_without(backend.access.driver, schema)
+    late = since(backend.access.driver)
     for member in handled_members(backend.options) | set(late):
-        there = member in schema.driver_members(backend.driver)
+        there = member in schema.driver_members(backend.access.driver)
         assert there == (schema.version >= late.get(member, (0, 0))), f"{member} in {schema}"
 
 
 @each_driven_backend
 def test_a_golden_case_has_every_member_that_a_backend_can_make(backend: Backend) -> None:
-    seen = own_members(backend.driver, schemas()[-1])
+    seen = own_members(backend.access.driver, schemas()[-1])
     options = (option for option in backend.options if not option.routes or "driver" in option.routes)
-    assert handled_members(tuple(options)) - seen == set()
+    assert handled_members(options) - seen == set()

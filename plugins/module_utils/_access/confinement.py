@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_files import write_private
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import PYTHON, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import confined

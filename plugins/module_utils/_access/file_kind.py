@@ -8,7 +8,7 @@ used, or destroyed, as a raw disk.
 
 from __future__ import annotations
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 
 RAW_CONTENT = "raw_content"
 """The option of a disk that says that the bytes are meant."""

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.web_image import Said
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import systemd
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import UNTIL_OUR_END, text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -82,9 +82,9 @@ def _last_line(unit: str) -> str:
 
 def _run_for_now(disk: Disk, unit: str, bench: Workspace) -> str:
     """A unit without a file of its own, which is gone when it has ended."""
-    wiring = Wiring(unit, "image", "")
+    resources = UnitResources(unit, "image", "")
     download = stage.download_of(disk)
-    options = [word for words in stage.curl_options(download, wiring) for word in words]
+    options = [word for words in stage.curl_options(download, resources) for word in words]
     properties = {
         "DynamicUser": "yes",
         "User": paths.IMAGES,
@@ -99,13 +99,12 @@ def _run_for_now(disk: Disk, unit: str, bench: Workspace) -> str:
         "RestrictNamespaces": "yes",
         "SystemCallFilter": "@system-service",
     }
-    sandbox = build_sandbox(
-        [(stage.followed(disk, disk.backend.reach(disk.source)), False)], directory=paths.IMAGES, replace_trust=False
-    )
+    reach = stage.followed(disk, disk.backend.access.reach(disk.source))
+    sandbox = build_sandbox([(reach, False)], directory=paths.IMAGES, replace_trust=False)
     addresses = ["IPAddressDeny=any", *(f"IPAddressAllow={address}" for address in sandbox.addresses)]
     loaded = [
         f"--property=LoadCredential={name}:{bench.file(name, credential.value or '')}"
-        for name, credential in wiring.credentials.items()
+        for name, credential in resources.credentials.items()
     ]
     command = [
         *("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=oneshot", f"--unit={unit}"),
@@ -126,7 +125,7 @@ def _run_for_now(disk: Disk, unit: str, bench: Workspace) -> str:
         *stage.time_limit(disk),
     ]
     done = subprocess.run(
-        [*UNTIL_OUR_END, *command], input=text_of(image_fetch), capture_output=True, text=True, check=False
+        [*END_WITH_PARENT, *command], input=text_of(image_fetch), capture_output=True, text=True, check=False
     )
     return " ".join(done.stderr.split()) if done.returncode else ""
 

@@ -29,8 +29,6 @@ class Header:
 
     format: str = "raw"
     """qcow2, luks, or raw for all else."""
-    blank: bool = False
-    """Whether there is nothing but zeroes."""
     size: int = 0
     """Of a qcow2: bytes that a guest would see."""
     cluster_size: int = 0
@@ -50,7 +48,7 @@ def read_header(head: bytes) -> Header:
     if head.startswith(_LUKS_MAGIC) and len(head) >= _PAYLOAD_AT + _PAYLOAD.size:
         return Header("luks", head=head, payload=_SECTOR * _PAYLOAD.unpack_from(head, _PAYLOAD_AT)[0])
     if not head.startswith(QCOW2_MAGIC) or len(head) < _INCOMPATIBLE_AT:
-        return Header(blank=not head.strip(b"\0"), head=head)
+        return Header(head=head)
     _magic, version, offset, length, bits, size, encryption = _QCOW2.unpack_from(head)
     incompatible = _INCOMPATIBLE.unpack_from(head, _INCOMPATIBLE_AT)[0] if version > 2 and len(head) >= 104 else 0
     return Header(

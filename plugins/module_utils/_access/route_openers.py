@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import ssh_agent, web_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement, confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Reach
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.background import helper
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import folder_for_a_while
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_apart
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.background import background_process
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_program
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch, tgt_serve
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit, stage, tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
@@ -41,67 +42,69 @@ class OpenedHere:
 
 
 @contextlib.contextmanager
-def open_here(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHere]:
+def open_here(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[OpenedHere]:
     """Open a disk by the route that is declared or works here; its helpers end with it."""
     route, _warning = choose_route(disk, bench.capabilities)
-    with _OPENERS[route](disk, wiring, bench) as opened:
+    with _OPENERS[route](disk, resources, bench) as opened:
         yield opened
 
 
 @contextlib.contextmanager
-def _by_driver(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHere]:
-    node = {**disk.backend.as_root, **disk.backend.node(disk.source, wiring)}
+def _by_driver(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[OpenedHere]:
+    node = {**disk.backend.access.root_members, **disk.backend.access.node(disk.source, resources)}
     environment = {}
-    if wiring.identities:
-        keys = tuple(wiring.identities.values())
+    if resources.identities:
+        keys = tuple(resources.identities.values())
         # One agent and one daemon for all disks with the same keys, and none that sees another's.
-        environment["SSH_AUTH_SOCK"] = bench.own(keys, lambda: ssh_agent.agent(wiring.identities, bench))
-    reach = disk.backend.reach(disk.source)
+        environment["SSH_AUTH_SOCK"] = bench.own(keys, lambda: ssh_agent.agent(resources.identities, bench))
+    reach = disk.backend.access.reach(disk.source)
     allowed = confinement(reach, trust_store=bench.capabilities.trust_store)
     yield OpenedHere(node, allowed, (*reach.files, *reach.devices, *reach.sockets), environment)
 
 
 @contextlib.contextmanager
-def _by_nbdkit(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHere]:
-    path = f"{bench.folder}/{disk.name}.{id(wiring)}.nbdkit.sock"
-    plugin = nbdkit.plugin_of(disk, wiring)
+def _by_nbdkit(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[OpenedHere]:
+    path = f"{bench.folder}/{disk.name}.{id(resources)}.nbdkit.sock"
+    plugin = nbdkit.plugin_of(disk, resources)
     command = nbdkit.command(disk, plugin, path, "--foreground", pins=bench.capabilities.pins)
     reach = nbdkit.reached(disk)
     allowed = confinement(reach)
     if plugin.pins:
         # To nbdkit the page that sends its clients on is an image like any other.
-        web_image.ask(disk, wiring, seconds=bench.open_timeout, begin=bench.confined(allowed))
+        web_image.ask(disk, resources, seconds=bench.open_timeout, begin=bench.confined(allowed))
     files = tuple((file, file) for file in (*reach.files, *reach.devices))
     allowed = replace(allowed, network=True, files=(*allowed.files, *files))
     with contextlib.ExitStack() as stack:
         folders, environment = [], dict(os.environ)
         if plugin.unpacks:
-            folders.append(bench.new_folder(f"{stack.enter_context(folder_for_a_while(DOWNLOADS))}/w"))
+            folders.append(bench.new_folder(f"{stack.enter_context(private_folder(DOWNLOADS))}/w"))
             environment["TMPDIR"] = folders[0]
             allowed = replace(allowed, most=image_fetch.bounded(stage.most_of(disk), DOWNLOADS))
         begin = bench.confined(allowed, *folders)
-        stack.enter_context(helper([*begin, *command], path, seconds=bench.open_timeout, environment=environment))
+        stack.enter_context(
+            background_process([*begin, *command], path, seconds=bench.open_timeout, environment=environment)
+        )
         yield OpenedHere({"driver": "nbd", "server": {"type": "unix", "path": path}})
 
 
 @contextlib.contextmanager
-def _by_stage(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHere]:
+def _by_stage(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[OpenedHere]:
     """The host's own copy, or one for now."""
     copy = stage.copy_of(disk)
     if os.path.exists(copy):
         yield _copy(copy)
         return
-    with folder_for_a_while(DOWNLOADS) as outer:
+    with private_folder(DOWNLOADS) as outer:
         folder = bench.new_folder(f"{outer}/w")
         copy, download = f"{folder}/image", stage.download_of(disk)
         own = [("--retry", "0"), ("--connect-timeout", f"{bench.open_timeout:.0f}"), stage.time_limit(disk)]
-        options = [word for words in (*stage.curl_options(download, wiring), *own) for word in words]
+        options = [word for words in (*stage.curl_options(download, resources), *own) for word in words]
         try:
             image_fetch.fetch_image(
                 *(copy, download.url, options),
                 wanted=disk.source.get("sha256", ""),
                 places=stage.places_of(disk),
-                begin=bench.confined(confinement(stage.followed(disk, disk.backend.reach(disk.source))), folder),
+                begin=bench.confined(confinement(stage.followed(disk, disk.backend.access.reach(disk.source))), folder),
                 most=stage.most_of(disk),
                 url_in_config=download.url_is_secret,
             )
@@ -115,25 +118,27 @@ def _copy(path: str) -> OpenedHere:
 
 
 @contextlib.contextmanager
-def _by_tgt(disk: Disk, wiring: Wiring, bench: Workspace) -> Iterator[OpenedHere]:
+def _by_tgt(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[OpenedHere]:
     """A tgtd at a loopback address of its own; its control socket is there before it listens to anybody."""
     store = tgt.store_of(disk)
-    place = f"{bench.folder}/tgtd{id(wiring)}"
-    portal = f"{tgt.loopback_address(bench.folder, f'{disk.name}{id(wiring)}')}:{tgt.PORT}"
+    place = f"{bench.folder}/tgtd{id(resources)}"
+    portal = f"{tgt.loopback_address(bench.folder, f'{disk.name}{id(resources)}')}:{tgt.PORT}"
     command = [tgt.PROGRAM, "--foreground", "--iscsi", f"portal={portal}"]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TGT_IPC_SOCKET": place}
-    reached = confinement(disk.backend.reach(disk.source), Reach(servers=(tgt.LOOPBACK,)))
+    reached = confinement(disk.backend.access.reach(disk.source), Reach(servers=(tgt.LOOPBACK,)))
     begin = bench.confined(replace(reached, listens=True))
-    with helper([*begin, *command], f"{place}.0", seconds=bench.open_timeout, environment=environment) as process:
+    with background_process(
+        [*begin, *command], f"{place}.0", seconds=bench.open_timeout, environment=environment
+    ) as process:
         chap = f"{place}.chap"
         arguments = (f"{place}.0", portal, tgt.TARGET, store.kind, store.name, chap, tgt.USER, str(bench.open_timeout))
         # tgtd listens to its own user alone.
         try:
-            run_apart(tgt_serve, arguments, seconds=2 * bench.open_timeout, begin=begin, pid=process.pid)
+            run_program(tgt_serve, arguments, seconds=2 * bench.open_timeout, begin=begin, pid=process.pid)
         except HostError as error:
             raise HostError(f"tgtd cannot open it: {str(error).removeprefix(f'{store.name}: ')}") from None
         allowed = confinement(Reach(servers=(tgt.LOOPBACK,)))
-        yield OpenedHere(tgt.node(portal, wiring.object("secret", "chap", file=chap)), allowed)
+        yield OpenedHere(tgt.node(portal, resources.object("secret", "chap", file=chap)), allowed)
 
 
 _OPENERS = {"driver": _by_driver, "nbdkit": _by_nbdkit, "stage": _by_stage, "tgt": _by_tgt}

@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinemen
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Identity
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.background import helper
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.background import background_process
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_files import write_private
 
 
@@ -27,7 +27,7 @@ def agent(identities: Mapping[str, Identity], bench: Workspace) -> Iterator[str]
     path = f"{own}/sock"
     command = [*bench.confined(Confinement(network=True)), "/usr/bin/ssh-agent", "-D", "-a", path]
     try:
-        with helper(command, path, seconds=bench.open_timeout):
+        with background_process(command, path, seconds=bench.open_timeout):
             for identity in identities.values():
                 _add(identity, own, path)
             yield path

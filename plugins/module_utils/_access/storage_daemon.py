@@ -14,12 +14,12 @@ from typing import Any, Callable
 from urllib.parse import urlsplit
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.visible_files import VisibleFiles
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Object
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Version
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import UNTIL_OUR_END
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
 
 PROGRAM = "/usr/bin/qemu-storage-daemon"
 
@@ -54,7 +54,7 @@ class StorageDaemon:
         self.files = VisibleFiles()
         """Files of this host that the daemon sees."""
         numbers = [theirs.fileno(), self.files.theirs.fileno()]
-        command = [*UNTIL_OUR_END, *begin(numbers[1]), PROGRAM, "--chardev", f"socket,id=monitor,fd={numbers[0]}"]
+        command = [*END_WITH_PARENT, *begin(numbers[1]), PROGRAM, "--chardev", f"socket,id=monitor,fd={numbers[0]}"]
         self._process = subprocess.Popen(
             [*command, "--monitor", "chardev=monitor"],
             pass_fds=numbers,

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import IO
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import HEAD
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.image_fetch import (
@@ -53,19 +53,19 @@ class Said:
             return None
 
 
-def ask(disk: Disk, wiring: Wiring, *, seconds: float, begin: Sequence[str]) -> Said:
+def ask(disk: Disk, resources: UnitResources, *, seconds: float, begin: Sequence[str]) -> Said:
     """What the server says of the image of a disk. A web server may answer HEAD as it likes: GET is what counts.
 
     begin: the command that confines curl.
     """
     download = stage.download_of(disk)
     if download.says:
-        return _get(disk, wiring, seconds, begin)
+        return _get(disk, resources, seconds, begin)
     place = place_of(download.url)
     if not download.resumes:
         return Said(place=place)
     done = subprocess.run(
-        [*begin, *_curl(disk, seconds), "--head", *_given(disk, wiring), *stage.url_arguments(download)],
+        [*begin, *_curl(disk, seconds), "--head", *_given(disk, resources), *stage.url_arguments(download)],
         capture_output=True,
         text=True,
         errors="replace",
@@ -76,16 +76,16 @@ def ask(disk: Disk, wiring: Wiring, *, seconds: float, begin: Sequence[str]) -> 
     return _read(done.stdout, place)
 
 
-def read_head(disk: Disk, wiring: Wiring, *, seconds: float, begin: Sequence[str]) -> bytes:
+def read_head(disk: Disk, resources: UnitResources, *, seconds: float, begin: Sequence[str]) -> bytes:
     """The first bytes of an image of which a server says nothing by itself."""
-    return _get(disk, wiring, seconds, begin).head
+    return _get(disk, resources, seconds, begin).head
 
 
-def _get(disk: Disk, wiring: Wiring, seconds: float, begin: Sequence[str]) -> Said:
+def _get(disk: Disk, resources: UnitResources, seconds: float, begin: Sequence[str]) -> Said:
     """Ask wherever servers send us on to, as far as we may."""
     download, places = stage.download_of(disk), stage.places_of(disk)
     ranged = ("--range", f"0-{HEAD - 1}") if download.resumes else ()
-    url, options = download.url, [*ranged, *_given(disk, wiring)]
+    url, options = download.url, [*ranged, *_given(disk, resources)]
     said, sent_to = _get_at([*begin, *_curl(disk, seconds), *options, *stage.url_arguments(download)])
     own_url = download.url_is_secret
     try:
@@ -156,5 +156,5 @@ def _curl(disk: Disk, seconds: float) -> list[str]:
     return ["curl", "--globoff", "--fail", "--silent", "--show-error", *TOLD_URL, *limits, *part]
 
 
-def _given(disk: Disk, wiring: Wiring) -> list[str]:
-    return [word for words in stage.curl_options(stage.download_of(disk), wiring) for word in words]
+def _given(disk: Disk, resources: UnitResources) -> list[str]:
+    return [word for words in stage.curl_options(stage.download_of(disk), resources) for word in words]

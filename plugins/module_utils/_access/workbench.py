@@ -19,12 +19,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.route_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.source_check import check_content, check_whole
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import StorageDaemon
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderWiring, Workspace
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Shared
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import ResourceCache
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
@@ -32,7 +32,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabiliti
 class Workbench(Workspace):
     """A workspace in which disks are opened, created and copied, by storage daemons of its own."""
 
-    def __init__(self, capabilities: Capabilities, *, open_timeout: float = 30, shared: Shared | None = None) -> None:
+    def __init__(
+        self, capabilities: Capabilities, *, open_timeout: float = 30, shared: ResourceCache | None = None
+    ) -> None:
         super().__init__(capabilities, open_timeout=open_timeout, shared=shared)
         self._daemons: dict[str, StorageDaemon] = {}
         self._count = 0
@@ -46,7 +48,7 @@ class Workbench(Workspace):
         with self._opening(disk) as here:
             storage, *formats = (_here(node, here.number, writable=writable) for node in here.graph.base_nodes())
             # A node that was only read has nothing to flush: it may end with its daemon.
-            stay = disk.backend.lingers and not writable
+            stay = disk.backend.access.closes_slowly and not writable
             with here.daemon.nodes([storage], seconds=self.open_timeout, stay=stay):
                 yield Storage(here.daemon, storage["node-name"], self, here.key, disk, formats)
 
@@ -73,19 +75,19 @@ class Workbench(Workspace):
     def _opening(self, disk: Disk) -> Iterator[_Opening]:
         """Provide what a disk's nodes need; errors meanwhile are explained as errors of this disk."""
         self._count += 1
-        wiring = FolderWiring(self.folder, f"{disk.name}{self._count}")
+        resources = FolderWiring(self.folder, f"{disk.name}{self._count}")
         try:
             with contextlib.ExitStack() as stack:
-                opened = stack.enter_context(open_here(disk, wiring, self))
+                opened = stack.enter_context(open_here(disk, resources, self))
                 opened = _with_backing_file(opened, disk)
-                daemon = self._new_daemon(opened, stack) if disk.backend.lingers else self.daemon(opened)
+                daemon = self._new_daemon(opened, stack) if disk.backend.access.closes_slowly else self.daemon(opened)
                 stack.enter_context(daemon.files.shown(opened.files))
-                graph = build_graph(disk, opened.node, wiring, "")
-                for desired in wiring.objects:
+                graph = build_graph(disk, opened.node, resources, "")
+                for desired in resources.objects:
                     if desired.kind != "throttle-group":
                         daemon.add_object(desired)
                         stack.callback(_quietly, daemon.remove_object, desired.identifier)
-                key = next((one.identifier for one in wiring.objects if one.identifier.endswith(".luks")), "")
+                key = next((one.identifier for one in resources.objects if one.identifier.endswith(".luks")), "")
                 yield _Opening(daemon, opened.node, graph, self._count, key)
         except HostError as error:
             raise explained(disk, error) from None

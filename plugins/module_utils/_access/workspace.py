@@ -10,18 +10,18 @@ from collections.abc import Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Credential, Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Credential, UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_files import write_private
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import folder_for_a_while
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Made, Shared
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import UNTIL_OUR_END
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Resource, ResourceCache
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 FOLDER = "/run"
 """In memory, so that secrets are not written to a disk."""
 
 
-class FolderWiring(Wiring):
+class FolderWiring(UnitResources):
     """Unit resources that are provided at once, in a folder that only root may enter."""
 
     def __init__(self, folder: str, prefix: str) -> None:
@@ -57,13 +57,15 @@ class Workspace:
     It is not thread-safe: each thread has its own.
     """
 
-    def __init__(self, capabilities: Capabilities, *, open_timeout: float = 30, shared: Shared | None = None) -> None:
+    def __init__(
+        self, capabilities: Capabilities, *, open_timeout: float = 30, shared: ResourceCache | None = None
+    ) -> None:
         """open_timeout: seconds that a storage has to answer; shared: with other workers."""
         self.capabilities = capabilities
         self.open_timeout = open_timeout
         self._stack = contextlib.ExitStack()
-        self._shared = shared or self._stack.enter_context(Shared())
-        self._own = self._stack.enter_context(Shared())
+        self._shared = shared or self._stack.enter_context(ResourceCache())
+        self._own = self._stack.enter_context(ResourceCache())
         self._folder = ""
         self._outer = ""
         self._confined = ""
@@ -78,7 +80,7 @@ class Workspace:
     def folder(self) -> str:
         """Private folder in memory, for root and the processes of this workspace."""
         if not self._folder:
-            self._outer = self._stack.enter_context(folder_for_a_while(FOLDER))
+            self._outer = self._stack.enter_context(private_folder(FOLDER))
             self._confined = confinement.program(self._outer)
             self._user = confinement.new_user()
             self._folder = self.new_folder(f"{self._outer}/w")
@@ -102,17 +104,17 @@ class Workspace:
         """Return the beginning of a command that opens foreign data; folders: further folders that it may write to."""
         everywhere = (self.folder, *folders)
         return [
-            *UNTIL_OUR_END,
+            *END_WITH_PARENT,
             *confinement.begin(
                 allowed, self._user, self._outer, self._confined, folders=everywhere, files_from=files_from
             ),
         ]
 
-    def own(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Made]]) -> Made:
+    def own(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Resource]]) -> Resource:
         """Return what was made under this key, or make it and keep it until the workspace is closed."""
         return self._own.get(key, make)
 
-    def shared(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Made]]) -> Made:
+    def shared(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Resource]]) -> Resource:
         """Return the same for all workers, such as the connection to a cluster; it is kept until all are done."""
         return self._shared.get(key, make)
 

@@ -14,8 +14,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments i
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import read_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.leftovers import read_leftovers
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.networks import read_networks
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import Converted, converted_machine
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import Converted, converted_vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import vm
 
 
@@ -38,17 +38,17 @@ def read_command_line(words: Sequence[str], process: Process) -> Converted:
     """The machine that a command line runs."""
     found = settings.Found(read_arguments(words))
     called = settings.read_name(found.arguments)
-    name = _unused(machine_name(called or process.name), process.taken, found)
-    around = surroundings_of(found, process, called)
+    name = _unused(vm_name(called or process.name), process.taken, found)
+    context = context_of(found, process, called)
     _take_uuid(found, name)
-    settings.read_settings(found, around, binary=words[0])
-    read_disks(found, around)
+    settings.read_settings(found, context, binary=words[0])
+    read_disks(found, context)
     read_networks(found, process.bridges)
     read_leftovers(found)
-    return converted_machine(name, found.machine, found.left, found.notes)
+    return converted_vm(name, found.vm, found.left, found.notes)
 
 
-def machine_name(text: str) -> str:
+def vm_name(text: str) -> str:
     """A name that a declaration can have."""
     return re.sub("^[^A-Za-z0-9]+", "", re.sub("[^A-Za-z0-9_-]+", "-", text))[:28].rstrip("-") or "vm"
 
@@ -67,11 +67,11 @@ def _take_uuid(found: settings.Found, name: str) -> None:
         found.take(*uuids)
 
 
-def surroundings_of(found: settings.Found, process: Process, called: str | None = None) -> Surroundings:
+def context_of(found: settings.Found, process: Process, called: str | None = None) -> CommandLineContext:
     """called: the machine's name for QEMU; None where there is no machine."""
     uuids = found.of("uuid")
     ours = called is not None and bool(uuids) and uuids[-1].value.lower() == vm.uuid_of(called)
-    return Surroundings(
+    return CommandLineContext(
         objects={name: a.said for a in found.of("object") for name in a.names},
         beside={a.option: [one.said for one in found.arguments if one.option == a.option] for a in found.arguments},
         vm=None if ours else called,

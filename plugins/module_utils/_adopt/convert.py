@@ -17,8 +17,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments i
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import (
     Process,
+    context_of,
     read_command_line,
-    surroundings_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import lone_disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk, read_probed
@@ -32,7 +32,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import NAME, read_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 
 _KEYVAL = re.compile("[A-Za-z][A-Za-z0-9_.-]*[=,]")
@@ -54,9 +54,9 @@ def convert(given: Any, *, name: str = "", process: Process | None = None) -> Co
 
 
 def _converted(given: Any, name: str, process: Process) -> Converted:
-    around = Surroundings(directory=process.directory)
+    context = CommandLineContext(directory=process.directory)
     if isinstance(given, Mapping):
-        return _disk(name, drives.read_blockdev(dict(given), {}, around, "-blockdev"))
+        return _disk(name, drives.read_blockdev(dict(given), {}, context, "-blockdev"))
     words = _words(given)
     if is_command_line(words):
         return read_command_line(words, replace(process, name=name or process.name))
@@ -64,7 +64,7 @@ def _converted(given: Any, name: str, process: Process) -> Converted:
         return _disk(name, _read_options(words, process))
     if isinstance(given, str) and given.lstrip().startswith("<"):
         return _disk(name, read_libvirt(given.strip()))
-    return _disk(name, _read_text(str(given), around))
+    return _disk(name, _read_text(str(given), context))
 
 
 def _disk(name: str, found: FoundDisk) -> Converted:
@@ -89,22 +89,22 @@ def _words(given: Any) -> list[str]:
 def _read_options(words: Sequence[str], process: Process) -> FoundDisk:
     """The one disk of a few options without a program's name."""
     found = Found(read_arguments(["kvm", *words]))
-    return lone_disk(found, surroundings_of(found, process))
+    return lone_disk(found, context_of(found, process))
 
 
-def _read_text(text: str, around: Surroundings) -> FoundDisk:
+def _read_text(text: str, context: CommandLineContext) -> FoundDisk:
     if _BLOCKDEV.match(text):
-        return drives.read_blockdev(drives.read_blockdev_text(text), {}, around, "-blockdev")
+        return drives.read_blockdev(drives.read_blockdev_text(text), {}, context, "-blockdev")
     if text.startswith("json:"):
         text = f"if=none,file={text.replace(',', ',,')}"
     if not _KEYVAL.match(text):
-        backend, options = read_storage({NAME: text}, around, "file")
+        backend, options = read_storage({NAME: text}, context, "file")
         found = FoundDisk({backend.name: options})
         read_probed(found.declared, found, "file")
         drives.refuse_writes(found.declared, found)
         return found
     drive = drives.split_drive(text)
-    found = drives.read_drive(drive, around, "-drive")
+    found = drives.read_drive(drive, context, "-drive")
     if drive.interface not in drives.MODELS:
         raise DeclarationError("-drive", f"if={shown(drive.interface)} is no disk")
     model = drives.MODELS[drive.interface]

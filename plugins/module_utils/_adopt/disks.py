@@ -15,9 +15,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import check_disk, covered
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown, switch
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 
 DEVICES = {
@@ -58,13 +58,13 @@ class Hardware:
     device: Argument | None = None
 
 
-def read_disks(found: Found, around: Surroundings) -> None:
+def read_disks(found: Found, context: CommandLineContext) -> None:
     """Declare every disk that can be; the others stay as they are, with all that belongs to them."""
     disks: dict[str, dict[str, Any]] = {}
     for hardware, argument in _pairs(found):
         where = argument.shown if argument.has_secret else f"-{argument.option} {_name_of(argument)}".strip()
         try:
-            disk = _read_disk(found, hardware, argument, around)
+            disk = _read_disk(found, hardware, argument, context)
         except (DeclarationError, Collected) as error:
             why = str(covered(error, argument.value)).removeprefix(f"-{argument.option}: ")
             found.left.append(f"{where}: {why}")
@@ -74,16 +74,16 @@ def read_disks(found: Found, around: Surroundings) -> None:
         found.left += [f"disk {name}: {text}" for text in disk.left]
         found.notes += [f"disk {name}: {text}" for text in disk.notes]
     if disks:
-        found.machine["disks"] = disks
+        found.vm["disks"] = disks
 
 
-def lone_disk(found: Found, around: Surroundings) -> FoundDisk:
+def lone_disk(found: Found, context: CommandLineContext) -> FoundDisk:
     """The one disk of a few options; without a device the guest's side of it is not said."""
     pairs = _pairs(found) or [(Hardware("virtio-blk", {}), argument) for argument in _tops(found)]
     if len(pairs) != 1:
         problem = f"has {len(pairs)} disks, and one is wanted; a whole command line begins with the program's name"
         raise DeclarationError("command line", problem)
-    return _read_disk(found, *pairs[0], around)
+    return _read_disk(found, *pairs[0], context)
 
 
 def _tops(found: Found) -> list[Argument]:
@@ -117,21 +117,21 @@ def _pairs(found: Found) -> list[tuple[Hardware, Argument]]:
     return [(hardware, argument) for _position, hardware, argument in sorted(pairs, key=lambda pair: pair[0])]
 
 
-def _read_disk(found: Found, hardware: Hardware, argument: Argument, around: Surroundings) -> FoundDisk:
+def _read_disk(found: Found, hardware: Hardware, argument: Argument, context: CommandLineContext) -> FoundDisk:
     if argument.position in found.taken:
         raise DeclarationError(f"-device {hardware.properties.get('driver')}", "its drive is that of another device")
     used = [argument]
     if argument.option == "blockdev":
         nodes = {name: a for a in found.of("blockdev") for name in a.names}
         below = {name: drives.read_blockdev_text(a.value) for name, a in nodes.items()}
-        disk = drives.read_blockdev(drives.read_blockdev_text(argument.value), below, around, "-blockdev")
+        disk = drives.read_blockdev(drives.read_blockdev_text(argument.value), below, context, "-blockdev")
         used += _reached(argument, nodes)
     else:
         text = argument.value if argument.option == "drive" else f"file={argument.value.replace(',', ',,')}"
         drive = drives.split_drive(text)
         if found.has("snapshot"):
             drive.own["snapshot"] = "on"
-        disk = drives.read_drive(drive, around, "-drive")
+        disk = drives.read_drive(drive, context, "-drive")
     if hardware.model != "virtio-blk":
         disk.declared["model"] = hardware.model
     if hardware.device:

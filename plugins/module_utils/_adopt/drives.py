@@ -12,9 +12,9 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk, read_graph, read_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import NAME
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 MODELS = {"virtio": "virtio-blk", "ide": "ide", "none": ""}
@@ -94,7 +94,7 @@ def _place_name(node: Node, name: str, where: str) -> None:
 
 
 def _is_protocol(node: Node) -> bool:
-    return any(backend.driver and backend.driver == node.get("driver") for backend in BACKENDS.values())
+    return any(backend.access.driver and backend.access.driver == node.get("driver") for backend in BACKENDS.values())
 
 
 def _take_cache(said: dict[str, str], where: str) -> tuple[dict[str, bool], bool]:
@@ -128,12 +128,12 @@ def _take_limits(said: dict[str, str], where: str) -> dict[str, Any]:
     return limits
 
 
-def read_drive(drive: Drive, around: Surroundings, where: str) -> FoundDisk:
+def read_drive(drive: Drive, context: CommandLineContext, where: str) -> FoundDisk:
     """The disk that a -drive is; what the guest sees of it is for its device to say."""
     if drive.own.get("media", "disk") != "disk":
         raise DeclarationError(where, f"media={texts.shown(drive.own['media'])} is no disk")
     node = drive.node
-    found = read_graph(node, {}, around, where)
+    found = read_graph(node, {}, context, where)
     disk = found.declared
     if texts.switch(drive.own.get("snapshot", False), f"{where}: snapshot"):
         disk["writes"] = "discard"
@@ -184,7 +184,11 @@ def set_errors(disk: dict[str, Any], said: Mapping[str, str], found: FoundDisk) 
 def refuse_writes(disk: dict[str, Any], found: FoundDisk) -> None:
     """QEMU turns what cannot be written read-only without a word; a declaration says it."""
     backend = next(BACKENDS[name] for name in disk if name in BACKENDS)
-    why = backend.read_only(disk[backend.name]) if backend.writable else f"{backend.name} cannot be written"
+    why = (
+        backend.source.why_read_only(disk[backend.name])
+        if backend.source.writable
+        else f"{backend.name} cannot be written"
+    )
     if "writes" not in disk and why:
         disk["writes"] = "deny"
         found.notes.append(f"writes: deny, because {why}")
@@ -203,10 +207,10 @@ def read_blockdev_text(text: str, where: str = "-blockdev") -> Node:
     return texts.nested(texts.unique(texts.read_pairs(text, where, implied="driver", switches=()), where), where)
 
 
-def read_blockdev(top: Node, nodes: Mapping[str, Node], around: Surroundings, where: str) -> FoundDisk:
+def read_blockdev(top: Node, nodes: Mapping[str, Node], context: CommandLineContext, where: str) -> FoundDisk:
     """The disk whose topmost node it is; nodes: the others, by name."""
     if "driver" not in top:
         raise DeclarationError(where, "driver is missing")
-    found = read_graph(top, nodes, around, where)
+    found = read_graph(top, nodes, context, where)
     refuse_writes(found.declared, found)
     return found

@@ -11,9 +11,9 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import read_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown, switch
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
@@ -65,23 +65,23 @@ class _Layer:
     """Whether it stands within its parent, and has its cache mode from there."""
 
 
-def read_graph(top: Node, nodes: Mapping[str, Node], around: Surroundings, where: str) -> FoundDisk:
+def read_graph(top: Node, nodes: Mapping[str, Node], context: CommandLineContext, where: str) -> FoundDisk:
     """nodes: by name, those that others stand on."""
     found = FoundDisk()
     layers = _layers(top, nodes, where, found)
     storage = layers[-1]
     formats = [layer for layer in layers[:-1] if layer.node.get("driver", PROBED) in FORMATS]
     bare = {key: value for key, value in storage.node.items() if key not in COMMON}
-    backend, options = read_storage(bare, around, where)
+    backend, options = read_storage(bare, context, where)
     disk: dict[str, Any] = {backend.name: options}
     for layer in formats:
-        _read_format(layer.node, disk, around, where, found)
+        _read_format(layer.node, disk, context, where, found)
     if "writes" in found.declared:
         disk["writes"] = found.declared["writes"]
     elif _is_on((formats or [storage])[0].node, "read-only", where):
         disk["writes"] = "deny"
     for layer in layers:
-        _read_filter(layer.node, disk, around, where)
+        _read_filter(layer.node, disk, context, where)
     _read_common([*formats, storage], disk, where)
     found.declared = disk
     return found
@@ -141,7 +141,7 @@ def read_probed(disk: dict[str, Any], found: FoundDisk, where: str) -> None:
     found.notes.append(NAMED_NOTE if named else PROBED_NOTE)
 
 
-def _read_format(node: Node, disk: dict[str, Any], around: Surroundings, where: str, found: FoundDisk) -> None:
+def _read_format(node: Node, disk: dict[str, Any], context: CommandLineContext, where: str, found: FoundDisk) -> None:
     driver = str(node.get("driver", PROBED))
     own = {key: value for key, value in node.items() if key not in (*COMMON, "driver", "file", "backing")}
     if driver == PROBED:
@@ -151,21 +151,21 @@ def _read_format(node: Node, disk: dict[str, Any], around: Surroundings, where: 
     if driver == "qcow2":
         disk["format"] = "qcow2"
     if driver == "luks" and "key-secret" in own:
-        disk["luks"] = {"passphrase": around.secret(own.pop("key-secret"))}
+        disk["luks"] = {"passphrase": context.secret(own.pop("key-secret"))}
     elif driver == "luks":
         raise DeclarationError(where, "luks: key-secret is missing")
     encrypt = own.pop("encrypt", None) if driver == "qcow2" else None
     if encrypt is not None:
         if not isinstance(encrypt, Mapping) or set(encrypt) != {"format", "key-secret"} or encrypt["format"] != "luks":
             raise DeclarationError(where, "encrypt: luks with a key-secret alone can be declared")
-        disk["luks"] = {"passphrase": around.secret(encrypt["key-secret"])}
+        disk["luks"] = {"passphrase": context.secret(encrypt["key-secret"])}
     for key in own:
         if driver not in ("qcow2", PROBED) or not _TUNING.fullmatch(key):
             raise DeclarationError(where, f"{key} of a node {driver or 'without driver'} cannot be declared")
         found.left.append(f"{key} of its qcow2 node: QEMU's own choice is taken")
 
 
-def _read_filter(node: Node, disk: dict[str, Any], around: Surroundings, where: str) -> None:
+def _read_filter(node: Node, disk: dict[str, Any], context: CommandLineContext, where: str) -> None:
     driver = node.get("driver")
     if driver not in FILTERS:
         return
@@ -175,7 +175,7 @@ def _read_filter(node: Node, disk: dict[str, Any], around: Surroundings, where: 
     if driver == "copy-on-read":
         disk["copy_on_read"] = True
         return
-    group = around.properties("throttle-group", node.get("throttle-group"))
+    group = context.properties("throttle-group", node.get("throttle-group"))
     said: dict[str, Any] = {key: value for key, value in group.items() if key not in ("qom-type", "id", "limits")}
     limits = group.get("limits")
     said.update(limits if isinstance(limits, Mapping) else {})

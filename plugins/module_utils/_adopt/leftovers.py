@@ -81,7 +81,7 @@ def read_leftovers(found: Found) -> None:
         found.extra += argument.words
         found.left.append(f"{argument.shown}: kept in extra_args")
     if found.extra:
-        found.machine["extra_args"] = found.extra
+        found.vm["extra_args"] = found.extra
 
 
 def _serves(argument: Argument) -> bool:

@@ -12,8 +12,11 @@ from xml.etree import ElementTree
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import check_length, shown
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import LibvirtSource, as_declared
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import LibvirtSource, as_declared
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
+    CommandLineContext,
+    Secret,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
@@ -65,16 +68,16 @@ def _storage(disk: ElementTree.Element) -> FoundDisk:
     if source is None or backend is None:
         raise DeclarationError("libvirt: source", f"protocol {shown(protocol)} cannot be declared")
     odd = [key for key in source.attrib if key not in _SOURCE]
-    known = ("host", "auth", "encryption", "address", "slices", "privateData", *backend.libvirt_parts)
+    known = ("host", "auth", "encryption", "address", "slices", "privateData", *backend.adoption.libvirt_elements)
     odd += [element.tag for element in source if element.tag not in known or element.tag == "slices"]
     if odd:
         raise DeclarationError("libvirt: source", f"{shown(odd[0])} cannot be declared")
     auth = next((one for one in (disk.find("auth"), source.find("auth")) if one is not None), None)
     try:
-        said = backend.read_libvirt(_source(source, auth))
+        said = backend.adoption.read_libvirt(_source(source, auth))
         table = {option.name: option for option in backend.options}
         options = {name: as_declared(table[name], value) for name, value in said.items()}
-        options = backend.settle(options, Surroundings())
+        options = backend.adoption.fill_defaults(options, CommandLineContext())
     except DeclarationError as error:
         raise error.within(f"libvirt: {protocol}") from None
     found = FoundDisk({backend.name: options})

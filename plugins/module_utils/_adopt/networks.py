@@ -25,7 +25,7 @@ def read_networks(found: Found, bridges: Mapping[str, str]) -> None:
     behind = {name: a for a in found.of("netdev") for name in a.names}
     macs = _Addresses()
     for argument in found.of("device", "nic"):
-        unasked = "e1000" if found.machine["machine"] == "pc" else "e1000e"
+        unasked = "e1000" if found.vm["machine"] == "pc" else "e1000e"
         card = str(argument.said.get("model" if argument.option == "nic" else "driver", unasked))
         netdev = argument if argument.option == "nic" else behind.get(str(argument.said.get("netdev")))
         if netdev is None or (argument.option == "nic" and argument.said.get("type") == "none"):
@@ -48,7 +48,7 @@ def read_networks(found: Found, bridges: Mapping[str, str]) -> None:
         found.take(argument, netdev)
         found.gone |= {*argument.names, *netdev.names}
     if networks:
-        found.machine["networks"] = networks
+        found.vm["networks"] = networks
     _read_no_network(found, networks)
 
 

@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import argu
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import read_arguments
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 
 _COVERED = "'...'"
@@ -38,9 +38,9 @@ class Converted:
         return dict(vars(self))
 
 
-def converted_machine(name: str, machine: dict[str, Any], left: list[str], notes: list[str]) -> Converted:
-    read_machine(name, _filled(machine))
-    return _converted(name, machine, left, notes)
+def converted_vm(name: str, vm: dict[str, Any], left: list[str], notes: list[str]) -> Converted:
+    read_vm(name, _filled(vm))
+    return _converted(name, vm, left, notes)
 
 
 def converted_disk(name: str, disk: dict[str, Any], left: list[str], notes: list[str]) -> Converted:
@@ -63,7 +63,7 @@ def one_line(text: str) -> str:
 def check_disk(disk: dict[str, Any]) -> None:
     """Read a disk as the inventory would be read, with texts that would do where a secret's own is not known."""
     try:
-        read_machine("x", {"disks": {"x": _filled(disk)}})
+        read_vm("x", {"disks": {"x": _filled(disk)}})
     except DeclarationError as error:
         raise DeclarationError(error.where.removeprefix("disk x of x").removeprefix(": "), error.problem) from None
     except Collected as error:

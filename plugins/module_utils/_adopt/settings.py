@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.argument_secrets import redacted
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
@@ -31,7 +31,7 @@ class Found:
 
     def __init__(self, arguments: Sequence[Argument]) -> None:
         self.arguments = list(arguments)
-        self.machine: dict[str, Any] = {}
+        self.vm: dict[str, Any] = {}
         self.extra: list[str] = []
         self.left: list[str] = []
         self.notes: list[str] = []
@@ -64,11 +64,11 @@ class Found:
         self.left.append(f"-{option} {value}: kept in extra_args; {why}")
 
 
-def read_settings(found: Found, around: Surroundings, *, binary: str) -> None:
+def read_settings(found: Found, context: CommandLineContext, *, binary: str) -> None:
     _read_type(found, binary)
     _read_memory(found)
     _read_processors(found)
-    _read_screen(found, around)
+    _read_screen(found, context)
     _read_console(found)
 
 
@@ -78,7 +78,7 @@ def _read_type(found: Found, binary: str) -> None:
     family, _dash, version = word.rpartition("-") if word not in _TYPES else (word, "", "")
     if family not in _TYPES:
         raise DeclarationError("-machine", f"{texts.shown(word)} cannot be declared; q35 and pc can")
-    found.machine["machine"] = _TYPES[family]
+    found.vm["machine"] = _TYPES[family]
     if version:
         found.keep("machine", word, "the guest sees the hardware of that release")
     accels = [str(a.said.get("accel", "")) for a in found.of("accel")] or re.split(":", str(said.pop("accel", "")))
@@ -101,7 +101,7 @@ def _read_accel(found: Found, accels: list[str], binary: str) -> None:
     wanted = accels or (["kvm"] if kvm else ["tcg"])
     if wanted[0] not in ("kvm", "tcg"):
         raise DeclarationError("-accel", f"{texts.shown(wanted[0])} cannot be declared; kvm and tcg can")
-    found.machine["accel"] = wanted[0]
+    found.vm["accel"] = wanted[0]
     if wanted[1:]:
         found.left.append(f"accel {':'.join(wanted)}: {wanted[0]} alone is declared")
 
@@ -113,7 +113,7 @@ def _read_firmware(found: Found, nodes: list[str]) -> None:
     if not drives and not nodes and not found.of("pflash"):
         return
     files = [_flash_file(a) for a in (*drives, *flash, *found.of("pflash"))]
-    found.machine["firmware"] = "uefi"
+    found.vm["firmware"] = "uefi"
     below = {str(a.said["file"]) for a in flash if "file" in a.said}
     found.take(*drives, *flash, *found.of("pflash"), *(a for a in found.of("blockdev") if a.names & below))
     if set(nodes) != {"machine.uefi-code", "machine.uefi-vars"}:
@@ -139,7 +139,7 @@ def _read_memory(found: Found) -> None:
     size = Fraction(match[1]) * 1024 ** _POWERS[match[2].upper() or "M"] if match else Fraction(0)
     if size.denominator != 1 or size == 0:
         raise DeclarationError("-m", f"{texts.shown(text)} is not a whole number of bytes")
-    found.machine["memory"] = _size_words(int(size))
+    found.vm["memory"] = _size_words(int(size))
     if said:
         found.keep("m", ",".join(f"{key}={value}" for key, value in said.items()), "there is no option for it")
 
@@ -153,7 +153,7 @@ def _read_processors(found: Found) -> None:
     said = found.take_all("smp")
     numbers = {key: _number(value, f"-smp: {key}") for key, value in said.items()}
     topology = {key: numbers[key] for key in _TOPOLOGY if key in numbers}
-    found.machine["cpus"] = numbers.get("cpus") or numbers.get("maxcpus") or prod(topology.values())
+    found.vm["cpus"] = numbers.get("cpus") or numbers.get("maxcpus") or prod(topology.values())
     more = [f"{key}={value}" for key, value in said.items() if key != "cpus"]
     if more:
         found.keep("smp", ",".join(more), "there is no option for it")
@@ -162,8 +162,8 @@ def _read_processors(found: Found) -> None:
     model = models[-1].value if models else DEFAULT_CPU
     if not _CPU.fullmatch(model):
         found.keep("cpu", model, "cpu_model takes no such text")
-    elif model != ("host" if found.machine["accel"] == "kvm" else "max"):
-        found.machine["cpu_model"] = model
+    elif model != ("host" if found.vm["accel"] == "kvm" else "max"):
+        found.vm["cpu_model"] = model
 
 
 def _number(text: Any, where: str) -> int:
@@ -172,7 +172,7 @@ def _number(text: Any, where: str) -> int:
     return int(str(text))
 
 
-def _read_screen(found: Found, around: Surroundings) -> None:
+def _read_screen(found: Found, context: CommandLineContext) -> None:
     for argument in found.of("display", "vga", "nographic", "sdl", "curses"):
         found.take(argument)
         if argument.words not in (["-display", "none"], ["-vga", "none"], ["-vga", "std"], ["-nographic"]):
@@ -182,12 +182,12 @@ def _read_screen(found: Found, around: Surroundings) -> None:
             found.take(argument)
     for argument in found.of("vnc"):
         found.take(argument)
-        vnc = _read_vnc(dict(argument.said), found, around)
+        vnc = _read_vnc(dict(argument.said), found, context)
         if vnc is not None:
-            found.machine["vnc"] = vnc
+            found.vm["vnc"] = vnc
 
 
-def _read_vnc(said: dict[str, Any], found: Found, around: Surroundings) -> dict[str, Any] | None:
+def _read_vnc(said: dict[str, Any], found: Found, context: CommandLineContext) -> dict[str, Any] | None:
     place = str(said.pop("vnc", "none"))
     vnc: dict[str, Any] = {}
     match = re.fullmatch(r"(.*):(\d{1,4})", place)
@@ -198,7 +198,7 @@ def _read_vnc(said: dict[str, Any], found: Found, around: Surroundings) -> dict[
             found.left.append(f"-vnc {place}: cannot be declared")
         return None
     if "password-secret" in said:
-        vnc["password"] = around.secret(said.pop("password-secret"))
+        vnc["password"] = context.secret(said.pop("password-secret"))
     if said:
         found.left.append(f"-vnc: {', '.join(said)} cannot be declared")
     return vnc
@@ -208,10 +208,10 @@ def _read_console(found: Found) -> None:
     """The first serial port is the console, whatever it was connected to."""
     ports = [*found.of("serial"), *(a for a in found.of("device") if a.said.get("driver") == "isa-serial")]
     if not ports:
-        found.machine["console"] = found.has("nographic") or not found.has("nodefaults")
+        found.vm["console"] = found.has("nographic") or not found.has("nodefaults")
         return
     found.take(ports[0])
-    found.machine["console"] = ports[0].value != "none"
+    found.vm["console"] = ports[0].value != "none"
     if ports[0].value not in ("none", "chardev:console"):
         found.left.append(f"{ports[0].shown}: the console is a socket with a log, both of the unit")
 

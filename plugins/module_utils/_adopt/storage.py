@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import check_length, shown
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Node, with_secrets
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import with_secrets
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS, from_uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 NAME = "\0name"
 """Member of a node that has the text of ``file=``, which QEMU takes for a URI; ``filename`` is always a path."""
 
-_BY_DRIVER = {backend.driver: backend for backend in BACKENDS.values() if backend.driver}
+_BY_DRIVER = {backend.access.driver: backend for backend in BACKENDS.values() if backend.access.driver}
 _PROTOCOL = re.compile(r"[^/:]*:")
 _NO_DEVICES = ("/dev/shm/", "/dev/hugepages/", "/dev/mqueue/")
 """Where files are, although it is under /dev."""
@@ -26,38 +28,33 @@ _NO_DEVICES = ("/dev/shm/", "/dev/hugepages/", "/dev/mqueue/")
 Storage = tuple[Backend, dict[str, Any]]
 
 
-def is_storage(driver: str) -> bool:
-    """Whether a driver has the bytes itself, and does not stand on another node."""
-    return driver in _BY_DRIVER
-
-
-def read_storage(node: Node, around: Surroundings, where: str) -> Storage:
+def read_storage(node: Node, context: CommandLineContext, where: str) -> Storage:
     """The backend and its options; node: QAPI members, without those that belong to the disk."""
     members = dict(node)
     name, driver = members.pop(NAME, None), members.pop("driver", None)
-    backend, said = _by_name(str(name), around, where) if name is not None else (None, {})
+    backend, said = _by_name(str(name), context, where) if name is not None else (None, {})
     if driver is not None:
         backend = _by_driver(str(driver), backend, where)
     if backend is None:
         if "filename" not in members:
             raise DeclarationError(where, "names no file and no driver")
-        backend = BACKENDS["host_device" if is_device(_absolute(str(members["filename"]), around, where)) else "file"]
+        backend = BACKENDS["host_device" if is_device(_absolute(str(members["filename"]), context, where)) else "file"]
     if isinstance(members.get("filename"), str):
-        members["filename"] = _absolute(members["filename"], around, where)
+        members["filename"] = _absolute(members["filename"], context, where)
     try:
-        options = _joined(said, backend.beside_uri(said, around)) if name is not None else {}
-        options = _joined(options, backend.read_node(members, around)) if members else options
-        return backend, backend.settle(options, around)
+        options = _joined(said, backend.adoption.read_beside_uri(said, context)) if name is not None else {}
+        options = _joined(options, backend.adoption.read_node(members, context)) if members else options
+        return backend, backend.adoption.fill_defaults(options, context)
     except DeclarationError as error:
         raise error.within(f"{where}: {backend.name}") from None
 
 
-def _by_name(text: str, around: Surroundings, where: str) -> Storage:
+def _by_name(text: str, context: CommandLineContext, where: str) -> Storage:
     """What ``file=`` means: a path, or what begins with the name of a protocol."""
     check_length(text, where)
     prefix = _PROTOCOL.match(text)
     if prefix is None or text.startswith("/"):
-        path = _absolute(text, around, where)
+        path = _absolute(text, context, where)
         return BACKENDS["host_device" if is_device(path) else "file"], {"filename": path}
     try:
         backend, said = from_uri(text)
@@ -66,7 +63,7 @@ def _by_name(text: str, around: Surroundings, where: str) -> Storage:
             raise DeclarationError(where, f"{shown(prefix[0])} is no kind of storage that can be declared") from None
         raise error.within(where) from None
     if isinstance(said.get("filename"), str):
-        said["filename"] = _absolute(said["filename"], around, where)
+        said["filename"] = _absolute(said["filename"], context, where)
         backend = BACKENDS["host_device"] if is_device(said["filename"]) else backend
     return backend, with_secrets(backend.options, said, f"the text of {where}, after {prefix[0]}")
 
@@ -84,15 +81,15 @@ def is_device(path: str) -> bool:
     return path.startswith("/dev/") and not path.startswith(_NO_DEVICES)
 
 
-def _absolute(path: str, around: Surroundings, where: str) -> str:
+def _absolute(path: str, context: CommandLineContext, where: str) -> str:
     if path.startswith("/dev/fdset/"):
         raise DeclarationError(where, f"{shown(path)} is a file that another process has opened for QEMU")
     if path.startswith("/"):
         return path
-    if around.directory and path:
-        return posixpath.join(around.directory, path)
+    if context.directory and path:
+        return posixpath.join(context.directory, path)
     tail = posixpath.normpath(f"/{path}")
-    found = [one for one in around.open_files if path and ".." not in path.split("/") and one.endswith(tail)]
+    found = [one for one in context.open_files if path and ".." not in path.split("/") and one.endswith(tail)]
     if len(set(found)) != 1:
         raise DeclarationError(where, f"{shown(path)} is relative to the folder where QEMU was started")
     return found[0]

@@ -9,22 +9,28 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed, _url, uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
+    Access,
     Download,
     Flaw,
-    Hint,
-    LibvirtSource,
     NbdkitPlugin,
-    Node,
-    Values,
-    check_mountable,
-    members,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    Adoption,
+    LibvirtSource,
     read_members,
     with_secrets,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
+    CommandLineContext,
+    Secret,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_mountable
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -152,7 +158,7 @@ def _protocols(values: Values) -> str:
     return _PROTOCOLS.get(_scheme(values), _scheme(values))
 
 
-def _nbdkit(values: Values, wiring: Wiring) -> NbdkitPlugin:
+def _nbdkit(values: Values, resources: UnitResources) -> NbdkitPlugin:
     """nbdkit's curl plugin on the same url; every secret by file, and requests tried again while the server is away."""
     parameters = [f"url={values['url']}", f"protocols={_protocols(values)}"]
 
@@ -162,7 +168,7 @@ def _nbdkit(values: Values, wiring: Wiring) -> NbdkitPlugin:
 
     def add_secret(name: str, option: str) -> None:
         if option in values:
-            parameters.append(f"{name}=+{wiring.credential(option, values[option])}")
+            parameters.append(f"{name}=+{resources.credential(option, values[option])}")
 
     add("user", values.get("username"))
     add_secret("password", "password")
@@ -225,6 +231,19 @@ def _read_libvirt(scheme: str, source: LibvirtSource) -> dict[str, Any]:
     )
 
 
+def _node(scheme: str, options: tuple[Option, ...], values: Values, resources: UnitResources) -> Node:
+    return {"driver": scheme, **members(options, values, resources)}
+
+
+def _read_node(options: tuple[Option, ...], node: Node, context: CommandLineContext) -> dict[str, Any]:
+    declared = read_members(options, node, context, {})
+    in_url = with_secrets(options, _url.read_uri(str(declared["url"])), "the option url") if "url" in declared else {}
+    twice = [name for name in in_url if name in declared and name != "url"]
+    if twice:
+        raise DeclarationError(twice[0], "is set twice, also in the url")
+    return {**declared, **in_url}
+
+
 def backend(
     scheme: str,
     summary: str,
@@ -236,42 +255,37 @@ def backend(
     """The backend of one of the curl driver's protocols, with options of its own beside the common ones."""
     options = (*COMMON, *own_options, _url.SHA256, *_packed.OPTIONS)
 
-    def node(values: Values, wiring: Wiring) -> Node:
-        return {"driver": scheme, **members(options, values, wiring)}
-
-    def read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-        found = read_members(options, node, around, {})
-        said = with_secrets(options, _url.read_uri(str(found["url"])), "the option url") if "url" in found else {}
-        twice = [name for name in said if name in found and name != "url"]
-        if twice:
-            raise DeclarationError(twice[0], "is given, and stands in the url too")
-        return {**found, **said}
-
     return Backend(
         name=scheme,
         summary=summary,
         options=options,
-        driver=scheme,
-        writable=False,
-        node=node,
-        sample={"url": f"{scheme}://127.0.0.1/image"},
-        describe=lambda values: f"{values['url']}{_packed.what(values)}",
-        identity=_identity,
-        pool=_url.server,
-        reach=_url.reach,
-        schemes=(scheme,),
-        read_uri=_url.read_uri,
-        read_node=read_node,
-        read_libvirt=partial(_read_libvirt, scheme),
-        libvirt_parts=("ssl", "cookies", "readahead", "timeout"),
-        packages=_PACKAGES,
-        check=partial(_check, scheme),
-        nbdkit=_nbdkit,
-        nbdkit_parts=("curl", _RETRY, *_packed.PARTS),
-        stage=_stage,
-        driver_only=("readahead", "force_range"),
-        routes=("driver", "nbdkit", "stage"),
-        flaws=flaws,
-        unhandled=unhandled or {},
+        source=Source(
+            sample={"url": f"{scheme}://127.0.0.1/image"},
+            describe=lambda values: f"{values['url']}{_packed.what(values)}",
+            identity=_identity,
+            pool=_url.server,
+            writable=False,
+            check=partial(_check, scheme),
+        ),
+        access=Access(
+            driver=scheme,
+            node=partial(_node, scheme, options),
+            reach=_url.reach,
+            unhandled=unhandled or {},
+            routes=("driver", "nbdkit", "stage"),
+            flaws=flaws,
+            driver_only=("readahead", "force_range"),
+            nbdkit=_nbdkit,
+            nbdkit_plugins=("curl", _RETRY, *_packed.PARTS),
+            stage=_stage,
+        ),
+        packages=Packages(driver=_PACKAGES),
+        adoption=Adoption(
+            schemes=(scheme,),
+            read_uri=_url.read_uri,
+            read_node=partial(_read_node, options),
+            read_libvirt=partial(_read_libvirt, scheme),
+            libvirt_elements=("ssl", "cookies", "readahead", "timeout"),
+        ),
         hints=_HINTS,
     )

@@ -30,7 +30,7 @@ class Secret:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class CommandLineContext:
     """The rest of the command line, and the process that has it."""
 
     objects: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)

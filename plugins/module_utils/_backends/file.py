@@ -8,21 +8,24 @@ import posixpath
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _packed
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Hint,
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import (
+    Access,
     NbdkitPlugin,
-    Node,
     OwnerCheck,
     Reach,
-    Values,
-    check_mountable,
-    members,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    Adoption,
     no_libvirt,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_mountable
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 OPTIONS = (
@@ -88,11 +91,11 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
-    return {"driver": "file", **members(OPTIONS, values, wiring)}
+def _node(values: Values, resources: UnitResources) -> Node:
+    return {"driver": "file", **members(OPTIONS, values, resources)}
 
 
-def _nbdkit(values: Values, wiring: Wiring) -> NbdkitPlugin:
+def _nbdkit(values: Values, resources: UnitResources) -> NbdkitPlugin:
     return NbdkitPlugin("file", (f"file={values['filename']}", *_packed.parameters(values)), _packed.filters(values))
 
 
@@ -107,13 +110,13 @@ def _read_uri(uri: str) -> dict[str, Any]:
     return {"filename": path[2:] if path.startswith("//") else path}
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-    return read_members(OPTIONS, node, around, UNHANDLED)
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
+    return read_members(OPTIONS, node, context, UNHANDLED)
 
 
-def owner(values: Values, wiring: Wiring, uuid: str) -> OwnerCheck:
+def owner(values: Values, resources: UnitResources, uuid: str) -> OwnerCheck:
     """QEMU locks what it opens (open file description locks), and says only that it is locked."""
-    del wiring, uuid
+    del resources, uuid
     return OwnerCheck("path", {"path": values["filename"]}, locked=True)
 
 
@@ -121,31 +124,41 @@ BACKEND = Backend(
     name="file",
     summary="An image file on the host itself",
     options=(*OPTIONS, *_packed.OPTIONS),
-    driver="file",
-    writable=True,
-    read_only=lambda values: "a compressed image or an archive cannot be written" if _packed.what(values) else "",
-    node=_node,
-    sample={"filename": "/nonexistent"},
-    describe=lambda values: f"{values['filename']}{_packed.what(values)}",
-    identity=lambda values: f"path:{values['filename']}{_packed.what(values)}",
-    pool=lambda values: posixpath.dirname(values["filename"]),
-    local=lambda values: True,
-    located=lambda values, rename: {**values, "filename": rename(values["filename"])},
-    reach=lambda values: Reach(files=(values["filename"],)),
-    owner=owner,
-    schemes=("file",),
-    read_uri=_read_uri,
-    read_node=_read_node,
-    read_libvirt=no_libvirt,
-    packages=dict.fromkeys(("debian", "redhat", "fedora", "suse", "arch"), ("acl",)),
-    programs=("setfacl",),
-    check=lambda values: check_mountable("filename", values["filename"]),
-    nbdkit=_nbdkit,
-    nbdkit_parts=("file", *_packed.PARTS),
-    driver_only=("aio", "aio_max_batch", "locking"),
-    sizeable=True,
-    routes=("driver", "nbdkit"),
-    unfit=_unfit,
-    unhandled=UNHANDLED,
+    source=Source(
+        sample={"filename": "/nonexistent"},
+        describe=lambda values: f"{values['filename']}{_packed.what(values)}",
+        identity=lambda values: f"path:{values['filename']}{_packed.what(values)}",
+        pool=lambda values: posixpath.dirname(values["filename"]),
+        writable=True,
+        why_read_only=lambda values: (
+            "a compressed image or an archive cannot be written" if _packed.what(values) else ""
+        ),
+        resizable=True,
+        local=lambda values: True,
+        relocate=lambda values, rename: {**values, "filename": rename(values["filename"])},
+        check=lambda values: check_mountable("filename", values["filename"]),
+    ),
+    access=Access(
+        driver="file",
+        node=_node,
+        reach=lambda values: Reach(files=(values["filename"],)),
+        unhandled=UNHANDLED,
+        routes=("driver", "nbdkit"),
+        why_unsuited=_unfit,
+        driver_only=("aio", "aio_max_batch", "locking"),
+        nbdkit=_nbdkit,
+        nbdkit_plugins=("file", *_packed.PARTS),
+        owner=owner,
+    ),
+    packages=Packages(
+        driver=dict.fromkeys(("debian", "redhat", "fedora", "suse", "arch"), ("acl",)),
+        programs=("setfacl",),
+    ),
+    adoption=Adoption(
+        schemes=("file",),
+        read_uri=_read_uri,
+        read_node=_read_node,
+        read_libvirt=no_libvirt,
+    ),
     hints=(*HINTS, *_packed.HINTS),
 )

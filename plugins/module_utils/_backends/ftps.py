@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _curl
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Flaw
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Flaw
 
 FLAWS = (
     _curl.DRIVER_HANGS,

@@ -9,20 +9,19 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server, uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Hint,
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, Reach, TgtStore
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    Adoption,
     LibvirtSource,
-    Node,
-    Reach,
-    TgtStore,
-    Values,
-    check_networks,
-    members,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_networks
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -117,9 +116,9 @@ def _hosts(values: Values) -> tuple[str, ...]:
     return tuple(server["host"] for server in _servers(values) if "host" in server)
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
+def _node(values: Values, resources: UnitResources) -> Node:
     servers = [_server.address(server, DEFAULT_PORT) for server in _servers(values)]
-    return {"driver": "gluster", "server": servers, **members(OPTIONS, values, wiring)}
+    return {"driver": "gluster", "server": servers, **members(OPTIONS, values, resources)}
 
 
 def _check(values: Values) -> None:
@@ -207,8 +206,8 @@ def _read_uri(uri: str) -> dict[str, Any]:
     return uris.drop_none({**image, "host": uris.host_of(pieces) or "localhost", "port": pieces.port})
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-    found = read_members(OPTIONS, node, around, UNHANDLED, "server")
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, context, UNHANDLED, "server")
     if "server" not in node:
         return found
     servers = node["server"] if isinstance(node["server"], list) else [node["server"]]
@@ -229,40 +228,48 @@ BACKEND = Backend(
     name="gluster",
     summary="An image file on a GlusterFS volume",
     options=OPTIONS,
-    driver="gluster",
-    writable=True,
-    sizeable=True,
-    lingers=True,
-    node=_node,
-    sample={"volume": "volume", "path": "image", "host": "127.0.0.1"},
-    describe=_describe,
-    identity=_identity,
-    pool=lambda values: str(values["volume"]),
-    located=_located,
-    alike=lambda values: tuple(_identity_at(cluster, values) for cluster in _clusters(values)),
-    reach=_reach,
-    schemes=("gluster", "gluster+tcp", "gluster+unix"),
-    read_uri=_read_uri,
-    read_node=_read_node,
-    read_libvirt=_read_libvirt,
-    # Where the driver's own package does not bring them along: what the client side of a volume is made of.
-    packages={
-        "debian": ("qemu-block-extra", "glusterfs-common"),
-        "fedora": ("qemu-block-gluster", "glusterfs-client-xlators"),
-        "suse": ("qemu-block-gluster", "glusterfs"),
-        "arch": ("qemu-block-gluster", "glusterfs"),
-    },
-    check=_check,
-    tgt=lambda values: TgtStore("glfs", f"{values['volume']}@{_tgt_host(values)}:{values['path'].lstrip('/')}"),
-    tgt_packages={
-        "debian": ("tgt", "tgt-glusterfs", "glusterfs-common"),
-        "redhat": ("scsi-target-utils", "scsi-target-utils-gluster", "glusterfs-client-xlators"),
-        "fedora": ("scsi-target-utils", "scsi-target-utils-gluster", "glusterfs-client-xlators"),
-    },
-    tgt_module="bs_glfs.so",
-    routes=("driver", "tgt"),
-    driver_until=(11, 1),
-    unfit=_unfit,
-    unhandled=UNHANDLED,
+    source=Source(
+        sample={"volume": "volume", "path": "image", "host": "127.0.0.1"},
+        describe=_describe,
+        identity=_identity,
+        pool=lambda values: str(values["volume"]),
+        writable=True,
+        resizable=True,
+        other_identities=lambda values: tuple(_identity_at(cluster, values) for cluster in _clusters(values)),
+        relocate=_located,
+        check=_check,
+    ),
+    access=Access(
+        driver="gluster",
+        driver_until=(11, 1),
+        node=_node,
+        reach=_reach,
+        unhandled=UNHANDLED,
+        routes=("driver", "tgt"),
+        why_unsuited=_unfit,
+        tgt=lambda values: TgtStore("glfs", f"{values['volume']}@{_tgt_host(values)}:{values['path'].lstrip('/')}"),
+        tgt_module="bs_glfs.so",
+        closes_slowly=True,
+    ),
+    packages=Packages(
+        # Where the driver's own package does not bring them along: what the client side of a volume is made of.
+        driver={
+            "debian": ("qemu-block-extra", "glusterfs-common"),
+            "fedora": ("qemu-block-gluster", "glusterfs-client-xlators"),
+            "suse": ("qemu-block-gluster", "glusterfs"),
+            "arch": ("qemu-block-gluster", "glusterfs"),
+        },
+        tgt={
+            "debian": ("tgt", "tgt-glusterfs", "glusterfs-common"),
+            "redhat": ("scsi-target-utils", "scsi-target-utils-gluster", "glusterfs-client-xlators"),
+            "fedora": ("scsi-target-utils", "scsi-target-utils-gluster", "glusterfs-client-xlators"),
+        },
+    ),
+    adoption=Adoption(
+        schemes=("gluster", "gluster+tcp", "gluster+unix"),
+        read_uri=_read_uri,
+        read_node=_read_node,
+        read_libvirt=_read_libvirt,
+    ),
     hints=HINTS,
 )

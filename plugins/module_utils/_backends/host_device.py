@@ -9,19 +9,19 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import file
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Hint,
-    Node,
-    Reach,
-    Values,
-    check_allowable,
-    members,
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    Adoption,
     no_libvirt,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_allowable
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 _WORLD_WIDE = re.compile(r"/dev/disk/by-id/(wwn-|scsi-3|dm-uuid-mpath-|nvme-(eui|uuid)\.)")
@@ -44,8 +44,8 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
-    return {"driver": "host_device", **members(file.OPTIONS, values, wiring)}
+def _node(values: Values, resources: UnitResources) -> Node:
+    return {"driver": "host_device", **members(file.OPTIONS, values, resources)}
 
 
 def _check(values: Values) -> None:
@@ -58,33 +58,38 @@ def _read_uri(uri: str) -> dict[str, Any]:
     return {"filename": uri[len("host_device:") :]}
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-    return read_members(file.OPTIONS, node, around, file.UNHANDLED)
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
+    return read_members(file.OPTIONS, node, context, file.UNHANDLED)
 
 
 BACKEND = Backend(
     name="host_device",
     summary="A block device of the host, by its path (a name under /dev/disk/by-id stays the same)",
     options=file.OPTIONS,
-    driver="host_device",
-    writable=True,
-    node=_node,
-    sample={"filename": "/nonexistent"},
-    describe=lambda values: str(values["filename"]),
-    identity=lambda values: f"path:{values['filename']}",
-    pool=lambda values: posixpath.dirname(values["filename"]),
-    local=lambda values: not _WORLD_WIDE.match(values["filename"]),
-    located=lambda values, rename: {**values, "filename": rename(values["filename"])},
-    reach=lambda values: Reach(devices=(values["filename"],)),
-    owner=file.owner,
-    schemes=("host_device",),
-    read_uri=_read_uri,
-    read_node=_read_node,
-    read_libvirt=no_libvirt,
-    packages=file.BACKEND.packages,
-    programs=file.BACKEND.programs,
-    check=_check,
-    scsi=True,
-    unhandled=file.UNHANDLED,
+    source=Source(
+        sample={"filename": "/nonexistent"},
+        describe=lambda values: str(values["filename"]),
+        identity=lambda values: f"path:{values['filename']}",
+        pool=lambda values: posixpath.dirname(values["filename"]),
+        writable=True,
+        local=lambda values: not _WORLD_WIDE.match(values["filename"]),
+        relocate=lambda values, rename: {**values, "filename": rename(values["filename"])},
+        check=_check,
+    ),
+    access=Access(
+        driver="host_device",
+        node=_node,
+        reach=lambda values: Reach(devices=(values["filename"],)),
+        unhandled=file.UNHANDLED,
+        owner=file.owner,
+        scsi_passthrough=True,
+    ),
+    packages=Packages(driver=file.BACKEND.packages.driver, programs=file.BACKEND.packages.programs),
+    adoption=Adoption(
+        schemes=("host_device",),
+        read_uri=_read_uri,
+        read_node=_read_node,
+        read_libvirt=no_libvirt,
+    ),
     hints=HINTS,
 )

@@ -8,19 +8,18 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Hint,
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, OwnerCheck, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    Adoption,
     LibvirtSource,
-    Node,
-    OwnerCheck,
-    Reach,
-    Values,
-    members,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -144,8 +143,8 @@ def portal_of(values: Values) -> str:
     return f"{uris.in_brackets(host)}:{port}"
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
-    return {"driver": "iscsi", "portal": portal_of(values), **members(OPTIONS, values, wiring)}
+def _node(values: Values, resources: UnitResources) -> Node:
+    return {"driver": "iscsi", "portal": portal_of(values), **members(OPTIONS, values, resources)}
 
 
 def _check(values: Values) -> None:
@@ -162,7 +161,7 @@ def _reach(values: Values) -> Reach:
     return Reach(servers=(host,), devices=RDMA_DEVICES if values["transport"] == "iser" else ())
 
 
-def _owner(values: Values, wiring: Wiring, uuid: str) -> OwnerCheck:
+def _owner(values: Values, resources: UnitResources, uuid: str) -> OwnerCheck:
     """Only persistent reservations can be asked for: a target tells nobody who has logged in."""
     facts: dict[str, Any] = {
         "portal": portal_of(values),
@@ -173,7 +172,7 @@ def _owner(values: Values, wiring: Wiring, uuid: str) -> OwnerCheck:
         "header_digest": DIGESTS[values.get("header_digest", DEFAULT_HEADER_DIGEST)],
     }
     if "password" in values:
-        facts.update(user=values["user"], password=wiring.credential("password", values["password"]))
+        facts.update(user=values["user"], password=resources.credential("password", values["password"]))
     return OwnerCheck("iscsi", facts)
 
 
@@ -213,8 +212,8 @@ def _read_uri(uri: str) -> dict[str, Any]:
     )
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-    return read_members((*OPTIONS, _PORTAL), node, around, {})
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
+    return read_members((*OPTIONS, _PORTAL), node, context, {})
 
 
 def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
@@ -235,22 +234,22 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     )
 
 
-def _beside_uri(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+def _beside_uri(options: dict[str, Any], context: CommandLineContext) -> dict[str, Any]:
     """-iscsi: the one with the target's name as its id, or else the first; other spellings of a disk ignore it."""
-    all_said = around.beside.get("iscsi", [])
+    all_said = context.beside.get("iscsi", [])
     own = [said for said in all_said if said.get("id") == options["target"]]
     said = dict((own or all_said or [{}])[0])
     said.pop("id", None)
     if "header-digest" in said:
         said["header-digest"] = said["header-digest"].lower()
-    return read_members(OPTIONS, said, around, {})
+    return read_members(OPTIONS, said, context, {})
 
 
-def _settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+def _settle(options: dict[str, Any], context: CommandLineContext) -> dict[str, Any]:
     """QEMU logs in under the machine's UUID or else its name; targets may admit that name alone."""
-    if around.vm is None or "initiator_name" in options:
+    if context.vm is None or "initiator_name" in options:
         return options
-    own = around.uuid or around.vm
+    own = context.uuid or context.vm
     return {**options, "initiator_name": f"iqn.2008-11.org.linux-kvm{f':{own}' if own else ''}"}
 
 
@@ -258,33 +257,41 @@ BACKEND = Backend(
     name="iscsi",
     summary="A LUN of an iSCSI target, without a login of the host",
     options=OPTIONS,
-    driver="iscsi",
-    writable=True,
-    owner=_owner,
     lifecycle="lun",
-    node=_node,
-    sample={"portal": "127.0.0.1", "target": "iqn.2008-11.org.linux-kvm", "lun": 0, "transport": "tcp"},
-    describe=_describe,
-    identity=_identity,
-    pool=lambda values: str(values["target"]),
-    local=lambda values: uris.is_loopback(uris.place_of(values["portal"], DEFAULT_PORT)[0]),
-    reach=_reach,
-    schemes=("iscsi", "iser"),
-    read_uri=_read_uri,
-    read_node=_read_node,
-    read_libvirt=_read_libvirt,
-    libvirt_parts=("initiator",),
-    beside_uri=_beside_uri,
-    settle=_settle,
-    packages={
-        "debian": ("qemu-block-extra",),
-        "redhat": ("qemu-kvm-block-iscsi",),
-        "fedora": ("qemu-block-iscsi",),
-        "suse": ("qemu-block-iscsi",),
-        "arch": ("qemu-block-iscsi",),
-    },
-    check=_check,
-    scsi=True,
-    unhandled={},
+    source=Source(
+        sample={"portal": "127.0.0.1", "target": "iqn.2008-11.org.linux-kvm", "lun": 0, "transport": "tcp"},
+        describe=_describe,
+        identity=_identity,
+        pool=lambda values: str(values["target"]),
+        writable=True,
+        local=lambda values: uris.is_loopback(uris.place_of(values["portal"], DEFAULT_PORT)[0]),
+        check=_check,
+    ),
+    access=Access(
+        driver="iscsi",
+        node=_node,
+        reach=_reach,
+        unhandled={},
+        owner=_owner,
+        scsi_passthrough=True,
+    ),
+    packages=Packages(
+        driver={
+            "debian": ("qemu-block-extra",),
+            "redhat": ("qemu-kvm-block-iscsi",),
+            "fedora": ("qemu-block-iscsi",),
+            "suse": ("qemu-block-iscsi",),
+            "arch": ("qemu-block-iscsi",),
+        },
+    ),
+    adoption=Adoption(
+        schemes=("iscsi", "iser"),
+        read_uri=_read_uri,
+        read_node=_read_node,
+        read_libvirt=_read_libvirt,
+        libvirt_elements=("initiator",),
+        read_beside_uri=_beside_uri,
+        fill_defaults=_settle,
+    ),
     hints=HINTS,
 )

@@ -10,19 +10,22 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server, uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Hint,
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    Adoption,
     LibvirtSource,
-    Node,
-    Reach,
-    Values,
-    check_loadable,
-    members,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
+    CommandLineContext,
+    Secret,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_loadable
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -121,26 +124,30 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
-    node: Node = {"driver": "nbd", "server": _server.address(values, DEFAULT_PORT), **members(OPTIONS, values, wiring)}
+def _node(values: Values, resources: UnitResources) -> Node:
+    node: Node = {
+        "driver": "nbd",
+        "server": _server.address(values, DEFAULT_PORT),
+        **members(OPTIONS, values, resources),
+    }
     tls = values.get("tls")
     if tls:
-        node["tls-creds"] = _tls_object(tls, wiring)
+        node["tls-creds"] = _tls_object(tls, resources)
         if "hostname" in tls:
             node["tls-hostname"] = tls["hostname"]
     return node
 
 
-def _tls_object(tls: Values, wiring: Wiring) -> str:
+def _tls_object(tls: Values, resources: UnitResources) -> str:
     if "psk_key" in tls:
         line = f"{tls['psk_username']}:{tls['psk_key'].lower()}\n"
-        folder = wiring.directory("psk", {"keys.psk": wiring.credential("keys.psk", line)})
-        return wiring.object("tls-creds-psk", "tls", dir=folder, username=tls["psk_username"], endpoint="client")
+        folder = resources.directory("psk", {"keys.psk": resources.credential("keys.psk", line)})
+        return resources.object("tls-creds-psk", "tls", dir=folder, username=tls["psk_username"], endpoint="client")
     if "directory" in tls:
-        files = {name: wiring.credential(name, source=f"{tls['directory']}/{name}") for name in X509_FILES.values()}
+        files = {name: resources.credential(name, source=f"{tls['directory']}/{name}") for name in X509_FILES.values()}
     else:
-        files = {name: wiring.credential(name, tls[option]) for option, name in X509_FILES.items() if option in tls}
-    return wiring.object("tls-creds-x509", "tls", dir=wiring.directory("x509", files), endpoint="client")
+        files = {name: resources.credential(name, tls[option]) for option, name in X509_FILES.items() if option in tls}
+    return resources.object("tls-creds-x509", "tls", dir=resources.directory("x509", files), endpoint="client")
 
 
 def _check(values: Values) -> None:
@@ -200,12 +207,12 @@ def _read_old_form(uri: str) -> dict[str, Any]:
     return {"host": host.strip("[]"), "port": int(port), **given}
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
     flat = ("host", "port", "path")
-    found = read_members(OPTIONS, node, around, UNHANDLED, "server", *flat, "tls-creds", "tls-hostname")
+    found = read_members(OPTIONS, node, context, UNHANDLED, "server", *flat, "tls-creds", "tls-hostname")
     found.update(uris.server_of(node, DEFAULT_PORT, *flat))
     if "tls-creds" in node:
-        found["tls"] = _read_tls(around.properties("tls-creds", node["tls-creds"]))
+        found["tls"] = _read_tls(context.properties("tls-creds", node["tls-creds"]))
     if "tls-hostname" in node:
         found.setdefault("tls", {})["hostname"] = node["tls-hostname"]
     return found
@@ -245,23 +252,26 @@ BACKEND = Backend(
     name="nbd",
     summary="A network block device, over TCP or a unix socket",
     options=OPTIONS,
-    driver="nbd",
-    writable=True,
-    node=_node,
-    sample={"host": "127.0.0.1"},
-    describe=_describe,
-    identity=lambda values: f"nbd:{_describe(values)}",
-    pool=partial(_server.describe, default_port=DEFAULT_PORT),
-    local=_server.is_own,
-    maybe=_maybe,
-    reach=_reach,
-    schemes=("nbd", "nbd+tcp", "nbd+unix"),
-    read_uri=_read_uri,
-    read_node=_read_node,
-    read_libvirt=_read_libvirt,
-    libvirt_parts=("reconnect",),
-    packages={},
-    check=_check,
-    unhandled=UNHANDLED,
+    source=Source(
+        sample={"host": "127.0.0.1"},
+        describe=_describe,
+        identity=lambda values: f"nbd:{_describe(values)}",
+        pool=partial(_server.describe, default_port=DEFAULT_PORT),
+        writable=True,
+        local=_server.is_own,
+        possible_identities=_maybe,
+        check=_check,
+    ),
+    access=Access(driver="nbd", node=_node, reach=_reach, unhandled=UNHANDLED),
+    packages=Packages(
+        driver={},
+    ),
+    adoption=Adoption(
+        schemes=("nbd", "nbd+tcp", "nbd+unix"),
+        read_uri=_read_uri,
+        read_node=_read_node,
+        read_libvirt=_read_libvirt,
+        libvirt_elements=("reconnect",),
+    ),
     hints=HINTS,
 )

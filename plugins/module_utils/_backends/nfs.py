@@ -9,18 +9,18 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Hint,
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    Adoption,
     LibvirtSource,
-    Node,
-    Reach,
-    Values,
-    members,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -136,8 +136,8 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
-    return {"driver": "nfs", "server": {"type": "inet", "host": values["host"]}, **members(OPTIONS, values, wiring)}
+def _node(values: Values, resources: UnitResources) -> Node:
+    return {"driver": "nfs", "server": {"type": "inet", "host": values["host"]}, **members(OPTIONS, values, resources)}
 
 
 def _check(values: Values) -> None:
@@ -180,8 +180,8 @@ def _number(name: str, text: str) -> int:
     return int(text, 8 if re.fullmatch("0[0-7]+", text) else 0)
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-    found = read_members(OPTIONS, node, around, {}, "server")
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, context, {}, "server")
     return {**found, **_without_port(uris.server_of(node, NO_PORT))}
 
 
@@ -208,31 +208,39 @@ BACKEND = Backend(
     name="nfs",
     summary="An image file on an NFS server, without a mount on the host",
     options=OPTIONS,
-    driver="nfs",
-    writable=True,
-    sizeable=True,
-    as_root={"user": 0, "group": 0},
-    node=_node,
-    sample={"host": "127.0.0.1", "path": "/image"},
-    describe=_describe,
-    identity=lambda values: f"nfs:{_describe(values)}",
-    pool=lambda values: posixpath.dirname(_describe(values)),
-    local=lambda values: uris.is_loopback(values["host"]),
-    reach=lambda values: Reach(servers=(values["host"],)),
-    schemes=("nfs",),
-    read_uri=_read_uri,
-    read_node=_read_node,
-    read_libvirt=_read_libvirt,
-    libvirt_parts=("identity",),
-    # Red Hat builds QEMU without it.
-    packages={
-        "debian": ("qemu-block-extra",),
-        "fedora": ("qemu-block-nfs",),
-        "suse": ("qemu-block-nfs",),
-        "arch": ("qemu-block-nfs",),
-    },
-    check=_check,
-    check_disk=_check_disk,
-    unhandled={},
+    source=Source(
+        sample={"host": "127.0.0.1", "path": "/image"},
+        describe=_describe,
+        identity=lambda values: f"nfs:{_describe(values)}",
+        pool=lambda values: posixpath.dirname(_describe(values)),
+        writable=True,
+        resizable=True,
+        local=lambda values: uris.is_loopback(values["host"]),
+        check=_check,
+        check_disk=_check_disk,
+    ),
+    access=Access(
+        driver="nfs",
+        node=_node,
+        reach=lambda values: Reach(servers=(values["host"],)),
+        unhandled={},
+        root_members={"user": 0, "group": 0},
+    ),
+    packages=Packages(
+        # Red Hat builds QEMU without it.
+        driver={
+            "debian": ("qemu-block-extra",),
+            "fedora": ("qemu-block-nfs",),
+            "suse": ("qemu-block-nfs",),
+            "arch": ("qemu-block-nfs",),
+        },
+    ),
+    adoption=Adoption(
+        schemes=("nfs",),
+        read_uri=_read_uri,
+        read_node=_read_node,
+        read_libvirt=_read_libvirt,
+        libvirt_elements=("identity",),
+    ),
     hints=HINTS,
 )

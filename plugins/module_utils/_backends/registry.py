@@ -47,7 +47,7 @@ _MODULES = (
 
 BACKENDS: dict[str, Backend] = {module.BACKEND.name: module.BACKEND for module in _MODULES}
 
-_BY_SCHEME = {scheme: backend for backend in BACKENDS.values() for scheme in backend.schemes}
+_BY_SCHEME = {scheme: backend for backend in BACKENDS.values() for scheme in backend.adoption.schemes}
 
 
 def from_uri(uri: str) -> tuple[Backend, dict[str, Any]]:
@@ -56,4 +56,4 @@ def from_uri(uri: str) -> tuple[Backend, dict[str, Any]]:
     backend = _BY_SCHEME.get(scheme)
     if backend is None:
         raise DeclarationError("uri", f"its scheme {scheme!r} is none of {', '.join(sorted(_BY_SCHEME))}")
-    return backend, backend.read_uri(uri)
+    return backend, backend.adoption.read_uri(uri)

@@ -42,7 +42,7 @@ class Object:
         return ",".join([self.kind, f"id={self.identifier}", *pairs])
 
 
-class Wiring:
+class UnitResources:
     """Collects, for one disk in one unit, what its backend asks for while it builds its node.
 
     Names are prefixed with the disk's, so that the disks of a machine cannot meet.

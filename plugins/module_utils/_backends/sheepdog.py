@@ -9,18 +9,18 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server, uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Hint,
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, TgtStore
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    Adoption,
     LibvirtSource,
-    Node,
-    TgtStore,
-    Values,
-    members,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -90,8 +90,12 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
-    return {"driver": "sheepdog", "server": _server.address(values, DEFAULT_PORT), **members(OPTIONS, values, wiring)}
+def _node(values: Values, resources: UnitResources) -> Node:
+    return {
+        "driver": "sheepdog",
+        "server": _server.address(values, DEFAULT_PORT),
+        **members(OPTIONS, values, resources),
+    }
 
 
 def _check(values: Values) -> None:
@@ -157,8 +161,8 @@ def _snapshot(text: str) -> dict[str, Any]:
     return {"snap_id": int(text)} if re.fullmatch(r"\d{1,18}", text) else {"tag": text}
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-    found = read_members(OPTIONS, node, around, {}, "server", "host", "port", "path")
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, context, {}, "server", "host", "port", "path")
     return {**found, **uris.server_of(node, DEFAULT_PORT, "host", "port", "path")}
 
 
@@ -172,32 +176,40 @@ BACKEND = Backend(
     name="sheepdog",
     summary="A virtual disk (VDI) of a sheepdog cluster",
     options=OPTIONS,
-    driver="sheepdog",
-    writable=True,
-    read_only=lambda values: "a snapshot cannot be written" if {"snap_id", "tag"} & set(values) else "",
-    node=_node,
-    sample={"host": "127.0.0.1", "vdi": "image"},
-    describe=_describe,
-    identity=lambda values: f"sheepdog:{_describe(values)}",
-    pool=partial(_server.describe, default_port=DEFAULT_PORT),
-    snapshots=("snap_id", "tag"),
-    reach=_server.reach,
-    schemes=("sheepdog", "sheepdog+tcp", "sheepdog+unix"),
-    read_uri=_read_uri,
-    read_node=_read_node,
-    read_libvirt=_read_libvirt,
-    libvirt_parts=("snapshot",),
-    packages={},
-    check=_check,
-    tgt=_tgt,
-    tgt_packages={
-        "debian": ("tgt",),
-        "redhat": ("scsi-target-utils",),
-        "fedora": ("scsi-target-utils",),
-        "suse": ("tgt",),
-    },
-    routes=("driver", "tgt"),
-    driver_until=(6, 0),
-    unfit=_unfit,
+    source=Source(
+        sample={"host": "127.0.0.1", "vdi": "image"},
+        describe=_describe,
+        identity=lambda values: f"sheepdog:{_describe(values)}",
+        pool=partial(_server.describe, default_port=DEFAULT_PORT),
+        writable=True,
+        why_read_only=lambda values: "a snapshot cannot be written" if {"snap_id", "tag"} & set(values) else "",
+        snapshot_options=("snap_id", "tag"),
+        check=_check,
+    ),
+    access=Access(
+        driver="sheepdog",
+        driver_until=(6, 0),
+        node=_node,
+        reach=_server.reach,
+        routes=("driver", "tgt"),
+        why_unsuited=_unfit,
+        tgt=_tgt,
+    ),
+    packages=Packages(
+        driver={},
+        tgt={
+            "debian": ("tgt",),
+            "redhat": ("scsi-target-utils",),
+            "fedora": ("scsi-target-utils",),
+            "suse": ("tgt",),
+        },
+    ),
+    adoption=Adoption(
+        schemes=("sheepdog", "sheepdog+tcp", "sheepdog+unix"),
+        read_uri=_read_uri,
+        read_node=_read_node,
+        read_libvirt=_read_libvirt,
+        libvirt_elements=("snapshot",),
+    ),
     hints=HINTS,
 )

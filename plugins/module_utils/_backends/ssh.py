@@ -12,18 +12,22 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Hint,
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
+    Adoption,
     LibvirtSource,
-    Node,
-    Reach,
-    Values,
-    check_mountable,
     read_members,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
+    CommandLineContext,
+    Secret,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import check_mountable
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -182,9 +186,9 @@ HINTS = (
 )
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
+def _node(values: Values, resources: UnitResources) -> Node:
     """No version of QEMU takes a key: it asks the agent of its own user."""
-    wiring.identity("key", f"{values['key'].strip()}\n", values.get("passphrase", ""))
+    resources.identity("key", f"{values['key'].strip()}\n", values.get("passphrase", ""))
     return {
         "driver": "ssh",
         "server": {"host": values["host"], "port": str(values.get("port", DEFAULT_PORT))},
@@ -327,9 +331,9 @@ def _read_host_key_check(text: str) -> dict[str, str]:
     return {"mode": "hash", "type": kind, "hash": fingerprint}
 
 
-def _read_node(node: Node, around: Surroundings) -> dict[str, Any]:
+def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
     own = ("server", "host", "port", "host-key-check", "host_key_check")
-    found = {**read_members(OPTIONS, node, around, {}, *own), **uris.server_of(node, DEFAULT_PORT, "host", "port")}
+    found = {**read_members(OPTIONS, node, context, {}, *own), **uris.server_of(node, DEFAULT_PORT, "host", "port")}
     if "socket" in found:
         raise DeclarationError("server", "a host is wanted")
     if "host-key-check" in node:
@@ -348,10 +352,10 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     return uris.drop_none({**place, "path": source.name, "user": user or None, "key": key, "known_hosts": known})
 
 
-def _settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+def _settle(options: dict[str, Any], context: CommandLineContext) -> dict[str, Any]:
     """QEMU logs in as its own user, with what that user's agent holds."""
     key = Secret("the key that QEMU's ssh-agent holds: ssh-add -l with SSH_AUTH_SOCK of its process", like=_KEY.like)
-    user = {"user": around.user} if around.user else {}
+    user = {"user": context.user} if context.user else {}
     return {**user, "key": key, **options}
 
 
@@ -359,32 +363,36 @@ BACKEND = Backend(
     name="ssh",
     summary="An image file on a server, by SSH",
     options=OPTIONS,
-    driver="ssh",
-    writable=True,
-    sizeable=True,
-    node=_node,
-    sample={"host": "127.0.0.1", "user": "root", "path": "/image", "key": ""},
-    describe=_describe,
-    identity=_identity,
-    pool=lambda values: f"{uris.same_host(values['host'])}:{posixpath.dirname(values['path'])}",
-    alike=_alike,
-    apart="say both paths from the root where they are two files",
-    local=lambda values: uris.is_loopback(values["host"]),
-    reach=_reach,
-    schemes=("ssh",),
-    read_uri=_read_uri,
-    read_node=_read_node,
-    read_libvirt=_read_libvirt,
-    libvirt_parts=("identity", "knownHosts"),
-    settle=_settle,
-    packages={
-        "debian": ("qemu-block-extra", "openssh-client"),
-        "redhat": ("qemu-kvm-block-ssh", "openssh-clients"),
-        "fedora": ("qemu-block-ssh", "openssh-clients"),
-        "suse": ("qemu-block-ssh", "openssh-clients"),
-        "arch": ("qemu-block-ssh", "openssh"),
-    },
-    programs=("ssh-agent", "ssh-add"),
-    check=_check,
+    source=Source(
+        sample={"host": "127.0.0.1", "user": "root", "path": "/image", "key": ""},
+        describe=_describe,
+        identity=_identity,
+        pool=lambda values: f"{uris.same_host(values['host'])}:{posixpath.dirname(values['path'])}",
+        writable=True,
+        resizable=True,
+        local=lambda values: uris.is_loopback(values["host"]),
+        other_identities=_alike,
+        if_different="say both paths from the root where they are two files",
+        check=_check,
+    ),
+    access=Access(driver="ssh", node=_node, reach=_reach),
+    packages=Packages(
+        driver={
+            "debian": ("qemu-block-extra", "openssh-client"),
+            "redhat": ("qemu-kvm-block-ssh", "openssh-clients"),
+            "fedora": ("qemu-block-ssh", "openssh-clients"),
+            "suse": ("qemu-block-ssh", "openssh-clients"),
+            "arch": ("qemu-block-ssh", "openssh"),
+        },
+        programs=("ssh-agent", "ssh-add"),
+    ),
+    adoption=Adoption(
+        schemes=("ssh",),
+        read_uri=_read_uri,
+        read_node=_read_node,
+        read_libvirt=_read_libvirt,
+        libvirt_elements=("identity", "knownHosts"),
+        fill_defaults=_settle,
+    ),
     hints=HINTS,
 )

@@ -7,14 +7,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _url, uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Download,
-    Hint,
-    Values,
-    no_driver,
-    no_node,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, Download, no_driver
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import Adoption, no_node
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Hint
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 BLOCK_SIZE = 1428
@@ -44,21 +42,31 @@ BACKEND = Backend(
     name="tftp",
     summary="An image on a TFTP server, read-only and fetched whole",
     options=(replace(_url.URL, qemu=""), _url.SHA256),
-    driver="",
-    writable=False,
-    node=no_driver,
-    sample={"url": "tftp://127.0.0.1/image"},
-    describe=lambda values: str(values["url"]),
-    identity=_url.identity,
-    pool=_url.server,
-    reach=_url.reach,
-    schemes=("tftp",),
-    read_uri=lambda uri: {"url": uri},
-    read_node=no_node,
-    read_libvirt=lambda source: {"url": _url.from_libvirt("tftp", source)},
-    packages={},
-    check=_check,
-    stage=lambda values: Download(values["url"], {"proto": "=tftp", "tftp-blksize": str(BLOCK_SIZE)}, resumes=False),
-    routes=("stage",),
+    source=Source(
+        sample={"url": "tftp://127.0.0.1/image"},
+        describe=lambda values: str(values["url"]),
+        identity=_url.identity,
+        pool=_url.server,
+        writable=False,
+        check=_check,
+    ),
+    access=Access(
+        driver="",
+        node=no_driver,
+        reach=_url.reach,
+        routes=("stage",),
+        stage=lambda values: Download(
+            values["url"], {"proto": "=tftp", "tftp-blksize": str(BLOCK_SIZE)}, resumes=False
+        ),
+    ),
+    packages=Packages(
+        driver={},
+    ),
+    adoption=Adoption(
+        schemes=("tftp",),
+        read_uri=lambda uri: {"url": uri},
+        read_node=no_node,
+        read_libvirt=lambda source: {"url": _url.from_libvirt("tftp", source)},
+    ),
     hints=HINTS,
 )

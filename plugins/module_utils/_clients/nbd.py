@@ -18,7 +18,7 @@ _REQUEST_MAGIC = 0x25609513
 _REPLY = struct.Struct(">IIQ")  # magic, error, cookie
 _GO, _ACK, _INFO, _INFO_EXPORT = 7, 1, 3, 0
 _FIXED_NEWSTYLE_NO_ZEROES = 3
-_READ, _WRITE, _DISCONNECT, _FLUSH = 0, 1, 2, 3
+_READ, _DISCONNECT = 0, 2
 BLOCK = 1 << 20
 """Bytes of one request."""
 
@@ -52,12 +52,7 @@ class NbdClient:
     def read(self, offset: int, length: int) -> bytes:
         """Bytes of the export; fewer where it ends before."""
         length = max(min(length, self.size - offset), 0)
-        return self._ask(_READ, offset, length) if length else b""
-
-    def write(self, offset: int, data: bytes) -> None:
-        """Write bytes, and have them where they survive."""
-        self._ask(_WRITE, offset, len(data), data)
-        self._ask(_FLUSH, 0, 0)
+        return self._ask(offset, length) if length else b""
 
     def sha256(self) -> str:
         digest = hashlib.sha256()
@@ -85,16 +80,16 @@ class NbdClient:
             elif kind != _INFO:
                 raise HostError(f"NBD: {data.decode(errors='replace') or 'the export is refused'}")
 
-    def _send(self, kind: int, offset: int, length: int, data: bytes = b"") -> None:
-        self._socket.sendall(_REQUEST.pack(_REQUEST_MAGIC, 0, kind, 0, offset, length) + data)
+    def _send(self, kind: int, offset: int, length: int) -> None:
+        self._socket.sendall(_REQUEST.pack(_REQUEST_MAGIC, 0, kind, 0, offset, length))
 
-    def _ask(self, kind: int, offset: int, length: int, data: bytes = b"") -> bytes:
+    def _ask(self, offset: int, length: int) -> bytes:
         try:
-            self._send(kind, offset, length, data)
+            self._send(_READ, offset, length)
             _magic, error, _cookie = _REPLY.unpack(self._receive(_REPLY.size))
             if error:
                 raise HostError(f"NBD: error {error} at byte {offset}")
-            return self._receive(length) if kind == _READ else b""
+            return self._receive(length)
         except OSError as problem:
             raise HostError(f"NBD: {problem}") from None
 

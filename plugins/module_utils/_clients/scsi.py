@@ -8,8 +8,6 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-DISK = 0x00
-"""Peripheral device type of a disk."""
 TYPES = {0x00: "disk", 0x01: "tape", 0x05: "cd-rom", 0x07: "optical disk", 0x08: "changer", 0x0C: "controller"}
 
 SERIAL_PAGE, IDENTITY_PAGE, LIMITS_PAGE, PROVISIONING_PAGE = 0x80, 0x83, 0xB0, 0xB2

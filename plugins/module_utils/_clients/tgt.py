@@ -7,49 +7,40 @@ tgtadm would have a password on its command line; its protocol has not.
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import os
 import re
 import socket
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import locked
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.tgt_serve import (
+    ACCOUNT,
+    SHOW,
+    TARGET,
+    Ended,
+    Refused,
+    exchange,
+)
 
 SOCKET = "/var/run/tgtd/socket.0"
-LOCK = "/run/lock/directdisk-tgt"
+LOCK = "/run/qemu-tgt.lock"
+LOCK_SECONDS = 300.0
+"""Time that a run waits for others, which may be many hosts with disks on this storage host."""
 FOLDER = "/etc/tgt/conf.d"
 MAIN = "/etc/tgt/targets.conf"
 OURS = "directdisk."
 """What the names of files begin with that are kept from here: one for each target."""
 
-# struct tgtadm_req and tgtadm_rsp in tgt's usr/tgtadm.h; text follows a request, ended by a zero byte, and an answer.
-_REQUEST = struct.Struct("=II64sIiQQ20xI")  # mode, op, lld, len, tid, sid, lun, force
-_RESPONSE = "=II"  # err, len
-_RESPONSE_SIZE = struct.calcsize(_RESPONSE)
-NEW, DELETE, SHOW, BIND, UNBIND, UPDATE = range(6)
-TARGET, LUN, ACCOUNT = 1, 2, 7
-_ANSWERS = {  # tgt's usr/tgtadm_error.h
-    4: "there is no such target",
-    5: "there is no such LUN",
-    9: "the target is there already",
-    10: "the LUN is there already",
-    14: "the account is there already",
-    15: "there is no such account",
-    17: "the request does not suit it",
-    19: "an initiator is logged in to the target",
-    20: "the LUN is in use",
-}
 _ALL_TARGETS = -1
 
 
 class TgtRefused(HostError):
-    """tgtd answered instead of doing it."""
+    """tgtd answered with an error."""
 
 
 class Tgtd:
@@ -57,36 +48,29 @@ class Tgtd:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self._lock = locked(LOCK, 0, seconds=LOCK_SECONDS, subject="this host's tgtd")
 
     def __enter__(self) -> Tgtd:
-        self._lock = os.open(LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._lock.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._lock)
+    def __exit__(self, *error: object) -> None:
+        self._lock.__exit__(None, None, None)
 
     def ask(self, operation: int, mode: int, text: str = "", *, tid: int = 0, lun: int = 0, force: bool = False) -> str:
-        """One request; a connection is good for one."""
-        data = text.encode() + b"\0" if text else b""
-        head = _REQUEST.pack(mode, operation, b"iscsi", _REQUEST.size + len(data), tid, 0, lun, force)
+        """Send one request and return the text of the answer."""
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(self._seconds)
                 connection.connect(SOCKET)
-                connection.sendall(head + data)
-                heard = b"".join(iter(lambda: connection.recv(65536), b""))
+                return exchange(connection, mode, operation, text, tid=tid, lun=lun, force=force)
         except OSError as error:
-            advice = "run this where tgtd does (delegate_to: the storage host), and start it"
+            advice = "run this on tgtd's host (delegate_to: the storage host), and start tgtd there"
             raise HostError(f"tgtd: {SOCKET}: {error.strerror or error}; {advice}") from None
-        if len(heard) < _RESPONSE_SIZE:
-            raise HostError("tgtd ended instead of answering; its own messages say more")
-        error_number = struct.unpack_from(_RESPONSE, heard)[0]
-        if error_number:
-            raise TgtRefused(f"tgtd: {_ANSWERS.get(error_number, f'error {error_number}')}")
-        return heard[_RESPONSE_SIZE:].rstrip(b"\0").decode()
+        except Ended:
+            raise HostError("tgtd ended instead of answering; read its log") from None
+        except Refused as error:
+            raise TgtRefused(f"tgtd: {error}") from None
 
     def targets(self) -> dict[str, dict[str, Any]]:
         return parse_targets(self.ask(SHOW, TARGET, tid=_ALL_TARGETS))

@@ -8,13 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Values,
-    routes_for,
-    why_unfit,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, routes_for, why_unfit
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS, from_uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS, PASSTHROUGH
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import did_you_mean, read_options
@@ -55,7 +51,7 @@ class Disk:
     @property
     def identity(self) -> str:
         """Equal for two declarations of the same bytes, whatever their spelling."""
-        return self.backend.identity(self.source)
+        return self.backend.source.identity(self.source)
 
     def at(self, source: Values) -> Disk:
         """The disk with its storage named otherwise."""
@@ -64,13 +60,13 @@ class Disk:
     @property
     def image(self) -> Disk:
         """The disk itself, or that of which it is a snapshot."""
-        snapshots = self.backend.snapshots
+        snapshots = self.backend.source.snapshot_options
         return replace(self, source={name: value for name, value in self.source.items() if name not in snapshots})
 
     @property
     def described(self) -> str:
         """Backend and storage, for people."""
-        return f"{self.backend.name} {self.backend.describe(self.source)}"
+        return f"{self.backend.name} {self.backend.source.describe(self.source)}"
 
 
 def read_image(name: str, given: Any, where: str) -> Disk:
@@ -89,7 +85,9 @@ def read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") -> 
     provision = _read_provision(settings.pop("provision", None), f"{where}: provision")
     if origin:
         origin = replace(origin, provision={name: provision[name] for name in OF_SOURCES if name in provision})
-    read_only = f"{backend.name} cannot be written" if not backend.writable else backend.read_only(source)
+    read_only = (
+        f"{backend.name} cannot be written" if not backend.source.writable else backend.source.why_read_only(source)
+    )
     if read_only and unsaid_writes:
         settings["writes"] = unsaid_writes
     settings["writes"] = _read_writes(settings, read_only, where)
@@ -101,11 +99,11 @@ def read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") -> 
     if "renamed_from" in settings and settings["writes"] != "overlay":
         raise DeclarationError(f"{where}: renamed_from", "takes an overlay along, so it is for writes: overlay")
     _check_image(settings, origin, backend, read_only, where)
-    if origin and origin.image.identity == backend.identity(source):
+    if origin and origin.image.identity == backend.source.identity(source):
         raise DeclarationError(f"{where}: source", f"is the disk itself ({origin.described})")
     _check_model(settings, backend, where)
     try:
-        backend.check_disk(source, settings)
+        backend.source.check_disk(source, settings)
     except DeclarationError as error:
         raise error.within(f"{where}: {backend.name}") from None
     return Disk(name, backend, source, settings, origin, provision)
@@ -131,7 +129,7 @@ def _read_provision(given: Any, where: str) -> Values:
 def _check_image(settings: Values, origin: Disk | None, backend: Backend, read_only: str, where: str) -> None:
     """Refuse to make or grow what has its size from elsewhere."""
     formatted = settings["format"] != "raw" or "luks" in settings
-    if "size" in settings and (read_only or not (backend.sizeable or formatted)):
+    if "size" in settings and (read_only or not (backend.source.resizable or formatted)):
         raise DeclarationError(
             f"{where}: size", f"an image on {backend.name} cannot be created or grown here; leave size out"
         )
@@ -153,7 +151,7 @@ def _read_source(given: Mapping[str, Any], where: str) -> tuple[Backend, dict[st
     where = f"{where}: {backend.name}"
     source = read_options(backend.options, options, where)
     try:
-        backend.check(source)
+        backend.source.check(source)
     except DeclarationError as error:
         raise error.within(where) from None
     return backend, source
@@ -200,9 +198,10 @@ def _read_writes(settings: Values, read_only: str, where: str) -> str:
 
 def _check_route(wanted: str, backend: Backend, source: Values, where: str) -> None:
     """Refuse a route that does not honour what is declared, and options of which no route honours all."""
-    if wanted not in ("auto", *backend.routes):
+    if wanted not in ("auto", *backend.access.routes):
         raise DeclarationError(
-            f"{where}: route", f"{wanted!r} is no route of {backend.name} (there are: {', '.join(backend.routes)})"
+            f"{where}: route",
+            f"{wanted!r} is no route of {backend.name} (there are: {', '.join(backend.access.routes)})",
         )
     reason = "" if wanted == "auto" else why_unfit(backend, wanted, source)
     if not routes_for(backend, source):
@@ -233,8 +232,8 @@ def _check_model(settings: Values, backend: Backend, where: str) -> None:
 def _check_passthrough(settings: Values, backend: Backend, where: str) -> None:
     """The guest speaks SCSI to the device itself, past all that QEMU would do on the way."""
     model = settings["model"]
-    if not backend.scsi:
-        able = " or ".join(name for name, other in BACKENDS.items() if other.scsi)
+    if not backend.access.scsi_passthrough:
+        able = " or ".join(name for name, other in BACKENDS.items() if other.access.scsi_passthrough)
         raise DeclarationError(f"{where}: model", f"{model} wants a SCSI device: {able}")
     for option in ("iops", "bps", "luks", "serial"):
         if option in settings:

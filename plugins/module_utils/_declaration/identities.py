@@ -46,13 +46,8 @@ def identities(disk: Disk, resolved: Resolved) -> Identities:
     variants = [disk, *_at_each_address(disk, resolved)]
     return Identities(
         frozenset(one.identity for one in variants),
-        frozenset(identity for one in variants for identity in one.backend.alike(one.source)),
+        frozenset(identity for one in variants for identity in one.backend.source.other_identities(one.source)),
     )
-
-
-def canonical_identity(disk: Disk, resolved: Resolved) -> str:
-    """One identity for all names of the same servers: that at the first of their addresses."""
-    return min((one.identity for one in _at_each_address(disk, resolved)), default=disk.identity)
 
 
 def _at_each_address(disk: Disk, resolved: Resolved) -> Iterator[Disk]:
@@ -67,7 +62,7 @@ def _one_of(resolved: Resolved, number: int, name: str) -> str:
 
 
 def _renamed(disk: Disk, rename: Callable[[str], str]) -> Disk:
-    return disk.at(disk.backend.located(disk.source, rename))
+    return disk.at(disk.backend.source.relocate(disk.source, rename))
 
 
 def doubts(disks: Iterable[tuple[str, Disk]], resolved: Resolved) -> list[tuple[str, str]]:
@@ -89,7 +84,7 @@ def doubts(disks: Iterable[tuple[str, Disk]], resolved: Resolved) -> list[tuple[
 
 def _doubtful(disk: Disk, resolved: Resolved) -> Iterator[tuple[str, str, str]]:
     """What a disk has in common with others of which nobody can tell, what those have, and why that is so."""
-    yield from ((maybe, maybe, why) for maybe, why in disk.backend.maybe(disk.source))
+    yield from ((maybe, maybe, why) for maybe, why in disk.backend.source.possible_identities(disk.source))
     anywhere = _renamed(disk, lambda name: name if name.startswith("/") else "?").identity
     servers = {"name", "address"} if anywhere != disk.identity else set[str]()
     unknown = [name for name in names_in(disk) if not name.startswith("/") and not resolved.get(name)]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
@@ -51,7 +51,7 @@ def check_format(disk: Disk, provision: Values, preallocations: tuple[str, ...])
     """Refuse options that do not go with the format; preallocations: what the storage itself can do."""
     qcow2 = disk.settings["format"] == "qcow2"
     for option in ("cluster_size", "lazy_refcounts", "backing"):
-        if option in provision and not qcow2:
+        if provision.get(option) and not qcow2:
             raise DeclarationError(option, "is for format qcow2")
     if provision.get("cluster_size", SECTOR) & (provision.get("cluster_size", SECTOR) - 1):
         raise DeclarationError("cluster_size", f"{provision['cluster_size']} is not a power of 2")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, read_disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved, identities
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import NETWORK_OPTIONS, VM_OPTIONS
@@ -42,7 +42,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Machine:
+class Vm:
     """One virtual machine as declared for one host."""
 
     name: str
@@ -67,19 +67,19 @@ def uuid_of(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.vm.directdisk.qemu"))
 
 
-def read_machines(vms: Any, host: str = "") -> tuple[Machine, ...]:
+def read_vms(declared: Any, host: str = "") -> tuple[Vm, ...]:
     """All machines of a host; raises every error of all of them at once."""
-    if not isinstance(vms, Mapping):
+    if not isinstance(declared, Mapping):
         raise DeclarationError(host, "qemu_vms is not a mapping of machine names to machines")
-    machines: list[Machine] = []
+    vms: list[Vm] = []
     errors: list[Exception] = []
-    for name, given in vms.items():
+    for name, given in declared.items():
         try:
-            machines.append(read_machine(name, given, host))
+            vms.append(read_vm(name, given, host))
         except (DeclarationError, Collected) as error:
             errors.append(error)
     try:
-        refuse_shared_disks(machines, {})
+        refuse_shared_disks(vms, {})
     except (DeclarationError, Collected) as error:
         errors.append(error)
     try:
@@ -90,10 +90,10 @@ def read_machines(vms: Any, host: str = "") -> tuple[Machine, ...]:
         raise Collected(
             [e.within(host) if host and isinstance(e, DeclarationError) else e for e in error.errors]
         ) from None
-    return tuple(machines)
+    return tuple(vms)
 
 
-def read_machine(name: Any, given: Any, host: str = "") -> Machine:
+def read_vm(name: Any, given: Any, host: str = "") -> Vm:
     """One machine, typed; raises every error in it at once."""
     if not isinstance(name, str) or not _VM_NAME.fullmatch(name):
         raise DeclarationError(
@@ -125,7 +125,7 @@ def read_machine(name: Any, given: Any, host: str = "") -> Machine:
             errors.append(error)
     errors.extend(_cross_checks(name, settings, disks))
     raise_collected(errors)
-    return Machine(name, settings, _with_boot_order(disks), tuple(networks), _seed(name, settings.get("cloud_init")))
+    return Vm(name, settings, _with_boot_order(disks), tuple(networks), _seed(name, settings.get("cloud_init")))
 
 
 def _parts(given: Mapping[str, Any], key: str, where: str, errors: list[Exception]) -> Sequence[tuple[str, Any]]:
@@ -231,13 +231,13 @@ def _with_boot_order(disks: Sequence[Disk]) -> tuple[Disk, ...]:
     return (replace(first, settings={**first.settings, "boot_index": 0}), *disks[1:])
 
 
-def opened_storage(machine: Machine) -> dict[str, bool]:
+def opened_storage(vm: Vm) -> dict[str, bool]:
     """Identities of the storage that a machine opens, and whether it writes to it."""
-    return {disk.identity: disk.writes == "keep" for disk in machine.disks}
+    return {disk.identity: disk.writes == "keep" for disk in vm.disks}
 
 
 def refuse_shared_disks(
-    machines: Iterable[Machine], others: Mapping[str, Mapping[str, bool]], resolved: Resolved | None = None
+    vms: Iterable[Vm], others: Mapping[str, Mapping[str, bool]], resolved: Resolved | None = None
 ) -> None:
     """The same storage, written by one machine and opened by another, is lost data.
 
@@ -248,17 +248,17 @@ def refuse_shared_disks(
     }
     possible: dict[str, tuple[str, bool]] = {}
     errors: list[Exception] = []
-    for machine in machines:
-        if machine.state == "absent":
+    for vm in vms:
+        if vm.state == "absent":
             continue
-        for disk in machine.disks:
-            who = f"disk {disk.name} of {machine.name}"
+        for disk in vm.disks:
+            who = f"disk {disk.name} of {vm.name}"
             own, writes = identities(disk, resolved or {}), disk.writes == "keep"
             known = [certain[one] for one in sorted(own.certain | own.possible) if one in certain]
             maybe = [possible[one] for one in sorted(own.certain) if one in possible]
             other = next((name for name, other_writes in (*known, *maybe) if writes or other_writes), "")
             if other:
-                advice = f"; {disk.backend.apart}" if disk.backend.apart else ""
+                advice = f"; {disk.backend.source.if_different}" if disk.backend.source.if_different else ""
                 problem = f"is the same storage as {other}, and one of them writes to it ({disk.described}){advice}"
                 errors.append(DeclarationError(who, problem))
             for place, names in ((certain, own.certain), (possible, own.possible)):

@@ -1,113 +1,66 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's side: look at everything at once, then carry out what was decided."""
+"""The changes of a host: stop VMs, or apply a desired state under a lock."""
 
 from __future__ import annotations
 
 import contextlib
 import glob
-import itertools
 import os
-import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import leftovers, systemd
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets, Store
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use import ask_owners, of_stopped
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.open_storage import unmanaged_processes
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import opened_by
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import CredentialStore, Secrets
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.observe import observe
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import (
     STOPPED,
     Changes,
     changed_since,
     decide,
-    digest,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
+    ApplyAnswer,
+    DesiredHost,
+    ObservedHost,
+    StopAnswer,
+    UnitState,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import VMS, VMS_SECONDS, alone
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import VMS_LOCK, VMS_SECONDS, locked
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 
 LOG_LINES = 16
-_MOST_OVERLAYS = 1000
 
 
-def observe(
-    *,
-    vms: list[str],
-    paths: list[str],
-    secrets: Secrets,
-    encrypted: bool,
-    texts: bool = False,
-    names: Sequence[str] = (),
-    owners: Mapping[str, Any] | None = None,
-    processes: bool = True,
-) -> dict[str, Any]:
-    """Everything about this host that decide() needs, as plain data without a secret in it.
-
-    vms: names of the machines; paths: of these, what kind of file is there; texts: also the text of each unit, for a
-    diff; names: servers and paths of disks, of which the host may know that two are one; owners: what to ask the
-    storage of machines that do not run (owners.questions);
-    processes: also the QEMU processes that are not the collection's.
-    """
-    files = _observe_files(texts)
-    units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
-    units |= {unit_paths.unit_name(vm) for vm in vms} | {unit_paths.TARGET}
-    states = systemd.show(sorted(units))
-    for unit, state in states.items():
-        state["started"] = _started(unit)
-    return {
-        "files": files,
-        "units": states,
-        "credentials": Store(encrypted=encrypted).observe(secrets),
-        "paths": {path: _kind(path) for path in paths},
-        "names": resolve(names),
-        "staged": _staged(),
-        "overlays": {vm: _overlays(vm) for vm in vms},
-        "unmanaged": unmanaged_processes(paths) if processes else [],
-        **ask_owners(of_stopped(owners or {}, states, STOPPED), secrets),
-        "folders": leftovers.folders(vms),
-    }
-
-
-def _overlays(vm: str) -> list[str]:
-    """Names of the overlays in a VM's state directory; its user owns it, so their number is bounded."""
-    paths = glob.iglob(f"{unit_paths.state_directory(vm)}/*.qcow2")
-    return sorted(os.path.basename(path) for path in itertools.islice(paths, _MOST_OVERLAYS))
-
-
-def stop(names: list[str]) -> dict[str, Any]:
-    """Stop VMs, and let none of them start again by itself, before another host starts them; returns those that are
-    stopped."""
+def stop(names: list[str]) -> StopAnswer:
+    """Stop and disable VMs before another host starts them."""
     units = {name: unit_paths.unit_name(name) for name in names}
-    with _only_run():
+    with _locked():
         systemd.systemctl("disable", units.values())
         _stop(list(units.values()))
         states = systemd.show(list(units.values()))
     return {"stopped": [name for name, unit in units.items() if states[unit]["active"] in STOPPED]}
 
 
-def apply(desired: Mapping[str, Any], secrets: Secrets, *, encrypted: bool) -> dict[str, Any]:
-    """Make the host as desired; returns what was done, and for each machine that does not run its last words."""
-    with _only_run():
-        seen = observe(vms=list(desired["vms"]), paths=[], secrets=secrets, encrypted=encrypted, processes=False)
-        refuse_overtaken(desired, seen)
-        changes = decide(desired, seen)
-        _write(desired, secrets, changes, Store(encrypted=encrypted))
+def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAnswer:
+    """Apply a desired state; secrets: the texts of its credentials."""
+    with _locked():
+        observed = observe(vms=list(desired["vms"]), paths=[], secrets=secrets, encrypted=encrypted, processes=False)
+        refuse_overtaken(desired, observed)
+        changes = decide(desired, observed)
+        _write(desired, secrets, changes, CredentialStore(encrypted=encrypted))
         failures = _switch(desired, changes)
     return {"actions": changes.actions(), "failures": failures}
 
 
 @contextlib.contextmanager
-def _only_run() -> Iterator[None]:
-    """Two runs on one host take turns."""
-    with alone(VMS, 0, seconds=VMS_SECONDS, about="this host's VMs"):
+def _locked() -> Iterator[None]:
+    """Hold the lock of this host's VMs, so that two runs take turns."""
+    with locked(VMS_LOCK, 0, seconds=VMS_SECONDS, subject="this host's VMs"):
         private_folders.remove_payloads()
         for folder in (
             unit_paths.UNIT_DIRECTORY,
@@ -119,95 +72,29 @@ def _only_run() -> Iterator[None]:
         yield
 
 
-def refuse_overtaken(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> None:
-    """What a run wants is as old as its look at the host; if another one has changed things since, it fails."""
+def refuse_overtaken(desired: DesiredHost, observed: ObservedHost) -> None:
+    """Raise HostError if another run has changed the host since the plan was made."""
     changed = changed_since(desired, observed)
     if changed:
         raise HostError(
-            f"another run has changed {', '.join(changed)} since this one looked at the host; nothing was changed, "
+            f"another run has changed {', '.join(changed)} since this one observed the host; nothing was changed; "
             "run it again"
         )
 
 
-def _observe_files(texts: bool) -> dict[str, dict[str, Any]]:
-    found = {}
-    for path in (
-        *glob.glob(f"{unit_paths.PROGRAMS}/qemu-*"),
-        *(f"{unit_paths.UNIT_DIRECTORY}/{unit}" for unit in unit_paths.COMMON_UNITS),
-        *glob.glob(f"{unit_paths.UNIT_DIRECTORY}/qemu-vm-*.service"),
-        *glob.glob(f"{unit_paths.UNIT_DIRECTORY}/qemu-image-*.service"),
-    ):
-        text = host_files.read_text(path)
-        if text:
-            found[path] = {
-                "sha256": digest(text),
-                "mtime": _mtime(path),
-                "opened": opened_by(text),
-                "images": _images_of(text),
-            }
-            if texts:
-                found[path]["text"] = text
-    return found
-
-
-def _images_of(text: str) -> list[str]:
-    """The staged images that a unit waits for."""
-    line = next((line for line in text.split("\n") if line.startswith("Wants=")), "")
-    return [image for image in map(unit_paths.image_of_unit, line[len("Wants=") :].split()) if image]
-
-
-def _started(unit: str) -> float | None:
-    """When a machine's QEMU, or its agent's keys, were last made ready."""
-    vm = unit_paths.vm_of_unit(unit)
-    return _mtime(ssh_agent.loaded_path(vm) if unit == ssh_agent.keys_unit_name(vm) else unit_paths.qmp_socket(vm))
-
-
-def _staged() -> list[str]:
-    """The images in the cache; of one that is being fetched there are two files."""
-    try:
-        names = os.listdir(os.path.dirname(unit_paths.image_file("")))
-    except FileNotFoundError:
-        return []
-    return sorted({name.partition(".")[0] for name in names})
-
-
-def _mtime(path: str) -> float | None:
-    """When a file was changed; of a link, for a VM may have put one there, the link itself."""
-    try:
-        return os.lstat(path).st_mtime
-    except OSError:
-        return None
-
-
-def _kind(path: str) -> str:
-    """file, directory, block, char, socket, or missing."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return "missing"
-    kinds = (
-        (stat.S_ISREG, "file"),
-        (stat.S_ISDIR, "directory"),
-        (stat.S_ISBLK, "block"),
-        (stat.S_ISCHR, "char"),
-        (stat.S_ISSOCK, "socket"),
-    )
-    return next((name for test, name in kinds if test(mode)), "other")
-
-
-def _write(desired: Mapping[str, Any], secrets: Secrets, changes: Changes, store: Store) -> None:
-    """Files and credentials; nothing runs differently before systemd is told."""
+def _write(desired: DesiredHost, secrets: Secrets, changes: Changes, store: CredentialStore) -> None:
+    """Write files and credentials; nothing takes effect before systemd reloads."""
     store.write({path: secrets[path] for path in changes.write_credentials})
     os.makedirs(unit_paths.PROGRAMS, mode=0o755, exist_ok=True)
     for path in changes.write_files:
         host_files.write_atomically(path, desired["files"][path]["text"], mode=desired["files"][path]["mode"])
 
 
-def _switch(desired: Mapping[str, Any], changes: Changes) -> dict[str, list[str]]:
-    """Stop, remove, enable, start; one call of systemctl each, however many machines."""
+def _switch(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
+    """Stop, remove, enable and start, with one call of systemctl each for all VMs."""
 
     def call(verb: str, names: list[str], *options: str) -> None:
-        """systemctl wants at least one unit."""
+        # systemctl requires at least one unit.
         units = [desired["vms"][name]["unit"] if name else unit_paths.TARGET for name in names]
         if units:
             systemd.systemctl(verb, units, *options)
@@ -220,14 +107,14 @@ def _switch(desired: Mapping[str, Any], changes: Changes) -> dict[str, list[str]
             os.unlink(path)
     leftovers.take_back_access(changes)
     leftovers.remove_folders(changes)
-    Store(
+    CredentialStore(
         encrypted=any(path.startswith(unit_paths.ENCRYPTED_CREDENTIALS) for path in changes.remove_credentials)
     ).remove(changes.remove_credentials)
-    _forget_images(changes)
+    _remove_images(changes)
     call("enable", changes.enable, "--no-reload")
     if changes.reload or changes.enable or changes.disable:
         systemd.systemctl("daemon-reload")
-    _forget_failures([path.rpartition("/")[2] for path in changes.remove_files])
+    _reset_failures([path.rpartition("/")[2] for path in changes.remove_files])
     suspects: list[str] = []
     late = await_images(desired, [*changes.start, *changes.restart])
     for verb, names in (("start", changes.start), ("restart", changes.restart)):
@@ -236,13 +123,13 @@ def _switch(desired: Mapping[str, Any], changes: Changes) -> dict[str, list[str]
         try:
             call(verb, names)
         except HostError:
-            # One that does not come up is found by its state, so that the others are started all the same.
+            # The states of the units show which VM has failed; the others are started all the same.
             suspects += names
     return {**_failed(desired, suspects), **late, **_refresh(changes.refresh)}
 
 
 def _stop(units: list[str]) -> None:
-    """Stop machines, and wait for their helpers, too: systemctl waits for the units alone that it was given."""
+    """Stop VMs and their helpers: systemctl waits only for the units that are its arguments."""
     if units:
         paths = glob.glob(f"{unit_paths.UNIT_DIRECTORY}/qemu-vm-*.*.service")
         helpers = [
@@ -252,25 +139,25 @@ def _stop(units: list[str]) -> None:
 
 
 def _refresh(units: list[str]) -> dict[str, list[str]]:
-    """Start helpers again while their machines run on; the last words of those that fail, by machine."""
+    """Restart helpers while their VMs run on; return the last log lines of those that fail, by VM."""
     if not units:
         return {}
     with contextlib.suppress(HostError):
         systemd.systemctl("restart", units)
     states = systemd.show(units)
-    failed = [unit for unit in units if states.get(unit, {}).get("active") != "active"]
+    failed = [unit for unit in units if not _is_active(states, unit)]
     return {unit_paths.vm_of_unit(unit): systemd.last_log_lines([unit], LOG_LINES) for unit in failed}
 
 
-def _forget_failures(units: list[str]) -> None:
-    """A unit that had failed stands in systemd's lists even without a file; one that had not, systemd does not know."""
+def _reset_failures(units: list[str]) -> None:
+    """Reset the failed state of removed units, which systemd lists even without a file; it does not know the others."""
     if units:
         with contextlib.suppress(HostError):
             systemd.systemctl("reset-failed", units)
 
 
-def _forget_images(changes: Changes) -> None:
-    """Remove staged images, and stop those who fetch them."""
+def _remove_images(changes: Changes) -> None:
+    """Remove staged images, and stop the units that fetch them."""
     fetching = [
         image for image in map(unit_paths.image_of_unit, (p.rpartition("/")[2] for p in changes.remove_files)) if image
     ]
@@ -282,10 +169,10 @@ def _forget_images(changes: Changes) -> None:
                 os.unlink(path)
 
 
-def _failed(desired: Mapping[str, Any], names: list[str]) -> dict[str, list[str]]:
-    """The last lines of the log of each machine that should run now, and does not."""
+def _failed(desired: DesiredHost, names: list[str]) -> dict[str, list[str]]:
+    """Return the last log lines of each VM that should run and does not."""
     states = systemd.show([desired["vms"][name]["unit"] for name in names])
-    down = [name for name in names if states.get(desired["vms"][name]["unit"], {}).get("active") != "active"]
+    down = [name for name in names if not _is_active(states, desired["vms"][name]["unit"])]
     with ThreadPoolExecutor(4) as pool:
         logs = pool.map(
             lambda name: systemd.last_log_lines(
@@ -294,3 +181,7 @@ def _failed(desired: Mapping[str, Any], names: list[str]) -> dict[str, list[str]
             down,
         )
         return dict(zip(down, logs))
+
+
+def _is_active(states: Mapping[str, UnitState], unit: str) -> bool:
+    return unit in states and states[unit]["active"] == "active"

@@ -22,12 +22,12 @@ def need_bindings(backends: Iterable[Backend], family: str) -> None:
     from ansible.module_utils.common import respawn
 
     for backend in backends:
-        if _here(backend.bindings):
+        if _here(backend.packages.python_modules):
             continue
-        interpreter = "" if respawn.has_respawned() else _interpreter_with(backend.bindings)
+        interpreter = "" if respawn.has_respawned() else _interpreter_with(backend.packages.python_modules)
         if not interpreter:
-            packages = backend.bindings_packages.get(family, ())
-            raise CapabilityError(backend.name, _none_has(backend.bindings) + advice(packages))
+            packages = backend.packages.python.get(family, ())
+            raise CapabilityError(backend.name, _none_has(backend.packages.python_modules) + advice(packages))
         respawn.respawn_module(interpreter)
 
 

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Credentials at rest: encrypted by systemd-creds where the host has it, readable by root alone otherwise.
+"""Credentials at rest: encrypted by systemd-creds if the host has it, otherwise readable by root alone.
 
-An encrypted credential cannot be compared with what it should be without decrypting it, and a program run for each is
-slow. So a keyed digest of each stands beside them; its key is an encrypted credential itself, decrypted once a run.
+An encrypted credential cannot be compared with a declared text unless it is decrypted, and one process for each is
+slow. So a keyed digest of each is stored beside them. Its key is an encrypted credential, decrypted once per run.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import secrets
 import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedCredential
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 
 _KEY_NAME = "qemu-vms.digest-key"
@@ -31,32 +31,32 @@ Secrets = Mapping[str, str]
 """The texts of credentials by their paths at rest."""
 
 
-class Store:
-    """The credentials of all machines of this host."""
+class CredentialStore:
+    """The credentials of all VMs of this host."""
 
     def __init__(self, *, encrypted: bool) -> None:
         self._encrypted = encrypted
         self._folder = unit_paths.ENCRYPTED_CREDENTIALS if encrypted else unit_paths.CREDENTIALS
 
-    def observe(self, wanted: Secrets) -> dict[str, dict[str, Any]]:
-        """All credentials of machines and images at rest: when each was written, and whether it is what is wanted."""
-        found: dict[str, dict[str, Any]] = {}
+    def observe(self, desired: Secrets) -> dict[str, ObservedCredential]:
+        """Return the credentials of VMs and images: when each was written, and if its text is the desired one."""
+        observed: dict[str, ObservedCredential] = {}
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(self._folder):
                 if unit_paths.owner_of_credential(entry.path):
-                    found[entry.path] = {"mtime": entry.stat().st_mtime, "current": False}
-        present = {path: text for path, text in wanted.items() if path in found}
+                    observed[entry.path] = {"mtime": entry.stat().st_mtime, "current": False}
+        present = {path: text for path, text in desired.items() if path in observed}
         for path in self._current(present):
-            found[path]["current"] = True
-        return found
+            observed[path]["current"] = True
+        return observed
 
-    def write(self, wanted: Secrets) -> None:
-        """Write credentials, each whole or not at all."""
-        if not wanted:
+    def write(self, texts: Secrets) -> None:
+        """Write credentials, each of them atomically."""
+        if not texts:
             return
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         if not self._encrypted:
-            for path, text in wanted.items():
+            for path, text in texts.items():
                 files.write_atomically(path, text, mode=0o600)
             return
         key = self._key(make=True)
@@ -64,13 +64,13 @@ class Store:
             list(
                 pool.map(
                     lambda item: _encrypt(item[0], unit_paths.credential_name(item[0]), item[1].encode()),
-                    wanted.items(),
+                    texts.items(),
                 )
             )
-        self._write_digests({**self._digests(), **{path: _digest(key, text) for path, text in wanted.items()}})
+        self._write_digests({**self._digests(), **{path: _digest(key, text) for path, text in texts.items()}})
 
     def remove(self, paths: list[str]) -> None:
-        """Remove credentials and what is remembered of them."""
+        """Remove credentials and their digests."""
         for path in paths:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -90,7 +90,7 @@ class Store:
         ]
 
     def _key(self, *, make: bool) -> bytes:
-        """The key of the digests; empty where there is none yet, or none that this host can decrypt."""
+        """Return the key of the digests; empty if none exists that this host can decrypt."""
         done = subprocess.run(
             ["systemd-creds", "decrypt", f"--name={_KEY_NAME}", _KEY, "-"], capture_output=True, check=False
         )
@@ -105,10 +105,9 @@ class Store:
 
     def _digests(self) -> dict[str, str]:
         try:
-            found = json.loads(files.read_text(_DIGESTS) or "{}")
+            return dict(json.loads(files.read_text(_DIGESTS) or "{}"))
         except ValueError:
             return {}
-        return dict(found)
 
     def _write_digests(self, digests: Mapping[str, str]) -> None:
         files.write_atomically(_DIGESTS, json.dumps(digests, indent=1, sort_keys=True), mode=0o600)

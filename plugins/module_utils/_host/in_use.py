@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks the storage of machines that are to start who has it open, with the programs that their units ask with."""
+"""Questions to the storage of VMs that will start about its owners, with the programs that their units run, too."""
 
 from __future__ import annotations
 
@@ -8,56 +8,63 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
+    FileSource,
+    ObservedUnit,
+    OwnerQuestion,
+    StorageOwners,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import PROGRAMS
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import folder_for_a_while
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import PYTHON, UNTIL_OUR_END, text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT, PYTHON, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 PLACE = "/run"
 """In memory, so that no secret is written to a disk."""
 SECONDS = 8
-"""What all storages together have to answer: one that is slow does not hold up the look at the host."""
-
-Question = Mapping[str, Any]
+"""Time limit for all storage together: slow storage must not delay the observation of the host."""
 
 
-def ask_owners(questions: Mapping[str, Sequence[Question]], secrets: Secrets, place: str = PLACE) -> dict[str, Any]:
-    """By identity of the storage: ``in_use``, who has it open, and ``not_asked``, why that is not known.
+class _Answer(TypedDict):
+    in_use: str
+    not_asked: str
 
-    questions: as owners.questions() makes them, of machines that do not run.
-    """
+
+def ask_owners(questions: Mapping[str, Sequence[OwnerQuestion]], secrets: Secrets, place: str = PLACE) -> StorageOwners:
+    """Return the owners of the storage of VMs that do not run; questions: by VM."""
     asked = [question for some in questions.values() for question in some]
     if not asked:
         return {"in_use": {}, "not_asked": {}}
-    with folder_for_a_while(place) as folder:
+    with private_folder(place) as folder:
         for path, program in PROGRAMS.items():
             _write(f"{folder}/{path.rpartition('/')[2]}", text_of(program))
         checks = [_placed(question, f"{folder}/{number}", secrets) for number, question in enumerate(asked)]
         answers = _run(folder, checks)
     pairs = [(question["identity"], answer) for question, answer in zip(asked, answers)]
     return {
-        key: {identity: answer[key] for identity, answer in pairs if answer[key]} for key in ("in_use", "not_asked")
+        "in_use": {identity: answer["in_use"] for identity, answer in pairs if answer["in_use"]},
+        "not_asked": {identity: answer["not_asked"] for identity, answer in pairs if answer["not_asked"]},
     }
 
 
-def _run(folder: str, checks: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def _run(folder: str, checks: Sequence[Mapping[str, Any]]) -> list[_Answer]:
     program = f"{folder}/{paths.OWNER_PROGRAM.rpartition('/')[2]}"
-    command = [*UNTIL_OUR_END, *PYTHON, program, "report", str(SECONDS)]
+    command = [*END_WITH_PARENT, *PYTHON, program, "report", str(SECONDS)]
     try:
         done = subprocess.run(
             command, input=json.dumps(checks), capture_output=True, text=True, timeout=2 * SECONDS, check=False
         )
-        answers: list[dict[str, str]] = json.loads(done.stdout)
+        answers: list[_Answer] = json.loads(done.stdout)
         return answers
     except (subprocess.TimeoutExpired, ValueError):
         return [{"in_use": "", "not_asked": "the program that asks has failed"}] * len(checks)
 
 
-def _placed(question: Question, prefix: str, secrets: Secrets) -> dict[str, Any]:
-    """A check whose files are where this process can read them; in the unit they are somewhere else."""
+def _placed(question: OwnerQuestion, prefix: str, secrets: Secrets) -> dict[str, Any]:
+    """Write the files of a check where this process can read them, and return the check with their paths."""
     places = {path: f"{prefix}.{path.rpartition('/')[2]}" for path in (*question["files"], *question["joins"])}
     for path, content in question["files"].items():
         _write(places[path], _renamed(_text(content, secrets), places))
@@ -69,21 +76,21 @@ def _placed(question: Question, prefix: str, secrets: Secrets) -> dict[str, Any]
     }
 
 
-def _text(content: Mapping[str, str], secrets: Secrets) -> str:
+def _text(content: FileSource, secrets: Secrets) -> str:
     if "secret" in content:
         return secrets[content["secret"]]
     return _read(content["source"]) if "source" in content else content["text"]
 
 
 def _renamed(text: str, places: Mapping[str, str]) -> str:
-    """The longest first: a path may begin another one."""
+    # The longest first: a path may be the beginning of another one.
     for path in sorted(places, key=len, reverse=True):
         text = text.replace(path, places[path])
     return text
 
 
 def _read(path: str) -> str:
-    """Nothing where there is no such file: the storage is asked all the same, and says what it lacks."""
+    """Return the text of a file, empty if it does not exist: the program that asks then reports what is missing."""
     try:
         with open(path, encoding="utf-8") as stream:
             return stream.read()
@@ -97,11 +104,8 @@ def _write(path: str, text: str) -> None:
 
 
 def of_stopped(
-    questions: Mapping[str, Sequence[Question]], states: Mapping[str, Mapping[str, Any]], stopped: Iterable[str]
-) -> dict[str, Sequence[Question]]:
-    """Only of machines that do not run, nor start just now: those have their storage open themselves."""
-    return {
-        name: some
-        for name, some in questions.items()
-        if states.get(paths.unit_name(name), {}).get("active", "") in stopped
-    }
+    questions: Mapping[str, Sequence[OwnerQuestion]], states: Mapping[str, ObservedUnit], stopped: Iterable[str]
+) -> dict[str, Sequence[OwnerQuestion]]:
+    """Return the questions about VMs that neither run nor start: the others have their storage open themselves."""
+    active = {name: states[unit]["active"] for name in questions for unit in [paths.unit_name(name)] if unit in states}
+    return {name: some for name, some in questions.items() if active.get(name, "") in stopped}

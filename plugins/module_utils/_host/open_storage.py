@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""QEMU processes that no unit of the collection started, and the storage that each has open. Read-only."""
+"""The QEMU processes that no unit of the collection started, and the storage that each has open. Read-only."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnmanagedProcess
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 
 if TYPE_CHECKING:
@@ -25,26 +26,23 @@ _WRITE = os.O_WRONLY | os.O_RDWR
 FileKey = tuple[str, int, int]
 
 
-def unmanaged_processes(paths: Iterable[str], *, proc: str = "/proc") -> list[dict[str, Any]]:
-    """Each with its disks as far as they can be told, and which of the paths it has open, under any name.
-
-    ``vm``: false for qemu-nbd and qemu-storage-daemon; ``opens``: of the paths, those that the process has open, and
-    if it may write to them. No secret's text leaves this function.
-    """
+def unmanaged_processes(paths: Iterable[str], *, proc: str = "/proc") -> list[UnmanagedProcess]:
+    """Return the processes, with those of the paths that each has open under any name. The result has no secret."""
     processes = [folder for folder in glob.glob(f"{proc}/[0-9]*") if _is_unmanaged(folder)]
     if not processes:
         return []
     keys = {path: key for path in paths for key in [_key(path)] if key}
     return [
-        {**_declared(folder), "opens": _opens(folder, keys)}
+        _process(folder, _opens(folder, keys))
         for folder in sorted(processes, key=lambda folder: int(os.path.basename(folder)))
     ]
 
 
 def _is_unmanaged(folder: str) -> bool:
-    """A kernel thread, or a process that has ended meanwhile, has no command line."""
+    """Return if a process is a QEMU that no unit of the collection started."""
     try:
         with open(f"{folder}/cmdline", "rb") as stream:
+            # Kernel threads, and processes that have ended meanwhile, have no command line.
             program = os.fsdecode(stream.read(4096).partition(b"\0")[0])
         if not _PROGRAM.fullmatch(program):
             return False
@@ -55,23 +53,30 @@ def _is_unmanaged(folder: str) -> bool:
     return not any(map(unit_paths.vm_of_unit, units))
 
 
-def _declared(folder: str) -> dict[str, Any]:
-    """The process as it would be declared, or only those of its disks that can be read one by one."""
-    # Most hosts have no such process, and need none of the converter.
+def _process(folder: str, opens: dict[str, bool]) -> UnmanagedProcess:
+    """Describe a process with its disks; if its command line cannot be converted, with those that can."""
+    # Imported here because most hosts have no such process.
     from ansible_collections.directdisk.qemu.plugins.module_utils._host import unmanaged
 
     start = unmanaged.start_of(folder)
-    process = {"pid": start.pid, "unit": start.unit, "uuid": _value_after(start.words, "uuid").lower()}
-    program = os.path.basename(start.words[0]) if start.words else ""
-    if not program.startswith("qemu-system-") and program not in ("qemu-kvm", "kvm"):
-        return {**process, "name": program, "vm": False, "disks": {}}
-    declared = unmanaged.as_declared(start, set())
-    disks = _single_disks(start) if declared["problem"] else declared["declaration"].get("disks") or {}
-    return {**process, "name": declared["name"], "vm": True, "disks": disks}
+    process: UnmanagedProcess = {
+        "pid": start.pid,
+        "unit": start.unit,
+        "uuid": _value_after(start.words, "uuid").lower(),
+        "name": os.path.basename(start.words[0]) if start.words else "",
+        "vm": False,
+        "disks": {},
+        "opens": opens,
+    }
+    if not process["name"].startswith("qemu-system-") and process["name"] not in ("qemu-kvm", "kvm"):
+        return process
+    converted = unmanaged.as_declared(start, set())
+    disks = _single_disks(start) if converted["problem"] else converted["declaration"].get("disks") or {}
+    return {**process, "name": converted["name"], "vm": True, "disks": disks}
 
 
 def _single_disks(start: Start) -> dict[str, Any]:
-    """The disks of a command line that cannot be converted whole; one that depends on another option is left out."""
+    """Return the disks of a command line that cannot be converted as a whole, without those that need other options."""
     from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.convert import convert
 
     disks: dict[str, Any] = {}
@@ -87,15 +92,15 @@ def _value_after(words: list[str], option: str) -> str:
 
 
 def _key(path: str) -> FileKey | None:
-    """Equal for two names of one file or device."""
+    """Return a key that is equal for two names of one file or device."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    if stat.S_ISREG(found.st_mode):
-        return ("file", found.st_dev, found.st_ino)
-    if stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode):
-        return ("device", stat.S_IFMT(found.st_mode), found.st_rdev)
+    if stat.S_ISREG(status.st_mode):
+        return ("file", status.st_dev, status.st_ino)
+    if stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode):
+        return ("device", stat.S_IFMT(status.st_mode), status.st_rdev)
     return None
 
 
@@ -110,7 +115,7 @@ def _opens(folder: str, keys: dict[str, FileKey]) -> dict[str, bool]:
 
 
 def _writes(fdinfo: str) -> bool:
-    """If a descriptor is open for writing; one that cannot be read counts as such."""
+    """Return if a descriptor is open for writing; true if that is not known."""
     try:
         with open(fdinfo, encoding="ascii") as stream:
             flags = re.search(r"^flags:\s*([0-7]+)", stream.read(), re.MULTILINE)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks a host what it can do, with the very programs that will run its machines.
+"""The probe of a host's capabilities, with the programs that will run its VMs.
 
-A driver is offered arguments that fit the schema together with a node name that no QEMU accepts: only a driver
-that really loads gets as far as complaining about the name. No I/O, no network.
+QEMU is given valid arguments for a driver with an invalid node name. Only a driver that loads reports the name as the
+error. No storage is opened, and no network is used.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import why_none
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit
-from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import PINS
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import PINS, ProbedCapabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
 
 EMULATORS = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm")
 TRUST_STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
 CACHE = "/var/cache/qemu-vms/capabilities.json"
-# Where programs are for root; an ssh session of another user may not look there.
+# root's search path; that of another user's ssh session may be shorter.
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _TGT_MODULES = ("/usr/lib/tgt/backing-store", "/usr/lib64/tgt/backing-store")
 BAD_NODE_NAME = "bad name!"
 
-# What decides whether a cached answer still holds: programs, loadable modules, firmware, and the package database.
+# A change of one of these invalidates the cache: programs, loadable modules, firmware, the package database.
 _WATCHED = (
     *EMULATORS,
     "/usr/bin/qemu-img",
@@ -73,14 +73,14 @@ _KVM_TEST = (
 )
 
 
-def probe(*, fresh: bool = False) -> dict[str, Any]:
-    """The host's capabilities for Capabilities.from_probe(); from the cache where nothing has changed since."""
+def probe(*, fresh: bool = False) -> ProbedCapabilities:
+    """Return the host's capabilities; from the cache if nothing has changed since, unless fresh is set."""
     key = _cache_key()
     if not fresh:
         cached = _read_cache()
         if cached.get("key") == key:
-            found: dict[str, Any] = cached["capabilities"]
-            return found
+            capabilities: ProbedCapabilities = cached["capabilities"]
+            return capabilities
     capabilities = _probe()
     os.makedirs(os.path.dirname(CACHE), mode=0o755, exist_ok=True)
     host_files.write_atomically(CACHE, json.dumps({"key": key, "capabilities": capabilities}), mode=0o644)
@@ -88,7 +88,7 @@ def probe(*, fresh: bool = False) -> dict[str, Any]:
 
 
 def _cache_key() -> str:
-    facts: list[Any] = [*_questions(), [backend.sample for backend in BACKENDS.values()]]
+    facts: list[Any] = [*_questions(), [backend.source.sample for backend in BACKENDS.values()]]
     for pattern in _WATCHED:
         for path in sorted(glob.glob(pattern)):
             try:
@@ -100,9 +100,11 @@ def _cache_key() -> str:
 
 
 def _questions() -> list[Any]:
-    """What is asked beside the samples, so that a cached answer to other questions does not count."""
-    served = [(backend.name, backend.nbdkit_parts, backend.tgt_module, backend.bindings) for backend in BACKENDS.values()]
-    return [inspect.getsource(sys.modules[__name__]), PINS, sorted(_programs()), sorted(served)]
+    """Return what the probe depends on besides the samples: the cache is invalid if it has changed."""
+    backends = [
+        (b.name, b.access.nbdkit_plugins, b.access.tgt_module, b.packages.python_modules) for b in BACKENDS.values()
+    ]
+    return [inspect.getsource(sys.modules[__name__]), PINS, sorted(_programs()), sorted(backends)]
 
 
 def _read_cache() -> dict[str, Any]:
@@ -114,7 +116,7 @@ def _read_cache() -> dict[str, Any]:
     return cached if isinstance(cached, dict) else {}
 
 
-def _probe() -> dict[str, Any]:
+def _probe() -> ProbedCapabilities:
     emulator = next(filter(os.path.exists, EMULATORS), "")
     version, drivers = _probe_emulator(emulator) if emulator else ([], {})
     return {
@@ -124,8 +126,12 @@ def _probe() -> dict[str, Any]:
         "version": version,
         "drivers": drivers,
         "nbdkit": _probe_nbdkit(),
-        "tgt": {backend.name: _why_no_tgt(backend) for backend in BACKENDS.values() if backend.tgt},
-        "bindings": {backend.name: why_none(backend.bindings) for backend in BACKENDS.values() if backend.bindings},
+        "tgt": {backend.name: _why_no_tgt(backend) for backend in BACKENDS.values() if backend.access.tgt},
+        "bindings": {
+            backend.name: why_none(backend.packages.python_modules)
+            for backend in BACKENDS.values()
+            if backend.packages.python_modules
+        },
         "programs": {program: shutil.which(program, path=_PATH) or "" for program in _programs()},
         "kvm": _probe_kvm(),
         "uefi": _probe_firmware(),
@@ -136,7 +142,7 @@ def _probe() -> dict[str, Any]:
 
 
 def _probe_emulator(emulator: str) -> tuple[list[int], dict[str, str]]:
-    """QEMU's version, and for each backend's driver the reason why it does not work."""
+    """Return QEMU's version, and for each backend's driver the reason why it does not work."""
     ours, theirs = socket.socketpair()
     command = [emulator, "-machine", "none", "-accel", "tcg", "-nodefaults", "-display", "none", "-qmp", "stdio"]
     theirs_fd = theirs.fileno()
@@ -147,27 +153,27 @@ def _probe_emulator(emulator: str) -> tuple[list[int], dict[str, str]]:
         theirs.close()
         try:
             monitor = Monitor(ours, seconds=30)
-            found = monitor.execute("query-version")["qemu"]
-            replies = {b.driver: _offer(monitor, b) for b in BACKENDS.values() if b.driver}
+            release = monitor.execute("query-version")["qemu"]
+            replies = {b.access.driver: _offer(monitor, b) for b in BACKENDS.values() if b.access.driver}
             monitor.execute("quit")
         except QmpError as error:
             process.kill()
-            words = process.communicate()[1].strip()
-            raise HostError(f"{emulator} cannot be probed: {error}; {words[-500:]}") from None
-        words = process.communicate(timeout=30)[1]
-    drivers = {driver: reason and _with_stderr(driver, reason, words) for driver, reason in replies.items()}
-    return [found["major"], found["minor"], found["micro"]], drivers
+            output = process.communicate()[1].strip()
+            raise HostError(f"{emulator} cannot be probed: {error}; {output[-500:]}") from None
+        output = process.communicate(timeout=30)[1]
+    drivers = {driver: reason and _with_stderr(driver, reason, output) for driver, reason in replies.items()}
+    return [release["major"], release["minor"], release["micro"]], drivers
 
 
 def _offer(monitor: Monitor, backend: Backend) -> str:
-    node = backend.node(backend.sample, Wiring("", "probe", ""))
+    node = backend.access.node(backend.source.sample, UnitResources("", "probe", ""))
     reply = monitor.try_execute("blockdev-add", {**node, "node-name": BAD_NODE_NAME})
-    words = str(reply.get("error", {}).get("desc", "it took an impossible node name"))
-    return "" if re.match("Invalid node[ -]name", words) else words
+    message = str(reply.get("error", {}).get("desc", "it accepted an invalid node name"))
+    return "" if re.match("Invalid node[ -]name", message) else message
 
 
 def _with_stderr(driver: str, reason: str, stderr: str) -> str:
-    """QEMU's reply says Unknown driver whatever the cause; the cause itself stands on stderr."""
+    """Return a reason with its cause: QEMU replies "Unknown driver" whatever it is, and prints the cause on stderr."""
     lines = [line.strip() for line in stderr.splitlines() if f"block-{driver}" in line or f"'{driver}'" in line]
     return f"{reason}: {lines[-1]}" if lines else reason
 
@@ -175,46 +181,52 @@ def _with_stderr(driver: str, reason: str, stderr: str) -> str:
 def _probe_nbdkit() -> dict[str, str]:
     if not os.path.exists(nbdkit.PROGRAM):
         return {}
-    served = [backend.nbdkit_parts for backend in BACKENDS.values() if backend.nbdkit_parts]
-    found = {parts[0]: _try([nbdkit.PROGRAM, "--dump-plugin", parts[0]]) for parts in served}
+    served = [backend.access.nbdkit_plugins for backend in BACKENDS.values() if backend.access.nbdkit_plugins]
+    reasons = {parts[0]: _try([nbdkit.PROGRAM, "--dump-plugin", parts[0]]) for parts in served}
     filters = {name for parts in served for name in parts[1:]}
-    found[PINS] = _why_not_pinned()
-    return {**found, **{name: _try([nbdkit.PROGRAM, f"--filter={name}", "--dump-plugin", "null"]) for name in filters}}
+    reasons[PINS] = _why_not_pinned()
+    return {
+        **reasons,
+        **{name: _try([nbdkit.PROGRAM, f"--filter={name}", "--dump-plugin", "null"]) for name in filters},
+    }
 
 
 def _why_not_pinned() -> str:
-    """Before 1.26, nbdkit goes wherever a web server sends it on to."""
+    """Return why nbdkit follows every redirect of a web server (before 1.26); empty if it can be told not to."""
     done = subprocess.run([nbdkit.PROGRAM, "curl", "--help"], capture_output=True, text=True, timeout=10, check=False)
-    return "" if "followlocation=" in done.stdout else "this nbdkit goes wherever a server sends it on to"
+    return "" if "followlocation=" in done.stdout else "this nbdkit follows every redirect"
 
 
 def _programs() -> set[str]:
-    """The programs that backends and routes need."""
-    needed = [*(backend.programs for backend in BACKENDS.values()), *(route.programs for route in ROUTES.values())]
+    """Return the programs that backends and routes need."""
+    needed = [
+        *(backend.packages.programs for backend in BACKENDS.values()),
+        *(route.programs for route in ROUTES.values()),
+    ]
     return {name for names in needed for name in names}
 
 
 def _why_no_tgt(backend: Backend) -> str:
-    """Some of tgtd's backing stores are modules in packages of their own."""
-    wanted = backend.tgt_module
-    if not wanted or any(os.path.exists(f"{folder}/{wanted}") for folder in _TGT_MODULES):
+    """Return why tgtd cannot open a backend: some of its backing stores are modules in packages of their own."""
+    module = backend.access.tgt_module
+    if not module or any(os.path.exists(f"{folder}/{module}") for folder in _TGT_MODULES):
         return ""
-    return f"its module {wanted} is not there"
+    return f"its module {module} is missing"
 
 
 def _probe_kvm() -> str:
-    """Makes a virtual machine, within a time limit: a /dev/kvm that exists may still hang."""
+    """Return why KVM cannot create a virtual machine. This has a time limit: a /dev/kvm that exists may hang."""
     if not os.path.exists("/dev/kvm"):
         return "there is no /dev/kvm"
     return _try([sys.executable, "-c", _KVM_TEST])
 
 
 def _try(command: list[str]) -> str:
-    """Why a command fails; empty where it works."""
+    """Return why a command fails; empty if it succeeds."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except subprocess.TimeoutExpired:
-        return "it hangs"
+        return "it does not end within 10 s"
     except OSError as error:
         return str(error)
     if done.returncode == 0:
@@ -224,15 +236,15 @@ def _try(command: list[str]) -> str:
 
 
 def _probe_firmware() -> dict[str, str]:
-    """The first plain UEFI firmware for q35 among QEMU's firmware descriptors (QEMU, docs/interop/firmware.json)."""
+    """Return the first UEFI firmware for q35 without Secure Boot, from QEMU's docs/interop/firmware.json files."""
     for path in sorted(glob.glob("/usr/share/qemu/firmware/*.json")):
         try:
             with open(path, encoding="utf-8") as stream:
-                found = _read_firmware(json.load(stream))
+                firmware = _read_firmware(json.load(stream))
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if found:
-            return found
+        if firmware:
+            return firmware
     return {}
 
 
@@ -259,22 +271,22 @@ def _systemd_version() -> int:
 
 
 def _family() -> str:
-    """The OS family that package lists are kept by."""
+    """Return the OS family, which is the key of package lists."""
     try:
         with open("/etc/os-release", encoding="utf-8") as stream:
             facts = dict(line.rstrip("\n").replace('"', "").split("=", 1) for line in stream if "=" in line)
     except OSError:
         return ""
-    words = f"{facts.get('ID', '')} {facts.get('ID_LIKE', '')}".split()
-    if words[:1] == ["fedora"]:
+    names = f"{facts.get('ID', '')} {facts.get('ID_LIKE', '')}".split()
+    if names[:1] == ["fedora"]:
         return "fedora"
-    for word, family in (
+    for name, family in (
         ("debian", "debian"),
         ("ubuntu", "debian"),
         ("rhel", "redhat"),
         ("centos", "redhat"),
         ("arch", "arch"),
     ):
-        if word in words:
+        if name in names:
             return family
-    return "suse" if any("suse" in word for word in words) else ""
+    return "suse" if any("suse" in name for name in names) else ""

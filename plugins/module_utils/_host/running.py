@@ -1,113 +1,140 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the machines of a host are doing, from systemd, their QMP sockets and their consoles. Read-only."""
+"""The state of the VMs of a host, from systemd, their QMP sockets and their consoles. Read-only."""
 
 from __future__ import annotations
 
 import glob
-import json
 import os
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vms_resume import open_regular
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_of_node
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import is_restart_due
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import credentials_in, opened_in
 
 T = TypeVar("T")
 CONSOLE_TAIL = 4096
-_CREDENTIAL = re.compile(r"^LoadCredential(?:Encrypted)?=[^:]+:(.+)$", re.M)
 
 
-def machines() -> dict[str, dict[str, Any]]:
-    """All machines that have a unit on this host, by name."""
-    names = [
-        paths.vm_of_unit(os.path.basename(path)) for path in glob.glob(f"{paths.UNIT_DIRECTORY}/qemu-vm-*.service")
-    ]
-    names = sorted({name for name in names if name})
+class IoCounters(TypedDict):
+    """The I/O of a guest since its VM was started."""
+
+    reads: int
+    read_bytes: int
+    writes: int
+    written_bytes: int
+    errors: int
+
+
+class DiskInfo(TypedDict):
+    """A disk that QEMU has open."""
+
+    node: str
+    size: int
+    read_only: bool
+    io_status: str
+    io: IoCounters
+
+
+class _VmInfo(TypedDict):
+    unit: str
+    active: str
+    enabled: bool
+    status: str
+    opened: dict[str, bool]
+    restart_needed: bool
+    disks: dict[str, DiskInfo]
+    console: str
+
+
+class VmInfo(_VmInfo, total=False):
+    """A VM that has a unit on this host, as qemu_info returns it."""
+
+    error: str
+    """Reason why its monitor could not be asked."""
+
+
+def vms() -> dict[str, VmInfo]:
+    """Return all VMs that have a unit on this host, by name."""
+    names = sorted({paths.vm_of_unit(os.path.basename(path)) for path in _vm_units()} - {""})
     states = systemd.show([paths.unit_name(name) for name in names])
     with ThreadPoolExecutor(8) as pool:
-        return dict(zip(names, pool.map(lambda name: _machine(name, states[paths.unit_name(name)]), names)))
+        return dict(zip(names, pool.map(lambda name: _vm(name, states[paths.unit_name(name)]), names)))
 
 
-def opened_by(unit_text: str) -> dict[str, bool]:
-    """What the machine of a unit opens, and whether it writes to it, as the unit itself says."""
-    line = next((line for line in unit_text.split("\n") if line.startswith(paths.OPENED)), None)
-    return dict(json.loads(line[len(paths.OPENED) :])) if line else {}
-
-
-def machines_that_open(identity: str) -> list[str]:
-    """The machines on this host that run and have a storage open."""
-    units = [
-        os.path.basename(path)
-        for path in glob.glob(f"{paths.UNIT_DIRECTORY}/qemu-vm-*.service")
-        if identity in opened_by(files.read_text(path))
-    ]
+def vms_that_open(identity: str) -> list[str]:
+    """Return the running VMs of this host that have a storage open."""
+    units = [os.path.basename(path) for path in _vm_units() if identity in opened_in(files.read_text(path))]
     states = systemd.show(units)
     return sorted(paths.vm_of_unit(unit) for unit in units if states[unit]["active"] not in ("inactive", "failed", ""))
 
 
-def _machine(name: str, state: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {
+def _vm_units() -> list[str]:
+    return glob.glob(f"{paths.UNIT_DIRECTORY}/qemu-vm-*.service")
+
+
+def _vm(name: str, state: UnitState) -> VmInfo:
+    info: VmInfo = {
         "unit": paths.unit_name(name),
         "active": state["active"],
         "enabled": state["enabled"],
         "status": "",
-        "opened": opened_by(files.read_text(f"{paths.UNIT_DIRECTORY}/{paths.unit_name(name)}")),
+        "opened": opened_in(files.read_text(f"{paths.UNIT_DIRECTORY}/{paths.unit_name(name)}")),
         "restart_needed": False,
         "disks": {},
         "console": _last_line(paths.console_log(name)),
     }
     if state["active"] != "active":
-        return found
-    found["restart_needed"] = is_stale(name)
+        return info
+    info["restart_needed"] = needs_restart(name)
     try:
         with Monitor.connect(paths.qmp_socket(name)) as monitor:
-            found["status"] = _get(_like(monitor.execute("query-status"), dict), "status", "")
+            info["status"] = _get(_like(monitor.execute("query-status"), dict), "status", "")
             counters: dict[str, dict[str, Any]] = {
                 _get(one, "node-name", ""): _get(one, "stats", {}) for one in _rows(monitor.execute("query-blockstats"))
             }
             disks = [_disk(block, counters) for block in _rows(monitor.execute("query-block"))]
-            found["disks"] = {disk: facts for disk, facts in disks if disk}
+            info["disks"] = {disk: facts for disk, facts in disks if disk}
     except QmpError as error:
-        found["error"] = str(error)
-    return found
+        info["error"] = str(error)
+    return info
 
 
-def is_stale(name: str) -> bool:
-    """Whether what a machine was started from has changed since."""
+def needs_restart(name: str) -> bool:
+    """Return if a unit or credential from which a running VM was started has changed since."""
     try:
-        # Its folder is the VM's own: nothing is followed there.
+        # The folder is the VM's own, so links in it are not followed.
         started = os.lstat(paths.qmp_socket(name)).st_mtime
-        return any(os.path.getmtime(path) > started for path in _started_from(name))
+        return is_restart_due(started, dict(_sources(name)), (ssh_agent.keys_unit_name(name),))
     except OSError:
         return False  # it is being removed
 
 
-def _started_from(name: str) -> Iterator[str]:
-    """Units and credentials, but for those of the ssh keys, which change while the machine runs."""
+def _sources(name: str) -> Iterator[tuple[str, list[float]]]:
+    """Yield the units of a VM with the modification times of their files and credentials."""
     launch = f"{paths.UNIT_DIRECTORY}/{paths.unit_name(name)}"
     for path in (launch, *glob.glob(f"{paths.UNIT_DIRECTORY}/{paths.owner_name(name)}.*.*.service")):
-        if os.path.basename(path) != ssh_agent.keys_unit_name(name):
-            yield path
-            loaded = _CREDENTIAL.findall(files.read_text(path))
-            yield from (credential for credential in loaded if credential.startswith(paths.CREDENTIALS))
+        yield os.path.basename(path), [*map(os.path.getmtime, (path, *credentials_in(files.read_text(path))))]
 
 
 def _like(value: Any, kind: type[T]) -> T:
-    """A value of an answer, if it is of the kind that QEMU's are."""
+    """Return a value of an answer; raise QmpError if it has another type than QEMU's answers."""
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise QmpError("its monitor does not answer as QEMU does")
     return value
 
 
 def _get(row: dict[str, Any], key: str, default: T) -> T:
-    """A member of an answer, of the default's kind."""
+    """Return a member of an answer, which has the type of the default."""
     value = row.get(key)
     return default if value is None else _like(value, type(default))
 
@@ -116,24 +143,22 @@ def _rows(answer: Any) -> list[dict[str, Any]]:
     return [_like(row, dict) for row in _like(answer, list)]
 
 
-def _disk(block: dict[str, Any], counters: dict[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """One device of query-block: the disk's name and its facts."""
+def _disk(block: dict[str, Any], counters: dict[str, dict[str, Any]]) -> tuple[str, DiskInfo]:
+    """Return the disk that a device of query-block belongs to, empty for a device of the VM itself, and its state."""
     inserted: dict[str, Any] = _get(block, "inserted", {})
     image: dict[str, Any] = _get(inserted, "image", {})
     node = _get(inserted, "node-name", "")
-    facts = {
+    info: DiskInfo = {
         "node": node,
         "size": _get(image, "virtual-size", 0),
         "read_only": _get(inserted, "ro", False),
         "io_status": _get(block, "io-status", "ok"),
         "io": _io(counters.get(node, {})),
     }
-    disk = node.partition(".")[0]
-    return "" if disk == "machine" else disk, facts
+    return disk_of_node(node), info
 
 
-def _io(stats: dict[str, Any]) -> dict[str, int]:
-    """What a guest has read and written since its machine was started, and how often that failed."""
+def _io(stats: dict[str, Any]) -> IoCounters:
     return {
         "reads": _get(stats, "rd_operations", 0),
         "read_bytes": _get(stats, "rd_bytes", 0),
@@ -144,7 +169,7 @@ def _io(stats: dict[str, Any]) -> dict[str, int]:
 
 
 def _last_line(path: str) -> str:
-    """The last line that is not empty of a console's log."""
+    """Return the last line of a console's log that is not empty."""
     try:
         handle = open_regular(path, os.O_RDONLY)
     except OSError:

@@ -1,37 +1,37 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The few calls of systemctl and journalctl that a host needs, each for all units at once."""
+"""Calls of systemctl and journalctl, each for all units at once."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
 
 _PROPERTIES = ("Id", "ActiveState", "UnitFileState", "NeedDaemonReload")
 
 
 def systemctl(verb: str, units: Iterable[str] = (), *options: str) -> None:
-    """Run one systemctl call; HostError with systemd's words where it fails."""
+    """Run systemctl; raise HostError with systemd's message if it fails."""
     command = ["systemctl", verb, "--quiet", "--no-ask-password", *options, "--", *units]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise HostError(f"systemctl {verb}: {done.stderr.strip() or done.stdout.strip()}")
 
 
-def show(units: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """States of units, by name; a unit that systemd does not know is inactive and not enabled."""
+def show(units: Sequence[str]) -> dict[str, UnitState]:
+    """Return the states of units, by name; a unit that systemd does not know is inactive and not enabled."""
     if not units:
         return {}
     command = ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", *units]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise HostError(f"systemctl show: {done.stderr.strip()}")
-    states = {}
+    states: dict[str, UnitState] = {}
     for block in done.stdout.strip().split("\n\n"):
         facts = dict(line.partition("=")[::2] for line in block.splitlines())
         states[facts["Id"]] = {
@@ -45,11 +45,11 @@ def show(units: Sequence[str]) -> dict[str, dict[str, Any]]:
 _CHATTER = re.compile(
     r"(Starting|Started|Stopping|Stopped|Finished) |\S+: (Scheduled restart job|Deactivated successfully|Consumed )"
 )
-"""What systemd says of every start and stop: a unit that tries again and again would fill the last lines with it."""
+"""Messages of systemd about every start and stop, with which a unit that restarts repeatedly would fill its log."""
 
 
 def last_log_lines(units: Sequence[str], count: int) -> list[str]:
-    """The last lines that units wrote to the journal, and what systemd said of their failures."""
+    """Return the last lines of units in the journal, and systemd's messages about their failures."""
     command = [
         "journalctl",
         "--no-pager",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The machines of a host that are not the collection's: processes of QEMU, and units that start it. Read-only."""
+"""The VMs of a host that the collection does not manage: QEMU processes, and units that start QEMU. Read-only."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pwd
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import unit_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import is_command_line
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import Process, machine_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import Process, vm_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.convert import convert
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable, printable_data
@@ -32,7 +32,7 @@ _QEMU = re.compile("qemu-system-|qemu-kvm |/kvm ")
 
 @dataclass(frozen=True)
 class Start:
-    """How a machine is started, as its process or its unit says."""
+    """The command line of a VM, from its process or its unit."""
 
     words: list[str]
     process: Process
@@ -41,35 +41,56 @@ class Start:
     problem: str = ""
 
 
-def machines_by_hand(*, proc: str = "/proc", folders: tuple[str, ...] = UNIT_FOLDERS) -> list[dict[str, Any]]:
-    """Each as it would be declared, or why it cannot be; no secret's text leaves this function."""
+class UnmanagedVm(TypedDict):
+    """A VM as it would be declared, as qemu_info returns it."""
+
+    pid: int
+    """0 for a unit that does not run."""
+    unit: str
+    problem: str
+    """Reason why the command line cannot be converted."""
+    name: str
+    declaration: dict[str, Any]
+    secrets: list[dict[str, str]]
+    left: list[Any]
+    notes: list[str]
+
+
+def unmanaged_vms(*, proc: str = "/proc", folders: tuple[str, ...] = UNIT_FOLDERS) -> list[UnmanagedVm]:
+    """Return the unmanaged VMs of this host. The result has no secret."""
     starts = list(_running(proc))
     known = {start.unit for start in starts}
     starts += [start for start in _units(folders) if start.unit not in known]
-    found: list[dict[str, Any]] = []
+    vms: list[UnmanagedVm] = []
     for start in starts:
-        found.append(as_declared(start, {machine["name"] for machine in found}))
-    return found
+        vms.append(as_declared(start, {vm["name"] for vm in vms}))
+    return vms
 
 
-def as_declared(start: Start, taken: set[str]) -> dict[str, Any]:
-    """taken: the names of other machines."""
-    facts = printable_data({"pid": start.pid, "unit": start.unit})
-    problem = start.problem
+def as_declared(start: Start, taken: set[str]) -> UnmanagedVm:
+    """Convert a command line to a declaration; taken: the names of other VMs."""
+    unit, problem = printable(start.unit), start.problem
     if not problem:
         try:
-            converted = convert(start.words, process=replace(start.process, taken=frozenset(taken)))
-            found = converted.as_dict()
-            # A declaration is data: its file names and the like are kept to the letter.
-            shown = {key: value for key, value in found.items() if key != "declaration"}
-            return {**facts, "problem": "", **printable_data(shown), "declaration": found["declaration"]}
+            converted = convert(start.words, process=replace(start.process, taken=frozenset(taken))).as_dict()
+            return {
+                "pid": start.pid,
+                "unit": unit,
+                "problem": "",
+                "name": printable_data(converted["name"]),
+                # A declaration is data, so its file names are not escaped.
+                "declaration": converted["declaration"],
+                "secrets": printable_data(converted["secrets"]),
+                "left": printable_data(converted["left"]),
+                "notes": printable_data(converted["notes"]),
+            }
         except DirectDiskError as error:
             problem = str(error)
-    name = machine_name(start.process.name)
     return {
-        **facts,
+        "pid": start.pid,
+        "unit": unit,
         "problem": printable(problem),
-        "name": name,
+        "name": vm_name(start.process.name),
         "declaration": {},
         "secrets": [],
         "left": [],
@@ -87,13 +108,13 @@ def _running(proc: str) -> Iterator[Start]:
 
 
 def start_of(folder: str) -> Start:
-    """How the process of a folder of /proc was started."""
+    """Return the command line of the process of a folder of /proc."""
     words, unit = _command_line(folder), _unit_of(folder)
     return Start(words, _process(folder, unit, words), unit, int(os.path.basename(folder)))
 
 
 def _command_line(folder: str) -> list[str]:
-    """None where the process has ended meanwhile, or is one of the kernel's."""
+    """Return the arguments of a process; empty if it has ended meanwhile or is a kernel thread."""
     try:
         with open(f"{folder}/cmdline", "rb") as stream:
             text = stream.read()
@@ -103,7 +124,7 @@ def _command_line(folder: str) -> list[str]:
 
 
 def _unit_of(folder: str) -> str:
-    """The service that a process belongs to; empty where it is none's."""
+    """Return the service that a process belongs to; empty if it belongs to none."""
     try:
         with open(f"{folder}/cgroup", encoding="utf-8", errors="replace") as stream:
             services = re.findall(r"/([^/\n]+\.service)(?=/|$)", stream.read(), re.MULTILINE)
@@ -117,7 +138,7 @@ def _process(folder: str, unit: str, words: list[str]) -> Process:
     try:
         process = replace(process, user=pwd.getpwuid(os.stat(folder).st_uid).pw_name)
         if {"-daemonize", "--daemonize"} & set(words):
-            # It has gone to / by now, and only its open files tell where it was.
+            # Its working directory is / now, and only its open files show where it was.
             return replace(process, open_files=_open_files(folder))
         return replace(process, directory=os.readlink(f"{folder}/cwd"))
     except (OSError, KeyError):
@@ -125,16 +146,16 @@ def _process(folder: str, unit: str, words: list[str]) -> Process:
 
 
 def _open_files(folder: str) -> tuple[str, ...]:
-    """The files that a process has open; one that was removed meanwhile ends in ' (deleted)'."""
-    found = []
+    """Return the files that a process has open; the name of a removed file ends in ' (deleted)'."""
+    targets = []
     for link in glob.glob(f"{folder}/fd/*"):
         with contextlib.suppress(OSError):
-            found.append(os.readlink(link))
-    return tuple(path for path in found if path.startswith("/"))
+            targets.append(os.readlink(link))
+    return tuple(path for path in targets if path.startswith("/"))
 
 
 def _bridges() -> dict[str, str]:
-    """By network interface, the bridge that it is in."""
+    """Return the bridges of network interfaces, by interface."""
     links = glob.glob("/sys/class/net/*/brport/bridge")
     return {link.split("/")[4]: os.path.basename(os.path.realpath(link)) for link in links}
 
@@ -162,6 +183,8 @@ def _of_unit(text: str, unit: str) -> Iterator[Start]:
             if is_command_line(words):
                 yield Start(words, process, unit)
             elif _QEMU.search(" ".join(words)):
-                yield Start([], process, unit, problem=f"ExecStart: {words[0]} starts QEMU; start it, and look again")
+                yield Start(
+                    [], process, unit, problem=f"ExecStart: {words[0]} starts QEMU; start the unit and run this again"
+                )
     except DirectDiskError as error:
         yield Start([], process, unit, problem=str(error))

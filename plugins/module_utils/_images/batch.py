@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,7 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract i
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired, reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected, read_options
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Shared
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import ResourceCache
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 ENTRY_OPTIONS = (
@@ -123,7 +124,7 @@ def reconcile_all(
         return _reconcile_one(entry, own.bench, check_mode=check_mode)
 
     # The processes of a thread end with it, so the threads must end last.
-    with ThreadPoolExecutor(workers) as pool, Shared() as shared, ExitStack() as benches:
+    with ThreadPoolExecutor(workers) as pool, ResourceCache() as shared, ExitStack() as benches:
         return list(pool.map(work, entries))
 
 
@@ -134,7 +135,8 @@ def _reconcile_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[
         refused = isinstance(error, (DeclarationError, Collected))
         return _failed(entry, entry.error_lines(error), refused=refused)
     except Exception as error:  # what nobody thought of must not cost the results of the other disks
-        return _failed(entry, [_about(entry.name, f"{type(error).__name__}: {error}")], refused=False)
+        message = _about(entry.name, f"{type(error).__name__}: {error}")
+        return {**_failed(entry, [message], refused=False), "exception": traceback.format_exc()}
     return {"name": entry.name, **done}
 
 

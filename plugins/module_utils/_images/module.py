@@ -10,8 +10,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import need_bindings
@@ -42,7 +42,7 @@ def run_disk_module(lifecycle: str) -> None:
     """Run the module for one disk of a lifecycle."""
     options = disk_module_options(lifecycle)
     module = AnsibleModule(argument_spec=argument_spec(options), supports_check_mode=True)
-    private_folders.hold_payload()
+    private_folders.lock_payload()
     try:
         values = without_omitted(options, module.params)
         run_options = read_options(

@@ -8,9 +8,9 @@ import contextlib
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
@@ -29,7 +29,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract i
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import build_graph
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import alone_with
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import locked_disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
@@ -55,7 +55,7 @@ def lifecycle_of(disk: Disk) -> Lifecycle:
 def reconcile(desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
     """Bring a disk to its desired state; ``before`` and ``after`` in the result are observed, or predicted."""
     reads_only = check_mode or desired.state == "info"
-    lock = contextlib.nullcontext() if reads_only else alone_with(desired.disk, seconds=bench.open_timeout)
+    lock = contextlib.nullcontext() if reads_only else locked_disk(desired.disk, seconds=bench.open_timeout)
     with storage_errors(desired.disk), lock:
         return _reconcile(desired, bench, check_mode=check_mode)
 
@@ -114,7 +114,7 @@ def read_place(lifecycle: str, values: Values, where: str) -> Values | None:
     options = [option for option in backend.options if option.name not in omitted]
     place = read_options(options, {o.name: values[o.name] for o in options if o.name in values}, where)
     try:
-        backend.check(place)
+        backend.source.check(place)
     except DeclarationError as error:
         raise error.within(where) from None
     return place
@@ -140,6 +140,6 @@ def _plan(desired: DesiredImage, before: ObservedImage) -> ImagePlan:
 def node_graph(disk: Disk, capabilities: Capabilities) -> list[Node]:
     """Return the nodes with which a VM on this host opens the disk; a secret is the id of an object there."""
     route, _warning = choose_route(disk, capabilities)
-    wiring = Wiring("", disk.name, "")
-    opened = ROUTES[route].open(disk, Site("", wiring))
-    return list(build_graph(disk, opened.node, wiring, "").nodes)
+    resources = UnitResources("", disk.name, "")
+    opened = ROUTES[route].open(disk, Site("", resources))
+    return list(build_graph(disk, opened.node, resources, "").nodes)

@@ -7,9 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 
 
 @dataclass(frozen=True)
@@ -30,25 +31,27 @@ class Graph:
         return self.nodes[: names.index(self.base) + 1]
 
 
-def build_graph(disk: Disk, storage: Node, wiring: Wiring, overlay: str) -> Graph:
+def build_graph(disk: Disk, storage: Node, resources: UnitResources, overlay: str) -> Graph:
     """The graph of a disk whose bytes ``storage`` opens; ``overlay`` is where a local qcow2 would stand."""
     name = disk.name
     common = _common(disk.settings)
     base_read_only = disk.writes != "keep"
-    nodes: list[Node] = [{**storage, "node-name": f"{name}.storage", "read-only": base_read_only, **common}]
-    nodes += _format_nodes(disk, wiring, {"read-only": base_read_only, **common})
+    nodes: list[Node] = [{**storage, "node-name": disk_node(name, "storage"), "read-only": base_read_only, **common}]
+    nodes += _format_nodes(disk, resources, {"read-only": base_read_only, **common})
     base = nodes[-1]["node-name"]
     layered = disk.writes in ("overlay", "discard")
     if layered:
         nodes += _overlay_nodes(name, base, overlay, common)
     if disk.settings["copy_on_read"]:
-        nodes.append({"driver": "copy-on-read", "node-name": f"{name}.cor", "file": nodes[-1]["node-name"], **common})
+        nodes.append(
+            {"driver": "copy-on-read", "node-name": disk_node(name, "cor"), "file": nodes[-1]["node-name"], **common}
+        )
     if "iops" in disk.settings or "bps" in disk.settings:
-        group = wiring.object("throttle-group", "limits", **_limits(disk.settings))
+        group = resources.object("throttle-group", "limits", **_limits(disk.settings))
         nodes.append(
             {
                 "driver": "throttle",
-                "node-name": f"{name}.throttle",
+                "node-name": disk_node(name, "throttle"),
                 "throttle-group": group,
                 "file": nodes[-1]["node-name"],
                 "read-only": disk.writes == "deny",
@@ -70,33 +73,38 @@ def _common(settings: Values) -> Node:
     return common
 
 
-def _format_nodes(disk: Disk, wiring: Wiring, common: Node) -> list[Node]:
-    storage = f"{disk.name}.storage"
-    node: Node = {"driver": disk.settings["format"], "node-name": f"{disk.name}.format", "file": storage, **common}
+def _format_nodes(disk: Disk, resources: UnitResources, common: Node) -> list[Node]:
+    storage = disk_node(disk.name, "storage")
+    node: Node = {
+        "driver": disk.settings["format"],
+        "node-name": disk_node(disk.name, "format"),
+        "file": storage,
+        **common,
+    }
     if disk.settings["format"] == "qcow2" and not disk.backing:
         # QEMU would open whatever file its header names, and give it to the guest.
         node["backing"] = None
     luks = disk.settings.get("luks")
     if not luks:
         return [node]
-    key = wiring.secret("luks", luks["passphrase"])
+    key = resources.secret("luks", luks["passphrase"])
     if disk.settings["format"] == "qcow2":
         return [{**node, "encrypt": {"format": "luks", "key-secret": key}}]
     return [{**node, "driver": "luks", "key-secret": key}]
 
 
 def overlay_node(disk: str) -> str:
-    return f"{disk}.overlay"
+    return disk_node(disk, "overlay")
 
 
 def _overlay_nodes(name: str, base: str, path: str, common: Node) -> list[Node]:
     """A qcow2 whose backing file is the base node, whatever its own header says of it."""
     return [
-        {"driver": "file", "node-name": f"{name}.writes", "filename": path, "read-only": False, **common},
+        {"driver": "file", "node-name": disk_node(name, "writes"), "filename": path, "read-only": False, **common},
         {
             "driver": "qcow2",
             "node-name": overlay_node(name),
-            "file": f"{name}.writes",
+            "file": disk_node(name, "writes"),
             "backing": base,
             "read-only": False,
             **common,

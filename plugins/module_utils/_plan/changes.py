@@ -1,25 +1,21 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What must change on a host so that it is as planned: desired and observed go in, a list of changes comes out. Pure.
-
-Both sides are plain data, because they travel between controller and host:
-
-desired: ``files`` {path: {text, mode}}, ``vms`` {name: {state, autostart, restart, unit, units, reloaded, credentials,
-staged, start_timeout}}, ``images`` {staged image: its credentials}; without ``images`` it is about helpers alone, and
-the state of each machine is ``unchanged``; ``looked`` is what was observed when it was decided, see looked_at()
-observed: ``files`` {path: {sha256, mtime, images}}, ``units`` {unit: {active, enabled, reload, started}},
-``credentials`` {path: {mtime, current}}, ``staged`` [staged images in the cache], ``folders`` [folders of the VMs that
-go with them]
-"""
+"""The changes that lead from the observed to the desired state of a host. Pure."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
+    Baseline,
+    DesiredHost,
+    DesiredVm,
+    ObservedHost,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import THIS_RUN, is_restart_due
 
 RUNNING = ("active", "reloading")
 STOPPED = ("inactive", "failed", "")
@@ -27,7 +23,7 @@ STOPPED = ("inactive", "failed", "")
 
 @dataclass
 class Changes:
-    """What a run does, in the order in which it does it."""
+    """The changes of a run, in the order in which they are applied."""
 
     write_credentials: list[str] = field(default_factory=list)
     write_files: list[str] = field(default_factory=list)
@@ -36,25 +32,25 @@ class Changes:
     remove_files: list[str] = field(default_factory=list)
     remove_credentials: list[str] = field(default_factory=list)
     remove_folders: list[str] = field(default_factory=list)
-    """Folders of VMs that are gone."""
+    """Folders of VMs that are removed."""
     remove_images: list[str] = field(default_factory=list)
-    """Staged images that nothing declares any more."""
+    """Staged images that no VM declares any more."""
     reload: bool = False
     enable: list[str] = field(default_factory=list)
     start: list[str] = field(default_factory=list)
     restart: list[str] = field(default_factory=list)
     refresh: list[str] = field(default_factory=list)
-    """Units that start again while their machine runs on."""
+    """Helper units that are restarted while their VM runs on."""
     restart_needed: list[str] = field(default_factory=list)
-    """Machines that run on with what they were started with, because nobody allowed a restart."""
+    """VMs that run on unchanged because their declaration does not allow a restart."""
 
     def any(self) -> bool:
-        """Whether a run would change the host."""
+        """Return if a run would change the host."""
         return any(value for key, value in asdict(self).items() if key != "restart_needed")
 
     def actions(self) -> list[str]:
-        """The changes in words, one line each."""
-        words = {
+        """Describe the changes, one line each."""
+        verbs = {
             "write_credentials": "write credential",
             "write_files": "write",
             "stop": "stop vm",
@@ -69,7 +65,7 @@ class Changes:
             "refresh": "restart",
         }
         lines = [
-            f"{word} {item}" if item else "enable all vms" for key, word in words.items() for item in getattr(self, key)
+            f"{verb} {item}" if item else "enable all vms" for key, verb in verbs.items() for item in getattr(self, key)
         ]
         return [*lines, "reload systemd"] if self.reload else lines
 
@@ -78,11 +74,11 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def decide(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Changes:
-    """The changes that lead from observed to desired."""
+def decide(desired: DesiredHost, observed: ObservedHost) -> Changes:
+    """Return the changes that lead from the observed to the desired state."""
     changes = Changes()
-    for path, wanted in desired["files"].items():
-        if observed["files"].get(path, {}).get("sha256") != digest(wanted["text"]):
+    for path, file in desired["files"].items():
+        if _sha256(observed, path) != digest(file["text"]):
             changes.write_files.append(path)
     for name, vm in desired["vms"].items():
         if vm["state"] == "absent":
@@ -98,28 +94,42 @@ def decide(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Changes:
     if "images" in desired:
         _decide_staged(desired, observed, changes)
         units += [unit_paths.image_unit_name(image) for image in desired["images"]]
-        if desired["vms"] and not observed["units"].get(unit_paths.TARGET, {}).get("enabled"):
+        if desired["vms"] and not _enabled(observed, unit_paths.TARGET):
             changes.enable.append("")
     unit_files = [
         path for path in (*changes.write_files, *changes.remove_files) if path.startswith(unit_paths.UNIT_DIRECTORY)
     ]
-    changes.reload = bool(unit_files) or any(observed["units"].get(unit, {}).get("reload") for unit in units)
+    changes.reload = bool(unit_files) or any(
+        observed["units"][unit].get("reload") for unit in units if unit in observed["units"]
+    )
     return changes
 
 
-def looked_at(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
-    """What another run may change meanwhile: the files of these VMs, and if they start with the host."""
+def _sha256(observed: ObservedHost, path: str) -> str:
+    return observed["files"][path]["sha256"] if path in observed["files"] else ""
+
+
+def _active(observed: ObservedHost, unit: str) -> str:
+    return observed["units"][unit]["active"] if unit in observed["units"] else ""
+
+
+def _enabled(observed: ObservedHost, unit: str) -> bool:
+    return unit in observed["units"] and bool(observed["units"][unit].get("enabled"))
+
+
+def baseline_of(desired: DesiredHost, observed: ObservedHost) -> Baseline:
+    """Return what must not change until the plan is applied: the files of these VMs, and which VMs are enabled."""
     units = {vm["unit"] for vm in desired["vms"].values()}
     paths = {path for path in observed["files"] if unit_paths.vm_of_unit(path.rpartition("/")[2]) in desired["vms"]}
     return {
-        "files": {path: observed["files"].get(path, {}).get("sha256", "") for path in {*desired["files"], *paths}},
-        "enabled": {unit: bool(observed["units"].get(unit, {}).get("enabled")) for unit in units},
+        "files": {path: _sha256(observed, path) for path in {*desired["files"], *paths}},
+        "enabled": {unit: _enabled(observed, unit) for unit in units},
     }
 
 
-def changed_since(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
-    """What is neither as it was when this was decided, nor as it should be: somebody else has decided otherwise."""
-    before, now = desired["looked"], looked_at(desired, observed)
+def changed_since(desired: DesiredHost, observed: ObservedHost) -> list[str]:
+    """Return the files and units that another run has changed: they are neither at their baseline nor as desired."""
+    before, now = desired["baseline"], baseline_of(desired, observed)
     goal = {path: digest(file["text"]) for path, file in desired["files"].items()}
     files = [
         path
@@ -135,15 +145,15 @@ def changed_since(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> li
     return [*files, *units]
 
 
-def starts_with_host(vm: Mapping[str, Any]) -> bool:
-    """Stopped means stopped until it is declared otherwise: a reboot must not start it."""
+def starts_with_host(vm: DesiredVm) -> bool:
+    """Return if the host starts a VM when it boots; a VM that is declared stopped stays stopped."""
     return bool(vm["autostart"]) and vm["state"] == "started"
 
 
 def _decide_removals(
-    name: str, units: Collection[str], kept: Collection[str], observed: Mapping[str, Any], changes: Changes
+    name: str, units: Collection[str], kept: Collection[str], observed: ObservedHost, changes: Changes
 ) -> None:
-    """Units and credentials of this machine that its plan no longer has."""
+    """Remove units and credentials of a VM that are not in its plan."""
     for path in observed["files"]:
         unit = path.rpartition("/")[2]
         if unit_paths.vm_of_unit(unit) == name and unit not in units:
@@ -155,25 +165,28 @@ def _decide_removals(
     ]
 
 
-def _credentials(vm: Mapping[str, Any]) -> list[str]:
+def _credentials(vm: DesiredVm) -> list[str]:
     return [path for paths in vm["credentials"].values() for path in paths]
 
 
-def _decide_credentials(paths: Iterable[str], observed: Mapping[str, Any], changes: Changes) -> None:
-    changes.write_credentials += [path for path in paths if not observed["credentials"].get(path, {}).get("current")]
+def _is_current(observed: ObservedHost, path: str) -> bool:
+    return path in observed["credentials"] and observed["credentials"][path]["current"]
 
 
-def _decide_refresh(vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> None:
-    """Helpers that take a change while their machine runs on."""
-    runs = observed["units"].get(vm["unit"], {}).get("active") in RUNNING
+def _decide_credentials(paths: Iterable[str], observed: ObservedHost, changes: Changes) -> None:
+    changes.write_credentials += [path for path in paths if not _is_current(observed, path)]
+
+
+def _decide_refresh(vm: DesiredVm, observed: ObservedHost, changes: Changes) -> None:
+    """Restart helpers that take a change while their VM runs on."""
+    runs = _active(observed, vm["unit"]) in RUNNING
     for helper in vm["reloaded"] if runs and vm["state"] != "stopped" else ():
-        started = observed["units"].get(helper, {}).get("started")
-        if _is_newer(vm, helper, started, observed, changes):
+        if is_restart_due(_started(observed, helper), _sources(vm, [helper], observed, changes)):
             changes.refresh.append(helper)
 
 
-def _decide_staged(desired: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> None:
-    """Staged images are kept for as long as a declaration, or the unit of an undeclared machine, names them."""
+def _decide_staged(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> None:
+    """Remove staged images that neither a declaration nor the unit of an undeclared VM names."""
     for paths in desired["images"].values():
         _decide_credentials(paths, observed, changes)
     kept = set(desired["images"])
@@ -193,11 +206,10 @@ def _decide_staged(desired: Mapping[str, Any], observed: Mapping[str, Any], chan
     changes.remove_images += [image for image in observed["staged"] if image not in kept]
 
 
-def _decide_absent(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> None:
-    unit = observed["units"].get(vm["unit"], {})
-    if unit.get("active", "") not in STOPPED:
+def _decide_absent(name: str, vm: DesiredVm, observed: ObservedHost, changes: Changes) -> None:
+    if _active(observed, vm["unit"]) not in STOPPED:
         changes.stop.append(name)
-    if unit.get("enabled"):
+    if _enabled(observed, vm["unit"]):
         changes.disable.append(name)
     changes.remove_folders += [
         path
@@ -208,33 +220,30 @@ def _decide_absent(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any]
     ]
 
 
-def _decide_present(name: str, vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> None:
-    unit = observed["units"].get(vm["unit"], {})
-    active = unit.get("active", "")
-    if starts_with_host(vm) != bool(unit.get("enabled")):
+def _decide_present(name: str, vm: DesiredVm, observed: ObservedHost, changes: Changes) -> None:
+    active = _active(observed, vm["unit"])
+    if starts_with_host(vm) != _enabled(observed, vm["unit"]):
         (changes.enable if starts_with_host(vm) else changes.disable).append(name)
     if vm["state"] == "stopped":
         if active not in STOPPED:
             changes.stop.append(name)
     elif active not in RUNNING:
         changes.start.append(name)
-    elif _is_stale(vm, observed, changes):
+    elif is_restart_due(_started(observed, vm["unit"]), _sources(vm, vm["units"], observed, changes), vm["reloaded"]):
         (changes.restart if vm["restart"] == "when_needed" else changes.restart_needed).append(name)
 
 
-def _is_stale(vm: Mapping[str, Any], observed: Mapping[str, Any], changes: Changes) -> bool:
-    """Whether a running machine was started from other units or credentials than those it should have."""
-    started = observed["units"][vm["unit"]].get("started")
-    units = [unit for unit in vm["units"] if unit not in vm["reloaded"]]
-    return any(_is_newer(vm, unit, started, observed, changes) for unit in units)
+def _started(observed: ObservedHost, unit: str) -> float | None:
+    return observed["units"][unit].get("started") if unit in observed["units"] else None
 
 
-def _is_newer(
-    vm: Mapping[str, Any], unit: str, started: float | None, observed: Mapping[str, Any], changes: Changes
-) -> bool:
-    """Whether a unit's file or credentials have changed since something was started from them."""
-    path, credentials = f"{unit_paths.UNIT_DIRECTORY}/{unit}", vm["credentials"][unit]
-    if {path, *credentials} & {*changes.write_files, *changes.write_credentials}:
-        return True
-    times = [observed["files"][path]["mtime"], *(observed["credentials"][one]["mtime"] for one in credentials)]
-    return started is not None and any(time > started for time in times)
+def _sources(vm: DesiredVm, units: Iterable[str], observed: ObservedHost, changes: Changes) -> dict[str, list[float]]:
+    """Return the modification times of the files and credentials of units, by unit."""
+    written = {*changes.write_files, *changes.write_credentials}
+    sources: dict[str, list[float]] = {}
+    for unit in units:
+        path, credentials = f"{unit_paths.UNIT_DIRECTORY}/{unit}", vm["credentials"][unit]
+        times = [THIS_RUN if path in written else observed["files"][path]["mtime"]]
+        times += [THIS_RUN if one in written else observed["credentials"][one]["mtime"] for one in credentials]
+        sources[unit] = [time for time in times if time is not None]
+    return sources

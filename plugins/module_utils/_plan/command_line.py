@@ -4,21 +4,22 @@
 
 from __future__ import annotations
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, Network
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Network, Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import disk_devices
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import vm_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Args
 
-SEED_NODE = "machine.seed"
+SEED_NODE = vm_node("seed")
 
 
 def build_argv(
-    machine: Machine,
+    vm: Vm,
     *,
     binary: str,
     graphs: list[tuple[Disk, Graph]],
@@ -29,12 +30,12 @@ def build_argv(
     vnc_secret: str,
 ) -> Args:
     """The whole command line of one machine."""
-    settings = machine.settings
+    settings = vm.settings
     args: Args = [(binary,)]
-    args += _base(machine)
+    args += _base(vm)
     if firmware:
-        args += _firmware(firmware, paths.state_directory(machine.name))
-    args += _monitor_and_console(machine)
+        args += _firmware(firmware, paths.state_directory(vm.name))
+    args += _monitor_and_console(vm)
     args += [("-object", text) for text in objects]
     for _disk, graph in graphs:
         args += [("-blockdev", compact(node)) for node in graph.nodes]
@@ -46,9 +47,9 @@ def build_argv(
             ("-blockdev", compact(seed_node(seed_directory))),
             ("-device", f"virtio-blk-pci,drive={SEED_NODE},id={SEED_NODE}-disk"),
         ]
-    for network in machine.networks:
+    for network in vm.networks:
         args += _network(network, taps.get(network.name, ""))
-    args += _screen(machine, vnc_secret)
+    args += _screen(vm, vnc_secret)
     args += [(argument,) for argument in settings.get("extra_args", ())]
     return args
 
@@ -58,12 +59,12 @@ def seed_node(directory: str) -> Node:
     return {"driver": "vvfat", "node-name": SEED_NODE, "dir": directory, "label": "cidata", "read-only": True}
 
 
-def _base(machine: Machine) -> Args:
-    settings = machine.settings
+def _base(vm: Vm) -> Args:
+    settings = vm.settings
     cpu = settings.get("cpu_model") or ("host" if settings["accel"] == "kvm" else "max")
     return [
-        ("-name", f"guest={machine.name},debug-threads=on"),
-        ("-uuid", machine.uuid),
+        ("-name", f"guest={vm.name},debug-threads=on"),
+        ("-uuid", vm.uuid),
         ("-no-user-config",),
         # The unit lets the guest run once it has seen which files QEMU has opened (qemu-vm-control.py started).
         ("-S",),
@@ -79,22 +80,22 @@ def _base(machine: Machine) -> Args:
 
 
 def _firmware(firmware: dict[str, str], state_directory: str) -> Args:
-    code = {"driver": "file", "node-name": "machine.uefi-code", "filename": firmware["code"], "read-only": True}
-    variables = {"driver": "file", "node-name": "machine.uefi-vars", "filename": f"{state_directory}/uefi-vars.fd"}
+    code = {"driver": "file", "node-name": vm_node("uefi-code"), "filename": firmware["code"], "read-only": True}
+    variables = {"driver": "file", "node-name": vm_node("uefi-vars"), "filename": f"{state_directory}/uefi-vars.fd"}
     return [
         ("-blockdev", compact(code)),
         ("-blockdev", compact(variables)),
-        ("-machine", "pflash0=machine.uefi-code,pflash1=machine.uefi-vars"),
+        ("-machine", f"pflash0={code['node-name']},pflash1={variables['node-name']}"),
     ]
 
 
-def _monitor_and_console(machine: Machine) -> Args:
-    name = machine.name
+def _monitor_and_console(vm: Vm) -> Args:
+    name = vm.name
     args: Args = [
         ("-chardev", f"socket,id=qmp,path={paths.qmp_socket(name)},server=on,wait=off"),
         ("-mon", "chardev=qmp,mode=control"),
     ]
-    if machine.settings["console"]:
+    if vm.settings["console"]:
         socket = f"{paths.runtime_directory(name)}/console.sock"
         args += [
             (
@@ -118,15 +119,15 @@ def _network(network: Network, tap: str) -> Args:
     ]
 
 
-def _screen(machine: Machine, vnc_secret: str) -> Args:
-    vnc = machine.settings.get("vnc")
+def _screen(vm: Vm, vnc_secret: str) -> Args:
+    vnc = vm.settings.get("vnc")
     if vnc is None:
         return [("-display", "none")]
     if "port" in vnc:
         address = f"[{vnc['address']}]" if ":" in vnc["address"] else vnc["address"]
         place = f"{address}:{vnc['port'] - 5900}"
     else:
-        place = f"unix:{keyval(paths.runtime_directory(machine.name))}/vnc.sock"
+        place = f"unix:{keyval(paths.runtime_directory(vm.name))}/vnc.sock"
     return [
         ("-device", "VGA"),
         ("-vnc", place + (f",password-secret={vnc_secret}" if vnc_secret else "")),

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -45,35 +45,35 @@ def read_names(names: Iterable[str]) -> list[Overlay]:
     return [Overlay(*match.groups()) for match in map(_NAME.match, sorted(names)) if match]
 
 
-def refuse_left_behind(machines: Iterable[Machine], observed: Mapping[str, Sequence[str]]) -> None:
+def refuse_left_behind(vms: Iterable[Vm], observed: Mapping[str, Sequence[str]]) -> None:
     """Refuse a disk that would begin with an empty overlay because it was renamed; observed: files by VM."""
     errors: list[Exception] = []
-    for machine in machines:
-        found = read_names(observed.get(machine.name, ()))
-        for disk in _layered(machine):
-            problem = _left_behind(machine, disk, found)
+    for vm in vms:
+        found = read_names(observed.get(vm.name, ()))
+        for disk in _layered(vm):
+            problem = _left_behind(vm, disk, found)
             if problem:
-                errors.append(DeclarationError(f"disk {disk.name} of {machine.name}", problem))
+                errors.append(DeclarationError(f"disk {disk.name} of {vm.name}", problem))
     raise_collected(errors)
 
 
-def _layered(machine: Machine) -> list[Disk]:
-    return [disk for disk in machine.disks if disk.writes == "overlay"] if machine.state != "absent" else []
+def _layered(vm: Vm) -> list[Disk]:
+    return [disk for disk in vm.disks if disk.writes == "overlay"] if vm.state != "absent" else []
 
 
-def _left_behind(machine: Machine, disk: Disk, found: Collection[Overlay]) -> str:
+def _left_behind(vm: Vm, disk: Disk, found: Collection[Overlay]) -> str:
     """Say which overlay would be left behind, and what to do; empty if none would be."""
     own, former = overlay_of(disk), disk.settings.get("renamed_from", "")
     if former:
         old = overlay_of(disk, former)
         if own in found and old in found:
-            both = f"{old.path(machine.name)} and {own.path(machine.name)}"
+            both = f"{old.path(vm.name)} and {own.path(vm.name)}"
             return f"renamed_from: {former}: both overlays are there, {both}; remove the one that nobody needs"
         if own in found or old in found:
             return ""
     if own in found:
         return ""
-    used = [overlay_of(other) for other in _layered(machine)]
+    used = [overlay_of(other) for other in _layered(vm)]
     orphans = [other for other in found if other.base == own.base and other not in used]
     if not orphans:
         return ""
@@ -81,24 +81,22 @@ def _left_behind(machine: Machine, disk: Disk, found: Collection[Overlay]) -> st
     return (
         f"would begin with an empty overlay: that of disk {orphan.disk}, which is no longer declared, stands "
         f"on the same storage; say renamed_from: {orphan.disk} to take it along, or "
-        f"remove {orphan.path(machine.name)} to begin with an empty one"
+        f"remove {orphan.path(vm.name)} to begin with an empty one"
     )
 
 
-def warnings(
-    machines: Iterable[Machine], observed: Mapping[str, Sequence[str]], changed: Collection[str]
-) -> Iterator[str]:
+def warnings(vms: Iterable[Vm], observed: Mapping[str, Sequence[str]], changed: Collection[str]) -> Iterator[str]:
     """Yield what is to be said of overlays that are no longer used; changed: VMs whose unit is written anew."""
-    for machine in machines:
-        found = read_names(observed.get(machine.name, ()))
-        layered = {disk.name: overlay_of(disk) for disk in _layered(machine)}
-        former = {disk.settings.get("renamed_from") for disk in _layered(machine)}
-        for overlay in found if machine.name in changed and machine.state != "absent" else ():
+    for vm in vms:
+        found = read_names(observed.get(vm.name, ()))
+        layered = {disk.name: overlay_of(disk) for disk in _layered(vm)}
+        former = {disk.settings.get("renamed_from") for disk in _layered(vm)}
+        for overlay in found if vm.name in changed and vm.state != "absent" else ():
             now = layered.get(overlay.disk)
             if overlay == now or overlay.disk in former:
                 continue
-            kept = f"what the guest wrote is kept in {overlay.path(machine.name)}"
+            kept = f"what the guest wrote is kept in {overlay.path(vm.name)}"
             if now and now not in found:
-                yield f"disk {overlay.disk} of {machine.name}: begins with an empty overlay on its new storage; {kept}"
+                yield f"disk {overlay.disk} of {vm.name}: begins with an empty overlay on its new storage; {kept}"
             elif not now:
-                yield f"vm {machine.name}: no disk uses the overlay of disk {overlay.disk} any more; {kept}"
+                yield f"vm {vm.name}: no disk uses the overlay of disk {overlay.disk} any more; {kept}"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What asks the storage of a machine who has it open: commands of its unit, and questions of a module. Pure."""
+"""The check of who has the storage of a VM open: commands of its unit, and questions for the module. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import OwnerCheck
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import OwnerCheck
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import FileSource, OwnerQuestion
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
     owners_iscsi,
@@ -32,52 +33,52 @@ PROGRAMS: dict[str, ModuleType] = {
         for kind, program in (("rbd", owners_rbd), ("iscsi", owners_iscsi), ("path", owners_path))
     },
 }
-"""The programs that ask, by their paths on the host."""
+"""The programs that ask storage for its owner, by their paths on the host."""
 
 _PYTHON = ("/usr/bin/python3", "-IS", paths.OWNER_PROGRAM)
 
 
 @dataclass(frozen=True)
 class OwnerCommands:
-    """The commands of a machine's unit that ask."""
+    """The commands of a launch unit that ask storage for its owner."""
 
     before: tuple[Command, ...] = ()
     once_open: tuple[Command, ...] = ()
-    """QEMU must wait for them before it runs the guest."""
+    """The guest does not run before they have succeeded."""
     after: tuple[Command, ...] = ()
 
 
 @dataclass(frozen=True)
 class DiskCheck:
-    """What the program is to ask about one disk."""
+    """A question to the storage of one disk."""
 
     disk: str
     check: OwnerCheck
 
     def document(self) -> dict[str, Any]:
-        """As the program takes it."""
+        """Return the program's input."""
         return {"disk": self.disk, "kind": self.check.kind, **self.check.facts}
 
 
-def check_of(disk: Disk, machine: Machine, wiring: Wiring) -> DiskCheck | None:
-    """What to ask about a disk that is written; None where its storage cannot tell."""
-    if disk.writes != "keep" or disk.backend.owner is None:
+def check_of(disk: Disk, vm: Vm, resources: UnitResources) -> DiskCheck | None:
+    """Return the question about a disk that is written; None if its storage cannot answer it."""
+    if disk.writes != "keep" or disk.backend.access.owner is None:
         return None
-    check = disk.backend.owner(disk.source, wiring, machine.uuid)
-    # A guest that speaks SCSI to a device makes and takes reservations itself.
+    check = disk.backend.access.owner(disk.source, resources, vm.uuid)
+    # A guest that sends SCSI commands to a device makes and takes reservations itself.
     if disk.settings["model"] in PASSTHROUGH and not check.locked:
         return None
-    return DiskCheck(f"disk {disk.name} of {machine.name}: {disk.described}", check)
+    return DiskCheck(f"disk {disk.name} of {vm.name}: {disk.described}", check)
 
 
-def owner_commands(machine: Machine, checks: Sequence[DiskCheck], *, credentials: bool) -> OwnerCommands:
-    """credentials: whether commands before the start may read the unit's credentials."""
-    seconds = str(machine.settings["start_timeout"])
+def owner_commands(vm: Vm, checks: Sequence[DiskCheck], *, credentials: bool) -> OwnerCommands:
+    """Return the commands for checks; credentials: if commands before the start can read the unit's credentials."""
+    seconds = str(vm.settings["start_timeout"])
     named = [compact(one.document()) for one in checks if one.check.locked]
     asked = [compact(one.document()) for one in checks if not one.check.locked]
     counted = [compact(one.document()) for one in checks if one.check.shows_qemu]
     # A VM that is declared to start paused stays so.
-    monitor = "" if starts_paused(machine) else paths.qmp_socket(machine.name)
+    monitor = "" if starts_paused(vm) else paths.qmp_socket(vm.name)
     return OwnerCommands(
         before=(Command((*_PYTHON, "look", seconds, *asked)),) if asked and credentials else (),
         once_open=(Command((*_PYTHON, "release", seconds, monitor, *counted), privileged=True),) if counted else (),
@@ -85,26 +86,26 @@ def owner_commands(machine: Machine, checks: Sequence[DiskCheck], *, credentials
     )
 
 
-def questions(machines: Iterable[Machine]) -> dict[str, list[dict[str, Any]]]:
-    """What to ask, by machine, where it is to run and does not; a disk's files are told by where they come from."""
-    found = {}
-    for machine in machines:
-        asked = [_question(disk, machine) for disk in machine.disks] if machine.state == "started" else []
+def questions(vms: Iterable[Vm]) -> dict[str, list[OwnerQuestion]]:
+    """Return the questions about the disks of VMs that are declared started, by VM."""
+    questions: dict[str, list[OwnerQuestion]] = {}
+    for vm in vms:
+        asked = [_question(disk, vm) for disk in vm.disks] if vm.state == "started" else []
         if any(asked):
-            found[machine.name] = [question for question in asked if question]
-    return found
+            questions[vm.name] = [question for question in asked if question]
+    return questions
 
 
-def _question(disk: Disk, machine: Machine) -> dict[str, Any]:
-    wiring = Wiring(paths.unit_name(machine.name), disk.name, paths.runtime_directory(machine.name))
-    check = check_of(disk, machine, wiring)
+def _question(disk: Disk, vm: Vm) -> OwnerQuestion | None:
+    resources = UnitResources(paths.unit_name(vm.name), disk.name, paths.runtime_directory(vm.name))
+    check = check_of(disk, vm, resources)
     if check is None:
-        return {}
-    files: dict[str, dict[str, str]] = {}
-    for name, credential in wiring.credentials.items():
-        path = wiring.credential_path(name)
+        return None
+    files: dict[str, FileSource] = {}
+    for name, credential in resources.credentials.items():
+        path = resources.credential_path(name)
         if credential.value is not None:
-            files[path] = {"secret": paths.credential_file(paths.owner_name(machine.name), name, encrypted=True)}
+            files[path] = {"secret": paths.credential_file(paths.owner_name(vm.name), name, encrypted=True)}
         else:
             files[path] = {"source": credential.source} if credential.source else {"text": credential.public}
-    return {"identity": disk.identity, "check": check.document(), "files": files, "joins": wiring.joins}
+    return {"identity": disk.identity, "check": check.document(), "files": files, "joins": resources.joins}

@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Reach, routes_for
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import routes_for
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import (
     Credential,
     Identity,
     Object,
-    Wiring,
+    UnitResources,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, opened_storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, opened_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     CapabilityError,
     Collected,
@@ -75,24 +77,24 @@ class PlannedDisk:
 class Plan:
     """All that one machine needs on one host."""
 
-    machine: Machine
+    vm: Vm
     services: tuple[Service, ...]
     disks: tuple[PlannedDisk, ...]
     warnings: tuple[str, ...] = ()
 
 
-def make_plan(machine: Machine, capabilities: Capabilities) -> Plan:
+def make_plan(vm: Vm, capabilities: Capabilities) -> Plan:
     """The plan of a machine; raises every reason why this host cannot run it."""
-    return _Planner(machine, capabilities).plan()
+    return _Planner(vm, capabilities).plan()
 
 
 class _Planner:
     """Gathers what the disks, networks and settings of one machine ask for."""
 
-    def __init__(self, machine: Machine, capabilities: Capabilities) -> None:
-        self.machine = machine
+    def __init__(self, vm: Vm, capabilities: Capabilities) -> None:
+        self.vm = vm
         self.capabilities = capabilities
-        self.unit = paths.unit_name(machine.name)
+        self.unit = paths.unit_name(vm.name)
         self.helpers: list[Service] = []
         self.disks: list[PlannedDisk] = []
         self.warnings: list[str] = []
@@ -107,31 +109,29 @@ class _Planner:
 
     def plan(self) -> Plan:
         errors: list[Exception] = []
-        for step in (self._check_host, *(lambda disk=disk: self._add_disk(disk) for disk in self.machine.disks)):
+        for step in (self._check_host, *(lambda disk=disk: self._add_disk(disk) for disk in self.vm.disks)):
             try:
                 step()
             except (DeclarationError, Collected) as error:
                 errors.append(error)
         raise_collected(errors)
         if self.identities:
-            self.helpers += ssh_agent.agent_services(
-                self.machine.name, self.identities, self.machine.settings["start_timeout"]
-            )
-        service = self._machine_service()
+            self.helpers += ssh_agent.agent_services(self.vm.name, self.identities, self.vm.settings["start_timeout"])
+        service = self._vm_service()
         self._check_credentials([*self.helpers, service])
-        return Plan(self.machine, (*self.helpers, service), tuple(self.disks), tuple(self.warnings))
+        return Plan(self.vm, (*self.helpers, service), tuple(self.disks), tuple(self.warnings))
 
     def _check_host(self) -> None:
-        where = f"vm {self.machine.name}"
+        where = f"vm {self.vm.name}"
         if self.capabilities.systemd < OLDEST_SYSTEMD:
             found = self.capabilities.systemd
             raise CapabilityError(where, f"its unit needs systemd {OLDEST_SYSTEMD}, and this host has {found}")
-        if self.machine.settings["accel"] == "kvm" and self.capabilities.kvm:
+        if self.vm.settings["accel"] == "kvm" and self.capabilities.kvm:
             raise CapabilityError(
                 f"{where}: accel",
                 f"kvm does not work on this host ({self.capabilities.kvm}); enable it, or say accel: tcg",
             )
-        if self.machine.settings["firmware"] == "uefi" and not self.capabilities.uefi:
+        if self.vm.settings["firmware"] == "uefi" and not self.capabilities.uefi:
             raise CapabilityError(
                 f"{where}: firmware", "this host has no UEFI firmware for x86_64; install ovmf (role storage_client)"
             )
@@ -141,52 +141,52 @@ class _Planner:
         for service in services:
             if self.capabilities.systemd < CREDENTIALS_FOR_ALL and service.credentials and service.before:
                 raise CapabilityError(
-                    f"vm {self.machine.name}",
+                    f"vm {self.vm.name}",
                     f"its unit {service.name} has secrets and runs {service.before[0].argv[0]} before it starts, which "
                     f"wants systemd 250, and this host has {self.capabilities.systemd}",
                 )
 
     def _add_disk(self, disk: Disk) -> None:
-        where = f"disk {disk.name} of {self.machine.name}"
+        where = f"disk {disk.name} of {self.vm.name}"
         try:
             route, warning = choose_route(disk, self.capabilities)
         except DeclarationError as error:
             raise error.within(where) from None
         if warning:
             self.warnings.append(f"{where}: {warning}")
-        wiring = self._wiring(self.unit, disk.name)
+        resources = self._resources(self.unit, disk.name)
         try:
-            site = Site(self.machine.name, wiring, self.machine.settings["start_timeout"], self.capabilities.pins)
+            site = Site(self.vm.name, resources, self.vm.settings["start_timeout"], self.capabilities.pins)
             opened = ROUTES[route].open(disk, site)
         except DeclarationError as error:
             raise error.within(where) from None
-        graph = build_graph(disk, opened.node, wiring, self._overlay_path(disk))
-        check = check_of(disk, self.machine, wiring)
+        graph = build_graph(disk, opened.node, resources, self._overlay_path(disk))
+        check = check_of(disk, self.vm, resources)
         self.checks += [check] if check else []
         self.helpers += opened.services
         self.staged += opened.bound
         self.reaches.append((opened.reach, disk.writes == "keep"))
         self.disks.append(PlannedDisk(disk, route, graph))
-        self._use(wiring)
+        self._use(resources)
         if graph.overlay:
-            self._prepare_overlay(disk, graph, wiring, where)
+            self._prepare_overlay(disk, graph, resources, where)
 
-    def _wiring(self, unit: str, prefix: str) -> Wiring:
-        return Wiring(unit, prefix, paths.runtime_directory(self.machine.name))
+    def _resources(self, unit: str, prefix: str) -> UnitResources:
+        return UnitResources(unit, prefix, paths.runtime_directory(self.vm.name))
 
-    def _use(self, wiring: Wiring) -> None:
+    def _use(self, resources: UnitResources) -> None:
         """Take over what a disk's nodes asked for."""
-        self.objects += wiring.objects
-        self.credentials.update(wiring.credentials)
-        self.before += link_commands(wiring)
-        self.identities.update(wiring.identities)
+        self.objects += resources.objects
+        self.credentials.update(resources.credentials)
+        self.before += link_commands(resources)
+        self.identities.update(resources.identities)
 
     def _overlay_path(self, disk: Disk) -> str:
         if disk.writes == "discard":
-            return f"{paths.cache_directory(self.machine.name)}/{disk.name}.qcow2"
-        return overlay_of(disk).path(self.machine.name)
+            return f"{paths.cache_directory(self.vm.name)}/{disk.name}.qcow2"
+        return overlay_of(disk).path(self.vm.name)
 
-    def _prepare_overlay(self, disk: Disk, graph: Graph, wiring: Wiring, where: str) -> None:
+    def _prepare_overlay(self, disk: Disk, graph: Graph, resources: UnitResources, where: str) -> None:
         """A new qcow2 of the base's size at every start; for an overlay that persists, only where there is none yet."""
         backing = f"json:{compact(nest(graph.base_nodes()))}"
         length = len(backing.encode())
@@ -198,12 +198,12 @@ class _Planner:
             )
         persistent = disk.writes == "overlay"
         if persistent and "renamed_from" in disk.settings:
-            former = overlay_of(disk, disk.settings["renamed_from"]).path(self.machine.name)
+            former = overlay_of(disk, disk.settings["renamed_from"]).path(self.vm.name)
             self.before.append(Command(("/bin/mv", "--no-clobber", former, graph.overlay), optional=True))
         path = f"{graph.overlay}.new" if persistent else graph.overlay
         objects = [
             part
-            for wanted in wiring.objects
+            for wanted in resources.objects
             if wanted.kind != "throttle-group"
             for part in ("--object", wanted.argument)
         ]
@@ -216,47 +216,45 @@ class _Planner:
         if persistent:
             self.before += keep_first(path, graph.overlay)
 
-    def _machine_service(self) -> Service:
-        machine, settings = self.machine, self.machine.settings
+    def _vm_service(self) -> Service:
+        vm, settings = self.vm, self.vm.settings
         firmware = self._prepare_firmware()
         seed = self._prepare_seed()
         taps = {
-            network.name: self._prepare_tap(network.name, network.bridge)
-            for network in machine.networks
-            if network.bridge
+            network.name: self._prepare_tap(network.name, network.bridge) for network in vm.networks if network.bridge
         }
         vnc_secret = self._prepare_vnc()
         owners = self._owner_commands()
         args = build_argv(
-            machine,
+            vm,
             binary=self.capabilities.emulator,
             graphs=[(planned.disk, planned.graph) for planned in self.disks],
-            objects=[*iothread_objects(machine.disks), *(wanted.argument for wanted in self.objects)],
+            objects=[*iothread_objects(vm.disks), *(wanted.argument for wanted in self.objects)],
             firmware=firmware,
             taps=taps,
             seed_directory=seed,
             vnc_secret=vnc_secret,
         )
-        granted, taken = grant_access(self.unit, paths.user_name(machine.name), self.reaches)
+        granted, taken = grant_access(self.unit, paths.user_name(vm.name), self.reaches)
         return Service(
             name=self.unit,
             template="vm.service.j2",
-            vm=machine.name,
-            description=f"Virtual machine {machine.name}",
+            vm=vm.name,
+            description=f"Virtual machine {vm.name}",
             args=args,
             sandbox=self._sandbox(bool(taps)),
             credentials=self.credentials,
             start_timeout=settings["start_timeout"],
             stop_timeout=settings["stop_timeout"],
             restart="always" if settings["on_poweroff"] == "restart" else "on-failure",
-            environment={"SSH_AUTH_SOCK": ssh_agent.socket_path(machine.name)} if self.identities else {},
+            environment={"SSH_AUTH_SOCK": ssh_agent.socket_path(vm.name)} if self.identities else {},
             before=(*granted, *self.before, *owners.before),
             once_open=owners.once_open,
             after=(*owners.after, *self.after, *taken),
             helpers=tuple(helper.name for helper in self.helpers),
-            opened=opened_storage(machine),
+            opened=opened_storage(vm),
             start_check=start_check(
-                machine,
+                vm,
                 [(planned.disk, planned.graph) for planned in self.disks],
                 asks_owners=bool(owners.once_open),
             ),
@@ -265,15 +263,15 @@ class _Planner:
     def _owner_commands(self) -> OwnerCommands:
         """Before the start and once QEMU has the disks open; where the first cannot be, the second one holds alone."""
         for_all = self.capabilities.systemd >= CREDENTIALS_FOR_ALL or not self.credentials
-        return owner_commands(self.machine, self.checks, credentials=for_all)
+        return owner_commands(self.vm, self.checks, credentials=for_all)
 
     def _sandbox(self, uses_taps: bool) -> Sandbox:
-        settings = self.machine.settings
-        guests_traffic = any(not network.bridge for network in self.machine.networks)
+        settings = self.vm.settings
+        guests_traffic = any(not network.bridge for network in self.vm.networks)
         try:
             return build_sandbox(
                 self.reaches,
-                directory=paths.directory_name(self.machine.name),
+                directory=paths.directory_name(self.vm.name),
                 replace_trust=True,
                 trust_store=self.capabilities.trust_store,
                 kvm=settings["accel"] == "kvm",
@@ -286,75 +284,73 @@ class _Planner:
                 else "",
             )
         except DeclarationError as error:
-            raise error.within(f"vm {self.machine.name}") from None
+            raise error.within(f"vm {self.vm.name}") from None
 
     def _prepare_firmware(self) -> dict[str, str] | None:
-        if self.machine.settings["firmware"] != "uefi":
+        if self.vm.settings["firmware"] != "uefi":
             return None
-        path = f"{paths.state_directory(self.machine.name)}/uefi-vars.fd"
+        path = f"{paths.state_directory(self.vm.name)}/uefi-vars.fd"
         template = self.capabilities.uefi["vars"]
         self.before.append(Command(("/bin/cp", "--no-preserve=all", "--", template, f"{path}.new")))
         self.before += keep_first(f"{path}.new", path)
         return dict(self.capabilities.uefi)
 
     def _prepare_seed(self) -> str:
-        if not self.machine.seed:
+        if not self.vm.seed:
             return ""
-        wiring = self._wiring(self.unit, "machine")
-        folder = wiring.directory(
-            "seed", {name: wiring.credential(name, text) for name, text in self.machine.seed.items()}
+        resources = self._resources(self.unit, "machine")
+        folder = resources.directory(
+            "seed", {name: resources.credential(name, text) for name, text in self.vm.seed.items()}
         )
-        self._use(wiring)
+        self._use(resources)
         return folder
 
     def _prepare_vnc(self) -> str:
-        vnc = self.machine.settings.get("vnc") or {}
+        vnc = self.vm.settings.get("vnc") or {}
         if "password" not in vnc:
             return ""
         if self.capabilities.release < (6, 1):
-            raise CapabilityError(
-                f"vm {self.machine.name}: vnc: password", "needs QEMU 6.1, and this host has an older one"
-            )
-        wiring = self._wiring(self.unit, "machine")
-        secret = wiring.secret("vnc-password", vnc["password"])
-        self._use(wiring)
+            raise CapabilityError(f"vm {self.vm.name}: vnc: password", "needs QEMU 6.1, and this host has an older one")
+        resources = self._resources(self.unit, "machine")
+        secret = resources.secret("vnc-password", vnc["password"])
+        self._use(resources)
         return secret
 
     def _prepare_tap(self, network: str, bridge: str) -> str:
         """A tap device that belongs to the machine's user, made before the start and removed after the stop."""
-        tap = tap_name(self.machine.name, network)
-        user = paths.user_name(self.machine.name)
+        tap = tap_name(self.vm.name, network)
+        user = paths.user_name(self.vm.name)
         program = ("/usr/bin/python3", "-IS", paths.TAP_PROGRAM)
         self.before.append(Command((*program, "add", tap, user, bridge), privileged=True))
         self.after.append(Command((*program, "remove", tap, user), privileged=True, optional=True))
         return tap
 
 
-def declared_credentials(machine: Machine) -> dict[tuple[str, str], str]:
+def declared_credentials(vm: Vm) -> dict[tuple[str, str], str]:
     """Every secret text of a machine by owner and name of its credential, whichever routes its disks will take."""
-    owner = paths.owner_name(machine.name)
+    owner = paths.owner_name(vm.name)
     found: dict[tuple[str, str], Credential] = {}
-    own = Wiring("", "machine", "")
-    for name, text in machine.seed.items():
+    own = UnitResources("", "machine", "")
+    for name, text in vm.seed.items():
         own.credential(name, text)
-    if "password" in (machine.settings.get("vnc") or {}):
-        own.secret("vnc-password", machine.settings["vnc"]["password"])
+    if "password" in (vm.settings.get("vnc") or {}):
+        own.secret("vnc-password", vm.settings["vnc"]["password"])
     wirings, identities = [own], dict[str, Identity]()
     services: list[Service] = []
-    for disk in machine.disks:
-        wiring = Wiring("", disk.name, "")
+    for disk in vm.disks:
+        resources = UnitResources("", disk.name, "")
         for route in routes_for(disk.backend, disk.source):
             # A route that cannot serve the disk says so when it is chosen.
             with contextlib.suppress(DeclarationError):
-                opened = ROUTES[route].open(disk, Site(machine.name, wiring))
-                build_graph(disk, opened.node, wiring, "")
+                opened = ROUTES[route].open(disk, Site(vm.name, resources))
+                build_graph(disk, opened.node, resources, "")
                 services += opened.services
-        wirings.append(wiring)
-        identities.update(wiring.identities)
+        wirings.append(resources)
+        identities.update(resources.identities)
     if identities:
-        services += ssh_agent.agent_services(machine.name, identities, 0)
+        services += ssh_agent.agent_services(vm.name, identities, 0)
     for credentials, of in (
-        *((wiring.credentials, owner) for wiring in wirings),
+        *((resources.credentials, owner) for resources in wirings),
         *((service.credentials, service.owner) for service in services),
     ):
         found.update({(of, name): credential for name, credential in credentials.items()})
@@ -386,7 +382,7 @@ def describe_plan(plan: Plan) -> list[dict[str, Any]]:
         {
             "disk": planned.disk.name,
             "backend": planned.disk.backend.name,
-            "storage": planned.disk.backend.describe(planned.disk.source),
+            "storage": planned.disk.backend.source.describe(planned.disk.source),
             "route": planned.route,
             "format": planned.disk.settings["format"],
             "writes": planned.disk.writes,

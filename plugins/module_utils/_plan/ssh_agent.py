@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Identity, Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Identity, UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service
@@ -50,11 +50,11 @@ def agent_services(vm: str, identities: Mapping[str, Identity], start_timeout: i
     The agent answers its own user only, so a program beside it hands on what QEMU may ask it.
     """
     keys = keys_unit_name(vm)
-    wiring = Wiring(keys, PART, "")
+    resources = UnitResources(keys, PART, "")
     for name, identity in sorted(identities.items()):
-        wiring.credential(name, identity.key)
+        resources.credential(name, identity.key)
         if identity.passphrase:
-            wiring.credential(f"{name}.passphrase", identity.passphrase)
+            resources.credential(f"{name}.passphrase", identity.passphrase)
     agent = Service(
         name=agent_unit_name(vm),
         template="ssh-agent.service.j2",
@@ -75,7 +75,7 @@ def agent_services(vm: str, identities: Mapping[str, Identity], start_timeout: i
         args=[("/usr/bin/python3", "-IS", paths.KEYS_PROGRAM, loaded_path(vm))],
         # Not a folder of its own: it would go, and the agent's socket with it, whenever this unit stops.
         sandbox=build_sandbox([], directory="", replace_trust=False),
-        credentials=wiring.credentials,
+        credentials=resources.credentials,
         environment={"SSH_AUTH_SOCK": own_socket_path(vm)},
         start_timeout=start_timeout,
         helpers=(agent.name,),

@@ -12,19 +12,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, overlay_node
 
 _NOT_RUNNING = ("S", "incoming")
 """Options of QEMU with which a person leaves it to somebody else to let the guest run."""
 
 
-def starts_paused(machine: Machine) -> bool:
+def starts_paused(vm: Vm) -> bool:
     """Whether QEMU's own arguments have the guest wait for a person, or for a migration."""
-    return any(word.lstrip("-") in _NOT_RUNNING for word in machine.settings.get("extra_args", ()))
+    return any(word.lstrip("-") in _NOT_RUNNING for word in vm.settings.get("extra_args", ()))
 
 
-def start_check(machine: Machine, graphs: Sequence[tuple[Disk, Graph]], *, asks_owners: bool) -> dict[str, Any]:
+def start_check(vm: Vm, graphs: Sequence[tuple[Disk, Graph]], *, asks_owners: bool) -> dict[str, Any]:
     """``images``: the declared backing file of each disk's image, or None; ``overlays``: nodes whose backing is another
     node, whatever their headers name; ``run``: let the guest run.
 
@@ -32,4 +32,4 @@ def start_check(machine: Machine, graphs: Sequence[tuple[Disk, Graph]], *, asks_
     """
     images = {graph.base: disk.backing or None for disk, graph in graphs}
     overlays = [overlay_node(disk.name) for disk, graph in graphs if graph.overlay]
-    return {"images": images, "overlays": overlays, "run": not asks_owners and not starts_paused(machine)}
+    return {"images": images, "overlays": overlays, "run": not asks_owners and not starts_paused(vm)}

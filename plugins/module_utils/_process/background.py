@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes that run for a while beside this one, and never longer."""
+"""Background processes that end with this process."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from collections.abc import Iterator, Mapping
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 
 _LISTENING = "00010000"
-"""Flags of such a socket (proc(5), /proc/net/unix)."""
-_WORDS = 300
-"""Characters of a helper's last words that an error repeats."""
+"""Flags of a listening socket (proc(5), /proc/net/unix)."""
+_MESSAGE = 300
+"""Characters of a process's last message that an error repeats."""
 
 
 @contextlib.contextmanager
-def helper(
+def background_process(
     command: list[str], ready: str, *, seconds: float, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A confined process; ready: the unix socket at which it listens. What QEMU cannot say of it, its log may."""
+    """Run a confined process until the end of the block.
+
+    ready: the unix socket on which it listens. An error of QEMU gets the last line of the process's log added.
+    """
     log = f"{ready}.log"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(ready)
@@ -38,8 +41,8 @@ def helper(
         _await(process, command, ready, seconds, log)
         yield process
     except QmpError as error:
-        words = _last_words(log)
-        raise type(error)(f"{error}: {words}" if words else str(error)) from None
+        message = _last_message(log)
+        raise type(error)(f"{error}: {message}" if message else str(error)) from None
     finally:
         process.kill()
         process.wait()
@@ -51,22 +54,22 @@ def _await(process: subprocess.Popen[bytes], command: list[str], ready: str, sec
     deadline = time.monotonic() + seconds
     while not _listens(ready):
         if process.poll() is not None:
-            raise HostError(_last_words(log) or f"{command[0]} ended with {process.returncode}")
+            raise HostError(_last_message(log) or f"{command[0]} ended with exit status {process.returncode}")
         if time.monotonic() > deadline:
             raise HostError(f"{command[0]} is not ready after {seconds:.0f} s")
         time.sleep(0.01)
 
 
 def _listens(path: str) -> bool:
-    """A socket is there a moment before anybody may connect to it. To try that would count as a client."""
+    """Return True once the socket accepts connections, without connecting: the process would count that as a client."""
     if not os.path.exists(path):
         return False
     with open("/proc/net/unix", encoding="utf-8", errors="replace") as stream:
         return any(line.split()[3] == _LISTENING for line in stream if line.endswith(f" {path}\n"))
 
 
-def _last_words(log: str) -> str:
+def _last_message(log: str) -> str:
     with contextlib.suppress(OSError), open(log, encoding="utf-8", errors="replace") as stream:
         lines = stream.read().strip().splitlines()
-        return lines[-1].strip()[:_WORDS] if lines else ""
+        return lines[-1].strip()[:_MESSAGE] if lines else ""
     return ""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Folders that belong to a run; what a run that was killed has left, the next one removes."""
+"""Folders that belong to one run. The next run removes those of runs that were killed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from collections.abc import Iterator
 
 PREFIX = "qemu-disks-"
 _PAYLOADS = "ansible_directdisk.qemu.qemu_*_payload_*"
-"""The folders in which Ansible puts a module of this collection for as long as it runs."""
+"""Folders in which Ansible puts a module of this collection while it runs."""
 _YOUNG = 3600.0
-"""Seconds after which such a folder is looked at: a module locks its own only when it begins."""
+"""Age in seconds from which such a folder may be removed: a module locks its own only after it started."""
 
 
 @contextlib.contextmanager
-def folder_for_a_while(place: str) -> Iterator[str]:
-    """A folder that only root may enter. Its owner holds a lock on it for as long as it lives."""
+def private_folder(place: str) -> Iterator[str]:
+    """Create a folder that only root can enter, locked until the end of the block."""
     _remove_abandoned(place)
     folder, lock = _make(place)
     try:
@@ -39,11 +39,11 @@ def _make(place: str) -> tuple[str, int]:
         lock = _lock(folder)
         if lock is not None and os.path.isdir(folder):
             return folder, lock
-        # Another run has taken it for abandoned, before it was locked.
+        # Another run removed it as abandoned before it was locked.
 
 
 def _lock(folder: str, kind: int = fcntl.LOCK_EX) -> int | None:
-    """The lock of a folder that nobody has."""
+    """Lock a folder without waiting; return None if it is locked or missing."""
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError):
@@ -64,32 +64,32 @@ def _remove_abandoned(place: str) -> None:
 
 
 def _remove_unlocked(folder: str) -> None:
-    """Remove a folder, unless its owner lives."""
+    """Remove a folder unless its owner is alive."""
     lock = _lock(folder)
     if lock is not None:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 
-def hold_payload() -> None:
-    """Hold a lock on the folder that this module runs from for as long as it lives: no other run removes it then."""
+def lock_payload() -> None:
+    """Lock the folder from which this module runs, so that no other run removes it."""
     folder = _payload_of(__file__)
     if folder:
-        # Closed by the end of this process alone.
+        # Only the end of this process closes it.
         _lock(folder, fcntl.LOCK_SH)
 
 
 def remove_payloads() -> None:
-    """Remove what Ansible has left of modules of this collection that were killed."""
+    """Remove the folders that Ansible left behind for killed modules of this collection."""
     for folder in glob.glob(f"{tempfile.gettempdir()}/{_PAYLOADS}"):
         with contextlib.suppress(OSError):
-            found = os.lstat(folder)
-            # Young ones may belong to a module that does not hold its lock yet.
-            if found.st_uid == os.geteuid() and time.time() - found.st_mtime > _YOUNG:
+            status = os.lstat(folder)
+            # A young one may belong to a module that has not locked it yet.
+            if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _YOUNG:
                 _remove_unlocked(folder)
 
 
 def _payload_of(path: str) -> str:
-    """The folder of the archive that a module's file is in; empty where it runs from no archive."""
+    """Return the folder of the archive that contains a module's file; empty if it runs from no archive."""
     folder = path.partition("_payload.zip/")[0].rpartition("/")[0] if "_payload.zip/" in path else ""
     return folder if fnmatch.fnmatch(os.path.basename(folder), _PAYLOADS) else ""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What several workers use at once, made by the first that asks for it."""
+"""A cache of resources that several workers share."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from typing import Any, Callable, TypeVar
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 
-Made = TypeVar("Made")
+Resource = TypeVar("Resource")
 
 
-class Shared(contextlib.ExitStack):
-    """Keeps what was made until it is closed; what could not be made is not tried again."""
+class ResourceCache(contextlib.ExitStack):
+    """Creates each resource once and keeps it until the end of the block. A failure is kept, too, and raised again."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._made: dict[object, Any] = {}
+        self._resources: dict[object, Any] = {}
         self._failed: dict[object, DirectDiskError] = {}
         self._locks: defaultdict[object, threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
 
-    def get(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Made]]) -> Made:
-        """What was made under this key; whoever wants the same waits, the others do not."""
+    def get(self, key: object, create: Callable[[], contextlib.AbstractContextManager[Resource]]) -> Resource:
+        """Return the resource with this key, and create it if it is missing. Only workers with the same key wait."""
         with self._lock:
             lock = self._locks[key]
         with lock:
             if key in self._failed:
                 raise self._failed[key]
-            if key not in self._made:
+            if key not in self._resources:
                 try:
-                    self._made[key] = self.enter_context(make())
+                    self._resources[key] = self.enter_context(create())
                 except DirectDiskError as error:
                     self._failed[key] = error
                     raise
-            made: Made = self._made[key]
-            return made
+            resource: Resource = self._resources[key]
+            return resource

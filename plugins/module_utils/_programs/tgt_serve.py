@@ -5,7 +5,7 @@
 SOCKET: tgtd's management socket. PORTAL: the address and port that it was told to serve. TARGET: the name of the iSCSI
 target; the disk is its LUN 1. BSTYPE, STORE: what tgtadm knows as --bstype and --backing-store. CHAP_FILE: gets the
 secret with which USER logs in; a secret that is there already stays, so that a running QEMU finds its way back to a
-tgtd that was started anew. SECONDS: how long the storage may stay away.
+restarted tgtd. SECONDS: how long the storage may stay away.
 
 It speaks tgtadm's protocol itself, because tgtadm would have the secret on its command line.
 """
@@ -22,14 +22,27 @@ import struct
 import sys
 import time
 
-# struct tgtadm_req and tgtadm_rsp in tgt's usr/tgtadm.h; text follows a request, ended by a zero byte, and an answer.
-REQUEST = struct.Struct("=II64sIiQQ24x")  # mode, op, lld, len, tid, sid, lun
+# struct tgtadm_req and tgtadm_rsp in tgt's usr/tgtadm.h. Text follows both; in a request a zero byte ends it.
+REQUEST = struct.Struct("=II64sIiQQ20xI")  # mode, op, lld, len, tid, sid, lun, force
 RESPONSE = struct.Struct("=II")  # err, len
 RESPONSE_SIZE = struct.calcsize(RESPONSE.format)
-NEW, SHOW, BIND = 0, 2, 3
+NEW, DELETE, SHOW, BIND, UNBIND, UPDATE = range(6)
 SYSTEM, TARGET, LOGICAL_UNIT, PORTAL, ACCOUNT = 0, 1, 2, 3, 7
 TARGET_NUMBER, LUN = 1, 1
-ANSWERS = {1: "unknown error", 2: "out of memory", 3: "can't find the driver", 17: "invalid request"}
+ERRORS = {  # tgt's usr/tgtadm_error.h
+    1: "unknown error",
+    2: "out of memory",
+    3: "can't find the driver",
+    4: "there is no such target",
+    5: "there is no such LUN",
+    9: "the target exists already",
+    10: "the LUN exists already",
+    14: "the account exists already",
+    15: "there is no such account",
+    17: "invalid request",
+    19: "an initiator is logged in to the target",
+    20: "the LUN is in use",
+}
 
 UNPRIVILEGED_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 """Holds the first port that every user of the host may listen at (ip(7))."""
@@ -46,15 +59,30 @@ WHY_ENDED = {"glfs": ", as it does when the volume has no such file or keeps thi
 
 
 class Failed(Exception):
-    """What is wrong, in one line."""
+    """An error for the user, in one line."""
 
 
 class Refused(Exception):
-    """What tgtd answered instead of doing it."""
+    """tgtd answered with an error."""
 
 
 class Ended(Exception):
     """tgtd closed the connection without an answer."""
+
+
+def exchange(
+    connection: socket.socket, mode: int, operation: int, text: str, *, tid: int, lun: int = 0, force: bool = False
+) -> str:
+    """Send one request and return the text of the answer. A connection serves one request."""
+    data = text.encode() + b"\0" if text else b""
+    connection.sendall(REQUEST.pack(mode, operation, b"iscsi", REQUEST.size + len(data), tid, 0, lun, force) + data)
+    answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    if len(answer) < RESPONSE_SIZE:
+        raise Ended
+    error, _length = RESPONSE.unpack_from(answer)
+    if error:
+        raise Refused(ERRORS.get(error, f"error {error}"))
+    return answer[RESPONSE_SIZE:].rstrip(b"\0").decode()
 
 
 class Tgtd:
@@ -85,24 +113,16 @@ class Tgtd:
                     raise Failed(f"tgtd does not listen on {self.path}") from None
 
     def ask(self, mode: int, operation: int, text: str = "", *, lun: int = 0) -> str:
-        """One request; a connection is good for one."""
-        data = text.encode() + b"\0" if text else b""
-        head = REQUEST.pack(mode, operation, b"iscsi", REQUEST.size + len(data), TARGET_NUMBER, 0, lun)
         with self.connect() as connection:
             connection.settimeout(max(self.deadline - time.monotonic(), 1))
             try:
-                connection.sendall(head + data)
-                heard = b"".join(iter(lambda: connection.recv(65536), b""))
+                return exchange(connection, mode, operation, text, tid=TARGET_NUMBER, lun=lun)
             except socket.timeout:
                 raise Failed("tgtd does not answer") from None
             except ConnectionError:
                 raise Ended from None
-        if len(heard) < RESPONSE.size:
-            raise Ended
-        error, _length = RESPONSE.unpack_from(heard)
-        if error:
-            raise Refused(f"tgtd answers: {ANSWERS.get(error, error)}")
-        return heard[RESPONSE_SIZE:].rstrip(b"\0").decode()
+            except Refused as error:
+                raise Refused(f"tgtd answers: {error}") from None
 
     def check(self, portal: str, bstype: str) -> None:
         """tgtd goes on when it cannot have its address, and then serves all others."""

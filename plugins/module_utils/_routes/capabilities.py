@@ -1,22 +1,41 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host can do, as its probe reported it. Pure."""
+"""The capabilities of a host, as its probe reports them. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Version
 
 PINS = "pins"
-"""Stands among nbdkit's plugins and filters: whether it can be kept from following redirects."""
+"""Key among nbdkit's plugins and filters: if nbdkit can be told not to follow redirects."""
+
+
+class ProbedCapabilities(TypedDict):
+    """The probe's JSON; Capabilities documents the members."""
+
+    family: str
+    emulator: str
+    qemu_img: str
+    version: list[int]
+    drivers: dict[str, str]
+    nbdkit: dict[str, str]
+    tgt: dict[str, str]
+    bindings: dict[str, str]
+    programs: dict[str, str]
+    kvm: str
+    uefi: dict[str, str]
+    systemd: int
+    encrypts: bool
+    trust_store: str
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """One host, as probed. A reason is empty where the thing works."""
+    """One host. A reason is empty if the thing works."""
 
     family: str = ""
     """OS family of the packages: debian, redhat, fedora, suse or arch."""
@@ -24,35 +43,36 @@ class Capabilities:
     qemu_img: str = ""
     version: tuple[int, ...] = ()
     drivers: Mapping[str, str] = field(default_factory=dict)
-    """Reason why a block driver does not work."""
+    """Reason why a block driver does not work, by driver."""
     nbdkit: Mapping[str, str] = field(default_factory=dict)
-    """Reason why an nbdkit plugin or filter does not work."""
+    """Reason why a plugin or filter of nbdkit does not work, by name."""
     tgt: Mapping[str, str] = field(default_factory=dict)
-    """Reason why tgtd cannot open a backend."""
+    """Reason why tgtd cannot open a backend, by backend."""
     bindings: Mapping[str, str] = field(default_factory=dict)
-    """Reason why the images of a backend cannot be kept: no Python has its bindings."""
+    """Reason why no Python of the host has the bindings of a backend, by backend."""
     programs: Mapping[str, str] = field(default_factory=dict)
-    """Paths of other programs that backends and routes need; empty where one is not there."""
+    """Paths of other programs that backends and routes need; empty if one is not installed."""
     kvm: str = "not probed"
     uefi: Mapping[str, str] = field(default_factory=dict)
-    """Paths of the firmware's ``code`` and ``vars`` images; empty where there is none."""
+    """Paths of the firmware's ``code`` and ``vars`` images; empty if the host has none."""
     systemd: int = 0
     encrypts: bool = False
-    """Whether systemd-creds can encrypt credentials at rest."""
+    """If systemd-creds can encrypt credentials at rest."""
     trust_store: str = ""
     """The bundle of certificate authorities that the host's TLS libraries read."""
 
     @classmethod
     def from_probe(cls, probed: Mapping[str, Any]) -> Capabilities:
-        """From the probe's JSON."""
-        return cls(**{**probed, "version": tuple(probed["version"])})
+        """Read the probe's JSON (ProbedCapabilities)."""
+        members: dict[str, Any] = {**probed, "version": tuple(probed["version"])}
+        return cls(**members)
 
     @property
     def pins(self) -> bool:
-        """Whether nbdkit can be kept from following redirects."""
+        """Return if nbdkit can be told not to follow redirects."""
         return not self.nbdkit.get(PINS)
 
     @property
     def release(self) -> Version:
-        """Major and minor version of QEMU."""
+        """Return the major and minor version of QEMU."""
         return (self.version[0], self.version[1]) if len(self.version) > 1 else (0, 0)

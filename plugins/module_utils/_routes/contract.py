@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Callable
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Node, Reach, Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -24,14 +26,14 @@ class Site:
     """Where a disk is opened: the machine, what its unit is asked for, and how long a start may take."""
 
     vm: str
-    wiring: Wiring
+    resources: UnitResources
     start_timeout: int = 0
     pins: bool = True
     """Whether this host's nbdkit can be kept from going wherever a web server sends it on to."""
 
-    def helper_wiring(self, unit: str, disk: str) -> Wiring:
+    def helper_wiring(self, unit: str, disk: str) -> UnitResources:
         """What the disk asks of a helper's unit instead."""
-        return Wiring(unit, disk, paths.helper_directory(self.vm, disk))
+        return UnitResources(unit, disk, paths.helper_directory(self.vm, disk))
 
 
 @dataclass(frozen=True)

@@ -4,26 +4,27 @@
 
 from __future__ import annotations
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Opened, Route, Site
 
 
 def _packages(backend: Backend, family: str) -> tuple[str, ...]:
-    return backend.packages.get(family, ())
+    return backend.packages.driver.get(family, ())
 
 
 def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> str:
-    reason = capabilities.drivers.get(backend.driver, "was not probed")
+    reason = capabilities.drivers.get(backend.access.driver, "was not probed")
     if reason:
-        return f"this QEMU has no {backend.driver} driver ({reason})"
-    missing = [program for program in backend.programs if not capabilities.programs.get(program)]
+        return f"this QEMU has no {backend.access.driver} driver ({reason})"
+    missing = [program for program in backend.packages.programs if not capabilities.programs.get(program)]
     return f"this host has no {missing[0]}" if missing else ""
 
 
 def _open(disk: Disk, site: Site) -> Opened:
-    return Opened(disk.backend.node(disk.source, site.wiring), disk.backend.reach(disk.source))
+    return Opened(disk.backend.access.node(disk.source, site.resources), disk.backend.access.reach(disk.source))
 
 
 ROUTE = Route("driver", _packages, _why_not, _open)

@@ -5,15 +5,10 @@
 from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import nbd
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    NbdkitPlugin,
-    NbdkitServe,
-    Node,
-    Reach,
-    Values,
-)
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import NbdkitPlugin, NbdkitServe, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
@@ -42,13 +37,13 @@ def _packages(backend: Backend, family: str) -> tuple[str, ...]:
 
 
 def _serve(backend: Backend) -> NbdkitServe:
-    if not backend.nbdkit:
+    if not backend.access.nbdkit:
         raise DeclarationError("route", f"nbdkit does not serve {backend.name}")
-    return backend.nbdkit
+    return backend.access.nbdkit
 
 
 def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> str:
-    plugin = _serve(backend)(values, Wiring("", "probe", ""))
+    plugin = _serve(backend)(values, UnitResources("", "probe", ""))
     for part in (plugin.name, *plugin.filters):
         reason = capabilities.nbdkit.get(part, "nbdkit is not installed")
         if reason:
@@ -63,9 +58,9 @@ def _open(disk: Disk, site: Site) -> Opened:
     unit = paths.helper_unit_name(site.vm, disk.name, ROUTE.name)
     directory = paths.helper_directory(site.vm, disk.name)
     socket, pid_file = f"{directory}/nbd.sock", f"{directory}/nbdkit.pid"
-    wiring = site.helper_wiring(unit, disk.name)
+    resources = site.helper_wiring(unit, disk.name)
     reach = reached(disk)
-    plugin = plugin_of(disk, wiring)
+    plugin = plugin_of(disk, resources)
     # Into the background once the socket accepts, which is when it is ready.
     # What it must not take along keeps it where it is; else the filter of addresses does.
     pins = site.pins and bool(plugin.leaks)
@@ -84,7 +79,7 @@ def _open(disk: Disk, site: Site) -> Opened:
             [(reach, False)], directory=paths.directory_name(site.vm, disk.name), replace_trust=False
         ),
         pid_file=pid_file,
-        credentials=wiring.credentials,
+        credentials=resources.credentials,
         start_timeout=site.start_timeout,
         before=tuple(before),
         after=tuple(after),
@@ -101,12 +96,12 @@ def _open(disk: Disk, site: Site) -> Opened:
 
 def reached(disk: Disk) -> Reach:
     """What it must reach: the storage, and where the server may send it on to."""
-    reach = disk.backend.reach(disk.source)
-    return stage.followed(disk, reach) if disk.backend.stage else reach
+    reach = disk.backend.access.reach(disk.source)
+    return stage.followed(disk, reach) if disk.backend.access.stage else reach
 
 
-def plugin_of(disk: Disk, wiring: Wiring) -> NbdkitPlugin:
-    return _serve(disk.backend)(disk.source, wiring)
+def plugin_of(disk: Disk, resources: UnitResources) -> NbdkitPlugin:
+    return _serve(disk.backend)(disk.source, resources)
 
 
 def command(disk: Disk, plugin: NbdkitPlugin, socket: str, *options: str, pins: bool) -> list[str]:

@@ -7,15 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Values,
-    routes_for,
-    why_unfit,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, routes_for, why_unfit
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option, Version
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
@@ -41,7 +37,7 @@ def why_not(backend: Backend, route: str, capabilities: Capabilities, values: Va
     """Why a route to a backend does not work on this host, for these values; empty where it does."""
     if not capabilities.emulator:
         return "this host has no QEMU emulator" + advice(EMULATOR_PACKAGES.get(capabilities.family, ()))
-    reason = ROUTES[route].why_not(backend, backend.sample if values is None else values, capabilities)
+    reason = ROUTES[route].why_not(backend, backend.source.sample if values is None else values, capabilities)
     return reason and reason + advice(ROUTES[route].packages(backend, capabilities.family))
 
 
@@ -52,19 +48,20 @@ def advice(packages: Iterable[str]) -> str:
 
 def flaw(backend: Backend, route: str, release: Version) -> str:
     """What is known to go wrong with a route on a release of QEMU."""
-    return next((f.why for f in backend.flaws if f.route == route and f.since <= release), "")
+    return next((f.why for f in backend.access.flaws if f.route == route and f.since <= release), "")
 
 
 def _ruled_out(backend: Backend, route: str, values: Values, release: Version) -> str:
     """Why a route is none for what is declared, whatever the host has installed; empty where it is one."""
-    if route == "driver" and backend.driver_until and release >= backend.driver_until:
-        return f"QEMU has no {backend.driver} driver any more since {'.'.join(map(str, backend.driver_until))}"
+    access = backend.access
+    if route == "driver" and access.driver_until and release >= access.driver_until:
+        return f"QEMU has no {access.driver} driver any more since {'.'.join(map(str, access.driver_until))}"
     return why_unfit(backend, route, values)
 
 
 def route_order(backend: Backend, values: Values, release: Version) -> list[str]:
     """The routes to what is declared in the order in which auto tries them: known-bad ones last."""
-    routes = [route for route in backend.routes if not _ruled_out(backend, route, values, release)]
+    routes = [route for route in backend.access.routes if not _ruled_out(backend, route, values, release)]
     return sorted(routes, key=lambda route: bool(flaw(backend, route, release)))
 
 
@@ -72,7 +69,7 @@ def preferred_routes(backend: Backend, wanted: str, capabilities: Capabilities) 
     """The routes to make ready for a disk: the best one, or all while QEMU's release is still unknown."""
     if wanted != "auto":
         return [wanted]
-    order = route_order(backend, backend.sample, capabilities.release)
+    order = route_order(backend, backend.source.sample, capabilities.release)
     return order[:1] if capabilities.emulator else order
 
 
@@ -88,7 +85,7 @@ def choose_route(disk: Disk, capabilities: Capabilities) -> tuple[str, str]:
         reasons[route] = reason
     if len(routes) == 1:
         raise CapabilityError(disk.described, reasons[routes[0]])
-    reasons = reasons or {r: _ruled_out(backend, r, disk.source, capabilities.release) for r in backend.routes}
+    reasons = reasons or {r: _ruled_out(backend, r, disk.source, capabilities.release) for r in backend.access.routes}
     raise CapabilityError(disk.described, "; ".join(f"route {route}: {reason}" for route, reason in reasons.items()))
 
 
@@ -96,7 +93,7 @@ def _route_warning(disk: Disk, route: str, release: Version) -> str:
     bad = flaw(disk.backend, route, release)
     if bad:
         return f"route {route}: {bad}"
-    ignored = [name for name in disk.backend.driver_only if name in disk.source] if route != "driver" else []
+    ignored = [name for name in disk.backend.access.driver_only if name in disk.source] if route != "driver" else []
     return f"route {route}: {', '.join(ignored)} has no effect" if ignored else ""
 
 
@@ -129,19 +126,19 @@ def _needed_by(option: Option, value: Any) -> tuple[Version | None, str]:
 def _wanted_route(disk: Disk) -> str:
     """The declared route; one that is left to the host, but that only one route can serve, is that one."""
     wanted, possible = str(disk.settings["route"]), routes_for(disk.backend, disk.source)
-    return possible[0] if wanted == "auto" and len(possible) == 1 < len(disk.backend.routes) else wanted
+    return possible[0] if wanted == "auto" and len(possible) == 1 < len(disk.backend.access.routes) else wanted
 
 
-def requirements(machines: Iterable[Machine]) -> dict[str, Any]:
+def requirements(vms: Iterable[Vm]) -> dict[str, Any]:
     """The routes to backends, what keeps their images, and the firmware, that machines need of their host."""
-    present = [machine for machine in machines if machine.state != "absent"]
-    disks = [disk for machine in present for disk in machine.disks]
+    present = [vm for vm in vms if vm.state != "absent"]
+    disks = [disk for vm in present for disk in vm.disks]
     opened = [*disks, *(disk.origin for disk in disks if disk.origin)]
     routes = sorted({(disk.backend.name, _wanted_route(disk)) for disk in opened})
     return {
         "routes": [{"backend": backend, "route": route} for backend, route in routes],
-        "kept": sorted({disk.backend.name for machine in present for disk in machine.disks if disk.kept}),
-        "uefi": any(machine.settings["firmware"] == "uefi" for machine in present),
+        "kept": sorted({disk.backend.name for vm in present for disk in vm.disks if disk.kept}),
+        "uefi": any(vm.settings["firmware"] == "uefi" for vm in present),
     }
 
 
@@ -169,7 +166,7 @@ def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[li
     for name in requires.get("kept") or ():
         backend, reason = _backend(name), capabilities.bindings.get(name, "")
         if reason:
-            bringing = backend.bindings_packages.get(capabilities.family, ())
+            bringing = backend.packages.python.get(capabilities.family, ())
             words.append(f"images of {name}: {reason}{advice(bringing)}")
             packages += bringing
     if requires.get("uefi") and not capabilities.uefi:

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, Download, Reach, Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Download, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
@@ -66,9 +68,9 @@ def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> st
 
 
 def download_of(disk: Disk) -> Download:
-    if not disk.backend.stage:
+    if not disk.backend.access.stage:
         raise DeclarationError("route", f"an image cannot be fetched from {disk.backend.name}")
-    return disk.backend.stage(disk.source)
+    return disk.backend.access.stage(disk.source)
 
 
 def copy_of(disk: Disk) -> str:
@@ -96,15 +98,15 @@ def _open(disk: Disk, site: Site) -> Opened:
 
 def _service(disk: Disk, image: str) -> Service:
     unit = paths.image_unit_name(image)
-    download, reach = download_of(disk), disk.backend.reach(disk.source)
+    download, reach = download_of(disk), disk.backend.access.reach(disk.source)
     reach = followed(disk, reach)
-    wiring = Wiring(unit, "image", "")
-    options = [*curl_options(download, wiring), time_limit(disk)]
+    resources = UnitResources(unit, "image", "")
+    options = [*curl_options(download, resources), time_limit(disk)]
     return Service(
         name=unit,
         template="image.service.j2",
         vm="",
-        description=f"Image {disk.backend.describe(disk.source)}",
+        description=f"Image {disk.backend.source.describe(disk.source)}",
         args=[
             ("/usr/bin/python3", "-IS", paths.IMAGE_PROGRAM),
             *((word,) for word in fetch_options(disk)),
@@ -113,7 +115,7 @@ def _service(disk: Disk, image: str) -> Service:
             *options,
         ],
         sandbox=build_sandbox([(reach, False)], directory=paths.IMAGES, replace_trust=False),
-        credentials=wiring.credentials,
+        credentials=resources.credentials,
         start_timeout=2 * int(_limits(disk)[FETCH_TIMEOUT.name]),
         image=image,
     )
@@ -156,7 +158,7 @@ def time_limit(disk: Disk) -> tuple[str, str]:
     return ("--max-time", str(_limits(disk)[FETCH_TIMEOUT.name]))
 
 
-def curl_options(download: Download, wiring: Wiring) -> list[tuple[str, ...]]:
+def curl_options(download: Download, resources: UnitResources) -> list[tuple[str, ...]]:
     """curl's own options for a download, each with its value."""
     options: list[tuple[str, ...]] = [
         (f"--{name}", value) if value else (f"--{name}",) for name, value in download.options.items()
@@ -164,10 +166,10 @@ def curl_options(download: Download, wiring: Wiring) -> list[tuple[str, ...]]:
     own = {name: value for name, value in download.secrets.items() if not name.startswith("proxy")}
     proxy = {name: value for name, value in download.secrets.items() if name not in own}
     if own:
-        options.append((image_fetch.CREDENTIALS, wiring.credential("curl", _curl_config(own))))
+        options.append((image_fetch.CREDENTIALS, resources.credential("curl", _curl_config(own))))
     if proxy:
         # Not curl's long option: these go along to other servers.
-        options.append(("-K", wiring.credential("curl-proxy", _curl_config(proxy))))
+        options.append(("-K", resources.credential("curl-proxy", _curl_config(proxy))))
     return options
 
 

@@ -6,14 +6,10 @@ from __future__ import annotations
 
 import hashlib
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Node,
-    Reach,
-    TgtStore,
-    Values,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach, TgtStore
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
@@ -33,7 +29,7 @@ LOOPBACK = "127.0.0.0/8"
 
 
 def _packages(backend: Backend, family: str) -> tuple[str, ...]:
-    return (*backend.tgt_packages.get(family, ()), *BACKENDS["iscsi"].packages.get(family, ()))
+    return (*backend.packages.tgt.get(family, ()), *BACKENDS["iscsi"].packages.driver.get(family, ()))
 
 
 def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> str:
@@ -47,9 +43,9 @@ def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> st
 
 
 def store_of(disk: Disk) -> TgtStore:
-    if not disk.backend.tgt:
+    if not disk.backend.access.tgt:
         raise DeclarationError("route", f"tgtd does not serve {disk.backend.name}")
-    return disk.backend.tgt(disk.source)
+    return disk.backend.access.tgt(disk.source)
 
 
 def loopback_address(vm: str, disk: str) -> str:
@@ -62,7 +58,7 @@ def _open(disk: Disk, site: Site) -> Opened:
     unit = paths.helper_unit_name(site.vm, disk.name, ROUTE.name)
     directory = paths.helper_directory(site.vm, disk.name)
     address, chap = loopback_address(site.vm, disk.name), f"{directory}/chap"
-    store, reach = store_of(disk), disk.backend.reach(disk.source)
+    store, reach = store_of(disk), disk.backend.access.reach(disk.source)
     service = Service(
         name=unit,
         template="tgt.service.j2",
@@ -88,7 +84,7 @@ def _open(disk: Disk, site: Site) -> Opened:
         ),
     )
     # The folder is out of reach for all but its own unit and root, so systemd brings the secret.
-    secret = site.wiring.object("secret", "chap", file=site.wiring.credential("chap", source=chap))
+    secret = site.resources.object("secret", "chap", file=site.resources.credential("chap", source=chap))
     return Opened(node(f"{address}:{PORT}", secret), Reach(servers=(LOOPBACK,)), (service,))
 
 

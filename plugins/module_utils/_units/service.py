@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Reach
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Credential, Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Credential, UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import Sandbox
 
@@ -106,9 +106,9 @@ def keep_first(new: str, path: str) -> list[Command]:
     ]
 
 
-def link_commands(wiring: Wiring) -> list[Command]:
+def link_commands(resources: UnitResources) -> list[Command]:
     commands = []
-    for folder, files in wiring.links.items():
+    for folder, files in resources.links.items():
         commands.append(Command(("/bin/mkdir", "--parents", "--", folder)))
         commands += [
             Command(("/bin/ln", "--symbolic", "--force", "--", source, f"{folder}/{name}"))
@@ -116,6 +116,7 @@ def link_commands(wiring: Wiring) -> list[Command]:
         ]
     # Without a shell cat has nowhere to write to; sed does, and ends a last line that is not ended.
     commands += [
-        Command(("/bin/sed", "--quiet", f"--expression=w {path}", "--", *parts)) for path, parts in wiring.joins.items()
+        Command(("/bin/sed", "--quiet", f"--expression=w {path}", "--", *parts))
+        for path, parts in resources.joins.items()
     ]
     return commands

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the action plugins have in common: they read and check on the controller, and have modules do the rest."""
+"""The base of the action plugins: they read and check on the controller, and run modules on the host."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class HostFailed(Exception):
-    """The host's part failed; its answer is the result of the task as it is."""
+    """Failure of the module on the host; its answer is the result of the task."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class HostFailed(Exception):
 
 
 class HostAction(ActionBase):
-    """Runs ``carry_out``, and makes a result of what it raises."""
+    """An action that turns the errors of ``run_task`` into the result of the task."""
 
     _requires_connection = True
     _supports_check_mode = True
@@ -41,38 +41,35 @@ class HostAction(ActionBase):
         end_with_playbook()
         host = str((task_vars or {}).get("inventory_hostname", ""))
         try:
-            return self.carry_out(host, task_vars or {})
+            return self.run_task(host, task_vars or {})
         except HostFailed as failure:
             return failure.answer
         except DirectDiskError as error:
             return {"failed": True, "msg": _with_host(error, host)}
 
-    def carry_out(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
-        """The task; its result."""
+    def run_task(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the task, and return its result."""
         raise NotImplementedError
 
-    def ask(self, module: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
-        """Run a module on the host; its answer, be it a failure."""
+    def run_module(self, module: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """Run a module on the host, and return its answer, even if it is a failure."""
         answer: dict[str, Any] = self._execute_module(
             module_name=f"directdisk.qemu.{module}", module_args=dict(arguments), task_vars=task_vars
         )
         return answer
 
-    def keep_disks(
+    def reconcile_disks(
         self, disks: Any, names: list[str], task_vars: Mapping[str, Any], *, predict: bool, **options: int
     ) -> dict[str, Any]:
-        """Have the host's part of qemu_disks work on disks, given as they are there.
-
-        predict: only say what would be done, whatever the task's own mode.
-        """
+        """Run qemu_disks on the host; predict: in check mode, whatever the mode of the task is."""
         request = encode({"disks": disks, "predict": predict})
-        return self.ask("qemu_disks", {"disks": names, "request": request, **options}, task_vars)
+        return self.run_module("qemu_disks", {"disks": names, "request": request, **options}, task_vars)
 
 
 def end_with_playbook() -> None:
-    """Have this process, in which Ansible runs one task, end when the playbook's own process is killed.
+    """End this process, in which Ansible runs one task, when the playbook's own process is killed.
 
-    It would go on otherwise, and have hosts changed for a playbook that is gone and may have been started again.
+    Otherwise it would continue to change hosts for a playbook that is gone and may have been started again.
     """
     playbook = multiprocessing.parent_process()
     if playbook is None:
@@ -85,7 +82,7 @@ def end_with_playbook() -> None:
 
 
 def plain(value: Any) -> Any:
-    """What a person wrote, as JSON takes it; Ansible's own kinds of text and containers become Python's."""
+    """Convert user input to plain data: Ansible's own types of text and containers become Python's."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

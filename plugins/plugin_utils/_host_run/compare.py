@@ -1,61 +1,65 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The comparison of all hosts before anything changes on one: what they answered, and what the inventory declares."""
+"""The comparison of the answers of all hosts and their declarations, before anything changes on one of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import other_hosts, steps
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import HostReport
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import conflicts
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Survey, survey_in_parts
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import (
+    DeclaredFleet,
+    read_fleet_in_parallel,
+)
 
 _MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What must not be, what to know, and which VMs stop before others start."""
+    """The errors and warnings about all hosts, and the VMs that stop before others start."""
 
     errors: list[DeclarationError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     stops: Mapping[str, list[str]] = field(default_factory=dict)
-    waits: Mapping[str, Any] = field(default_factory=dict)
+    waits: Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]] = field(default_factory=dict)
 
 
 def registered_results(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-    """The variables of hosts, with the results of their tasks; no template in them is evaluated."""
+    """Return the variables of hosts with the results of their tasks, without evaluating templates."""
     # Ansible's own hostvars would template whole variables of a host.
     raw_get = getattr(hostvars, "raw_get", None)
     return {str(host): raw_get(host) if raw_get else hostvars[host] for host in hosts}
 
 
 def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Comparison:
-    """play_hosts: the hosts of the play that have not failed."""
+    """Compare all hosts; play_hosts: the hosts of the play that have not failed."""
     reports = steps.reports_of(registered_results(hostvars, play_hosts))
     warnings = other_hosts.running_twice(reports)
     if not any(report["starts"] for report in reports.values()):
         return Comparison(warnings=warnings)
-    # What is declared on other hosts is of interest only where something starts beside it: reading it all takes time.
-    declared = survey_in_parts(hostvars, [str(host) for host in hostvars])
-    unasked = [one for one in declared.machines if one.host not in reports]
+    # Reading all declarations takes time and is necessary only if a VM starts.
+    declared = read_fleet_in_parallel(hostvars, [str(host) for host in hostvars])
+    unasked = [one for one in declared.vms if one.host not in reports]
     decision = other_hosts.decide(reports, unasked)
-    clashes = conflicts.shared_storage(declared, reports)
-    known = {clash.where for clash in clashes}
-    errors = [*(error for error in decision.errors if error.where not in known), *clashes]
+    shared = conflicts.shared_storage(declared, reports)
+    known = {error.where for error in shared}
+    errors = [*(error for error in decision.errors if error.where not in known), *shared]
     return Comparison(errors, [*warnings, *_not_asked(declared, reports)], decision.stops, decision.waits)
 
 
-def _not_asked(declared: Survey, reports: Mapping[str, Any]) -> list[str]:
-    """One line that names the hosts whose running VMs are not known."""
+def _not_asked(declared: DeclaredFleet, reports: Mapping[str, HostReport]) -> list[str]:
+    """Return one line that names the hosts whose running VMs are not known."""
     hosts = [host for host in declared.hosts if host not in reports]
     if not hosts:
         return []
     more = f" and {len(hosts) - _MOST_NAMED} more" if len(hosts) > _MOST_NAMED else ""
     return [
         f"not asked which VMs run there: {', '.join(hosts[:_MOST_NAMED])}{more} (not in this play, failed or "
-        "unreachable); only their declarations and the storage itself tell if a VM that starts now runs there"
+        "unreachable); only their declarations and the storage itself show if a VM that starts now runs there"
     ]

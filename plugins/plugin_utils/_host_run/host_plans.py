@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's side of one host: what to ask it, what it should be like, and what its failures mean. No I/O."""
+"""The controller's side of one host: the request to observe it, its desired state, and its failures. No I/O."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import doubts, names_in
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, refuse_shared_disks
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, refuse_shared_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED, Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
+    DesiredHost,
+    DesiredVm,
+    FileContent,
+    ObservedHost,
+    ObserveRequest,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import PROGRAMS, questions
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import (
     Plan,
@@ -34,15 +41,16 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import render
 
 _WAITS = Hint(
     "it waits for",
     "its server does not answer",
-    "check that it runs and that this host may reach it; start_timeout says how long a start may take",
+    "check that it runs and that this host can reach it; start_timeout limits how long a start may take",
 )
-"""Of the line with which qemu-vm-control.py gives a start up."""
+"""The line with which qemu-vm-control.py reports a start that has timed out."""
 _FILES = render.TEMPLATES.parent / "files"
 _MODULES = {
     unit_paths.ACCESS_PROGRAM: file_access,
@@ -51,104 +59,101 @@ _MODULES = {
     unit_paths.RESUME_PROGRAM: vms_resume,
     **PROGRAMS,
 }
-"""Programs that modules use, too."""
+"""Programs that modules import, too."""
 
 
-def observation(machines: Iterable[Machine], *, texts: bool) -> dict[str, Any]:
-    """What to look at on the host of these machines."""
-    present = [machine for machine in machines if machine.state != "absent"]
+def observe_request(vms: Iterable[Vm], *, texts: bool) -> ObserveRequest:
+    """Return the request to observe the host of these VMs; texts: with the texts of units, for a diff."""
+    present = [vm for vm in vms if vm.state != "absent"]
     return {
-        "vms": [machine.name for machine in machines],
-        "paths": sorted({path for machine in present for path, _kinds, _where in _needed_paths(machine)}),
+        "vms": [vm.name for vm in vms],
+        "paths": sorted({path for vm in present for path, _kinds, _where in _needed_paths(vm)}),
         "texts": texts,
-        "names": sorted({name for machine in present for disk in machine.disks for name in names_in(disk)}),
+        "names": sorted({name for vm in present for disk in vm.disks for name in names_in(disk)}),
         "owners": questions(present),
     }
 
 
-def secrets_of(machines: Iterable[Machine]) -> dict[tuple[str, str], str]:
-    """Every secret text of the machines, by owner and name of its credential."""
+def secrets_of(vms: Iterable[Vm]) -> dict[tuple[str, str], str]:
+    """Return every secret text of the VMs, by owner and name of its credential."""
     return {
-        credential: text
-        for machine in machines
-        if machine.state != "absent"
-        for credential, text in declared_credentials(machine).items()
+        credential: text for vm in vms if vm.state != "absent" for credential, text in declared_credentials(vm).items()
     }
 
 
 def at_rest(secrets: Mapping[tuple[str, str], str], *, encrypted: bool) -> dict[str, str]:
-    """Secret texts by the paths at which they are kept."""
+    """Return secret texts by the paths at which they are stored."""
     return {
         unit_paths.credential_file(owner, name, encrypted=encrypted): text for (owner, name), text in secrets.items()
     }
 
 
-def make_plans(machines: Iterable[Machine], capabilities: Capabilities, paths: Mapping[str, str]) -> list[Plan]:
-    """The plans of all machines; raises every reason why this host cannot run one of them."""
+def make_plans(vms: Iterable[Vm], capabilities: Capabilities, paths: Mapping[str, str]) -> list[Plan]:
+    """Plan all VMs; raise every reason why this host cannot run one of them."""
     plans: list[Plan] = []
     errors: list[Exception] = []
-    for machine in machines:
+    for vm in vms:
         try:
-            if machine.state == "absent":
-                plans.append(Plan(machine, (), ()))
+            if vm.state == "absent":
+                plans.append(Plan(vm, (), ()))
                 continue
-            _check_paths(machine, paths)
-            plans.append(make_plan(machine, capabilities))
+            _check_paths(vm, paths)
+            plans.append(make_plan(vm, capabilities))
         except (DeclarationError, Collected) as error:
             errors.append(error)
     raise_collected(errors)
     return plans
 
 
-def _needed_paths(machine: Machine) -> Iterable[tuple[str, tuple[str, ...], str]]:
-    """Paths that must be on the host: of which kinds, and for what."""
-    for disk in machine.disks:
-        reach = disk.backend.reach(disk.source)
-        where = f"disk {disk.name} of {machine.name}: {disk.backend.name}"
+def _needed_paths(vm: Vm) -> Iterable[tuple[str, tuple[str, ...], str]]:
+    """Yield the paths that must exist on the host, the kinds of file that they may be, and what they are for."""
+    for disk in vm.disks:
+        reach = disk.backend.access.reach(disk.source)
+        where = f"disk {disk.name} of {vm.name}: {disk.backend.name}"
         yield from ((path, ("file", "missing") if disk.kept else ("file",), where) for path in reach.files)
         yield from ((path, ("block", "char"), where) for path in reach.devices)
         yield from (
             (path, ("file",), where) for path in (*reach.loaded, *filter(None, (reach.trust, reach.known_hosts)))
         )
-    for network in machine.networks:
+    for network in vm.networks:
         if network.bridge:
             yield (
                 f"/sys/class/net/{network.bridge}/bridge",
                 ("directory",),
-                f"network {network.name} of {machine.name}: bridge {network.bridge}",
+                f"network {network.name} of {vm.name}: bridge {network.bridge}",
             )
 
 
-def _check_paths(machine: Machine, paths: Mapping[str, str]) -> None:
+def _check_paths(vm: Vm, paths: Mapping[str, str]) -> None:
     errors = []
-    for path, kinds, where in _needed_paths(machine):
+    for path, kinds, where in _needed_paths(vm):
         kind = paths.get(path, "missing")
         if kind in kinds:
             continue
         if path.startswith("/sys/class/net/"):
             problem = "this host has no such bridge; create it first"
         elif kind == "missing":
-            problem = f"{path} is not there; create it, or correct its path"
+            problem = f"{path} does not exist; create it, or correct its path"
         elif kind in ("block", "char"):
             problem = f"{path} is a device; declare it with host_device"
         else:
             problem = (
-                f"{path} is a {kind}, and a {' or '.join(kinds)} device is wanted"
+                f"{path} is a {kind}, but must be a {' or '.join(kinds)} device"
                 if "block" in kinds
-                else f"{path} is no file but a {kind}"
+                else f"{path} is a {kind}, but must be a file"
             )
         errors.append(DeclarationError(where, problem))
     raise_collected(errors)
 
 
-def desired(plans: Iterable[Plan], *, encrypted: bool) -> dict[str, Any]:
-    """What the host should be like, as decide() reads it."""
+def desired_state(plans: Iterable[Plan], *, encrypted: bool) -> DesiredHost:
+    """Return the desired state of the host of these plans."""
     plans = list(plans)
     texts = {
         f"{unit_paths.PROGRAMS}/{program.name}": program.read_text(encoding="utf-8") for program in _FILES.iterdir()
     }
     texts.update({path: text_of(program) for path, program in _MODULES.items()})
-    files: dict[str, Any] = {path: {"text": text, "mode": 0o755} for path, text in sorted(texts.items())}
+    files: dict[str, FileContent] = {path: {"text": text, "mode": 0o755} for path, text in sorted(texts.items())}
     for unit in unit_paths.COMMON_UNITS:
         files[f"{unit_paths.UNIT_DIRECTORY}/{unit}"] = {"text": render.render_common(unit), "mode": 0o644}
     images: dict[str, list[str]] = {}
@@ -157,14 +162,14 @@ def desired(plans: Iterable[Plan], *, encrypted: bool) -> dict[str, Any]:
         files[f"{unit_paths.UNIT_DIRECTORY}/{service.name}"] = {"text": text, "mode": 0o644}
         if service.image:
             images[service.image] = _credentials(service, encrypted=encrypted)
-    vms = {plan.machine.name: _desired_vm(plan, encrypted=encrypted) for plan in plans}
+    vms = {plan.vm.name: _desired_vm(plan, encrypted=encrypted) for plan in plans}
     return {"files": files, "vms": vms, "images": images}
 
 
-def only_helpers(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a host, only the helpers that may change while their machines run on: the ssh-agents and their keys."""
-    vms = {}
-    for name, vm in wanted["vms"].items():
+def only_helpers(desired: DesiredHost) -> DesiredHost:
+    """Return the part of a desired state that may change while VMs run on: the ssh-agents and their keys."""
+    vms: dict[str, DesiredVm] = {}
+    for name, vm in desired["vms"].items():
         units = [unit for unit in vm["units"] if unit in ssh_agent.unit_names(name)]
         if units:
             credentials = {unit: vm["credentials"][unit] for unit in units}
@@ -172,14 +177,14 @@ def only_helpers(wanted: Mapping[str, Any]) -> dict[str, Any]:
     kept = {unit for vm in vms.values() for unit in vm["units"]}
     files = {
         path: file
-        for path, file in wanted["files"].items()
+        for path, file in desired["files"].items()
         if path.startswith(unit_paths.PROGRAMS) or path.rpartition("/")[2] in kept
     }
     return {"files": files, "vms": vms}
 
 
 def _credentials(service: Service, *, encrypted: bool) -> list[str]:
-    """The credentials at rest that a service loads and that are ours to write."""
+    """Return the paths of the credentials that a service loads and the collection writes."""
     return sorted(
         unit_paths.credential_file(service.owner, credential.name, encrypted=encrypted)
         for credential in service.credentials.values()
@@ -187,8 +192,8 @@ def _credentials(service: Service, *, encrypted: bool) -> list[str]:
     )
 
 
-def _desired_vm(plan: Plan, *, encrypted: bool) -> dict[str, Any]:
-    name, settings = plan.machine.name, plan.machine.settings
+def _desired_vm(plan: Plan, *, encrypted: bool) -> DesiredVm:
+    name, settings = plan.vm.name, plan.vm.settings
     services = [service for service in plan.services if service.vm]
     return {
         "state": settings["state"],
@@ -199,52 +204,48 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> dict[str, Any]:
         "reloaded": [service.name for service in services if service.reloads],
         "credentials": {service.name: _credentials(service, encrypted=encrypted) for service in services},
         "staged": [service.name for service in plan.services if service.image],
-        "start_timeout": plan.machine.settings["start_timeout"],
+        "start_timeout": plan.vm.settings["start_timeout"],
     }
 
 
-def undeclared(observed: Mapping[str, Any], machines: Iterable[Machine]) -> list[str]:
-    """Machines that have units on the host, but no declaration."""
-    found = {unit_paths.vm_of_unit(path.rpartition("/")[2]) for path in observed["files"]}
-    return sorted(found - {""} - {machine.name for machine in machines})
+def undeclared(observed: ObservedHost, vms: Iterable[Vm]) -> list[str]:
+    """Return the VMs that have units on the host, but no declaration."""
+    names = {unit_paths.vm_of_unit(path.rpartition("/")[2]) for path in observed["files"]}
+    return sorted(names - {""} - {vm.name for vm in vms})
 
 
-def refuse_taken_storage(machines: Iterable[Machine], observed: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Storage that a running machine without a declaration has open is not opened a second time."""
+def refuse_taken_storage(vms: Iterable[Vm], observed: ObservedHost, names: Iterable[str]) -> None:
+    """Refuse storage that a running VM without a declaration has open; names: these VMs."""
     units = {name: unit_paths.unit_name(name) for name in names}
     running = {name: unit for name, unit in units.items() if observed["units"][unit]["active"] not in STOPPED}
     opened = {
         f"{name}, which runs without a declaration": observed["files"][f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["opened"]
         for name, unit in running.items()
     }
-    refuse_shared_disks(machines, opened, observed.get("names", {}))
+    refuse_shared_disks(vms, opened, observed.get("names", {}))
 
 
-def doubtful_storage(machines: Iterable[Machine], observed: Mapping[str, Any], host: str) -> list[str]:
-    """What to look at where nobody can tell if two disks of a host are the same storage."""
-    disks = (
-        (f"disk {disk.name} of {machine.name}", disk)
-        for machine in machines
-        if machine.state != "absent"
-        for disk in machine.disks
-    )
+def doubtful_storage(vms: Iterable[Vm], observed: ObservedHost, host: str) -> list[str]:
+    """Return warnings about disks of a host that may be the same storage."""
+    disks = ((f"disk {disk.name} of {vm.name}", disk) for vm in vms if vm.state != "absent" for disk in vm.disks)
     return [f"{host}: {where}: {doubt}" for where, doubt in doubts(disks, observed.get("names", {}))]
 
 
-def diffs(changes: Changes, wanted: Mapping[str, Any], observed: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The changes for people: files line by line, everything else in words."""
+def diffs(changes: Changes, desired: DesiredHost, observed: ObservedHost) -> list[dict[str, str]]:
+    """Return the changes as diffs: files line by line, everything else as one line per action."""
     shown = []
     for path in changes.write_files:
-        before = observed["files"].get(path, {}).get("text", "")
-        shown.append({"prepared": _unified(path, before, wanted["files"][path]["text"])})
-    shown += [
-        {"prepared": _unified(path, observed["files"][path].get("text", ""), "")} for path in changes.remove_files
-    ]
+        shown.append({"prepared": _unified(path, _text_of(observed, path), desired["files"][path]["text"])})
+    shown += [{"prepared": _unified(path, _text_of(observed, path), "")} for path in changes.remove_files]
     shown_above = {f"write {path}" for path in changes.write_files} | {
         f"remove {path}" for path in changes.remove_files
     }
-    words = [action for action in changes.actions() if action not in shown_above]
-    return [*shown, {"prepared": "".join(f"{action}\n" for action in words)}] if words else shown
+    others = [action for action in changes.actions() if action not in shown_above]
+    return [*shown, {"prepared": "".join(f"{action}\n" for action in others)}] if others else shown
+
+
+def _text_of(observed: ObservedHost, path: str) -> str:
+    return observed["files"][path].get("text", "") if path in observed["files"] else ""
 
 
 def _unified(path: str, before: str, after: str) -> str:
@@ -253,15 +254,15 @@ def _unified(path: str, before: str, after: str) -> str:
 
 
 def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
-    """What went wrong with a machine that did not start: the disk and its backend's hint, then the log itself."""
+    """Explain why a VM did not start: its disk and the hint of the disk's backend, then the log itself."""
     lines = list(lines)
-    name = plan.machine.name
+    name = plan.vm.name
     explained = []
     for line in lines:
         if line.startswith(tuple(f"disk {planned.disk.name} of {name}: " for planned in plan.disks)):
             explained.append(f"{host}: {line}")
             continue
-        planned = next((p for p in plan.disks if _speaks_of(line, p.disk)), None)
+        planned = next((p for p in plan.disks if _mentions(line, p.disk)), None)
         for candidate in [planned] if planned else plan.disks:
             hints = (_WAITS, *candidate.disk.backend.hints) if planned else candidate.disk.backend.hints
             hint = find_hint(hints, line)
@@ -274,27 +275,27 @@ def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
     return [*first[:-1], f"{first[-1]}\n  its log:{log}"]
 
 
-def _speaks_of(line: str, disk: Disk) -> bool:
-    """Whether a line of the log names a node, a file or the helper of a disk."""
-    name = re.escape(disk.name)
+def _mentions(line: str, disk: Disk) -> bool:
+    """Return if a line of the log names a node, a file or the helper of a disk."""
+    name, node = re.escape(disk.name), re.escape(disk_node(disk.name, ""))
     if re.search(
-        rf'"node-name":"{name}\.|/{name}(-[0-9a-f]{{8}})?\.qcow2|\.{name}(/nbd\.sock|\.nbdkit|\.tgt)|/ssh\.{name}\.',
+        rf'"node-name":"{node}|/{name}(-[0-9a-f]{{8}})?\.qcow2|\.{name}(/nbd\.sock|\.nbdkit|\.tgt)|/ssh\.{name}\.',
         line,
     ):
         return True
-    reach = disk.backend.reach(disk.source)
+    reach = disk.backend.access.reach(disk.source)
     if _WAITS.pattern in line:
         return any(f" {server}:" in line for server in reach.servers)
-    places = (*reach.files, *reach.devices, *reach.sockets, disk.backend.describe(disk.source))
+    places = (*reach.files, *reach.devices, *reach.sockets, disk.backend.source.describe(disk.source))
     return any(place in line for place in places)
 
 
 def summary(plans: Iterable[Plan]) -> dict[str, Any]:
-    """The machines as planned, for the result."""
+    """Return the VMs as planned, for the result of the task."""
     return {
-        plan.machine.name: {
-            "state": plan.machine.state,
-            "unit": unit_paths.unit_name(plan.machine.name),
+        plan.vm.name: {
+            "state": plan.vm.state,
+            "unit": unit_paths.unit_name(plan.vm.name),
             "disks": describe_plan(plan),
         }
         for plan in plans

@@ -1,28 +1,28 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the storage says of who has it open, for the machines that are to start. Pure."""
+"""Warnings about storage that did not answer who has it open, for the VMs that will start. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost
 
 
-def storage_not_asked(machines: Iterable[Machine], observed: Mapping[str, Any], host: str) -> list[str]:
-    """A warning for each disk of which its storage did not say who has it open."""
+def storage_not_asked(vms: Iterable[Vm], observed: ObservedHost, host: str) -> list[str]:
+    """Return a warning for each disk whose storage did not answer who has it open."""
     return [
         f"{host}: {where}: it is not known who has it open ({observed['not_asked'][disk.identity]}); "
         "the unit asks again when it starts"
-        for where, disk in _disks(machines)
+        for where, disk in _disks(vms)
         if disk.identity in observed["not_asked"]
     ]
 
 
-def _disks(machines: Iterable[Machine]) -> Iterator[tuple[str, Disk]]:
-    for machine in machines:
-        for disk in machine.disks if machine.state == "started" else ():
+def _disks(vms: Iterable[Vm]) -> Iterator[tuple[str, Disk]]:
+    for vm in vms:
+        for disk in vm.disks if vm.state == "started" else ():
             if disk.writes == "keep":
-                yield f"disk {disk.name} of {machine.name}: {disk.described}", disk
+                yield f"disk {disk.name} of {vm.name}: {disk.described}", disk

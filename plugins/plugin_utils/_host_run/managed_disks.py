@@ -1,24 +1,25 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The disks of machines that are made and kept as declared: what qemu_disks is asked, and what it answers. No I/O."""
+"""The disks of VMs whose images the collection manages: the request to qemu_disks, and its results. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 
 @dataclass(frozen=True)
-class KeptDisk:
-    """One disk, as a person declared it."""
+class ManagedDisk:
+    """One disk, as the user declared it."""
 
     vm: str
     disk: str
@@ -26,27 +27,28 @@ class KeptDisk:
 
     @property
     def name(self) -> str:
-        """What results and errors call it."""
+        """Return the name of the disk in results and errors."""
         return f"{self.disk} of {self.vm}"
 
 
-def kept_disks(machines: Iterable[Machine], vms: Mapping[str, Any]) -> list[KeptDisk]:
-    """The disks whose images are made and kept; vms: the declaration that the machines were read from."""
+def managed_disks(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[ManagedDisk]:
+    """Return the disks whose images are managed; declared: the declaration from which the VMs were read."""
     return [
-        KeptDisk(machine.name, disk.name, vms[machine.name]["disks"][disk.name])
-        for machine in machines
-        if machine.state != "absent"
-        for disk in machine.disks
+        ManagedDisk(vm.name, disk.name, declared[vm.name]["disks"][disk.name])
+        for vm in vms
+        if vm.state != "absent"
+        for disk in vm.disks
         if disk.kept
     ]
 
 
-def request(kept: Iterable[KeptDisk], plans: Iterable[Plan], observed: Mapping[str, Any]) -> dict[str, Any]:
-    """The disks as qemu_disks takes them; a disk of a running machine is grown by the machine itself."""
+def request(disks: Iterable[ManagedDisk], plans: Iterable[Plan], observed: ObservedHost) -> dict[str, Any]:
+    """Return the option disks of qemu_disks; a disk of a running VM is grown over the VM's monitor."""
+    units = {unit for unit, state in observed["units"].items() if state["active"] in RUNNING}
     running = {
-        (plan.machine.name, planned.disk.name): planned.graph.base
+        (plan.vm.name, planned.disk.name): planned.graph.base
         for plan in plans
-        if observed["units"].get(paths.unit_name(plan.machine.name), {}).get("active") in RUNNING
+        if paths.unit_name(plan.vm.name) in units
         for planned in plan.disks
     }
     return {
@@ -58,53 +60,75 @@ def request(kept: Iterable[KeptDisk], plans: Iterable[Plan], observed: Mapping[s
                 else {}
             ),
         }
-        for disk in kept
+        for disk in disks
     }
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What qemu_disks did, or would do."""
+class _DiskResult(TypedDict):
+    name: str
+    changed: bool
 
-    results: Sequence[tuple[KeptDisk, Mapping[str, Any]]] = ()
-    diff: Sequence[Mapping[str, Any]] = ()
+
+class DiskResult(_DiskResult, total=False):
+    """The result of one disk in the answer of qemu_disks; the module documents its further members."""
+
+    failed: bool
+    refused: bool
+    """If the declaration is wrong, so that nothing at all may change."""
+    msg: str
+    actions: list[str]
+
+
+class DisksAnswer(TypedDict):
+    """The answer of qemu_disks, as far as it is read here."""
+
+    disks: list[DiskResult]
+    diff: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class DiskResults:
+    """The results of qemu_disks, or its predictions."""
+
+    results: Sequence[tuple[ManagedDisk, DiskResult]] = ()
+    diff: Sequence[Mapping[str, str]] = ()
 
     @classmethod
-    def of(cls, kept: Iterable[KeptDisk], answer: Mapping[str, Any]) -> Outcome:
-        """From the answer of the module to a request for these disks."""
-        return cls(tuple(zip(kept, answer["disks"])), answer["diff"])
+    def from_answer(cls, disks: Iterable[ManagedDisk], answer: DisksAnswer) -> DiskResults:
+        """Read the answer of qemu_disks to a request for these disks."""
+        return cls(tuple(zip(disks, answer["disks"])), answer["diff"])
 
     @property
     def failures(self) -> dict[str, list[str]]:
-        """Why disks failed, by the names of their machines."""
-        found: dict[str, list[str]] = {}
+        """Return why disks failed, by VM."""
+        failures: dict[str, list[str]] = {}
         for disk, result in self.results:
             if result.get("failed"):
-                found.setdefault(disk.vm, []).extend(result["msg"].splitlines())
-        return found
+                failures.setdefault(disk.vm, []).extend(result["msg"].splitlines())
+        return failures
 
     @property
-    def rows(self) -> dict[str, Mapping[str, Any]]:
-        """The results by the names of the disks."""
+    def rows(self) -> dict[str, DiskResult]:
+        """Return the results by the names of the disks."""
         return {disk.name: result for disk, result in self.results}
 
     @property
     def actions(self) -> list[str]:
-        """What was changed, one line each."""
+        """Return the actions, one line each."""
         return [f"disk {disk.name}: {line}" for disk, result in self.results for line in result.get("actions") or ()]
 
-    def without(self, vms: Container[str]) -> Outcome:
-        """The same without the disks of some VMs."""
-        return Outcome([(disk, result) for disk, result in self.results if disk.vm not in vms], self.diff)
+    def without(self, vms: Container[str]) -> DiskResults:
+        """Return the results without the disks of some VMs."""
+        return DiskResults([(disk, result) for disk, result in self.results if disk.vm not in vms], self.diff)
 
     def refuse(self) -> None:
-        """Raise for disks that cannot be as they are declared, as for all else that is wrong with a declaration."""
+        """Raise DeclarationError for disks whose declaration qemu_disks refuses."""
         refused = [result["msg"] for _disk, result in self.results if result.get("refused")]
         raise_collected([DeclarationError("", line) for message in refused for line in message.splitlines()])
 
-    def due(self) -> Outcome:
-        """Only what changes, and not what belongs to a machine of which another disk failed."""
+    def due(self) -> DiskResults:
+        """Return the results that are changes, without those of VMs with a disk that failed."""
         failed = self.failures
         results = [(disk, result) for disk, result in self.results if result["changed"] and disk.vm not in failed]
         headers = {f"disk {disk.name}" for disk, _result in results}
-        return Outcome(tuple(results), [shown for shown in self.diff if shown["before_header"] in headers])
+        return DiskResults(tuple(results), [shown for shown in self.diff if shown["before_header"] in headers])

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each host of a run tells the others, and which VMs may start beside what runs elsewhere. Pure.
+"""The reports of the hosts of a run, and the decision which VMs may start although others run elsewhere. Pure.
 
-A VM runs once across the fleet. So each host reports which VMs it runs and with which storage, and which VMs it will
+A VM runs on one host of the fleet. So each host reports which VMs it runs and with which storage, and which VMs it will
 start and stop. Reports travel in results of tasks: they are plain data without a secret.
 """
 
@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import (
     RunningVm,
@@ -28,7 +29,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_
     same_storage,
     storage_use,
 )
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Declared
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import DeclaredVm
 
 
 class StartingDisk(TypedDict):
@@ -48,49 +49,50 @@ class StartingVm(TypedDict):
 
 
 class HostReport(TypedDict):
-    """What one host tells the others."""
+    """The VMs of one host, for the decision about the others."""
 
     id: str
-    """Of this observation; later results name it, so that none of an earlier run is taken for one of this run."""
+    """Identifies this observation: later results name it, so that results of earlier runs are ignored."""
     starts: list[StartingVm]
     stops: list[str]
     runs: list[RunningVm]
     undeclared: list[str]
     in_use: dict[str, str]
-    """Who has storage of VMs that do not run open, by its identity."""
+    """The owners of the storage of VMs that do not run, by the identity of the storage."""
 
 
 def host_report(
-    report_id: str, machines: Iterable[Machine], observed: Mapping[str, Any], undeclared: list[str], changes: Changes
+    report_id: str, vms: Iterable[Vm], observed: ObservedHost, undeclared: list[str], changes: Changes
 ) -> HostReport:
-    """The report of a host on which these changes are due."""
-    machines = list(machines)
+    """Return the report of a host on which these changes are due."""
+    vms = list(vms)
     starting = {*changes.start, *changes.restart}
     return {
         "id": report_id,
-        "starts": [_starting(machine, resolved_in(observed)) for machine in machines if machine.name in starting],
+        "starts": [_starting(vm, resolved_in(observed)) for vm in vms if vm.name in starting],
         "stops": list(changes.stop),
-        "runs": running_vms(machines, observed),
+        "runs": running_vms(vms, observed),
         "undeclared": list(undeclared),
         "in_use": dict(observed.get("in_use") or {}),
     }
 
 
-def foreseeable(machines: Iterable[Machine], observed: Mapping[str, Any]) -> Changes:
-    """The starts and stops on a host that cannot be planned for before something is installed on it."""
+def predicted_changes(vms: Iterable[Vm], observed: ObservedHost) -> Changes:
+    """Return the starts and stops on a host that cannot be planned before packages are installed on it."""
     changes = Changes()
-    for machine in machines:
-        active = observed["units"].get(paths.unit_name(machine.name), {}).get("active", "")
-        if machine.state == "started" and active not in RUNNING:
-            changes.start.append(machine.name)
-        elif machine.state != "started" and active not in STOPPED:
-            changes.stop.append(machine.name)
+    for vm in vms:
+        unit = paths.unit_name(vm.name)
+        active = observed["units"][unit]["active"] if unit in observed["units"] else ""
+        if vm.state == "started" and active not in RUNNING:
+            changes.start.append(vm.name)
+        elif vm.state != "started" and active not in STOPPED:
+            changes.stop.append(vm.name)
     return changes
 
 
-def _starting(machine: Machine, names: Resolved) -> StartingVm:
-    disks = [_starting_disk(disk, names) for disk in machine.disks]
-    return {"name": machine.name, "uuid": machine.uuid, "disks": disks}
+def _starting(vm: Vm, names: Resolved) -> StartingVm:
+    disks = [_starting_disk(disk, names) for disk in vm.disks]
+    return {"name": vm.name, "uuid": vm.uuid, "disks": disks}
 
 
 def _starting_disk(disk: Disk, names: Resolved) -> StartingDisk:
@@ -99,13 +101,13 @@ def _starting_disk(disk: Disk, names: Resolved) -> StartingDisk:
 
 @dataclass
 class Decision:
-    """What follows from the reports of all hosts."""
+    """The decision that follows from the reports of all hosts."""
 
     errors: list[DeclarationError] = field(default_factory=list)
     stops: dict[str, list[str]] = field(default_factory=dict)
-    """By host, the VMs that stop before others start."""
+    """The VMs that stop before others start, by host."""
     waits: dict[str, dict[str, dict[str, list[str]]]] = field(default_factory=dict)
-    """By host and VM that starts there, the hosts and the VMs that stop there first."""
+    """The VMs that must stop first, by their host, by the host and the VM that starts there."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ class _Place:
     leaves: bool
 
 
-def decide(reports: Mapping[str, HostReport], declared: Iterable[Declared] = ()) -> Decision:
-    """declared: the VMs that the other hosts of the inventory declare, which could not be asked what they run."""
+def decide(reports: Mapping[str, HostReport], declared: Iterable[DeclaredVm] = ()) -> Decision:
+    """Decide which VMs may start; declared: the VMs of the hosts that could not be asked what they run."""
     decision = Decision()
     index = _Index(reports)
     unasked = _by_name(declared)
@@ -129,21 +131,21 @@ def decide(reports: Mapping[str, HostReport], declared: Iterable[Declared] = ())
     return decision
 
 
-def _by_name(declared: Iterable[Declared]) -> Mapping[str, list[Declared]]:
-    found: dict[str, list[Declared]] = defaultdict(list)
-    for one in declared:
-        found[one.machine.name].append(one)
-    return found
+def _by_name(declared: Iterable[DeclaredVm]) -> Mapping[str, list[DeclaredVm]]:
+    vms: dict[str, list[DeclaredVm]] = defaultdict(list)
+    for vm in declared:
+        vms[vm.vm.name].append(vm)
+    return vms
 
 
 class _Index:
-    """What runs on all hosts, by names and by storage."""
+    """The running VMs of all hosts, by name and by storage."""
 
     def __init__(self, reports: Mapping[str, HostReport]) -> None:
         self.by_name: dict[str, list[_Place]] = defaultdict(list)
         self.by_identity: dict[str, list[tuple[_Place, StorageUse]]] = defaultdict(list)
         self.leaving: set[str] = set()
-        """Identities of the storage that VMs have open which stop in this run."""
+        """Identities of the storage of VMs that stop in this run."""
         for host, report in reports.items():
             for vm in report["runs"]:
                 place = _Place(host, vm, not vm["process"] and vm["name"] in report["stops"])
@@ -155,7 +157,7 @@ class _Index:
                         self.leaving.update(names_of(use))
 
     def with_storage(self, use: StorageUse) -> Iterator[_Place]:
-        """Where VMs run that have the same storage open, if one of both sides writes to it."""
+        """Yield the VMs that have the same storage open, if either side writes to it."""
         for identity in names_of(use):
             for place, other in self.by_identity.get(identity, ()):
                 if (other["writes"] or use["writes"]) and same_storage(use, other):
@@ -175,13 +177,13 @@ def _decide_start(host: str, start: StartingVm, index: _Index, decision: Decisio
 
 
 def _elsewhere(host: str, start: StartingVm, index: _Index) -> Iterator[tuple[str, _Place]]:
-    """Where this VM or its storage is in use on another host, with the part that an error is about."""
+    """Yield the VMs on other hosts that are this VM or use its storage, with the subject of the error message."""
     for disk in start["disks"]:
         for place in index.with_storage(disk["use"]) if disk["use"]["shared"] else ():
             if place.host != host:
                 yield f"disk {disk['name']} of {start['name']} ({disk['described']})", place
     for place in index.by_name.get(start["name"], ()):
-        # Two hosts may each declare a VM of one name. A VM that its host does not declare, or no longer, is the same.
+        # Two hosts may declare different VMs of one name. A VM that its host does not declare is the same VM.
         if place.host != host and not place.vm["declared"] and place.vm["uuid"] == start["uuid"]:
             yield f"vm {start['name']}", place
 
@@ -205,7 +207,7 @@ def _problem(host: str, start: StartingVm, place: _Place) -> str:
 
 
 def _started_twice(reports: Mapping[str, HostReport]) -> Iterator[DeclarationError]:
-    """One disk in two VMs that both start now; declarations in a play's own variables are seen here alone."""
+    """Yield disks of two VMs that both start now. Only this check knows declarations in the variables of a play."""
     first: dict[str, list[tuple[str, StartingVm, StartingDisk]]] = defaultdict(list)
     for host, start, disk in _shared_disks(reports):
         use = disk["use"]
@@ -233,13 +235,13 @@ def _shared_disks(reports: Mapping[str, HostReport]) -> Iterator[tuple[str, Star
     )
 
 
-def _not_known_to_be_stopped(host: str, start: StartingVm, others: Iterable[Declared]) -> Iterator[DeclarationError]:
-    """A host that stops a VM says so itself; without its answer it may still run there."""
+def _not_known_to_be_stopped(host: str, start: StartingVm, others: Iterable[DeclaredVm]) -> Iterator[DeclarationError]:
+    """Yield an error for a VM that may still run on a host which should stop it, and which did not answer."""
     for other in others:
-        if other.host != host and other.machine.state in ("absent", "stopped"):
+        if other.host != host and other.vm.state in ("absent", "stopped"):
             yield DeclarationError(
                 f"{host}: vm {start['name']}",
-                f"{other.host} declares it {other.machine.state} and could not be asked if it has stopped there; "
+                f"{other.host} declares it {other.vm.state} and could not be asked if it has stopped there; "
                 f"run both hosts together, or remove the declaration from {other.host} once it has stopped",
             )
 
@@ -247,9 +249,9 @@ def _not_known_to_be_stopped(host: str, start: StartingVm, others: Iterable[Decl
 def storage_in_use(
     host: str, start: StartingVm, in_use: Mapping[str, str], leaving: Collection[str]
 ) -> Iterator[DeclarationError]:
-    """Refuse storage that somebody has open, unless that is a VM which stops before this one starts.
+    """Yield an error for storage that is open, unless its VM stops before this one starts.
 
-    in_use: by identity, who has it open and what to do about that, in words.
+    in_use: a description of the owner and what to do, by the identity of the storage.
     """
     for disk in start["disks"]:
         owner = in_use.get(disk["use"]["identity"])
@@ -258,30 +260,30 @@ def storage_in_use(
 
 
 def running_twice(reports: Mapping[str, HostReport]) -> list[str]:
-    """VMs or storage that already run, or are open, on two hosts, and of which neither stops in this run."""
+    """Return warnings about VMs that run on two hosts, and storage that is open on two, if neither VM stops."""
     index = _Index(reports)
-    found: dict[tuple[str, ...], str] = {}
+    warnings: dict[tuple[str, ...], str] = {}
     for places in index.by_name.values():
-        _add_twice([place for place in places if place.vm["runs"] and not place.leaves], found)
+        _add_twice([place for place in places if place.vm["runs"] and not place.leaves], warnings)
     for uses in index.by_identity.values():
         open_now = [(place, use) for place, use in uses if use["shared"] and place.vm["runs"] and not place.leaves]
         if any(use["writes"] for _place, use in open_now):
-            _add_twice([place for place, _use in open_now], found, storage=True)
-    return list(found.values())
+            _add_twice([place for place, _use in open_now], warnings, storage=True)
+    return list(warnings.values())
 
 
-def _add_twice(places: list[_Place], found: dict[tuple[str, ...], str], *, storage: bool = False) -> None:
+def _add_twice(places: list[_Place], warnings: dict[tuple[str, ...], str], *, storage: bool = False) -> None:
     first, others = places[:1], places[1:]
     for one, other in ((one, other) for one in first for other in others if other.host != one.host):
         names = f"{one.vm['name']} on {one.host}", f"{other.vm['name']} on {other.host}"
         same_vm = one.vm["uuid"] == other.vm["uuid"] and not (one.vm["declared"] and other.vm["declared"])
         if storage or same_vm:
             what = "write to the same storage, or are the same VM" if storage else "are the same VM"
-            found.setdefault(names, f"{' and '.join(names)} {what}, and both run; stop one of them now")
+            warnings.setdefault(names, f"{' and '.join(names)} {what}, and both run; stop one of them now")
 
 
 def without_declaration(reports: Mapping[str, HostReport], most: int = 20) -> str:
-    """One line that names the VMs which no host declares, or which run without the collection; empty if none."""
+    """Return one line that names the VMs which no host declares or the collection does not manage; empty if none."""
     named: list[str] = []
     for host, report in sorted(reports.items()):
         running = {vm["name"] for vm in report["runs"] if vm["runs"] and not vm["process"]}

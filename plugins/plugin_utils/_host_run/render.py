@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a planned service to the text of its unit. Runs on the controller, where Jinja is."""
+"""The text of a unit, rendered from a planned service. Runs on the controller, which has Jinja."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths, unit_text
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Command, Service
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "qemu_vms" / "templates"
+TEMPLATES = Path(__file__).resolve().parents[3] / "roles" / "qemu_vms" / "templates"
 _PLAIN = re.compile(r"^[A-Za-z0-9_@=:,./+-]+$")
 
 
 def render_service(service: Service, *, encrypted: bool) -> str:
-    """The unit file of a service; ``encrypted`` says whether the host encrypts credentials at rest."""
+    """Return the unit file of a service; encrypted: if the host encrypts credentials at rest."""
     return _environment().get_template(service.template).render(service=service, encrypted=encrypted)
 
 
 def render_common(unit: str) -> str:
-    """The file of a unit that all machines of a host share."""
+    """Return the file of a unit that all VMs of a host share."""
     return _environment().get_template(f"{unit}.j2").render()
 
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    # A unit file is no HTML: escaping is systemd's, by the filters below.
+    # A unit file is not HTML: the filters below escape it for systemd.
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
@@ -50,17 +50,17 @@ def _environment() -> Environment:
         data=data,
         words=words,
     )
-    environment.globals.update(paths=paths)
+    environment.globals.update(paths=paths, unit_text=unit_text)
     return environment
 
 
 def word(text: str) -> str:
-    """One word as systemd reads it, specifiers and variables left alone (systemd.service(5), "Command lines")."""
+    """Escape one word of a command line: systemd expands no specifier or variable in it (systemd.service(5))."""
     return _quoted(text, text.replace("\\", "\\\\").replace("$", "$$").replace("\n", "\\n").replace("\t", "\\t"))
 
 
 def _quoted(text: str, escaped: str) -> str:
-    """A word in quotes where it needs them; escaped: the text as it stands between them, but for specifiers."""
+    """Quote a word if necessary; escaped: the text as it is between quotes, except for specifiers."""
     escaped = escaped.replace("%", "%%")
     if _PLAIN.match(text):
         return escaped
@@ -71,41 +71,41 @@ def _quoted(text: str, escaped: str) -> str:
 
 
 def setting(text: str) -> str:
-    """One word of a setting that is no command line: systemd knows no variables there, and of escapes the backslash."""
+    """Escape one word of a setting that is not a command line: systemd expands no variables there."""
     return _quoted(text, text.replace("\\", "\\\\"))
 
 
 def bind(text: str) -> str:
-    """A path of BindPaths= and its like, where a colon would part source and destination."""
+    """Escape a path of BindPaths= and similar settings, where a colon separates source and destination."""
     return setting(text.replace(":", "\0")).replace("\0", "\\:")
 
 
 def rest(text: str) -> str:
-    """The rest of a line that systemd takes as it stands, but for specifiers."""
+    """Escape the rest of a line in which systemd expands only specifiers."""
     return text.replace("%", "%%")
 
 
 def data(text: str) -> str:
-    """The text of SetCredential=: systemd reads it as one line with C's escapes, and knows no specifiers there."""
+    """Escape the text of SetCredential=: systemd reads it as one line with C escapes and expands no specifiers."""
     return text.replace("\\", "\\\\").replace("\n", "\\n")
 
 
 def sentence(text: str) -> str:
-    """The rest of a line that is for people; a backslash at its end would join the next line to it."""
+    """Escape a description: a backslash at its end would join the next line to it."""
     return rest(text) + (" " if text.endswith("\\") else "")
 
 
 def argument_lines(groups: list[tuple[str, ...]]) -> str:
-    """A command line with one option a line."""
+    """Return a command line with one option per line."""
     return " \\\n    ".join(" ".join(word(part) for part in group) for group in groups)
 
 
 def words(argv: tuple[str, ...]) -> str:
-    """A command line on one line."""
+    """Return a command line on one line."""
     return " ".join(word(part) for part in argv)
 
 
 def command(one: Command) -> str:
-    """A command of ExecStartPre= or ExecStopPost= with systemd's prefixes."""
+    """Return a command of ExecStartPre= or ExecStopPost= with systemd's prefixes."""
     prefix = ("-" if one.optional else "") + ("+" if one.privileged else "")
     return prefix + words(one.argv)

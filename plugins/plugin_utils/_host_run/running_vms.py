@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved, identities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, uuid_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, uuid_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost, UnmanagedProcess
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import as_declared
 
@@ -27,7 +28,7 @@ class StorageUse(TypedDict):
     """Further identities that the same bytes have, as the host resolves the names in the declaration."""
     writes: bool
     shared: bool
-    """If it is known to be the same storage on another host."""
+    """If the same identity on another host is the same storage."""
 
 
 class RunningVm(TypedDict):
@@ -36,57 +37,58 @@ class RunningVm(TypedDict):
     name: str
     uuid: str
     declared: bool
-    """If its host declares it as one that runs."""
+    """If its host declares it started."""
     runs: bool
     """If it runs now."""
     process: str
-    """Process and unit of one that is not the collection's; empty for one that is."""
+    """Process and unit of a VM that the collection does not manage; empty for other VMs."""
     storage: list[StorageUse]
 
 
-def resolved_in(observed: Mapping[str, Any]) -> Resolved:
-    """What a host has resolved of the names in its declarations."""
+def resolved_in(observed: ObservedHost) -> Resolved:
+    """Return the names in declarations as the host has resolved them."""
     names: Resolved = observed.get("names") or {}
     return names
 
 
 def storage_use(disk: Disk, names: Resolved) -> StorageUse:
-    """names: what the disk's host resolves."""
-    alike = sorted({*disk.backend.alike(disk.source)} - {disk.identity})
+    """Return the storage that a disk uses; names: as the disk's host has resolved them."""
+    alike = sorted({*disk.backend.source.other_identities(disk.source)} - {disk.identity})
     return {
         "identity": disk.identity,
         "alike": alike,
         "resolved": sorted(identities(disk, names).certain - {disk.identity}),
         "writes": disk.writes == "keep",
-        "shared": not disk.backend.local(disk.source),
+        "shared": not disk.backend.source.local(disk.source),
     }
 
 
 def names_of(use: StorageUse) -> tuple[str, ...]:
-    """All identities under which another use of the same bytes may be known."""
+    """Return all identities that the same bytes may have."""
     return use["identity"], *use["alike"], *use["resolved"]
 
 
-def running_vms(machines: Iterable[Machine], observed: Mapping[str, Any]) -> list[RunningVm]:
-    """machines: those that the host declares."""
-    declared = {machine.name: machine for machine in machines}
+def running_vms(vms: Iterable[Vm], observed: ObservedHost) -> list[RunningVm]:
+    """Return the VMs that run on a host; machines: those that it declares."""
+    declared = {vm.name: vm for vm in vms}
     names = resolved_in(observed)
     return [*_with_units(declared, observed), *(_unmanaged(process, names) for process in _vms(observed))]
 
 
-def _with_units(declared: Mapping[str, Machine], observed: Mapping[str, Any]) -> Iterator[RunningVm]:
+def _with_units(declared: Mapping[str, Vm], observed: ObservedHost) -> Iterator[RunningVm]:
     names = resolved_in(observed)
     for unit, state in observed["units"].items():
         name = paths.vm_of_unit(unit)
-        machine, runs = declared.get(name), state["active"] not in STOPPED
-        if not name or unit != paths.unit_name(name) or not (runs or (state["enabled"] and machine is None)):
+        vm, runs = declared.get(name), state["active"] not in STOPPED
+        if not name or unit != paths.unit_name(name) or not (runs or (state["enabled"] and vm is None)):
             continue
-        uses = {disk.identity: storage_use(disk, names) for disk in machine.disks} if machine else {}
-        opened = observed["files"].get(f"{paths.UNIT_DIRECTORY}/{unit}", {}).get("opened", {})
+        uses = {disk.identity: storage_use(disk, names) for disk in vm.disks} if vm else {}
+        file = observed["files"].get(f"{paths.UNIT_DIRECTORY}/{unit}")
+        opened = file.get("opened", {}) if file else {}
         yield {
             "name": name,
             "uuid": uuid_of(name),
-            "declared": machine is not None and machine.state == "started",
+            "declared": vm is not None and vm.state == "started",
             "runs": runs,
             "process": "",
             "storage": [_opened(identity, writes, uses.get(identity)) for identity, writes in opened.items()],
@@ -94,16 +96,16 @@ def _with_units(declared: Mapping[str, Machine], observed: Mapping[str, Any]) ->
 
 
 def _opened(identity: str, writes: bool, declared: StorageUse | None) -> StorageUse:
-    """What a unit says that its VM opens; declared: what is known of the same storage."""
+    """Return storage that a unit's VM opens; declared: the same storage in the declaration."""
     unknown: StorageUse = {"identity": identity, "alike": [], "resolved": [], "writes": writes, "shared": False}
     return {**(declared or unknown), "writes": writes}
 
 
-def _vms(observed: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _vms(observed: ObservedHost) -> Iterator[UnmanagedProcess]:
     return (process for process in observed.get("unmanaged") or () if process["vm"])
 
 
-def _unmanaged(process: Mapping[str, Any], names: Resolved) -> RunningVm:
+def _unmanaged(process: UnmanagedProcess, names: Resolved) -> RunningVm:
     return {
         "name": process["name"],
         "uuid": process["uuid"],
@@ -114,44 +116,44 @@ def _unmanaged(process: Mapping[str, Any], names: Resolved) -> RunningVm:
     }
 
 
-def described_process(process: Mapping[str, Any]) -> str:
-    """A process, as messages name it."""
+def described_process(process: UnmanagedProcess) -> str:
+    """Describe a process in messages."""
     return f"process {process['pid']}{', ' if process['unit'] else ''}{process['unit']}"
 
 
-def _disks(process: Mapping[str, Any]) -> list[Disk]:
-    return [disk for one in as_declared("", "vm", {"disks": process["disks"]}) for disk in one.machine.disks]
+def _disks(process: UnmanagedProcess) -> list[Disk]:
+    return [disk for one in as_declared("", "vm", {"disks": process["disks"]}) for disk in one.vm.disks]
 
 
-def refuse_unmanaged_storage(machines: Iterable[Machine], observed: Mapping[str, Any]) -> None:
-    """Refuse to start a VM on storage that a QEMU process which is not the collection's has open on the same host."""
+def refuse_unmanaged_storage(vms: Iterable[Vm], observed: ObservedHost) -> None:
+    """Refuse to start a VM on storage that an unmanaged QEMU process has open on the same host."""
     errors: list[Exception] = []
     names = resolved_in(observed)
-    starting = [machine for machine in machines if machine.state == "started"]
+    starting = [vm for vm in vms if vm.state == "started"]
     for process in observed.get("unmanaged") or ():
         uses = [storage_use(disk, names) for disk in _disks(process)]
-        for machine in starting:
+        for vm in starting:
             errors += [
                 DeclarationError(
-                    f"disk {disk.name} of {machine.name}",
+                    f"disk {disk.name} of {vm.name}",
                     f"{process['name']}, which runs without the collection ({described_process(process)}), has the "
                     f"same storage open, and one of them writes to it ({disk.described}); stop that process first",
                 )
-                for disk in machine.disks
+                for disk in vm.disks
                 if _is_open(disk, storage_use(disk, names), uses, process["opens"])
             ]
     raise_collected(errors)
 
 
-def _is_open(disk: Disk, own: StorageUse, uses: Iterable[StorageUse], opens: Mapping[str, bool]) -> bool:
-    """If storage of a disk is open, and either side writes to it."""
-    reach = disk.backend.reach(disk.source)
-    found = [use["writes"] for use in uses if same_storage(own, use)]
-    found += [opens[path] for path in (*reach.files, *reach.devices) if path in opens]
-    return any(writes or own["writes"] for writes in found)
+def _is_open(disk: Disk, declared: StorageUse, uses: Iterable[StorageUse], opens: Mapping[str, bool]) -> bool:
+    """Return if the storage of a disk is open, and either side writes to it."""
+    reach = disk.backend.access.reach(disk.source)
+    writers = [use["writes"] for use in uses if same_storage(declared, use)]
+    writers += [opens[path] for path in (*reach.files, *reach.devices) if path in opens]
+    return any(writes or declared["writes"] for writes in writers)
 
 
 def same_storage(one: StorageUse, other: StorageUse) -> bool:
-    """If two uses are, or may be, of the same bytes."""
+    """Return if two uses are, or may be, of the same bytes."""
     certain, others = ({use["identity"], *use["resolved"]} for use in (one, other))
     return bool(certain & (others | {*other["alike"]}) or others & {*one["alike"]})

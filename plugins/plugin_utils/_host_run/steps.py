@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of a run over many hosts, and what one step hands on to the next in the results of its tasks. No I/O."""
+"""The steps of a run over many hosts, and the data that one step passes to the next in its result. No I/O."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost, ObservedUnit
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import HostReport, StartingVm
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import RunningVm
 
 STEPS = ("all", "observe", "compare", "stop", "apply")
 OBSERVED = "__qemu_vms_run"
-"""What role qemu_vms registers the result of step observe as; the next ones likewise."""
+"""The variable in which role qemu_vms registers the result of step observe; the next three likewise."""
 COMPARED = "__qemu_vms_fleet"
 STOPPED_FIRST = "__qemu_vms_stopped"
 APPLIED = "__qemu_vms_applied"
 
+_UNKNOWN: ObservedUnit = {"active": "inactive", "enabled": False, "reload": False, "started": None}
+
 
 def pack(value: Any) -> str:
-    """Plain data as one short text, so that a result with it stays readable."""
+    """Return plain data as one short text, so that a result with it stays readable."""
     return base64.b64encode(zlib.compress(json.dumps(value).encode())).decode()
 
 
@@ -32,26 +35,23 @@ def unpack(text: str) -> Any:
 
 
 def reports_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, HostReport]:
-    """The reports of the hosts that answered, with what has been done on them since.
-
-    results: by host, its registered results.
-    """
-    found = {}
+    """Return the reports of the hosts that answered, updated by the later steps; results: registered, by host."""
+    reports = {}
     for host, registered in results.items():
         report = (registered.get(OBSERVED) or {}).get("fleet")
         if report:
-            found[host] = _since(report, registered)
-    return found
+            reports[host] = _since(report, registered)
+    return reports
 
 
 def is_stopped(vm: str, registered: Mapping[str, Any]) -> bool:
-    """If a host says that it has stopped a VM since it was observed; registered: the results of that host."""
+    """Return if a host reports that it has stopped a VM since it was observed; registered: the host's results."""
     report = (registered.get(OBSERVED) or {}).get("fleet") or {}
     return vm in _stopped_since(report, registered)
 
 
 def _of(report: Mapping[str, Any], registered: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A later result that belongs to this report; empty if there is none."""
+    """Return a later result that belongs to this report; empty if there is none."""
     result = registered.get(name) or {}
     return result if report.get("id") and result.get("of") == report["id"] else {}
 
@@ -67,7 +67,7 @@ def _since(report: HostReport, registered: Mapping[str, Any]) -> HostReport:
     runs = [vm for vm in report["runs"] if vm["process"] or vm["name"] not in stopped]
     if not _of(report, registered, APPLIED):
         return {**report, "runs": runs}
-    # A VM that was to be started may run even where that failed for others.
+    # A VM may have been started even if others have failed.
     known = {vm["name"] for vm in runs}
     runs += [_started(start) for start in report["starts"] if start["name"] not in known]
     return {**report, "runs": runs, "starts": [], "stops": []}
@@ -84,9 +84,9 @@ def _started(start: StartingVm) -> RunningVm:
     }
 
 
-def with_stopped(observed: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """What was observed, after VMs were stopped and disabled."""
+def with_stopped(observed: ObservedHost, names: Iterable[str]) -> ObservedHost:
+    """Return the observation, updated for VMs that were stopped and disabled since."""
     units = dict(observed["units"])
     for unit in map(paths.unit_name, names):
-        units[unit] = {**units.get(unit, {}), "active": "inactive", "enabled": False}
+        units[unit] = {**units.get(unit, _UNKNOWN), "active": "inactive", "enabled": False}
     return {**observed, "units": units}

@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values, routes_for
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import routes_for
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import doubts
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS
@@ -18,40 +19,40 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import tap_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.tgt import loopback_address
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Declared, Survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import DeclaredFleet, DeclaredVm
 
 _EVERYWHERE = ("", "0.0.0.0", "::", "[::]")
 
 Findings = Iterator[DeclarationError]
 
 
-def errors(survey: Survey) -> list[DeclarationError]:
+def errors(fleet: DeclaredFleet) -> list[DeclarationError]:
     """What would lose data or not run."""
     checks = (_shared_storage, _same_addresses, _same_devices, _same_ports, _same_loopbacks)
-    return [finding for check in checks for finding in check(survey)]
+    return [finding for check in checks for finding in check(fleet)]
 
 
-def warnings(survey: Survey, known_images: Sequence[str] = ()) -> list[DeclarationError]:
+def warnings(fleet: DeclaredFleet, known_images: Sequence[str] = ()) -> list[DeclarationError]:
     """What may be meant so. known_images: patterns of sources that are there without a declaration."""
-    found = [*_same_names(survey), *_addresses_elsewhere(survey), *_empty_secrets(survey), *_doubtful_storage(survey)]
-    return [*found, *_unknown_sources(survey, known_images)]
+    found = [*_same_names(fleet), *_addresses_elsewhere(fleet), *_empty_secrets(fleet), *_doubtful_storage(fleet)]
+    return [*found, *_unknown_sources(fleet, known_images)]
 
 
-def shared_storage(survey: Survey, hosts: Container[str]) -> list[DeclarationError]:
+def shared_storage(fleet: DeclaredFleet, hosts: Container[str]) -> list[DeclarationError]:
     """Storage that would be lost for two VMs of which at least one is on one of the hosts."""
-    return [_shared(*pair) for pair in _shared_pairs(survey) if pair[0].host in hosts or pair[2].host in hosts]
+    return [_shared(*pair) for pair in _shared_pairs(fleet) if pair[0].host in hosts or pair[2].host in hosts]
 
 
-def _shared_storage(survey: Survey) -> Findings:
-    return (_shared(*pair) for pair in _shared_pairs(survey))
+def _shared_storage(fleet: DeclaredFleet) -> Findings:
+    return (_shared(*pair) for pair in _shared_pairs(fleet))
 
 
-def _shared_pairs(survey: Survey) -> Iterator[tuple[Declared, Disk, Declared, Disk]]:
+def _shared_pairs(fleet: DeclaredFleet) -> Iterator[tuple[DeclaredVm, Disk, DeclaredVm, Disk]]:
     """The same storage, written by one machine and opened by another, is lost data."""
-    first: dict[str, tuple[Declared, Disk]] = {}
-    writer: dict[str, tuple[Declared, Disk]] = {}
+    first: dict[str, tuple[DeclaredVm, Disk]] = {}
+    writer: dict[str, tuple[DeclaredVm, Disk]] = {}
     saying_more = []
-    for one, disk in _started_first(survey):
+    for one, disk in _started_first(fleet):
         identity = one.identity(disk)
         other = first.setdefault(identity, (one, disk)) if disk.writes == "keep" else writer.get(identity)
         if other and other[1] is not disk and not _stands_by(one, other[0]):
@@ -69,19 +70,19 @@ def _shared_pairs(survey: Survey) -> Iterator[tuple[Declared, Disk, Declared, Di
                 yield one, disk, *found
 
 
-def _started_first(survey: Survey) -> Iterable[tuple[Declared, Disk]]:
+def _started_first(fleet: DeclaredFleet) -> Iterable[tuple[DeclaredVm, Disk]]:
     """A VM that stands by is compared with the one that runs, and not the other way round."""
-    return sorted(survey.disks(), key=lambda one: one[0].machine.state == "stopped")
+    return sorted(fleet.disks(), key=lambda one: one[0].vm.state == "stopped")
 
 
-def _stands_by(one: Declared, other: Declared) -> bool:
+def _stands_by(one: DeclaredVm, other: DeclaredVm) -> bool:
     """If two declarations are of one VM, and at most one of them starts it."""
-    stopped = "stopped" in (one.machine.state, other.machine.state)
-    return stopped and one.machine.name == other.machine.name and one.host != other.host
+    stopped = "stopped" in (one.vm.state, other.vm.state)
+    return stopped and one.vm.name == other.vm.name and one.host != other.host
 
 
-def _shared(one: Declared, disk: Disk, other: Declared, its: Disk) -> DeclarationError:
-    advice = f"; {disk.backend.apart}" if disk.backend.apart else ""
+def _shared(one: DeclaredVm, disk: Disk, other: DeclaredVm, its: Disk) -> DeclarationError:
+    advice = f"; {disk.backend.source.if_different}" if disk.backend.source.if_different else ""
     return DeclarationError(
         one.where("disk", disk.name),
         f"is the same storage as {other.where('disk', its.name)}, and one of them writes to it "
@@ -89,21 +90,23 @@ def _shared(one: Declared, disk: Disk, other: Declared, its: Disk) -> Declaratio
     )
 
 
-def _doubtful_storage(survey: Survey) -> Findings:
+def _doubtful_storage(fleet: DeclaredFleet) -> Findings:
     """What no declaration tells; the hosts themselves resolve names, when they are asked."""
     disks = (
-        (one.where("disk", disk.name), disk) for one, disk in survey.disks() if not disk.backend.local(disk.source)
+        (one.where("disk", disk.name), disk)
+        for one, disk in fleet.disks()
+        if not disk.backend.source.local(disk.source)
     )
     return (DeclarationError(where, doubt) for where, doubt in doubts(disks, {}))
 
 
-def _unknown_sources(survey: Survey, known_images: Sequence[str]) -> Findings:
+def _unknown_sources(fleet: DeclaredFleet, known_images: Sequence[str]) -> Findings:
     """What cannot be written is an image of others by nature; of the rest somebody must say that it is there."""
-    declared = {one.identity(disk) for one, disk in survey.disks()}
-    maybe = {identity for one, disk in survey.disks() for identity in one.alike(disk)}
-    for one, disk in survey.disks():
+    declared = {one.identity(disk) for one, disk in fleet.disks()}
+    maybe = {identity for one, disk in fleet.disks() for identity in one.alike(disk)}
+    for one, disk in fleet.disks():
         origin = disk.origin
-        if not origin or not origin.backend.writable:
+        if not origin or not origin.backend.source.writable:
             continue
         identity = one.identity(origin.image)
         is_declared = identity in declared or identity in maybe or declared & one.alike(origin.image)
@@ -114,18 +117,18 @@ def _unknown_sources(survey: Survey, known_images: Sequence[str]) -> Findings:
             )
 
 
-def _by_address(survey: Survey) -> dict[str, list[tuple[Declared, str, str]]]:
+def _by_address(fleet: DeclaredFleet) -> dict[str, list[tuple[DeclaredVm, str, str]]]:
     """Machines, networks and bridges by hardware address, where more than one has it."""
-    found: dict[str, list[tuple[Declared, str, str]]] = defaultdict(list)
-    for one in survey.machines:
-        for network in one.machine.networks if one.present else ():
+    found: dict[str, list[tuple[DeclaredVm, str, str]]] = defaultdict(list)
+    for one in fleet.vms:
+        for network in one.vm.networks if one.present else ():
             if network.bridge:  # QEMU's own network lets nobody see the address
                 found[network.mac].append((one, network.name, network.bridge))
     return {mac: users for mac, users in found.items() if len(users) > 1}
 
 
-def _same_addresses(survey: Survey) -> Findings:
-    for mac, users in _by_address(survey).items():
+def _same_addresses(fleet: DeclaredFleet) -> Findings:
+    for mac, users in _by_address(fleet).items():
         first: dict[str, str] = {}
         for one, network, bridge in users:
             where = one.where("network", network)
@@ -138,8 +141,8 @@ def _same_addresses(survey: Survey) -> Findings:
             first.setdefault(bridge, where)
 
 
-def _addresses_elsewhere(survey: Survey) -> Findings:
-    for mac, users in _by_address(survey).items():
+def _addresses_elsewhere(fleet: DeclaredFleet) -> Findings:
+    for mac, users in _by_address(fleet).items():
         first: dict[str, str] = {}
         for one, network, bridge in users:
             where = one.where("network", network)
@@ -149,21 +152,21 @@ def _addresses_elsewhere(survey: Survey) -> Findings:
             first.setdefault(bridge, where)
 
 
-def _by_host(survey: Survey) -> Iterable[list[Declared]]:
-    found: dict[str, list[Declared]] = defaultdict(list)
-    for one in survey.machines:
+def _by_host(fleet: DeclaredFleet) -> Iterable[list[DeclaredVm]]:
+    found: dict[str, list[DeclaredVm]] = defaultdict(list)
+    for one in fleet.vms:
         if one.present:
             found[one.host].append(one)
     return found.values()
 
 
-def _same_devices(survey: Survey) -> Findings:
+def _same_devices(fleet: DeclaredFleet) -> Findings:
     """Of bridges and of the tap devices that are made for the machines; no two of these have one name."""
-    for machines in _by_host(survey):
-        networks = [(one, network) for one in machines for network in one.machine.networks if network.bridge]
+    for vms in _by_host(fleet):
+        networks = [(one, network) for one in vms for network in one.vm.networks if network.bridge]
         bridges = {network.bridge for _one, network in networks}
         for one, network in networks:
-            tap = tap_name(one.machine.name, network.name)
+            tap = tap_name(one.vm.name, network.name)
             if tap in bridges:
                 yield DeclarationError(
                     one.where("network", network.name),
@@ -171,22 +174,22 @@ def _same_devices(survey: Survey) -> Findings:
                 )
 
 
-def _ports(one: Declared) -> Iterator[tuple[str, str, int, str]]:
+def _ports(one: DeclaredVm) -> Iterator[tuple[str, str, int, str]]:
     """Ports of the host that a machine listens on: protocol, address, port, and for what."""
-    vnc = one.machine.settings.get("vnc") or {}
+    vnc = one.vm.settings.get("vnc") or {}
     if "port" in vnc:
-        yield "tcp", vnc["address"], vnc["port"], f"{one.host}: vm {one.machine.name}: vnc"
-    for network in one.machine.networks:
+        yield "tcp", vnc["address"], vnc["port"], f"{one.host}: vm {one.vm.name}: vnc"
+    for network in one.vm.networks:
         for forward in network.forward:
             protocol, _colon, rest = forward.partition(":")
             address, _colon, port = rest.partition("-")[0].rpartition(":")
             yield protocol, address, int(port), f"{one.where('network', network.name)}: forward"
 
 
-def _same_ports(survey: Survey) -> Findings:
-    for machines in _by_host(survey):
+def _same_ports(fleet: DeclaredFleet) -> Findings:
+    for vms in _by_host(fleet):
         taken: dict[tuple[str, int], list[tuple[str, str]]] = defaultdict(list)
-        for protocol, address, port, where in chain.from_iterable(map(_ports, machines)):
+        for protocol, address, port, where in chain.from_iterable(map(_ports, vms)):
             users = taken[protocol, port]
             other = next((its for at, its in users if at == address or {at, address} & set(_EVERYWHERE)), "")
             if other:
@@ -194,24 +197,24 @@ def _same_ports(survey: Survey) -> Findings:
             users.append((address, where))
 
 
-def _same_loopbacks(survey: Survey) -> Findings:
+def _same_loopbacks(fleet: DeclaredFleet) -> Findings:
     """Each disk that tgtd serves has an address made of its names, and these are few enough to meet once in a while."""
-    for machines in _by_host(survey):
+    for vms in _by_host(fleet):
         taken: dict[str, str] = {}
-        disks = [(one, disk) for one in machines for disk in one.machine.disks]
+        disks = [(one, disk) for one in vms for disk in one.vm.disks]
         for user, disk in disks:
             if "tgt" not in routes_for(disk.backend, disk.source):
                 continue
             where = user.where("disk", disk.name)
-            other = taken.setdefault(loopback_address(user.machine.name, disk.name), where)
+            other = taken.setdefault(loopback_address(user.vm.name, disk.name), where)
             if other != where:
                 yield DeclarationError(where, f"its tgtd would have the address of that of {other}; rename the disk")
 
 
-def _same_names(survey: Survey) -> Findings:
+def _same_names(fleet: DeclaredFleet) -> Findings:
     first: dict[str, str] = {}
-    for one in survey.machines:
-        name = one.machine.name
+    for one in fleet.vms:
+        name = one.vm.name
         if one.present and first.setdefault(name, one.host) != one.host:
             yield DeclarationError(
                 f"{one.host}: vm {name}",
@@ -220,8 +223,8 @@ def _same_names(survey: Survey) -> Findings:
             )
 
 
-def _empty_secrets(survey: Survey) -> Findings:
-    for one, disk in survey.disks():
+def _empty_secrets(fleet: DeclaredFleet) -> Findings:
+    for one, disk in fleet.disks():
         where = one.where("disk", disk.name)
         for name in _empty_in(disk):
             yield DeclarationError(f"{where}: {name}", "is empty")

@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, read_machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.parts import in_parts
@@ -28,17 +28,17 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredVm:
     """One machine of one host."""
 
     host: str
-    machine: Machine
+    vm: Vm
     missing: Mapping[str, Sequence[str]]
     """Secrets that are not there, by the disk they belong to."""
 
     @property
     def present(self) -> bool:
-        return self.machine.state != "absent"
+        return self.vm.state != "absent"
 
     def identity(self, disk: Disk) -> str:
         """Equal for the same bytes, wherever in the inventory they are declared."""
@@ -46,23 +46,23 @@ class Declared:
 
     def alike(self, disk: Disk) -> set[str]:
         """Further identities that the same bytes may have."""
-        return {self._globally(disk, identity) for identity in disk.backend.alike(disk.source)}
+        return {self._globally(disk, identity) for identity in disk.backend.source.other_identities(disk.source)}
 
     def _globally(self, disk: Disk, identity: str) -> str:
-        return f"{self.host}:{identity}" if disk.backend.local(disk.source) else identity
+        return f"{self.host}:{identity}" if disk.backend.source.local(disk.source) else identity
 
     def where(self, kind: str, name: str) -> str:
         """A disk or network of it, as errors name it."""
-        return f"{self.host}: {kind} {name} of {self.machine.name}"
+        return f"{self.host}: {kind} {name} of {self.vm.name}"
 
 
 @dataclass(frozen=True)
-class Survey:
+class DeclaredFleet:
     """What a look at an inventory found."""
 
     hosts: list[str] = field(default_factory=list)
     """Those that declare machines."""
-    machines: list[Declared] = field(default_factory=list)
+    vms: list[DeclaredVm] = field(default_factory=list)
     errors: list[DeclarationError] = field(default_factory=list)
     secrets: list[DeclarationError] = field(default_factory=list)
     """Errors of secrets that are not there; their machines are among the others all the same."""
@@ -70,9 +70,9 @@ class Survey:
     """Host and name of each machine that, for its errors, is not among the others or may lack a disk there; no name
     stands for all machines of the host."""
 
-    def disks(self) -> Iterator[tuple[Declared, Disk]]:
+    def disks(self) -> Iterator[tuple[DeclaredVm, Disk]]:
         """The disks of all machines that are not absent."""
-        return ((one, disk) for one in self.machines if one.present for disk in one.machine.disks)
+        return ((one, disk) for one in self.vms if one.present for disk in one.vm.disks)
 
     def in_order(self, errors: Iterable[DeclarationError]) -> list[DeclarationError]:
         """The errors host by host."""
@@ -80,17 +80,17 @@ class Survey:
         return sorted(errors, key=lambda error: places[host_of(error)])
 
     def rows(self) -> list[Row]:
-        return [row(one, disk) for one in self.machines for disk in one.machine.disks]
+        return [row(one, disk) for one in self.vms for disk in one.vm.disks]
 
 
 def host_of(error: DeclarationError) -> str:
-    """The host that an error of a survey is about."""
+    """The host that an error of a fleet is about."""
     return error.where.partition(": ")[0]
 
 
-def survey(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> Survey:
+def read_fleet(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> DeclaredFleet:
     """Read what all hosts, or these, declare."""
-    found = Survey()
+    found = DeclaredFleet()
     for host, vms in declarations(hostvars, hosts):
         found.hosts.append(host)
         if isinstance(vms, Unresolved):
@@ -105,11 +105,11 @@ def survey(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> S
     return found
 
 
-def as_declared(host: str, name: str, declaration: Any) -> list[Declared]:
+def as_declared(host: str, name: str, declaration: Any) -> list[DeclaredVm]:
     """A machine that a host told how to declare, as far as it can be read; no text of it is taken for a template."""
-    found = Survey()
+    found = DeclaredFleet()
     _read(found, host, name, _without_templates(declaration))
-    return found.machines
+    return found.vms
 
 
 def _without_templates(value: Any) -> Any:
@@ -120,10 +120,10 @@ def _without_templates(value: Any) -> Any:
     return Unresolved("is in no vault yet") if "{{" in str(value) else value
 
 
-def survey_in_parts(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> Survey:
+def read_fleet_in_parallel(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> DeclaredFleet:
     """The same for many hosts: by several processes, and without keeping what Ansible remembers of each."""
-    found = Survey()
-    for part in in_parts(lambda some: survey(hostvars, some), hosts):
+    found = DeclaredFleet()
+    for part in in_parts(lambda some: read_fleet(hostvars, some), hosts):
         for whole, more in zip(vars(found).values(), vars(part).values()):
             whole.extend(more)
     return found
@@ -137,26 +137,26 @@ def _backend_named(name: str) -> Backend:
 copyreg.pickle(Backend, lambda backend: (_backend_named, (backend.name,)))
 
 
-def _read(found: Survey, host: str, name: Any, given: Any) -> None:
+def _read(found: DeclaredFleet, host: str, name: Any, given: Any) -> None:
     filled = Filled(str(name), given)
     errors: list[Any] = list(filled.errors)
     with _gathered(errors):
-        if filled.machine is not None:
-            machine = read_machine(name, filled.machine, host)
-            found.machines.append(Declared(host, machine, filled.missing))
-            _check_images(machine, errors)
+        if filled.vm is not None:
+            vm = read_vm(name, filled.vm, host)
+            found.vms.append(DeclaredVm(host, vm, filled.missing))
+            _check_images(vm, errors)
     if errors:
         found.unread.append((host, str(name)))
     found.errors.extend(error.within(host) for error in errors)
     found.secrets.extend(error.within(host) for error in filled.secrets)
 
 
-def _check_images(machine: Machine, errors: list[Any]) -> None:
+def _check_images(vm: Vm, errors: list[Any]) -> None:
     """Adds what is wrong with how images are to be made and kept."""
-    for disk in machine.disks if machine.state != "absent" else ():
+    for disk in vm.disks if vm.state != "absent" else ():
         if disk.kept:
             with _gathered(errors):
-                read_desired(disk, f"disk {disk.name} of {machine.name}")
+                read_desired(disk, f"disk {disk.name} of {vm.name}")
 
 
 @contextmanager
@@ -170,23 +170,23 @@ def _gathered(errors: list[Any]) -> Iterator[None]:
         errors += several.errors
 
 
-def row(one: Declared, disk: Disk) -> Row:
+def row(one: DeclaredVm, disk: Disk) -> Row:
     """One disk as plain data, without a secret."""
     backend, settings = disk.backend, disk.settings
     return {
         "host": one.host,
-        "vm": one.machine.name,
+        "vm": one.vm.name,
         "disk": disk.name,
-        "state": one.machine.state,
+        "state": one.vm.state,
         "backend": backend.name,
-        "storage": backend.describe(disk.source),
-        "pool": backend.pool(disk.source),
+        "storage": backend.source.describe(disk.source),
+        "pool": backend.source.pool(disk.source),
         "identity": one.identity(disk),
         "route": settings["route"],
         "format": settings["format"],
         "size": settings.get("size"),
         "writes": disk.writes,
         "source": disk.origin.described if disk.origin else None,
-        "servers": list(backend.reach(disk.source).servers),
+        "servers": list(backend.access.reach(disk.source).servers),
         "secrets_missing": list(one.missing.get(disk.name, ())),
     }

@@ -8,29 +8,29 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Declared, row
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import DeclaredVm, row
 
 Guest = dict[str, Any]
 """The variables of one guest, as plain data without a secret."""
 
 
-def guest(one: Declared) -> Guest:
+def guest(one: DeclaredVm) -> Guest:
     """A declared machine."""
-    machine = one.machine
+    vm = one.vm
     return {
-        "guest_vm": machine.name,
+        "guest_vm": vm.name,
         "guest_hypervisor": one.host,
-        "guest_state": machine.state,
+        "guest_state": vm.state,
         "guest_status": "",
-        "guest_memory": machine.settings["memory"],
-        "guest_cpus": machine.settings["cpus"],
-        "guest_disks": [row(one, disk) for disk in machine.disks],
+        "guest_memory": vm.settings["memory"],
+        "guest_cpus": vm.settings["cpus"],
+        "guest_disks": [row(one, disk) for disk in vm.disks],
         "guest_networks": [
             {"name": network.name, "bridge": network.bridge or None, "mac": network.mac, "model": network.model}
-            for network in machine.networks
+            for network in vm.networks
         ],
-        "guest_addresses": _addresses(machine),
+        "guest_addresses": _addresses(vm),
     }
 
 
@@ -72,9 +72,9 @@ def groups(one: Guest, kinds: Iterable[str]) -> Iterator[str]:
         yield from dict.fromkeys(named[kind])
 
 
-def _addresses(machine: Machine) -> list[str]:
+def _addresses(vm: Vm) -> list[str]:
     """What cloud-init is told to give the guest's interfaces, without the lengths of their networks."""
-    network = json.loads(machine.seed.get("network-config", "{}"))
+    network = json.loads(vm.seed.get("network-config", "{}"))
     network = network.get("network", network)  # netplan's own files have one level more
     interfaces = [
         interface

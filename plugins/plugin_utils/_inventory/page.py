@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-_PARTS = Path(__file__).resolve().parents[2] / "playbooks" / "files" / "report"
+_PARTS = Path(__file__).resolve().parents[3] / "playbooks" / "files" / "report"
 _SCRIPTS = ("words", "fleet", "filter", "map", "details", "actions", "start")
 """The files of the page's script, in this order; they share one scope."""
 _BEGIN, _END = '<script type="application/json" id="fleet">\n', "\n</script>"

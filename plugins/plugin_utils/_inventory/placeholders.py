@@ -31,21 +31,21 @@ class Filled:
         """Of the secrets that are not there."""
         self.missing: dict[str, list[str]] = {}
         """Their names, by the disk they belong to."""
-        self.machine: Any = given
+        self.vm: Any = given
         if unresolved(given):
-            self.machine = self._machine(name, given)
+            self.vm = self._vm(name, given)
 
-    def _machine(self, name: str, given: Any) -> Any:
+    def _vm(self, name: str, given: Any) -> Any:
         where = f"vm {name}"
         if not isinstance(given, Mapping):
             self._refuse(where, given)
             return None
         parts = {key: value for key, value in given.items() if key in ("disks", "networks")}
-        machine = self._options(VM_OPTIONS, {k: v for k, v in given.items() if k not in parts}, where)[0]
+        vm = self._options(VM_OPTIONS, {k: v for k, v in given.items() if k not in parts}, where)[0]
         for kind, singular, options in (("disks", "disk", _DISK), ("networks", "network", NETWORK_OPTIONS)):
             if kind in parts:
-                machine[kind] = self._parts(parts[kind], f"{where}: {kind}", singular, f" of {name}", options)
-        return machine
+                vm[kind] = self._parts(parts[kind], f"{where}: {kind}", singular, f" of {name}", options)
+        return vm
 
     def _parts(self, given: Any, where: str, singular: str, of: str, options: tuple[Option, ...]) -> Any:
         """The parts that can be read; one that lacks more than secrets is left out."""

@@ -12,9 +12,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import opened_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import (
-    Declared,
+    DeclaredFleet,
+    DeclaredVm,
     Row,
-    Survey,
     as_declared,
     host_of,
     row,
@@ -38,12 +38,12 @@ DRIFT = {
 """Every way in which what is there differs from what is declared, and what to do about it."""
 
 
-def report(survey: Survey, looks: Mapping[str, Look]) -> dict[str, Any]:
+def report(fleet: DeclaredFleet, looks: Mapping[str, Look]) -> dict[str, Any]:
     """Tables of hosts, machines and disks, which refer to each other by their names."""
-    declared: dict[str, dict[str, Declared]] = {host: {} for host in looks}
-    for one in survey.machines:
-        declared[one.host][one.machine.name] = one
-    unread = set(survey.unread)
+    declared: dict[str, dict[str, DeclaredVm]] = {host: {} for host in looks}
+    for one in fleet.vms:
+        declared[one.host][one.vm.name] = one
+    unread = set(fleet.unread)
     vms: list[Row] = []
     disks: list[Row] = []
     for host, look in looks.items():
@@ -54,13 +54,13 @@ def report(survey: Survey, looks: Mapping[str, Look]) -> dict[str, Any]:
             if pair.found or not pair.one or pair.one.present:
                 vms.append(_vm(pair))
                 disks += _disks(pair)
-        for machine in look.get("by_hand", ()):
-            if machine["pid"]:
-                vms.append(_by_hand(host, machine))
-                disks += _disks_by_hand(host, machine)
+        for vm in look.get("by_hand", ()):
+            if vm["pid"]:
+                vms.append(_by_hand(host, vm))
+                disks += _disks_by_hand(host, vm)
     return {
         "drift": DRIFT,
-        "hosts": [_host(host, look, survey) for host, look in looks.items()],
+        "hosts": [_host(host, look, fleet) for host, look in looks.items()],
         "vms": vms,
         "disks": disks,
     }
@@ -72,7 +72,7 @@ class _Pair:
 
     host: str
     name: str
-    one: Declared | None
+    one: DeclaredVm | None
     found: Mapping[str, Any] | None
     """Nothing where the host does not answer."""
     whole: bool
@@ -80,22 +80,22 @@ class _Pair:
 
     @property
     def declared(self) -> str:
-        return self.one.machine.state if self.one else "undeclared" if self.whole else "unreadable"
+        return self.one.vm.state if self.one else "undeclared" if self.whole else "unreadable"
 
 
-def _host(name: str, look: Look, survey: Survey) -> Row:
+def _host(name: str, look: Look, fleet: DeclaredFleet) -> Row:
     answers = "vms" in look
     said = "" if answers else str(look.get("msg") or "It was not asked.")
     return {
         "host": name,
         "status": "answers" if answers else "unreachable" if look.get("unreachable") else "failed",
         "problem": next(iter(said.splitlines()), ""),
-        "errors": [str(error) for error in survey.errors if host_of(error) == name],
+        "errors": [str(error) for error in fleet.errors if host_of(error) == name],
     }
 
 
 def _vm(pair: _Pair) -> Row:
-    settings = pair.one.machine.settings if pair.one else {}
+    settings = pair.one.vm.settings if pair.one else {}
     found = pair.found or {}
     return {
         "host": pair.host,
@@ -111,23 +111,23 @@ def _vm(pair: _Pair) -> Row:
     }
 
 
-def _by_hand(host: str, machine: Mapping[str, Any]) -> Row:
+def _by_hand(host: str, vm: Mapping[str, Any]) -> Row:
     """A machine that is not the collection's."""
     unknown = dict.fromkeys(("memory", "cpus", "enabled"))
-    known = {"host": host, "vm": _name_by_hand(machine), "declared": "undeclared"}
+    known = {"host": host, "vm": _name_by_hand(vm), "declared": "undeclared"}
     return {**known, "status": "running", **unknown, "problem": "", "opens": [], "drift": ["by hand"]}
 
 
-def _name_by_hand(machine: Mapping[str, Any]) -> str:
+def _name_by_hand(vm: Mapping[str, Any]) -> str:
     """A machine that is the collection's may have the same name."""
-    return f"{machine['name']} (pid {machine['pid']})"
+    return f"{vm['name']} (pid {vm['pid']})"
 
 
-def _disks_by_hand(host: str, machine: Mapping[str, Any]) -> Iterator[Row]:
+def _disks_by_hand(host: str, vm: Mapping[str, Any]) -> Iterator[Row]:
     """As adopt.yml would declare them."""
-    for one in as_declared(host, machine["name"], machine["declaration"]):
-        for disk in one.machine.disks:
-            yield {**_declared(one, disk), "vm": _name_by_hand(machine), **_seen({}), "drift": []}
+    for one in as_declared(host, vm["name"], vm["declaration"]):
+        for disk in one.vm.disks:
+            yield {**_declared(one, disk), "vm": _name_by_hand(vm), **_seen({}), "drift": []}
 
 
 def _vm_drift(declared: str, found: Mapping[str, Any]) -> Iterator[str]:
@@ -147,7 +147,7 @@ def _vm_drift(declared: str, found: Mapping[str, Any]) -> Iterator[str]:
 def _disks(pair: _Pair) -> Iterator[Row]:
     """The declared disks of a machine, and those that it has open without a declaration."""
     opened = (pair.found or {}).get("disks", {})
-    declared = {disk.name: (pair.one, disk) for disk in pair.one.machine.disks} if pair.one and pair.one.present else {}
+    declared = {disk.name: (pair.one, disk) for disk in pair.one.vm.disks} if pair.one and pair.one.present else {}
     for name, (one, disk) in declared.items():
         drift = list(_disk_drift(one, disk, pair.found or {}))
         yield {**_declared(one, disk), **_seen(opened.get(name, {})), "drift": drift}
@@ -160,7 +160,7 @@ def _disks(pair: _Pair) -> Iterator[Row]:
 _DECLARED = ("host", "vm", "disk", "backend", "storage", "pool", "route", "format", "size", "writes", "source")
 
 
-def _declared(one: Declared, disk: Disk) -> Row:
+def _declared(one: DeclaredVm, disk: Disk) -> Row:
     known = row(one, disk)
     return {**{key: known[key] for key in _DECLARED}, "system": _system(one, disk, known["servers"])}
 
@@ -169,10 +169,10 @@ def _seen(seen: Mapping[str, Any]) -> Row:
     return {"actual": seen.get("size"), "io_status": seen.get("io_status", ""), "io": seen.get("io")}
 
 
-def _disk_drift(one: Declared, disk: Disk, found: Mapping[str, Any]) -> Iterator[str]:
+def _disk_drift(one: DeclaredVm, disk: Disk, found: Mapping[str, Any]) -> Iterator[str]:
     identity, unit = disk.identity, found.get("opened")
     # A unit of an earlier release does not say what it opens.
-    if unit and unit.get(identity) is not opened_storage(one.machine)[identity]:
+    if unit and unit.get(identity) is not opened_storage(one.vm)[identity]:
         yield "other storage"
     seen = found.get("disks", {}).get(disk.name)
     if found.get("status") and not seen:
@@ -182,7 +182,7 @@ def _disk_drift(one: Declared, disk: Disk, found: Mapping[str, Any]) -> Iterator
         yield "other size"
 
 
-def _system(one: Declared, disk: Disk, servers: Iterable[str]) -> str:
+def _system(one: DeclaredVm, disk: Disk, servers: Iterable[str]) -> str:
     """What stores a disk: the servers of its backend, or the host itself."""
-    place = f"on {one.host}" if disk.backend.local(disk.source) else ", ".join(sorted(servers))
+    place = f"on {one.host}" if disk.backend.source.local(disk.source) else ", ".join(sorted(servers))
     return f"{disk.backend.name} {place}".rstrip()

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Row, Survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import DeclaredFleet, Row
 
 _COLUMNS = ("host", "vm", "state", "disk", "backend", "storage", "format", "size", "writes", "route", "source")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -57,12 +57,12 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def summary(survey: Survey, rows: Iterable[Row]) -> str:
+def summary(fleet: DeclaredFleet, rows: Iterable[Row]) -> str:
     """How many disks and bytes there are on each backend, host and pool."""
     present = [row for row in rows if row["state"] != "absent"]
     tables = [
         layout(("backend", *_SUMS), _sums(present, ("backend",))),
-        layout(("host", "started", *_SUMS), _hosts(survey, present)),
+        layout(("host", "started", *_SUMS), _hosts(fleet, present)),
         layout(("backend", "pool", *_SUMS), _sums(present, ("backend", "pool"))),
     ]
     return "\n".join(tables)
@@ -79,20 +79,20 @@ def _sums(rows: Iterable[Row], keys: Sequence[str]) -> list[list[str]]:
 
 
 def _sum(rows: Sequence[Row]) -> list[str]:
-    machines = len({(row["host"], row["vm"]) for row in rows})
-    return [str(machines), str(len(rows)), human(sum(row["size"] or 0 for row in rows))]
+    vms = len({(row["host"], row["vm"]) for row in rows})
+    return [str(vms), str(len(rows)), human(sum(row["size"] or 0 for row in rows))]
 
 
-def _hosts(survey: Survey, rows: Iterable[Row]) -> list[list[str]]:
+def _hosts(fleet: DeclaredFleet, rows: Iterable[Row]) -> list[list[str]]:
     """In the inventory's order, also those whose machines have no disk."""
-    disks_of: dict[str, list[Row]] = {host: [] for host in survey.hosts}
+    disks_of: dict[str, list[Row]] = {host: [] for host in fleet.hosts}
     for row in rows:
         disks_of[row["host"]].append(row)
-    machines: dict[str, list[str]] = {host: [] for host in survey.hosts}
-    for one in survey.machines:
+    vms: dict[str, list[str]] = {host: [] for host in fleet.hosts}
+    for one in fleet.vms:
         if one.present:
-            machines[one.host].append(one.machine.state)
+            vms[one.host].append(one.vm.state)
     return [
         [host, str(states.count("started")), str(len(states)), *_sum(disks_of[host])[1:]]
-        for host, states in machines.items()
+        for host, states in vms.items()
     ]

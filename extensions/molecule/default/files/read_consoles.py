@@ -16,14 +16,14 @@ from pathlib import Path
 SECONDS = 90
 
 
-def boots(machine: str, marker: str) -> int | None:
+def boots(vm: str, marker: str) -> int | None:
     """The boot counter of a guest that is ready; an I/O error ends the wait for all."""
     try:
-        text = Path(f"/var/log/qemu-vm-{machine}/console.log").read_text(encoding="utf-8", errors="replace")
+        text = Path(f"/var/log/qemu-vm-{vm}/console.log").read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
     if "ERROR" in text:
-        sys.exit(f"{machine}: the guest met an error: {text}")
+        sys.exit(f"{vm}: the guest met an error: {text}")
     counters = re.findall(rf"GUEST-READY boots=([0-9a-f]+) disk={re.escape(marker)}\r?$", text, flags=re.MULTILINE)
     return int(counters[-1], 16) if counters else None
 
@@ -32,8 +32,8 @@ def main() -> None:
     markers = json.load(sys.stdin)
     deadline = time.monotonic() + SECONDS
     while True:
-        read = {machine: boots(machine, marker) for machine, marker in markers.items()}
-        missing = [f"{machine} ({markers[machine]})" for machine, count in read.items() if count is None]
+        read = {vm: boots(vm, marker) for vm, marker in markers.items()}
+        missing = [f"{vm} ({markers[vm]})" for vm, count in read.items() if count is None]
         if not missing:
             print(json.dumps(read))
             return

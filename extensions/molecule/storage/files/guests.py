@@ -10,23 +10,23 @@ import sys
 from pathlib import Path
 
 
-def use(machine: str) -> None:
+def use(vm: str) -> None:
     """The guest counts one up on its disk when i comes over the console."""
     with socket.socket(socket.AF_UNIX) as console:
-        console.connect(f"/run/qemu-vm-{machine}/console.sock")
+        console.connect(f"/run/qemu-vm-{vm}/console.sock")
         console.sendall(b"i")
 
 
-def read(machine: str) -> str:
-    return Path(f"/var/log/qemu-vm-{machine}/console.log").read_text(encoding="utf-8")
+def read(vm: str) -> str:
+    return Path(f"/var/log/qemu-vm-{vm}/console.log").read_text(encoding="utf-8")
 
 
-def main(verb: str, *machines: str) -> None:
+def main(verb: str, *vms: str) -> None:
     if verb == "use":
-        for machine in machines:
-            use(machine)
+        for vm in vms:
+            use(vm)
     else:
-        print(json.dumps({machine: read(machine) for machine in machines}))
+        print(json.dumps({vm: read(vm) for vm in vms}))
 
 
 if __name__ == "__main__":

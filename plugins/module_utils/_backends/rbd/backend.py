@@ -6,15 +6,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Backend,
-    Node,
-    OwnerCheck,
-    Reach,
-    Values,
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, OwnerCheck, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import Adoption
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.path_checks import (
     check_loadable,
     check_networks,
-    members,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.ceph import (
     client_settings,
@@ -32,39 +30,41 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.spel
     read_uri,
     settle,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 
-def _node(values: Values, wiring: Wiring) -> Node:
-    node: Node = {"driver": "rbd", **members(OPTIONS, values, wiring), "conf": configuration(values, wiring)}
+def _node(values: Values, resources: UnitResources) -> Node:
+    node: Node = {"driver": "rbd", **members(OPTIONS, values, resources), "conf": configuration(values, resources)}
     if "monitors" in values:
         node["server"] = [{"host": host, "port": str(port)} for host, port in monitors_of(values)]
     if "key" in values:
-        node["key-secret"] = wiring.secret("key", values["key"], format="base64")
+        node["key-secret"] = resources.secret("key", values["key"], format="base64")
     if "encryption" in values:
-        node["encrypt"] = _encrypt(values["encryption"], wiring, "encryption")
+        node["encrypt"] = _encrypt(values["encryption"], resources, "encryption")
     return node
 
 
-def _encrypt(layer: Values, wiring: Wiring, name: str) -> Node:
-    encrypt: Node = {"format": layer["format"], "key-secret": wiring.secret(name, layer["passphrase"])}
+def _encrypt(layer: Values, resources: UnitResources, name: str) -> Node:
+    encrypt: Node = {"format": layer["format"], "key-secret": resources.secret(name, layer["passphrase"])}
     if "parent" in layer:
-        encrypt["parent"] = _encrypt(layer["parent"], wiring, f"{name}-parent")
+        encrypt["parent"] = _encrypt(layer["parent"], resources, f"{name}-parent")
     return encrypt
 
 
-def _owner(values: Values, wiring: Wiring, uuid: str) -> OwnerCheck:
+def _owner(values: Values, resources: UnitResources, uuid: str) -> OwnerCheck:
     """Every client that has an image open for writing is a watcher of it."""
     del uuid
     facts: dict[str, Any] = {
         "user": user_of(values),
-        "conf": configuration(values, wiring),
+        "conf": configuration(values, resources),
         "settings": client_settings(values),
         **{name: values[name] for name in ("pool", "namespace", "image") if name in values},
     }
     if "key" in values:
-        facts["key"] = wiring.credential("key", values["key"])
+        facts["key"] = resources.credential("key", values["key"])
     return OwnerCheck("rbd", facts, shows_qemu=True)
 
 
@@ -115,43 +115,51 @@ BACKEND = Backend(
     name="rbd",
     summary="An image of a Ceph cluster (RADOS block device), without a mapping on the host",
     options=OPTIONS,
-    driver="rbd",
-    writable=True,
-    sizeable=True,
-    owner=_owner,
     lifecycle="rbd",
-    read_only=lambda values: "a snapshot cannot be written" if "snapshot" in values else "",
-    node=_node,
-    sample={"pool": "rbd", "image": "image"},
-    describe=_describe,
-    identity=_identity,
-    pool=lambda values: str(values["pool"]),
-    alike=lambda values: (_identity({**values, "fsid": ""}),) if "fsid" in values else (),
-    apart="say the fsid of both where they are in two clusters",
-    snapshots=("snapshot",),
-    reach=_reach,
-    schemes=("rbd",),
-    read_uri=read_uri,
-    read_node=read_node,
-    read_libvirt=read_libvirt,
-    libvirt_parts=("snapshot", "config"),
-    settle=settle,
-    packages={
-        "debian": ("qemu-block-extra",),
-        "redhat": ("qemu-kvm-block-rbd",),
-        "fedora": ("qemu-block-rbd",),
-        "suse": ("qemu-block-rbd",),
-        "arch": ("qemu-block-rbd",),
-    },
-    bindings=("rados", "rbd"),
-    bindings_packages={
-        "debian": ("python3-rados", "python3-rbd"),
-        "redhat": ("python3-rados", "python3-rbd"),
-        "fedora": ("python3-rados", "python3-rbd"),
-        "suse": ("python3-rados", "python3-rbd"),
-        "arch": ("python-ceph",),
-    },
-    check=_check,
-    unhandled={},
+    source=Source(
+        sample={"pool": "rbd", "image": "image"},
+        describe=_describe,
+        identity=_identity,
+        pool=lambda values: str(values["pool"]),
+        writable=True,
+        why_read_only=lambda values: "a snapshot cannot be written" if "snapshot" in values else "",
+        resizable=True,
+        other_identities=lambda values: (_identity({**values, "fsid": ""}),) if "fsid" in values else (),
+        if_different="say the fsid of both where they are in two clusters",
+        snapshot_options=("snapshot",),
+        check=_check,
+    ),
+    access=Access(
+        driver="rbd",
+        node=_node,
+        reach=_reach,
+        unhandled={},
+        owner=_owner,
+    ),
+    packages=Packages(
+        driver={
+            "debian": ("qemu-block-extra",),
+            "redhat": ("qemu-kvm-block-rbd",),
+            "fedora": ("qemu-block-rbd",),
+            "suse": ("qemu-block-rbd",),
+            "arch": ("qemu-block-rbd",),
+        },
+        python_modules=("rados", "rbd"),
+        python={
+            "debian": ("python3-rados", "python3-rbd"),
+            "redhat": ("python3-rados", "python3-rbd"),
+            "fedora": ("python3-rados", "python3-rbd"),
+            "suse": ("python3-rados", "python3-rbd"),
+            "arch": ("python-ceph",),
+        },
+    ),
+    adoption=Adoption(
+        schemes=("rbd",),
+        read_uri=read_uri,
+        read_node=read_node,
+        read_libvirt=read_libvirt,
+        libvirt_elements=("snapshot", "config"),
+        fill_defaults=settle,
+    ),
     hints=HINTS,
 )

@@ -9,16 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    Values,
-)
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.options import (
     DEFAULT_CONF,
     DEFAULT_PORT,
     DEFAULT_USER,
     MOUNT_TIMEOUT,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 _DECIDED = {
@@ -34,7 +32,7 @@ _DECIDED = {
 """Options of Ceph that are no matter of ``config``, and what to do instead."""
 
 
-def configuration(values: Values, wiring: Wiring) -> str:
+def configuration(values: Values, resources: UnitResources) -> str:
     """A configuration for this disk alone, without key and monitors; the later of two lines that say the same holds.
 
     A file of the host is read by systemd, so that it and the keyring may be root's alone.
@@ -43,17 +41,17 @@ def configuration(values: Values, wiring: Wiring) -> str:
     timeout = {"client_mount_timeout": str(values.get("mount_timeout", MOUNT_TIMEOUT))}
     own = config_of(values)
     if keyring:
-        own["keyring"] = wiring.credential("keyring", source=keyring)
+        own["keyring"] = resources.credential("keyring", source=keyring)
     if not source:
-        return wiring.file("ceph.conf", _section("global", {**timeout, **own}))
-    parts = [wiring.credential("conf", source=source)]
+        return resources.file("ceph.conf", _section("global", {**timeout, **own}))
+    parts = [resources.credential("conf", source=source)]
     if "mount_timeout" in values:
         own.update(timeout)
     else:
-        parts.insert(0, wiring.file("defaults.conf", _section("global", timeout)))
+        parts.insert(0, resources.file("defaults.conf", _section("global", timeout)))
     if own:
-        parts.append(wiring.file("own.conf", _section(f"client.{user_of(values)}", own)))
-    return wiring.joined("ceph.conf", *parts)
+        parts.append(resources.file("own.conf", _section(f"client.{user_of(values)}", own)))
+    return resources.joined("ceph.conf", *parts)
 
 
 def _section(name: str, lines: Mapping[str, str]) -> str:

@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret, Surroundings
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import (
-    LibvirtSource,
-    Node,
-    read_members,
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import LibvirtSource, read_members
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
+    CommandLineContext,
+    Secret,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.options import (
     DEFAULT_CONF,
     DEFAULT_PORT,
     OPTIONS,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 
@@ -83,17 +83,17 @@ _URI_KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
 """What a URI calls the options, and how their values are read."""
 
 
-def read_node(node: Node, around: Surroundings) -> dict[str, Any]:
-    found = read_members(OPTIONS, node, around, {}, "server", "conf", "key-secret", "encrypt")
+def read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
+    found = read_members(OPTIONS, node, context, {}, "server", "conf", "key-secret", "encrypt")
     if "conf" in node:
         found["conf"] = node["conf"]
     if "server" in node:
         servers = node["server"] if isinstance(node["server"], list) else [node["server"]]
         found["monitors"] = [_monitor(uris.address_of(server, DEFAULT_PORT)) for server in servers]
     if "key-secret" in node:
-        found["key"] = around.base64_secret(node["key-secret"])
+        found["key"] = context.base64_secret(node["key-secret"])
     if "encrypt" in node:
-        found["encryption"] = _read_encrypt(node["encrypt"], around)
+        found["encryption"] = _read_encrypt(node["encrypt"], context)
     return found
 
 
@@ -103,7 +103,7 @@ def _monitor(place: dict[str, Any]) -> str:
     return f"{uris.in_brackets(place['host'])}:{place['port']}" if "port" in place else str(place["host"])
 
 
-def _read_encrypt(layer: Any, around: Surroundings) -> dict[str, Any]:
+def _read_encrypt(layer: Any, context: CommandLineContext) -> dict[str, Any]:
     if not isinstance(layer, Mapping):
         raise DeclarationError("encrypt", "is not a set of options")
     odd = [name for name in layer if name not in ("format", "key-secret", "parent")]
@@ -111,9 +111,9 @@ def _read_encrypt(layer: Any, around: Surroundings) -> dict[str, Any]:
         raise DeclarationError("encrypt", f"{odd[0]} is no option of it")
     found: dict[str, Any] = {name: value for name, value in layer.items() if name == "format"}
     if "key-secret" in layer:
-        found["passphrase"] = around.secret(layer["key-secret"])
+        found["passphrase"] = context.secret(layer["key-secret"])
     if "parent" in layer:
-        found["parent"] = _read_encrypt(layer["parent"], around)
+        found["parent"] = _read_encrypt(layer["parent"], context)
     return found
 
 
@@ -136,7 +136,7 @@ def read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     )
 
 
-def settle(options: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+def settle(options: dict[str, Any], context: CommandLineContext) -> dict[str, Any]:
     """QEMU reads Ceph's configuration whatever else it is told; what is not said is from there."""
     sufficient = {"key", "keyring", "conf"} & set(options) or "monitors" not in options
     if sufficient or list(options.get("auth_client_required", ())) == ["none"]:

@@ -26,7 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     QmpError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_mark import host_mark
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import machines_that_open
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Actions, DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import plan as plans
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.changes import (
@@ -54,9 +54,9 @@ def temporary(path: str) -> str:
 def observe(desired: DesiredImage, bench: Workbench) -> ObservedFile:
     disk = desired.disk
     store = STORES[disk.backend.name]
-    opened_by = tuple(machines_that_open(disk.identity))
+    opened_by = tuple(vms_that_open(disk.identity))
     missing = ObservedFile(exists=False, opened_by=opened_by)
-    if disk.backend.lingers and _is_missing(disk, store, bench):
+    if disk.backend.access.closes_slowly and _is_missing(disk, store, bench):
         return _add_surroundings(missing, desired, store, bench)
     with contextlib.ExitStack() as stack:
         try:
@@ -132,7 +132,7 @@ def _retry_after_crash(disk: Disk, work: Callable[[], None], start_over: Callabl
     try:
         work()
     except HostError:
-        if not disk.backend.lingers:
+        if not disk.backend.access.closes_slowly:
             raise
         start_over()
         work()

@@ -95,7 +95,7 @@ _READONLY = _Kind(readonly_image.check, readonly_image.observe, readonly_image.p
 
 def _kind(desired: DesiredImage) -> _Kind:
     disk = desired.disk
-    if not disk.backend.writable or disk.backend.read_only(disk.source):
+    if not disk.backend.source.writable or disk.backend.source.why_read_only(disk.source):
         return _READONLY
     return _FILE if disk.backend.name in STORES else _VOLUME
 
@@ -103,7 +103,7 @@ def _kind(desired: DesiredImage) -> _Kind:
 def _check(desired: DesiredImage) -> None:
     for option in _OF_URLS:
         disks = (desired.disk, *((desired.disk.origin,) if desired.disk.origin and option in _OF_SOURCES else ()))
-        if desired.provision.get(option) and not any(disk.backend.stage for disk in disks):
+        if desired.provision.get(option) and not any(disk.backend.access.stage for disk in disks):
             raise DeclarationError(option, "is for images behind a url")
     kind = _kind(desired)
     if "blank_check" in desired.provision and kind is not _VOLUME:

@@ -127,7 +127,12 @@ def _refuse_unknown_users(desired: DesiredImage, change: str) -> None:
     """Refuse a change if storage without locks may be in use by a VM of another host, which is not known here."""
     disk, provision = desired.disk, desired.provision
     store = STORES.get(disk.backend.name)
-    if disk.backend.local(disk.source) or (store and store.locks) or provision.get("unused") or provision.get("force"):
+    if (
+        disk.backend.source.local(disk.source)
+        or (store and store.locks)
+        or provision.get("unused")
+        or provision.get("force")
+    ):
         return
     raise DeclarationError(
         "",

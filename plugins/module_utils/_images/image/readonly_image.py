@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import machines_that_open
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
     Actions,
     DesiredImage,
@@ -43,7 +43,7 @@ _NO_EFFECT = (None, False, "off")
 def check(desired: DesiredImage) -> None:
     disk = desired.disk
     if desired.state == "absent" and not _means_copy(desired):
-        hint = f"; set route: {stage.ROUTE.name} to remove this host's copy of it" if disk.backend.stage else ""
+        hint = f"; set route: {stage.ROUTE.name} to remove this host's copy of it" if disk.backend.access.stage else ""
         raise DeclarationError("state", f"absent: {disk.described} can only be read, so it cannot be removed{hint}")
     for option in _CHANGING:
         if desired.provision.get(option) not in _NO_EFFECT:
@@ -58,13 +58,13 @@ def _means_copy(desired: DesiredImage) -> bool:
 def observe(desired: DesiredImage, bench: Workbench) -> ObservedReadonly:
     disk = desired.disk
     if desired.state == "absent":
-        opened_by = tuple(machines_that_open(disk.identity))
+        opened_by = tuple(vms_that_open(disk.identity))
         exists = os.path.exists(stage.copy_of(disk))
         return ObservedReadonly(exists=exists, staged=exists, opened_by=opened_by)
     route, _warning = choose_route(disk, bench.capabilities)
     uses_copy = route == stage.ROUTE.name
     staged = os.path.exists(stage.copy_of(disk)) if uses_copy else None
-    answer, warnings = _ask_server(desired, bench, has_copy=bool(staged)) if disk.backend.stage else (None, ())
+    answer, warnings = _ask_server(desired, bench, has_copy=bool(staged)) if disk.backend.access.stage else (None, ())
     if uses_copy and not staged:
         observed = _observe_before_fetch(desired, answer or web_image.Said(), bench)
     else:
@@ -97,7 +97,7 @@ def _ask_server(
 
 
 def _begin(disk: Disk, bench: Workbench) -> list[str]:
-    return bench.confined(confinement(stage.followed(disk, disk.backend.reach(disk.source))))
+    return bench.confined(confinement(stage.followed(disk, disk.backend.access.reach(disk.source))))
 
 
 def _check_answer(desired: DesiredImage, answer: web_image.Said) -> None:

@@ -95,7 +95,7 @@ def _why_not_declared(disk: Disk, header: Header) -> str:
                 f"it is {'' if header.encrypted else 'not '}encrypted, and luks is {'not ' * header.encrypted}declared"
             )
         return ""
-    writable = disk.backend.writable and not disk.backend.read_only(disk.source)
+    writable = disk.backend.source.writable and not disk.backend.source.why_read_only(disk.source)
     problem = not_raw(disk.settings, header.head, written_by_guests=writable)
     if problem:
         return problem

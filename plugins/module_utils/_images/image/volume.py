@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import check_format, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import machines_that_open
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Actions, DesiredImage, ImagePlan
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import plan as plans
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.observed import (
@@ -41,8 +41,8 @@ def check(desired: DesiredImage) -> None:
 
 def observe(desired: DesiredImage, bench: Workbench) -> ObservedVolume:
     disk = desired.disk
-    opened_by = tuple(machines_that_open(disk.identity))
-    in_use = _used_by_host(disk.backend.reach(disk.source).devices)
+    opened_by = tuple(vms_that_open(disk.identity))
+    in_use = _used_by_host(disk.backend.access.reach(disk.source).devices)
     data_at = None
     with bench.storage(disk) as storage:
         observed = observe_content(ObservedVolume, desired, storage, in_use=bool(opened_by))

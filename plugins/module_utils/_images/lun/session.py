@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import iscsi, uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import scsi
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import (
     IscsiError,

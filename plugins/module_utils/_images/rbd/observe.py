@@ -165,7 +165,7 @@ def _observe_source(disk: Disk, origin: Disk, defaults: Layout, bench: Workbench
             raise HostError(problem)
         stat, (metadata, image_config) = image.stat(), metadata_of(image)
         clone = CloneSource(
-            parent=origin.backend.describe(origin.source),
+            parent=origin.backend.source.describe(origin.source),
             protected=bool(image.is_protected_snap(origin.source["snapshot"])),
             object_size=stat["obj_size"],
             metadata=metadata,

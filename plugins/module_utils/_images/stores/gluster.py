@@ -12,12 +12,12 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.program_files import FilesApart
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_apart
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_program
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import libgfapi
 
 
@@ -31,13 +31,13 @@ class _GlusterFiles(FilesApart):
         return self.kind(posixpath.dirname(path) or "/")
 
     def ask(self, operation: str, *paths: str) -> str:
-        return run_apart(libgfapi, (*self._place, operation, *paths), seconds=self._seconds, begin=self._begin)
+        return run_program(libgfapi, (*self._place, operation, *paths), seconds=self._seconds, begin=self._begin)
 
 
 @contextlib.contextmanager
 def _files(disk: Disk, bench: Workspace) -> Iterator[_GlusterFiles]:
-    begin = bench.confined(confinement(disk.backend.reach(disk.source)))
-    yield _GlusterFiles(disk.backend.node(disk.source, Wiring("", "", "")), bench.open_timeout, begin)
+    begin = bench.confined(confinement(disk.backend.access.reach(disk.source)))
+    yield _GlusterFiles(disk.backend.access.node(disk.source, UnitResources("", "", "")), bench.open_timeout, begin)
 
 
 def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:

@@ -11,12 +11,12 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.nfs import BACKEND
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.program_files import FilesApart
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_apart
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_program
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import libnfs
 
 
@@ -34,16 +34,18 @@ class _NfsFiles(FilesApart):
         return "directory"
 
     def ask(self, operation: str, *paths: str) -> str:
-        user, group = (str({**BACKEND.as_root, **self._values}[option]) for option in ("user", "group"))
+        user, group = (str({**BACKEND.access.root_members, **self._values}[option]) for option in ("user", "group"))
         folder = posixpath.dirname(paths[0]) or "/"
         names = [f"/{posixpath.basename(path)}" for path in paths]
         arguments = (self._values["host"], folder, user, group, f"{self._seconds:.0f}", operation, *names)
-        return run_apart(libnfs, arguments, seconds=self._seconds, begin=self._begin)
+        return run_program(libnfs, arguments, seconds=self._seconds, begin=self._begin)
 
 
 @contextlib.contextmanager
 def _files(disk: Disk, bench: Workspace) -> Iterator[_NfsFiles]:
-    yield _NfsFiles(disk.source, bench.open_timeout, bench.confined(confinement(disk.backend.reach(disk.source))))
+    yield _NfsFiles(
+        disk.source, bench.open_timeout, bench.confined(confinement(disk.backend.access.reach(disk.source)))
+    )
 
 
 def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import sftp
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
@@ -26,11 +26,11 @@ _NOBODYS = "/dev/null"
 
 @contextlib.contextmanager
 def _files(disk: Disk, bench: Workspace) -> Iterator[sftp.Sftp]:
-    wiring = Wiring("", disk.name, "")
-    node = disk.backend.node(disk.source, wiring)
+    resources = UnitResources("", disk.name, "")
+    node = disk.backend.access.node(disk.source, resources)
     agent = bench.own(
-        tuple(wiring.identities.values()),
-        lambda: ssh_agent.agent(wiring.identities, bench),
+        tuple(resources.identities.values()),
+        lambda: ssh_agent.agent(resources.identities, bench),
     )
     trust = _host_keys(disk, node, bench)
     options = {
@@ -44,7 +44,7 @@ def _files(disk: Disk, bench: Workspace) -> Iterator[sftp.Sftp]:
         **trust,
     }
     command = [
-        *bench.confined(confinement(disk.backend.reach(disk.source))),
+        *bench.confined(confinement(disk.backend.access.reach(disk.source))),
         *("/usr/bin/ssh", "-F", _NOBODYS, *(f"-o{name}={value}" for name, value in options.items())),
         *("-p", node["server"]["port"], "-l", node["user"], "-s", "--", node["server"]["host"], "sftp"),
     ]

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import exported_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import format_options

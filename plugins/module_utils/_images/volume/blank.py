@@ -16,7 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.apply import ZEROES, nbd_node, piece_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import UNTIL_OUR_END
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
 
 OPTION = Option(
     "blank_check",
@@ -47,7 +47,7 @@ def first_data(node: OpenNode, since: int = 0) -> int | None:
         return None
     with node.served(writable=False) as uri:
         images = [piece_of(nbd_node(uri), since, length), piece_of({**ZEROES, "size": since + length}, since, length)]
-        command = [*UNTIL_OUR_END, "qemu-img", "compare", "--image-opts", *images]
+        command = [*END_WITH_PARENT, "qemu-img", "compare", "--image-opts", *images]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return None

@@ -15,12 +15,13 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import ActionModule, display
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import decode
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import overlay_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
-from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, disk_of, empty_host
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in
+from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, SSH, disk_of, empty_host
 
 PASSWORDS = ["pass-of-joe", "pass-of-luks", "a=cookie-of-joe", "pass-of-seed", "pass-of-vnc"]
 SECRET = {
@@ -44,12 +45,6 @@ SECRET = {
 SIMPLE: dict[str, Any] = {"web1": disk_of({"nbd": {"host": "192.0.2.5"}})}
 
 
-def opened(text: str) -> dict[str, bool]:
-    """What a unit says that its machine opens."""
-    said = [line.removeprefix(unit_paths.OPENED) for line in text.split("\n") if line.startswith(unit_paths.OPENED)]
-    return dict(json.loads(said[0])) if said else {}
-
-
 class Host:
     """A test double of the modules on a host: looks answer ``seen``, and an apply does what was desired.
 
@@ -71,7 +66,7 @@ class Host:
 
     def execute(self, *, module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
         if module_name == "directdisk.qemu.qemu_disks":
-            return self._keep(module_args)
+            return self._reconcile_disks(module_args)
         assert module_name == "directdisk.qemu.qemu_vms"
         self.calls.append(copy.deepcopy(module_args))
         request = module_args["vms"]
@@ -82,7 +77,7 @@ class Host:
         self._settle(request["desired"])
         return {"actions": ["done"], "failures": self.failures}
 
-    def _keep(self, module_args: dict[str, Any]) -> dict[str, Any]:
+    def _reconcile_disks(self, module_args: dict[str, Any]) -> dict[str, Any]:
         request = decode(module_args["request"])
         assert module_args["disks"] == list(request["disks"])
         self.kept.append((request["predict"], request["disks"]))
@@ -103,7 +98,7 @@ class Host:
                 "sha256": digest(file["text"]),
                 "mtime": 1.0,
                 "text": file["text"],
-                "opened": opened(file["text"]),
+                "opened": opened_in(file["text"]),
                 "images": [],
             }
             for path, file in desired["files"].items()
@@ -216,8 +211,8 @@ def test_a_running_machine_is_restarted_only_where_that_is_allowed(warnings: lis
     result = run(host, {"web1": {**SIMPLE["web1"], "cpus": 2}}, check=True)
     assert result["restart_needed"] == ["web1"]
     assert warnings == [
-        "hv1: web1: changed, and runs on as before until it is restarted "
-        "(restart: when_needed lets this playbook do it)"
+        "hv1: web1: changed, but the running VM keeps its old settings until it is restarted "
+        "(set restart: when_needed to let this playbook do it)"
     ]
     result = run(host, {"web1": {**SIMPLE["web1"], "cpus": 2, "restart": "when_needed"}}, check=True)
     assert result["restart_needed"] == []
@@ -273,7 +268,7 @@ def test_what_a_host_lacks_is_told_before_it_is_changed() -> None:
     result = run(host, {**SIMPLE, "web2": disk_of({"file": {"path": "/srv/a"}})})
     assert result["msg"].split("\n") == [
         "hv1: vm web1: accel: kvm does not work on this host (it hangs); enable it, or say accel: tcg",
-        "hv1: disk root of web2: file: /srv/a is not there; create it, or correct its path",
+        "hv1: disk root of web2: file: /srv/a does not exist; create it, or correct its path",
     ]
     assert len(host.calls) == 1
 
@@ -281,13 +276,13 @@ def test_what_a_host_lacks_is_told_before_it_is_changed() -> None:
 @pytest.mark.parametrize(
     ("kind", "given", "message"),
     [
-        ("missing", {"file": {"path": "/srv/a"}}, "file: /srv/a is not there; create it, or correct its path"),
-        ("directory", {"file": {"path": "/srv/a"}}, "file: /srv/a is no file but a directory"),
+        ("missing", {"file": {"path": "/srv/a"}}, "file: /srv/a does not exist; create it, or correct its path"),
+        ("directory", {"file": {"path": "/srv/a"}}, "file: /srv/a is a directory, but must be a file"),
         ("block", {"file": {"path": "/srv/a"}}, "file: /srv/a is a device; declare it with host_device"),
         (
             "file",
             {"host_device": {"filename": "/dev/a"}},
-            "host_device: /dev/a is a file, and a block or char device is wanted",
+            "host_device: /dev/a is a file, but must be a block or char device",
         ),
     ],
 )
@@ -314,6 +309,26 @@ def test_no_disk_is_looked_at_where_none_is_made_or_kept() -> None:
     run(host, {"web1": {**KEPT["web1"], "state": "absent"}})
     run(host, KEPT, only="ssh_agents")
     assert host.kept == []
+
+
+def test_a_run_for_ssh_agents_alone_leaves_the_vms_alone() -> None:
+    host = Host(empty_host())
+    host._settle = lambda desired: None  # type: ignore[method-assign]
+    run(
+        host,
+        {
+            "web1": disk_of({"ssh": {**SSH, "host_key_check": {"mode": "none"}}}),
+            "web2": disk_of({"nbd": {"host": "192.0.2.5"}}),
+        },
+        only="ssh_agents",
+    )
+    desired = host.calls[-1]["vms"]["desired"]
+    agent = ["qemu-vm-web1.ssh.agent.service", "qemu-vm-web1.ssh.keys.service"]
+    assert "images" not in desired
+    assert {name: (vm["state"], vm["units"]) for name, vm in desired["vms"].items()} == {"web1": ("unchanged", agent)}
+    assert [path for path in desired["files"] if path.endswith(("service", "target", "timer"))] == [
+        f"{unit_paths.UNIT_DIRECTORY}/{unit}" for unit in agent
+    ]
 
 
 def test_an_image_that_will_be_created_need_not_be_there() -> None:
@@ -467,7 +482,7 @@ def test_what_check_mode_cannot_foresee_is_said(warnings: list[str]) -> None:
     result = run(Host(seen), vms, when_lacking="report", check=True, diff=True)
     (shown,) = [one["prepared"] for one in result["diff"]]
     assert shown.startswith(
-        "hv1: cannot be foreseen beyond the installation of what this host lacks (http by route nbd"
+        "hv1: check mode cannot predict what follows the installation of missing packages (http by route nbd"
     )
     assert warnings == [shown.strip()]
     warnings.clear()
@@ -477,8 +492,8 @@ def test_what_check_mode_cannot_foresee_is_said(warnings: list[str]) -> None:
 
 def test_a_disk_that_would_leave_its_overlay_behind_is_refused_before_anything_changes() -> None:
     vms = {"web1": disk_of({"nbd": {"host": "192.0.2.5"}}, writes="overlay")}
-    (machine,) = read_machines(vms, HOST_NAME)
-    base = overlay_of(machine.disks[0]).base
+    (vm,) = read_vms(vms, HOST_NAME)
+    base = overlay_of(vm.disks[0]).base
     host = Host(empty_host(overlays={"web1": [f"system-{base}.qcow2"]}))
     result = run(host, vms)
     assert result["failed"] is True

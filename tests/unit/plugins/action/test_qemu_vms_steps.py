@@ -13,8 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import display
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import steps
-from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, empty_host
-from ansible_collections.directdisk.qemu.tests.unit.test_action import (
+from ansible_collections.directdisk.qemu.tests.unit.plugins.action.test_qemu_vms_action import (
     CREATE,
     KEPT,
     PASSWORDS,
@@ -23,6 +22,7 @@ from ansible_collections.directdisk.qemu.tests.unit.test_action import (
     Host,
     run,
 )
+from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, empty_host
 
 
 @pytest.fixture(autouse=True)
@@ -148,13 +148,13 @@ def test_a_vm_is_not_started_where_its_stop_did_not_happen(cause: str) -> None:
     if cause == "it failed":
         fleet.hosts["hv1"].failures = {"web1": []}
         result = fleet.step("stop", "hv1", steps.STOPPED_FIRST)
-        assert result["msg"] == "hv1: vm web1: does not stop; it is not started on another host"
+        assert result["msg"] == "hv1: vm web1: does not stop, so it is not started on another host"
     elif cause == "it is of an earlier run":
         fleet.step("stop", "hv1", steps.STOPPED_FIRST)
         fleet.step("observe", "hv1", steps.OBSERVED)
     result = fleet.changes("hv2")
     assert (result["failed"], result["failures"]) == (True, ["web1"])
-    assert result["msg"] == "hv2: vm web1: is not started: hv1 has not stopped web1; its own result says why"
+    assert result["msg"] == "hv2: vm web1: is not started: hv1 has not stopped web1; see the result of hv1"
     assert list(fleet.hosts["hv2"].calls[-1]["vms"]["desired"]["vms"]) == ["web2", "web3"]
 
 

@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.filter import blockdev as block
 from ansible_collections.directdisk.qemu.plugins.filter import fleet_disks as fleet_disks_filter
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import queries, tables
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet
 from ansible_collections.directdisk.qemu.tests.unit.support import NBD, Case, disk_of, golden_cases, probed
 
 fleet_disks = fleet_disks_filter.FilterModule().filters()["fleet_disks"]
@@ -89,7 +89,7 @@ def test_rows_of_what_cannot_be_read_are_refused(hostvars: Any, message: str) ->
 
 
 def test_the_table_and_the_summary_are_aligned() -> None:
-    found = survey(FLEET)
+    found = read_fleet(FLEET)
     rows = found.rows()
     assert f"{tables.disks(rows)}\n{tables.summary(found, rows)}".splitlines() == [
         "HOST  VM  STATE    DISK  BACKEND  STORAGE           FORMAT  SIZE     WRITES  ROUTE  SOURCE",
@@ -137,11 +137,11 @@ def test_a_size_is_said_in_its_largest_unit(size: int | None, words: str) -> Non
     ],
 )
 def test_a_query_is_answered(query: str, lines: list[str]) -> None:
-    assert tables.answer(queries.ask(query, survey(FLEET).rows())).splitlines() == lines
+    assert tables.answer(queries.ask(query, read_fleet(FLEET).rows())).splitlines() == lines
 
 
 def test_rows_that_a_query_found_are_a_table() -> None:
-    text = tables.answer(queries.ask("[?size > `1`]", survey(FLEET).rows()))
+    text = tables.answer(queries.ask("[?size > `1`]", read_fleet(FLEET).rows()))
     assert [line.split()[:4] for line in text.splitlines()[2:]] == [
         ["hv1", "a", "started", "root"],
         ["hv1", "b", "stopped", "root"],

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import guests
 from ansible_collections.directdisk.qemu.tests.unit.ansible_run import run_ansible, write_inventory
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 HV1 = """\
     qemu_vms:

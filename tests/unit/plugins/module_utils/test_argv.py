@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import web_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
     DISK_OPTIONS,
@@ -72,7 +72,7 @@ def with_value(values: dict[str, Any], options: tuple[Option, ...], path: tuple[
 def given(backend: Backend) -> dict[str, Any]:
     """A declaration of it."""
     others = {"ssh": SSH, "host_device": {"filename": "/dev/disk/by-id/x"}}
-    return dict(others.get(backend.name, backend.sample))
+    return dict(others.get(backend.name, backend.source.sample))
 
 
 def sources(backend: Backend) -> Iterator[dict[str, Any]]:
@@ -122,8 +122,8 @@ def test_no_value_of_a_backend_becomes_an_option(name: str) -> None:
     backend = BACKENDS[name]
     planned = 0
     for source in sources(backend):
-        for route in backend.routes:
-            writes = "keep" if backend.writable and not source.get("snapshot") else "discard"
+        for route in backend.access.routes:
+            writes = "keep" if backend.source.writable and not source.get("snapshot") else "discard"
             one = try_plan({"disks": {"root": {name: source, "route": route, "writes": writes}}})
             planned += one is not None
             for argv in commands_of(one) if one else ():
@@ -137,12 +137,12 @@ def test_no_value_of_a_machine_becomes_an_option(options: tuple[Option, ...]) ->
     for path in (path for path in texts(options) if path[0] not in skipped):
         for text in NASTY:
             values = with_value({}, options, path, text)
-            machine = {
+            vm = {
                 **(values if options is VM_OPTIONS else {}),
                 "disks": {"root": {**NBD, **(values if options is DISK_OPTIONS else {})}},
                 "networks": {"lan": values if options is NETWORK_OPTIONS else {"bridge": "br0"}},
             }
-            one = try_plan(machine)
+            one = try_plan(vm)
             for argv in commands_of(one) if one else ():
                 check(argv)
 
@@ -172,7 +172,7 @@ def test_curl_takes_a_url_as_it_is(monkeypatch: pytest.MonkeyPatch, scheme: str)
     disk = read_image("disk", {scheme: {"url": url}}, "disk")
     would_run(monkeypatch, web_image)
     with pytest.raises(Ran) as asked:
-        web_image.ask(disk, Wiring("", "disk", ""), seconds=1, begin=())
+        web_image.ask(disk, UnitResources("", "disk", ""), seconds=1, begin=())
     with pytest.raises(Ran) as fetched:
         image_fetch.fetch(("--", url), "/x.part", (), (), 1024)
     for argv in (asked.value.args, fetched.value.args):

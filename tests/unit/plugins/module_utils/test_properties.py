@@ -17,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schem
     NETWORK_OPTIONS,
     VM_OPTIONS,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import parse_size
@@ -26,7 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_jso
 from ansible_collections.directdisk.qemu.tests.unit.qapi import schemas
 from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, capabilities, nodes_of
 
-SCHEMES = sorted(scheme for backend in BACKENDS.values() for scheme in backend.schemes)
+SCHEMES = sorted(scheme for backend in BACKENDS.values() for scheme in backend.adoption.schemes)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.binary(max_size=3)
 JSON_LIKE = st.recursive(
     SCALARS,
@@ -72,7 +72,7 @@ BACKEND = st.one_of(*(st.fixed_dictionaries({n: options_of(b.options)}) for n, b
 URI = st.fixed_dictionaries({"uri": URI_TEXT})
 _DISK_SETTINGS = options_of(tuple(o for o in DISK_OPTIONS if o.name != "uri"))
 DISKS = st.builds(lambda storage, settings: {**settings, **storage}, BACKEND | URI, _DISK_SETTINGS | st.just({}))
-MACHINES = st.dictionaries(
+VMS = st.dictionaries(
     NAMES,
     options_of(
         tuple(o for o in VM_OPTIONS if o.name not in ("disks", "networks")),
@@ -81,7 +81,7 @@ MACHINES = st.dictionaries(
     ),
     max_size=2,
 )
-SIMPLE_MACHINES = st.dictionaries(
+SIMPLE_VMS = st.dictionaries(
     st.sampled_from(["a", "b"]),
     st.fixed_dictionaries({"disks": st.dictionaries(st.sampled_from(["x", "y"]), DISKS, max_size=2)}),
 )
@@ -93,17 +93,17 @@ SIMPLE_MACHINES = st.dictionaries(
 @example({"web1": {"memory": "9" * 400}})
 @example({"web1": {"cpus": "9" * 5000}})
 @example({"web1": {"memory": 10**400}})
-def test_reading_anything_raises_only_errors_of_our_own(vms: Any) -> None:
+def test_reading_anything_raises_only_errors_of_our_own(declared: Any) -> None:
     with contextlib.suppress(DirectDiskError):
-        read_machines(vms, HOST_NAME)
+        read_vms(declared, HOST_NAME)
 
 
-@given(MACHINES | SIMPLE_MACHINES)
-def test_what_is_read_is_planned_the_same_each_time_and_fits_the_schema(vms: Any) -> None:
+@given(VMS | SIMPLE_VMS)
+def test_what_is_read_is_planned_the_same_each_time_and_fits_the_schema(declared: Any) -> None:
     newest, facts = schemas()[-1], capabilities("sid")
     try:
-        machines = read_machines(vms, HOST_NAME)
-        plans = [make_plan(machine, facts) for machine in machines]
+        vms = read_vms(declared, HOST_NAME)
+        plans = [make_plan(vm, facts) for vm in vms]
     except DirectDiskError:
         return
     for plan in plans:
@@ -111,10 +111,10 @@ def test_what_is_read_is_planned_the_same_each_time_and_fits_the_schema(vms: Any
         assert [newest.node_errors(node) for node in nodes] == [[]] * len(nodes)
         assert len({node["node-name"] for node in nodes}) == len(nodes)
         assert all(len(node["node-name"]) <= 31 for node in nodes)
-        again = make_plan(read_machines(vms, HOST_NAME)[machines.index(plan.machine)], facts)
+        again = make_plan(read_vms(declared, HOST_NAME)[vms.index(plan.vm)], facts)
         assert compact(nodes_of(again)) == compact(nodes)
         assert [s.args for s in again.services] == [s.args for s in plan.services]
-        assert declared_credentials(plan.machine) == declared_credentials(again.machine)
+        assert declared_credentials(plan.vm) == declared_credentials(again.vm)
 
 
 @given(URI_TEXT)
@@ -126,12 +126,12 @@ def test_reading_a_uri_raises_only_errors_of_our_own(uri: str) -> None:
         backend, options = from_uri(uri)
     except DeclarationError:
         return
-    assert uri.startswith(backend.schemes)
+    assert uri.startswith(backend.adoption.schemes)
     json.dumps(options)
     for writes in ("deny", "overlay"):
         try:
-            machine = read_machines({"a": {"disks": {"root": {"uri": uri, "writes": writes}}}})[0]
-            make_plan(machine, capabilities("debian13"))
+            vm = read_vms({"a": {"disks": {"root": {"uri": uri, "writes": writes}}}})[0]
+            make_plan(vm, capabilities("debian13"))
         except DirectDiskError as error:
             assert str(error)
 

@@ -19,7 +19,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import 
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import render
-from ansible_collections.directdisk.qemu.tests.unit.support import SSH, capabilities, disk_of, errors_of, machine
+from ansible_collections.directdisk.qemu.tests.unit.support import (
+    HOST_NAME,
+    SSH,
+    capabilities,
+    disk_of,
+    errors_of,
+    vm,
+)
 
 MARKER = "s3cr3t-marker"
 WRONG: list[Any] = [
@@ -125,19 +132,19 @@ def test_a_password_in_a_uri_of_its_own_form_is_not_repeated(uri: str) -> None:
     assert MARKER not in "\n".join(errors)
 
 
+@pytest.mark.parametrize("option", ["key", "host_key"])
 @pytest.mark.parametrize(
     "key", ["", "ssh-ed25519 AAAA ", "-----BEGIN OPENSSH PRIVATE KEY-----\n", "PuTTY-User-Key-File"]
 )
-def test_a_key_that_is_none_is_not_repeated(key: str) -> None:
-    disk = {"ssh": {**SSH, "key": f"{key}{MARKER}", "host_key": f"{key}{MARKER}"}}
-    errors = errors_of({"web1": {"cpus": 0, "disks": {"root": disk}}})
-    assert len(errors) > 1
-    assert MARKER not in "\n".join(errors)
+def test_a_key_that_is_none_is_not_repeated(option: str, key: str) -> None:
+    (error,) = errors_of({"web1": disk_of({"ssh": {**SSH, option: f"{key}{MARKER}"}})})
+    assert error.startswith(f"{HOST_NAME}: disk root of web1: ssh: {option}: ")
+    assert MARKER not in error
 
 
 def test_a_secret_query_is_in_a_credential_alone() -> None:
     disk = {"https": {"url": "https://192.0.2.7/x?part=1", "query": f"X-Amz-Signature={MARKER}"}}
-    one = machine(disk_of(disk, writes="deny"))
+    one = vm(disk_of(disk, writes="deny"))
     made = make_plan(one, capabilities("debian13"))
     units = [render.render_service(service, encrypted=True) for service in made.services]
     said = repr([made.services, made.disks[0].graph, describe_plan(made), units, one.disks[0].described])
@@ -150,7 +157,7 @@ def test_a_secret_query_is_in_a_credential_alone() -> None:
 
 def test_an_image_is_the_same_with_a_signature_that_was_renewed() -> None:
     disks = [
-        machine(disk_of({"https": {"url": "https://h/x", "query": query}}, writes="deny")).disks[0]
+        vm(disk_of({"https": {"url": "https://h/x", "query": query}}, writes="deny")).disks[0]
         for query in ("sig=a", "sig=b")
     ]
     assert disks[0].identity == disks[1].identity
@@ -158,6 +165,6 @@ def test_an_image_is_the_same_with_a_signature_that_was_renewed() -> None:
 
 
 def test_a_uri_with_a_signature_is_taken_apart() -> None:
-    disk = machine(disk_of({"uri": f"https://h/x?sig={MARKER}"}, writes="deny")).disks[0]
+    disk = vm(disk_of({"uri": f"https://h/x?sig={MARKER}"}, writes="deny")).disks[0]
     assert (disk.source["url"], disk.source["query"]) == ("https://h/x", f"sig={MARKER}")
     assert MARKER not in disk.described + disk.identity

@@ -64,6 +64,16 @@ def test_a_failure_is_told_beside_the_results_of_the_others(
     assert [disk["name"] for disk in answer["disks"]] == ["b", "c", "d"]
 
 
+def test_an_unexpected_error_is_told_with_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, called: dict[str, Any]
+) -> None:
+    called["results"] = [FAILED, {**FAILED, "name": "d", "msg": "disk d: KeyError: 1", "exception": "Traceback: 1"}]
+    answer = ask(monkeypatch)
+    assert (answer["exception"], answer["disks"][1]["exception"]) == ("Traceback: 1", "Traceback: 1")
+    called["results"] = [FAILED]
+    assert "exception" not in ask(monkeypatch)
+
+
 def test_a_prediction_is_made_in_check_mode(monkeypatch: pytest.MonkeyPatch, called: dict[str, Any]) -> None:
     ask(monkeypatch, predict=True)
     assert called["options"]["check_mode"] is True

@@ -22,7 +22,7 @@ def info(
     monkeypatch: pytest.MonkeyPatch, host: str = "debian13", changes: dict[str, Any] | None = None, **arguments: Any
 ) -> dict[str, Any]:
     monkeypatch.setattr(qemu_info, "probe", lambda *, fresh: probed(host, **(changes or {}), systemd=int(fresh)))
-    monkeypatch.setattr(running, "machines", lambda: {"web1": {"active": "active"}})
+    monkeypatch.setattr(running, "vms", lambda: {"web1": {"active": "active"}})
     return run_module(monkeypatch, qemu_info, **arguments)
 
 
@@ -31,7 +31,7 @@ def test_a_host_is_reported_with_every_route_of_every_backend(monkeypatch: pytes
     assert answer["capabilities"]["version"] == [10, 0, 13]
     assert answer["vms"] == {"web1": {"active": "active"}}
     assert {name: tuple(routes) for name, routes in answer["backends"].items()} == {
-        name: backend.routes for name, backend in BACKENDS.items()
+        name: backend.access.routes for name, backend in BACKENDS.items()
     }
     assert answer["backends"]["rbd"]["driver"] == {
         "works": True,
@@ -70,7 +70,7 @@ def test_what_is_missing_is_reported_and_fails_only_where_strict(monkeypatch: py
 
 
 def test_without_capabilities_nothing_is_probed_unless_something_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unmanaged, "machines_by_hand", lambda: [{"name": "old"}])
+    monkeypatch.setattr(unmanaged, "unmanaged_vms", lambda: [{"name": "old"}])
     bare = info(monkeypatch, capabilities=False, vms=False, by_hand=True)
     assert (bare["capabilities"], bare["backends"], bare["vms"]) == ({}, {}, {})
     assert bare["by_hand"] == [{"name": "old"}]

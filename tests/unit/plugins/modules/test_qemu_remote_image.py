@@ -116,9 +116,9 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(Bench, "root", tmp_path)
     monkeypatch.setattr(module, "Workbench", Bench)
     monkeypatch.setattr(module, "probe", lambda: probed("debian13"))
-    monkeypatch.setattr(locks, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(locks, "DISKS_LOCK", str(tmp_path / "lock"))
     monkeypatch.setattr(host_mark, "_MACHINE_ID", "/dev/null")
-    monkeypatch.setattr(file, "machines_that_open", lambda identity: [])
+    monkeypatch.setattr(file, "vms_that_open", lambda identity: [])
     (tmp_path / "a.raw").write_bytes(b"golden".ljust(MIB, b"\0"))
     return tmp_path
 
@@ -127,7 +127,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the server says of the image at URL."""
     found: dict[str, Any] = {"etag": '"1"', "last_modified": "", "length": MIB, "place": "http://images.example"}
-    monkeypatch.setattr(web_image, "ask", lambda disk, wiring, *, seconds, begin: web_image.Said(**found))
+    monkeypatch.setattr(web_image, "ask", lambda disk, resources, *, seconds, begin: web_image.Said(**found))
     return found
 
 
@@ -184,7 +184,7 @@ def test_a_raw_image_that_begins_as_a_qcow2_is_refused_unless_its_bytes_are_mean
 
 
 def test_an_image_in_use_is_left_alone(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
-    monkeypatch.setattr(file, "machines_that_open", lambda identity: ["web1"])
+    monkeypatch.setattr(file, "vms_that_open", lambda identity: ["web1"])
     desired = {"file": {"path": str(host / "a.raw")}, "state": "absent"}
     message = run_module(monkeypatch, qemu_remote_image, **desired)["msg"]
     assert message == (
@@ -232,8 +232,8 @@ def test_the_copy_of_an_image(monkeypatch: pytest.MonkeyPatch, host: Path, said:
     copy = host / "copy"
     monkeypatch.setattr(stage, "copy_of", lambda disk: str(copy))
     monkeypatch.setattr(image_cache, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
-    monkeypatch.setattr(web_image, "read_head", lambda disk, wiring, *, seconds, begin: b"golden")
-    monkeypatch.setattr(readonly_image, "machines_that_open", lambda identity: [])
+    monkeypatch.setattr(web_image, "read_head", lambda disk, resources, *, seconds, begin: b"golden")
+    monkeypatch.setattr(readonly_image, "vms_that_open", lambda identity: [])
     known: dict[tuple[str, str], str] = {}
     monkeypatch.setattr(image_fetch, "remembered", lambda path, name: known.get((path, name), ""))
     desired = {"http": {"url": URL}, "route": "stage"}
@@ -261,7 +261,7 @@ def test_a_copy_that_is_not_what_is_declared_is_not_kept(
     copy = host / "copy"
     monkeypatch.setattr(stage, "copy_of", lambda disk: str(copy))
     monkeypatch.setattr(image_cache, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
-    monkeypatch.setattr(web_image, "read_head", lambda disk, wiring, *, seconds, begin: b"golden")
+    monkeypatch.setattr(web_image, "read_head", lambda disk, resources, *, seconds, begin: b"golden")
     answer = run_module(monkeypatch, qemu_remote_image, http={"url": URL}, route="stage", sha256="0" * 64)
     assert "is declared; nothing was kept" in answer["msg"]
     assert not copy.exists()

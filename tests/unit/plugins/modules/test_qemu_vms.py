@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply, observe
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_vms
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -28,7 +28,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return lambda *arguments, **options: (seen.update({name: (arguments, options)}), answer)[1]
 
     monkeypatch.setattr(qemu_vms, "probe", record("probe", probed("debian12")))
-    monkeypatch.setattr(apply, "observe", record("observe", {"files": {}}))
+    monkeypatch.setattr(observe, "observe", record("observe", {"files": {}}))
     monkeypatch.setattr(apply, "apply", record("apply", {"actions": ["start vm web1"], "failures": {}}))
     return seen
 
@@ -58,6 +58,6 @@ def test_an_error_of_the_host_is_told_in_its_words(monkeypatch: pytest.MonkeyPat
     def fail(**_options: Any) -> None:
         raise HostError("/srv/a.qcow2 is declared as qcow2, but it is none")
 
-    monkeypatch.setattr(apply, "observe", fail)
+    monkeypatch.setattr(observe, "observe", fail)
     answer = run_module(monkeypatch, qemu_vms, vms={"observe": {}})
     assert answer == {"failed": True, "msg": "/srv/a.qcow2 is declared as qcow2, but it is none"}

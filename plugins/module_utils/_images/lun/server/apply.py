@@ -15,6 +15,16 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract i
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.observe import tgtd_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import lun_of, to_keep
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.tgt_serve import (
+    ACCOUNT,
+    BIND,
+    DELETE,
+    LOGICAL_UNIT,
+    NEW,
+    TARGET,
+    UNBIND,
+    UPDATE,
+)
 
 
 def _tid(tgtd: tgt.Tgtd, desired: DesiredImage) -> int:
@@ -41,20 +51,20 @@ def _grow_store(desired: DesiredImage, change: Change, bench: Workspace) -> None
     if target and desired.disk.source["lun"] in target["luns"]:
         # tgtd reads the size of a store only when it opens it.
         for parameter in ("online=0", f"path={options['store']}", "online=1"):
-            tgtd.ask(tgt.UPDATE, tgt.LUN, parameter, tid=target["tid"], lun=desired.disk.source["lun"])
+            tgtd.ask(UPDATE, LOGICAL_UNIT, parameter, tid=target["tid"], lun=desired.disk.source["lun"])
 
 
 def _create_target(desired: DesiredImage, change: Change, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     number = max((target["tid"] for target in tgtd.targets().values()), default=0) + 1
-    tgtd.ask(tgt.NEW, tgt.TARGET, f"targetname={desired.disk.source['target']}", tid=number)
+    tgtd.ask(NEW, TARGET, f"targetname={desired.disk.source['target']}", tid=number)
 
 
 def _create_lun(desired: DesiredImage, change: Change, bench: Workspace) -> None:
     store = desired.provision["tgt"]["store"]
     tgtd = tgtd_of(bench)
     where = {"tid": _tid(tgtd, desired), "lun": desired.disk.source["lun"]}
-    tgtd.ask(tgt.NEW, tgt.LUN, f"path={store},bstype=rdwr", **where)
+    tgtd.ask(NEW, LOGICAL_UNIT, f"path={store},bstype=rdwr", **where)
     _update_lun(desired, change, bench)
 
 
@@ -62,12 +72,12 @@ def _update_lun(desired: DesiredImage, change: Change, bench: Workspace) -> None
     tgtd = tgtd_of(bench)
     where = {"tid": _tid(tgtd, desired), "lun": desired.disk.source["lun"]}
     for name, value in lun_of(desired).parameters().items():
-        tgtd.ask(tgt.UPDATE, tgt.LUN, f"{name}={value}", **where)
+        tgtd.ask(UPDATE, LOGICAL_UNIT, f"{name}={value}", **where)
 
 
 def _create_account(desired: DesiredImage, change: Change, bench: Workspace) -> None:
     source = desired.disk.source
-    tgtd_of(bench).ask(tgt.NEW, tgt.ACCOUNT, f"user={source['user']},password={source['password']}")
+    tgtd_of(bench).ask(NEW, ACCOUNT, f"user={source['user']},password={source['password']}")
 
 
 def _change_password(desired: DesiredImage, change: Change, bench: Workspace) -> None:
@@ -85,28 +95,28 @@ def _user_is_missing(desired: DesiredImage, bench: Workspace) -> bool:
 def _bind_account(desired: DesiredImage, change: Change, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     if _user_is_missing(desired, bench):
-        tgtd.ask(tgt.BIND, tgt.ACCOUNT, f"user={desired.disk.source['user']}", tid=_tid(tgtd, desired))
+        tgtd.ask(BIND, ACCOUNT, f"user={desired.disk.source['user']}", tid=_tid(tgtd, desired))
 
 
 def _unbind_accounts(desired: DesiredImage, change: Change, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     target = tgtd.targets()[desired.disk.source["target"]]
     for user in set(target["accounts"]) - {desired.disk.source.get("user")}:
-        tgtd.ask(tgt.UNBIND, tgt.ACCOUNT, f"user={user}", tid=target["tid"])
+        tgtd.ask(UNBIND, ACCOUNT, f"user={user}", tid=target["tid"])
 
 
 def _remove_account(desired: DesiredImage, change: Change, bench: Workspace) -> None:
-    tgtd_of(bench).ask(tgt.DELETE, tgt.ACCOUNT, f"user={desired.disk.source['user']}")
+    tgtd_of(bench).ask(DELETE, ACCOUNT, f"user={desired.disk.source['user']}")
 
 
 def _set_initiators(desired: DesiredImage, change: Change, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     target = tgtd.targets()[desired.disk.source["target"]]
     there, declared = set(target["initiators"]), set(desired.provision["tgt"]["initiators"])
-    for operation, initiators in ((tgt.BIND, declared - there), (tgt.UNBIND, there - declared)):
+    for operation, initiators in ((BIND, declared - there), (UNBIND, there - declared)):
         for initiator in sorted(initiators):
             kind = "name" if tgt.is_name(initiator) else "address"
-            tgtd.ask(operation, tgt.TARGET, f"initiator-{kind}={initiator}", tid=target["tid"])
+            tgtd.ask(operation, TARGET, f"initiator-{kind}={initiator}", tid=target["tid"])
 
 
 def _write_configuration(desired: DesiredImage, change: Change, bench: Workspace) -> None:
@@ -120,12 +130,12 @@ def _write_configuration(desired: DesiredImage, change: Change, bench: Workspace
 
 def _remove_target(desired: DesiredImage, change: Change, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
-    tgtd.ask(tgt.DELETE, tgt.TARGET, tid=_tid(tgtd, desired), force=desired.provision["tgt"]["force"])
+    tgtd.ask(DELETE, TARGET, tid=_tid(tgtd, desired), force=desired.provision["tgt"]["force"])
 
 
 def _remove_lun(desired: DesiredImage, change: Change, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
-    tgtd.ask(tgt.DELETE, tgt.LUN, tid=_tid(tgtd, desired), lun=desired.disk.source["lun"])
+    tgtd.ask(DELETE, LOGICAL_UNIT, tid=_tid(tgtd, desired), lun=desired.disk.source["lun"])
 
 
 def _remove_store(desired: DesiredImage, change: Change, bench: Workspace) -> None:

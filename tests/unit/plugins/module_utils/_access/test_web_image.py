@@ -15,10 +15,10 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import web_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import HEAD
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderWiring
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import UNTIL_OUR_END
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
 
 IMAGE = b"golden".ljust(64 * HEAD, b"\0")
 TIME = "Mon, 12 Jan 2026 10:00:00 GMT"
@@ -77,9 +77,9 @@ def server() -> Iterator[str]:
         web_image.shutdown()
 
 
-def ask(url: str, *follow: str, wiring: Wiring | None = None, **options: str) -> web_image.Said:
+def ask(url: str, *follow: str, resources: UnitResources | None = None, **options: str) -> web_image.Said:
     disk = read_image("disk", {"http": {"url": url, **options}, "provision": {"follow": follow}}, "disk")
-    return web_image.ask(disk, wiring or Wiring("", "disk", ""), seconds=20, begin=UNTIL_OUR_END)
+    return web_image.ask(disk, resources or UnitResources("", "disk", ""), seconds=20, begin=END_WITH_PARENT)
 
 
 @pytest.mark.parametrize("path, host", [("/parts", "127.0.0.1"), ("/whole", "127.0.0.1"), ("/elsewhere", "localhost")])
@@ -99,7 +99,7 @@ def test_nobody_else_is_asked_than_may_be(server: str) -> None:
 
 def test_a_cookie_is_for_its_own_server(server: str, tmp_path: Path) -> None:
     place = server.replace("127.0.0.1", "localhost")
-    said = ask(f"{server}/elsewhere", place, wiring=FolderWiring(str(tmp_path), "disk"), cookie="a=hidden")
+    said = ask(f"{server}/elsewhere", place, resources=FolderWiring(str(tmp_path), "disk"), cookie="a=hidden")
     assert said.place == place
     assert Handler.cookies == [(server[len("http://") :], "a=hidden"), (place[len("http://") :], "")]
 

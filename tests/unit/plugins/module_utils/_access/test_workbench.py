@@ -78,7 +78,7 @@ def driver_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Disk:
     """A disk of which the daemon is told to use this driver."""
     nbd = BACKENDS["nbd"]
     read = disk()
-    object.__setattr__(read, "backend", type(nbd)(**{**vars(nbd), "node": lambda values, wiring: {"driver": name}}))
+    object.__setattr__(read, "backend", type(nbd)(**{**vars(nbd), "node": lambda values, resources: {"driver": name}}))
     return read
 
 

@@ -76,7 +76,7 @@ def test_a_line_of_a_megabyte_is_refused_in_a_short_line(line: str) -> None:
     assert len(str(raised.value)) < 400
 
 
-def machine_of(*words: str, name: str = "web1", **process: Any) -> Any:
+def vm_of(*words: str, name: str = "web1", **process: Any) -> Any:
     return convert([EMULATOR, "-name", name, *words], process=Process(**process))
 
 
@@ -97,7 +97,7 @@ def test_a_machine_says_what_qemu_takes_for_granted() -> None:
 
 
 def test_a_whole_machine_is_declared() -> None:
-    found = machine_of(
+    found = vm_of(
         *("-machine", "q35,accel=kvm,usb=off", "-cpu", "host", "-m", "4G", "-smp", "4,cores=2,threads=2"),
         *("-drive", "file=/srv/a.qcow2,if=none,id=drive-virtio-disk0,format=qcow2", "-nodefaults"),
         *("-object", "iothread,id=io1", "-device", "virtio-blk-pci,drive=drive-virtio-disk0,iothread=io1,bootindex=1"),
@@ -136,7 +136,7 @@ def test_a_whole_machine_is_declared() -> None:
 def test_what_cannot_be_declared_stays_with_all_that_it_needs() -> None:
     drive = ["-drive", "file=/srv/a.vmdk,if=none,id=d,format=vmdk"]
     card = ["-netdev", "user,id=n,restrict=on", "-device", "rtl8139,netdev=n"]
-    found = machine_of("-nodefaults", *drive, "-device", "virtio-blk-pci,drive=d", *card)
+    found = vm_of("-nodefaults", *drive, "-device", "virtio-blk-pci,drive=d", *card)
     assert found.declaration["extra_args"] == [*drive, "-device", "virtio-blk-pci,drive=d", *card]
     assert found.left[0] == "-drive d: driver 'vmdk' is no kind of storage that can be declared"
 
@@ -144,7 +144,7 @@ def test_what_cannot_be_declared_stays_with_all_that_it_needs() -> None:
 def test_a_secret_is_never_handed_on_nor_what_needs_it() -> None:
     secret = ["-object", "secret,id=s,data=p4ss"]
     drive = ["-drive", "file=/a,if=none,id=d,format=qcow,encrypt.format=aes,encrypt.key-secret=s"]
-    found = machine_of("-nodefaults", *secret, *drive, "-device", "virtio-blk-pci,drive=d", "-spice", "password=p4ss")
+    found = vm_of("-nodefaults", *secret, *drive, "-device", "virtio-blk-pci,drive=d", "-spice", "password=p4ss")
     assert "extra_args" not in found.declaration
     assert "p4ss" not in repr(found)
     assert "-object secret id=s: not kept, because it has a secret in it" in found.left
@@ -161,12 +161,12 @@ def test_an_initiator_keeps_the_name_under_which_it_logged_in() -> None:
         ("-iscsi", "initiator-name=iqn.y"): "iqn.y",
     }
     for words, name in names.items():
-        disks = machine_of(*drive, *words).declaration["disks"]
+        disks = vm_of(*drive, *words).declaration["disks"]
         assert disks["disk"]["iscsi"]["initiator_name"] == name
 
 
 def test_what_iscsi_says_beside_a_disk_holds_for_uris_and_by_target() -> None:
-    found = machine_of(
+    found = vm_of(
         *(
             "-iscsi",
             "initiator-name=iqn.all,header-digest=CRC32C",
@@ -188,13 +188,13 @@ def test_what_iscsi_says_beside_a_disk_holds_for_uris_and_by_target() -> None:
 @pytest.mark.parametrize("secret, kept", [("", True), (",password=p4ss", False)])
 def test_what_iscsi_says_stays_with_a_disk_that_cannot_be_declared(secret: str, kept: bool) -> None:
     words = ["-iscsi", f"user=joe{secret}", "-drive", "file=iscsi://h/iqn.x/1,if=virtio,format=vmdk"]
-    found = machine_of("-nodefaults", *words)
+    found = vm_of("-nodefaults", *words)
     assert found.declaration.get("extra_args") == (words if kept else None)
     assert "p4ss" not in repr(found)
 
 
 def test_what_nothing_uses_and_what_two_devices_use_is_named() -> None:
-    found = machine_of(
+    found = vm_of(
         *(
             "-nodefaults",
             "-drive",
@@ -215,13 +215,13 @@ def test_what_nothing_uses_and_what_two_devices_use_is_named() -> None:
 
 def test_the_process_says_what_the_line_does_not() -> None:
     drives = ["-drive", "file=ssh://h/a,if=virtio,format=raw", "-drive", "file=b.img,if=virtio,format=raw"]
-    disks = machine_of(*drives, directory="/srv/vms", user="joe").declaration["disks"]
+    disks = vm_of(*drives, directory="/srv/vms", user="joe").declaration["disks"]
     assert disks["disk"]["ssh"]["user"] == "joe"
     assert disks["disk2"]["file"] == {"filename": "/srv/vms/b.img"}
 
 
 def test_two_secrets_of_a_disk_have_two_names() -> None:
-    found = machine_of(
+    found = vm_of(
         *("-object", "secret,id=a,data=AA==,format=base64", "-object", "secret,id=b,file=/etc/b"),
         *(
             "-blockdev",
@@ -239,7 +239,7 @@ def test_two_secrets_of_a_disk_have_two_names() -> None:
 
 def test_uefi_is_named_with_the_variables_to_copy() -> None:
     flash = ["-drive", "if=pflash,unit=0,file=/usr/share/OVMF/CODE.fd,readonly=on"]
-    found = machine_of("-nodefaults", *flash, "-drive", "if=pflash,unit=1,file=/srv/vars.fd")
+    found = vm_of("-nodefaults", *flash, "-drive", "if=pflash,unit=1,file=/srv/vars.fd")
     assert found.declaration["firmware"] == "uefi"
     assert any("/srv/vars.fd" in text and "uefi-vars.fd" in text for text in found.left)
 
@@ -253,7 +253,7 @@ RAW = ["-drive", "file=/srv/x.raw,format=raw,if=virtio"]
     [VMDK, ["-cdrom", "/srv/x.iso"], ["-fda", "/srv/x.img"], ["-drive", "file=/srv/x.img,if=floppy,format=raw"]],
 )
 def test_a_drive_that_is_kept_is_opened_with_the_snapshot_that_it_had(kept: list[str]) -> None:
-    found = machine_of("-nodefaults", "-snapshot", *kept, *RAW)
+    found = vm_of("-nodefaults", "-snapshot", *kept, *RAW)
     assert found.declaration["extra_args"] == ["-snapshot", *kept]
     assert found.declaration["disks"]["disk"]["writes"] == "discard"
     assert "-snapshot: kept in extra_args" in found.left
@@ -261,14 +261,14 @@ def test_a_drive_that_is_kept_is_opened_with_the_snapshot_that_it_had(kept: list
 
 @pytest.mark.parametrize("kept", [[], ["-device", "virtio-rng-pci"]])
 def test_a_snapshot_of_declared_disks_alone_is_said_by_them(kept: list[str]) -> None:
-    found = machine_of("-nodefaults", "-snapshot", *RAW, *kept)
+    found = vm_of("-nodefaults", "-snapshot", *RAW, *kept)
     assert found.declaration.get("extra_args", []) == kept
     assert found.declaration["disks"]["disk"]["writes"] == "discard"
 
 
 @pytest.mark.parametrize("switch", ["-async-teardown", "-perfmap", "-enable-fips", "--async-teardown"])
 def test_an_option_without_a_value_leaves_the_next_word_alone(switch: str) -> None:
-    found = machine_of("-m", "512", switch, "-snapshot", *RAW)
+    found = vm_of("-m", "512", switch, "-snapshot", *RAW)
     assert found.declaration["disks"]["disk"]["writes"] == "discard"
     assert "-snapshot" not in found.declaration.get("extra_args", [])
 
@@ -279,7 +279,7 @@ def test_an_option_without_a_value_leaves_the_next_word_alone(switch: str) -> No
 )
 def test_an_option_that_is_not_known_is_refused(option: str, advice: str) -> None:
     with pytest.raises(DirectDiskError) as raised:
-        machine_of("-m", "512", option, "-snapshot", *RAW)
+        vm_of("-m", "512", option, "-snapshot", *RAW)
     assert str(raised.value) == f"{option}: is not an option of QEMU that is known here{advice}"
 
 

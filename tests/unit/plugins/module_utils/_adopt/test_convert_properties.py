@@ -18,11 +18,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import make_plan, nest, tap_name
-from ansible_collections.directdisk.qemu.tests.unit.support import SSH_KEY, capabilities, disk_of, machine
+from ansible_collections.directdisk.qemu.tests.unit.support import SSH_KEY, capabilities, disk_of, vm
 
 NAME = st.text("abcXYZ019-_.", min_size=1, max_size=8).filter(lambda text: text[0].isalnum())
 TEXT = st.text("ab0 ,:;=/%@\\é'\"$&#?[].+-_", min_size=1, max_size=12)
@@ -118,10 +118,10 @@ def disks(draw: st.DrawFn) -> dict[str, Any]:
     return {**disk, "route": "driver"}
 
 
-def read(given: dict[str, Any]) -> Machine:
+def read(given: dict[str, Any]) -> Vm:
     """The machine, unless the declaration contradicts itself."""
     try:
-        return machine(given)
+        return vm(given)
     except DirectDiskError:
         assume(False)
         raise
@@ -178,7 +178,7 @@ def test_a_declaration_and_its_command_line_say_the_same(given_disks: list[dict[
     words = [word for group in plan.services[-1].args for word in group]
     bridges = {tap_name("web1", network.name): network.bridge for network in declared.networks if network.bridge}
     converted = convert(words, process=Process(bridges=bridges))
-    again = machine(filled_in(converted))
+    again = vm(filled_in(converted))
     assert converted.name == "web1"
     assert "extra_args" not in converted.declaration
     for one, two in zip(declared.disks, again.disks):
@@ -212,7 +212,7 @@ def test_every_spelling_of_a_node_says_the_same(disk: dict[str, Any], spelling: 
         "dotted": f"if=none,{pairs}",
     }[spelling]
     converted = convert(line, name="root")
-    again = machine(disk_of({**filled_in(converted), "writes": "deny", "model": "virtio-blk"})).disks[0]
+    again = vm(disk_of({**filled_in(converted), "writes": "deny", "model": "virtio-blk"})).disks[0]
     assert (again.backend, _comparable(again)) == (declared.backend, _comparable(declared))
 
 
@@ -258,7 +258,7 @@ def test_a_uri_says_what_the_declaration_says(storage: tuple[str, dict[str, Any]
     declared = read(disk_of({name: said})).disks[0]
     uri = uri_of(name, said)
     converted = convert(f"file={keyval(uri)},if=none,format=raw" if in_drive else uri, name="root")
-    again = machine(disk_of(filled_in(converted))).disks[0]
+    again = vm(disk_of(filled_in(converted))).disks[0]
     assert (again.backend, _comparable(again)) == (declared.backend, _comparable(declared))
 
 

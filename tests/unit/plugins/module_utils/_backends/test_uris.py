@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Wiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.tests.unit.support import SSH_KEY, disk_of, errors_of, machine
+from ansible_collections.directdisk.qemu.tests.unit.support import SSH_KEY, disk_of, errors_of, vm
 
-SCHEMES = ", ".join(sorted(scheme for backend in BACKENDS.values() for scheme in backend.schemes))
+SCHEMES = ", ".join(sorted(scheme for backend in BACKENDS.values() for scheme in backend.adoption.schemes))
 KEY = "AQDVmFJT0JnIJxAAjXG/22KnhIC91W4Gd9iJMg=="
 UNSAID = {("nbd", "reconnect_delay"), ("ssh", "key")}
 """Options that are there although the URI does not say them."""
@@ -27,12 +27,12 @@ WANTED = {
 def disk_at(uri: str, **beside: Any) -> Disk:
     """The disk that a URI says, with what a URI of its kind cannot say."""
     beside = {"ssh": {"key": SSH_KEY}, **beside} if uri.startswith("ssh:") else beside
-    return machine(disk_of({"uri": uri}, writes="deny", **beside)).disks[0]
+    return vm(disk_of({"uri": uri}, writes="deny", **beside)).disks[0]
 
 
 def source_of(uri: str) -> dict[str, Any]:
     disk = disk_at(uri)
-    assert not disk.backend.driver or disk.backend.node(disk.source, Wiring("", "root", ""))
+    assert not disk.backend.access.driver or disk.backend.access.node(disk.source, UnitResources("", "root", ""))
     return {name: value for name, value in disk.source.items() if (disk.backend.name, name) not in UNSAID}
 
 
@@ -297,7 +297,7 @@ def test_a_uri_that_cannot_be_read_is_refused(uri: str, problem: str) -> None:
 )
 def test_two_spellings_are_one_storage(first: str, second: str) -> None:
     one, two = disk_at(first), disk_at(second)
-    assert one.backend.identity(one.source) == two.backend.identity(two.source)
+    assert one.backend.source.identity(one.source) == two.backend.source.identity(two.source)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_two_spellings_are_one_storage(first: str, second: str) -> None:
 )
 def test_different_storage_is_told_apart(first: str, second: str) -> None:
     one, two = disk_at(first), disk_at(second)
-    assert one.backend.identity(one.source) != two.backend.identity(two.source)
+    assert one.backend.source.identity(one.source) != two.backend.source.identity(two.source)
 
 
 @pytest.mark.parametrize(
@@ -344,15 +344,15 @@ def test_a_storage_is_described_without_the_password(uri: str) -> None:
 @pytest.mark.parametrize("options", [{"sha256": "0" * 64}, {"compression": "xz"}, {"tar_member": "x"}])
 def test_another_part_of_what_a_url_gives_and_another_digest_are_another_image(options: dict[str, str]) -> None:
     one, two = disk_at("http://h/x"), disk_at("http://h/x", http=options)
-    assert one.backend.identity(one.source) != two.backend.identity(two.source)
+    assert one.backend.source.identity(one.source) != two.backend.source.identity(two.source)
 
 
 def test_the_servers_of_a_cluster_are_one_storage_in_any_order() -> None:
     lists: list[list[dict[str, Any]]] = [[{"host": "b"}, {"host": "a"}], [{"host": "A"}, {"host": "c", "port": 24008}]]
     one, two = (
-        machine(disk_of({"gluster": {"servers": servers, "volume": "v", "path": "/a"}})).disks[0] for servers in lists
+        vm(disk_of({"gluster": {"servers": servers, "volume": "v", "path": "/a"}})).disks[0] for servers in lists
     )
-    assert one.backend.identity(one.source) == two.backend.identity(two.source)
+    assert one.backend.source.identity(one.source) == two.backend.source.identity(two.source)
 
 
 FSID = "01234567-0123-0123-0123-0123456789ab"
@@ -369,9 +369,9 @@ FSID = "01234567-0123-0123-0123-0123456789ab"
     ],
 )
 def test_what_says_less_may_be_the_same_storage(more: dict[str, Any], less: dict[str, Any]) -> None:
-    one, two = machine(disk_of(more)).disks[0], machine(disk_of(less)).disks[0]
-    assert one.backend.identity(one.source) != two.backend.identity(two.source)
-    assert two.backend.identity(two.source) in one.backend.alike(one.source)
+    one, two = vm(disk_of(more)).disks[0], vm(disk_of(less)).disks[0]
+    assert one.backend.source.identity(one.source) != two.backend.source.identity(two.source)
+    assert two.backend.source.identity(two.source) in one.backend.source.other_identities(one.source)
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_what_says_less_may_be_the_same_storage(more: dict[str, Any], less: dict
 )
 def test_some_words_mean_other_bytes_on_each_host(uri: str, local: bool) -> None:
     one = disk_at(uri)
-    assert one.backend.local(one.source) is local
+    assert one.backend.source.local(one.source) is local
 
 
 @pytest.mark.parametrize(
@@ -419,7 +419,7 @@ def test_some_words_mean_other_bytes_on_each_host(uri: str, local: bool) -> None
 )
 def test_a_storage_keeps_its_images_in_something(uri: str, pool: str) -> None:
     one = disk_at(uri)
-    assert one.backend.pool(one.source) == pool
+    assert one.backend.source.pool(one.source) == pool
 
 
 def test_what_a_uri_does_not_say_stands_beside_it() -> None:

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import running, systemd
-from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths, unit_text
 from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu, FloodingMonitor
 
 
@@ -63,7 +63,9 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
 ) -> None:
     for name in ("qemu-vm-web1.root.nbdkit.service", "qemu-vm-off.service"):
         (tmp_path / name).touch()
-    (tmp_path / "qemu-vm-web1.service").write_text(f'{paths.OPENED}{{"nbd:h:10809/a":true}}\n', encoding="utf-8")
+    (tmp_path / "qemu-vm-web1.service").write_text(
+        unit_text.opened_line({"nbd:h:10809/a": True}) + "\n", encoding="utf-8"
+    )
     (tmp_path / "web1.log").write_text("boot\nlogin: \n\n\x00 \n", encoding="utf-8")
     inserted = {"node-name": "root.format", "image": {"virtual-size": 512}, "ro": True}
     blocks = [{"inserted": inserted, "io-status": "failed"}, {"inserted": {"node-name": "machine.seed"}}, {}]
@@ -82,7 +84,7 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
         "query-blockstats": [{"stats": {}}, {"node-name": "root.format", "stats": stats}],
     }
     with FakeQemu(tmp_path / "web1.sock", answers=answers):
-        found = running.machines()
+        found = running.vms()
     assert list(found) == ["off", "web1"]
     assert found["off"] == {
         "unit": "qemu-vm-off.service",
@@ -106,7 +108,7 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
     }
     assert found["web1"]["opened"] == {"nbd:h:10809/a": True}
     monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "nothing"))
-    assert running.machines()["web1"]["error"].endswith("nothing: No such file or directory")
+    assert running.vms()["web1"]["error"].endswith("nothing: No such file or directory")
 
 
 def test_a_machine_needs_a_restart_once_what_it_was_started_from_is_newer(
@@ -125,7 +127,7 @@ def test_a_machine_needs_a_restart_once_what_it_was_started_from_is_newer(
     stale = []
     for name in names:
         os.utime(tmp_path / name, (2, 2))
-        stale += [name] if running.is_stale("a") else []
+        stale += [name] if running.needs_restart("a") else []
         os.utime(tmp_path / name, (1, 1))
     assert stale == ["key", "qemu-vm-a.service", "qemu-vm-a.root.tgt.service"]
 
@@ -170,7 +172,7 @@ def test_answers_of_other_kinds_are_the_error_of_their_vm(
     monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "s"))
     good = {"query-status": {"status": "running"}, "query-block": [], "query-blockstats": []}
     with FakeQemu(tmp_path / "s", answers={**good, command: answer}):
-        found = running._machine("web1", {"active": "active", "enabled": True})
+        found = running._vm("web1", {"active": "active", "enabled": True})
     assert found["error"]
     assert found["disks"] == {}
 

@@ -15,15 +15,14 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import (
-    canonical_identity,
     doubts,
     identities,
     names_in,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines, refuse_shared_disks
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms, refuse_shared_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import names
-from ansible_collections.directdisk.qemu.tests.unit.support import SSH, disk_of, machine
+from ansible_collections.directdisk.qemu.tests.unit.support import SSH, disk_of, vm
 
 FSIDS = [f"{digit * 8}-aaaa-bbbb-cccc-dddddddddddd" for digit in "12"]
 GLUSTER = {"volume": "v", "path": "x"}
@@ -42,7 +41,7 @@ RESOLVED = {
 
 
 def disk(given: dict[str, Any], **settings: Any) -> Disk:
-    return machine(disk_of(given, **settings)).disks[0]
+    return vm(disk_of(given, **settings)).disks[0]
 
 
 def nfs(host: str) -> dict[str, Any]:
@@ -126,29 +125,23 @@ def test_one_storage_by_two_names_is_not_written_twice(one: Any, other: Any, tur
     first, second = (disk(given) for given in (one, other))
     assert identities(first, RESOLVED).same(identities(second, RESOLVED))
     with pytest.raises(DirectDiskError, match="is the same storage as disk root of a, and one of them writes to it"):
-        refuse_shared_disks(read_machines(vms), {}, RESOLVED)
+        refuse_shared_disks(read_vms(vms), {}, RESOLVED)
 
 
 @pytest.mark.parametrize(("one", "other"), APART)
 def test_two_storages_are_not_taken_for_one(one: Any, other: Any) -> None:
-    refuse_shared_disks(read_machines({"a": disk_of(one), "b": disk_of(other)}), {}, RESOLVED)
+    refuse_shared_disks(read_vms({"a": disk_of(one), "b": disk_of(other)}), {}, RESOLVED)
 
 
 def test_what_two_only_read_may_be_the_same() -> None:
     vms = {name: disk_of(nfs(host), writes="deny") for name, host in (("a", "store"), ("b", "192.0.2.5"))}
-    refuse_shared_disks(read_machines(vms), {}, RESOLVED)
+    refuse_shared_disks(read_vms(vms), {}, RESOLVED)
 
 
 def test_what_runs_without_a_declaration_is_found_by_the_address_of_a_name() -> None:
     opened = {"old": {disk(nfs("192.0.2.5")).identity: True}}
     with pytest.raises(DirectDiskError, match="is the same storage as a disk of old"):
-        refuse_shared_disks(read_machines({"a": disk_of(nfs("store"))}), opened, RESOLVED)
-
-
-def test_all_names_of_a_server_have_one_canonical_identity() -> None:
-    found = {canonical_identity(disk(nfs(host)), RESOLVED) for host in ("store", "store.example")}
-    assert found == {disk(nfs("192.0.2.5")).identity}
-    assert canonical_identity(disk(nfs("unknown")), RESOLVED) == disk(nfs("unknown")).identity
+        refuse_shared_disks(read_vms({"a": disk_of(nfs("store"))}), opened, RESOLVED)
 
 
 def test_only_what_may_mean_something_else_is_resolved() -> None:

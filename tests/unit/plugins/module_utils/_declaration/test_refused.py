@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DirectDiskError
 from ansible_collections.directdisk.qemu.tests.unit.support import (
     HOST_NAME,
@@ -41,7 +41,7 @@ BUNDLES = {
 @pytest.mark.parametrize(("vms", "error"), REFUSED)
 def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
     with pytest.raises(DirectDiskError) as raised:
-        read_machines(vms, HOST_NAME)
+        read_vms(vms, HOST_NAME)
     assert str(raised.value) == error
 
 

@@ -10,14 +10,14 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import requirements
-from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, machine
+from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, vm
 
 NFS: dict[str, Any] = {"nfs": {"host": "192.0.2.7", "path": "/export/a.qcow2"}, "format": "qcow2"}
 WEB: dict[str, Any] = {"https": {"url": "https://192.0.2.7/a.qcow2"}, "format": "qcow2", "route": "stage"}
 
 
 def test_a_source_is_a_disk_that_is_only_read() -> None:
-    disk = machine(disk_of(NFS, source=WEB, provision={"x": 1})).disks[0]
+    disk = vm(disk_of(NFS, source=WEB, provision={"x": 1})).disks[0]
     assert disk.origin is not None
     assert (disk.origin.backend.name, disk.origin.writes, disk.origin.settings["format"]) == ("https", "deny", "qcow2")
     assert disk.origin.settings["route"] == "stage"
@@ -44,7 +44,7 @@ def test_a_disk_that_no_machine_opens_need_not_say_where_writes_go() -> None:
 
 
 def test_a_host_must_be_able_to_read_a_source() -> None:
-    needed = requirements([machine(disk_of(NFS, source=WEB))])
+    needed = requirements([vm(disk_of(NFS, source=WEB))])
     assert needed["routes"] == [{"backend": "https", "route": "stage"}, {"backend": "nfs", "route": "auto"}]
-    absent = machine({**disk_of(NFS, source=WEB), "state": "absent"})
+    absent = vm({**disk_of(NFS, source=WEB), "state": "absent"})
     assert requirements([absent])["routes"] == []

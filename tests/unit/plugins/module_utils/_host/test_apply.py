@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host is seen to have."""
+"""The changes of a host."""
 
 from __future__ import annotations
 
 import contextlib
-import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,26 +18,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._process import lo
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 
-def test_kinds_of_paths(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    os.mkfifo(tmp_path / "pipe")
-    kinds = {name: apply._kind(str(tmp_path / name)) for name in ("", "file", "pipe", "nothing")}
-    assert kinds == {"": "directory", "file": "file", "pipe": "other", "nothing": "missing"}
-    assert apply._kind("/dev/null") == "char"
-
-
-def test_an_image_that_is_being_fetched_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "image_file", lambda image: f"{tmp_path}/images/{image}")
-    assert apply._staged() == []
-    (tmp_path / "images").mkdir()
-    for name in ("b0", "a1", "a1.part"):
-        (tmp_path / "images" / name).touch()
-    assert apply._staged() == ["a1", "b0"]
-
-
 def test_the_helpers_of_a_stopped_machine_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(apply._systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    monkeypatch.setattr(apply.systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
     monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
     for unit in ("qemu-vm-web", "qemu-vm-web.root.tgt", "qemu-vm-web-1.root.tgt", "qemu-vms-resume"):
         (tmp_path / f"{unit}.service").touch()
@@ -44,35 +28,73 @@ def test_the_helpers_of_a_stopped_machine_are_waited_for(tmp_path: Path, monkeyp
     assert called == [("stop", ["qemu-vm-web.service", "qemu-vm-web.root.tgt.service"])]
 
 
+def test_a_new_vm_is_written_enabled_and_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(apply.systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    monkeypatch.setattr(
+        apply.systemd,
+        "show",
+        lambda units: {unit: {"active": "inactive", "enabled": False, "reload": False} for unit in units},
+    )
+    for folder in ("UNIT_DIRECTORY", "PROGRAMS", "CREDENTIALS", "ENCRYPTED_CREDENTIALS"):
+        monkeypatch.setattr(paths, folder, str(tmp_path / folder))
+        (tmp_path / folder).mkdir()
+    monkeypatch.setattr(apply, "_only_run", contextlib.nullcontext)
+    unit = tmp_path / "UNIT_DIRECTORY" / "qemu-vm-web1.service"
+    vm = {"unit": unit.name, "units": [unit.name], "reloaded": [], "credentials": {unit.name: []}, "staged": []}
+    vm.update(state="started", autostart=True, restart="never", start_timeout=5)
+    desired: dict[str, Any] = {"files": {str(unit): {"text": "[Unit]\n", "mode": 0o644}}, "vms": {"web1": vm}}
+    desired.update(images={}, looked={"files": {str(unit): ""}, "enabled": {unit.name: False}})
+    answer = apply.apply(desired, {}, encrypted=False)
+    assert unit.read_text(encoding="utf-8") == "[Unit]\n"
+    assert called == [("enable", [unit.name, paths.TARGET]), ("daemon-reload", []), ("start", [unit.name])]
+    assert answer["failures"] == {}
+    assert "start vm web1" in answer["actions"]
+
+
+def test_a_vm_that_does_not_start_is_a_failure_with_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    def systemctl(verb: str, units: Sequence[str] = (), *_options: str) -> None:
+        raise HostError(f"systemctl {verb}: failed")
+
+    monkeypatch.setattr(apply.systemd, "systemctl", systemctl)
+    monkeypatch.setattr(
+        apply.systemd,
+        "show",
+        lambda units: {unit: {"active": "failed" if "web1" in unit else "active"} for unit in units},
+    )
+    monkeypatch.setattr(apply.systemd, "last_log_lines", lambda units, count: [f"log of {', '.join(units)}"])
+    vms = {
+        name: {"unit": f"qemu-vm-{name}.service", "units": [f"qemu-vm-{name}.service"], "staged": []}
+        for name in ("web1", "web2")
+    }
+    failures = apply._switch({"vms": vms}, Changes(start=["web1", "web2"]))
+    assert failures == {"web1": ["log of qemu-vm-web1.service"]}
+
+
 def test_a_run_that_was_overtaken_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unit = "/etc/systemd/system/qemu-vm-web1.service"
     observed = {"files": {unit: {"sha256": "new"}}, "units": {}, "credentials": {}, "paths": {}, "staged": []}
-    monkeypatch.setattr(apply, "VMS", str(tmp_path / "lock"))
+    monkeypatch.setattr(apply, "VMS_LOCK", str(tmp_path / "lock"))
     monkeypatch.setattr(apply, "observe", lambda **_: observed)
     monkeypatch.setattr(apply, "_write", lambda *_: pytest.fail("changed"))
     monkeypatch.setattr(apply, "_switch", lambda *_: pytest.fail("changed"))
     desired = {"files": {unit: {"text": "mine", "mode": 0o644}}, "vms": {}, "images": {}}
-    desired["looked"] = {"files": {unit: "old"}, "enabled": {}}
-    with pytest.raises(HostError, match=f"another run has changed {unit} since this one looked"):
+    desired["baseline"] = {"files": {unit: "old"}, "enabled": {}}
+    with pytest.raises(HostError, match=f"another run has changed {unit} since this one observed"):
         apply.apply(desired, {}, encrypted=False)
 
 
-def test_the_time_of_a_link_is_its_own(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("/proc/self/status")
-    assert apply._mtime(str(tmp_path / "link")) == (tmp_path / "link").lstat().st_mtime
-
-
 def test_runs_of_a_host_have_one_lock() -> None:
-    assert (apply.VMS, locks.LOCK) == ("/run/qemu-vms.lock", "/run/qemu-disks.lock")
+    assert (apply.VMS_LOCK, locks.DISKS_LOCK) == ("/run/qemu-vms.lock", "/run/qemu-disks.lock")
 
 
 def test_a_vm_that_starts_elsewhere_is_disabled_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(apply._systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    monkeypatch.setattr(apply.systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
     states = {"qemu-vm-a.service": {"active": "inactive"}, "qemu-vm-b.service": {"active": "deactivating"}}
-    monkeypatch.setattr(apply._systemd, "show", lambda _units: states)
+    monkeypatch.setattr(apply.systemd, "show", lambda _units: states)
     monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
-    monkeypatch.setattr(apply, "_only_run", contextlib.nullcontext)
+    monkeypatch.setattr(apply, "_locked", contextlib.nullcontext)
     units = ["qemu-vm-a.service", "qemu-vm-b.service"]
     assert apply.stop(["a", "b"]) == {"stopped": ["a"]}
     assert called == [("disable", units), ("stop", units)]
@@ -81,13 +103,11 @@ def test_a_vm_that_starts_elsewhere_is_disabled_and_stopped(tmp_path: Path, monk
 def test_what_leaves_a_host_is_ended_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """A helper is stopped while systemd still knows its unit, and access is taken back once nothing uses it."""
     done: list[str] = []
-    monkeypatch.setattr(
-        apply._systemd, "systemctl", lambda verb, units=(), *_options: done.append(f"{verb} {[*units]}")
-    )
-    monkeypatch.setattr(apply._systemd, "show", lambda units: {})
+    monkeypatch.setattr(apply.systemd, "systemctl", lambda verb, units=(), *_options: done.append(f"{verb} {[*units]}"))
+    monkeypatch.setattr(apply.systemd, "show", lambda units: {})
     monkeypatch.setattr(apply.os, "unlink", lambda path: done.append(f"unlink {path}"))
-    monkeypatch.setattr(apply._leftovers.file_access, "revoke", lambda unit: done.append(f"revoke {unit}"))
-    monkeypatch.setattr(apply._leftovers, "remove_folders", lambda changes: done.append("folders"))
+    monkeypatch.setattr(apply.leftovers.file_access, "revoke", lambda unit: done.append(f"revoke {unit}"))
+    monkeypatch.setattr(apply.leftovers, "remove_folders", lambda changes: done.append("folders"))
     helper = "qemu-vm-web1.root.nbdkit.service"
     path = f"{paths.UNIT_DIRECTORY}/{helper}"
     changes = Changes(remove_files=[path], remove_folders=["/run/qemu-vm-web1.root"])

@@ -17,7 +17,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import bindi
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import missing
 from ansible_collections.directdisk.qemu.tests.unit.support import capabilities
 
-NOWHERE = replace(BACKENDS["rbd"], bindings=("directdisk_no_such_module",))
+NOWHERE = replace(
+    BACKENDS["rbd"], packages=replace(BACKENDS["rbd"].packages, python_modules=("directdisk_no_such_module",))
+)
 WHY = "no Python of this host has the modules directdisk_no_such_module"
 
 

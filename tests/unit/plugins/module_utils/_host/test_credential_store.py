@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import credential_store
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Store
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import CredentialStore
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 
@@ -44,7 +44,7 @@ def systemd_creds(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return calls
 
 
-def current(store: Store, wanted: dict[str, str]) -> dict[str, bool]:
+def current(store: CredentialStore, wanted: dict[str, str]) -> dict[str, bool]:
     return {path.rpartition("/")[2]: facts["current"] for path, facts in store.observe(wanted).items()}
 
 
@@ -52,7 +52,7 @@ def current(store: Store, wanted: dict[str, str]) -> dict[str, bool]:
 def test_a_credential_is_current_until_its_text_changes(
     folder: Path, systemd_creds: list[list[str]], encrypted: bool
 ) -> None:
-    store = Store(encrypted=encrypted)
+    store = CredentialStore(encrypted=encrypted)
     path = paths.credential_file("qemu-vm-web1", "root.password", encrypted=encrypted)
     assert store.observe({path: "one"}) == {}
     store.write({path: "one"})
@@ -71,14 +71,14 @@ def test_a_clear_credential_is_the_text_itself_and_needs_no_program(
     folder: Path, systemd_creds: list[list[str]]
 ) -> None:
     path = paths.credential_file("qemu-vm-web1", "root.password", encrypted=False)
-    Store(encrypted=False).write({path: "a\nü"})
+    CredentialStore(encrypted=False).write({path: "a\nü"})
     assert Path(path).read_text(encoding="utf-8") == "a\nü"
     assert systemd_creds == []
 
 
 def test_an_encrypted_text_stands_nowhere_in_the_clear(folder: Path, systemd_creds: list[list[str]]) -> None:
     path = paths.credential_file("qemu-vm-web1", "root.password", encrypted=True)
-    Store(encrypted=True).write({path: "pass-of-web1"})
+    CredentialStore(encrypted=True).write({path: "pass-of-web1"})
     assert all("pass-of-web1" not in file.read_text() for file in (folder / "encrypted").iterdir())
     assert all("pass-of-web1" not in word for call in systemd_creds for word in call)
     assert ["systemd-creds", "encrypt", "--name=root.password", "-", "-"] in systemd_creds
@@ -88,9 +88,9 @@ def test_a_look_decrypts_one_key_however_many_credentials_there_are(
     folder: Path, systemd_creds: list[list[str]]
 ) -> None:
     wanted = {paths.credential_file(f"qemu-vm-vm{n}", "root.password", encrypted=True): str(n) for n in range(20)}
-    Store(encrypted=True).write(wanted)
+    CredentialStore(encrypted=True).write(wanted)
     systemd_creds.clear()
-    assert all(current(Store(encrypted=True), wanted).values())
+    assert all(current(CredentialStore(encrypted=True), wanted).values())
     assert len(systemd_creds) == 1
 
 
@@ -99,23 +99,23 @@ def test_lost_digests_make_credentials_be_written_again(
     folder: Path, systemd_creds: list[list[str]], broken: str
 ) -> None:
     path = paths.credential_file("qemu-vm-web1", "root.password", encrypted=True)
-    Store(encrypted=True).write({path: "one"})
+    CredentialStore(encrypted=True).write({path: "one"})
     (folder / "encrypted" / "qemu-vms.digests").write_text(broken)
-    assert current(Store(encrypted=True), {path: "one"}) == {"qemu-vm-web1.root.password": False}
+    assert current(CredentialStore(encrypted=True), {path: "one"}) == {"qemu-vm-web1.root.password": False}
 
 
 def test_a_lost_key_makes_credentials_be_written_again(folder: Path, systemd_creds: list[list[str]]) -> None:
     path = paths.credential_file("qemu-vm-web1", "root.password", encrypted=True)
-    Store(encrypted=True).write({path: "one"})
+    CredentialStore(encrypted=True).write({path: "one"})
     (folder / "encrypted" / "qemu-vms.digest-key").unlink()
-    assert current(Store(encrypted=True), {path: "one"}) == {"qemu-vm-web1.root.password": False}
+    assert current(CredentialStore(encrypted=True), {path: "one"}) == {"qemu-vm-web1.root.password": False}
 
 
 def test_files_of_others_are_left_alone(folder: Path) -> None:
     (folder / "clear").mkdir()
     (folder / "clear" / "other.password").write_text("x")
     (folder / "clear" / "qemu-vms.digests").write_text("x")
-    assert Store(encrypted=False).observe({}) == {}
+    assert CredentialStore(encrypted=False).observe({}) == {}
 
 
 def test_what_systemd_creds_refuses_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,4 +123,4 @@ def test_what_systemd_creds_refuses_is_told(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(subprocess, "run", lambda *_arguments, **_options: failed)
     path = paths.credential_file("qemu-vm-web1", "root.password", encrypted=True)
     with pytest.raises(HostError, match=r"^systemd-creds encrypt qemu-vms\.digest-key: no host key$"):
-        Store(encrypted=True).write({path: "one"})
+        CredentialStore(encrypted=True).write({path: "one"})

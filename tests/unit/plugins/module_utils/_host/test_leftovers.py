@@ -65,7 +65,7 @@ def test_a_link_in_a_folder_is_not_followed(root: Path, tmp_path: Path) -> None:
 
 def test_a_helper_is_stopped_before_its_unit_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(leftovers._systemd, "systemctl", lambda verb, units: called.append((verb, [*units])))
+    monkeypatch.setattr(leftovers.systemd, "systemctl", lambda verb, units: called.append((verb, [*units])))
     leftovers.stop_helpers(Changes(remove_files=[f"{UNITS}/qemu-image-a0.service"]))
     assert called == []
     files = [f"{UNITS}/qemu-vm-{name}.service" for name in ("web1.a.nbdkit", "web1.b.tgt", "web2.a.nbdkit")]
@@ -81,7 +81,7 @@ def test_a_helper_is_stopped_before_its_unit_is_gone(monkeypatch: pytest.MonkeyP
 
 def test_a_helper_that_a_vm_still_uses_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[str] = []
-    monkeypatch.setattr(leftovers._systemd, "systemctl", lambda verb, units: called.append(verb))
+    monkeypatch.setattr(leftovers.systemd, "systemctl", lambda verb, units: called.append(verb))
     files = [f"{UNITS}/qemu-vm-web1.a.nbdkit.service"]
     leftovers.stop_helpers(Changes(remove_files=files, restart_needed=["web1"]))
     assert called == []

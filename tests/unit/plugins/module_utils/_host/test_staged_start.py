@@ -36,8 +36,8 @@ def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, .
     def show(units: Sequence[str]) -> dict[str, dict[str, Any]]:
         return {unit: {"active": "activating" if unit == SLOW else "inactive"} for unit in units}
 
-    monkeypatch.setattr(staged_start._systemd, "systemctl", systemctl)
-    monkeypatch.setattr(staged_start._systemd, "show", show)
+    monkeypatch.setattr(staged_start.systemd, "systemctl", systemctl)
+    monkeypatch.setattr(staged_start.systemd, "show", show)
     monkeypatch.setattr(paths, "image_file", lambda image: f"{tmp_path}/{image}")
     (tmp_path / "0c").touch()
     return calls
@@ -49,7 +49,9 @@ def test_a_slow_download_is_not_waited_for(called: list[tuple[str, ...]]) -> Non
     assert time.monotonic() - began < 10
     assert sorted(late) == ["both", "slow"]
     (line,) = late["slow"]
-    assert line.startswith(f"{SLOW} has not fetched its image within start_timeout (1 s) and goes on; the VM starts by")
+    assert line.startswith(
+        f"{SLOW} has not fetched its image within start_timeout (1 s) and continues; the VM starts by"
+    )
     assert called == [("start", SLOW, QUICK, "--no-block")]
 
 

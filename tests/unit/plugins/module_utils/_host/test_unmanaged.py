@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import unit_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.unmanaged import machines_by_hand
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.unmanaged import unmanaged_vms
 
 EMULATOR = "/usr/bin/qemu-system-x86_64"
 RBD = "-nodefaults -drive file=rbd:vms/%s:id=x:key=AAp4ss==,format=raw,if=virtio"
@@ -40,8 +40,8 @@ class Host:
     def unit(self, name: str, command: str) -> None:
         (self.units / name).write_text(f"[Service]\nExecStart={command}\n")
 
-    def machines(self) -> list[dict[str, Any]]:
-        return machines_by_hand(proc=str(self.proc), folders=(str(self.units), str(self.units / "none")))
+    def vms(self) -> list[dict[str, Any]]:
+        return unmanaged_vms(proc=str(self.proc), folders=(str(self.units), str(self.units / "none")))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_processes_and_units_that_start_machines_are_found_once(host: Host) -> N
     host.unit("spare.service", f"-{EMULATOR} {RBD % 'c'}")
     host.unit("qemu-vm-gone.service", f"{EMULATOR} -m 1")
     host.unit("other.service", "/usr/bin/true\n# qemu-system-x86_64")
-    found = host.machines()
+    found = host.vms()
     assert [(one["name"], one["pid"], one["unit"]) for one in found] == [
         ("db", 9, "db.service"),
         ("web1", 100, ""),
@@ -76,7 +76,7 @@ def test_processes_and_units_that_start_machines_are_found_once(host: Host) -> N
 def test_machines_of_one_name_have_two_and_so_have_their_secrets(host: Host) -> None:
     for pid, image in ((1, "a"), (2, "b"), (3, "c")):
         host.process(pid, EMULATOR, "-name", "web", *(RBD % image).split())
-    found = host.machines()
+    found = host.vms()
     assert [one["name"] for one in found] == ["web", "web-2", "web-3"]
     assert [one["secrets"][0]["variable"] for one in found][1:] == ["vault_web_2_disk_key", "vault_web_3_disk_key"]
     assert found[1]["notes"] == ["another machine is called web, too"]
@@ -86,10 +86,10 @@ def test_what_cannot_be_read_is_said(host: Host) -> None:
     host.process(1, EMULATOR, "-M", "microvm")
     host.unit("vm@.service", f"{EMULATOR} -name %i")
     host.unit("wrapped.service", f"/usr/bin/numactl -N 0 {EMULATOR}")
-    assert [(one["name"], one["problem"], one["declaration"]) for one in host.machines()] == [
+    assert [(one["name"], one["problem"], one["declaration"]) for one in host.vms()] == [
         ("vm", "-machine: 'microvm' cannot be declared; q35 and pc can", {}),
         ("vm", "ExecStart: has a specifier of systemd (%), whose value is not known", {}),
-        ("wrapped", "ExecStart: /usr/bin/numactl starts QEMU; start it, and look again", {}),
+        ("wrapped", "ExecStart: /usr/bin/numactl starts QEMU; start the unit and run this again", {}),
     ]
 
 
@@ -123,7 +123,7 @@ DAEMON = ("-nodefaults", "-daemonize", "-drive", "file=vms/data.qcow2,format=qco
 def test_a_process_that_went_to_the_background_has_the_file_that_it_has_open(host: Host) -> None:
     host.process(5, EMULATOR, *DAEMON)
     host.opens(5, "/dev/null", "socket:[1]", "/srv/vms/data.qcow2", "/srv/vms/data.qcow2", "/srv/other/data.qcow2")
-    disk = host.machines()[0]["declaration"]["disks"]["disk"]
+    disk = host.vms()[0]["declaration"]["disks"]["disk"]
     assert disk["file"] == {"filename": "/srv/vms/data.qcow2"}
 
 
@@ -134,6 +134,6 @@ def test_a_process_that_went_to_the_background_has_the_file_that_it_has_open(hos
 def test_a_file_of_such_a_process_is_not_guessed(host: Host, paths: list[str]) -> None:
     host.process(5, EMULATOR, *DAEMON)
     host.opens(5, *paths)
-    found = host.machines()[0]
+    found = host.vms()[0]
     assert "disks" not in found["declaration"]
     assert "-drive: 'vms/data.qcow2' is relative to the folder where QEMU was started" in "".join(found["left"])

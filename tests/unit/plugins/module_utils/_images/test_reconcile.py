@@ -192,6 +192,14 @@ def test_a_disk_that_fails_leaves_the_others_alone(storage: Storage) -> None:
     assert storage.images["/new"] == GIB
 
 
+def test_an_unexpected_error_keeps_its_traceback(storage: Storage) -> None:
+    bug, broken = batch({"a": disk("bug", state="info"), "b": disk("broken", state="info")})
+    assert bug["exception"].startswith("Traceback (most recent call last):\n")
+    assert "in observe\n" in bug["exception"]
+    assert bug["exception"].endswith("KeyError: 'nobody thought of it'\n")
+    assert "exception" not in broken
+
+
 def test_a_disk_without_a_name_is_called_by_its_storage_and_that_once(storage: Storage) -> None:
     assert batch([disk("broken", size="1GiB")])[0]["msg"] == "disk file /broken: it does not answer not at all"
     assert batch([disk("there", name="mine")])[0]["name"] == "mine"

@@ -11,10 +11,10 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import (
     Changes,
+    baseline_of,
     changed_since,
     decide,
     digest,
-    looked_at,
 )
 
 UNITS = "/etc/systemd/system"
@@ -94,7 +94,7 @@ def has_folders(*paths: str) -> Callable[[dict[str, Any], dict[str, Any]], None]
     return lambda desired, observed: observed["folders"].extend(paths)
 
 
-def other_machine(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+def other_vm(desired: dict[str, Any], observed: dict[str, Any]) -> None:
     observed["files"][f"{UNITS}/qemu-vm-web10.service"] = {"sha256": "x", "mtime": WRITTEN, "images": []}
     observed["credentials"]["/etc/credstore/qemu-vm-web10.root.password"] = {"mtime": WRITTEN, "current": False}
 
@@ -140,7 +140,7 @@ def no_longer_staged(desired: dict[str, Any], observed: dict[str, Any]) -> None:
 def staged_for_another(desired: dict[str, Any], observed: dict[str, Any]) -> None:
     """A machine that is not declared opens the image."""
     no_longer_staged(desired, observed)
-    other_machine(desired, observed)
+    other_vm(desired, observed)
     observed["files"][f"{UNITS}/qemu-vm-web10.service"]["images"] = ["abc0"]
 
 
@@ -270,7 +270,7 @@ CASES = [
     ("to start with the host", [unit_is(enabled=False)], ["enable vm web1"]),
     ("a helper that is no longer needed", [no_helper], [f"remove {HELPER}", "reload systemd"]),
     ("a secret that is no longer needed", [no_secret], [f"remove credential {SECRET}"]),
-    ("another machine with a similar name", [other_machine], []),
+    ("another machine with a similar name", [other_vm], []),
     ("no machine is declared", [nothing_declared], []),
     (
         "to be gone",
@@ -385,7 +385,7 @@ def replaced_by_another_run(desired: dict[str, Any], observed: dict[str, Any]) -
         ([], [unit_is(enabled=False, active="inactive")], ["qemu-vm-web1.service"]),
         # It has crashed.
         ([], [unit_is(active="failed")], []),
-        ([], [other_machine], []),
+        ([], [other_vm], []),
         ([gone], [missing("files", UNIT), missing("files", HELPER), unit_is(enabled=False)], []),
         ([gone], [replaced_by_another_run], [UNIT]),
         ([gone, new_host], [lambda d, o: o.update(settled()[1])], [HELPER, UNIT, "qemu-vm-web1.service"]),
@@ -397,7 +397,7 @@ def test_what_another_run_has_changed_since_this_one_looked(
     desired, observed = settled()
     for edit in before:
         edit(desired, observed)
-    desired["looked"] = copy.deepcopy(looked_at(desired, observed))
+    desired["baseline"] = copy.deepcopy(baseline_of(desired, observed))
     for edit in meanwhile:
         edit(desired, observed)
     assert changed_since(desired, observed) == changed

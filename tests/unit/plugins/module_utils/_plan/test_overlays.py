@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Machine, read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import overlays
 from ansible_collections.directdisk.qemu.tests.unit.support import plan
@@ -17,18 +17,18 @@ GOLDEN = {"nbd": {"host": "192.0.2.5"}, "writes": "overlay"}
 OTHER = {"nbd": {"host": "192.0.2.6"}, "writes": "overlay"}
 
 
-def machines(**disks: Any) -> tuple[Machine, ...]:
-    return read_machines({"web1": {"disks": disks}}, "hv1")
+def vms(**disks: Any) -> tuple[Vm, ...]:
+    return read_vms({"web1": {"disks": disks}}, "hv1")
 
 
 def name_of(disk: str, declared: dict[str, Any] | None = None) -> str:
-    (machine,) = machines(**{disk: declared or GOLDEN})
-    return overlays.overlay_of(machine.disks[0]).file
+    (vm,) = vms(**{disk: declared or GOLDEN})
+    return overlays.overlay_of(vm.disks[0]).file
 
 
 def refusal(found: list[str], **disks: Any) -> str:
     with pytest.raises(DirectDiskError) as raised:
-        overlays.refuse_left_behind(machines(**disks), {"web1": found})
+        overlays.refuse_left_behind(vms(**disks), {"web1": found})
     return str(raised.value)
 
 
@@ -57,7 +57,7 @@ def test_a_renamed_disk_does_not_begin_empty() -> None:
     ],
 )
 def test_what_leaves_nothing_behind_is_not_refused(found: list[str], disks: dict[str, Any]) -> None:
-    overlays.refuse_left_behind(machines(**disks), {"web1": found})
+    overlays.refuse_left_behind(vms(**disks), {"web1": found})
 
 
 def test_two_overlays_for_one_disk_are_for_a_person_to_choose_from() -> None:
@@ -84,12 +84,12 @@ def test_the_unit_takes_the_overlay_along_and_replaces_none() -> None:
 )
 def test_a_former_name_that_cannot_be(disk: dict[str, Any], message: str) -> None:
     with pytest.raises(DirectDiskError, match=message):
-        machines(**disk)
+        vms(**disk)
 
 
 def test_an_overlay_that_is_no_longer_used_is_told_of_when_its_vm_changes() -> None:
     found = {"web1": [name_of("root", OTHER), name_of("data")]}
-    one = machines(root=GOLDEN)
+    one = vms(root=GOLDEN)
     assert list(overlays.warnings(one, found, {"web1"})) == [
         "vm web1: no disk uses the overlay of disk data any more; what the guest wrote is kept in "
         f"/var/lib/qemu-vm-web1/{name_of('data')}",

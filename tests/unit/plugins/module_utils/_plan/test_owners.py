@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import in_us
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import questions
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service
-from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, machine, plan
+from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, plan, vm
 
 KEY = "AQBzZWNyZXQ="
 RBD: dict[str, Any] = {"rbd": {"pool": "vms", "image": "root", "key": KEY, "monitors": ["192.0.2.1"]}}
@@ -90,8 +90,8 @@ def test_qemu_locks_files_and_devices_itself(disk: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("state", ["stopped", "absent"])
 def test_nobody_is_asked_about_a_vm_that_is_not_to_run(state: str) -> None:
-    assert questions([machine({**disk_of(RBD), "state": state})]) == {}
-    assert list(questions([machine(disk_of(RBD))])) == ["web1"]
+    assert questions([vm({**disk_of(RBD), "state": state})]) == {}
+    assert list(questions([vm(disk_of(RBD))])) == ["web1"]
 
 
 PRINTS = """
@@ -108,11 +108,11 @@ print(json.dumps(found))
 def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What the program would read, by identity."""
     monkeypatch.setattr(in_use, "text_of", lambda program: PRINTS)
-    monkeypatch.setattr(in_use, "UNTIL_OUR_END", ())
+    monkeypatch.setattr(in_use, "END_WITH_PARENT", ())
 
     def ask(given: dict[str, Any]) -> dict[str, Any]:
         path = paths.credential_file("qemu-vm-web1", "root.key", encrypted=True)
-        answer = in_use.ask_owners(questions([machine(given)]), {path: KEY}, str(tmp_path))
+        answer = in_use.ask_owners(questions([vm(given)]), {path: KEY}, str(tmp_path))
         assert answer["not_asked"] == {}
         assert list(tmp_path.glob("qemu-disks-*")) == []
         return {identity: json.loads(text) for identity, text in answer["in_use"].items()}
@@ -137,8 +137,8 @@ def test_a_configuration_of_the_host_is_joined_as_in_the_unit(shown: Any, tmp_pa
 
 def test_a_program_that_fails_leaves_the_question_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_use, "text_of", lambda program: "raise SystemExit(1)")
-    monkeypatch.setattr(in_use, "UNTIL_OUR_END", ())
-    answer = in_use.ask_owners(questions([machine(disk_of(ISCSI))]), {}, str(tmp_path))
+    monkeypatch.setattr(in_use, "END_WITH_PARENT", ())
+    answer = in_use.ask_owners(questions([vm(disk_of(ISCSI))]), {}, str(tmp_path))
     assert answer == {"in_use": {}, "not_asked": {"iscsi:iqn.x:y/1": "the program that asks has failed"}}
 
 

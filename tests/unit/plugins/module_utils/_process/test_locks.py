@@ -18,7 +18,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import locks, requester
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import alone
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import locked
 
 HOLDS = """
 import fcntl, os, struct, sys
@@ -44,8 +44,8 @@ def test_who_holds_a_lock_for_too_long_is_named(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with (
         held(path, 7) as pid,
-        pytest.raises(HostError, match="another run on this host is at work on x") as refused,
-        alone(str(path), 7, seconds=0.1, about="x"),
+        pytest.raises(HostError, match="another run on this host is working on x") as refused,
+        locked(str(path), 7, seconds=0.1, subject="x"),
     ):
         pass
     assert f"process {pid} ({sys.executable} -c" in str(refused.value)
@@ -54,7 +54,7 @@ def test_who_holds_a_lock_for_too_long_is_named(tmp_path: Path) -> None:
 
 def test_another_byte_is_another_lock(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with held(path, 7), alone(str(path), 8, seconds=0.1, about="x"):
+    with held(path, 7), locked(str(path), 8, seconds=0.1, subject="x"):
         pass
 
 
@@ -63,10 +63,10 @@ def test_threads_of_a_run_are_apart(tmp_path: Path) -> None:
     order = []
 
     def work() -> None:
-        with alone(path, 0, seconds=5, about="x"):
+        with locked(path, 0, seconds=5, subject="x"):
             order.append("second")
 
-    with alone(path, 0, seconds=1, about="x"):
+    with locked(path, 0, seconds=1, subject="x"):
         thread = threading.Thread(target=work)
         thread.start()
         time.sleep(0.2)
@@ -77,7 +77,7 @@ def test_threads_of_a_run_are_apart(tmp_path: Path) -> None:
 
 def test_nobody_else_can_open_the_file(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with alone(str(path), 0, seconds=1, about="x"):
+    with locked(str(path), 0, seconds=1, subject="x"):
         assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -87,13 +87,13 @@ def test_a_file_that_others_may_have_open_is_replaced(tmp_path: Path) -> None:
     path.chmod(0o644)
     with path.open("rb") as others:
         fcntl.fcntl(others, fcntl.F_OFD_SETLK, locks._FLOCK.pack(fcntl.F_RDLCK, 0, 0, 1, 0))
-        with alone(str(path), 0, seconds=0.1, about="x"):
+        with locked(str(path), 0, seconds=0.1, subject="x"):
             assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "victim")
-    with pytest.raises(OSError, match="symbolic links"), alone(str(tmp_path / "lock"), 0, seconds=1, about="x"):
+    with pytest.raises(OSError, match="symbolic links"), locked(str(tmp_path / "lock"), 0, seconds=1, subject="x"):
         pass
     assert not (tmp_path / "victim").exists()
 
@@ -101,8 +101,8 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 def test_what_is_no_file_is_not_used(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "lock", 0o600)
     with (
-        pytest.raises(HostError, match="is not a file of root's"),
-        alone(str(tmp_path / "lock"), 0, seconds=1, about="x"),
+        pytest.raises(HostError, match="is not a regular file of root"),
+        locked(str(tmp_path / "lock"), 0, seconds=1, subject="x"),
     ):
         pass
 
@@ -111,18 +111,18 @@ def test_a_run_whose_playbook_is_gone_does_not_take_its_turn(tmp_path: Path, mon
     """As with ssh: the first line is taken, and the next one is refused."""
     read, write = os.pipe()
     monkeypatch.setattr(requester, "_OUTPUT", write)
-    monkeypatch.setattr(requester, "_WAY", 0.01)
+    monkeypatch.setattr(requester, "_DELAY", 0.01)
     path, entered = str(tmp_path / "lock"), []
     release = threading.Timer(1.5, lambda: None)
 
     def work() -> None:
         try:
-            with alone(path, 0, seconds=20, about="x"):
+            with locked(path, 0, seconds=20, subject="x"):
                 entered.append("in")
         except HostError as error:
             entered.append(str(error))
 
-    with alone(path, 0, seconds=1, about="x"):
+    with locked(path, 0, seconds=1, subject="x"):
         thread = threading.Thread(target=work)
         thread.start()
         release.start()
@@ -135,5 +135,5 @@ def test_a_run_whose_playbook_is_gone_does_not_take_its_turn(tmp_path: Path, mon
 
 def test_nobody_is_asked_where_a_turn_comes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requester, "check", lambda **_: pytest.fail("asked"))
-    with alone(str(tmp_path / "lock"), 0, seconds=1, about="x"):
+    with locked(str(tmp_path / "lock"), 0, seconds=1, subject="x"):
         pass

@@ -40,7 +40,7 @@ def test_what_a_running_module_holds_stays(place: Path, monkeypatch: pytest.Monk
     folder = left(place, f"{NAME}abc")
     file = f"{folder}/ansible_directdisk.qemu.qemu_vms_payload.zip/ansible_collections/x/private_folders.py"
     monkeypatch.setattr(private_folders, "__file__", file)
-    private_folders.hold_payload()
+    private_folders.lock_payload()
     private_folders.remove_payloads()
     assert folder.exists()
 

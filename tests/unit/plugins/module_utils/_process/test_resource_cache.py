@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Shared
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import ResourceCache
 
 
 def test_it_is_made_once_however_many_ask_at_the_same_time() -> None:
@@ -26,7 +26,7 @@ def test_it_is_made_once_however_many_ask_at_the_same_time() -> None:
         yield object()
         events.append("closed")
 
-    with Shared() as shared:
+    with ResourceCache() as shared:
         with ThreadPoolExecutor(4) as pool:
             found = set(pool.map(lambda _number: shared.get("cluster", connection), range(8)))
         assert len(found) == 1
@@ -41,7 +41,7 @@ def test_what_could_not_be_made_is_not_waited_for_again() -> None:
         tries.append("made")
         raise HostError("the cluster does not answer")
 
-    with Shared() as shared:
+    with ResourceCache() as shared:
         for _number in range(3):
             with pytest.raises(HostError, match="does not answer"):
                 shared.get("cluster", connection)
@@ -57,7 +57,7 @@ def test_one_that_takes_long_does_not_hold_up_the_others() -> None:
         assert ended.wait(10)
         yield "slow"
 
-    with Shared() as shared, ThreadPoolExecutor(1) as pool:
+    with ResourceCache() as shared, ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(shared.get, "a", slow)
         assert begun.wait(10)
         assert shared.get("b", lambda: contextlib.nullcontext("quick")) == "quick"

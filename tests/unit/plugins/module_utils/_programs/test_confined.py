@@ -18,16 +18,11 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import confinement as access_confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement, confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.visible_files import VisibleFiles
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
+from ansible_collections.directdisk.qemu.tests.unit.real_parts import may_confine
 
-
-def _may_confine() -> bool:
-    done = subprocess.run(["unshare", "--mount", "--net", "true"], capture_output=True, check=False)
-    return os.getuid() == 0 and done.returncode == 0
-
-
-pytestmark = pytest.mark.skipif(not _may_confine(), reason="needs root, and a system that lets it make namespaces")
+pytestmark = pytest.mark.skipif(not may_confine(), reason="needs root, and a system that lets it make namespaces")
 USER = access_confinement.new_user()
 
 

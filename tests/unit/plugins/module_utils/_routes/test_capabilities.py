@@ -17,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection 
     missing,
     route_order,
 )
-from ansible_collections.directdisk.qemu.tests.unit.support import capabilities, disk_of, machine
+from ansible_collections.directdisk.qemu.tests.unit.support import capabilities, disk_of, vm
 
 HTTP = {"http": {"url": "http://192.0.2.7/x"}}
 FLAW = (
@@ -47,12 +47,12 @@ NO_DRIVER = {"drivers": {"http": "Unknown driver 'http'"}}
 def test_auto_takes_the_first_route_that_works_and_a_known_bad_one_last(
     host: str, wanted: str, changes: dict[str, Any], route: str, warning: str
 ) -> None:
-    disk = machine(disk_of(HTTP, writes="deny", route=wanted)).disks[0]
+    disk = vm(disk_of(HTTP, writes="deny", route=wanted)).disks[0]
     assert choose_route(disk, capabilities(host, **changes)) == (route, warning)
 
 
 def test_a_route_that_was_asked_for_is_not_replaced() -> None:
-    disk = machine(disk_of(HTTP, writes="deny", route="driver")).disks[0]
+    disk = vm(disk_of(HTTP, writes="deny", route="driver")).disks[0]
     with pytest.raises(DeclarationError, match="this QEMU has no http driver"):
         choose_route(disk, capabilities("debian13", **NO_DRIVER))
 
@@ -60,7 +60,7 @@ def test_a_route_that_was_asked_for_is_not_replaced() -> None:
 @pytest.mark.parametrize("backend", BACKENDS.values(), ids=lambda backend: backend.name)
 def test_every_backend_has_a_route_without_a_flaw_on_each_recorded_qemu(backend: Any) -> None:
     for release in ((5, 2), (7, 2), (10, 0), (11, 1)):
-        assert not flaw(backend, route_order(backend, backend.sample, release)[0], release)
+        assert not flaw(backend, route_order(backend, backend.source.sample, release)[0], release)
 
 
 REQUIRES = {"routes": [{"backend": "http", "route": "auto"}, {"backend": "nbd", "route": "auto"}], "uefi": True}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import Sandbox, build_sandbox, is_address
 from ansible_collections.directdisk.qemu.tests.unit.support import NBD, Case, disk_of, golden_cases, plan, plans_of
 

@@ -16,13 +16,13 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare 
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import (
     HostReport,
     decide,
-    foreseeable,
     host_report,
+    predicted_changes,
     running_twice,
     storage_in_use,
     without_declaration,
 )
-from ansible_collections.directdisk.qemu.tests.unit.support import NBD, disk_of, machine
+from ansible_collections.directdisk.qemu.tests.unit.support import NBD, disk_of, vm
 
 WEB1 = disk_of(NBD)
 ABSENT = {**WEB1, "state": "absent"}
@@ -39,15 +39,15 @@ def process(**changes: Any) -> dict[str, Any]:
 
 def report(declared: Vms, running: Vms | None = None, *processes: Any, **observed: Any) -> HostReport:
     """running: the declarations that running VMs were started from."""
-    machines = [machine(given, name) for name, given in declared.items()]
+    vms = [vm(given, name) for name, given in declared.items()]
     units, files = {}, {}
     for name, given in (running or {}).items():
         units[paths.unit_name(name)] = {"active": "active", "enabled": True}
         path = f"{paths.UNIT_DIRECTORY}/{paths.unit_name(name)}"
-        files[path] = {"opened": opened_storage(machine(given, name))}
+        files[path] = {"opened": opened_storage(vm(given, name))}
     seen = {"units": units, "files": files, "unmanaged": list(processes), **observed}
     undeclared = sorted(set(running or {}) - set(declared))
-    return host_report("1", machines, seen, undeclared, foreseeable(machines, seen))
+    return host_report("1", vms, seen, undeclared, predicted_changes(vms, seen))
 
 
 def errors(**reports: HostReport) -> list[str]:
@@ -71,7 +71,7 @@ def test_a_vm_that_another_host_runs_and_declares_is_not_started() -> None:
 def test_a_vm_that_another_host_starts_at_its_next_boot_is_not_started() -> None:
     left = {"active": "inactive", "enabled": True}
     units = {"qemu-vm-web1.service": left, "qemu-vm-web1.root.nbdkit.service": left}
-    files = {f"{paths.UNIT_DIRECTORY}/qemu-vm-web1.service": {"opened": opened_storage(machine(WEB1, "web1"))}}
+    files = {f"{paths.UNIT_DIRECTORY}/qemu-vm-web1.service": {"opened": opened_storage(vm(WEB1, "web1"))}}
     there = report({}, units=units, files=files)
     will_run = RUNS_THERE.replace("runs", "will run from the next boot")
     assert errors(hv1=there, hv2=report({"web1": WEB1})) == [f"{will_run}, which does not declare it{MOVE}"]

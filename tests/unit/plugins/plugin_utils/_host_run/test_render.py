@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Command
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import render
 from ansible_collections.directdisk.qemu.tests.unit import systemd_model
-from ansible_collections.directdisk.qemu.tests.unit.support import SSH, disk_of, golden_cases, machine, plan, plans_of
+from ansible_collections.directdisk.qemu.tests.unit.support import SSH, disk_of, golden_cases, plan, plans_of, vm
 
 # What a declaration lets through (control characters other than tab and line feed are refused).
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\t\n%$'\"\\; #"))
@@ -120,7 +120,7 @@ def test_a_path_that_no_unit_can_load_is_refused(option: str, path: str, odd: st
     if option == "directory":
         disk = {"nbd": {"host": "h", "tls": {"directory": text}}}
     with pytest.raises(DeclarationError, match="which systemd cannot load; rename it"):
-        machine(disk_of(disk))
+        vm(disk_of(disk))
 
 
 @pytest.mark.parametrize("odd", ["\t", "\\", "'", '"'])
@@ -131,13 +131,13 @@ def test_a_path_that_no_unit_can_mount_is_refused(odd: str) -> None:
         {"ssh": {**SSH, "known_hosts": f"/etc/a{odd}b"}},
     ):
         with pytest.raises(DeclarationError, match="which systemd cannot mount; rename it"):
-            machine(disk_of(disk))
+            vm(disk_of(disk))
 
 
 @pytest.mark.parametrize("odd", [" ", "\t"])
 def test_a_device_that_no_unit_can_be_allowed_is_refused(odd: str) -> None:
     with pytest.raises(DeclarationError, match="which systemd cannot allow; name a link"):
-        machine(disk_of({"host_device": {"filename": f"/dev/a{odd}b"}}))
+        vm(disk_of({"host_device": {"filename": f"/dev/a{odd}b"}}))
 
 
 # systemd reads a unit up to such a character and no further: the sandbox behind it would be lost.
@@ -150,7 +150,7 @@ def test_what_is_no_character_is_refused(character: str) -> None:
         {"cloud_init": {"user_data": character}},
     ):
         with pytest.raises(DeclarationError, match=f"has U\\+{ord(character):04X} in it, which is no character"):
-            machine(declaration)
+            vm(declaration)
 
 
 def test_a_description_does_not_join_the_next_line_to_it() -> None:

@@ -11,7 +11,7 @@ import pytest
 from ansible.template import trust_as_template
 
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import conflicts
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import Survey, survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import DeclaredFleet, read_fleet
 from ansible_collections.directdisk.qemu.tests.unit.support import NBD, SSH, disk_of
 
 UNKNOWN = trust_as_template("{{ vault_x }}")
@@ -21,8 +21,8 @@ FSID = "01234567-0123-0123-0123-0123456789ab"
 MAC = "52:54:00:12:34:56"
 
 
-def fleet(**hosts: Mapping[str, Any]) -> Survey:
-    return survey({host: {"qemu_vms": vms} for host, vms in hosts.items()})
+def fleet(**hosts: Mapping[str, Any]) -> DeclaredFleet:
+    return read_fleet({host: {"qemu_vms": vms} for host, vms in hosts.items()})
 
 
 def errors_in(**hosts: Mapping[str, Any]) -> list[str]:
@@ -68,12 +68,12 @@ def test_how_an_image_is_kept_is_checked_as_well(provision: dict[str, Any], erro
 
 
 def test_a_host_without_machines_has_no_part() -> None:
-    found = survey({"hv1": {"other": 1}, "hv2": {"qemu_vms": {}}})
+    found = read_fleet({"hv1": {"other": 1}, "hv2": {"qemu_vms": {}}})
     assert (found.hosts, found.errors) == (["hv2"], [])
 
 
 def test_only_the_hosts_that_are_named_are_read() -> None:
-    assert survey({"hv1": {"qemu_vms": []}, "hv2": {"qemu_vms": {}}}, ["hv2"]).errors == []
+    assert read_fleet({"hv1": {"qemu_vms": []}, "hv2": {"qemu_vms": {}}}, ["hv2"]).errors == []
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_missing_secret_is_named_and_its_disk_is_checked_all_the_same(
 
 
 @pytest.mark.parametrize(
-    ("machine", "where"),
+    ("vm", "where"),
     [
         ({"vnc": {"password": UNKNOWN}}, "vm a: vnc: password"),
         ({"cloud_init": {"user_data": {"users": [{"passwd": UNKNOWN}]}}}, "vm a: cloud_init: user_data: users: passwd"),
@@ -117,8 +117,8 @@ def test_a_missing_secret_is_named_and_its_disk_is_checked_all_the_same(
         ({"cloud_init": {"user_data": {}, "network_config": UNKNOWN}}, "vm a: cloud_init: network_config"),
     ],
 )
-def test_a_missing_secret_of_a_machine_is_named(machine: dict[str, Any], where: str) -> None:
-    found = fleet(hv1={"a": {**machine, **disk_of(NBD)}})
+def test_a_missing_secret_of_a_machine_is_named(vm: dict[str, Any], where: str) -> None:
+    found = fleet(hv1={"a": {**vm, **disk_of(NBD)}})
     assert [str(error) for error in found.secrets] == [f"hv1: {where}: 'vault_x' is undefined"]
     assert [row["disk"] for row in found.rows()] == ["root"]
 

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import parts as inventory_parts
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey, survey_in_parts
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import (
+    read_fleet,
+    read_fleet_in_parallel,
+)
 from ansible_collections.directdisk.qemu.tests.unit.support import NBD, disk_of
 
 
@@ -43,7 +46,7 @@ def test_a_failure_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_large_fleet_is_read_as_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     hosts = {f"hv{number}": {"qemu_vms": {"a": disk_of(NBD), "b": {"cpus": 0}}} for number in range(300)}
-    whole, joined = survey(hosts), survey_in_parts(hosts, list(hosts))
+    whole, joined = read_fleet(hosts), read_fleet_in_parallel(hosts, list(hosts))
     assert joined.rows() == whole.rows()
     assert joined.hosts == whole.hosts
     assert [str(error) for error in joined.errors] == [str(error) for error in whole.errors]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_machines
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import declared_credentials
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import survey
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.page import data_of, page, written_in
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.reports import DRIFT, report
 from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, NBD, disk_of, golden_cases
@@ -29,7 +29,7 @@ def running(**changes: Any) -> dict[str, Any]:
 
 
 def report_of(vms: Any, look: dict[str, Any]) -> dict[str, Any]:
-    return report(survey({HOST_NAME: {"qemu_vms": vms}}), {HOST_NAME: look})
+    return report(read_fleet({HOST_NAME: {"qemu_vms": vms}}), {HOST_NAME: look})
 
 
 def drift_of(declared: dict[str, Any] | None, found: dict[str, Any] | None) -> tuple[list[str], list[list[str]]]:
@@ -177,9 +177,9 @@ def test_storage_is_its_servers_whatever_their_order_or_the_host_itself() -> Non
 
 @pytest.mark.parametrize("case", golden_cases(), ids=lambda case: case.id)
 def test_there_is_no_secret_in_a_page(case: Any) -> None:
-    machines = read_machines(case.vms, HOST_NAME)
-    text = page(report_of(case.vms, {"vms": {machine.name: running() for machine in machines}}), "now")
-    secrets = [secret for one in machines if one.state != "absent" for secret in declared_credentials(one).values()]
+    vms = read_vms(case.vms, HOST_NAME)
+    text = page(report_of(case.vms, {"vms": {vm.name: running() for vm in vms}}), "now")
+    secrets = [secret for one in vms if one.state != "absent" for secret in declared_credentials(one).values()]
     assert [secret for secret in secrets if secret in text or json.dumps(secret)[1:-1] in text] == []
     assert "hunter2" not in text
 

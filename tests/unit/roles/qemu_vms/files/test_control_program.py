@@ -194,6 +194,24 @@ def test_a_machine_that_listens_and_does_not_answer_is_given_up(tmp_path: Path) 
     assert done.stderr.startswith("QEMU has not opened its disks within 0.2 s")
 
 
+def test_a_silent_qemu_is_given_up_also_by_python_3_9(tmp_path: Path) -> None:
+    """There, socket.timeout is another class than TimeoutError."""
+    as_3_9 = "builtins.TimeoutError = type('TimeoutError', (OSError,), {})"
+    script = f"import builtins, runpy, sys; {as_3_9}; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "s"))
+        silent.listen()
+        done = subprocess.run(
+            [sys.executable, "-IS", "-c", script, str(PROGRAM), "started", str(tmp_path / "s"), "0.2", "{}"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env={"MAINPID": str(os.getpid())},
+        )
+    assert done.stderr.startswith("QEMU has not opened its disks within 0.2 s")
+
+
 @pytest.mark.parametrize("verb", ["started", "stop"])
 def test_a_monitor_of_another_process_hears_nothing(tmp_path: Path, verb: str) -> None:
     with FakeQemu(tmp_path / "s") as qemu, subprocess.Popen(["sleep", "60"]) as process:

@@ -258,6 +258,19 @@ def test_what_no_host_could_do(declared: dict[str, Any], message: str) -> None:
         plan(declared, MISSING)
 
 
+@pytest.mark.parametrize("storage", [FILE, DEVICE, HTTP, STAGED])
+def test_an_option_that_is_false_asks_for_nothing(storage: dict[str, Any]) -> None:
+    provision = {"overwrite": False, "allow_shrink": False, "lazy_refcounts": False, "preallocation": "off"}
+    desired = read_desired(read_image("disk", {**storage, "provision": provision}, "disk"), "disk")
+    assert desired.provision.items() >= provision.items()
+
+
+@pytest.mark.parametrize("option", [{"allow_shrink": True}, {"lazy_refcounts": True}, {"cluster_size": 4096}])
+def test_what_is_only_read_takes_no_option_that_changes_it(option: dict[str, Any]) -> None:
+    with pytest.raises(DeclarationError, match=r"http http://images\.example/a can only be read"):
+        plan({**HTTP, "provision": option}, MISSING)
+
+
 @pytest.mark.parametrize(
     "declared, observed",
     [

@@ -4,16 +4,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ImagePlan, result_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    DesiredImage,
+    ImagePlan,
+    Step,
+    result_of,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import lifecycle, observe
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.observed import Device, ObservedLun
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.changes import ImportSource, WriteFormat
 
 MIB = 2**20
 LUN = {"portal": "192.0.2.9", "target": "iqn.2026-01.example:web1", "lun": 1}
@@ -120,6 +128,22 @@ def test_steps_and_what_they_lead_to(
     assert result.items() >= after.items()
     assert "fingerprint" not in result
     assert not image_plan.warnings
+
+
+@pytest.mark.parametrize(
+    ("declared", "wiped"),
+    [({"source": SOURCE}, [True]), ({"format": "qcow2", "source": SOURCE}, [True, False])],
+)
+def test_old_tables_are_wiped_once_where_data_is_overwritten(declared: dict[str, Any], wiped: list[bool]) -> None:
+    ends = content.ends(64 * MIB)
+    steps = plan(declared, {"content": "data", "may_be_overwritten": True, "source_size": MIB}).steps
+    assert wiped_by(steps) == [ends if one else () for one in wiped]
+    assert wiped_by(plan({"source": SOURCE}, {"source_size": MIB}).steps) == [()]
+
+
+def wiped_by(steps: Sequence[Step]) -> list[tuple[tuple[int, int], ...]]:
+    assert all(isinstance(step.change, (WriteFormat, ImportSource)) for step in steps)
+    return [step.change.wipe for step in steps if isinstance(step.change, (WriteFormat, ImportSource))]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The observation of a host: all that a plan compares with the declaration, in one call."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+import stat
+from collections.abc import Mapping, Sequence
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import leftovers, systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import CredentialStore, Secrets
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use import ask_owners, of_stopped
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.open_storage import unmanaged_processes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED, digest
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
+    ObservedFile,
+    ObservedHost,
+    ObservedUnit,
+    OwnerQuestion,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import images_in, opened_in
+
+_MOST_OVERLAYS = 1000
+
+
+def observe(
+    *,
+    vms: list[str],
+    paths: list[str],
+    secrets: Secrets,
+    encrypted: bool,
+    texts: bool = False,
+    names: Sequence[str] = (),
+    owners: Mapping[str, Sequence[OwnerQuestion]] | None = None,
+    processes: bool = True,
+) -> ObservedHost:
+    """Return the state of this host; the arguments are those of an ObserveRequest.
+
+    processes: also report QEMU processes that no unit of the collection started.
+    """
+    files = _observe_files(texts)
+    units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
+    units |= {unit_paths.unit_name(vm) for vm in vms} | {unit_paths.TARGET}
+    states = _observe_units(sorted(units))
+    asked = ask_owners(of_stopped(owners or {}, states, STOPPED), secrets)
+    return {
+        "files": files,
+        "units": states,
+        "credentials": CredentialStore(encrypted=encrypted).observe(secrets),
+        "paths": {path: _kind(path) for path in paths},
+        "names": resolve(names),
+        "staged": _staged(),
+        "overlays": {vm: _overlays(vm) for vm in vms},
+        "unmanaged": unmanaged_processes(paths) if processes else [],
+        "in_use": asked["in_use"],
+        "not_asked": asked["not_asked"],
+        "folders": leftovers.folders(vms),
+    }
+
+
+def _observe_files(texts: bool) -> dict[str, ObservedFile]:
+    observed: dict[str, ObservedFile] = {}
+    for path in (
+        *glob.glob(f"{unit_paths.PROGRAMS}/qemu-*"),
+        *(f"{unit_paths.UNIT_DIRECTORY}/{unit}" for unit in unit_paths.COMMON_UNITS),
+        *glob.glob(f"{unit_paths.UNIT_DIRECTORY}/qemu-vm-*.service"),
+        *glob.glob(f"{unit_paths.UNIT_DIRECTORY}/qemu-image-*.service"),
+    ):
+        text = host_files.read_text(path)
+        if text:
+            observed[path] = {
+                "sha256": digest(text),
+                "mtime": _mtime(path),
+                "opened": opened_in(text),
+                "images": images_in(text),
+            }
+            if texts:
+                observed[path]["text"] = text
+    return observed
+
+
+def _observe_units(units: Sequence[str]) -> dict[str, ObservedUnit]:
+    return {unit: {**state, "started": _started(unit)} for unit, state in systemd.show(units).items()}
+
+
+def _started(unit: str) -> float | None:
+    """Return when a VM's QEMU, or its agent's keys, were last ready."""
+    vm = unit_paths.vm_of_unit(unit)
+    return _mtime(ssh_agent.loaded_path(vm) if unit == ssh_agent.keys_unit_name(vm) else unit_paths.qmp_socket(vm))
+
+
+def _overlays(vm: str) -> list[str]:
+    """Return the names of the overlays in a VM's state directory; its user owns it, so their number is bounded."""
+    paths = glob.iglob(f"{unit_paths.state_directory(vm)}/*.qcow2")
+    return sorted(os.path.basename(path) for path in itertools.islice(paths, _MOST_OVERLAYS))
+
+
+def _staged() -> list[str]:
+    """Return the images in the cache; an image that is being fetched has two files."""
+    try:
+        names = os.listdir(os.path.dirname(unit_paths.image_file("")))
+    except FileNotFoundError:
+        return []
+    return sorted({name.partition(".")[0] for name in names})
+
+
+def _mtime(path: str) -> float | None:
+    """Return when a file was changed; of a link, which a VM may have put there, the link itself."""
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:
+        return None
+
+
+def _kind(path: str) -> str:
+    """Return file, directory, block, char, socket, other or missing."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return "missing"
+    kinds = (
+        (stat.S_ISREG, "file"),
+        (stat.S_ISDIR, "directory"),
+        (stat.S_ISBLK, "block"),
+        (stat.S_ISCHR, "char"),
+        (stat.S_ISSOCK, "socket"),
+    )
+    return next((name for test, name in kinds if test(mode)), "other")

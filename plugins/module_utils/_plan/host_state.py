@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The desired and the observed state of a host, and the requests and answers between controller and host. Pure.
+
+They travel as JSON: reading it back gives these types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import ProbedCapabilities
+
+
+class FileContent(TypedDict):
+    """A file that the host must have."""
+
+    text: str
+    mode: int
+
+
+class DesiredVm(TypedDict):
+    """One VM on a host."""
+
+    state: str
+    """started, stopped or absent; unchanged if only its helpers are written."""
+    autostart: bool
+    restart: str
+    """when_needed, if a run may restart the VM."""
+    unit: str
+    """The launch unit."""
+    units: list[str]
+    """The launch unit and the helper units."""
+    reloaded: list[str]
+    """Those of the units that may be restarted while the VM runs."""
+    credentials: dict[str, list[str]]
+    """Paths of the credentials at rest, by unit."""
+    staged: list[str]
+    """Units that fetch the images that the VM waits for."""
+    start_timeout: int
+
+
+class Baseline(TypedDict):
+    """The observed state on which a plan is based. If it has changed, another run was faster."""
+
+    files: dict[str, str]
+    """SHA-256 digests by path; empty for a file that did not exist."""
+    enabled: dict[str, bool]
+    """By launch unit."""
+
+
+class _Desired(TypedDict):
+    files: dict[str, FileContent]
+    vms: dict[str, DesiredVm]
+
+
+class DesiredHost(_Desired, total=False):
+    """What a host must have."""
+
+    images: dict[str, list[str]]
+    """Paths of credentials by staged image. If it is missing, only helpers are written, and every VM is unchanged."""
+    baseline: Baseline
+
+
+class _ObservedFile(TypedDict):
+    sha256: str
+    mtime: float | None
+    opened: dict[str, bool]
+    """Identities of the storage that the unit's VM opens, and if it writes to it."""
+    images: list[str]
+    """Staged images that the unit waits for."""
+
+
+class ObservedFile(_ObservedFile, total=False):
+    """A unit file or a program on the host."""
+
+    text: str
+    """Only if a diff needs it."""
+
+
+class UnitState(TypedDict):
+    """The state of a unit in systemd."""
+
+    active: str
+    enabled: bool
+    reload: bool
+    """If its file is newer than what systemd has loaded."""
+
+
+class ObservedUnit(UnitState):
+    """The state of a unit, and the time of its last start."""
+
+    started: float | None
+
+
+class ObservedCredential(TypedDict):
+    """A credential at rest."""
+
+    mtime: float
+    current: bool
+    """If its text is the declared one."""
+
+
+class UnmanagedProcess(TypedDict):
+    """A QEMU process that no unit of the collection started."""
+
+    pid: int
+    unit: str
+    uuid: str
+    name: str
+    vm: bool
+    """False for qemu-nbd and qemu-storage-daemon."""
+    disks: dict[str, Any]
+    """As they would be declared, as far as they can be read."""
+    opens: dict[str, bool]
+    """Paths of declared disks that it has open, and if it may write to them."""
+
+
+class StorageOwners(TypedDict):
+    """The owners of storage, by the identity of the storage."""
+
+    in_use: dict[str, str]
+    """A description of the owner."""
+    not_asked: dict[str, str]
+    """The reason why the owner is not known."""
+
+
+class ObservedHost(StorageOwners):
+    """The state of a host, without a secret."""
+
+    files: dict[str, ObservedFile]
+    units: dict[str, ObservedUnit]
+    credentials: dict[str, ObservedCredential]
+    paths: dict[str, str]
+    """Kinds of files (file, directory, block, char, socket, other, missing) by path."""
+    names: dict[str, list[str]]
+    """Addresses of servers, and device and inode numbers of paths."""
+    staged: list[str]
+    """Images in the cache."""
+    overlays: dict[str, list[str]]
+    """Names of qcow2 files in the state directory, by VM."""
+    unmanaged: list[UnmanagedProcess]
+    folders: list[str]
+    """Folders of the VMs that are removed with them."""
+
+
+class FileSource(TypedDict, total=False):
+    """The origin of a file's content; exactly one of these."""
+
+    secret: str
+    """Path of a credential at rest."""
+    source: str
+    """Path of a file on the host."""
+    text: str
+
+
+class OwnerQuestion(TypedDict):
+    """A question about one disk to the programs that ask storage for its owner."""
+
+    identity: str
+    check: dict[str, Any]
+    """The program's own input."""
+    files: dict[str, FileSource]
+    joins: Mapping[str, Sequence[str]]
+    """Files that are the concatenation of others."""
+
+
+class ObserveRequest(TypedDict):
+    """What the controller asks a host to observe."""
+
+    vms: list[str]
+    paths: list[str]
+    """Paths whose kind of file is reported."""
+    texts: bool
+    """Report the text of each unit, for a diff."""
+    names: list[str]
+    """Servers and paths of disks, to find out which of them are the same."""
+    owners: dict[str, list[OwnerQuestion]]
+    """By VM."""
+
+
+class ObserveAnswer(TypedDict):
+    """The answer of a host to an ObserveRequest."""
+
+    capabilities: ProbedCapabilities
+    observed: ObservedHost
+
+
+class ApplyAnswer(TypedDict):
+    """The result of applying a desired state."""
+
+    actions: list[str]
+    failures: dict[str, list[str]]
+    """The last lines of the log by VM that does not run."""
+
+
+class StopAnswer(TypedDict):
+    """The VMs that have stopped."""
+
+    stopped: list[str]
+
+
+class Request(TypedDict, total=False):
+    """A request of the action plugin to the module qemu_vms: exactly one of observe, desired and stop."""
+
+    observe: ObserveRequest
+    desired: DesiredHost
+    encrypted: bool
+    """With desired: if the credentials are encrypted at rest."""
+    stop: list[str]

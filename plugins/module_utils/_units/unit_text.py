@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The facts that a unit's text holds, written for the templates and read back on the host. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
+
+_OPENED = "# Storage, and whether it is written to: "
+_WANTS = "Wants="
+_LOADED = re.compile(r"^LoadCredential(?:Encrypted)?=[^:]+:(.+)$", re.M)
+
+
+def opened_line(opened: Mapping[str, bool]) -> str:
+    """Return the comment that lists the storage that a unit's VM opens; VMs without a declaration are judged by it."""
+    return f"{_OPENED}{compact(opened)}"
+
+
+def opened_in(text: str) -> dict[str, bool]:
+    """Return the storage that a unit's VM opens, and if it writes to it."""
+    return dict(json.loads(_rest_of_line(text, _OPENED) or "{}"))
+
+
+def wants_line(units: Iterable[str]) -> str:
+    """Return the setting that starts other units first."""
+    return f"{_WANTS}{' '.join(units)}"
+
+
+def images_in(text: str) -> list[str]:
+    """Return the staged images that a unit waits for."""
+    return [image for image in map(paths.image_of_unit, _rest_of_line(text, _WANTS).split()) if image]
+
+
+def credential_line(name: str, source: str, *, encrypted: bool) -> str:
+    """Return the setting that loads a credential; source: as systemd reads it."""
+    return f"LoadCredential{'Encrypted' if encrypted else ''}={name}:{source}"
+
+
+def credentials_in(text: str) -> list[str]:
+    """Return the paths of the collection's credentials that a unit loads."""
+    return [path for path in _LOADED.findall(text) if path.startswith(paths.CREDENTIALS)]
+
+
+def _rest_of_line(text: str, beginning: str) -> str:
+    """Return the rest of the first line with this beginning; empty if there is none."""
+    # Not splitlines(): identities may hold characters that it takes for the end of a line.
+    return next((line[len(beginning) :] for line in text.split("\n") if line.startswith(beginning)), "")

@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The NBD client against a real server, and what becomes of the errors in its replies."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.nbd import NbdClient
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.tests.unit.real_parts import MIB, nbd_server, needs_nbdkit
+
+DATA = b"golden".ljust(2 * MIB + 512, b".")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> str:
+    path = tmp_path / "image"
+    path.write_bytes(DATA)
+    return str(path)
+
+
+@needs_nbdkit
+def test_bytes_are_read_to_the_end_and_not_beyond(tmp_path: Path, image: str) -> None:
+    with nbd_server(tmp_path, "file", image) as path, NbdClient(path, "", seconds=30) as client:
+        assert client.size == len(DATA)
+        assert client.read(0, 6) == b"golden"
+        assert client.read(len(DATA) - 512, 4096) == DATA[-512:]
+        assert client.read(len(DATA), 512) == b""
+        assert client.sha256() == hashlib.sha256(DATA).hexdigest()
+
+
+@needs_nbdkit
+def test_an_error_in_a_reply_is_an_error(tmp_path: Path, image: str) -> None:
+    """Without a look at it, the client would wait for data that does not come, or take other bytes for it."""
+    broken = ("--filter=error", "file", image, "error-pread=EIO", "error-pread-rate=100%")
+    with (
+        nbd_server(tmp_path, *broken) as path,
+        NbdClient(path, "", seconds=5) as client,
+        pytest.raises(HostError, match=r"^NBD: error 5 at byte 1024$"),
+    ):
+        client.read(1024, 512)
+
+
+@needs_nbdkit
+def test_an_export_that_is_refused_is_an_error(tmp_path: Path, image: str) -> None:
+    with nbd_server(tmp_path, "file", f"dir={tmp_path}") as path:
+        with NbdClient(path, "image", seconds=5) as client:
+            assert client.size == len(DATA)
+        with pytest.raises(HostError, match=r"^NBD: the export is refused$"):
+            NbdClient(path, "none", seconds=5)
+
+
+def test_a_server_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"^NBD: .*No such file"):
+        NbdClient(str(tmp_path / "none"), "", seconds=1)
+
+
+def test_a_server_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "s"))
+        silent.listen()
+        with pytest.raises(HostError, match="NBD: timed out"):
+            NbdClient(str(tmp_path / "s"), "", seconds=0.2)

@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The observation of a host."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import observe
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+
+
+def test_kinds_of_paths(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    kinds = {name: observe._kind(str(tmp_path / name)) for name in ("", "file", "pipe", "nothing")}
+    assert kinds == {"": "directory", "file": "file", "pipe": "other", "nothing": "missing"}
+    assert observe._kind("/dev/null") == "char"
+
+
+def test_an_image_that_is_being_fetched_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "image_file", lambda image: f"{tmp_path}/images/{image}")
+    assert observe._staged() == []
+    (tmp_path / "images").mkdir()
+    for name in ("b0", "a1", "a1.part"):
+        (tmp_path / "images" / name).touch()
+    assert observe._staged() == ["a1", "b0"]
+
+
+def test_the_time_of_a_link_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/proc/self/status")
+    assert observe._mtime(str(tmp_path / "link")) == (tmp_path / "link").lstat().st_mtime

@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Formats and images on disks of a fixed size, by a real QEMU: what is wiped, and what a killed run leaves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import apply as work
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank, content
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.changes import ImportSource, WriteFormat
+from ansible_collections.directdisk.qemu.tests.unit.real_parts import (
+    MIB,
+    disk,
+    nbd_server,
+    needs_nbdkit,
+    needs_qemu,
+    open_bench,
+)
+
+pytestmark = [needs_qemu, needs_nbdkit]
+SIZE = 8 * MIB
+OLD = b"\xee"
+GOLDEN = b"golden".ljust(MIB, b".")
+WIPE = content.ends(SIZE)
+DESIRED: Any = None
+"""What the changes do not need: they have the volume themselves."""
+
+
+class Volume:
+    """A disk of 8 MiB full of old data, behind NBD."""
+
+    def __init__(self, folder: Path, socket: str) -> None:
+        self.file = folder / "volume"
+        self.origin = folder / "origin"
+        self.origin.write_bytes(GOLDEN)
+        self._socket = socket
+
+    def disk(self, **declared: Any) -> Disk:
+        return disk(nbd={"socket": self._socket}, **declared)
+
+    def with_source(self, **declared: Any) -> Disk:
+        return self.disk(source={"file": {"path": str(self.origin)}}, **declared)
+
+    @property
+    def data(self) -> bytes:
+        return self.file.read_bytes()
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Volume]:
+    (tmp_path / "volume").write_bytes(OLD * SIZE)
+    with nbd_server(tmp_path, "file", str(tmp_path / "volume")) as socket:
+        yield Volume(tmp_path, socket)
+
+
+def test_old_tables_are_wiped_before_an_import(volume: Volume) -> None:
+    with open_bench() as bench:
+        work.import_source(DESIRED, ImportSource(volume.with_source(), MIB, WIPE), bench)
+    data = volume.data
+    assert data[:MIB] == GOLDEN
+    assert data[MIB : content.WIPED].strip(b"\0") == b""
+    assert data[-content.WIPED :].strip(b"\0") == b""
+    assert data[content.WIPED : -content.WIPED].strip(OLD) == b""
+
+
+def test_an_import_of_less_than_a_head_leaves_no_mark(volume: Volume) -> None:
+    volume.origin.write_bytes(b"x" * 512)
+    with open_bench() as bench:
+        work.import_source(DESIRED, ImportSource(volume.with_source(), 512), bench)
+    assert volume.data[: content.HEAD] == b"x" * 512 + bytes(content.HEAD - 512)
+
+
+@pytest.mark.parametrize("step", [3, 4])
+def test_an_import_that_was_killed_is_known_by_its_mark(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    copies: list[tuple[int, int]] = []
+    copy = work._copy
+
+    def die(source: Any, uri: str, start: int, length: int) -> None:
+        copies.append((start, length))
+        if len(copies) > step:
+            raise KeyboardInterrupt
+        copy(source, uri, start, length)
+
+    monkeypatch.setattr(work, "_copy", die)
+    with open_bench() as bench, pytest.raises(KeyboardInterrupt):
+        work.import_source(DESIRED, ImportSource(volume.with_source(), MIB, WIPE), bench)
+    assert content.content_of({0: volume.data[: content.HEAD]}) == content.UNFINISHED
+
+
+def test_a_qcow2_is_written_over_old_data(volume: Volume) -> None:
+    declared = volume.disk(format="qcow2")
+    with open_bench() as bench:
+        work.write_format(DESIRED, WriteFormat(declared, 4 * MIB, WIPE), bench)
+        assert bench.size_of(declared) == 4 * MIB
+    shown = subprocess.run(["qemu-img", "info", "--output=json", str(volume.file)], capture_output=True, check=True)
+    assert json.loads(shown.stdout)["format"] == "qcow2"
+    assert volume.data[-content.WIPED :].strip(b"\0") == b""
+
+
+def test_data_is_found_wherever_it_is(volume: Volume) -> None:
+    volume.file.write_bytes(bytes(SIZE))
+    with open_bench() as bench, bench.storage(volume.disk()) as storage:
+        assert blank.first_data(storage) is None
+        with volume.file.open("r+b") as stream:
+            stream.seek(5 * MIB)
+            stream.write(b"data")
+        assert blank.first_data(storage) in range(5 * MIB - 4096, 5 * MIB + 1)
+        assert blank.first_data(storage, since=6 * MIB) is None
+        assert blank.first_data(storage, since=SIZE) is None
+        assert blank.read_around(storage, 5 * MIB + 7) == {5 * MIB: b"data".ljust(blank.PROBE, b"\0")}

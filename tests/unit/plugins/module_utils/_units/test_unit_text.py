@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The facts in unit texts: each is read back as it was written."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths, unit_text
+
+
+@pytest.mark.parametrize("identity", ["nbd:h:10809/a b", "path:/srv/\u2028\x85\u00e9", 'nbd:h:1/"\n\\'])
+def test_a_unit_lists_the_storage_that_its_vm_opens(identity: str) -> None:
+    line = unit_text.opened_line({identity: True})
+    assert unit_text.opened_in(f"# a comment\n{line}\n[Unit]\n") == {identity: True}
+
+
+def test_a_unit_of_an_earlier_release_lists_nothing() -> None:
+    assert unit_text.opened_in("[Unit]\n") == {}
+
+
+def test_a_unit_names_the_images_that_it_waits_for() -> None:
+    line = unit_text.wants_line(["network-online.target", paths.image_unit_name("a1"), "qemu-vm-a.root.nbdkit.service"])
+    assert unit_text.images_in(f"[Unit]\n{line}\nAfter=qemu-image-b2.service\n") == ["a1"]
+    assert unit_text.images_in("[Unit]\n") == []
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_unit_names_the_credentials_that_it_loads(encrypted: bool) -> None:
+    path = paths.credential_file("qemu-vm-a", "root.key", encrypted=encrypted)
+    lines = [
+        unit_text.credential_line("root.key", path, encrypted=encrypted),
+        unit_text.credential_line("root.chap", "/run/qemu-vm-a.root/chap", encrypted=False),
+    ]
+    assert unit_text.credentials_in("\n".join(lines)) == [path]
