@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter: what people run today, as a declaration."""
+"""Filter: converts QEMU command lines to declarations."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dir
 
 
 def from_drive(given: Any, name: str = "", directory: str = "") -> dict[str, Any]:
-    """The declaration of what a command line, or a part of it, says."""
+    """Convert a command line, or a part of it, to a declaration."""
     try:
         return convert(given, name=name, process=Process(directory=directory)).as_dict()
     except DirectDiskError as error:
@@ -99,7 +99,7 @@ def from_drive(given: Any, name: str = "", directory: str = "") -> dict[str, Any
 
 
 class FilterModule:
-    """Ansible finds the filter here."""
+    """The filter plugin."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"from_drive": from_drive}

@@ -128,7 +128,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self._add(name, guest)
 
     def _hypervisors(self) -> list[str]:
-        """In the order of the inventory."""
+        """Return the hypervisors in the order of the inventory."""
         chosen: set[str] = set()
         for name in self.get_option("hypervisors"):
             group = self.inventory.groups.get(name)
@@ -139,7 +139,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         return [host for host in self.inventory.hosts if everybody or host in chosen]
 
     def _declared(self, key: str, hypervisors: list[str], cache: bool) -> list[Guest]:
-        """The guests as they are declared, from the inventory cache where it may be used and has them."""
+        """Return the declared guests, from the inventory cache if it is enabled and has them."""
         if not self.get_option("cache"):
             return self._read(hypervisors)
         self.load_cache_plugin()
@@ -155,13 +155,13 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         return [inventory_guests.guest(one) for one in read.vms if one.present]
 
     def _running(self, hypervisors: list[str]) -> dict[str, Any]:
-        """What the fact cache knows of the machines of each hypervisor."""
+        """Return the facts about the VMs of each hypervisor from the fact cache."""
         facts, name = cache_loader.get(C.CACHE_PLUGIN), self.get_option("running_fact")
         known = ((host, facts.get(host).get(name)) for host in hypervisors if facts.contains(host))
         return {host: vms for host, vms in known if isinstance(vms, Mapping)}
 
     def _named(self, guests: list[Guest], hypervisors: list[str]) -> Iterator[tuple[str, Guest]]:
-        """Each guest by the name that it has in the inventory."""
+        """Yield each guest with its name in the inventory."""
         taken = dict.fromkeys(hypervisors, "the host of this name")
         for guest in guests:
             vm, hypervisor = guest["guest_vm"], guest["guest_hypervisor"]
