@@ -87,16 +87,3 @@ def format_options(disk: Disk, provision: Values, size: int, key: str) -> dict[s
     if key:
         options["encrypt"] = {"format": "luks", "key-secret": key}
     return options
-
-
-def found_format(disk: Disk, provision: Values, size: int) -> dict[str, Any]:
-    """Return what observe() would find for an image that was created like this."""
-    found: dict[str, Any] = {"size": size, "format": disk.settings["format"], "encrypted": "luks" in disk.settings}
-    if disk.settings["format"] == "qcow2":
-        found["cluster_size"] = provision.get("cluster_size", CLUSTER_SIZE)
-        found["backing"] = provision.get("backing", {}).get("file", "")
-        if provision["check"]:
-            found.update(errors=0, leaks=0)
-    if "sha256" in provision:
-        found["sha256"] = provision["sha256"]
-    return found

@@ -155,7 +155,7 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             {},
             "debian13",
             {"systemd": 246},
-            "vm web1: its unit needs systemd 247, and this host has 246",
+            "vm web1: its unit requires systemd 247, and this host has 246",
             id="an old systemd",
         ),
         pytest.param(
@@ -170,7 +170,7 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             {},
             "debian13",
             {"kvm": "there is no /dev/kvm"},
-            "vm web1: accel: kvm does not work on this host (there is no /dev/kvm); enable it, or say accel: tcg",
+            "vm web1: accel: kvm does not work on this host (there is no /dev/kvm); enable it, or set accel: tcg",
             id="no kvm",
         ),
         pytest.param(
@@ -184,15 +184,15 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             {"disks": BUNDLES},
             "debian13",
             {},
-            "vm web1: ca_bundle: a machine's QEMU trusts one bundle only (/etc/a.pem, /etc/b.pem); "
-            "say route: nbdkit for the other disks",
+            "vm web1: ca_bundle: the QEMU of a VM can use one bundle only (/etc/a.pem, /etc/b.pem); "
+            "set route: nbdkit for the other disks",
             id="two authorities by the driver",
         ),
         pytest.param(
             disk_of({"http": {"url": f"http://h/{'x' * 1000}"}}, writes="overlay", route="driver"),
             "debian13",
             {},
-            "disk root of web1: its options make 1064 bytes, and an overlay can name a base of 1023; "
+            "disk root of web1: its options have 1064 bytes, and an overlay can name a base of 1023 bytes; "
             "shorten its url or path, or name fewer servers",
             id="too long for an overlay",
         ),
@@ -200,7 +200,7 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             disk_of({"rbd": {**RBD, "monitors": [f"192.0.2.{n}" for n in range(100, 130)]}}, writes="overlay"),
             "debian13",
             {},
-            "disk root of web1: its options make 1280 bytes, and an overlay can name a base of 1023; "
+            "disk root of web1: its options have 1280 bytes, and an overlay can name a base of 1023 bytes; "
             "shorten its url or path, or name fewer servers",
             id="too many servers for an overlay",
         ),
