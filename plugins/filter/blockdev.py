@@ -17,7 +17,7 @@ description:
 positional: _input, name
 options:
   _input:
-    description: The declaration of a disk, as under C(disks) of a machine in the variable C(qemu_vms).
+    description: The declaration of a disk, as under C(disks) of a VM in the variable C(qemu_vms).
     type: dict
     required: true
   name:

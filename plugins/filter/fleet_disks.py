@@ -46,7 +46,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The disks, in the order of hosts, machines and disks.
+    - The disks, in the order of hosts, VMs and disks.
     - C(pool) is what the backend keeps images in, that is a pool, a volume, a target, a server or a folder.
       C(identity) is equal for two disks exactly where they are the same storage. C(size) is the declared one in
       bytes, or null. C(source) is what a new image is made from, or null. C(secrets_missing) names options whose

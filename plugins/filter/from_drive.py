@@ -28,7 +28,7 @@ options:
     required: true
   name:
     description:
-      - Name of the disk or of the machine, with which the names of its secrets begin. A command line's own C(-name)
+      - Name of the disk or of the VM, with which the names of its secrets begin. A command line's own C(-name)
         goes before it.
     type: str
     default: ""
@@ -43,7 +43,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ 'file=nfs://192.0.2.7/export/a.qcow2,format=qcow2,if=virtio' | directdisk.qemu.from_drive('root') }}"
 
-- name: Declare a whole machine
+- name: Declare a whole VM
   ansible.builtin.debug:
     msg: "{{ lookup('ansible.builtin.file', 'start-web1.sh') | directdisk.qemu.from_drive }}"
 """
@@ -54,10 +54,10 @@ _value:
   type: dict
   contains:
     name:
-      description: Name of the machine, or the one that was given.
+      description: Name of the VM, or the given one.
       type: str
     declaration:
-      description: One disk, or from a whole command line one machine. It has been read once and is valid.
+      description: The declaration of a disk, or of a VM from a whole command line. It has been checked and is valid.
       type: dict
     secrets:
       description:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: requirements
-short_description: What declared machines need of their host
+short_description: Requirements of declared VMs on their host
 version_added: 0.1.0
 author: directdisk.qemu contributors
 description:

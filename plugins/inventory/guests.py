@@ -11,13 +11,13 @@ short_description: The declared virtual machines as hosts
 version_added: 0.1.0
 author: directdisk.qemu contributors (@directdisk)
 description:
-  - Makes a host of every machine that a hypervisor of the inventory declares in its variable C(qemu_vms), and groups
+  - Creates a host for every VM that a hypervisor of the inventory declares in its variable C(qemu_vms), and groups
     these guests by hypervisor, backend, pool and state.
   - Hypervisors and their variables come from the inventory sources that are read before this one. Ansible reads the
     sources of a folder in alphabetical order, so a name such as C(zz_guests.yml) is a good one.
-  - No host is asked. What the machines are doing is known as far as a play has put it into Ansible's fact cache
+  - No host is asked. The state of the VMs is known if a play has put it into Ansible's fact cache
     before, see O(running_fact), and it is as old as that play.
-  - A machine with C(state=absent) is no host. One that runs without a declaration is, once the fact cache tells of it.
+  - A VM with C(state=absent) is not a host. An undeclared VM that runs is one, once the fact cache has it.
   - "Variables of a guest: C(guest_vm), C(guest_hypervisor), C(guest_state) (C(started), C(stopped) or C(undeclared)),
     C(guest_status) (what QEMU said last, such as C(running), or empty), C(guest_memory) in bytes, C(guest_cpus),
     C(guest_disks) (rows as of the filter P(directdisk.qemu.fleet_disks#filter)), C(guest_networks) (C(name), C(bridge),
@@ -34,7 +34,7 @@ options:
     required: true
     choices: [directdisk.qemu.guests]
   hypervisors:
-    description: Groups and hosts of the inventory whose machines become hosts.
+    description: Groups and hosts of the inventory whose VMs become hosts.
     type: list
     elements: str
     default: [all]
@@ -46,7 +46,7 @@ options:
     choices: [vm, vm.hypervisor]
     default: vm
   group_by:
-    description: Groups to make. A large fleet may have as many pools as machines.
+    description: Groups to make. A large fleet may have as many pools as VMs.
     type: list
     elements: str
     choices: [hypervisor, backend, pool, state]
@@ -60,7 +60,7 @@ options:
 notes:
   - The inventory cache keeps declarations as they were read; a change in C(qemu_vms) shows after O(cache_timeout) or
     with C(--flush-cache). It holds no secret. What the fact cache says is read each time.
-  - With O(strict), an error in a declaration is an error of the inventory. Otherwise its machine is left out with a
+  - With O(strict), an error in a declaration is an error of the inventory. Otherwise its VM is left out with a
     warning. Secrets are not needed, so one that is missing is no error.
 """
 
@@ -167,7 +167,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             vm, hypervisor = guest["guest_vm"], guest["guest_hypervisor"]
             name = f"{vm}.{hypervisor}" if self.get_option("hostname") == "vm.hypervisor" else vm
             if name in taken:
-                self._complain(f"vm {vm} of {hypervisor} has the name of {taken[name]}; say hostname: vm.hypervisor")
+                self._complain(f"vm {vm} of {hypervisor} has the name of {taken[name]}; set hostname: vm.hypervisor")
                 continue
             taken[name] = f"that of {hypervisor}"
             yield name, guest

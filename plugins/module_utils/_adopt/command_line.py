@@ -56,7 +56,7 @@ def vm_name(text: str) -> str:
 def _unused(name: str, taken: frozenset[str], found: settings.Found) -> str:
     if name not in taken:
         return name
-    found.notes.append(f"another machine is called {name}, too")
+    found.notes.append(f"another VM is named {name}, too")
     return next(one for one in (f"{name[:22]}-{number}" for number in count(2)) if one not in taken)
 
 

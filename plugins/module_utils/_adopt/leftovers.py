@@ -24,7 +24,7 @@ UNSAID = (
 """Arguments that the unit sets itself, or that do not affect the guest."""
 
 UNITS = {
-    "qmp": "the unit has a monitor of its own, qmp.sock in the machine's folder under /run",
+    "qmp": "the unit has a monitor of its own, qmp.sock in the VM's directory under /run",
     "qmp-pretty": "the unit has a monitor of its own",
     "monitor": "the unit has a monitor of its own",
     "mon": "the unit has a monitor of its own",
@@ -32,9 +32,9 @@ UNITS = {
     "chroot": "the unit has a sandbox of its own",
     "run-with": "the unit has a user and a sandbox of its own",
     "D": "systemd keeps the log",
-    "S": "the machine runs at once",
-    "incoming": "the machine starts anew",
-    "loadvm": "the machine starts anew",
+    "S": "the VM runs immediately",
+    "incoming": "the VM is started, not restored",
+    "loadvm": "the VM is started, not restored",
     "readconfig": "what the file says is not looked at; add it by hand",
     "net": "a network of this old kind; declare it in networks",
     "h": "",

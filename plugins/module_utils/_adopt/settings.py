@@ -119,7 +119,7 @@ def _read_firmware(found: Found, nodes: list[str]) -> None:
     if set(nodes) != {"machine.uefi-code", "machine.uefi-vars"}:
         found.left.append(
             f"UEFI in {' and '.join(files) or 'flash'}: firmware: uefi takes the host's own; copy the variables to "
-            "uefi-vars.fd in the machine's folder under /var/lib before its first start"
+            "uefi-vars.fd in the VM's directory under /var/lib before its first start"
         )
 
 
@@ -176,7 +176,7 @@ def _read_screen(found: Found, context: CommandLineContext) -> None:
     for argument in found.of("display", "vga", "nographic", "sdl", "curses"):
         found.take(argument)
         if argument.words not in (["-display", "none"], ["-vga", "none"], ["-vga", "std"], ["-nographic"]):
-            found.left.append(f"{argument.shown}: a machine has VNC (vnc), with a VGA adapter, or no screen")
+            found.left.append(f"{argument.shown}: a VM has VNC (vnc), with a VGA adapter, or no screen")
     for argument in found.of("device"):
         if argument.said.get("driver") == "VGA":
             found.take(argument)

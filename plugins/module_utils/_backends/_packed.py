@@ -53,7 +53,7 @@ HINTS = (
 
 
 def filters(values: Values) -> tuple[str, ...]:
-    """What unpacks the declared values, the last one first: nbdkit's first filter is the one nearest to the reader."""
+    """Return the filters that unpack the image, the last step first: nbdkit's first filter is nearest to the client."""
     tar = ("tar",) if "tar_member" in values else ()
     return (*tar, *((values["compression"],) if "compression" in values else ()))
 
@@ -67,7 +67,7 @@ def is_unpacked_whole(values: Values) -> bool:
 
 
 def what(values: Values) -> str:
-    """Which bytes of a file are the image, in words; empty where all are."""
+    """Describe which bytes of the file are the image; empty if all are."""
     member = (f"member {values['tar_member']}",) if "tar_member" in values else ()
     words = (*member, *((values["compression"],) if "compression" in values else ()))
     return f" ({', '.join(words)})" if words else ""

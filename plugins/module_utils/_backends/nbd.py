@@ -241,7 +241,7 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
 
 
 def _maybe(values: Values) -> tuple[tuple[str, str], ...]:
-    """A server may offer one export at two ports, and the protocol knows no name of the bytes themselves."""
+    """Yield the export's name: a server may offer it on several ports, and NBD has no identity of the bytes."""
     if "host" not in values or not values.get("export"):
         return ()
     why = "NBD does not tell if one export at two ports is the same; let both use one port if it is"

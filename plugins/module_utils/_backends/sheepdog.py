@@ -155,7 +155,7 @@ def _read_old_form(uri: str) -> dict[str, Any]:
 
 
 def _snapshot(text: str) -> dict[str, Any]:
-    """What is a number is one; anything else is a name."""
+    """Read a number as a snapshot id, other text as a tag."""
     if not text:
         return {}
     return {"snap_id": int(text)} if re.fullmatch(r"\d{1,18}", text) else {"tag": text}
