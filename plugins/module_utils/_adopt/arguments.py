@@ -208,7 +208,7 @@ def _arguments(words: Sequence[str]) -> Iterator[Argument]:
             yield Argument(option, position=position)
             continue
         if option not in WITH_VALUE:
-            advice = f"; say {REMOVED[option]}" if option in REMOVED else ""
+            advice = f"; use {REMOVED[option]}" if option in REMOVED else ""
             raise DeclarationError(
                 texts.shown(f"-{option}")[1:-1], f"is not an option of QEMU that is known here{advice}"
             )

@@ -106,7 +106,7 @@ def _read_text(text: str, context: CommandLineContext) -> FoundDisk:
     drive = drives.split_drive(text)
     found = drives.read_drive(drive, context, "-drive")
     if drive.interface not in drives.MODELS:
-        raise DeclarationError("-drive", f"if={shown(drive.interface)} is no disk")
+        raise DeclarationError("-drive", f"if={shown(drive.interface)} is not a disk")
     model = drives.MODELS[drive.interface]
     found.declared.update({"model": model} if model not in ("", "virtio-blk") else {})
     return found

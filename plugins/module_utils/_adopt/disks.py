@@ -81,7 +81,7 @@ def lone_disk(found: Found, context: CommandLineContext) -> FoundDisk:
     """Read the only disk of some options; without a device its model is not declared."""
     pairs = _pairs(found) or [(Hardware("virtio-blk", {}), argument) for argument in _tops(found)]
     if len(pairs) != 1:
-        problem = f"has {len(pairs)} disks, and one is wanted; a whole command line begins with the program's name"
+        problem = f"has {len(pairs)} disks, not exactly one; a whole command line begins with the program's name"
         raise DeclarationError("command line", problem)
     return _read_disk(found, *pairs[0], context)
 

@@ -101,7 +101,7 @@ def _take_cache(said: dict[str, str], where: str) -> tuple[dict[str, bool], bool
     """Return cache.direct and cache.no-flush, and if the device has a write cache."""
     word = said.pop("cache", "writeback")
     if word not in _CACHES:
-        raise DeclarationError(where, f"cache={texts.shown(word)} is none of {', '.join(_CACHES)}")
+        raise DeclarationError(where, f"cache={texts.shown(word)} is not one of {', '.join(_CACHES)}")
     names = ("cache.direct", "cache.no-flush", "cache.writeback")
     direct, no_flush, writeback = (
         texts.switch(said.pop(name), f"{where}: {name}") if name in said else value
@@ -131,7 +131,7 @@ def _take_limits(said: dict[str, str], where: str) -> dict[str, Any]:
 def read_drive(drive: Drive, context: CommandLineContext, where: str) -> FoundDisk:
     """Convert a -drive to a disk; the model comes from its device."""
     if drive.own.get("media", "disk") != "disk":
-        raise DeclarationError(where, f"media={texts.shown(drive.own['media'])} is no disk")
+        raise DeclarationError(where, f"media={texts.shown(drive.own['media'])} is not a disk")
     node = drive.node
     found = read_graph(node, {}, context, where)
     disk = found.declared

@@ -19,7 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units import path
 
 PROBED = ""
 """Driver of a layer whose format QEMU probes."""
-PROBED_NOTE = "format: not said, so QEMU looks at the image; raw is declared: say qcow2 where qemu-img info does"
+PROBED_NOTE = "format: not set, so QEMU probes the image; raw is declared: set qcow2 if qemu-img info reports it"
 NAMED_NOTE = "format: not said, so QEMU looks at the image; qcow2 is declared, as its name ends: see qemu-img info"
 _OTHER_FORMATS = (".vmdk", ".vdi", ".vhd", ".vhdx", ".qed", ".qcow")
 FORMATS = (PROBED, "raw", "qcow2", "luks")
@@ -134,7 +134,7 @@ def read_probed(disk: dict[str, Any], found: FoundDisk, where: str) -> None:
     other = next((ending for ending in _OTHER_FORMATS for name in names if name.endswith(ending)), "")
     if other:
         problem = f"its format is not said, and its name ends in {other}, which cannot be declared"
-        raise DeclarationError(where, f"{problem}; convert it with qemu-img convert, or say format=")
+        raise DeclarationError(where, f"{problem}; convert it with qemu-img convert, or set format=")
     named = any(name.endswith(".qcow2") for name in names)
     if named:
         disk["format"] = "qcow2"

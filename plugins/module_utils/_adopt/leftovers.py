@@ -35,7 +35,7 @@ UNITS = {
     "S": "the VM runs immediately",
     "incoming": "the VM is started, not restored",
     "loadvm": "the VM is started, not restored",
-    "readconfig": "what the file says is not looked at; add it by hand",
+    "readconfig": "the file is not read; add its content by hand",
     "net": "a network of this old kind; declare it in networks",
     "h": "",
     "help": "",

@@ -40,7 +40,7 @@ def read_libvirt(text: str) -> FoundDisk:
     except ElementTree.ParseError as error:
         raise DeclarationError("libvirt", f"is not valid XML at line {error.position[0]}") from None
     if disk.tag != "disk" or disk.get("type") != "network" or disk.get("device", "disk") != "disk":
-        raise DeclarationError("libvirt", "<disk type='network' device='disk'> is wanted")
+        raise DeclarationError("libvirt", "<disk type='network' device='disk'> is required")
     for element in disk:
         if element.tag not in (*_AROUND, *_WITHOUT_MEANING):
             raise DeclarationError("libvirt", f"<{shown(element.tag)[1:-1]}> cannot be declared")

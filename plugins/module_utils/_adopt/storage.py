@@ -60,7 +60,7 @@ def _by_name(text: str, context: CommandLineContext, where: str) -> Storage:
         backend, said = from_uri(text)
     except DeclarationError as error:
         if error.where == "uri" and error.problem.startswith("its scheme"):
-            raise DeclarationError(where, f"{shown(prefix[0])} is no kind of storage that can be declared") from None
+            raise DeclarationError(where, f"{shown(prefix[0])} is not a kind of storage that can be declared") from None
         raise error.within(where) from None
     if isinstance(said.get("filename"), str):
         said["filename"] = _absolute(said["filename"], context, where)
@@ -71,7 +71,7 @@ def _by_name(text: str, context: CommandLineContext, where: str) -> Storage:
 def _by_driver(driver: str, named: Backend | None, where: str) -> Backend:
     backend = _BY_DRIVER.get(driver)
     if backend is None:
-        raise DeclarationError(where, f"driver {shown(driver)} is no kind of storage that can be declared")
+        raise DeclarationError(where, f"driver {shown(driver)} is not a kind of storage that can be declared")
     if named not in (None, backend):
         raise DeclarationError(where, f"driver is {driver}, and the name is that of {named.name if named else ''}")
     return backend

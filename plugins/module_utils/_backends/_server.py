@@ -20,7 +20,7 @@ def address(values: Values, default_port: int) -> Node:
 def check(values: Values) -> None:
     """Refuse what names no server, or two."""
     if ("host" in values) == ("socket" in values):
-        raise DeclarationError("", "exactly one of host and socket is wanted")
+        raise DeclarationError("", "exactly one of host and socket is required")
     if "socket" in values and "port" in values:
         raise DeclarationError("port", "is given together with socket")
 

@@ -110,7 +110,7 @@ def from_libvirt(scheme: str, source: LibvirtSource) -> str:
     """Join the pieces of the url in libvirt's XML."""
     place = uris.libvirt_host(source.hosts, _PORTS[scheme])
     if "host" not in place:
-        raise DeclarationError("host", "a name or an address is wanted")
+        raise DeclarationError("host", "a name or an address is required")
     port = f":{place['port']}" if "port" in place else ""
     query = f"?{source.query}" if source.query else ""
     return f"{scheme}://{uris.in_brackets(place['host'])}{port}/{source.name.lstrip('/')}{query}"

@@ -123,7 +123,7 @@ def _node(values: Values, resources: UnitResources) -> Node:
 
 def _check(values: Values) -> None:
     if ("host" in values) == ("servers" in values):
-        raise DeclarationError("", "exactly one of host and servers is wanted")
+        raise DeclarationError("", "exactly one of host and servers is required")
     if "port" in values and "host" not in values:
         raise DeclarationError("port", "is given without host; write it in servers")
     if not _servers(values):
@@ -143,7 +143,7 @@ def _reach(values: Values) -> Reach:
         sockets=tuple(server["socket"] for server in _servers(values) if "socket" in server),
         open_because=""
         if networks
-        else "gluster's servers name the addresses of its bricks: say networks to confine it",
+        else "gluster's servers name the addresses of its bricks: set networks to confine it",
     )
 
 

@@ -153,7 +153,7 @@ def _check(values: Values) -> None:
     except DeclarationError as error:
         raise error.within("portal") from None
     if ("user" in values) != ("password" in values):
-        raise DeclarationError("", "user and password are wanted together")
+        raise DeclarationError("", "user and password are required together")
 
 
 def _reach(values: Values) -> Reach:
@@ -193,7 +193,7 @@ def _read_uri(uri: str) -> dict[str, Any]:
     """``iscsi://[user[%|:]password@]host[:port]/target/lun[?iser]``; only the target is decoded."""
     match = _URI.fullmatch(uri)
     if not match:
-        raise DeclarationError("uri", "iscsi://[user:password@]host[:port]/target/lun is wanted")
+        raise DeclarationError("uri", "iscsi://[user:password@]host[:port]/target/lun is required")
     if match["query"] not in (None, "", "iser"):
         raise DeclarationError("uri", "knows no parameter but ?iser; declare the others under iscsi, by their names")
     account = match["account"] or ""
@@ -220,7 +220,7 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     target, slash, lun = source.name.partition("/")
     place = uris.libvirt_host(source.hosts, DEFAULT_PORT)
     if "host" not in place:
-        raise DeclarationError("host", "a name or an address is wanted")
+        raise DeclarationError("host", "a name or an address is required")
     port = f":{place['port']}" if "port" in place else ""
     return uris.drop_none(
         {

@@ -163,7 +163,7 @@ def _path(values: Values) -> str:
 def _read_uri(uri: str) -> dict[str, Any]:
     """``nfs://host/path?uid=&gid=...``; a port is dropped, as QEMU does: the portmapper knows it."""
     if not uri.startswith("nfs://"):
-        raise DeclarationError("uri", "nfs://host/path is wanted")
+        raise DeclarationError("uri", "nfs://host/path is required")
     pieces = uris.split(uri)
     query = uris.query_of(pieces, tuple(_PARAMETERS))
     numbers = {_PARAMETERS[key]: _number(key, text) for key, text in query.items()}

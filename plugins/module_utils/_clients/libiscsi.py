@@ -284,7 +284,7 @@ class Session:
 
     def _error(self) -> IscsiError:
         words = self._library.iscsi_get_error(self._context) or b""
-        return IscsiError(" ".join(words.decode(errors="replace").split()) or "libiscsi does not say why")
+        return IscsiError(" ".join(words.decode(errors="replace").split()) or "libiscsi gives no reason")
 
 
 def _read_addresses(data: int) -> dict[str, list[str]]:

@@ -72,7 +72,7 @@ def place_of(url: str) -> str:
 
 
 def sent_on(place: str) -> str:
-    return f"it is not there: the server sends us on to {place}; declare that url, or say follow: [{place}]"
+    return f"it is not there: the server sends us on to {place}; declare that url, or set follow: [{place}]"
 
 
 def headers_in(text: str) -> dict[str, str]:

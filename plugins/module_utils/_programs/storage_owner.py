@@ -193,7 +193,7 @@ def release(seconds: float, monitor: str, checks: Sequence[Check]) -> str:
         taken, firsts = [], []
         for check, answer in zip(checks, ask(checks, answer_time(seconds))):
             if "error" in answer and not answer.get("unable"):
-                return f"{check['disk']} does not say who has it open: {answer['error']}; the guest was not started"
+                return f"{check['disk']} does not report who has it open: {answer['error']}; the guest was not started"
             if owners(answer, OWN):
                 taken.append(f"{check['disk']} {owners(answer, OWN)}")
                 firsts.append(answer["owners"][0]["here"])

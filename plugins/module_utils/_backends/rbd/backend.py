@@ -97,7 +97,7 @@ def _reach(values: Values) -> Reach:
     return Reach(
         servers=(*(host for host, _port in monitors_of(values)), *networks),
         loaded=tuple(filter(None, (conf_source(values), keyring_of(values)))),
-        open_because="" if networks else "Ceph's monitors name the addresses of its OSDs: say networks to confine it",
+        open_because="" if networks else "Ceph's monitors name the addresses of its OSDs: set networks to confine it",
     )
 
 

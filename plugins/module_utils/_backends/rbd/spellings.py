@@ -29,7 +29,7 @@ def read_uri(uri: str) -> dict[str, Any]:
     path, *snapshot = _parts(place, "@")
     names = [_unescaped(name) for name in _parts(path, "/")]
     if len(names) not in (2, 3) or len(snapshot) > 1 or any(len(_parts(text, "@")) > 1 for text in settings):
-        raise DeclarationError("uri", "rbd:POOL/[NAMESPACE/]IMAGE[@SNAPSHOT][:KEY=VALUE...] is wanted")
+        raise DeclarationError("uri", "rbd:POOL/[NAMESPACE/]IMAGE[@SNAPSHOT][:KEY=VALUE...] is required")
     found: dict[str, Any] = {"pool": names[0], "image": names[-1]}
     found.update({"namespace": names[1]} if names[1:-1] and names[1] else {})
     found.update({"snapshot": _unescaped(snapshot[0])} if snapshot else {})
