@@ -198,13 +198,13 @@ def _read_uri(uri: str) -> dict[str, Any]:
 
 def _read_old_form(uri: str) -> dict[str, Any]:
     place, marker, export = uri[len("nbd:") :].partition(":exportname=")
-    given = {"export": export} if marker and export else {}
+    declared = {"export": export} if marker and export else {}
     if place.startswith("unix:"):
-        return {"socket": place[len("unix:") :], **given}
+        return {"socket": place[len("unix:") :], **declared}
     host, colon, port = place.rpartition(":")
     if not colon or not port.isdigit():
         raise DeclarationError("uri", "nbd:HOST:PORT is required")
-    return {"host": host.strip("[]"), "port": int(port), **given}
+    return {"host": host.strip("[]"), "port": int(port), **declared}
 
 
 def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:

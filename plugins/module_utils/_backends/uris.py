@@ -172,18 +172,18 @@ def number_in(value: Any) -> Any:
 
 def address_of(server: Any, default_port: int) -> dict[str, Any]:
     """Host and port, or the socket, of one of QEMU's SocketAddress; a port that goes without saying is left out."""
-    given = dict(server) if isinstance(server, Mapping) else {}
-    kind = str(given.pop("type", "inet"))
+    declared = dict(server) if isinstance(server, Mapping) else {}
+    kind = str(declared.pop("type", "inet"))
     members = {"inet": ("host", "port"), "tcp": ("host", "port"), "unix": ("path",)}.get(kind, ())
     if not members:
         raise DeclarationError("server", f"type {kind!r} cannot be declared; inet and unix can")
-    for name in (*members[:1], *given):
-        if name not in given or name not in members:
+    for name in (*members[:1], *declared):
+        if name not in declared or name not in members:
             raise DeclarationError("server", f"{name} is missing" if name in members else f"{name} cannot be declared")
     if kind == "unix":
-        return {"socket": given["path"]}
-    port = str(given.get("port", default_port))
-    return {"host": given["host"], **({} if port in ("0", str(default_port)) else {"port": number_in(port)})}
+        return {"socket": declared["path"]}
+    port = str(declared.get("port", default_port))
+    return {"host": declared["host"], **({} if port in ("0", str(default_port)) else {"port": number_in(port)})}
 
 
 def server_of(node: Mapping[str, Any], default_port: int, *flat: str) -> dict[str, Any]:

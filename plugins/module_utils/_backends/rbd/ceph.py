@@ -78,11 +78,11 @@ def keyring_of(values: Values) -> str:
 
 def config_of(values: Values) -> dict[str, str]:
     """Format the declared options of Ceph as a configuration file."""
-    given = values.get("config", {})
-    if not isinstance(given, Mapping):
+    declared = values.get("config", {})
+    if not isinstance(declared, Mapping):
         raise DeclarationError("config", "is not a mapping of Ceph's options to their values")
     config = {}
-    for key, value in given.items():
+    for key, value in declared.items():
         name = re.sub("[ -]", "_", key) if isinstance(key, str) else ""
         if not re.fullmatch("[a-z][a-z0-9_]*", name):
             raise DeclarationError("config", f"{key!r} is not the name of an option of Ceph")

@@ -76,7 +76,7 @@ def test_rows_of_some_hosts() -> None:
     ("hostvars", "message"),
     [
         ([], "fleet_disks: what it is given is not a mapping of host names to variables"),
-        ({"h": {"qemu_vms": {"a": {"cpus": 0}, "b": 1}}}, "h: vm a: cpus: 0 is less than 1\nh: vm b: a number given, not options"),
+        ({"h": {"qemu_vms": {"a": {"cpus": 0}, "b": 1}}}, "h: vm a: cpus: 0 is less than 1\nh: vm b: a number"),
     ],
 )
 def test_rows_of_what_cannot_be_read_are_refused(hostvars: Any, message: str) -> None:
