@@ -197,7 +197,7 @@ def answer(results: list[dict[str, Any]]) -> dict[str, Any]:
 def lacking(entries: list[batch.Entry], capabilities: Capabilities) -> dict[str, DirectDiskError]:
     """Why this host cannot keep the images of a backend, by its name; the module may begin anew elsewhere for it."""
     reasons: dict[str, DirectDiskError] = {}
-    for backend in {entry.wanted.disk.backend.name: entry.wanted.disk.backend for entry in entries}.values():
+    for backend in {entry.desired.disk.backend.name: entry.desired.disk.backend for entry in entries}.values():
         try:
             need_bindings([backend], capabilities.family)
         except CapabilityError as error:
@@ -222,7 +222,7 @@ def main() -> None:
         request = batch.decode(module.params["request"])
         entries = batch.read_entries(request["disks"])
         capabilities = Capabilities.from_probe(probe())
-        results = batch.manage_all(
+        results = batch.reconcile_all(
             entries,
             capabilities,
             workers=module.params["workers"],

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_files import write_private
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import PYTHON, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import confined
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox
@@ -74,8 +75,7 @@ def new_user() -> int:
 def program(folder: str) -> str:
     """The program that confines, put into a folder."""
     path = f"{folder}/confined.py"
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-        stream.write(text_of(confined))
+    write_private(path, text_of(confined))
     os.mkdir(f"{folder}/root", 0o700)
     return path
 

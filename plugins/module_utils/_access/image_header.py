@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 HEAD = 65536
 """Bytes to look at: the smallest part of an image that its formats give to their headers."""
@@ -62,10 +60,3 @@ def read_header(head: bytes) -> Header:
         external=bool(incompatible & _EXTERNAL_DATA),
         head=head,
     )
-
-
-def opened_by_header(image: Mapping[str, Any]) -> str:
-    """A file that QEMU has opened because a header names it (QAPI ImageInfo), but for one that was declared."""
-    data = image.get("format-specific", {}).get("data", {}).get("data-file")
-    base = image.get("backing-image")
-    return str(data or (base and (base.get("backing-filename") or opened_by_header(base))) or "")

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind import file_kind
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.foreign_files import foreign_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import (
     HEAD,
     Header,
-    opened_by_header,
     read_header,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import StorageDaemon
@@ -24,25 +24,25 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 
 
 class OpenNode:
-    """A node that is open."""
+    """An open node of a storage daemon."""
 
     def __init__(self, daemon: StorageDaemon, name: str, bench: Workspace, key: str) -> None:
         self.daemon = daemon
         self.name = name
         self.key = key
-        """Id of the secret with which the disk is encrypted; empty where it is not."""
+        """Id of the secret that encrypts the disk; empty if it is not encrypted."""
         self.bench = bench
 
     def describe(self) -> dict[str, Any]:
-        """What QEMU says of it (QAPI ImageInfo)."""
+        """Return QEMU's description of the node (QAPI ImageInfo)."""
         return self.daemon.describe(self.name)
 
     def write_format(self, options: Mapping[str, Any], *, seconds: float | None = None) -> None:
-        """Write a format into it; options: of QAPI BlockdevCreateOptions, without ``file``."""
+        """Write a format into the node; options: QAPI BlockdevCreateOptions without ``file``."""
         self.daemon.create({**options, "file": self.name}, seconds=seconds or self.bench.open_timeout)
 
     def resize(self, size: int) -> None:
-        """size: bytes."""
+        """Resize the node; size: bytes."""
         self.daemon.execute("block_resize", {"node-name": self.name, "size": size}, seconds=self.bench.open_timeout)
 
     @property
@@ -51,27 +51,27 @@ class OpenNode:
 
     @contextlib.contextmanager
     def served(self, *, writable: bool) -> Iterator[str]:
-        """The URI at which NBD clients on this host find it."""
+        """Export the node; yields the URI for NBD clients on this host."""
         with self.daemon.exported(self.name, self._socket, writable=writable) as uri:
             yield uri
 
     @contextlib.contextmanager
-    def accessed(self) -> Iterator[NbdClient]:
-        """Its bytes, to be read."""
+    def accessed(self, *, writable: bool = False) -> Iterator[NbdClient]:
+        """Open the bytes of the node."""
         with (
-            self.served(writable=False),
+            self.served(writable=writable),
             NbdClient(self._socket, self.name, seconds=self.bench.open_timeout) as client,
         ):
             yield client
 
     def header(self) -> Header:
-        """What its first bytes say of it."""
+        """Read the header of the image."""
         with self.accessed() as client:
             return read_header(client.read(0, HEAD))
 
 
 class Storage(OpenNode):
-    """The protocol node of a disk; its format is opened above it."""
+    """The protocol node of a disk; its format is opened on top of it."""
 
     def __init__(
         self, daemon: StorageDaemon, name: str, bench: Workspace, key: str, disk: Disk, formats: list[Node]
@@ -82,23 +82,22 @@ class Storage(OpenNode):
 
     @contextlib.contextmanager
     def image(self) -> Iterator[OpenNode]:
-        """The node that holds what a guest would see."""
+        """Open the node of the bytes that a guest sees."""
         first, *others = self._formats
         with self.daemon.nodes([{**first, **self._beneath()}, *others], seconds=self.bench.open_timeout):
             image = OpenNode(self.daemon, self._formats[-1]["node-name"], self.bench, self.key)
-            self._refuse_other_files(image)
+            self._refuse_foreign_files(image)
             yield image
 
-    def _refuse_other_files(self, image: OpenNode) -> None:
-        """A server can answer otherwise the second time: what counts is the header that QEMU has read."""
-        named = opened_by_header(self.daemon.describe(image.name, chain=True))
-        if named:
-            raise HostError(f"its header has had {named} opened; such an image is not used")
-        if not self._disk.provision.get("backing"):
-            self.daemon.refuse_strangers()
+    def _refuse_foreign_files(self, image: OpenNode) -> None:
+        """Check the header that QEMU has read: a server may send another one the second time."""
+        backing = str(self._disk.backing.get("file", ""))
+        found = foreign_file(self.daemon.open_nodes(), image.name, backing, keeps_names=self.daemon.keeps_names)
+        if found:
+            raise HostError(f"its header has had {found} opened; flatten the image, or declare its backing file")
 
     def _beneath(self) -> Node:
-        """QEMU would open whatever file of this host the header of an image names: nobody has said that it may."""
+        """Return the options of a qcow2 node for its backing file; refuse a header that names an undeclared file."""
         if self._disk.settings["format"] != "qcow2":
             return {}
         header = self.header()
@@ -106,8 +105,8 @@ class Storage(OpenNode):
             words, _advice = file_kind(header.head)
             raise HostError(f"it is {words}" if words else "Image is not in qcow2 format")
         if header.external:
-            raise HostError("its data is in another file, as its header says; such an image is not opened")
-        declared = self._disk.provision.get("backing") or {}
+            raise HostError("its header names another file for its data; such an image is not opened")
+        declared = self._disk.backing
         if header.backing and header.backing != declared.get("file"):
             raise HostError(
                 f"it stands on {header.backing}, as its header says; flatten it, or declare that as backing"

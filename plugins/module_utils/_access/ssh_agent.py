@@ -16,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Identity
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.background import background_process
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_files import write_private
 
 
 @contextlib.contextmanager
@@ -43,8 +44,7 @@ def _add(identity: Identity, folder: str, agent_path: str) -> None:
     question = f"{folder}/Enter passphrase for key: "
     files = {f"{folder}/key": identity.key, **({question: f"{identity.passphrase}\n"} if identity.passphrase else {})}
     for path, text in files.items():
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-            stream.write(text)
+        write_private(path, text)
     try:
         done = subprocess.run(
             ["/usr/bin/ssh-add", "-q", "key"],

@@ -24,20 +24,20 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._process.run impor
 PROGRAM = "/usr/bin/qemu-storage-daemon"
 
 _KEY_SECONDS = 60
-"""What QEMU may take to make a key: it works on it for seconds on purpose, and no storage has a part in that."""
+"""Seconds that QEMU may take to derive a key: it takes seconds on purpose, whatever the storage."""
 _COARSE_CLOCK = "Unable to get accurate CPU usage"
-"""Before 9.2 QEMU makes no key where the account of its CPU time stands still for a moment; the next try may pass."""
+"""Before 9.2 QEMU fails to derive a key if its CPU time does not advance for a moment; a retry may pass."""
 
 
 def exported_node(uri: str) -> Node:
-    """The node of an export; ``server`` within it is a mapping of its own."""
+    """Return the node of an export; its ``server`` is a nested mapping."""
     pieces = urlsplit(uri)
     server = {"type": "unix", "path": pieces.query.partition("=")[2]}
     return {"driver": "nbd", "server": server, "export": pieces.path[1:]}
 
 
 class StorageDaemon:
-    """One process and its monitor. Its log is kept, for QEMU's replies do not say everything."""
+    """A storage daemon and its monitor."""
 
     def __init__(
         self,
@@ -46,13 +46,13 @@ class StorageDaemon:
         environment: Mapping[str, str],
         begin: Callable[[int], Sequence[str]] = lambda number: (),
     ) -> None:
-        """release: of QEMU; begin: a command that becomes the daemon, and takes files from a socket of that number."""
+        """release: of QEMU; begin: a command that executes the daemon, and receives files at that socket."""
         self._release = release
         if not os.path.exists(PROGRAM):
             raise HostError(f"{PROGRAM}: No such file or directory; install it (role storage_client)")
         ours, theirs = socket.socketpair()
         self.files = VisibleFiles()
-        """The files of this host that it sees."""
+        """Files of this host that the daemon sees."""
         numbers = [theirs.fileno(), self.files.theirs.fileno()]
         command = [*END_WITH_PARENT, *begin(numbers[1]), PROGRAM, "--chardev", f"socket,id=monitor,fd={numbers[0]}"]
         self._process = subprocess.Popen(
@@ -69,7 +69,7 @@ class StorageDaemon:
         self.files.theirs.close()
         self._monitor = self._greeted(ours)
         self._jobs = 0
-        self._looks = 0
+        self._readers = 0
         self._serves = False
 
     def _greeted(self, connection: socket.socket) -> Monitor:
@@ -84,31 +84,31 @@ class StorageDaemon:
 
     @property
     def lost(self) -> bool:
-        """Whether it no longer answers: whatever is opened next wants another."""
+        """The daemon no longer answers: the next disk needs another one."""
         return bool(self._monitor.lost)
 
     def close(self) -> None:
-        """End the process, whatever it waits for."""
+        """Kill the process, whatever it waits for."""
         self._monitor.close()
         self.files.close()
         self._process.kill()
         self._process.communicate()
 
     def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, seconds: float = 30) -> Any:
-        """The command's return value; QmpError with QEMU's words where it refuses or takes longer."""
+        """Return the reply to a command; QmpError with QEMU's message if it fails or takes longer."""
         self._monitor.allow(seconds)
         return self._monitor.execute(command, dict(arguments or {}))
 
-    def add_object(self, wanted: Object) -> None:
-        properties = {"props": wanted.properties} if self._release < (6, 0) else wanted.properties
-        self.execute("object-add", {"qom-type": wanted.kind, "id": wanted.identifier, **properties})
+    def add_object(self, desired: Object) -> None:
+        properties = {"props": desired.properties} if self._release < (6, 0) else desired.properties
+        self.execute("object-add", {"qom-type": desired.kind, "id": desired.identifier, **properties})
 
     def remove_object(self, identifier: str) -> None:
         self.execute("object-del", {"id": identifier})
 
     @contextlib.contextmanager
     def nodes(self, nodes: Sequence[Node], *, seconds: float = 30, stay: bool = False) -> Iterator[None]:
-        """Nodes that are open for a while, each after those it stands on; stay: until the daemon ends."""
+        """Open nodes, each after those below it, and close them at the end; stay: only with the daemon."""
         with contextlib.ExitStack() as stack:
             for node in nodes:
                 self.execute("blockdev-add", node, seconds=seconds)
@@ -117,29 +117,27 @@ class StorageDaemon:
             yield
 
     def _remove_node(self, name: str) -> None:
-        """A daemon that no longer answers is ended soon; its silence must not hide why it is."""
+        """Close a node; if the daemon no longer answers, the error that led to this is the one to report."""
         with contextlib.suppress(QmpError):
             self.execute("blockdev-del", {"node-name": name})
 
-    def describe(self, name: str, *, chain: bool = False) -> dict[str, Any]:
-        """What QEMU says of an open node: ``virtual-size``, ``format``, ``format-specific`` (QAPI ImageInfo).
+    def describe(self, name: str) -> dict[str, Any]:
+        """Return QEMU's description of an open node: ``virtual-size``, ``format``, ... (QAPI ImageInfo)."""
+        nodes = self.execute("query-named-block-nodes", {"flat": True})
+        return next(dict(node["image"]) for node in nodes if node["node-name"] == name)
 
-        chain: with ``backing-image``, the same of what it stands on.
-        """
-        found = self.execute("query-named-block-nodes", {"flat": not chain})
-        return next(dict(node["image"]) for node in found if node["node-name"] == name)
+    def open_nodes(self) -> list[dict[str, Any]]:
+        """Return all open nodes, each with its chain of backing files."""
+        nodes: list[dict[str, Any]] = self.execute("query-named-block-nodes", {"flat": False})
+        return nodes
 
-    def refuse_strangers(self) -> None:
-        """Raise where QEMU has opened what it was not told to: it names such nodes itself."""
-        opened = self.execute("query-named-block-nodes", {"flat": True})
-        strangers = [node for node in opened if str(node["node-name"]).startswith("#")]
-        if strangers:
-            raise QmpError(
-                "its header names other storage, which QEMU would open; flatten the image, or declare its backing file"
-            )
+    @property
+    def keeps_names(self) -> bool:
+        """Tell if QEMU reports a backing file as the header names it; before 7.2 it reports the file that it opened."""
+        return self._release >= (7, 2)
 
     def create(self, options: Mapping[str, Any], *, seconds: float) -> None:
-        """Make an image, or write a format into an open node (QAPI BlockdevCreateOptions)."""
+        """Create an image, or write a format into an open node (QAPI BlockdevCreateOptions)."""
         seconds += _KEY_SECONDS if {"key-secret", "encrypt"} & set(options) else 0
         deadline = time.monotonic() + seconds
         error = _COARSE_CLOCK
@@ -149,7 +147,7 @@ class StorageDaemon:
             raise QmpError(f"blockdev-create: {error}")
 
     def _create(self, options: Mapping[str, Any], deadline: float, seconds: float) -> str:
-        """Why an image could not be made; empty where it was."""
+        """Run a blockdev-create job; returns its error, or empty text."""
         self._jobs += 1
         job = f"create-{self._jobs}"
         self.execute("blockdev-create", {"job-id": job, "options": dict(options)})
@@ -165,7 +163,7 @@ class StorageDaemon:
 
     @contextlib.contextmanager
     def exported(self, name: str, path: str, *, writable: bool) -> Iterator[str]:
-        """An open node, served on the one unix socket; yields the URI at which NBD clients find it."""
+        """Export an open node on the daemon's one unix socket; yields the URI for NBD clients."""
         if not self._serves:
             self.execute("nbd-server-start", {"addr": {"type": "unix", "data": {"path": path}}})
             self._serves = True
@@ -181,14 +179,14 @@ class StorageDaemon:
 
     @contextlib.contextmanager
     def _shared(self, name: str) -> Iterator[str]:
-        """A node for reading what a machine has open: an export of a protocol node forgets the node's force-share."""
-        self._looks += 1
-        node = f"look-{self._looks}"
-        look = {"driver": "raw", "node-name": node, "file": name, "read-only": True, "force-share": True}
-        with self.nodes([look]):
+        """Add a raw node for reading: an export of a protocol node ignores the node's force-share."""
+        self._readers += 1
+        node = f"reader-{self._readers}"
+        reader = {"driver": "raw", "node-name": node, "file": name, "read-only": True, "force-share": True}
+        with self.nodes([reader]):
             yield node
 
     def _await_end_of_export(self, name: str) -> None:
-        """Until then the node has a user, and cannot be closed."""
+        """Wait until the export has gone: until then the node has a user and cannot be closed."""
         while any(export["id"] == name for export in self.execute("query-block-exports")):
             time.sleep(0.005)

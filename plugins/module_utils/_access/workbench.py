@@ -2,16 +2,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Opens disks outside VMs: to look at an image, to create one, to copy one into another.
 
-Processes, sockets and the files that hold secrets are gone once the workbench is closed.
+When the workbench is closed, its processes, sockets and secret files are removed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.foreign_files import local_backing_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode, Storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.route_openers import OpenedHere, open_here
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.source_check import check_content, check_whole
@@ -42,27 +44,27 @@ class Workbench(Workspace):
 
     @contextlib.contextmanager
     def storage(self, disk: Disk, *, writable: bool = False) -> Iterator[Storage]:
-        """The protocol node of a disk alone: the bytes as they are stored."""
-        with self._surroundings(disk) as here:
+        """Open the protocol node of a disk: the bytes as they are stored."""
+        with self._opening(disk) as here:
             storage, *formats = (_here(node, here.number, writable=writable) for node in here.graph.base_nodes())
-            # What was only read has nothing left to write: it may end with its daemon.
+            # A node that was only read has nothing to flush: it may end with its daemon.
             stay = disk.backend.access.closes_slowly and not writable
             with here.daemon.nodes([storage], seconds=self.open_timeout, stay=stay):
                 yield Storage(here.daemon, storage["node-name"], self, here.key, disk, formats)
 
     @contextlib.contextmanager
     def image(self, disk: Disk, *, writable: bool = False) -> Iterator[OpenNode]:
-        """A disk up to the node that holds what a guest would see."""
+        """Open a disk up to the node of the bytes that a guest sees."""
         with self.storage(disk, writable=writable) as storage, storage.image() as image:
             yield image
 
     def size_of(self, disk: Disk) -> int:
-        """Bytes that a guest would see."""
+        """Return the bytes that a guest sees."""
         with self.image(disk) as image:
             return int(image.describe()["virtual-size"])
 
     def size_of_source(self, origin: Disk) -> int:
-        """The same of a disk that is to be copied; HostError where it is not the whole image that is declared."""
+        """Return the same for a source; HostError if it is not the whole image that is declared."""
         with self.storage(origin) as storage:
             check_content(storage, origin)
             with storage.image() as image:
@@ -70,34 +72,33 @@ class Workbench(Workspace):
                 return int(image.describe()["virtual-size"])
 
     @contextlib.contextmanager
-    def _surroundings(self, disk: Disk) -> Iterator[_Surroundings]:
-        """What a disk's nodes need before they are opened; whatever fails meanwhile, failed over this disk."""
+    def _opening(self, disk: Disk) -> Iterator[_Opening]:
+        """Provide what a disk's nodes need; errors meanwhile are explained as errors of this disk."""
         self._count += 1
         resources = FolderWiring(self.folder, f"{disk.name}{self._count}")
         try:
             with contextlib.ExitStack() as stack:
                 opened = stack.enter_context(open_here(disk, resources, self))
+                opened = _with_backing_file(opened, disk)
                 daemon = self._new_daemon(opened, stack) if disk.backend.access.closes_slowly else self.daemon(opened)
                 stack.enter_context(daemon.files.shown(opened.files))
                 graph = build_graph(disk, opened.node, resources, "")
-                for wanted in resources.objects:
-                    if wanted.kind != "throttle-group":
-                        daemon.add_object(wanted)
-                        stack.callback(_quietly, daemon.remove_object, wanted.identifier)
-                key = next(
-                    (wanted.identifier for wanted in resources.objects if wanted.identifier.endswith(".luks")), ""
-                )
-                yield _Surroundings(daemon, opened.node, graph, self._count, key)
+                for desired in resources.objects:
+                    if desired.kind != "throttle-group":
+                        daemon.add_object(desired)
+                        stack.callback(_quietly, daemon.remove_object, desired.identifier)
+                key = next((one.identifier for one in resources.objects if one.identifier.endswith(".luks")), "")
+                yield _Opening(daemon, opened.node, graph, self._count, key)
         except HostError as error:
             raise explained(disk, error) from None
 
     def create(self, disk: Disk, options: Callable[[Node], Mapping[str, Any]], *, seconds: float | None = None) -> None:
-        """Make the storage of a disk; options: from its protocol node to QAPI BlockdevCreateOptions."""
-        with self._surroundings(disk) as here:
+        """Create the storage of a disk; options: from its protocol node to QAPI BlockdevCreateOptions."""
+        with self._opening(disk) as here:
             here.daemon.create(options(here.node), seconds=seconds or self.open_timeout)
 
     def daemon(self, opened: OpenedHere) -> StorageDaemon:
-        """The daemon with the surroundings that a disk needs."""
+        """Return the daemon with the confinement and environment that a disk needs."""
         key = repr((opened.confinement, opened.environment))
         if key not in self._daemons or self._daemons[key].lost:
             self._daemons[key] = self._new_daemon(opened, self._stack)
@@ -114,7 +115,7 @@ class Workbench(Workspace):
         return daemon
 
     def copy(self, origin: Disk, target: Disk, *, blank: bool) -> None:
-        """Copy what a guest would see of one disk into another, which is there and large enough.
+        """Copy the bytes that a guest sees of one disk to another, which exists and is large enough.
 
         blank: the target is known to read as zeroes.
         """
@@ -129,8 +130,8 @@ class Workbench(Workspace):
 
 
 @dataclass(frozen=True)
-class _Surroundings:
-    """Where the nodes of a disk can be opened."""
+class _Opening:
+    """A daemon, and the nodes to open in it."""
 
     daemon: StorageDaemon
     node: Node
@@ -139,8 +140,16 @@ class _Surroundings:
     key: str
 
 
+def _with_backing_file(opened: OpenedHere, disk: Disk) -> OpenedHere:
+    """Let QEMU see and open the declared backing file if it is a file of this host; QEMU reports a missing one."""
+    path = local_backing_file(disk, opened.node)
+    if not os.path.exists(path):
+        return opened
+    return replace(opened, confinement=replace(opened.confinement, opens=True), files=(*opened.files, path))
+
+
 def _here(node: Node, number: int, *, writable: bool) -> Node:
-    """The node under a name that no other has; only one that is written to keeps others out."""
+    """Return the node with a unique name; it takes locks only if it is written to."""
     named = {key: f"{value}.{number}" if key in ("node-name", "file") else value for key, value in node.items()}
     return {**named, "read-only": not writable, **({} if writable else {"force-share": True})}
 

@@ -11,17 +11,18 @@ from collections.abc import Callable
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Credential, UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_files import write_private
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Resource, ResourceCache
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 FOLDER = "/run"
-"""In memory, so that no secret is written to a disk."""
+"""In memory, so that secrets are not written to a disk."""
 
 
 class FolderWiring(UnitResources):
-    """Gives a disk's backend what it asks for at once, in a folder that only root may enter."""
+    """Unit resources that are provided at once, in a folder that only root may enter."""
 
     def __init__(self, folder: str, prefix: str) -> None:
         super().__init__("", prefix, folder)
@@ -30,7 +31,7 @@ class FolderWiring(UnitResources):
     def _load(self, credential: Credential) -> str:
         text = credential.value if credential.value is not None else credential.public
         if credential.source:
-            # Whoever reads it sees this folder alone, and says in its own words what is not there.
+            # Its reader sees this folder alone, and reports a missing file itself.
             if not os.path.exists(credential.source):
                 return credential.source
             text = _read(credential.source)
@@ -51,9 +52,9 @@ class FolderWiring(UnitResources):
 
 
 class Workspace:
-    """What one worker uses: its folder, the processes in it, and the connections that it shares with other workers.
+    """A worker's private folder, its processes, and the connections that it shares with other workers.
 
-    Not for two threads at once: each has a workspace of its own.
+    It is not thread-safe: each thread has its own.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Workspace:
 
     @property
     def folder(self) -> str:
-        """A folder of the workbench's own, in memory, that only root and its processes may enter."""
+        """Private folder in memory, for root and the processes of this workspace."""
         if not self._folder:
             self._outer = self._stack.enter_context(private_folder(FOLDER))
             self._confined = confinement.program(self._outer)
@@ -86,21 +87,21 @@ class Workspace:
         return self._folder
 
     def new_folder(self, path: str) -> str:
-        """A folder for the workbench's processes, within one that only root may enter."""
+        """Make a folder for the processes of this workspace, within one that only root may enter."""
         os.mkdir(path, 0o700)
         os.chown(path, self._user, self._user)
         return path
 
     def file(self, name: str, text: str) -> str:
-        """A file in that folder; returns its path."""
+        """Write a file into the private folder, and return its path."""
         return _write(f"{self.folder}/{name}", text)
 
     def give(self, path: str) -> None:
-        """Have a file that root has made belong to the workbench's processes."""
+        """Give a file of root to the processes of this workspace."""
         os.chown(path, self._user, self._user, follow_symlinks=False)
 
     def confined(self, allowed: Confinement, *folders: str, files_from: int = -1) -> list[str]:
-        """Begins a command that opens what others made; folders: that it may write to, beside the workbench's."""
+        """Return the beginning of a command that opens foreign data; folders: further folders that it may write to."""
         everywhere = (self.folder, *folders)
         return [
             *END_WITH_PARENT,
@@ -110,11 +111,11 @@ class Workspace:
         ]
 
     def own(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Resource]]) -> Resource:
-        """What is made once and kept until the workbench is closed, in its folder."""
+        """Return what was made under this key, or make it and keep it until the workspace is closed."""
         return self._own.get(key, make)
 
     def shared(self, key: object, make: Callable[[], contextlib.AbstractContextManager[Resource]]) -> Resource:
-        """What is made once and kept until all workers are done, such as the connection to a cluster."""
+        """Return the same for all workers, such as the connection to a cluster; it is kept until all are done."""
         return self._shared.get(key, make)
 
 
@@ -124,9 +125,8 @@ def _read(path: str) -> str:
 
 
 def _write(path: str, text: str) -> str:
-    """A file for whoever owns its folder."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-        owner = os.stat(os.path.dirname(path))
-        os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
-        stream.write(text)
-    return path
+    """Write a file for the owner of its folder, in place of one that exists."""
+    owner = os.stat(os.path.dirname(path))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    return write_private(path, text, owner=(owner.st_uid, owner.st_gid))

@@ -18,35 +18,37 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.option im
 MODULE_OPTIONS = (
     Option(
         "state",
-        "V(present) makes the disk as it is described, V(absent) removes it, V(info) only looks.",
+        "V(present) creates the disk or changes it to what is declared, V(absent) removes it, V(info) only reads it.",
         choices=("present", "absent", "info"),
         default="present",
     ),
-    Option("open_timeout", "Seconds that the storage has to answer.", "int", default=30, minimum=1, maximum=3600),
+    Option("open_timeout", "Seconds to wait for the storage.", "int", default=30, minimum=1, maximum=3600),
     Option(
         "monitor",
-        "QMP socket of the running machine that has the disk open, if one has: it grows the disk itself then.",
+        "QMP socket of the running VM that has the disk open, if one has. That VM then grows the disk itself.",
         "path",
     ),
-    Option("node", "Name of the disk's node in the machine behind O(monitor)."),
+    Option("node", "Name of the disk's node in the VM behind O(monitor)."),
 )
-"""What a module takes beside the disk itself."""
+"""Options of a module beside those of the disk."""
 
-# A size is read from text such as 20GiB, and what may have any shape is left to its reader.
+# A size is text such as 20GiB; values of any shape are checked by their reader.
 _TYPES = {"size": "str", "hex": "str", "any": "raw"}
 
 
 def disk_options() -> tuple[Option, ...]:
-    """The options of a disk: one for each backend, and those that all disks share."""
+    """Return the options of a disk: one for each backend, and those that all disks share."""
     backends = (Option(name, backend.summary, "dict", options=backend.options) for name, backend in BACKENDS.items())
     return (*backends, *DISK_OPTIONS)
 
 
 def disk_module_options(lifecycle: str) -> tuple[Option, ...]:
-    """The options of the module that keeps one disk: a lone backend's stand beside the others."""
+    """Return the options of the module for one disk; those of a single backend are at the top level."""
     backends = [backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle]
     shared = {option.name: option for option in disk_options()}
-    storage = _alone(lifecycle) if len(backends) == 1 else tuple(shared[name] for name in _storage_names(lifecycle))
+    storage = (
+        _single_backend(lifecycle) if len(backends) == 1 else tuple(shared[name] for name in _storage_names(lifecycle))
+    )
     source = replace(
         shared["source"], type="dict", options=tuple(shared[name] for name in (*BACKENDS, *ORIGIN_OPTIONS))
     )
@@ -54,30 +56,30 @@ def disk_module_options(lifecycle: str) -> tuple[Option, ...]:
     return (*storage, *disk, *LIFECYCLES[lifecycle].options, *MODULE_OPTIONS)
 
 
-def _alone(lifecycle: str) -> tuple[Option, ...]:
-    """The options of a lone backend; what a survey goes without is asked for when the disk is read."""
+def _single_backend(lifecycle: str) -> tuple[Option, ...]:
+    """Return the options of a single backend; those that a list of disks does not need are checked later."""
     backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle)
-    unsaid = LIFECYCLES[lifecycle].survey_without
-    return tuple(replace(o, required=False) if o.name in unsaid else o for o in backend.options)
+    omitted = LIFECYCLES[lifecycle].discover_without
+    return tuple(replace(o, required=False) if o.name in omitted else o for o in backend.options)
 
 
 def declaration_of(lifecycle: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What the options of that module declare, as a disk in the inventory does."""
+    """Return the declaration of a disk, as in the inventory, from the options of that module."""
     backends = [backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle]
-    own = {option.name for option in LIFECYCLES[lifecycle].options}
-    lone = {option.name for option in backends[0].options} if len(backends) == 1 else set()
-    left_out = {option.name for option in MODULE_OPTIONS}
-    declared: dict[str, Any] = {"provision": {name: value for name, value in values.items() if name in own}}
-    if lone:
-        declared[backends[0].name] = {name: value for name, value in values.items() if name in lone}
-    rest = {name: value for name, value in values.items() if name not in own | lone | left_out}
+    provision = {option.name for option in LIFECYCLES[lifecycle].options}
+    single = {option.name for option in backends[0].options} if len(backends) == 1 else set()
+    module_only = {option.name for option in MODULE_OPTIONS}
+    declared: dict[str, Any] = {"provision": {name: value for name, value in values.items() if name in provision}}
+    if single:
+        declared[backends[0].name] = {name: value for name, value in values.items() if name in single}
+    rest = {name: value for name, value in values.items() if name not in provision | single | module_only}
     return {**rest, **declared}
 
 
-def given(options: Iterable[Option], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """A module's parameters without what was left out, and without the second copy that Ansible makes of an alias."""
+def without_omitted(options: Iterable[Option], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a module's parameters without omitted ones, and without the copies that Ansible makes of aliases."""
     return {
-        option.name: given(option.options, value) if option.options and isinstance(value, Mapping) else value
+        option.name: without_omitted(option.options, value) if option.options and isinstance(value, Mapping) else value
         for option in options
         if (value := parameters.get(option.name)) is not None
     }
@@ -88,32 +90,32 @@ def _storage_names(lifecycle: str) -> tuple[str, ...]:
 
 
 def argument_spec(options: Iterable[Option]) -> dict[str, dict[str, Any]]:
-    """The argument spec of a module that takes these options."""
+    """Return the argument spec of a module with these options."""
     return {option.name: _argument(option) for option in options}
 
 
 def documentation(
-    options: Iterable[Option], *, path: str = "", around: Mapping[str, str] | None = None
+    options: Iterable[Option], *, path: str = "", outer: Mapping[str, str] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """The same options as a module documents them.
+    """Return the documentation of the same options.
 
-    path: what their names stand inside, such as ``source.rbd.``; around: whole names of the options further out.
+    path: prefix of their full names, such as ``source.rbd.``; outer: full names of the options around them.
     """
     options = tuple(options)
-    known = {**(around or {}), **{option.name: f"{path}{option.name}" for option in options}}
+    known = {**(outer or {}), **{option.name: f"{path}{option.name}" for option in options}}
     documented = {}
     for option in options:
         argument = _argument(option)
         argument.pop("no_log")
         argument.pop("options", None)
         if option.options:
-            argument["suboptions"] = documentation(option.options, path=f"{path}{option.name}.", around=known)
-        documented[option.name] = {"description": [_wholly_named(option.summary, known)], **argument}
+            argument["suboptions"] = documentation(option.options, path=f"{path}{option.name}.", outer=known)
+        documented[option.name] = {"description": [_with_full_names(option.summary, known)], **argument}
     return documented
 
 
-def _wholly_named(text: str, known: Mapping[str, str]) -> str:
-    """A table names an option as its neighbour would; ansible-doc wants where it stands, and none of another table."""
+def _with_full_names(text: str, known: Mapping[str, str]) -> str:
+    """Replace names within a table by full names, as ansible-doc needs them; names of other tables become code."""
 
     def name(match: re.Match[str]) -> str:
         first, rest = match.groups()
@@ -123,12 +125,12 @@ def _wholly_named(text: str, known: Mapping[str, str]) -> str:
 
 
 def _argument(option: Option) -> dict[str, Any]:
-    # Said of each, because Ansible guesses by the name, and a host_key is no secret.
+    # Set explicitly, because Ansible guesses by the name, and a host_key is not a secret.
     argument: dict[str, Any] = {"type": _TYPES.get(option.type, option.type), "no_log": option.secret}
     if option.required:
         argument["required"] = True
     if option.default is not None:
-        kinds = {"list": list, "size": str}  # a size is a text for Ansible
+        kinds = {"list": list, "size": str}  # a size is text for Ansible
         argument["default"] = kinds.get(option.type, lambda value: value)(option.default)
     if option.choices:
         argument["choices"] = list(option.choices)

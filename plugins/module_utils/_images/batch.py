@@ -22,40 +22,40 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     DirectDiskError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.argument_spec import MODULE_OPTIONS
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import manage, read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired, reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected, read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import ResourceCache
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 ENTRY_OPTIONS = (
-    Option("name", "What results and errors call the disk."),
+    Option("name", "Name of the disk in results and errors."),
     *(option for option in MODULE_OPTIONS if option.name != "open_timeout"),
 )
-"""What is said of a disk beside its declaration."""
+"""Options of a disk in a batch beside its declaration."""
 
 NODE_PREFIX = "disk"
-"""What the names of a disk's nodes begin with, as in the modules that keep one disk."""
+"""Prefix of the names of a disk's nodes, as in the modules for one disk."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One disk of a run."""
+    """One disk of a batch."""
 
     name: str
-    wanted: Wanted
+    desired: DesiredImage
 
     def error_lines(self, error: Exception) -> list[str]:
-        """An error as lines that say which disk they are about."""
+        """Return the lines of an error, each with the name of the disk."""
         return [_about(self.name, line) for line in str(error).splitlines() or [type(error).__name__]]
 
 
-def read_entries(given: Any) -> list[Entry]:
-    """The disks of a run, by their names or in a list; raises every error of all of them at once."""
+def read_entries(declared: Any) -> list[Entry]:
+    """Read the disks of a batch, a mapping or a list; raises all errors of all disks together."""
     entries: list[Entry] = []
     errors: list[Exception] = []
-    for name, disk in _named(given):
+    for name, disk in _named(declared):
         try:
             entries.append(_read_entry(name, disk, len(entries) + len(errors) + 1))
         except (DeclarationError, Collected) as error:
@@ -65,42 +65,42 @@ def read_entries(given: Any) -> list[Entry]:
     return entries
 
 
-def _named(given: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(given, Mapping):
-        return [(str(name), disk) for name, disk in given.items()]
-    if isinstance(given, (list, tuple)):
-        return [("", disk) for disk in given]
+def _named(declared: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(declared, Mapping):
+        return [(str(name), disk) for name, disk in declared.items()]
+    if isinstance(declared, (list, tuple)):
+        return [("", disk) for disk in declared]
     raise DeclarationError("disks", "is neither a list of disks nor a mapping of names to disks")
 
 
-def _read_entry(name: str, given: Any, position: int) -> Entry:
-    own = {option.name for option in ENTRY_OPTIONS}
-    said = given if isinstance(given, Mapping) else {}
-    name = name or str(said.get("name") or "")
+def _read_entry(name: str, entry: Any, position: int) -> Entry:
+    names = {option.name for option in ENTRY_OPTIONS}
+    options = entry if isinstance(entry, Mapping) else {}
+    name = name or str(options.get("name") or "")
     where = f"disk {name or position}"
-    values = read_options(ENTRY_OPTIONS, {key: said[key] for key in said if key in own}, where)
-    declared = {key: said[key] for key in said if key not in own} if isinstance(given, Mapping) else given
+    values = read_options(ENTRY_OPTIONS, {key: options[key] for key in options if key in names}, where)
+    declared = {key: options[key] for key in options if key not in names} if options else entry
     disk = read_image(NODE_PREFIX, declared, where)
-    wanted = read_wanted(
+    desired = read_desired(
         disk, where, state=values["state"], monitor=values.get("monitor", ""), node=values.get("node", "")
     )
-    return Entry(name or disk.described, wanted)
+    return Entry(name or disk.described, desired)
 
 
 def _shared_storage(entries: Iterable[Entry]) -> list[DeclarationError]:
-    """Workers that change the same storage at once would leave it as nobody wanted it."""
+    """Refuse two entries for the same storage if one changes it: two workers would change it at once."""
     errors = []
-    seen: dict[str, Entry] = {}
+    observed: dict[str, Entry] = {}
     for entry in entries:
-        disk = entry.wanted.disk
-        other = seen.setdefault(disk.identity, entry)
-        if other is not entry and {"present", "absent"} & {entry.wanted.state, other.wanted.state}:
+        disk = entry.desired.disk
+        other = observed.setdefault(disk.identity, entry)
+        if other is not entry and {"present", "absent"} & {entry.desired.state, other.desired.state}:
             problem = f"is the same storage as disk {other.name}, and one of them changes it ({disk.described})"
             errors.append(DeclarationError(f"disk {entry.name}", problem))
     return errors
 
 
-def manage_all(
+def reconcile_all(
     entries: Sequence[Entry],
     capabilities: Capabilities,
     *,
@@ -109,28 +109,28 @@ def manage_all(
     check_mode: bool,
     lacking: Mapping[str, DirectDiskError],
 ) -> list[dict[str, Any]]:
-    """Make all disks as they are wanted; one that fails does not keep the others from it.
+    """Bring all disks to their desired state; one that fails does not stop the others.
 
-    lacking: why this host cannot keep the images of a backend, by its name.
+    lacking: why this host cannot manage the images of a backend, by the backend's name.
     """
-    mine = threading.local()
+    own = threading.local()
 
     def work(entry: Entry) -> dict[str, Any]:
-        reason = lacking.get(entry.wanted.disk.backend.name)
+        reason = lacking.get(entry.desired.disk.backend.name)
         if reason:
             return _failed(entry, entry.error_lines(reason), refused=True)
-        if not hasattr(mine, "bench"):
-            mine.bench = benches.enter_context(Workbench(capabilities, open_timeout=open_timeout, shared=shared))
-        return _manage_one(entry, mine.bench, check_mode=check_mode)
+        if not hasattr(own, "bench"):
+            own.bench = benches.enter_context(Workbench(capabilities, open_timeout=open_timeout, shared=shared))
+        return _reconcile_one(entry, own.bench, check_mode=check_mode)
 
-    # A thread that ends takes the processes with it that it has started, so the threads end last.
+    # The processes of a thread end with it, so the threads must end last.
     with ThreadPoolExecutor(workers) as pool, ResourceCache() as shared, ExitStack() as benches:
         return list(pool.map(work, entries))
 
 
-def _manage_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
+def _reconcile_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
     try:
-        done = manage(entry.wanted, bench, check_mode=check_mode)
+        done = reconcile(entry.desired, bench, check_mode=check_mode)
     except DirectDiskError as error:
         refused = isinstance(error, (DeclarationError, Collected))
         return _failed(entry, entry.error_lines(error), refused=refused)
@@ -141,20 +141,20 @@ def _manage_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[str
 
 
 def _failed(entry: Entry, lines: Iterable[str], *, refused: bool) -> dict[str, Any]:
-    """refused: it is the declaration that cannot be carried out, on this storage or on this host."""
+    """Return the result of a disk that failed; refused: the declaration cannot be applied here."""
     return {"name": entry.name, "changed": False, "failed": True, "refused": refused, "msg": "\n".join(lines)}
 
 
 def _about(name: str, line: str) -> str:
-    """A line of an error; one that begins with the storage by which a nameless disk is called says it once."""
+    """Return an error line with the disk's name; a disk without a name is named by its storage, once."""
     where = f"disk {name}: "
     return line if line.startswith(where) else where + line.removeprefix(f"{name}: ")
 
 
 def encode(request: Mapping[str, Any]) -> str:
-    """A request with secrets in it, on its way into a parameter that Ansible hides.
+    """Encode a request with secrets for a parameter that Ansible hides.
 
-    In base64, because Ansible masks the text of a hidden parameter wherever it stands.
+    Base64, because Ansible masks the text of a hidden parameter in all results.
     """
     return base64.b64encode(json.dumps(request).encode()).decode()
 

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The contract that a file under ``_images/`` fills in: how the images of one kind of storage are kept.
+"""The contract of a file or folder below ``_images/``: how the images of one kind of storage are managed.
 
-Looking and carrying out touch the storage; planning between the two is pure, so that check mode tells the truth.
+``observe`` and the actions use the storage. ``plan`` is pure, so that check mode predicts what a run does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
@@ -18,83 +18,127 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.option im
 if TYPE_CHECKING:
     from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 
-Seen = Mapping[str, Any]
-"""What a look at a disk's storage found, as plain data without a secret in it: ``exists``, and where it does ``size``
-(bytes that a guest would see), ``format`` and what else the lifecycle reports. What begins with _, and what
-stands in ``around``, is for the plan alone."""
-
-
+INTERNAL = {"internal": True}
+"""Metadata of a field that is for the plan alone: it is not in results."""
+MERGED = {"merged": True}
+"""Metadata of a field whose own fields are in results beside those of the image."""
 DESTROYS = "DESTROYS DATA: "
-"""Begins the line of a step after which data is gone."""
+"""Begins the line of a step that destroys data."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What one disk should be like."""
+class ObservedImage:
+    """State of a disk's storage. Each kind of storage adds its own fields; None stands for what it does not report."""
+
+    exists: bool
+    size: int | None = None
+    """Bytes that a guest sees."""
+    format: str | None = None
+    opened_by: tuple[str, ...] | None = None
+    """Names of the VMs of this host that have the image open."""
+
+
+def result_of(observed: ObservedImage) -> dict[str, Any]:
+    """Return the plain data of a result; size and format are always part of an image that exists."""
+    always = ("size", "format") if observed.exists else ()
+    return _plain_fields(observed, always)
+
+
+def _plain_fields(value: Any, always: tuple[str, ...] = ()) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for entry in fields(value):
+        content = getattr(value, entry.name)
+        if "internal" in entry.metadata or (content is None and entry.name not in always):
+            continue
+        if "merged" in entry.metadata:
+            result.update(_plain_fields(content))
+        else:
+            result[entry.name] = _plain(content)
+    return result
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return _plain_fields(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+@dataclass(frozen=True)
+class DesiredImage:
+    """Desired state of one disk."""
 
     disk: Disk
-    """Where the bytes are; its settings have ``format``, ``luks``, ``route`` and, where declared, ``size``; its
-    ``origin`` is what a new image begins as."""
+    """Storage of the image; its settings have ``format``, ``luks``, ``route`` and, if declared, ``size``; its
+    ``origin`` is the source of a new image."""
     state: str
     """present, absent or info."""
     provision: Values
-    """The lifecycle's own options, read and typed."""
+    """Options of the lifecycle, read and typed."""
     monitor: str = ""
-    """QMP socket of the machine that has the disk open."""
+    """QMP socket of the VM that has the disk open."""
     node: str = ""
-    """Name of the disk's base node in that machine."""
+    """Name of the disk's base node in that VM."""
 
     @property
     def size(self) -> int | None:
-        """Bytes that a guest should see; None where that is left as it is."""
+        """Bytes that a guest must see; None leaves the size as it is."""
         return self.disk.settings.get("size")
 
 
 @dataclass(frozen=True)
-class Step:
-    """One change."""
+class Change:
+    """A change of a disk's storage. Each kind of storage has its own changes, with the values that they take."""
 
-    verb: str
-    """Which of the lifecycle's verbs carries it out."""
-    words: str
-    """For people, as an order: ``create rbd vms/web1 of 20 GiB``."""
-    values: Values = field(default_factory=dict)
+
+@dataclass(frozen=True)
+class Step:
+    """One change of a plan, with its description."""
+
+    change: Change
+    description: str
+    """Imperative, for results and diffs: ``create rbd vms/web1 of 20 GiB``."""
     destroys: bool = False
-    """Data is lost by it that no later step brings back."""
+    """Data is lost that no later step brings back."""
 
     @property
     def line(self) -> str:
         """The step in results and diffs; one that destroys data is marked."""
-        return f"{DESTROYS}{self.words}" if self.destroys else self.words
+        return f"{DESTROYS}{self.description}" if self.destroys else self.description
 
 
 @dataclass(frozen=True)
-class Proposal:
-    """What would be done, and what a look would find afterwards."""
+class ImagePlan:
+    """Steps for one disk, and the state that they lead to."""
 
-    after: Seen
+    after: ObservedImage
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
+Actions = Mapping["type[Change]", "Callable[[DesiredImage, Any, Workbench], None]"]
+"""The function that applies a change, by the change's class; it takes that class as its second argument."""
+
+
 @dataclass(frozen=True)
 class Lifecycle:
-    """How the images of one kind of storage are looked at, made, changed and removed."""
+    """How the images of one kind of storage are observed, made, changed and removed."""
 
     name: str
     options: tuple[Option, ...]
-    """What ``provision`` of a declaration takes."""
-    check: Callable[[Wanted], None]
-    """Raises DeclarationError for what no host could do; asks nobody."""
-    observe: Callable[[Wanted, Workbench], Seen]
-    plan: Callable[[Wanted, Seen], Proposal]
-    """Pure. Raises DeclarationError for what must not be done to the storage as it was found."""
-    verbs: Mapping[str, Callable[[Wanted, Values, Workbench], None]]
+    """Options of ``provision`` in a declaration."""
+    check: Callable[[DesiredImage], None]
+    """Raises DeclarationError for what no host can do, without I/O."""
+    observe: Callable[[DesiredImage, Workbench], ObservedImage]
+    plan: Callable[[DesiredImage, Any], ImagePlan]
+    """Pure; takes what ``observe`` returned. Raises DeclarationError for what must not be done to the storage."""
+    actions: Actions
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Packages by OS family that it needs beside those of the backend's route."""
-    survey: Callable[[Values, Workbench], Seen] | None = None
-    """Finds what disks there are, with the backend's values but for those of ``survey_without``."""
-    survey_without: tuple[str, ...] = ()
-    """Options of the backend without which state info means a survey."""
-    serves: Callable[[Wanted], bool] = lambda wanted: False
-    """Whether this host is the one that gives the disk out: it needs no QEMU then."""
+    discover: Callable[[Values, Workbench], ObservedImage] | None = None
+    """Lists the disks of a server, with the backend's values but for those of ``discover_without``."""
+    discover_without: tuple[str, ...] = ()
+    """Options of the backend without which ``state: info`` means ``discover``."""
+    serves: Callable[[DesiredImage], bool] = lambda desired: False
+    """Tells if this host is the server that exports the disk: then it needs no QEMU."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modules that keep one disk each have in common: their arguments, their run and their result."""
+"""Runs the modules for one disk: arguments, run and result."""
 
 from __future__ import annotations
 
@@ -21,37 +21,43 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.argument_s
     argument_spec,
     declaration_of,
     disk_module_options,
-    given,
+    without_omitted,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import (
-    manage,
+    discover,
+    read_desired,
     read_place,
-    read_wanted,
-    survey,
+    reconcile,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 WHERE = "disk"
-"""What messages begin with."""
+"""Prefix of messages."""
 
 
 def run_disk_module(lifecycle: str) -> None:
-    """Run the module that keeps one disk of a lifecycle."""
+    """Run the module for one disk of a lifecycle."""
     options = disk_module_options(lifecycle)
     module = AnsibleModule(argument_spec=argument_spec(options), supports_check_mode=True)
     private_folders.lock_payload()
     try:
-        values = given(options, module.params)
-        own = read_options(MODULE_OPTIONS, {option.name: values.get(option.name) for option in MODULE_OPTIONS}, WHERE)
-        place = read_place(lifecycle, values, WHERE) if own["state"] == "info" else None
-        wanted = None if place else _read_wanted(lifecycle, values, own)
+        values = without_omitted(options, module.params)
+        run_options = read_options(
+            MODULE_OPTIONS, {option.name: values.get(option.name) for option in MODULE_OPTIONS}, WHERE
+        )
+        place = read_place(lifecycle, values, WHERE) if run_options["state"] == "info" else None
+        desired = None if place else _read_desired(lifecycle, values, run_options)
         capabilities = Capabilities.from_probe(probe())
         need_bindings((backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle), capabilities.family)
-        with Workbench(capabilities, open_timeout=own["open_timeout"]) as bench:
-            result = manage(wanted, bench, check_mode=module.check_mode) if wanted else survey(lifecycle, place, bench)
+        with Workbench(capabilities, open_timeout=run_options["open_timeout"]) as bench:
+            result = (
+                reconcile(desired, bench, check_mode=module.check_mode)
+                if desired
+                else discover(lifecycle, place, bench)
+            )
     except DirectDiskError as error:
         module.fail_json(msg=str(error))
     for warning in result.pop("warnings"):
@@ -63,13 +69,19 @@ def run_disk_module(lifecycle: str) -> None:
 def shown_changes(
     name: str, actions: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The diff of one disk: its state, and what is done to it, for the state may look the same afterwards."""
+    """Return the diff of one disk: its state, and the actions, because the state may not show them."""
     header = f"disk {name}" if name else WHERE
     lines = "".join(f"{header}: {action}\n" for action in actions)
     shown = {"before_header": header, "after_header": header, "before": before, "after": after}
     return {**shown, "prepared": lines} if lines else shown
 
 
-def _read_wanted(lifecycle: str, values: Values, own: Values) -> Wanted:
+def _read_desired(lifecycle: str, values: Values, run_options: Values) -> DesiredImage:
     disk = read_image("disk", declaration_of(lifecycle, values), WHERE)
-    return read_wanted(disk, WHERE, state=own["state"], monitor=own.get("monitor", ""), node=own.get("node", ""))
+    return read_desired(
+        disk,
+        WHERE,
+        state=run_options["state"],
+        monitor=run_options.get("monitor", ""),
+        node=run_options.get("node", ""),
+    )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One disk from what is wanted to what was done: look, plan, carry out, look again."""
+"""Reconciles one disk: observe, plan, apply, and observe again."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     MadeMeanwhileError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    DesiredImage,
+    ImagePlan,
     Lifecycle,
-    Proposal,
-    Seen,
+    ObservedImage,
     Step,
-    Wanted,
+    result_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
@@ -35,82 +36,82 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry i
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
 
 
-def read_wanted(disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = "") -> Wanted:
-    """What a disk should be like; raises DeclarationError for what no host could do."""
+def read_desired(disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = "") -> DesiredImage:
+    """Return the desired state of a disk; raises DeclarationError for what no host can do."""
     lifecycle = lifecycle_of(disk)
     provision = read_options(lifecycle.options, disk.provision, f"{where}: provision")
-    wanted = Wanted(disk, state, provision, monitor, node)
+    desired = DesiredImage(disk, state, provision, monitor, node)
     try:
-        lifecycle.check(wanted)
+        lifecycle.check(desired)
     except DeclarationError as error:
         raise error.within(where) from None
-    return wanted
+    return desired
 
 
 def lifecycle_of(disk: Disk) -> Lifecycle:
     return LIFECYCLES[disk.backend.lifecycle]
 
 
-def manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
-    """Make a disk as it is wanted; ``before`` and ``after`` in the result are what a look found, or would find."""
-    only_looks = check_mode or wanted.state == "info"
-    turn = contextlib.nullcontext() if only_looks else locked_disk(wanted.disk, seconds=bench.open_timeout)
-    with storage_errors(wanted.disk), turn:
-        return _manage(wanted, bench, check_mode=check_mode)
+def reconcile(desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
+    """Bring a disk to its desired state; ``before`` and ``after`` in the result are observed, or predicted."""
+    reads_only = check_mode or desired.state == "info"
+    lock = contextlib.nullcontext() if reads_only else locked_disk(desired.disk, seconds=bench.open_timeout)
+    with storage_errors(desired.disk), lock:
+        return _reconcile(desired, bench, check_mode=check_mode)
 
 
-def _manage(wanted: Wanted, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
-    lifecycle = lifecycle_of(wanted.disk)
-    before = lifecycle.observe(wanted, bench)
-    proposal = _propose(wanted, before)
-    steps, after = list(proposal.steps), proposal.after
+def _reconcile(desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
+    lifecycle = lifecycle_of(desired.disk)
+    before = lifecycle.observe(desired, bench)
+    image_plan = _plan(desired, before)
+    steps, after = list(image_plan.steps), image_plan.after
     if steps and not check_mode:
-        steps = _carry_out(wanted, proposal, bench)
-        after = _observe_after(wanted, proposal, bench)
+        steps = _apply(desired, image_plan, bench)
+        after = _observe_after(desired, image_plan, bench)
     return {
         "changed": bool(steps),
         "actions": [step.line for step in steps],
-        "warnings": list(proposal.warnings),
-        "before": _told(before),
-        "after": _told(after),
-        "state": "present" if after["exists"] else "absent",
-        "size": after.get("size"),
-        "format": after.get("format"),
-        "blockdev": [] if lifecycle.serves(wanted) else node_graph(wanted.disk, bench.capabilities),
+        "warnings": list(image_plan.warnings),
+        "before": result_of(before),
+        "after": result_of(after),
+        "state": "present" if after.exists else "absent",
+        "size": after.size,
+        "format": after.format,
+        "blockdev": [] if lifecycle.serves(desired) else node_graph(desired.disk, bench.capabilities),
     }
 
 
-def _carry_out(wanted: Wanted, proposal: Proposal, bench: Workbench) -> list[Step]:
-    """The steps that were done. Where another host made the image meanwhile, what is left to do is planned again."""
-    lifecycle = lifecycle_of(wanted.disk)
+def _apply(desired: DesiredImage, image_plan: ImagePlan, bench: Workbench) -> list[Step]:
+    """Apply the steps, and return those that were done. If another host made the image meanwhile, plan again."""
+    lifecycle = lifecycle_of(desired.disk)
     done: list[Step] = []
-    for step in proposal.steps:
+    for step in image_plan.steps:
         try:
-            lifecycle.verbs[step.verb](wanted, step.values, bench)
+            lifecycle.actions[type(step.change)](desired, step.change, bench)
         except MadeMeanwhileError:
-            again = _propose(wanted, lifecycle.observe(wanted, bench))
-            if any(other.verb == step.verb for other in again.steps):
+            again = _plan(desired, lifecycle.observe(desired, bench))
+            if any(type(other.change) is type(step.change) for other in again.steps):
                 raise
-            return [*done, *_carry_out(wanted, again, bench)]
+            return [*done, *_apply(desired, again, bench)]
         done.append(step)
     return done
 
 
-def _observe_after(wanted: Wanted, proposal: Proposal, bench: Workbench) -> Seen:
-    """What is there now; what was just made and is not there any more was removed by somebody else."""
-    after = lifecycle_of(wanted.disk).observe(wanted, bench)
-    if proposal.after["exists"] and not after["exists"]:
-        raise HostError("it was made, and is not there any more: another host has removed it; run this again")
+def _observe_after(desired: DesiredImage, image_plan: ImagePlan, bench: Workbench) -> ObservedImage:
+    """Observe the result; an image that was just made and does not exist was removed by another host."""
+    after = lifecycle_of(desired.disk).observe(desired, bench)
+    if image_plan.after.exists and not after.exists:
+        raise HostError("it was made, and does not exist any more: another host has removed it; run this again")
     return after
 
 
 def read_place(lifecycle: str, values: Values, where: str) -> Values | None:
-    """Where to look for disks, if all that is said is where; None where a disk is named."""
-    unsaid = LIFECYCLES[lifecycle].survey_without
-    if not unsaid or any(name in values for name in unsaid):
+    """Return the server whose disks are to be listed; None if the values name a disk."""
+    omitted = LIFECYCLES[lifecycle].discover_without
+    if not omitted or any(name in values for name in omitted):
         return None
     backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle)
-    options = [option for option in backend.options if option.name not in unsaid]
+    options = [option for option in backend.options if option.name not in omitted]
     place = read_options(options, {o.name: values[o.name] for o in options if o.name in values}, where)
     try:
         backend.source.check(place)
@@ -119,30 +120,25 @@ def read_place(lifecycle: str, values: Values, where: str) -> Values | None:
     return place
 
 
-def survey(lifecycle: str, place: Values | None, bench: Workbench) -> dict[str, Any]:
-    """What disks a storage has, in the form of a result."""
-    look = LIFECYCLES[lifecycle].survey
-    found = dict(look(place or {}, bench)) if look else {}
+def discover(lifecycle: str, place: Values | None, bench: Workbench) -> dict[str, Any]:
+    """List the disks of a server, in the form of a result."""
+    listing = LIFECYCLES[lifecycle].discover
+    found = result_of(listing(place or {}, bench)) if listing else {}
     nothing: dict[str, Any] = {"state": "absent", "size": None, "format": None, "blockdev": []}
     return {"changed": False, "actions": [], "warnings": [], "before": found, "after": found, **nothing}
 
 
-def _told(seen: Seen) -> dict[str, Any]:
-    """What was found, but for what only the plan needs."""
-    return {name: value for name, value in seen.items() if not name.startswith("_") and name != "around"}
-
-
-def _propose(wanted: Wanted, before: Seen) -> Proposal:
-    if wanted.state == "info":
-        return Proposal(before)
+def _plan(desired: DesiredImage, before: ObservedImage) -> ImagePlan:
+    if desired.state == "info":
+        return ImagePlan(before)
     try:
-        return lifecycle_of(wanted.disk).plan(wanted, before)
+        return lifecycle_of(desired.disk).plan(desired, before)
     except DeclarationError as error:
-        raise error.within(wanted.disk.described) from None
+        raise error.within(desired.disk.described) from None
 
 
 def node_graph(disk: Disk, capabilities: Capabilities) -> list[Node]:
-    """The nodes with which a machine on this host opens the disk; a secret is the id of an object there."""
+    """Return the nodes with which a VM on this host opens the disk; a secret is the id of an object there."""
     route, _warning = choose_route(disk, capabilities)
     resources = UnitResources("", disk.name, "")
     opened = ROUTES[route].open(disk, Site("", resources))

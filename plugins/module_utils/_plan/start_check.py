@@ -8,9 +8,10 @@ running the guest (``-S``), and the guest runs once qemu-vm-control.py has seen 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Sequence
+from typing import TypedDict
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, overlay_node
@@ -19,7 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev imp
 class StartCheck(TypedDict):
     """The images that QEMU may have opened."""
 
-    images: dict[str, Mapping[str, Any] | None]
+    images: dict[str, Values | None]
     """By base node, the declared backing file of a disk's image."""
     overlays: list[str]
     """Nodes whose backing is another node, whatever their headers name."""

@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.parallel import map_parts
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.placeholders import Filled
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import (
@@ -156,7 +156,7 @@ def _check_images(vm: Vm, errors: list[Any]) -> None:
     for disk in vm.disks if vm.state != "absent" else ():
         if disk.kept:
             with _gathered(errors):
-                read_wanted(disk, f"disk {disk.name} of {vm.name}")
+                read_desired(disk, f"disk {disk.name} of {vm.name}")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks at, makes, changes and removes images that are files."""
+"""Observes, creates, changes and removes images that are files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Callable
+from typing import Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
@@ -28,67 +27,71 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_mark import host_mark
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Actions, DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import plan as plans
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import look_inside, verify
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.changes import (
+    CreateImage,
+    RemoveImage,
+    RemoveUnfinished,
+    ResizeImage,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.observed import ObservedFile
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import observe_content, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Files, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.registry import STORES
 
 _LONG = 7 * 24 * 3600.0
-"""Seconds that storage may take to set a whole image aside."""
+"""Seconds that storage may take to preallocate a whole image."""
 _MISSING = re.compile("NFS3ERR_NOENT|No such file")
-"""How the storage of images that are files says that there is none."""
+"""Errors of QEMU's drivers about a file that does not exist."""
 
 
 def temporary(path: str) -> str:
-    """Where this host makes an image, beside its place: two hosts that make the same one do not meet."""
+    """Return the path of an unfinished image, beside its final path; each host has its own."""
     return f"{path}.unfinished-{host_mark()}"
 
 
-def look(wanted: Wanted, bench: Workbench) -> Seen:
-    disk = wanted.disk
+def observe(desired: DesiredImage, bench: Workbench) -> ObservedFile:
+    disk = desired.disk
     store = STORES[disk.backend.name]
-    opened = {"opened_by": vms_that_open(disk.identity)}
+    opened_by = tuple(vms_that_open(disk.identity))
+    missing = ObservedFile(exists=False, opened_by=opened_by)
     if disk.backend.access.closes_slowly and _is_missing(disk, store, bench):
-        return {"exists": False, **opened, "around": _around(wanted, store, bench)}
+        return _add_surroundings(missing, desired, store, bench)
     with contextlib.ExitStack() as stack:
         try:
             storage = stack.enter_context(bench.storage(disk))
         except QmpError as error:
             if not _MISSING.search(str(error)):
                 raise
-            return {"exists": False, **opened, "around": _around(wanted, store, bench)}
-        found = {**look_inside(wanted, storage, in_use=bool(opened["opened_by"])), **opened}
-    if wanted.state == "absent" or _must_be_made_anew(wanted, found):
-        found["around"] = _around(wanted, store, bench)
-    return found
+            return _add_surroundings(missing, desired, store, bench)
+        observed = observe_content(ObservedFile, desired, storage, in_use=bool(opened_by))
+    observed = replace(observed, opened_by=opened_by)
+    if desired.state == "absent" or (desired.provision.get("overwrite") and observed.problem):
+        return _add_surroundings(observed, desired, store, bench)
+    return observed
 
 
 def _is_missing(disk: Disk, store: Store, bench: Workbench) -> bool:
-    """QEMU would find that out too, at the price of having opened it."""
+    """Ask the storage itself: QEMU would have to open the image, which takes seconds to close."""
     with storage_errors(disk), store.files(disk, bench) as files:
         return files.kind(store.path(disk)) == "missing"
 
 
-def _must_be_made_anew(wanted: Wanted, found: Seen) -> bool:
-    return bool(wanted.provision.get("overwrite")) and "problem" in found
+def _add_surroundings(observed: ObservedFile, desired: DesiredImage, store: Store, bench: Workbench) -> ObservedFile:
+    """Add the folder, an unfinished image and the source's size: what matters before an image is made or removed."""
+    path = store.path(desired.disk)
+    with storage_errors(desired.disk), store.files(desired.disk, bench) as files:
+        folder = files.folder(path)
+        unfinished = temporary(path) if files.kind(temporary(path)) != "missing" else ""
+    origin = desired.disk.origin if desired.state == "present" else None
+    source_size = bench.size_of_source(origin) if origin else None
+    return replace(observed, folder=folder, unfinished=unfinished, source_size=source_size)
 
 
-def _around(wanted: Wanted, store: Store, bench: Workbench) -> dict[str, Any]:
-    """What matters before an image is made or removed: its folder, what was left there, what it begins as."""
-    path, found = store.path(wanted.disk), dict[str, Any]()
-    with storage_errors(wanted.disk), store.files(wanted.disk, bench) as files:
-        found["folder"] = files.folder(path)
-        if files.kind(temporary(path)) != "missing":
-            found["unfinished"] = temporary(path)
-    if wanted.disk.origin and wanted.state == "present":
-        found["source_size"] = bench.size_of_source(wanted.disk.origin)
-    return found
-
-
-def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    """A whole image, or none: it is put in its place when everything else is done."""
-    disk = wanted.disk
+def create(desired: DesiredImage, change: CreateImage, bench: Workbench) -> None:
+    """Create a whole image, or none: it gets its name after everything else."""
+    disk = desired.disk
     store = STORES[disk.backend.name]
     place = store.path(disk)
     aside = temporary(place)
@@ -96,11 +99,11 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
         with store.files(disk, bench) as files:
             files.make(aside)
         try:
-            _build_surely(wanted, store.at(disk, aside), store, values["size"], bench)
-            verify(replace(wanted, disk=store.at(disk, aside)), bench, "nothing was kept")
-            others = _keeps_others_out(wanted, bench) if values["overwrite"] else contextlib.nullcontext()
-            with others, store.files(disk, bench) as files:
-                _put(files, disk, (aside, place), overwrite=values["overwrite"])
+            _build_with_retry(desired, store.at(disk, aside), store, change.size, bench)
+            verify(replace(desired, disk=store.at(disk, aside)), bench, "nothing was kept")
+            lock = _exclusive(desired, bench) if change.overwrite else contextlib.nullcontext()
+            with lock, store.files(disk, bench) as files:
+                _put(files, disk, (aside, place), overwrite=change.overwrite)
         except BaseException:
             with contextlib.suppress(HostError), store.files(disk, bench) as files:
                 files.remove(aside)
@@ -108,56 +111,56 @@ def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
 
 
 def _put(files: Files, disk: Disk, paths: tuple[str, str], *, overwrite: bool) -> None:
-    """Give the finished image its name. The storage itself refuses to replace what another host has put there."""
+    """Rename the finished image. The storage itself refuses to replace what another host has created."""
     try:
         files.put(*paths, overwrite=overwrite)
     except AlreadyExistsError:
         raise MadeMeanwhileError(disk.described) from None
 
 
-def _build_surely(wanted: Wanted, disk: Disk, store: Store, size: int, bench: Workbench) -> None:
+def _build_with_retry(desired: DesiredImage, disk: Disk, store: Store, size: int, bench: Workbench) -> None:
     def empty() -> None:
         with store.files(disk, bench) as files:
             files.remove(store.path(disk))
             files.make(store.path(disk))
 
-    _surely(disk, lambda: _build(wanted, disk, store, size, bench), empty)
+    _retry_after_crash(disk, lambda: _build(desired, disk, store, size, bench), empty)
 
 
-def _surely(disk: Disk, work: Callable[[], None], begin_anew: Callable[[], None] = lambda: None) -> None:
-    """What takes seconds to close may crash QEMU over it: its work is done once more then."""
+def _retry_after_crash(disk: Disk, work: Callable[[], None], start_over: Callable[[], None] = lambda: None) -> None:
+    """Do the work once more if QEMU crashes: storage that takes seconds to close may crash it."""
     try:
         work()
     except HostError:
         if not disk.backend.access.closes_slowly:
             raise
-        begin_anew()
+        start_over()
         work()
 
 
-def _build(wanted: Wanted, disk: Disk, store: Store, size: int, bench: Workbench) -> None:
-    preallocation = wanted.provision["preallocation"]
+def _build(desired: DesiredImage, disk: Disk, store: Store, size: int, bench: Workbench) -> None:
+    preallocation = desired.provision["preallocation"]
     seconds = _LONG if preallocation in ("falloc", "full") else None
     if has_format(disk):
         bench.create(disk, lambda node: store.create(node, 0, "off"))
         with bench.storage(disk, writable=True) as storage:
-            storage.write_format(format_options(disk, wanted.provision, size, storage.key), seconds=seconds)
+            storage.write_format(format_options(disk, desired.provision, size, storage.key), seconds=seconds)
     else:
         bench.create(disk, lambda node: store.create(node, size, preallocation), seconds=seconds)
     if disk.origin:
-        # What is encrypted without a format of its own reads as noise.
+        # New blocks of an image that is encrypted and has no other format do not read as zeroes.
         bench.copy(disk.origin, disk, blank=disk.settings["format"] != "raw" or not has_format(disk))
 
 
-def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    """A machine that has the disk open grows it itself."""
-    if wanted.monitor and os.path.exists(wanted.monitor):
-        with storage_errors(wanted.disk), Monitor.connect(wanted.monitor, seconds=bench.open_timeout) as monitor:
-            monitor.execute("block_resize", {"node-name": wanted.node, "size": values["size"]})
+def resize(desired: DesiredImage, change: ResizeImage, bench: Workbench) -> None:
+    """Resize an image; a VM that has the disk open grows it itself."""
+    if desired.monitor and os.path.exists(desired.monitor):
+        with storage_errors(desired.disk), Monitor.connect(desired.monitor, seconds=bench.open_timeout) as monitor:
+            monitor.execute("block_resize", {"node-name": desired.node, "size": change.size})
         return
-    with _keeps_others_out(wanted, bench):
-        pass  # A machine that no unit tells of is noticed. While this is held, QEMU would refuse to resize it.
-    _surely(wanted.disk, lambda: _resize(wanted.disk, values["size"], bench))
+    with _exclusive(desired, bench):
+        pass  # Notices a VM that no unit tells of. It must be released, because QEMU would refuse the resize.
+    _retry_after_crash(desired.disk, lambda: _resize(desired.disk, change.size, bench))
 
 
 def _resize(disk: Disk, size: int, bench: Workbench) -> None:
@@ -165,31 +168,36 @@ def _resize(disk: Disk, size: int, bench: Workbench) -> None:
         image.resize(size)
 
 
-def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    del values
-    disk, store = wanted.disk, STORES[wanted.disk.backend.name]
-    with storage_errors(disk), store.files(disk, bench) as files, _keeps_others_out(wanted, bench):
+def remove(desired: DesiredImage, change: RemoveImage, bench: Workbench) -> None:
+    del change
+    disk, store = desired.disk, STORES[desired.disk.backend.name]
+    with storage_errors(disk), store.files(disk, bench) as files, _exclusive(desired, bench):
         files.remove(store.path(disk))
 
 
-def clear(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    """Remove what a killed run has left."""
-    disk, store = wanted.disk, STORES[wanted.disk.backend.name]
+def remove_unfinished(desired: DesiredImage, change: RemoveUnfinished, bench: Workbench) -> None:
+    """Remove the unfinished image of an interrupted run."""
+    disk, store = desired.disk, STORES[desired.disk.backend.name]
     with storage_errors(disk), store.files(disk, bench) as files:
-        files.remove(values["path"])
+        files.remove(change.path)
 
 
 @contextlib.contextmanager
-def _keeps_others_out(wanted: Wanted, bench: Workbench) -> Iterator[None]:
-    """Hold QEMU's own lock on what is there, where the storage has one: no machine has the image open, nor opens it."""
-    store = STORES.get(wanted.disk.backend.name)
-    if wanted.provision.get("force") or not (store and store.locks):
+def _exclusive(desired: DesiredImage, bench: Workbench) -> Iterator[None]:
+    """Hold QEMU's own lock on the image, if the storage has locks: no VM has it open, and none can open it."""
+    store = STORES.get(desired.disk.backend.name)
+    if desired.provision.get("force") or not (store and store.locks):
         yield
         return
-    # A node that nobody uses holds no lock.
-    with bench.storage(wanted.disk, writable=True) as storage, storage.served(writable=True):
+    # A node without a user holds no lock.
+    with bench.storage(desired.disk, writable=True) as storage, storage.served(writable=True):
         yield
 
 
 check, plan = plans.check, plans.plan
-VERBS = {"make": make, "resize": resize, "remove": remove, "clear": clear}
+ACTIONS: Actions = {
+    CreateImage: create,
+    ResizeImage: resize,
+    RemoveImage: remove,
+    RemoveUnfinished: remove_unfinished,
+}

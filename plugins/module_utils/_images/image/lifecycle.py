@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import FORMAT_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Lifecycle, Proposal, Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    Actions,
+    DesiredImage,
+    ImagePlan,
+    Lifecycle,
+    ObservedImage,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file, readonly_image, volume
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.registry import STORES
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
@@ -20,52 +24,52 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes import sta
 
 OPTIONS = (
     *FORMAT_OPTIONS,
-    Option("allow_shrink", "Make an image smaller where it is larger than O(size); what is cut off is lost.", "bool"),
+    Option("allow_shrink", "Shrink an image that is larger than O(size); its end is lost.", "bool"),
     Option(
         "overwrite",
-        "Make the image anew where what is there is not what is declared: another format, or another digest than "
-        "O(sha256). What is there is lost.",
+        "Replace an image that is not what is declared: another format, or another digest than O(sha256). Its data is "
+        "lost.",
         "bool",
     ),
     Option(
         "force",
-        "Remove, shrink or overwrite an image also while a machine of this host has it open.",
+        "Remove, shrink or overwrite an image even while a VM of this host has it open.",
         "bool",
     ),
     Option(
         "unused",
-        "You have made sure that no VM of any host has the image open: needed to remove, shrink or overwrite an image "
-        "on storage that cannot tell, such as nfs, ssh, gluster, nbd and sheepdog. A VM of this host is still noticed.",
+        "Confirm that no VM of any host has the image open. Required to remove, shrink or overwrite an image on "
+        "storage that cannot tell, such as nfs, ssh, gluster, nbd and sheepdog. VMs of this host are checked anyway.",
         "bool",
     ),
     Option(
         "sha256",
-        "Digest of the image as it is stored. A new image is checked before it is put in its place; one that is there "
-        "is read whole and checked at each run, so this is for images that nobody writes to.",
+        "Digest of the image as it is stored. A new image is checked before it gets its name; an existing one is read "
+        "whole and checked in each run, so this is for images that nobody writes to.",
         "hex",
         pattern="[0-9a-f]{64}",
-        pattern_help="has not the 64 digits of a sha256",
+        pattern_help="is not a sha256: 64 hexadecimal digits",
     ),
     Option(
         "check",
-        "Have qemu-img check a qcow2 that no machine of this host has open; one that is corrupt is an error.",
+        "Run qemu-img check on a qcow2 that no VM of this host has open; a corrupt image is an error.",
         "bool",
         default=False,
     ),
     Option(
         "virtual_size",
-        "Bytes that a guest must see, where O(size) cannot be said because the storage is only read or has a size of "
-        "its own; another size is an error.",
+        "Required bytes for a guest, for storage that is read-only or has a fixed size and so cannot have O(size); "
+        "another size is an error.",
         "size",
     ),
     blank.OPTION,
-    Option("etag", "ETag that the server must say of an image behind a url; its change is an error."),
-    Option("last_modified", "Last-Modified that the server must say of an image behind a url; its change is an error."),
+    Option("etag", "Required ETag of an image behind a url; another ETag is an error."),
+    Option("last_modified", "Required Last-Modified of an image behind a url; another value is an error."),
     *stage.OPTIONS,
     Option(
         "refresh",
-        "Fetch an image by route stage once more where the server's ETag, Last-Modified or length is no longer that of "
-        "the copy; without it a warning says so. An overlay that stands on the old image does not fit the new one.",
+        "Fetch an image by route stage again if the server's ETag, Last-Modified or length differs from the copy's; "
+        "without it this is a warning. An overlay on the old image does not fit the new one.",
         "bool",
     ),
 )
@@ -73,52 +77,52 @@ OPTIONS = (
 
 _OF_URLS = ("etag", "last_modified", "follow", "refresh")
 _OF_SOURCES = ("follow",)
-"""Said of the url of a disk, or of that of its source."""
+"""Options for the url of a disk, or for that of its source."""
 
 
 class _Kind(NamedTuple):
-    """What the storage of an image allows."""
+    """What can be done with an image on one kind of storage."""
 
-    check: Callable[[Wanted], None]
-    look: Callable[[Wanted, Workbench], Seen]
-    plan: Callable[[Wanted, Seen], Proposal]
-
-
-_FILE = _Kind(file.check, file.look, file.plan)
-_SLOT = _Kind(volume.check, volume.look, volume.plan)
-_SERVED = _Kind(readonly_image.check, readonly_image.look, readonly_image.plan)
+    check: Callable[[DesiredImage], None]
+    observe: Callable[[DesiredImage, Workbench], ObservedImage]
+    plan: Callable[[DesiredImage, Any], ImagePlan]
 
 
-def _kind(wanted: Wanted) -> _Kind:
-    disk = wanted.disk
+_FILE = _Kind(file.check, file.observe, file.plan)
+_VOLUME = _Kind(volume.check, volume.observe, volume.plan)
+_READONLY = _Kind(readonly_image.check, readonly_image.observe, readonly_image.plan)
+
+
+def _kind(desired: DesiredImage) -> _Kind:
+    disk = desired.disk
     if not disk.backend.source.writable or disk.backend.source.why_read_only(disk.source):
-        return _SERVED
-    return _FILE if disk.backend.name in STORES else _SLOT
+        return _READONLY
+    return _FILE if disk.backend.name in STORES else _VOLUME
 
 
-def _check(wanted: Wanted) -> None:
+def _check(desired: DesiredImage) -> None:
     for option in _OF_URLS:
-        disks = (wanted.disk, *((wanted.disk.origin,) if wanted.disk.origin and option in _OF_SOURCES else ()))
-        if wanted.provision.get(option) and not any(disk.backend.access.stage for disk in disks):
+        disks = (desired.disk, *((desired.disk.origin,) if desired.disk.origin and option in _OF_SOURCES else ()))
+        if desired.provision.get(option) and not any(disk.backend.access.stage for disk in disks):
             raise DeclarationError(option, "is for images behind a url")
-    kind = _kind(wanted)
-    if "blank_check" in wanted.provision and kind is not _SLOT:
-        raise DeclarationError("blank_check", f"is for disks of a fixed size, not for {wanted.disk.backend.name}")
-    kind.check(wanted)
+    kind = _kind(desired)
+    if "blank_check" in desired.provision and kind is not _VOLUME:
+        raise DeclarationError("blank_check", f"is for disks of a fixed size, not for {desired.disk.backend.name}")
+    kind.check(desired)
 
 
-def _observe(wanted: Wanted, bench: Workbench) -> Seen:
-    return _kind(wanted).look(wanted, bench)
+def _observe(desired: DesiredImage, bench: Workbench) -> ObservedImage:
+    return _kind(desired).observe(desired, bench)
 
 
-def _plan(wanted: Wanted, seen: Seen) -> Proposal:
-    return _kind(wanted).plan(wanted, seen)
+def _plan(desired: DesiredImage, observed: Any) -> ImagePlan:
+    return _kind(desired).plan(desired, observed)
 
 
-_VERBS: Mapping[str, Callable[[Wanted, Values, Workbench], None]] = {
-    **file.VERBS,
-    **volume.VERBS,
-    **readonly_image.VERBS,
+_ACTIONS: Actions = {
+    **file.ACTIONS,
+    **volume.ACTIONS,
+    **readonly_image.ACTIONS,
 }
 
-LIFECYCLE = Lifecycle("image", OPTIONS, _check, _observe, _plan, _VERBS)
+LIFECYCLE = Lifecycle("image", OPTIONS, _check, _observe, _plan, _ACTIONS)

@@ -1,113 +1,131 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What to do about an image that is a file. Pure."""
+"""Plans images that are files. Pure."""
 
 from __future__ import annotations
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import (
-    check_format,
-    found_format,
-)
+from dataclasses import replace
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import check_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Seen, Step, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    DesiredImage,
+    ImagePlan,
+    ObservedImage,
+    Step,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.changes import (
+    CreateImage,
+    RemoveImage,
+    RemoveUnfinished,
+    ResizeImage,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.observed import (
+    Kind,
+    ObservedContent,
+    ObservedFile,
+    predict_content,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.registry import STORES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
 
-def check(wanted: Wanted) -> None:
-    check_format(wanted.disk, wanted.provision, STORES[wanted.disk.backend.name].preallocations)
+def check(desired: DesiredImage) -> None:
+    check_format(desired.disk, desired.provision, STORES[desired.disk.backend.name].preallocations)
 
 
-def plan(wanted: Wanted, seen: Seen) -> Proposal:
-    if wanted.state == "absent":
-        return _plan_removal(wanted, seen)
-    if not seen["exists"]:
-        return _plan_new(wanted, seen, overwrite=False)
-    if "problem" in seen:
-        refuse_problem(wanted, seen)
-        return _plan_new(wanted, seen, overwrite=True)
-    return plan_size(wanted, seen)
+def plan(desired: DesiredImage, observed: ObservedFile) -> ImagePlan:
+    if desired.state == "absent":
+        return _plan_removal(desired, observed)
+    if not observed.exists:
+        return _plan_new(desired, observed, overwrite=False)
+    if observed.problem:
+        refuse_problem(desired, observed, observed.problem)
+        return _plan_new(desired, observed, overwrite=True)
+    return plan_size(desired, observed)
 
 
-def refuse_problem(wanted: Wanted, seen: Seen) -> None:
-    """What is there is not what is declared: it is left alone unless its loss is allowed."""
-    if not wanted.provision.get("overwrite"):
+def refuse_problem(desired: DesiredImage, observed: ObservedImage, problem: str) -> None:
+    """Refuse to replace an image that is not what is declared, unless its loss is allowed."""
+    if not desired.provision.get("overwrite"):
         raise DeclarationError(
-            "", f"{seen['problem']}; it was not touched: correct the declaration, or say overwrite: true"
+            "", f"{problem}; it was not changed: correct the declaration, or set overwrite: true to lose its data"
         )
-    refuse_in_use(wanted, seen, "overwritten")
-    _refuse_unseen(wanted, "overwritten")
+    refuse_in_use(desired, observed, "overwritten")
+    _refuse_unknown_users(desired, "overwritten")
 
 
-def _plan_removal(wanted: Wanted, seen: Seen) -> Proposal:
+def _plan_removal(desired: DesiredImage, observed: ObservedFile) -> ImagePlan:
     steps = []
-    if seen["exists"]:
-        refuse_in_use(wanted, seen, "removed")
-        _refuse_unseen(wanted, "removed")
-        steps.append(Step("remove", f"remove {wanted.disk.described}", destroys=True))
-    return Proposal({"exists": False, "opened_by": seen["opened_by"]}, (*steps, *_clearing(seen)))
+    if observed.exists:
+        refuse_in_use(desired, observed, "removed")
+        _refuse_unknown_users(desired, "removed")
+        steps.append(Step(RemoveImage(), f"remove {desired.disk.described}", destroys=True))
+    return ImagePlan(ObservedFile(exists=False, opened_by=observed.opened_by), (*steps, *_cleanup(observed)))
 
 
-def _plan_new(wanted: Wanted, seen: Seen, *, overwrite: bool) -> Proposal:
-    disk, around = wanted.disk, seen["around"]
-    if around["folder"] != "directory":
-        raise DeclarationError("", "the folder that it is in is not there; create it, or correct the path")
-    size = wanted.size or around.get("source_size")
+def _plan_new(desired: DesiredImage, observed: ObservedFile, *, overwrite: bool) -> ImagePlan:
+    disk = desired.disk
+    if observed.folder != "directory":
+        raise DeclarationError("", "the folder of the image does not exist; create it, or correct the path")
+    size, needed = desired.size or observed.source_size, observed.source_size or 0
     if size is None:
-        raise DeclarationError("size", "is missing, and there is no image yet")
-    if size < around.get("source_size", 0):
-        raise DeclarationError("size", f"{size} is less than the {around['source_size']} bytes of its source")
-    words = (
-        f"{'overwrite' if overwrite else 'create'} {disk.described} as {disk.settings['format']} of {in_words(size)}"
-    )
+        raise DeclarationError("size", "is required for a new image without source")
+    if size < needed:
+        raise DeclarationError("size", f"{size} is less than the {needed} bytes of its source")
+    verb = "overwrite" if overwrite else "create"
+    description = f"{verb} {disk.described} as {disk.settings['format']} of {in_words(size)}"
     if disk.origin:
-        words += f", a copy of {disk.origin.described}"
-    after = {"exists": True, **found_format(disk, wanted.provision, size), "opened_by": seen["opened_by"]}
-    step = Step("make", words, {"size": size, "overwrite": overwrite}, destroys=overwrite)
-    return Proposal(after, (*_clearing(seen), step))
+        description += f", a copy of {disk.origin.described}"
+    after = predict_content(ObservedFile, desired, size, observed.opened_by)
+    step = Step(CreateImage(size, overwrite), description, destroys=overwrite)
+    return ImagePlan(after, (*_cleanup(observed), step))
 
 
-def plan_size(wanted: Wanted, seen: Seen) -> Proposal:
-    size, found, disk = wanted.size, seen["size"], wanted.disk
-    if size is None or size == found:
-        return Proposal(seen)
-    if "sha256" in wanted.provision:
-        raise DeclarationError("size", f"it has {found} bytes; with another size it would have another sha256")
-    words = f"{'grow' if size > found else 'shrink'} {disk.described} to {in_words(size)}"
-    step = Step("resize", words, {"size": size}, destroys=size < found)
-    if size < found:
-        _refuse_shrinking(wanted, seen)
-    elif seen["opened_by"] and not wanted.monitor:
+def plan_size(desired: DesiredImage, observed: Kind) -> ImagePlan:
+    """Plan the size of an image that exists and is what is declared."""
+    size, current, disk = desired.size, observed.size, desired.disk
+    if size is None or current is None or size == current:
+        return ImagePlan(observed)
+    if "sha256" in desired.provision:
+        raise DeclarationError("size", f"it has {current} bytes; with another size it would have another sha256")
+    description = f"{'grow' if size > current else 'shrink'} {disk.described} to {in_words(size)}"
+    if size < current:
+        _refuse_shrinking(desired, observed)
+    elif observed.opened_by and not desired.monitor:
         raise DeclarationError(
-            "size", f"machine {seen['opened_by'][0]} has it open and must grow it itself; give monitor and node"
+            "size", f"VM {observed.opened_by[0]} has it open and must grow it itself; set monitor and node"
         )
-    return Proposal({**seen, "size": size}, (step,))
+    step = Step(ResizeImage(size), description, destroys=size < current)
+    return ImagePlan(replace(observed, size=size), (step,))
 
 
-def _refuse_shrinking(wanted: Wanted, seen: Seen) -> None:
-    if not wanted.provision.get("allow_shrink"):
+def _refuse_shrinking(desired: DesiredImage, observed: ObservedContent) -> None:
+    if not desired.provision.get("allow_shrink"):
         raise DeclarationError(
             "size",
-            f"it has {seen['size']} bytes, more than the {wanted.size} declared, and allow_shrink is not said; "
-            "declare its real size, or have its end cut off",
+            f"it has {observed.size} bytes, more than the {desired.size} declared; declare its real size, or set "
+            "allow_shrink: true to cut off its end",
         )
-    store = STORES.get(wanted.disk.backend.name)
+    store = STORES.get(desired.disk.backend.name)
     if store and not store.shrinks:
-        raise DeclarationError("size", f"an image cannot be made smaller by {wanted.disk.backend.name}")
-    refuse_in_use(wanted, seen, "shrunk")
-    _refuse_unseen(wanted, "shrunk")
+        raise DeclarationError("size", f"{desired.disk.backend.name} cannot shrink an image")
+    refuse_in_use(desired, observed, "shrunk")
+    _refuse_unknown_users(desired, "shrunk")
 
 
-def refuse_in_use(wanted: Wanted, seen: Seen, what: str) -> None:
-    if seen["opened_by"] and not wanted.provision.get("force"):
+def refuse_in_use(desired: DesiredImage, observed: ObservedImage, change: str) -> None:
+    """Refuse a change while a VM of this host has the image open; change: a participle, such as ``removed``."""
+    if observed.opened_by and not desired.provision.get("force"):
         raise DeclarationError(
-            "", f"machine {seen['opened_by'][0]} of this host has it open: it is not {what} (force: true does)"
+            "",
+            f"VM {observed.opened_by[0]} of this host has it open: it is not {change}; stop the VM, or set force: true",
         )
 
 
-def _refuse_unseen(wanted: Wanted, what: str) -> None:
-    """Only the VMs of this host are seen; of those of other hosts, storage without locks tells nothing."""
-    disk, provision = wanted.disk, wanted.provision
+def _refuse_unknown_users(desired: DesiredImage, change: str) -> None:
+    """Refuse a change if storage without locks may be in use by a VM of another host, which is not known here."""
+    disk, provision = desired.disk, desired.provision
     store = STORES.get(disk.backend.name)
     if (
         disk.backend.source.local(disk.source)
@@ -118,11 +136,11 @@ def _refuse_unseen(wanted: Wanted, what: str) -> None:
         return
     raise DeclarationError(
         "",
-        f"{disk.backend.name} cannot tell if a VM of another host has it open: it is not {what} "
-        "(make sure that none has, and say unused: true)",
+        f"{disk.backend.name} cannot tell if a VM of another host has it open: it is not {change}; make sure that "
+        "none has, and set unused: true",
     )
 
 
-def _clearing(seen: Seen) -> tuple[Step, ...]:
-    left = seen["around"].get("unfinished")
-    return (Step("clear", f"remove {left}, which a killed run has left", {"path": left}),) if left else ()
+def _cleanup(observed: ObservedFile) -> tuple[Step, ...]:
+    path = observed.unfinished
+    return (Step(RemoveUnfinished(path), f"remove {path}, which an interrupted run left"),) if path else ()

@@ -1,27 +1,33 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images that can only be read: what their server has, and the host's copy of them."""
+"""Images that can only be read, and this host's copies of them."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import image_cache, web_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderWiring
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Seen, Step, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    Actions,
+    DesiredImage,
+    ImagePlan,
+    Step,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import plan as plans
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.changes import FetchCopy, RemoveCopy
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.observed import ObservedReadonly
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import (
     describe_header,
-    look_inside,
+    observe_content,
     size_problem,
     verify,
 )
@@ -29,125 +35,129 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs import i
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
 
-_KEEPING = ("cluster_size", "preallocation", "lazy_refcounts", "backing", "allow_shrink", "overwrite")
+_CHANGING = ("cluster_size", "preallocation", "lazy_refcounts", "backing", "allow_shrink", "overwrite")
 _NO_EFFECT = (None, False, "off")
 """Values of these options with which they ask for nothing."""
 
 
-def check(wanted: Wanted) -> None:
-    disk = wanted.disk
-    if wanted.state == "absent" and not _is_of_copy(wanted):
-        hint = f" (this host's copy of it can: say route: {stage.ROUTE.name})" if disk.backend.access.stage else ""
+def check(desired: DesiredImage) -> None:
+    disk = desired.disk
+    if desired.state == "absent" and not _means_copy(desired):
+        hint = f"; set route: {stage.ROUTE.name} to remove this host's copy of it" if disk.backend.access.stage else ""
         raise DeclarationError("state", f"absent: {disk.described} can only be read, so it cannot be removed{hint}")
-    for option in _KEEPING:
-        if wanted.provision.get(option) not in _NO_EFFECT:
+    for option in _CHANGING:
+        if desired.provision.get(option) not in _NO_EFFECT:
             raise DeclarationError(option, f"{disk.described} can only be read")
 
 
-def _is_of_copy(wanted: Wanted) -> bool:
-    """Whether it is the host's copy that is meant, whatever route this host would take by itself."""
-    return bool(wanted.disk.settings["route"] == stage.ROUTE.name)
+def _means_copy(desired: DesiredImage) -> bool:
+    """Tell if the declaration itself, not a choice of this host, sets the route of copies."""
+    return bool(desired.disk.settings["route"] == stage.ROUTE.name)
 
 
-def look(wanted: Wanted, bench: Workbench) -> Seen:
-    disk = wanted.disk
-    if wanted.state == "absent":
-        opened = vms_that_open(disk.identity)
-        there = os.path.exists(stage.copy_of(disk))
-        return {"exists": there, "staged": there, "opened_by": opened}
+def observe(desired: DesiredImage, bench: Workbench) -> ObservedReadonly:
+    disk = desired.disk
+    if desired.state == "absent":
+        opened_by = tuple(vms_that_open(disk.identity))
+        exists = os.path.exists(stage.copy_of(disk))
+        return ObservedReadonly(exists=exists, staged=exists, opened_by=opened_by)
     route, _warning = choose_route(disk, bench.capabilities)
-    around: dict[str, Any] = {"staged": route == stage.ROUTE.name, "warnings": []}
-    said = _said(wanted, bench, around) if disk.backend.access.stage else None
-    found: dict[str, Any] = {}
-    if said:
-        found.update(etag=said.etag, last_modified=said.last_modified)
-    if not around["staged"]:
+    uses_copy = route == stage.ROUTE.name
+    staged = os.path.exists(stage.copy_of(disk)) if uses_copy else None
+    answer, warnings = _ask_server(desired, bench, has_copy=bool(staged)) if disk.backend.access.stage else (None, ())
+    if uses_copy and not staged:
+        observed = _observe_before_fetch(desired, answer or web_image.Said(), bench)
+    else:
         with bench.storage(disk) as storage:
-            return {**look_inside(wanted, storage), **found, "around": around}
-    found.update(staged=os.path.exists(stage.copy_of(disk)), stale=False)
-    if found["staged"]:
-        found["stale"] = said is not None and "sha256" not in disk.source and image_cache.is_stale(disk, said)
-        with bench.storage(disk) as storage:
-            return {**look_inside(wanted, storage), **found, "around": around}
-    return {**_look_before(wanted, said or web_image.Said(), bench), **found, "around": around}
+            observed = observe_content(ObservedReadonly, desired, storage)
+    if uses_copy:
+        known = answer if staged and "sha256" not in disk.source else None
+        stale = known is not None and image_cache.is_stale(disk, known)
+        observed = replace(observed, staged=staged, stale=stale)
+    if answer:
+        observed = replace(observed, etag=answer.etag, last_modified=answer.last_modified)
+    return replace(observed, uses_copy=uses_copy, warnings=warnings)
 
 
-def _said(wanted: Wanted, bench: Workbench, around: dict[str, Any]) -> web_image.Said | None:
-    """What the server says; with a copy at hand it may stay away."""
-    disk = wanted.disk
+def _ask_server(
+    desired: DesiredImage, bench: Workbench, *, has_copy: bool
+) -> tuple[web_image.Said | None, tuple[str, ...]]:
+    """Return the server's answer, and warnings; if this host has a copy, the server need not answer."""
+    disk = desired.disk
     try:
-        said = web_image.ask(
+        answer = web_image.ask(
             disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout, begin=_begin(disk, bench)
         )
     except HostError as error:
-        if not around["staged"] or not os.path.exists(stage.copy_of(disk)):
+        if not has_copy:
             raise
-        around["warnings"].append(f"{explained(disk, error)}; its copy on this host was looked at alone")
-        return None
-    _check_said(wanted, said)
-    return said
+        return None, (f"{explained(disk, error)}; only its copy on this host was checked",)
+    _check_answer(desired, answer)
+    return answer, ()
 
 
 def _begin(disk: Disk, bench: Workbench) -> list[str]:
     return bench.confined(confinement(stage.followed(disk, disk.backend.access.reach(disk.source))))
 
 
-def _check_said(wanted: Wanted, said: web_image.Said) -> None:
-    if said.place not in stage.places_of(wanted.disk):
-        raise HostError(image_fetch.sent_on(said.place))
-    for option, found in (("etag", said.etag), ("last_modified", said.last_modified)):
-        wish = wanted.provision.get(option, found)
-        if wish != found:
+def _check_answer(desired: DesiredImage, answer: web_image.Said) -> None:
+    if answer.place not in stage.places_of(desired.disk):
+        raise HostError(image_fetch.sent_on(answer.place))
+    for option, value in (("etag", answer.etag), ("last_modified", answer.last_modified)):
+        declared = desired.provision.get(option, value)
+        if declared != value:
             raise HostError(
-                f"the server has another image: its {option} is {found or 'not said'}, and {wish} is declared"
+                f"the server has another image: its {option} is {value or 'not sent'}, and {declared} is declared"
             )
 
 
-def _look_before(wanted: Wanted, said: web_image.Said, bench: Workbench) -> dict[str, Any]:
-    """What will be in the copy: of a raw image the server has said how long it is."""
-    disk = wanted.disk
-    head = said.head or web_image.read_head(
+def _observe_before_fetch(desired: DesiredImage, answer: web_image.Said, bench: Workbench) -> ObservedReadonly:
+    """Predict the copy from the first bytes of the image, and from the length that the server tells."""
+    disk = desired.disk
+    head = answer.head or web_image.read_head(
         disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout, begin=_begin(disk, bench)
     )
-    found = describe_header(disk, read_header(head), said.length)
-    return {"exists": True, **size_problem(wanted, found["size"]), **found}
+    observed = describe_header(ObservedReadonly, disk, read_header(head), answer.length)
+    return observed if observed.problem else replace(observed, problem=size_problem(desired, observed.size))
 
 
-def plan(wanted: Wanted, seen: Seen) -> Proposal:
-    disk = wanted.disk
-    if wanted.state == "absent":
-        if not seen["staged"]:
-            return Proposal(seen)
-        plans.refuse_in_use(wanted, seen, "forgotten")
-        return Proposal(
-            {**seen, "exists": False, "staged": False}, (Step("forget", f"remove the copy of {disk.described}"),)
-        )
-    around = seen["around"]
-    warnings = list(around["warnings"])
-    if "problem" in seen:
-        raise DeclarationError("", f"{seen['problem']}; correct the declaration, or find out who changed the image")
-    refresh = wanted.provision.get("refresh", False)
-    if around["staged"] and seen["stale"] and not refresh:
+def plan(desired: DesiredImage, observed: ObservedReadonly) -> ImagePlan:
+    disk = desired.disk
+    if desired.state == "absent":
+        return _plan_removal(desired, observed)
+    if observed.problem:
+        raise DeclarationError("", f"{observed.problem}; correct the declaration, or find out who changed the image")
+    refresh = bool(desired.provision.get("refresh")) and bool(observed.stale)
+    warnings = list(observed.warnings)
+    if observed.uses_copy and observed.stale and not refresh:
         warnings.append(
-            f"{disk.described}: the server has another image than this host's copy; refresh: true fetches it"
+            f"{disk.described}: the server has another image than this host's copy; set refresh: true to fetch it"
         )
-    if not around["staged"] or (seen["staged"] and not (seen["stale"] and refresh)):
-        return Proposal(seen, warnings=tuple(warnings))
-    verb = "again " if seen["staged"] else ""
-    step = Step("fetch", f"fetch {disk.described} {verb}into this host's cache")
-    return Proposal({**seen, "staged": True, "stale": False}, (step,), tuple(warnings))
+    if not observed.uses_copy or (observed.staged and not refresh):
+        return ImagePlan(observed, warnings=tuple(warnings))
+    again = "again " if observed.staged else ""
+    step = Step(FetchCopy(), f"fetch {disk.described} {again}into this host's cache")
+    return ImagePlan(replace(observed, staged=True, stale=False), (step,), tuple(warnings))
 
 
-def fetch(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    del values
-    with image_cache.replaced(wanted.disk):
-        image_cache.fetch(wanted.disk, bench)
-        verify(wanted, bench, "nothing was kept")
+def _plan_removal(desired: DesiredImage, observed: ObservedReadonly) -> ImagePlan:
+    if not observed.staged:
+        return ImagePlan(observed)
+    plans.refuse_in_use(desired, observed, "removed")
+    step = Step(RemoveCopy(), f"remove the copy of {desired.disk.described}")
+    return ImagePlan(replace(observed, exists=False, staged=False), (step,))
 
 
-def forget(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    del values, bench
-    image_cache.forget(wanted.disk)
+def fetch(desired: DesiredImage, change: FetchCopy, bench: Workbench) -> None:
+    del change
+    with image_cache.replaced(desired.disk):
+        image_cache.fetch(desired.disk, bench)
+        verify(desired, bench, "nothing was kept")
 
 
-VERBS = {"fetch": fetch, "forget": forget}
+def remove_copy(desired: DesiredImage, change: RemoveCopy, bench: Workbench) -> None:
+    del change, bench
+    image_cache.forget(desired.disk)
+
+
+ACTIONS: Actions = {FetchCopy: fetch, RemoveCopy: remove_copy}

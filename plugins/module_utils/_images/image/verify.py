@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is in an image, and whether that is what is declared."""
+"""Observes the content of an image, and compares it with what is declared."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind import not_raw
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import Header
@@ -13,78 +13,83 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.qemu_img i
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.observed import Kind, ObservedContent
 
 
-def look_inside(wanted: Wanted, storage: Storage, *, in_use: bool = False) -> dict[str, Any]:
-    """What there is, and in ``problem`` why that is not what is declared, where it is not."""
-    disk = wanted.disk
+def observe_content(kind: type[Kind], desired: DesiredImage, storage: Storage, *, in_use: bool = False) -> Kind:
+    """Return the state of an image that exists; ``problem`` tells why it is not what is declared."""
     header = storage.header()
-    found = {"exists": True, **describe_header(disk, header, storage.describe()["virtual-size"])}
-    if "problem" in found:
-        return found
+    observed = describe_header(kind, desired.disk, header, storage.describe()["virtual-size"])
+    if observed.problem:
+        return observed
     with storage.image() as image:
-        found["size"] = image.describe()["virtual-size"]
-    found.update(size_problem(wanted, found["size"]))
-    if "sha256" in wanted.provision:
-        with storage.accessed() as stored:
-            found["sha256"] = stored.sha256()
-        if found["sha256"] != wanted.provision["sha256"]:
-            found["problem"] = f"its sha256 is {found['sha256']}, and {wanted.provision['sha256']} is declared"
-    if wanted.provision["check"] and header.format == "qcow2" and not in_use:
-        # What a machine is writing to looks damaged.
-        found.update(_checked(disk, storage))
-    return found
+        size = image.describe()["virtual-size"]
+    observed = replace(observed, size=size, problem=size_problem(desired, size))
+    if "sha256" in desired.provision:
+        observed = _add_digest(observed, desired.provision["sha256"], storage)
+    if desired.provision["check"] and header.format == "qcow2" and not in_use:
+        # A VM that writes to the image makes it look damaged.
+        observed = _add_check(observed, desired.disk, storage)
+    return observed
 
 
-def verify(wanted: Wanted, bench: Workbench, consequence: str) -> None:
-    """Raises HostError where what was just written is not what is declared."""
-    if wanted.provision["check"] or {"sha256", "virtual_size"} & set(wanted.provision):
-        with bench.storage(wanted.disk) as storage:
-            found = look_inside(wanted, storage)
-        if "problem" in found:
-            raise HostError(f"{found['problem']}; {consequence}")
+def verify(desired: DesiredImage, bench: Workbench, consequence: str) -> None:
+    """Raise HostError if what was just written is not what is declared."""
+    if desired.provision["check"] or {"sha256", "virtual_size"} & set(desired.provision):
+        with bench.storage(desired.disk) as storage:
+            observed = observe_content(ObservedContent, desired, storage)
+        if observed.problem:
+            raise HostError(f"{observed.problem}; {consequence}")
 
 
-def size_problem(wanted: Wanted, size: int | None) -> dict[str, str]:
-    """Why a size is not the declared one, where it is not."""
-    declared = wanted.provision.get("virtual_size")
-    if size is None or declared in (None, size):
-        return {}
-    return {"problem": f"it has {size} bytes, and {declared} are declared"}
+def size_problem(desired: DesiredImage, size: int | None) -> str | None:
+    """Return why a size is not the declared ``virtual_size``; None if it is, or is not known."""
+    declared = desired.provision.get("virtual_size")
+    return None if size is None or declared in (None, size) else f"it has {size} bytes, and {declared} are declared"
 
 
-def _checked(disk: Disk, storage: Storage) -> dict[str, Any]:
-    """What qemu-img says of the tables of a qcow2."""
+def _add_digest(observed: Kind, declared: str, storage: Storage) -> Kind:
+    with storage.accessed() as stored:
+        digest = stored.sha256()
+    if digest == declared:
+        return replace(observed, sha256=digest)
+    return replace(observed, sha256=digest, problem=f"its sha256 is {digest}, and {declared} is declared")
+
+
+def _add_check(observed: Kind, disk: Disk, storage: Storage) -> Kind:
+    """Add the errors and leaks that qemu-img check finds in the tables of a qcow2."""
     with storage.served(writable=False) as uri:
-        found = check_qcow2(uri, disk.settings.get("luks", {}).get("passphrase", ""), storage.bench)
-    errors, leaks = found.get("corruptions", 0) + found.get("check-errors", 0), found.get("leaks", 0)
-    said: dict[str, Any] = {"errors": errors, "leaks": leaks}
-    if errors:
-        said["problem"] = f"qemu-img check finds {errors} errors in it"
-    return said
+        report = check_qcow2(uri, disk.settings.get("luks", {}).get("passphrase", ""), storage.bench)
+    errors = report.get("corruptions", 0) + report.get("check-errors", 0)
+    problem = f"qemu-img check finds {errors} errors in it" if errors else observed.problem
+    return replace(observed, errors=errors, leaks=report.get("leaks", 0), problem=problem)
 
 
-def describe_header(disk: Disk, header: Header, length: int | None) -> dict[str, Any]:
-    """What can be said by the first bytes; length: of all of them."""
+def describe_header(kind: type[Kind], disk: Disk, header: Header, length: int | None) -> Kind:
+    """Return the state of an image as far as its first bytes tell it; length: of the whole image as it is stored."""
     problem = _why_not_declared(disk, header)
     if problem:
-        return {"size": length, "format": header.format, "encrypted": _is_encrypted(header), "problem": problem}
-    size = None if length is None else length - header.payload * ("luks" in disk.settings)
-    found = {"size": size, "format": disk.settings["format"], "encrypted": "luks" in disk.settings}
+        encrypted = header.encrypted or header.format == "luks"
+        return kind(exists=True, size=length, format=header.format, encrypted=encrypted, problem=problem)
+    luks = "luks" in disk.settings
     if disk.settings["format"] == "qcow2":
-        found.update(size=header.size, cluster_size=header.cluster_size, backing=header.backing)
-    return found
-
-
-def _is_encrypted(header: Header) -> bool:
-    return header.encrypted or header.format == "luks"
+        return kind(
+            exists=True,
+            size=header.size,
+            format="qcow2",
+            encrypted=luks,
+            cluster_size=header.cluster_size,
+            backing=header.backing,
+        )
+    size = None if length is None else length - header.payload * luks
+    return kind(exists=True, size=size, format=disk.settings["format"], encrypted=luks)
 
 
 def _why_not_declared(disk: Disk, header: Header) -> str:
     if disk.settings["format"] == "qcow2":
         if header.format != "qcow2":
-            return "it is declared as qcow2, but it is none"
+            return "it is declared as qcow2, but it is not a qcow2"
         if header.encrypted != ("luks" in disk.settings):
             return (
                 f"it is {'' if header.encrypted else 'not '}encrypted, and luks is {'not ' * header.encrypted}declared"

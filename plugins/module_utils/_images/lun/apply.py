@@ -1,48 +1,32 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Carries out what is to be done to a LUN: formats, images, growth; on its storage host, the LUN itself."""
+"""Applies changes to LUNs: through the portal that let this host in, or on their storage host."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Callable
-
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.apply import VERBS as SERVER_VERBS
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.session import at_portal
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import apply as fixed
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Actions, DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.observed import GrowLun
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import apply as server
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import apply as volume
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.changes import ImportSource, WriteFormat
 
 
-def _write_format(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    disk = at_portal(wanted.disk, values["portal"])
-    with storage_errors(disk):
-        fixed.write_format(disk, values, bench)
-
-
-def _import(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    disk = at_portal(wanted.disk, values["portal"])
-    with storage_errors(disk):
-        fixed.import_source(disk, values, bench)
-
-
-def _grow(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    disk = at_portal(wanted.disk, values["portal"])
-    with storage_errors(disk):
-        if not wanted.monitor:
-            with bench.image(disk, writable=True) as node:
-                node.resize(values["size"])
+def _grow(desired: DesiredImage, change: GrowLun, bench: Workbench) -> None:
+    with storage_errors(change.disk):
+        if not desired.monitor:
+            with bench.image(change.disk, writable=True) as node:
+                node.resize(change.size)
             return
-        with Monitor.connect(wanted.monitor, seconds=bench.open_timeout) as monitor:
-            monitor.execute("block_resize", {"node-name": wanted.node, "size": values["size"]})
+        with Monitor.connect(desired.monitor, seconds=bench.open_timeout) as monitor:
+            monitor.execute("block_resize", {"node-name": desired.node, "size": change.size})
 
 
-VERBS: Mapping[str, Callable[[Wanted, Values, Workbench], None]] = {
-    "format": _write_format,
-    "import": _import,
-    "grow": _grow,
-    **SERVER_VERBS,
+ACTIONS: Actions = {
+    WriteFormat: volume.write_format,
+    ImportSource: volume.import_source,
+    GrowLun: _grow,
+    **server.ACTIONS,
 }

@@ -5,21 +5,17 @@
 from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Lifecycle
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.apply import VERBS
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.observe import observe
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.options import OPTIONS, check, serves
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.plan import plan
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.session import PACKAGES, survey
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import apply, observe, options, plan, session
 
 LIFECYCLE = Lifecycle(
     "lun",
-    OPTIONS,
-    check,
-    observe,
-    plan,
-    VERBS,
-    packages=PACKAGES,
-    survey=survey,
-    survey_without=("target",),
-    serves=serves,
+    options.OPTIONS,
+    options.check,
+    observe.observe,
+    plan.plan,
+    apply.ACTIONS,
+    packages=session.PACKAGES,
+    discover=session.discover,
+    discover_without=("target",),
+    serves=options.serves,
 )

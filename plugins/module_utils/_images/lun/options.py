@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import iscsi
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import options as server
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
@@ -15,60 +17,65 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.option im
 OPTIONS = (
     Option(
         "portals",
-        "Further portals of the same target. The first that lets this host in is used, O(portal) before them; "
-        "RV(image.portal) says which.",
+        "Further portals of the same target, tried after O(portal). The first that accepts this host is used, see "
+        "RV(image.portal).",
         "list",
     ),
     Option(
         "expect",
-        "What the LUN must be like; nothing is written to one that is different.",
+        "Required properties of the LUN; nothing is written to one that differs.",
         "dict",
         options=(
-            Option("size", "Its size exactly.", "size"),
-            Option("minimum_size", "Its size at least.", "size"),
+            Option("size", "Its exact size.", "size"),
+            Option("minimum_size", "Its minimum size.", "size"),
             Option("serial", "Its serial number (page 0x80 of its vital product data)."),
         ),
     ),
     Option(
         "overwrite",
-        "The fingerprint of the data that may be lost, as RV(image.fingerprint) and the error about the data name it. "
-        "Other data is never overwritten, so that a fingerprint that stays in an inventory does no harm.",
+        "Fingerprint of the data that may be lost, from RV(image.fingerprint) or from the error about the data. "
+        "Other data is never overwritten, so a fingerprint may stay in an inventory.",
         pattern="[0-9a-f]{16}",
-        pattern_help="is no fingerprint: 16 hexadecimal digits, named by the error about the data",
+        pattern_help="is not a fingerprint: 16 hexadecimal digits, from the error about the data",
     ),
     blank.OPTION,
     Option(
         "tgt",
-        "Makes and removes the LUN itself, on the storage host whose tgtd gives it out (C(delegate_to)): the store, "
-        "the target, the account of O(user), and what tgt needs to have them again after a restart.",
+        "Make and remove the LUN itself, on the storage host whose tgtd exports it (C(delegate_to)): the store, "
+        "the target, the account of O(user), and the configuration for the next start of tgt.",
         "dict",
         options=server.OPTIONS,
     ),
 )
 
 
-def serves(wanted: Wanted) -> bool:
-    """Whether this host is the one that gives the LUN out."""
-    return "tgt" in wanted.provision
+def serves(desired: DesiredImage) -> bool:
+    """Tell if this host is the storage host, which exports the LUN."""
+    return "tgt" in desired.provision
 
 
-def check(wanted: Wanted) -> None:
-    if serves(wanted):
-        server.check(wanted)
+def check(desired: DesiredImage) -> None:
+    if serves(desired):
+        server.check(desired)
         return
-    settings = wanted.disk.settings
-    for portal in wanted.provision.get("portals", ()):
+    settings = desired.disk.settings
+    for portal in desired.provision.get("portals", ()):
         try:
             iscsi.portal_of({"portal": portal})
         except DeclarationError as error:
             raise error.within("portals") from None
-    if settings["format"] == "raw" and wanted.size:
-        problem = "luks takes the whole LUN; leave size out, and say under expect what the LUN must have"
+    if settings["format"] == "raw" and desired.size:
+        problem = "luks takes the whole LUN; leave size out, and set expect to check the LUN's size"
         raise DeclarationError("size", problem)
-    if wanted.monitor and not wanted.node:
-        raise DeclarationError("node", "is missing: monitor wants to be told which of its nodes the disk is")
+    if desired.monitor and not desired.node:
+        raise DeclarationError("node", "is required with monitor: the disk's node in that VM")
 
 
 def format_of(disk: Disk) -> tuple[str, bool]:
-    """What the bytes of the LUN are declared to be, and whether they are encrypted."""
+    """Return the declared format of a LUN's bytes, and whether it is encrypted."""
     return disk.settings["format"], "luks" in disk.settings
+
+
+def at_portal(disk: Disk, portal: str) -> Disk:
+    """Return the disk through the portal that let this host in."""
+    return replace(disk, source={**disk.source, "portal": portal})

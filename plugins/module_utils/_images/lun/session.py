@@ -1,13 +1,12 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks at LUNs and at the bytes on them, through sessions of this process's own; nothing here writes."""
+"""Reads LUNs and their bytes through iSCSI sessions of this process; nothing here writes."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import iscsi, uris
@@ -24,6 +23,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained, find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, StorageError
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.observed import (
+    Device,
+    ListedLun,
+    ListedTarget,
+    ObservedPortal,
+)
 
 PACKAGES = {
     "debian": ("qemu-block-extra",),
@@ -32,15 +37,15 @@ PACKAGES = {
     "suse": ("qemu-block-iscsi",),
     "arch": ("libiscsi",),
 }
-"""With which a host has the library, by OS family; where its own package's name changes, the one that needs it."""
+"""Packages with libiscsi by OS family; if the library's own package changes its name, the package that needs it."""
 
 _PIECE = 128 << 10
-"""Bytes of one read: no target takes less."""
+"""Bytes of one read; every target accepts that many."""
 
 
 @contextlib.contextmanager
 def opening(disk: Disk, portals: Iterable[str], bench: Workspace) -> Iterator[tuple[Session, str]]:
-    """A session with the disk's target through the first portal that lets this host in, and that portal."""
+    """Open a session with the disk's target through the first portal that lets this host in; yields both."""
     with contextlib.ExitStack() as stack:
         failures = []
         for portal in (disk.source["portal"], *portals):
@@ -59,7 +64,7 @@ def opening(disk: Disk, portals: Iterable[str], bench: Workspace) -> Iterator[tu
 
 
 def login_of(values: Values) -> Login:
-    """The login that QEMU would begin for these options."""
+    """Return the login that QEMU makes with these options."""
     host, port = uris.place_of(values["portal"], iscsi.DEFAULT_PORT)
     return Login(
         host,
@@ -87,24 +92,26 @@ def luns_of(opened: Session) -> list[int]:
     return scsi.luns_of(opened.ask(0, scsi.report_luns()))
 
 
-def device_of(opened: Session, lun: int) -> dict[str, Any]:
-    """What a LUN says of itself; beside its type, vendor and model only a disk has more to say."""
-    found = scsi.device_of(opened.ask(lun, scsi.inquiry()))
-    if found.get("type") != "disk":
-        return found
+def device_of(opened: Session, lun: int) -> Device:
+    """Ask a LUN for its type, vendor and model, and a disk for all else."""
+    answers = scsi.device_of(opened.ask(lun, scsi.inquiry()))
+    if answers.get("type") != "disk":
+        return Device(**answers)
     opened.ask(lun, scsi.test_unit_ready())
     capacity = scsi.capacity_of(opened.ask(lun, scsi.read_capacity()))
-    found.update(capacity)
-    found["serial"] = scsi.serial_of(_page(opened, lun, scsi.SERIAL_PAGE))
-    found["device_id"] = scsi.identity_of(_page(opened, lun, scsi.IDENTITY_PAGE))
-    found.update(scsi.provisioning_of(_page(opened, lun, scsi.PROVISIONING_PAGE)))
-    found.update(scsi.limits_of(_page(opened, lun, scsi.LIMITS_PAGE), capacity["block_size"]))
-    found["read_only"] = _is_read_only(opened, lun)
-    return found
+    return Device(
+        **answers,
+        **capacity,
+        **scsi.provisioning_of(_page(opened, lun, scsi.PROVISIONING_PAGE)),
+        **scsi.limits_of(_page(opened, lun, scsi.LIMITS_PAGE), capacity["block_size"]),
+        serial=scsi.serial_of(_page(opened, lun, scsi.SERIAL_PAGE)),
+        device_id=scsi.identity_of(_page(opened, lun, scsi.IDENTITY_PAGE)),
+        read_only=_is_read_only(opened, lun),
+    )
 
 
 def _page(opened: Session, lun: int, page: int) -> bytes:
-    """A page of vital product data; an empty one where the device has none."""
+    """Return a page of vital product data; an empty one if the device has none."""
     try:
         return opened.ask(lun, scsi.inquiry(page))
     except SenseError:
@@ -118,15 +125,14 @@ def _is_read_only(opened: Session, lun: int) -> bool:
         return False
 
 
-def read_places(
-    opened: Session, lun: int, places: Iterable[tuple[int, int]], device: Mapping[str, Any]
-) -> dict[int, bytes]:
-    """What stands at some places of a LUN, each a start and a length."""
-    return {start: _read(opened, lun, start, length, device["block_size"]) for start, length in places}
+def read_places(opened: Session, lun: int, places: Iterable[tuple[int, int]], device: Device) -> dict[int, bytes]:
+    """Read places of a LUN, each a start and a length."""
+    block_size = device.block_size or 1
+    return {start: _read(opened, lun, start, length, block_size) for start, length in places}
 
 
 def _read(opened: Session, lun: int, start: int, length: int, block_size: int) -> bytes:
-    """Whole blocks are read, and cut to what was asked for."""
+    """Read whole blocks, and cut them to the place."""
     first, after = start // block_size, -(-(start + length) // block_size)
     most = max(_PIECE // block_size, 1)
     pieces = [
@@ -136,31 +142,27 @@ def _read(opened: Session, lun: int, start: int, length: int, block_size: int) -
     return b"".join(pieces)[skipped : skipped + length]
 
 
-def survey(values: Values, bench: Workspace) -> dict[str, Any]:
-    """The targets of a portal with their LUNs; a target that refuses this account says why."""
+def discover(values: Values, bench: Workspace) -> ObservedPortal:
+    """List the targets of a portal with their LUNs; a target that refuses this account has its error."""
+    portal = iscsi.portal_of(values)
     try:
         with _session(values, bench) as opened:
-            found = opened.targets()
+            portals_of = opened.targets()
     except IscsiError as error:
-        raise StorageError(f"iscsi {iscsi.portal_of(values)}: {_meaning(error)}") from None
-    targets = [{"target": name, "portals": portals, **_luns(values, name, bench)} for name, portals in found.items()]
-    portal = iscsi.portal_of(values)
-    return {"exists": False, "portal": portal, "targets": sorted(targets, key=lambda entry: str(entry["target"]))}
+        raise StorageError(f"iscsi {portal}: {_meaning(error)}") from None
+    targets = [_list_luns(values, name, tuple(portals), bench) for name, portals in sorted(portals_of.items())]
+    return ObservedPortal(exists=False, portal=portal, targets=tuple(targets))
 
 
-def _luns(values: Values, target: str, bench: Workspace) -> dict[str, Any]:
+def _list_luns(values: Values, target: str, portals: tuple[str, ...], bench: Workspace) -> ListedTarget:
     try:
         with _session({**values, "target": target}, bench) as opened:
-            return {"luns": [{"lun": lun, **device_of(opened, lun)} for lun in luns_of(opened)], "error": ""}
+            luns = tuple(ListedLun(lun, device_of(opened, lun)) for lun in luns_of(opened))
+            return ListedTarget(target, portals, luns, "")
     except (IscsiError, SenseError) as error:
-        return {"luns": [], "error": _meaning(error)}
+        return ListedTarget(target, portals, (), _meaning(error))
 
 
 def _meaning(error: HostError) -> str:
     hint = find_hint(iscsi.HINTS, str(error))
     return f"{hint.meaning}; {hint.advice} ({error})" if hint else str(error)
-
-
-def at_portal(disk: Disk, portal: str) -> Disk:
-    """The disk through the portal that was found to answer."""
-    return replace(disk, source={**disk.source, "portal": portal})

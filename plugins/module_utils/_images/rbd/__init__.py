@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images of a Ceph cluster."""
+"""RBD images of Ceph clusters."""

@@ -1,35 +1,35 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Changes rbd images: by Ceph's own bindings, and by QEMU where a guest sees other bytes than the image has."""
+"""Changes rbd images: with Ceph's own bindings, and with QEMU if a guest sees other bytes than the image has."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Callable
-
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import cluster_of, speaking_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.create import make, rename_image, set_size
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observe import CONFIG, FEATURES, part_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Actions, DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
+    cluster_of,
+    speaking_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.create import create, rename_image, set_size
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.image import CONFIG, FEATURES, part_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import at
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.remove import (
     changed,
-    discard,
-    discard_abandoned,
+    move_to_trash,
     remove,
-    trash,
+    remove_abandoned,
+    remove_unfinished,
 )
 
 
-def finish(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    """End a renaming that was cut short: both names lead to the image, and its directory has one of them."""
+def finish_rename(desired: DesiredImage, change: changes.FinishRename, bench: Workbench) -> None:
+    """Finish an interrupted rename: both names lead to the image, and the directory has one of them."""
     import rbd
 
-    disk, part = wanted.disk, part_of(wanted.disk)
+    disk, part = desired.disk, part_of(desired.disk)
     pool, old, new = cluster_of(disk, bench).pool(disk), part.source["image"], disk.source["image"]
     with speaking_of(disk, "error renaming"):
         if old in rbd.RBD().list(pool):
@@ -39,54 +39,54 @@ def finish(wanted: Wanted, values: Values, bench: Workbench) -> None:
             pool.remove_object(f"rbd_id.{old}")
 
 
-def restore(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def restore(desired: DesiredImage, change: changes.RestoreImage, bench: Workbench) -> None:
     import rbd
 
-    disk = wanted.disk
+    disk = desired.disk
     with speaking_of(disk, "error restoring"):
-        rbd.RBD().trash_restore(cluster_of(disk, bench).pool(disk), values["id"], disk.source["image"])
+        rbd.RBD().trash_restore(cluster_of(disk, bench).pool(disk), change.trash_id, disk.source["image"])
 
 
-def rename(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    rename_image(at(wanted.disk, image=values["name"]), wanted.disk, bench)
+def rename(desired: DesiredImage, change: changes.RenameImage, bench: Workbench) -> None:
+    rename_image(at(desired.disk, image=change.former_name), desired.disk, bench)
 
 
-def features(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    with changed(wanted.disk, bench, "error changing features") as image:
-        image.update_features(sum(FEATURES[name] for name in values["names"]), values["on"])
-        if values["on"] and "object-map" in values["names"]:
+def set_features(desired: DesiredImage, change: changes.SetFeatures, bench: Workbench) -> None:
+    with changed(desired.disk, bench, "error changing features") as image:
+        image.update_features(sum(FEATURES[name] for name in change.names), change.enabled)
+        if change.enabled and "object-map" in change.names:
             image.rebuild_object_map()
 
 
-def resize(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    if wanted.monitor:
-        with speaking_of(wanted.disk), Monitor.connect(wanted.monitor, seconds=bench.open_timeout) as monitor:
-            monitor.execute("block_resize", {"node-name": wanted.node, "size": values["size"]})
+def resize(desired: DesiredImage, change: changes.ResizeImage, bench: Workbench) -> None:
+    if desired.monitor:
+        with speaking_of(desired.disk), Monitor.connect(desired.monitor, seconds=bench.open_timeout) as monitor:
+            monitor.execute("block_resize", {"node-name": desired.node, "size": change.size})
     else:
-        set_size(wanted.disk, values["size"], values["was"], bench)
+        set_size(desired.disk, change.size, change.former_size, bench)
 
 
-def roll_back(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    """Unlike other changes this is none that a client who holds the lock makes for us: it must give the lock up."""
+def roll_back(desired: DesiredImage, change: changes.RollBack, bench: Workbench) -> None:
+    """Roll back with the exclusive lock: unlike other changes, the client that holds it does not do this for us."""
     import rbd
 
-    with changed(wanted.disk, bench, "error rolling back") as image:
+    with changed(desired.disk, bench, "error rolling back") as image:
         if image.features() & FEATURES["exclusive-lock"]:
             image.lock_acquire(rbd.RBD_LOCK_MODE_EXCLUSIVE)
-        image.rollback_to_snap(values["name"])
+        image.rollback_to_snap(change.snapshot)
 
 
-def flatten(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    with changed(wanted.disk, bench, "error flattening") as image:
+def flatten(desired: DesiredImage, change: changes.Flatten, bench: Workbench) -> None:
+    with changed(desired.disk, bench, "error flattening") as image:
         image.flatten()
 
 
-def set_metadata(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    _set_text(wanted.disk, values["key"], values["text"], bench)
+def set_metadata(desired: DesiredImage, change: changes.SetMetadata, bench: Workbench) -> None:
+    _set_text(desired.disk, change.key, change.text, bench)
 
 
-def set_config(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    _set_text(wanted.disk, CONFIG + values["key"], values["text"], bench)
+def set_configuration(desired: DesiredImage, change: changes.SetConfiguration, bench: Workbench) -> None:
+    _set_text(desired.disk, CONFIG + change.key, change.text, bench)
 
 
 def _set_text(disk: Disk, key: str, text: str | None, bench: Workbench) -> None:
@@ -97,38 +97,37 @@ def _set_text(disk: Disk, key: str, text: str | None, bench: Workbench) -> None:
             image.metadata_set(key, text)
 
 
-def take_snapshot(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    with changed(wanted.disk, bench, "error taking a snapshot") as image:
-        image.create_snap(values["name"])
+def take_snapshot(desired: DesiredImage, change: changes.TakeSnapshot, bench: Workbench) -> None:
+    with changed(desired.disk, bench, "error taking a snapshot") as image:
+        image.create_snap(change.name)
 
 
-def remove_snapshot(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    with changed(wanted.disk, bench, "error removing a snapshot") as image:
-        image.remove_snap(values["name"])
+def remove_snapshot(desired: DesiredImage, change: changes.RemoveSnapshot, bench: Workbench) -> None:
+    with changed(desired.disk, bench, "error removing a snapshot") as image:
+        image.remove_snap(change.name)
 
 
-def protect(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    with changed(wanted.disk, bench, "error protecting a snapshot") as image:
-        (image.protect_snap if values["protected"] else image.unprotect_snap)(values["name"])
+def protect(desired: DesiredImage, change: changes.ProtectSnapshot, bench: Workbench) -> None:
+    with changed(desired.disk, bench, "error protecting a snapshot") as image:
+        (image.protect_snap if change.protected else image.unprotect_snap)(change.name)
 
 
-VERBS: Mapping[str, Callable[[Wanted, Values, Workbench], None]] = {
-    "discard": discard,
-    "discard_abandoned": discard_abandoned,
-    "finish": finish,
-    "make": make,
-    "rename": rename,
-    "restore": restore,
-    "features": features,
-    "rollback": roll_back,
-    "grow": resize,
-    "shrink": resize,
-    "flatten": flatten,
-    "metadata": set_metadata,
-    "config": set_config,
-    "snapshot": take_snapshot,
-    "unsnapshot": remove_snapshot,
-    "protect": protect,
-    "trash": trash,
-    "remove": remove,
+ACTIONS: Actions = {
+    changes.RemoveUnfinished: remove_unfinished,
+    changes.RemoveAbandoned: remove_abandoned,
+    changes.FinishRename: finish_rename,
+    changes.CreateImage: create,
+    changes.RenameImage: rename,
+    changes.RestoreImage: restore,
+    changes.SetFeatures: set_features,
+    changes.RollBack: roll_back,
+    changes.ResizeImage: resize,
+    changes.Flatten: flatten,
+    changes.SetMetadata: set_metadata,
+    changes.SetConfiguration: set_configuration,
+    changes.TakeSnapshot: take_snapshot,
+    changes.RemoveSnapshot: remove_snapshot,
+    changes.ProtectSnapshot: protect,
+    changes.MoveToTrash: move_to_trash,
+    changes.RemoveImage: remove,
 }

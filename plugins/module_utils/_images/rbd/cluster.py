@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Connections to Ceph clusters by Ceph's own Python bindings, and their errors in words.
+"""Connects to Ceph clusters with Ceph's own Python bindings, and translates their errors.
 
-Everything that a declaration leaves out is what it is for QEMU: the two read one configuration.
+Options that a declaration leaves out have the same values as for QEMU: both read one configuration.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import OF_THE_IMAGE
 
 _BOUNDED = ("client_mount_timeout", "rados_mon_op_timeout", "rados_osd_op_timeout")
-"""Options of Ceph that say how long it waits, in seconds; of some the default is for ever."""
+"""Timeouts of Ceph, in seconds; the default of some is no timeout."""
 
 _NUMBERS = itertools.count()
 
 
 class Cluster:
-    """A connection, and the pools that were opened over it."""
+    """A connection to a cluster, with the pools that were opened over it."""
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
@@ -47,7 +47,7 @@ class Cluster:
         self._defaults: dict[str, dict[str, str]] = {}
 
     def pool(self, disk: Disk) -> Any:
-        """The pool and namespace of a disk, open."""
+        """Open the pool and namespace of a disk."""
         name, namespace = disk.source["pool"], disk.source.get("namespace", "")
         if (name, namespace) not in self._pools:
             with speaking_of(disk, f"error opening pool {name}"):
@@ -57,18 +57,18 @@ class Cluster:
         return self._pools[(name, namespace)]
 
     def defaults(self, disk: Disk) -> dict[str, str]:
-        """What new images of a pool are like, and how its clients treat them: Ceph's options that start with rbd_."""
+        """Return a pool's configuration of images and their clients: Ceph's options that start with rbd_."""
         import rbd
 
         pool = disk.source["pool"]
         if pool not in self._defaults:
             with speaking_of(disk, f"error reading the configuration of pool {pool}"):
-                found = rbd.RBD().config_list(self.pool(disk))
-                self._defaults[pool] = {option["name"]: option["value"] for option in found}
+                options = rbd.RBD().config_list(self.pool(disk))
+                self._defaults[pool] = {option["name"]: option["value"] for option in options}
         return self._defaults[pool]
 
     def understands(self, name: str, text: str) -> bool:
-        """Whether Ceph's client can read the value of an option."""
+        """Tell if Ceph's client can read the value of an option."""
         import rados
 
         try:
@@ -78,10 +78,10 @@ class Cluster:
         return True
 
     def ask(self, command: str) -> str:
-        """What a monitor answers."""
-        status, answer, words = self.handle.mon_command(json.dumps({"prefix": command}), b"")
+        """Run a command on a monitor, and return its output."""
+        status, answer, message = self.handle.mon_command(json.dumps({"prefix": command}), b"")
         if status:
-            raise HostError(f"{command}: {words}")
+            raise HostError(f"{command}: {message}")
         return str(answer.decode()).strip()
 
     def pool_name(self, number: int) -> str:
@@ -94,7 +94,7 @@ class Cluster:
 
 
 def cluster_of(disk: Disk, bench: Workspace) -> Cluster:
-    """The connection to a disk's cluster as its user: one for all disks that say the same of both."""
+    """Return the connection to a disk's cluster as its user; all disks with the same cluster and user share it."""
     values = {name: value for name, value in disk.source.items() if name not in (*OF_THE_IMAGE, "networks")}
     key = ("rados", *sorted((name, repr(value)) for name, value in values.items()))
     with speaking_of(disk):
@@ -106,11 +106,11 @@ def _connected(values: Values, bench: Workspace) -> Iterator[Cluster]:
     import rados
 
     handle = rados.Rados(rados_id=user_of(values))
-    with in_words("error reading conf file"):
+    with translated("error reading conf file"):
         handle.conf_read_file(_configuration(values, bench))
     for name, value in {**_settings(values), **_bounds(handle, bench.open_timeout)}.items():
         handle.conf_set(name, value)
-    with in_words("error connecting"):
+    with translated("error connecting"):
         handle.connect()
     cluster = Cluster(handle)
     try:
@@ -129,25 +129,25 @@ def _configuration(values: Values, bench: Workspace) -> str:
 
 
 def _settings(values: Values) -> dict[str, str]:
-    """What is no matter of the configuration file, as QEMU sets it."""
+    """Return the options that are not part of the configuration file, as QEMU sets them."""
     key = {"key": _readable(values["key"])} if "key" in values else {}
     return {**key, **client_settings(values)}
 
 
 def _readable(key: str) -> str:
-    """A key that Ceph can read: it writes one that it cannot to stderr."""
+    """Refuse a key that Ceph cannot read, because Ceph would write it to stderr."""
     try:
         packed = base64.b64decode(key, validate=True)
         _kind, _seconds, _nanoseconds, length = struct.unpack_from("<HIIH", packed)
     except (binascii.Error, struct.error):
         packed, length = b"", -1
     if len(packed) != 12 + length:
-        raise DeclarationError("key", "is not a key of Ceph; ceph auth get-key shows it")
+        raise DeclarationError("key", "is not a Ceph key; get it with ceph auth get-key")
     return key
 
 
 def bounded(disk: Disk, seconds: float) -> Disk:
-    """A disk whose users give up: Ceph itself waits for ever for OSDs that are gone, and for room in a full pool."""
+    """Return the disk with a timeout: by default Ceph waits for ever for lost OSDs and for space in a full pool."""
     if disk.backend is not BACKEND:
         return disk
     config = {"rados_osd_op_timeout": int(seconds), **disk.source.get("config", {})}
@@ -155,29 +155,29 @@ def bounded(disk: Disk, seconds: float) -> Disk:
 
 
 def _bounds(handle: Any, seconds: float) -> dict[str, str]:
-    """No answer is waited for longer than the workbench allows."""
-    said = {name: float(handle.conf_get(name)) for name in _BOUNDED}
-    return {name: str(max(int(min(value or seconds, seconds)), 1)) for name, value in said.items()}
+    """Return Ceph's timeouts, limited to the seconds of the workspace."""
+    configured = {name: float(handle.conf_get(name)) for name in _BOUNDED}
+    return {name: str(max(int(min(value or seconds, seconds)), 1)) for name, value in configured.items()}
 
 
 @contextlib.contextmanager
 def speaking_of(disk: Disk, doing: str = "") -> Iterator[None]:
-    """Errors of Ceph and of QEMU say which disk they are about, and what its backend knows of them."""
+    """Add the disk, and the hints of its backend, to errors of Ceph and QEMU."""
     try:
-        with in_words(doing):
+        with translated(doing):
             yield
     except HostError as error:
         raise explained(disk, error) from None
 
 
 @contextlib.contextmanager
-def in_words(doing: str) -> Iterator[None]:
-    """Errors of Ceph's bindings as QEMU would put them, so that one table of hints serves both."""
+def translated(doing: str) -> Iterator[None]:
+    """Translate errors of Ceph's bindings to QEMU's form, so that one table of hints fits both."""
     try:
         yield
     except Exception as error:
         if type(error).__module__ not in ("rados", "rbd"):
             raise
         number = getattr(error, "errno", None)
-        words = os.strerror(abs(number)) if number else str(error)
-        raise HostError(f"{doing}: {words}" if doing else words) from None
+        message = os.strerror(abs(number)) if number else str(error)
+        raise HostError(f"{doing}: {message}" if doing else message) from None

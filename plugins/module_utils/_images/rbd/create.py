@@ -10,25 +10,25 @@ from collections.abc import Iterator
 from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import (
     format_options,
     has_format,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, MadeMeanwhileError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
+    CapabilityError,
+    MadeMeanwhileError,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.changes import CreateImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
     bounded,
     cluster_of,
     speaking_of,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observe import (
-    FEATURES,
-    beside,
-    opened,
-    part_of,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.image import FEATURES, opened, part_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observe import beside
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observed import Layout
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.remove import (
     CREATED_WITHIN,
     changed,
@@ -38,33 +38,33 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.remove
 _CHUNK = 64 * 1024**2
 
 
-def make(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    """Make an image, under a name that nobody uses until it is whole."""
-    if _is_whole_at_once(wanted, values):
-        _create(wanted.disk, values, bench)
+def create(desired: DesiredImage, change: CreateImage, bench: Workbench) -> None:
+    """Create an image, under another name until it is whole."""
+    if _is_whole_at_once(desired, change):
+        _create(desired.disk, change, bench)
     else:
-        _make_in_parts(wanted, values, bench)
+        _create_in_parts(desired, change, bench)
 
 
-def _is_whole_at_once(wanted: Wanted, values: Values) -> bool:
-    """Whether Ceph makes the whole image as it writes its header; striping and a journal come after that."""
-    disk = wanted.disk
-    blank = not (disk.origin or has_format(disk) or "encryption" in disk.source or wanted.provision["thick"])
-    return blank and not {"striping", "journaling"} & set(values["features"])
+def _is_whole_at_once(desired: DesiredImage, change: CreateImage) -> bool:
+    """Tell if Ceph creates the whole image with its header; striping and a journal are added after that."""
+    disk = desired.disk
+    blank = not (disk.origin or has_format(disk) or "encryption" in disk.source or desired.provision["thick"])
+    return blank and not {"striping", "journaling"} & set(change.layout.features)
 
 
-def _make_in_parts(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    disk, part = wanted.disk, part_of(wanted.disk)
-    origin = disk.origin if values["clone"] else None
+def _create_in_parts(desired: DesiredImage, change: CreateImage, bench: Workbench) -> None:
+    disk, part = desired.disk, part_of(desired.disk)
+    origin = disk.origin if change.clone else None
     if origin:
-        _clone(beside(disk, origin), part, values, bench)
+        _clone(beside(disk, origin), part, change, bench)
     else:
-        _create(part, values, bench)
+        _create(part, change, bench)
     try:
         with _held(part, bench):
             if not origin:
-                _write_forms(part, values["size"], bench)
-            _complete(wanted, part, values, bench)
+                _write_formats(part, change.size, bench)
+            _complete(desired, part, change, bench)
             _put_in_place(part, disk, bench)
     except MadeMeanwhileError:
         remove_image(part, bench, "it is still open")
@@ -73,7 +73,7 @@ def _make_in_parts(wanted: Wanted, values: Values, bench: Workbench) -> None:
 
 @contextlib.contextmanager
 def _held(part: Disk, bench: Workbench) -> Iterator[None]:
-    """Keep an unfinished image open until it has its name: other hosts see a watcher and leave it alone."""
+    """Keep an unfinished image open until it has its final name: other hosts see a watcher and do not remove it."""
     import rbd
 
     with speaking_of(part, "error opening"):
@@ -84,20 +84,20 @@ def _held(part: Disk, bench: Workbench) -> Iterator[None]:
         image.close()
 
 
-def _complete(wanted: Wanted, part: Disk, values: Values, bench: Workbench) -> None:
-    disk = wanted.disk
-    if values["was"] != values["size"]:
-        set_size(part, values["size"], values["was"], bench)
-    if disk.origin and not values["clone"]:
-        # What was never written reads as noise through LUKS, and as zeroes through everything else.
+def _complete(desired: DesiredImage, part: Disk, change: CreateImage, bench: Workbench) -> None:
+    disk = desired.disk
+    if change.clone and change.initial_size != change.size:
+        set_size(part, change.size, change.initial_size, bench)
+    if disk.origin and not change.clone:
+        # Blocks that were never written read as noise through LUKS, and as zeroes otherwise.
         blank = "luks" not in disk.settings or disk.settings["format"] != "raw"
         bench.copy(*(bounded(image, bench.open_timeout) for image in (disk.origin, part)), blank=blank)
-    if wanted.provision["thick"]:
-        _fill(part, values["size"], bench)
+    if desired.provision["thick"]:
+        _fill(part, change.size, bench)
 
 
 def _put_in_place(part: Disk, disk: Disk, bench: Workbench) -> None:
-    """Give the finished image its name. Ceph refuses a name that is taken; half a creation gives it back."""
+    """Rename the finished image. Ceph refuses a name that is taken; one that an interrupted creation took is freed."""
     import rbd
 
     pool, names = cluster_of(disk, bench).pool(disk), (part.source["image"], disk.source["image"])
@@ -105,60 +105,60 @@ def _put_in_place(part: Disk, disk: Disk, bench: Workbench) -> None:
         try:
             rbd.RBD().rename(pool, *names)
         except rbd.ImageExists:
-            _remove_half(disk, bench)
+            _remove_interrupted(disk, bench)
             rbd.RBD().rename(pool, *names)
 
 
-def _create(image: Disk, values: Values, bench: Workbench) -> None:
+def _create(image: Disk, change: CreateImage, bench: Workbench) -> None:
     import rbd
 
-    pool, size = cluster_of(image, bench).pool(image), 0 if has_format(image) else values["size"]
+    pool, size = cluster_of(image, bench).pool(image), 0 if has_format(image) else change.size
     with speaking_of(image, "error creating"):
-        _afresh(image, bench, rbd.RBD().create, pool, image.source["image"], size, values)
+        _retry_if_interrupted(image, bench, rbd.RBD().create, pool, image.source["image"], size, change.layout)
 
 
-def _write_forms(part: Disk, size: int, bench: Workbench) -> None:
-    """Ceph's encryption and QEMU's format, where they are declared."""
+def _write_formats(part: Disk, size: int, bench: Workbench) -> None:
+    """Write Ceph's encryption and QEMU's format, if they are declared."""
     if "encryption" in part.source:
         _encrypt(part, size, bench)
     if has_format(part):
         _write_format(part, size, bench)
 
 
-def _layout(values: Values) -> dict[str, Any]:
-    """As Ceph's bindings want it: what is the same anyway is left out."""
-    striped = "striping" in values["features"]
+def _layout_arguments(layout: Layout) -> dict[str, Any]:
+    """Return the arguments of Ceph's bindings for a layout; None leaves a default."""
+    striped = "striping" in layout.features
     return {
-        "features": sum(FEATURES[name] for name in values["features"] if name not in ("striping", "data-pool")),
-        "order": values["object_size"].bit_length() - 1,
-        "stripe_unit": values["stripe_unit"] if striped else None,
-        "stripe_count": values["stripe_count"] if striped else None,
-        "data_pool": values["data_pool"] or None,
+        "features": sum(FEATURES[name] for name in layout.features if name not in ("striping", "data-pool")),
+        "order": layout.object_size.bit_length() - 1,
+        "stripe_unit": layout.stripe_unit if striped else None,
+        "stripe_count": layout.stripe_count if striped else None,
+        "data_pool": layout.data_pool or None,
     }
 
 
-def _clone(origin: Disk, part: Disk, values: Values, bench: Workbench) -> None:
+def _clone(origin: Disk, part: Disk, change: CreateImage, bench: Workbench) -> None:
     import rbd
 
     cluster, source = cluster_of(part, bench), origin.source
     where = (cluster.pool(origin), source["image"], source["snapshot"], cluster.pool(part), part.source["image"])
     with speaking_of(part, "error cloning"):
-        _afresh(part, bench, rbd.RBD().clone, *where, values)
+        _retry_if_interrupted(part, bench, rbd.RBD().clone, *where, change.layout)
 
 
-def _afresh(image: Disk, bench: Workbench, make_it: Callable[..., None], *arguments: Any) -> None:
+def _retry_if_interrupted(image: Disk, bench: Workbench, call: Callable[..., None], *arguments: Any) -> None:
     import rbd
 
-    *where, values = arguments
+    *where, layout = arguments
     try:
-        make_it(*where, **_layout(values))
+        call(*where, **_layout_arguments(layout))
     except rbd.ImageExists:
-        _remove_half(image, bench)
-        make_it(*where, **_layout(values))
+        _remove_interrupted(image, bench)
+        call(*where, **_layout_arguments(layout))
 
 
-def _remove_half(disk: Disk, bench: Workbench) -> None:
-    """Remove what has a name and cannot be opened: a creation that was cut short, unless it is still under way."""
+def _remove_interrupted(disk: Disk, bench: Workbench) -> None:
+    """Remove an image that is listed in the directory and cannot be opened, unless its creation still goes on."""
     import rbd
 
     deadline = time.monotonic() + CREATED_WITHIN
@@ -172,13 +172,13 @@ def _remove_half(disk: Disk, bench: Workbench) -> None:
 
 
 def _encrypt(part: Disk, size: int, bench: Workbench) -> None:
-    """Ceph's own encryption takes its room from the image's end, so that it grows by as much."""
+    """Format Ceph's own encryption. It takes space at the image's end, so the image grows by as much."""
     import rbd
 
     encryption = part.source["encryption"]
     form = {"luks": "RBD_ENCRYPTION_FORMAT_LUKS1", "luks2": "RBD_ENCRYPTION_FORMAT_LUKS2"}[encryption["format"]]
     if not hasattr(rbd, form):
-        raise CapabilityError(part.described, "this host's librbd cannot encrypt; that wants Ceph 16")
+        raise CapabilityError(part.described, "this host's librbd cannot encrypt; install Ceph 16 or later")
     with changed(part, bench, "error encrypting") as image:
         image.resize(size + 2**26)
         image.encryption_format(getattr(rbd, form), encryption["passphrase"])
@@ -196,7 +196,7 @@ def _fill(part: Disk, size: int, bench: Workbench) -> None:
     import rbd
 
     if not hasattr(rbd, "RBD_WRITE_ZEROES_FLAG_THICK_PROVISION"):
-        raise CapabilityError(part.described, "this host's librbd cannot write an image full; that wants Ceph 16")
+        raise CapabilityError(part.described, "this host's librbd cannot write an image full; install Ceph 16 or later")
     with changed(part, bench, "error writing") as image:
         for offset in range(0, size, _CHUNK):
             length = min(_CHUNK, size - offset)
@@ -210,11 +210,11 @@ def rename_image(old: Disk, new: Disk, bench: Workbench) -> None:
         rbd.RBD().rename(cluster_of(new, bench).pool(new), old.source["image"], new.source["image"])
 
 
-def set_size(disk: Disk, size: int, was: int, bench: Workbench) -> None:
-    """size, was: bytes that a guest sees; what Ceph's encryption takes stands beside them."""
+def set_size(disk: Disk, size: int, former_size: int, bench: Workbench) -> None:
+    """Resize an image; both sizes are bytes that a guest sees, without what Ceph's encryption takes."""
     if has_format(disk):
         with speaking_of(disk), bench.image(disk, writable=True) as node:
             node.resize(size)
     else:
         with changed(disk, bench, "error resizing") as image:
-            image.resize(size + image.size() - was, allow_shrink=True)
+            image.resize(size + image.size() - former_size, allow_shrink=True)

@@ -5,9 +5,6 @@
 from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Lifecycle
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.apply import VERBS
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observe import observe
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import OPTIONS, check
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.plan import plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import apply, observe, options, plan
 
-LIFECYCLE = Lifecycle("rbd", OPTIONS, check, observe, plan, VERBS)
+LIFECYCLE = Lifecycle("rbd", options.OPTIONS, options.check, observe.observe, plan.plan, apply.ACTIONS)

@@ -15,33 +15,33 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_mark import LENGTH
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 SECTOR = 512
-"""Bytes of the sectors that QEMU counts a disk in: a guest would see more of another size than there is."""
+"""Bytes of QEMU's sector: a guest would see another size rounded up."""
 
 OF_THE_IMAGE = ("pool", "namespace", "image", "snapshot", "encryption")
-"""Options of the backend that say which image of a cluster; the others say which cluster, and as whom."""
+"""Options of the backend that name an image; the others name the cluster and the user."""
 
 PART = ".directdisk-part-"
-"""Stands before the mark of a host in the name of an image that the host is still making."""
+"""Precedes the mark of a host in the name of that host's unfinished image."""
 
 _PART_NAME = re.compile(rf"{re.escape(PART)}[0-9a-f]{{{LENGTH}}}$")
 
 OPTIONS = (
     Option(
         "features",
-        "Features of the image; those of the pool's or the cluster's configuration for a new image, and as they are "
-        "for one that is there. V(object-map) and V(fast-diff) come together.",
+        "Features of the image. The default is the pool's or the cluster's configuration for a new image, and no "
+        "change for one that exists. V(object-map) and V(fast-diff) are always set together.",
         "list",
         pattern="layering|exclusive-lock|object-map|fast-diff|deep-flatten|journaling",
-        pattern_help="is none of layering, exclusive-lock, object-map, fast-diff, deep-flatten and journaling",
+        pattern_help="is not one of layering, exclusive-lock, object-map, fast-diff, deep-flatten and journaling",
     ),
     Option(
         "object_size",
-        "Size of the objects that a new image is made of: a power of two from 4KiB to 32MiB; as configured without it, "
-        "mostly 4MiB. It cannot be changed later.",
+        "Size of the objects of a new image: a power of two from 4KiB to 32MiB. The default is the cluster's "
+        "configuration, mostly 4MiB. It cannot be changed later.",
         "size",
         minimum=4096,
         maximum=32 * 1024**2,
@@ -52,50 +52,61 @@ OPTIONS = (
     ),
     Option(
         "stripe_unit",
-        "Bytes that go to one object before the next gets some, in a new image; together with O(stripe_count).",
+        "Stripe unit of a new image: bytes written to one object before the next. Requires O(stripe_count).",
         "size",
         minimum=SECTOR,
     ),
-    Option("stripe_count", "Objects over which a new image is striped at a time.", "int", minimum=1, maximum=65536),
-    Option("thick", "Write a new image full of zeroes, so that it has its room.", "bool", default=False),
     Option(
-        "flatten",
-        "Make a clone independent of its parent, by copying what it still shares with it.",
+        "stripe_count",
+        "Stripe count of a new image: the number of objects that it is striped over.",
+        "int",
+        minimum=1,
+        maximum=65536,
+    ),
+    Option(
+        "thick",
+        "Write a new image full of zeroes, so that its space is allocated (thick provisioning).",
         "bool",
         default=False,
     ),
-    Option("allow_shrink", "Shrink an image that is larger than O(size): its end is lost.", "bool", default=False),
+    Option(
+        "flatten",
+        "Flatten a clone: copy what it shares with its parent, so that it no longer depends on it.",
+        "bool",
+        default=False,
+    ),
+    Option("allow_shrink", "Shrink an image that is larger than O(size); its end is lost.", "bool", default=False),
     Option(
         "snapshots",
-        "Snapshots of the image; others are left alone.",
+        "Snapshots of the image; other snapshots are not changed.",
         "list",
         elements="dict",
         options=(
             name_option("name", "Name of the snapshot.", required=True),
-            Option("state", "Whether it is to be there.", choices=("present", "absent"), default="present"),
+            Option("state", "Desired state of the snapshot.", choices=("present", "absent"), default="present"),
             Option(
                 "protected",
-                "Whether it is protected from removal, as clusters with clients older than Ceph 13.2 want it "
-                "of a snapshot with clones; as it is without this.",
+                "Protect the snapshot from removal, which clusters with clients older than Ceph 13.2 require of a "
+                "snapshot with clones. The default is no change.",
                 "bool",
             ),
         ),
     ),
     name_option(
         "rollback",
-        "Name of a snapshot that the image is to equal: where they differ, all that was written since is lost. "
-        "Say it in a task of its own: a declaration with it does so in every run.",
+        "Name of a snapshot to roll back to: if the image differs from it, everything written since is lost. "
+        "Use it in a task of its own, because every run with it rolls back.",
     ),
-    Option("metadata", "Metadata of the image: text by its key, or null for a key that is to go.", "any"),
+    Option("metadata", "Metadata of the image: text by key, or null to remove a key.", "any"),
     Option(
         "image_config",
-        "Options of Ceph's client for all who use this image, such as C(rbd_cache) or C(rbd_qos_iops_limit): "
-        "values by their names, or null for one that is to be the pool's again.",
+        "Options of Ceph's client for all users of this image, such as C(rbd_cache) or C(rbd_qos_iops_limit): "
+        "values by name, or null to return to the pool's value.",
         "any",
     ),
     name_option(
         "renamed_from",
-        "Former name of the image: where there is an image of that name and none of O(image), it is renamed.",
+        "Former name of the image: if an image of that name exists and O(image) does not, it is renamed.",
     ),
     Option("trash", "With O(state=absent), move the image to the trash instead of deleting it.", "bool", default=False),
     Option(
@@ -106,60 +117,62 @@ OPTIONS = (
         minimum=0,
         maximum=10 * 366 * 86400,
     ),
-    Option("restore", "Take an image of this name out of the trash before making a new one.", "bool", default=False),
+    Option(
+        "restore", "Take an image of this name out of the trash instead of creating a new one.", "bool", default=False
+    ),
     Option(
         "with_snapshots",
-        "With O(state=absent), delete the image's snapshots, too, also protected ones; refused without it.",
+        "With O(state=absent), also remove the image's snapshots, even protected ones. Without it, an image with "
+        "snapshots is not removed.",
         "bool",
         default=False,
     ),
     Option(
         "force",
-        "Remove, rename, shrink or roll back an image although a client has it open, which may lose what that client "
-        "writes. For a removal the clients that have it open are blocklisted: they lose all their images of this "
-        "cluster.",
+        "Remove, rename, shrink or roll back an image while a client has it open; what that client writes may be lost. "
+        "For a removal the watchers are blocklisted: they lose all their images of this cluster.",
         "bool",
         default=False,
     ),
 )
 
 
-def check(wanted: Wanted) -> None:
-    """Raises DeclarationError for what no cluster could do."""
-    _check_size("size", wanted.size)
+def check(desired: DesiredImage) -> None:
+    """Raise DeclarationError for what no cluster can do."""
+    _check_size("size", desired.size)
     for problem in (_check_place, _check_layout, _check_snapshots, _check_metadata, _check_removal):
-        problem(wanted)
+        problem(desired)
 
 
 def _check_size(name: str, size: int | None) -> None:
     if size is not None and size % SECTOR:
         nearest = -(-size // SECTOR) * SECTOR
-        raise DeclarationError(name, f"{size} is no multiple of {SECTOR} bytes, QEMU's sector; write {nearest}")
+        raise DeclarationError(name, f"{size} is not a multiple of {SECTOR} bytes, QEMU's sector; set {nearest}")
 
 
-def _check_place(wanted: Wanted) -> None:
-    source, provision = wanted.disk.source, wanted.provision
-    if "snapshot" in source and wanted.state == "absent":
-        raise DeclarationError("snapshot", "is only read; to remove one, name it in snapshots with state: absent")
+def _check_place(desired: DesiredImage) -> None:
+    source, provision = desired.disk.source, desired.provision
+    if "snapshot" in source and desired.state == "absent":
+        raise DeclarationError("snapshot", "is read-only; to remove one, list it in snapshots with state: absent")
     if _PART_NAME.search(source["image"]):
         raise DeclarationError("image", f"ends with {PART} and a host's mark, as only unfinished images do")
-    if bool(wanted.monitor) != bool(wanted.node):
-        raise DeclarationError("monitor", "monitor and node are wanted together")
+    if bool(desired.monitor) != bool(desired.node):
+        raise DeclarationError("monitor", "monitor and node are required together")
     if provision.get("renamed_from") == source["image"]:
-        raise DeclarationError("renamed_from", "is the name that the image is to have")
+        raise DeclarationError("renamed_from", "is the name of the image itself")
 
 
-def _check_layout(wanted: Wanted) -> None:
-    provision = wanted.provision
+def _check_layout(desired: DesiredImage) -> None:
+    provision = desired.provision
     size = provision.get("object_size", 4096)
     if size & (size - 1):
-        raise DeclarationError("object_size", f"{size} is no power of two")
+        raise DeclarationError("object_size", f"{size} is not a power of two")
     if ("stripe_unit" in provision) != ("stripe_count" in provision):
-        raise DeclarationError("stripe_unit", "stripe_unit and stripe_count are wanted together")
+        raise DeclarationError("stripe_unit", "stripe_unit and stripe_count are required together")
     features = set(provision.get("features", ()))
     if features & {"object-map", "fast-diff", "journaling"} and "exclusive-lock" not in features:
-        raise DeclarationError("features", "object-map, fast-diff and journaling want exclusive-lock beside them")
-    if provision["thick"] and (wanted.disk.origin or is_translated(wanted.disk)):
+        raise DeclarationError("features", "object-map, fast-diff and journaling need exclusive-lock")
+    if provision["thick"] and (desired.disk.origin or is_translated(desired.disk)):
         raise DeclarationError(
             "thick", "is for a blank raw image; leave it out, or source, format, luks and encryption"
         )
@@ -171,17 +184,17 @@ def is_part_of(name: str, image: str) -> bool:
 
 
 def is_translated(disk: Disk) -> bool:
-    """Whether a guest sees other bytes than the image has."""
+    """Tell if a guest sees other bytes than the image has."""
     return has_format(disk) or "encryption" in disk.source
 
 
 def at(disk: Disk, **place: str) -> Disk:
-    """Another image or snapshot, opened likewise."""
+    """Return the disk with another image or snapshot."""
     return replace(disk, source={**disk.source, **place})
 
 
-def _check_snapshots(wanted: Wanted) -> None:
-    snapshots = wanted.provision.get("snapshots", ())
+def _check_snapshots(desired: DesiredImage) -> None:
+    snapshots = desired.provision.get("snapshots", ())
     names = [snapshot["name"] for snapshot in snapshots]
     for snapshot in snapshots:
         where = f"snapshots: {snapshot['name']}"
@@ -189,16 +202,16 @@ def _check_snapshots(wanted: Wanted) -> None:
             raise DeclarationError(where, "is there twice")
         if snapshot["state"] == "absent" and snapshot.get("protected"):
             raise DeclarationError(where, "cannot be absent and protected")
-        if snapshot["state"] == "absent" and snapshot["name"] == wanted.provision.get("rollback"):
-            raise DeclarationError(where, "cannot be absent: the image is to be rolled back to it")
+        if snapshot["state"] == "absent" and snapshot["name"] == desired.provision.get("rollback"):
+            raise DeclarationError(where, "cannot be absent: it is the target of rollback")
 
 
-def _check_metadata(wanted: Wanted) -> None:
+def _check_metadata(desired: DesiredImage) -> None:
     for option in ("metadata", "image_config"):
-        given = wanted.provision.get(option, {})
-        if not isinstance(given, Mapping):
+        declared = desired.provision.get(option, {})
+        if not isinstance(declared, Mapping):
             raise DeclarationError(option, "is not a mapping of names to values")
-        for key, value in given.items():
+        for key, value in declared.items():
             where = f"{option}: {key}"
             if not isinstance(key, str) or not key:
                 raise DeclarationError(where, "is not a name")
@@ -210,15 +223,15 @@ def _check_metadata(wanted: Wanted) -> None:
                 raise DeclarationError(where, f"is configuration: write image_config: {{{key[5:]}: ...}}")
 
 
-def _check_removal(wanted: Wanted) -> None:
-    provision = wanted.provision
+def _check_removal(desired: DesiredImage) -> None:
+    provision = desired.provision
     if provision["trash_seconds"] and not provision["trash"]:
         raise DeclarationError("trash_seconds", "is for trash: true")
 
 
-def texts_of(given: Values) -> dict[str, str | None]:
-    """Metadata as it is stored; None for what is to go."""
-    return {key: None if value is None else _text(value) for key, value in given.items()}
+def texts_of(declared: Values) -> dict[str, str | None]:
+    """Return metadata as it is stored; None for keys that are to be removed."""
+    return {key: None if value is None else _text(value) for key, value in declared.items()}
 
 
 def _text(value: Any) -> str:

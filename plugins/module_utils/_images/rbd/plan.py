@@ -1,374 +1,341 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is to be done to an rbd image, from what is wanted and what was found. Pure."""
+"""Plans an rbd image. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Seen, Step, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import (
-    SECTOR,
-    at,
-    is_translated,
-    texts_of,
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    Change,
+    DesiredImage,
+    ImagePlan,
+    Step,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.new_image import (
+    complete_features,
+    layout_of_new,
+    size_of_new,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observed import (
+    FormerImage,
+    ObservedRbd,
+    RbdImage,
+    Snapshot,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import at, is_translated, texts_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
-TWINS = frozenset({"object-map", "fast-diff"})
-"""Ceph turns both on where one is asked for."""
 LATER_OFF_ONLY = frozenset({"deep-flatten"})
 FIXED = frozenset({"layering", "striping", "data-pool"})
 
 
-DESTRUCTIVE = frozenset({"remove", "shrink", "rollback", "unsnapshot"})
-"""Verbs after which data is gone; from the trash an image comes back."""
+class _Builder:
+    """Collects steps; ``image`` and ``size`` are the state after those so far."""
 
-
-class _Draft:
-    """The image as it will be after the steps so far."""
-
-    def __init__(self, wanted: Wanted, seen: Seen) -> None:
-        self.wanted = wanted
-        self.seen = seen
+    def __init__(self, desired: DesiredImage, observed: ObservedRbd) -> None:
+        self.desired = desired
+        self.observed = observed
         self.steps: list[Step] = []
         self.warnings: list[str] = []
-        self.image: dict[str, Any] = dict(seen)
+        self.image = observed.image
+        self.size = observed.size
+        self.stored_size = observed.stored_size
 
-    def add(self, verb: str, words: str, **values: Any) -> None:
-        self.steps.append(Step(verb, words, values, destroys=verb in DESTRUCTIVE))
+    def add(self, change: Change, description: str, *, destroys: bool = False) -> None:
+        self.steps.append(Step(change, description, destroys=destroys))
 
-    def refuse_open(self, deed: str) -> None:
-        """Refuse a deed that a client would not survive who has the image open."""
-        watchers = self.image.get("watchers", ())
-        if watchers and not self.wanted.provision["force"]:
+    def refuse_open(self, image: RbdImage, change: str) -> None:
+        """Refuse a change under a client that has the image open; change: a participle, such as ``removed``."""
+        if image.watchers and not self.desired.provision["force"]:
             raise DeclarationError(
-                self.name, f"will not be {deed}: {_and(watchers)} has it open; stop that client, or say force: true"
+                self.name,
+                f"is not {change}: {_join(image.watchers)} has it open; stop that client, or set force: true",
             )
 
     @property
     def name(self) -> str:
-        return self.wanted.disk.described
+        return self.desired.disk.described
 
-    def proposal(self) -> Proposal:
-        return Proposal(self.image, tuple(self.steps), tuple(self.warnings))
+    def plan(self) -> ImagePlan:
+        if self.image is None:
+            after = ObservedRbd(exists=False)
+        else:
+            form = self.desired.disk.settings["format"]
+            after = ObservedRbd(True, self.size, form, stored_size=self.stored_size, image=self.image)
+        return ImagePlan(after, tuple(self.steps), tuple(self.warnings))
 
 
-def plan(wanted: Wanted, seen: Seen) -> Proposal:
-    """Raises DeclarationError for what must not be done to what was found."""
-    draft = _Draft(wanted, seen)
-    if "snapshot" in wanted.disk.source:
-        if not seen["exists"]:
-            raise DeclarationError(draft.name, "there is no such image or snapshot; correct image and snapshot")
-        return draft.proposal()
-    _discard(draft)
-    if wanted.state == "absent":
-        _remove(draft)
+def plan(desired: DesiredImage, observed: ObservedRbd) -> ImagePlan:
+    """Plan one disk; raises DeclarationError for what must not be done to the observed image."""
+    builder = _Builder(desired, observed)
+    if "snapshot" in desired.disk.source:
+        if not observed.exists:
+            raise DeclarationError(builder.name, "there is no such image or snapshot; correct image and snapshot")
+        return builder.plan()
+    _clean_up(builder)
+    if desired.state == "absent":
+        _remove(builder)
     else:
-        _provide(draft)
-    return draft.proposal()
+        _provide(builder)
+    return builder.plan()
 
 
-def _discard(draft: _Draft) -> None:
-    for name in draft.image.pop("_abandoned", ()):
-        part = at(draft.wanted.disk, image=name).described
-        draft.add("discard_abandoned", f"remove {part}, which a run on another host left unfinished", name=name)
-    if not draft.image.pop("incomplete", None):
+def _clean_up(builder: _Builder) -> None:
+    for name in builder.observed.abandoned:
+        part = at(builder.desired.disk, image=name).described
+        builder.add(changes.RemoveAbandoned(name), f"remove {part}, which a run on another host left unfinished")
+    if not builder.observed.incomplete:
         return
-    if draft.image.get("_half_renamed"):
-        draft.add("finish", f"finish giving {draft.name} its name")
+    if builder.observed.half_renamed:
+        builder.add(changes.FinishRename(), f"finish the interrupted rename to {builder.name}")
     else:
-        draft.add("discard", f"remove what an unfinished run left of {draft.name}")
+        builder.add(changes.RemoveUnfinished(), f"remove what an unfinished run left of {builder.name}")
 
 
-def _remove(draft: _Draft) -> None:
-    image, provision = draft.image, draft.wanted.provision
-    if not image["exists"]:
+def _remove(builder: _Builder) -> None:
+    image, provision = builder.image, builder.desired.provision
+    if image is None:
         return
-    draft.refuse_open("removed")
+    builder.refuse_open(image, "removed")
     if provision["trash"]:
-        until = f" for {provision['trash_seconds']} s at least" if provision["trash_seconds"] else ""
-        draft.add("trash", f"move {draft.name} to the trash{until}", seconds=provision["trash_seconds"])
+        seconds = provision["trash_seconds"]
+        until = f" for at least {seconds} s" if seconds else ""
+        builder.add(changes.MoveToTrash(seconds), f"move {builder.name} to the trash{until}")
     else:
-        _refuse_children(draft, draft.name, image["children"], "removed")
-        names = [snapshot["name"] for snapshot in image["snapshots"]]
+        _refuse_children(builder.name, image.children, "removed")
+        names = [snapshot.name for snapshot in image.snapshots]
         if names and not provision["with_snapshots"]:
             raise DeclarationError(
-                draft.name, f"will not be removed: it has the snapshots {_and(names)}; say with_snapshots: true"
+                builder.name, f"is not removed: it has the snapshots {_join(names)}; set with_snapshots: true"
             )
-        also = f" and its snapshots {_and(names)}" if names else ""
-        draft.add("remove", f"remove {draft.name}{also}")
-    draft.image = {"exists": False}
+        also = f" and its snapshots {_join(names)}" if names else ""
+        builder.add(changes.RemoveImage(), f"remove {builder.name}{also}", destroys=True)
+    builder.image = None
 
 
-def _refuse_children(draft: _Draft, name: str, children: Iterable[str], deed: str) -> None:
+def _refuse_children(name: str, children: Iterable[str], change: str) -> None:
     if children:
-        raise DeclarationError(name, f"will not be {deed}: it has the clones {_and(children)}; flatten them first")
+        raise DeclarationError(name, f"is not {change}: it has the clones {_join(children)}; flatten them first")
 
 
-def _provide(draft: _Draft) -> None:
-    provision = draft.wanted.provision
-    former = draft.seen.get("_former")
-    if draft.image["exists"]:
-        _refuse_content(draft, draft.image)
+def _provide(builder: _Builder) -> None:
+    image, former = builder.image, builder.observed.former
+    if image is not None:
+        _refuse_content(builder, builder.observed)
     elif former:
-        _bring_back(draft, former)
+        image = _bring_back(builder, former)
     else:
-        _make(draft)
-        _metadata(draft)
-        _snapshots(draft)
+        image = _flatten(builder, _create(builder))
+        builder.image = _snapshots(builder, _metadata(builder, image))
         return
-    _refuse_fixed(draft)
-    _features(draft)
-    _roll_back(draft)
-    _resize(draft)
-    if provision["flatten"] and draft.image["parent"]:
-        draft.add("flatten", f"copy into {draft.name} what it shares with {draft.image['parent']}")
-        draft.image["parent"] = ""
-    _metadata(draft)
-    _snapshots(draft)
+    _refuse_fixed(builder, image)
+    image = _features(builder, image)
+    _roll_back(builder, image)
+    _resize(builder, image)
+    image = _flatten(builder, image)
+    builder.image = _snapshots(builder, _metadata(builder, image))
 
 
-def _refuse_content(draft: _Draft, image: Seen) -> None:
-    if image.get("_not_raw"):
-        raise DeclarationError(draft.name, f"{image['_not_raw']}; it was not touched")
+def _refuse_content(builder: _Builder, observed: ObservedRbd) -> None:
+    if observed.not_raw:
+        raise DeclarationError(builder.name, f"{observed.not_raw}; it was not changed")
 
 
-def _bring_back(draft: _Draft, former: Seen) -> None:
-    """An image that is there under another name, or in the trash, becomes the wanted one."""
-    draft.image = {name: value for name, value in former.items() if name != "_found"}
-    _refuse_content(draft, former)
-    how, where = former["_found"]
-    if how == "renamed":
-        draft.refuse_open("renamed")
-        former_name = at(draft.wanted.disk, image=where).described
-        draft.add("rename", f"rename {former_name} to {draft.name}", name=where)
+def _bring_back(builder: _Builder, former: FormerImage) -> RbdImage:
+    """Rename the image that has the former name, or take it out of the trash."""
+    observed = former.observed
+    if observed.image is None:
+        raise AssertionError
+    builder.size, builder.stored_size = observed.size, observed.stored_size
+    _refuse_content(builder, observed)
+    if former.name:
+        builder.refuse_open(observed.image, "renamed")
+        former_name = at(builder.desired.disk, image=former.name).described
+        builder.add(changes.RenameImage(former.name), f"rename {former_name} to {builder.name}")
     else:
-        draft.add("restore", f"take {draft.name} out of the trash", id=where)
+        builder.add(changes.RestoreImage(former.trash_id), f"take {builder.name} out of the trash")
+    return observed.image
 
 
-# --- new images ------------------------------------------------------------------------------------------------------
-
-
-def _make(draft: _Draft) -> None:
-    wanted, new = draft.wanted, draft.seen["_new"]
-    source = new.get("source", {})
-    clone = bool(source.get("clone"))
-    size = _new_size(wanted, source)
-    layout = _layout(wanted, {**new["defaults"], **source.get("layout", {})})
-    _refuse_unclear_encryption(wanted)
-    if clone:
-        _refuse_unprotected(wanted, source)
-        if "layering" not in layout["features"]:
-            raise DeclarationError("features", "a clone wants layering among them")
-    flat = wanted.provision["flatten"]
-    if clone:
-        words = f"clone {wanted.disk.origin and wanted.disk.origin.described} as {draft.name}"
-    elif wanted.disk.origin:
-        words = f"import {wanted.disk.origin.described} into {draft.name} of {in_words(size)}"
+def _create(builder: _Builder) -> RbdImage:
+    desired, new = builder.desired, builder.observed.new
+    if new is None:
+        raise AssertionError
+    disk, clone = desired.disk, new.clone
+    size = size_of_new(desired, new)
+    layout = layout_of_new(desired, new)
+    if clone and disk.origin:
+        description = f"clone {disk.origin.described} as {builder.name}"
+    elif disk.origin:
+        description = f"import {disk.origin.described} into {builder.name} of {in_words(size)}"
     else:
-        words = f"create {draft.name} of {in_words(size)}{', written full' if wanted.provision['thick'] else ''}"
-    draft.add("make", words, size=size, was=source["size"] if clone else size, clone=clone, **layout)
-    draft.image = {
-        "exists": True,
-        "size": size,
-        "format": wanted.disk.settings["format"],
-        **layout,
-        "parent": source["parent"] if clone else "",
-        "children": [],
-        "snapshots": [],
-        "metadata": dict(source["metadata"]) if clone else {},
-        "image_config": dict(source["image_config"]) if clone else {},
-        "watchers": [],
-        "lock": "",
-    }
-    if clone and flat:
-        draft.add("flatten", f"copy into {draft.name} what it shares with {draft.image['parent']}")
-        draft.image["parent"] = ""
+        full = ", written full" if desired.provision["thick"] else ""
+        description = f"create {builder.name} of {in_words(size)}{full}"
+    change = changes.CreateImage(size, layout, bool(clone), new.source_size if clone else size)
+    builder.add(change, description)
+    builder.size = size
+    if not clone:
+        return RbdImage(layout)
+    return RbdImage(layout, parent=clone.parent, metadata=clone.metadata, image_config=clone.image_config)
 
 
-def _new_size(wanted: Wanted, source: Any) -> int:
-    size, least = wanted.size, source.get("size", 0)
-    if size is None and not least:
-        raise DeclarationError("size", f"is missing, and there is no {wanted.disk.described} yet")
-    if size is None:
-        return -(-int(least) // SECTOR) * SECTOR
-    if size < least:
-        raise DeclarationError("size", f"{in_words(size)} is less than the {in_words(least)} of source")
-    return size
+# --- images that exist -----------------------------------------------------------------------------------------------
 
 
-def _layout(wanted: Wanted, defaults: Any) -> dict[str, Any]:
-    provision = wanted.provision
-    object_size = provision.get("object_size", defaults["object_size"])
-    striped = "stripe_unit" in provision or defaults["stripe_unit"]
-    unit = provision.get("stripe_unit", defaults["stripe_unit"]) if striped else object_size
-    count = provision.get("stripe_count", defaults["stripe_count"]) if striped else 1
-    if object_size % unit:
-        raise DeclarationError("stripe_unit", f"{unit} does not divide the {object_size} bytes of an object")
-    pool = provision.get("data_pool", defaults["data_pool"])
-    features = _with_twins(provision.get("features", defaults["features"]))
-    features |= {"striping"} if (unit, count) != (object_size, 1) else set()
-    features |= {"data-pool"} if pool else set()
-    return {
-        "features": sorted(features),
-        "object_size": object_size,
-        "stripe_unit": unit,
-        "stripe_count": count,
-        "data_pool": pool,
-    }
-
-
-def _with_twins(features: Iterable[str]) -> set[str]:
-    given = set(features)
-    return given | TWINS if given & TWINS else given
-
-
-def _refuse_unclear_encryption(wanted: Wanted) -> None:
-    encryption = wanted.disk.source.get("encryption", {})
-    if encryption.get("format") == "luks-any":
-        raise DeclarationError("encryption", "a new image wants format luks or luks2, not luks-any")
-    if "parent" in encryption:
-        raise DeclarationError("encryption", "parent is for a clone that is there already; leave it out")
-
-
-def _refuse_unprotected(wanted: Wanted, source: Any) -> None:
-    if source["clone_format"] == 1 and not source["protected"]:
-        raise DeclarationError(
-            "source",
-            f"{source['parent']} is not protected, as this cluster wants it of a snapshot with clones; say protected: "
-            "true of it, or config: {rbd_default_clone_format: 2} where no client is older than Ceph 13.2",
-        )
-
-
-# --- images that are there -------------------------------------------------------------------------------------------
-
-
-def _refuse_fixed(draft: _Draft) -> None:
-    image, provision = draft.image, draft.wanted.provision
+def _refuse_fixed(builder: _Builder, image: RbdImage) -> None:
+    provision = builder.desired.provision
     for option in ("object_size", "stripe_unit", "stripe_count", "data_pool"):
-        if provision.get(option, image[option]) != image[option]:
+        current = getattr(image.layout, option)
+        if provision.get(option, current) != current:
             raise DeclarationError(
-                option, f"{draft.name} has {image[option] or 'none'}, which cannot be changed; declare what it has"
+                option, f"{builder.name} has {current or 'none'}, which cannot be changed; declare what it has"
             )
 
 
-def _features(draft: _Draft) -> None:
-    if "features" not in draft.wanted.provision:
-        return
-    have = set(draft.image["features"])
-    want = _with_twins(draft.wanted.provision["features"]) | (have & {"striping", "data-pool"})
-    for name in sorted((want - have) & (LATER_OFF_ONLY | FIXED)):
-        raise DeclarationError("features", f"{draft.name} was made without {name}, which cannot be had later")
-    for name in sorted((have - want) & FIXED):
-        raise DeclarationError("features", f"{draft.name} has {name}, which cannot be taken away")
-    if have - want:
-        draft.add("features", f"turn off {_and(have - want)} of {draft.name}", names=sorted(have - want), on=False)
-    if want - have:
-        draft.add("features", f"turn on {_and(want - have)} of {draft.name}", names=sorted(want - have), on=True)
-    draft.image["features"] = sorted(want)
+def _features(builder: _Builder, image: RbdImage) -> RbdImage:
+    if "features" not in builder.desired.provision:
+        return image
+    current = set(image.layout.features)
+    declared = complete_features(builder.desired.provision["features"]) | (current & {"striping", "data-pool"})
+    for name in sorted((declared - current) & (LATER_OFF_ONLY | FIXED)):
+        raise DeclarationError("features", f"{builder.name} was created without {name}, which cannot be added later")
+    for name in sorted((current - declared) & FIXED):
+        raise DeclarationError("features", f"{builder.name} has {name}, which cannot be turned off")
+    for names, enabled in ((current - declared, False), (declared - current, True)):
+        if names:
+            change = changes.SetFeatures(tuple(sorted(names)), enabled)
+            builder.add(change, f"turn {'on' if enabled else 'off'} {_join(names)} of {builder.name}")
+    return replace(image, layout=replace(image.layout, features=tuple(sorted(declared))))
 
 
-def _roll_back(draft: _Draft) -> None:
-    name = draft.wanted.provision.get("rollback")
+def _roll_back(builder: _Builder, image: RbdImage) -> None:
+    name, target = builder.desired.provision.get("rollback"), builder.observed.rollback
     if not name:
         return
-    found = draft.seen.get("_rollback")
-    if not found:
-        names = [snapshot["name"] for snapshot in draft.image["snapshots"]]
-        raise DeclarationError("rollback", f"{draft.name} has no snapshot {name} (there are: {_and(names) or 'none'})")
-    if draft.wanted.size not in (None, found["size"]):
-        raise DeclarationError("rollback", f"{name} has {in_words(found['size'])}; declare that size, or none")
-    if found["equal"]:
-        return
-    draft.refuse_open("rolled back")
-    draft.add("rollback", f"roll {draft.name} back to {name}", name=name)
-    draft.image["size"] = found["size"]
-
-
-def _resize(draft: _Draft) -> None:
-    wanted, have = draft.wanted, draft.image["size"]
-    if wanted.size is None or wanted.size == have:
-        return
-    watchers = draft.image["watchers"]
-    if wanted.size < have:
-        if not wanted.provision["allow_shrink"]:
-            raise DeclarationError(
-                "size",
-                f"{draft.name} has {in_words(have)}, and would lose what is beyond {in_words(wanted.size)}; "
-                "say allow_shrink: true, or a larger size",
-            )
-        draft.refuse_open("shrunk")
-    elif watchers and not wanted.monitor:
-        if is_translated(wanted.disk):
-            raise DeclarationError(
-                "size",
-                f"{draft.name} is open at {_and(watchers)}, and its format must not be written by two; "
-                "say monitor and node of that machine, or stop it",
-            )
-        draft.warnings.append(
-            f"{draft.name} is open at {_and(watchers)}: a guest sees the new size once its machine starts anew, "
-            "or say monitor and node of that machine"
+    if not target:
+        names = [snapshot.name for snapshot in image.snapshots]
+        raise DeclarationError(
+            "rollback", f"{builder.name} has no snapshot {name} (there are: {_join(names) or 'none'})"
         )
-    deed = "grow" if wanted.size > have else "shrink"
-    draft.add(deed, f"{deed} {draft.name} from {in_words(have)} to {in_words(wanted.size)}", size=wanted.size, was=have)
-    draft.image["size"] = wanted.size
-
-
-def _metadata(draft: _Draft) -> None:
-    for option, verb in (("metadata", "metadata"), ("image_config", "config")):
-        have = dict(draft.image[option])
-        for key, text in sorted(texts_of(draft.wanted.provision.get(option, {})).items()):
-            if have.get(key) == text:
-                continue
-            if text is None:
-                draft.add(verb, f"remove {option} {key} of {draft.name}", key=key, text=None)
-                have.pop(key)
-            else:
-                draft.add(verb, f"set {option} {key} of {draft.name} to {text}", key=key, text=text)
-                have[key] = text
-        draft.image[option] = have
-
-
-def _snapshots(draft: _Draft) -> None:
-    have = {snapshot["name"]: dict(snapshot) for snapshot in draft.image["snapshots"]}
-    for wanted in draft.wanted.provision.get("snapshots", ()):
-        name, found = wanted["name"], have.get(wanted["name"])
-        full = f"{draft.name}@{name}"
-        if wanted["state"] == "absent":
-            if found:
-                _remove_snapshot(draft, found, full, unprotect=wanted.get("protected") is False)
-                del have[name]
-            continue
-        if not found:
-            draft.add("snapshot", f"take the snapshot {full}", name=name)
-            found = have[name] = {"name": name, "protected": False, "children": []}
-        _protect(draft, found, full, wanted.get("protected", found["protected"]))
-    draft.image["snapshots"] = sorted(have.values(), key=lambda snapshot: str(snapshot["name"]))
-
-
-def _remove_snapshot(draft: _Draft, found: Any, full: str, *, unprotect: bool) -> None:
-    _refuse_children(draft, full, found["children"], "removed")
-    if found["protected"]:
-        if not unprotect:
-            raise DeclarationError(full, "will not be removed: it is protected; say protected: false beside absent")
-        _protect(draft, found, full, False)
-    draft.add("unsnapshot", f"remove the snapshot {full}", name=found["name"])
-
-
-def _protect(draft: _Draft, found: Any, full: str, protected: bool) -> None:
-    if found["protected"] == protected:
+    if builder.desired.size not in (None, target.size):
+        raise DeclarationError("rollback", f"{name} has {in_words(target.size)}; declare that size, or none")
+    if target.equal:
         return
+    builder.refuse_open(image, "rolled back")
+    builder.add(changes.RollBack(name), f"roll {builder.name} back to {name}", destroys=True)
+    builder.size = target.size
+
+
+def _resize(builder: _Builder, image: RbdImage) -> None:
+    desired, current = builder.desired, builder.size
+    size = desired.size
+    # QEMU cannot tell the size of an encrypted image in the trash; the next run sees it.
+    if size is None or current is None or size == current:
+        return
+    if size < current:
+        _refuse_shrinking(builder, image, size, current)
+    elif image.watchers and not desired.monitor:
+        _refuse_two_writers(builder, image)
+        builder.warnings.append(
+            f"{builder.name} is open at {_join(image.watchers)}: a guest sees the new size after its VM is restarted, "
+            "or at once if monitor and node of that VM are set"
+        )
+    verb = "grow" if size > current else "shrink"
+    description = f"{verb} {builder.name} from {in_words(current)} to {in_words(size)}"
+    builder.add(changes.ResizeImage(size, current), description, destroys=size < current)
+    builder.size = size
+
+
+def _refuse_shrinking(builder: _Builder, image: RbdImage, size: int, current: int) -> None:
+    if not builder.desired.provision["allow_shrink"]:
+        raise DeclarationError(
+            "size",
+            f"{builder.name} has {in_words(current)}, and would lose what is beyond {in_words(size)}; "
+            "set allow_shrink: true, or a larger size",
+        )
+    builder.refuse_open(image, "shrunk")
+
+
+def _refuse_two_writers(builder: _Builder, image: RbdImage) -> None:
+    if is_translated(builder.desired.disk):
+        raise DeclarationError(
+            "size",
+            f"{builder.name} is open at {_join(image.watchers)}, and its format must not have two writers; "
+            "set monitor and node of that VM, or stop it",
+        )
+
+
+def _flatten(builder: _Builder, image: RbdImage) -> RbdImage:
+    if not builder.desired.provision["flatten"] or not image.parent:
+        return image
+    builder.add(changes.Flatten(), f"copy into {builder.name} what it shares with {image.parent}")
+    return replace(image, parent="")
+
+
+def _metadata(builder: _Builder, image: RbdImage) -> RbdImage:
+    metadata = _texts(builder, "metadata", image.metadata, changes.SetMetadata)
+    image_config = _texts(builder, "image_config", image.image_config, changes.SetConfiguration)
+    return replace(image, metadata=metadata, image_config=image_config)
+
+
+def _texts(
+    builder: _Builder,
+    option: str,
+    current: Mapping[str, str],
+    kind: type[changes.SetMetadata] | type[changes.SetConfiguration],
+) -> dict[str, str]:
+    after = dict(current)
+    for key, text in sorted(texts_of(builder.desired.provision.get(option, {})).items()):
+        if after.get(key) == text:
+            continue
+        if text is None:
+            builder.add(kind(key, None), f"remove {option} {key} of {builder.name}")
+            after.pop(key)
+        else:
+            builder.add(kind(key, text), f"set {option} {key} of {builder.name} to {text}")
+            after[key] = text
+    return after
+
+
+def _snapshots(builder: _Builder, image: RbdImage) -> RbdImage:
+    after = {snapshot.name: snapshot for snapshot in image.snapshots}
+    for declared in builder.desired.provision.get("snapshots", ()):
+        name, current = declared["name"], after.get(declared["name"])
+        full_name = f"{builder.name}@{name}"
+        if declared["state"] == "absent":
+            if current:
+                _remove_snapshot(builder, current, full_name, unprotect=declared.get("protected") is False)
+                del after[name]
+            continue
+        if not current:
+            builder.add(changes.TakeSnapshot(name), f"take the snapshot {full_name}")
+            current = Snapshot(name)
+        after[name] = _protect(builder, current, full_name, declared.get("protected", current.protected))
+    return replace(image, snapshots=tuple(sorted(after.values(), key=lambda snapshot: snapshot.name)))
+
+
+def _remove_snapshot(builder: _Builder, current: Snapshot, full_name: str, *, unprotect: bool) -> None:
+    _refuse_children(full_name, current.children, "removed")
+    if current.protected:
+        if not unprotect:
+            raise DeclarationError(full_name, "is not removed: it is protected; set protected: false beside absent")
+        _protect(builder, current, full_name, False)
+    builder.add(changes.RemoveSnapshot(current.name), f"remove the snapshot {full_name}", destroys=True)
+
+
+def _protect(builder: _Builder, current: Snapshot, full_name: str, protected: bool) -> Snapshot:
+    if current.protected == protected:
+        return current
     if not protected:
-        _refuse_children(draft, full, found["children"], "unprotected")
-    draft.add("protect", f"{'protect' if protected else 'unprotect'} {full}", name=found["name"], protected=protected)
-    found["protected"] = protected
+        _refuse_children(full_name, current.children, "unprotected")
+    verb = "protect" if protected else "unprotect"
+    builder.add(changes.ProtectSnapshot(current.name, protected), f"{verb} {full_name}")
+    return replace(current, protected=protected)
 
 
-# --- words -----------------------------------------------------------------------------------------------------------
-
-
-def _and(names: Iterable[str]) -> str:
+def _join(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))

@@ -11,31 +11,41 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import cluster_of, speaking_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observe import opened, part_of, watchers_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
+    HostError,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.changes import (
+    MoveToTrash,
+    RemoveAbandoned,
+    RemoveImage,
+    RemoveUnfinished,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
+    cluster_of,
+    speaking_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.image import opened, part_of, watchers_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import at
 
 FORGOTTEN_AFTER = 45
-"""Seconds after which Ceph no longer counts on a client that was killed: 30 by default, and time to notice."""
+"""Seconds after which Ceph drops the watch of a client that was killed: 30 by default, and time to notice."""
 
 CREATED_WITHIN = 5
-"""Seconds that Ceph takes for an image without data at most: mostly some milliseconds."""
+"""Seconds that Ceph needs at most to create an image without data; mostly some milliseconds."""
 
 
-def discard(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    """Remove what an unfinished run left; one that was killed is still counted on for a while."""
-    remove_image(part_of(wanted.disk), bench, "another run is still making it; let that end, or end it")
+def remove_unfinished(desired: DesiredImage, change: RemoveUnfinished, bench: Workbench) -> None:
+    """Remove this host's unfinished image; Ceph drops the watch of a killed run only after a while."""
+    remove_image(part_of(desired.disk), bench, "another run is still creating it; wait for that run, or stop it")
 
 
-def discard_abandoned(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    """Remove what a run on another host left, unless that host opens it meanwhile: it has begun to make it then."""
+def remove_abandoned(desired: DesiredImage, change: RemoveAbandoned, bench: Workbench) -> None:
+    """Remove the unfinished image of another host, unless that host opens it: then it has just begun to create it."""
     import rbd
 
-    disk, deadline = at(wanted.disk, image=values["name"]), time.monotonic() + CREATED_WITHIN
+    disk, deadline = at(desired.disk, image=change.name), time.monotonic() + CREATED_WITHIN
     while time.monotonic() < deadline:
         if watchers_of(disk, bench):
             return
@@ -45,7 +55,7 @@ def discard_abandoned(wanted: Wanted, values: Values, bench: Workbench) -> None:
 
 
 def remove_image(disk: Disk, bench: Workbench, busy: str) -> None:
-    """busy: what is said where a client keeps it open."""
+    """Remove an image, and wait for clients that were killed; busy: the error if a client keeps it open."""
     import rbd
 
     pool, deadline = cluster_of(disk, bench).pool(disk), time.monotonic() + FORGOTTEN_AFTER
@@ -55,7 +65,7 @@ def remove_image(disk: Disk, bench: Workbench, busy: str) -> None:
                 rbd.RBD().remove(pool, disk.source["image"])
                 return
             except rbd.ImageNotFound:
-                return  # another host was quicker
+                return  # another host has removed it
             except rbd.Error as error:
                 if not isinstance(error, rbd.ImageBusy) and not _is_stale(error):
                     raise
@@ -71,7 +81,7 @@ def _is_stale(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def changed(disk: Disk, bench: Workbench, doing: str) -> Iterator[Any]:
-    """An image, open to be changed."""
+    """Open an image for a change."""
     import rbd
 
     pool = cluster_of(disk, bench).pool(disk)
@@ -79,22 +89,22 @@ def changed(disk: Disk, bench: Workbench, doing: str) -> Iterator[Any]:
         yield image
 
 
-def remove(wanted: Wanted, values: Values, bench: Workbench) -> None:
-    disk = wanted.disk
-    _evict(wanted, bench)
-    if wanted.provision["with_snapshots"]:
+def remove(desired: DesiredImage, change: RemoveImage, bench: Workbench) -> None:
+    disk = desired.disk
+    _evict(desired, bench)
+    if desired.provision["with_snapshots"]:
         with changed(disk, bench, "error removing its snapshots") as image:
-            for snapshot in [found for found in image.list_snaps() if found["namespace"] == 0]:
+            for snapshot in [one for one in image.list_snaps() if one["namespace"] == 0]:
                 if image.is_protected_snap(snapshot["name"]):
                     image.unprotect_snap(snapshot["name"])
                 image.remove_snap(snapshot["name"])
-    remove_image(disk, bench, "a client has it open; stop that client, or say force: true")
+    remove_image(disk, bench, "a client has it open; stop that client, or set force: true")
 
 
-def _evict(wanted: Wanted, bench: Workbench) -> None:
-    """Blocklist the clients that have an image open, only with force: one may have opened it since the plan."""
-    disk = wanted.disk
-    if not wanted.provision["force"]:
+def _evict(desired: DesiredImage, bench: Workbench) -> None:
+    """Blocklist the watchers, with force only: a client may have opened the image since the plan."""
+    disk = desired.disk
+    if not desired.provision["force"]:
         return
     handle = cluster_of(disk, bench).handle
     with opened(disk, bench) as image:
@@ -102,10 +112,10 @@ def _evict(wanted: Wanted, bench: Workbench) -> None:
             handle.blocklist_add(watcher["addr"])
 
 
-def trash(wanted: Wanted, values: Values, bench: Workbench) -> None:
+def move_to_trash(desired: DesiredImage, change: MoveToTrash, bench: Workbench) -> None:
     import rbd
 
-    disk = wanted.disk
-    _evict(wanted, bench)
+    disk = desired.disk
+    _evict(desired, bench)
     with speaking_of(disk, "error moving to the trash"):
-        rbd.RBD().trash_move(cluster_of(disk, bench).pool(disk), disk.source["image"], values["seconds"])
+        rbd.RBD().trash_move(cluster_of(disk, bench).pool(disk), disk.source["image"], change.seconds)

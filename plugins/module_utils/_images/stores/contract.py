@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The contract that a file under ``_images/stores/`` fills in: storage in which an image is a file among others.
 
-An image is made beside its place and put there when it is whole, so that nothing unfinished looks finished.
+An image is created under another name and renamed when it is whole, so that an unfinished image is never used.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 
 
 class Files(Protocol):
-    """The files of a storage. HostError with the words of the storage where it refuses."""
+    """Operations on the files of a storage; HostError with the storage's own message if one fails."""
 
     def kind(self, path: str) -> str:
-        """file, directory, other or missing."""
+        """Return file, directory, other or missing."""
 
     def folder(self, path: str) -> str:
-        """What kind is the folder that a file is in."""
+        """Return the kind of a file's folder."""
 
     def make(self, path: str) -> None:
-        """An empty file for its owner alone; AlreadyExistsError where there is one."""
+        """Create an empty file that only its owner can read; AlreadyExistsError if it exists."""
 
     def put(self, path: str, place: str, *, overwrite: bool) -> None:
-        """Rename a file atomically; AlreadyExistsError if the name is taken and may not be overwritten."""
+        """Rename a file atomically; AlreadyExistsError if the name is taken and must not be overwritten."""
 
     def remove(self, path: str) -> None:
-        """Remove a file; nothing where there is none."""
+        """Remove a file, if it exists."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,19 @@ class Store:
 
     backend: str
     option: str
-    """The backend's option that has the path."""
+    """Option of the backend that holds the path."""
     files: Callable[[Disk, Workspace], contextlib.AbstractContextManager[Files]]
     create: Callable[[Node, int, str], Mapping[str, Any]]
     """From protocol node, bytes and preallocation to QAPI BlockdevCreateOptions."""
     preallocations: tuple[str, ...] = ("off",)
-    """What of O(preallocation) the storage itself can do."""
+    """Values of O(preallocation) that the storage supports."""
     shrinks: bool = True
     locks: bool = False
-    """Whether QEMU locks an image there that it has open."""
+    """QEMU locks an image that it has open."""
 
     def path(self, disk: Disk) -> str:
         return str(disk.source[self.option])
 
     def at(self, disk: Disk, path: str) -> Disk:
-        """The same disk at another path."""
+        """Return the disk with another path."""
         return replace(disk, source={**disk.source, self.option: path})

@@ -19,7 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.con
 
 class _LocalFiles:
     def kind(self, path: str) -> str:
-        with _words(path):
+        with _own_errors(path):
             try:
                 mode = os.stat(path).st_mode
             except FileNotFoundError:
@@ -30,30 +30,30 @@ class _LocalFiles:
         return self.kind(os.path.dirname(path))
 
     def make(self, path: str) -> None:
-        with _words(path):
+        with _own_errors(path):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
     def put(self, path: str, place: str, *, overwrite: bool) -> None:
-        with _words(place):
+        with _own_errors(place):
             if overwrite:
                 os.rename(path, place)
             else:
-                # Unlike rename(2) it does not replace what appeared meanwhile.
+                # Unlike rename(2), link(2) does not replace a file that appeared meanwhile.
                 os.link(path, place)
                 os.unlink(path)
             _sync(os.path.dirname(place))
 
     def remove(self, path: str) -> None:
-        with _words(path), contextlib.suppress(FileNotFoundError):
+        with _own_errors(path), contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 
 
 @contextlib.contextmanager
-def _words(path: str) -> Iterator[None]:
+def _own_errors(path: str) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
-        raise AlreadyExistsError(f"{path} is there") from None
+        raise AlreadyExistsError(f"{path} exists") from None
     except OSError as error:
         raise HostError(f"{path}: {error.strerror}") from None
 

@@ -21,7 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs import l
 
 
 class _NfsFiles(FilesApart):
-    """Like QEMU, it mounts the folder that the image is in: so its export need not be known."""
+    """Files on an NFS server. Like QEMU, it mounts the image's folder, so the export need not be known."""
 
     def __init__(self, values: Values, seconds: float, begin: Sequence[str]) -> None:
         self._values = values
@@ -29,7 +29,7 @@ class _NfsFiles(FilesApart):
         self._begin = begin
 
     def folder(self, path: str) -> str:
-        # What is not there cannot be mounted.
+        # A missing folder cannot be mounted.
         self.kind(path)
         return "directory"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class FilesApart:
-    """Files that a program asks for, because the library that reaches them may hang or crash."""
+    """Files that a separate program accesses, because its library may hang or crash."""
 
     def kind(self, path: str) -> str:
         return self.ask("kind", path)
@@ -21,5 +21,5 @@ class FilesApart:
         self.ask("remove", path)
 
     def ask(self, operation: str, *paths: str) -> str:
-        """Have the program carry out an operation; what it prints."""
+        """Run the program with an operation, and return its output."""
         raise NotImplementedError

@@ -54,17 +54,17 @@ def _files(disk: Disk, bench: Workspace) -> Iterator[sftp.Sftp]:
 
 
 def _host_keys(disk: Disk, node: Node, bench: Workspace) -> dict[str, str]:
-    """The same check of the server's key that QEMU makes; ssh knows no fingerprints, so they are compared later."""
+    """Return options for QEMU's check of the server's key; ssh has no fingerprints, so these are compared later."""
     mode = node["host-key-check"]["mode"]
     if mode == "known_hosts":
         return {"StrictHostKeyChecking": "yes", "UserKnownHostsFile": KNOWN_HOSTS}
-    # A scan would do, but servers shut out who comes without logging in (sshd_config(5), PerSourcePenalties).
+    # ssh-keyscan is not used: servers block clients that do not log in (sshd_config(5), PerSourcePenalties).
     shown = bench.file("shown_host_keys", "")
     return {"StrictHostKeyChecking": "accept-new", "UserKnownHostsFile": shown, "UpdateHostKeys": "no"}
 
 
 def _refuse_other_key(check: Mapping[str, str], path: str) -> None:
-    """Before anything is done there: that we have logged in with our key does not help anybody else."""
+    """Compare the fingerprint before anything is done on the server."""
     if check["mode"] != "hash":
         return
     with open(path, encoding="utf-8") as shown:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes formats and images onto disks, so that a run that was killed is recognised by the next one."""
+"""Writes formats and images onto volumes, so that the next run recognises an interrupted one."""
 
 from __future__ import annotations
 
@@ -12,26 +12,31 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import exported_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import format_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.changes import ImportSource, WriteFormat
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run
 
 ZEROES: Node = {"driver": "null-co", "read-zeroes": "on", "size": content.HEAD}
 _PIECE: Node = {"driver": "raw"}
 _SECONDS = 30
-"""What a file in memory may take."""
+"""Time limit for a file in memory."""
 
 
-def write_format(disk: Disk, values: Values, bench: Workbench) -> None:
-    """A format on the whole disk. It is made in memory, for a disk with half a header would not tell what it is."""
+def write_format(desired: DesiredImage, change: WriteFormat, bench: Workbench) -> None:
+    """Write a format on the whole volume. It is made in memory first: half a header could not be recognised."""
+    del desired
+    disk = change.disk
     path = f"{bench.folder}/{disk.name}.format"
-    with bench.storage(disk, writable=True) as node:
+    with storage_errors(disk), bench.storage(disk, writable=True) as node:
         try:
-            length = _make_format(disk, values["size"], node, path)
+            length = _make_format(disk, change.size, node, path)
             with node.served(writable=True) as uri:
-                _wipe(uri, values["wipe"])
+                _wipe(uri, change.wipe)
                 _mark(uri, bench)
                 _copy({"driver": "file", "filename": path}, uri, content.HEAD, length - content.HEAD)
                 _copy({"driver": "file", "filename": path}, uri, 0, content.HEAD)
@@ -41,7 +46,7 @@ def write_format(disk: Disk, values: Values, bench: Workbench) -> None:
 
 
 def _make_format(disk: Disk, size: int, node: OpenNode, path: str) -> int:
-    """An image without data in a file; returns how much of it is to be on the disk."""
+    """Make an empty image in a file; returns how many of its bytes must be on the volume."""
     options = format_options(disk, {}, size, node.key)
     file: Node = {"driver": "file", "filename": path}
     node.daemon.create({**file, "size": 0}, seconds=_SECONDS)
@@ -49,25 +54,27 @@ def _make_format(disk: Disk, size: int, node: OpenNode, path: str) -> int:
         node.daemon.create({**options, "file": "format"}, seconds=_SECONDS)
     if disk.settings["format"] == "raw":
         return content.LUKS_HEADER
-    # Of a small one the last table ends within a sector, and QEMU counts in sectors.
+    # The last table of a small image ends within a sector, and QEMU counts in sectors.
     length = -(-os.path.getsize(path) // content.HEAD) * content.HEAD
     os.truncate(path, length)
     return length
 
 
-def import_source(disk: Disk, values: Values, bench: Workbench) -> None:
-    """The disk that is copied from, its beginning last: until then the mark stands there."""
+def import_source(desired: DesiredImage, change: ImportSource, bench: Workbench) -> None:
+    """Copy the source, its first bytes last: until then the volume begins with the mark."""
+    del desired
+    disk, size = change.disk, change.size
     if disk.origin is None:
         raise AssertionError
-    size = values["size"]
     head = min(content.HEAD, size)
     with (
+        storage_errors(disk),
         bench.image(disk.origin) as origin,
         bench.image(disk, writable=True) as target,
         origin.served(writable=False) as source,
         target.served(writable=True) as sink,
     ):
-        _wipe(sink, values["wipe"])
+        _wipe(sink, change.wipe)
         _mark(sink, bench)
         if size > head:
             _copy(nbd_node(source), sink, head, size - head)
@@ -77,9 +84,7 @@ def import_source(disk: Disk, values: Values, bench: Workbench) -> None:
 
 
 def _mark(uri: str, bench: Workbench) -> None:
-    path = f"{bench.folder}/mark"
-    with open(path, "wb") as stream:
-        stream.write(content.MARK)
+    path = bench.file("mark", content.MARK.decode())
     _copy({"driver": "file", "filename": path}, uri, 0, content.HEAD)
 
 
@@ -89,12 +94,13 @@ def _wipe(uri: str, places: Iterable[tuple[int, int]]) -> None:
 
 
 def _copy(source: Node, uri: str, start: int, length: int) -> None:
-    """The same piece of one into the other, on its storage before this returns."""
+    """Copy a piece to the same place of an export; it is on its storage before this returns."""
     images = [piece_of(source, start, length), piece_of(nbd_node(uri), start, length)]
     run(["qemu-img", "convert", "-n", "-t", "writeback", "--image-opts", "--target-image-opts", *images])
 
 
 def piece_of(node: Node, start: int, length: int) -> str:
+    """Return the options (--image-opts) of a piece of a node."""
     file = {f"file.{name}": value for name, value in node.items()}
     return ",".join(
         f"{name}={keyval(value)}" for name, value in {**_PIECE, "offset": start, "size": length, **file}.items()
@@ -102,6 +108,6 @@ def piece_of(node: Node, start: int, length: int) -> str:
 
 
 def nbd_node(uri: str) -> Node:
-    """An export, with dotted keys for what is within a mapping."""
+    """Return the node of an export, with dotted keys in place of nested mappings."""
     node = exported_node(uri)
     return {**{f"server.{key}": value for key, value in node.pop("server").items()}, **node}

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find data on a disk whose samples are zeroes: QEMU compares all of it with zeroes before it counts as blank.
+"""Finds data on a volume whose samples are zeroes: QEMU compares all of it with zeroes.
 
-Where the storage tells what is allocated (GET LBA STATUS, NBD's base:allocation), QEMU skips the rest; it reads the
-whole disk everywhere else.
+If the storage reports what is allocated (GET LBA STATUS, NBD's base:allocation), QEMU skips the rest; otherwise it
+reads the whole volume.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ import subprocess
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.apply import ZEROES, nbd_node, piece_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
 
 OPTION = Option(
     "blank_check",
-    "How to find out that a disk of a fixed size is blank before a format or O(source) is written to it. V(full) reads "
-    "all of it, but for what the storage reports as unallocated: 1 TiB at 1 GB/s takes 18 minutes, once to plan "
-    "the first write and once more right before it. V(sample) reads both ends and 62 pieces in between; data elsewhere "
+    "How to check that storage of a fixed size is blank before a format or O(source) is written to it. V(full) reads "
+    "all of it except what the storage reports as unallocated: 1 TiB at 1 GB/s takes 18 minutes, once to plan the "
+    "first write and once more right before it. V(sample) reads both ends and 62 samples in between; data elsewhere "
     "is overwritten.",
     choices=("full", "sample"),
 )
 
 PROBE = 64 << 10
-"""Bytes that tell the data that was found from other data."""
+"""Bytes of the sample around data that was found, which become part of its fingerprint."""
 
 _MISMATCH = re.compile(r"offset (\d+)")
 _DIFFERENT = 1
-"""How qemu-img compare ends where the contents differ."""
+"""Exit status of qemu-img compare if the contents differ."""
 
 
-def is_full(wanted: Wanted) -> bool:
-    """Tell if a disk must be read whole, because something is to be written to it once it is blank."""
-    return wanted.state == "present" and wanted.provision.get("blank_check") != "sample"
+def is_full(desired: DesiredImage) -> bool:
+    """Tell if a volume must be read whole before a format or an image is written to it."""
+    return desired.state == "present" and desired.provision.get("blank_check") != "sample"
 
 
 def first_data(node: OpenNode, since: int = 0) -> int | None:
-    """Return the first byte that is not zero, or None; since: what stands before it does not count."""
+    """Return the first byte that is not zero, or None; since: offset at which the search begins."""
     length = int(node.describe()["virtual-size"]) - since
     if length <= 0:
         return None
@@ -53,12 +53,12 @@ def first_data(node: OpenNode, since: int = 0) -> int | None:
         return None
     found = _MISMATCH.search(done.stdout)
     if done.returncode != _DIFFERENT or not found:
-        raise HostError(f"it cannot be read to see if it is blank: {(done.stderr or done.stdout).strip()}")
+        raise HostError(f"cannot tell if it is blank: {(done.stderr or done.stdout).strip()}")
     return since + int(found.group(1))
 
 
 def read_around(node: OpenNode, offset: int) -> dict[int, bytes]:
-    """Return the piece in which data was found, by its start."""
+    """Return the sample around an offset, by its start."""
     start = offset // PROBE * PROBE
     with node.accessed() as client:
         return {start: client.read(start, PROBE)}

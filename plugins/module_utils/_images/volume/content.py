@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the bytes of a disk tell: nothing yet, something unfinished, or data; and what would fit on it. Pure.
+"""Kinds of content of a volume, and what fits on it. Pure.
 
-Such a disk cannot be made aside and renamed when it is whole. So what is being written begins with a mark until it is.
+A volume cannot be written under another name and renamed afterwards. So it begins with a mark until it is whole.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LUKS_HEADER = 2068480
 
 
 def sampled(capacity: int) -> list[tuple[int, int]]:
-    """Where to look whether a disk is blank: start and length of both ends, and of pieces in between."""
+    """Return start and length of the samples that tell if a volume is blank: both ends, and pieces in between."""
     if capacity <= 2 * WIPED + 2 * _PROBES * _PROBE:
         return [(0, capacity)]
     between = capacity - 2 * WIPED
@@ -35,24 +35,25 @@ def sampled(capacity: int) -> list[tuple[int, int]]:
     return [(0, WIPED), *((start, _PROBE) for start in starts), (capacity - WIPED, WIPED)]
 
 
-def wiped(capacity: int) -> list[tuple[int, int]]:
-    """What has to go so that nobody finds what was on a disk: start and length."""
-    return [(0, capacity)] if capacity <= 2 * WIPED else [(0, WIPED), (capacity - WIPED, WIPED)]
+def ends(capacity: int) -> tuple[tuple[int, int], ...]:
+    """Return start and length of both ends, which are wiped so that no old table or file system is recognised."""
+    return ((0, capacity),) if capacity <= 2 * WIPED else ((0, WIPED), (capacity - WIPED, WIPED))
 
 
 def is_blank(samples: Mapping[int, bytes], since: int = 0) -> bool:
-    """Whether all that was read is zeroes; since: what stands before it does not count."""
+    """Tell if all samples are zeroes; since: offset before which bytes do not count."""
     return not any(piece[max(since - start, 0) :].strip(b"\0") for start, piece in samples.items())
 
 
 def content_of(samples: Mapping[int, bytes]) -> str:
+    """Return the kind of content that the samples show."""
     if samples[0].startswith(MARK):
         return UNFINISHED
     return BLANK if is_blank(samples) else DATA
 
 
 def fingerprint_of(samples: Mapping[int, bytes]) -> str:
-    """By which a person says which data may be lost, and no other."""
+    """Return the fingerprint that confirms an overwrite: it stands for this data and no other."""
     digest = hashlib.sha256()
     for start, piece in sorted(samples.items()):
         digest.update(b"%d %d " % (start, len(piece)) + piece)
@@ -60,25 +61,25 @@ def fingerprint_of(samples: Mapping[int, bytes]) -> str:
 
 
 def hidden(described: str, offset: int) -> str:
-    """The warning about data between the samples."""
-    return f"{described}: has data at byte {offset}, although its ends are blank; it was left as it is"
+    """Return the warning about data between the samples."""
+    return f"{described}: has data at byte {offset}, although its ends are blank; it was not changed"
 
 
 def needed_for_qcow2(size: int, *, encrypted: bool) -> int:
-    """Bytes that a qcow2 takes once a guest has written all of its ``size``."""
-    clusters = _shared_out(size, CLUSTER_SIZE)
-    tables = _shared_out(clusters, CLUSTER_SIZE // 8)
-    used = 1 + clusters + tables + _shared_out(tables, CLUSTER_SIZE // 8)
-    used += _shared_out(LUKS_HEADER, CLUSTER_SIZE) if encrypted else 0
-    # Counters of the clusters count themselves too.
-    counters = _shared_out(used, CLUSTER_SIZE // 2 - 1)
-    return (used + counters + _shared_out(counters, CLUSTER_SIZE // 8)) * CLUSTER_SIZE
+    """Return the bytes that a qcow2 takes once a guest has written all of its ``size``."""
+    clusters = _ceiling(size, CLUSTER_SIZE)
+    tables = _ceiling(clusters, CLUSTER_SIZE // 8)
+    used = 1 + clusters + tables + _ceiling(tables, CLUSTER_SIZE // 8)
+    used += _ceiling(LUKS_HEADER, CLUSTER_SIZE) if encrypted else 0
+    # Refcount blocks count themselves.
+    refcounts = _ceiling(used, CLUSTER_SIZE // 2 - 1)
+    return (used + refcounts + _ceiling(refcounts, CLUSTER_SIZE // 8)) * CLUSTER_SIZE
 
 
-def _shared_out(amount: int, portion: int) -> int:
-    return -(-amount // portion)
+def _ceiling(amount: int, divisor: int) -> int:
+    return -(-amount // divisor)
 
 
 def all_zero(extents: Iterable[Mapping[str, object]]) -> bool:
-    """Whether a map of extents (qemu-img map) has none that was ever written to."""
+    """Tell if a map of extents (qemu-img map) has none with data."""
     return not any(extent["data"] for extent in extents)

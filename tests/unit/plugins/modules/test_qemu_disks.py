@@ -23,15 +23,15 @@ FAILED = {"name": "c", "changed": False, "failed": True, "refused": False, "msg"
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """With what the disks were worked on; ``results`` in it is what comes out."""
-    seen: dict[str, Any] = {"results": []}
+    observed: dict[str, Any] = {"results": []}
 
-    def manage_all(entries: Any, capabilities: Any, **options: Any) -> list[dict[str, Any]]:
-        seen.update(entries=entries, capabilities=capabilities, options=options)
-        return [dict(result) for result in seen["results"]]
+    def reconcile_all(entries: Any, capabilities: Any, **options: Any) -> list[dict[str, Any]]:
+        observed.update(entries=entries, capabilities=capabilities, options=options)
+        return [dict(result) for result in observed["results"]]
 
     monkeypatch.setattr(qemu_disks, "probe", lambda: probed("debian12"))
-    monkeypatch.setattr(batch, "manage_all", manage_all)
-    return seen
+    monkeypatch.setattr(batch, "reconcile_all", reconcile_all)
+    return observed
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, *, predict: bool = False, **more: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import IscsiError, LibraryMissing
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import module
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import session
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.observed import Device
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank, content
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_iscsi_disk
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
@@ -21,15 +22,7 @@ from ansible_collections.directdisk.qemu.tests.unit.support import probed
 
 MIB = 2**20
 LUN = {"portal": "192.0.2.9", "target": "iqn.2026-01.example:web1", "lun": 1}
-DEVICE = {
-    "type": "disk",
-    "vendor": "IET",
-    "model": "VIRTUAL-DISK",
-    "capacity": MIB,
-    "block_size": 512,
-    "serial": "abc",
-    "read_only": False,
-}
+DEVICE = Device("disk", "IET", "VIRTUAL-DISK", capacity=MIB, block_size=512, serial="abc", read_only=False)
 
 
 class Target:
@@ -60,7 +53,7 @@ def target(monkeypatch: pytest.MonkeyPatch) -> Target:
     monkeypatch.setattr(session, "load_library", lambda: None)
     monkeypatch.setattr(session, "Session", found.session)
     monkeypatch.setattr(session, "luns_of", lambda opened: [0, 1])
-    monkeypatch.setattr(session, "device_of", lambda opened, lun: dict(DEVICE) if lun else {"type": "controller"})
+    monkeypatch.setattr(session, "device_of", lambda opened, lun: DEVICE if lun else Device("controller"))
     monkeypatch.setattr(
         session,
         "read_places",
@@ -93,13 +86,13 @@ def test_data_is_named_by_its_fingerprint_and_overwritten_by_that_alone(
     monkeypatch: pytest.MonkeyPatch, target: Target
 ) -> None:
     target.data[0:3] = b"abc"
-    seen = run_module(monkeypatch, qemu_iscsi_disk, **LUN, state="info")["image"]["fingerprint"]
-    wanted = {**LUN, "format": "qcow2", "size": "64KiB", "_ansible_check_mode": True}
-    refused = run_module(monkeypatch, qemu_iscsi_disk, **wanted, overwrite="0" * 16)
-    assert refused["msg"].endswith(f"has data that is no qcow2; to lose it, say overwrite: {seen}")
-    answer = run_module(monkeypatch, qemu_iscsi_disk, **wanted, overwrite=seen)
+    observed = run_module(monkeypatch, qemu_iscsi_disk, **LUN, state="info")["image"]["fingerprint"]
+    desired = {**LUN, "format": "qcow2", "size": "64KiB", "_ansible_check_mode": True}
+    refused = run_module(monkeypatch, qemu_iscsi_disk, **desired, overwrite="0" * 16)
+    assert refused["msg"].endswith(f"has data that is not qcow2; to lose it, set overwrite: {observed}")
+    answer = run_module(monkeypatch, qemu_iscsi_disk, **desired, overwrite=observed)
     assert answer["changed"]
-    assert answer["actions"][0].startswith("DESTROYS DATA: overwrite the data and write qcow2 of 65536 bytes")
+    assert answer["actions"][0].startswith("DESTROYS DATA: overwrite the data and write qcow2 of 64 KiB")
     assert not [name for name in answer["image"] if name.startswith("_")]
 
 
@@ -189,19 +182,19 @@ def test_a_lun_with_data_between_the_samples_is_not_written_to(
     answer = run_module(monkeypatch, qemu_iscsi_disk, **LUN, **SOURCE)
     assert (answer["changed"], answer["image"]["content"], hidden) == (False, "data", [0])
     assert [line.partition(": ")[2] for line in said] == [
-        "has data at byte 5557452, although its ends are blank; it was left as it is"
+        "has data at byte 5557452, although its ends are blank; it was not changed"
     ]
 
 
 def test_data_between_the_samples_has_a_fingerprint_of_its_own(
     monkeypatch: pytest.MonkeyPatch, hidden: list[int]
 ) -> None:
-    wanted = {**LUN, "format": "qcow2", "size": "64KiB", "_ansible_check_mode": True}
-    refused = run_module(monkeypatch, qemu_iscsi_disk, **wanted)
-    fingerprint = refused["msg"].rpartition("say overwrite: ")[2]
-    assert run_module(monkeypatch, qemu_iscsi_disk, **wanted, overwrite=fingerprint)["changed"]
+    desired = {**LUN, "format": "qcow2", "size": "64KiB", "_ansible_check_mode": True}
+    refused = run_module(monkeypatch, qemu_iscsi_disk, **desired)
+    fingerprint = refused["msg"].rpartition("set overwrite: ")[2]
+    assert run_module(monkeypatch, qemu_iscsi_disk, **desired, overwrite=fingerprint)["changed"]
     zeroes = content.fingerprint_of({0: bytes(MIB)})
-    assert run_module(monkeypatch, qemu_iscsi_disk, **wanted, overwrite=zeroes)["failed"]
+    assert run_module(monkeypatch, qemu_iscsi_disk, **desired, overwrite=zeroes)["failed"]
 
 
 def test_a_lun_is_read_whole_only_before_it_is_written_to(monkeypatch: pytest.MonkeyPatch, hidden: list[int]) -> None:

@@ -10,38 +10,33 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import module
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ObservedImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observed import Layout, NewImage, ObservedRbd
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_rbd_disk
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
 
 WEB1 = {"pool": "vms", "image": "web1", "user": "qemu", "key": "QUFB", "monitors": ["192.0.2.1"]}
-DEFAULTS: dict[str, Any] = {
-    "features": ["layering"],
-    "object_size": 4194304,
-    "stripe_unit": 0,
-    "stripe_count": 0,
-    "data_pool": "",
-}
+DEFAULTS = Layout(("layering",), 4194304, stripe_unit=0, stripe_count=0, data_pool="")
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Wanted]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[DesiredImage]:
     """What is wanted of a cluster in which there is nothing."""
-    wanted: list[Wanted] = []
+    desired: list[DesiredImage] = []
 
-    def observe(one: Wanted, bench: Any) -> Seen:
-        wanted.append(one)
-        return {"exists": False, "_new": {"defaults": DEFAULTS, "source": {}}}
+    def observe(one: DesiredImage, bench: Any) -> ObservedImage:
+        desired.append(one)
+        return ObservedRbd(exists=False, new=NewImage(DEFAULTS))
 
     monkeypatch.setitem(LIFECYCLES, "rbd", replace(LIFECYCLES["rbd"], observe=observe))
     monkeypatch.setattr(module, "probe", lambda: probed("debian13"))
     monkeypatch.setattr(module, "need_bindings", lambda backends, family: None)
-    return wanted
+    return desired
 
 
-def test_check_mode_predicts_a_new_image(monkeypatch: pytest.MonkeyPatch, asked: list[Wanted]) -> None:
+def test_check_mode_predicts_a_new_image(monkeypatch: pytest.MonkeyPatch, asked: list[DesiredImage]) -> None:
     answer = run_module(monkeypatch, qemu_rbd_disk, **WEB1, size="1GiB", _ansible_check_mode=True)
     assert (answer["changed"], answer["state"], answer["size"], answer["format"]) == (True, "present", 2**30, "raw")
     assert answer["actions"] == ["create rbd vms/web1 of 1 GiB"]
@@ -52,27 +47,27 @@ def test_check_mode_predicts_a_new_image(monkeypatch: pytest.MonkeyPatch, asked:
 
 
 def test_options_of_the_storage_the_disk_and_its_keeping_stand_side_by_side(
-    monkeypatch: pytest.MonkeyPatch, asked: list[Wanted]
+    monkeypatch: pytest.MonkeyPatch, asked: list[DesiredImage]
 ) -> None:
     snapshots = [{"name": "golden", "protected": True}]
     source = {"https": {"url": "https://192.0.2.4/a.qcow2"}, "format": "qcow2"}
     arguments = {**WEB1, "state": "info", "size": "1GiB", "snapshots": snapshots, "source": source}
     run_module(monkeypatch, qemu_rbd_disk, **arguments, metadata={"a": None}, config={"rbd_cache_size": 5})
-    (wanted,) = asked
-    assert wanted.disk.source["config"] == {"rbd_cache_size": 5}
-    assert wanted.provision["snapshots"] == ({"name": "golden", "state": "present", "protected": True},)
-    assert wanted.provision["metadata"] == {"a": None}
-    assert wanted.disk.origin and wanted.disk.origin.settings["format"] == "qcow2"
+    (desired,) = asked
+    assert desired.disk.source["config"] == {"rbd_cache_size": 5}
+    assert desired.provision["snapshots"] == ({"name": "golden", "state": "present", "protected": True},)
+    assert desired.provision["metadata"] == {"a": None}
+    assert desired.disk.origin and desired.disk.origin.settings["format"] == "qcow2"
 
 
-def test_no_secret_is_in_an_answer(monkeypatch: pytest.MonkeyPatch, asked: list[Wanted]) -> None:
+def test_no_secret_is_in_an_answer(monkeypatch: pytest.MonkeyPatch, asked: list[DesiredImage]) -> None:
     secrets = {"encryption": {"format": "luks2", "passphrase": "hush"}, "key": "SGVsbG8="}
     answer = run_module(monkeypatch, qemu_rbd_disk, **{**WEB1, **secrets}, size="1GiB", _ansible_check_mode=True)
     assert not any(secret in str(answer) for secret in ("hush", "SGVsbG8="))
 
 
-def test_bad_input_is_one_line(monkeypatch: pytest.MonkeyPatch, asked: list[Wanted]) -> None:
+def test_bad_input_is_one_line(monkeypatch: pytest.MonkeyPatch, asked: list[DesiredImage]) -> None:
     answer = run_module(monkeypatch, qemu_rbd_disk, **WEB1, size="1000")
     assert answer["failed"]
-    assert answer["msg"].endswith("size: 1000 is no multiple of 512 bytes, QEMU's sector; write 1024")
+    assert answer["msg"].endswith("size: 1000 is not a multiple of 512 bytes, QEMU's sector; set 1024")
     assert "\n" not in answer["msg"]

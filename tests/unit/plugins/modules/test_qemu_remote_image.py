@@ -132,10 +132,10 @@ def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_an_image_is_predicted_made_and_left_alone(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
-    wanted = {"file": {"path": str(host / "new")}, "size": "2MiB", "source": {"http": {"url": URL}}}
-    predicted = run_module(monkeypatch, qemu_remote_image, **wanted, _ansible_check_mode=True)
+    desired = {"file": {"path": str(host / "new")}, "size": "2MiB", "source": {"http": {"url": URL}}}
+    predicted = run_module(monkeypatch, qemu_remote_image, **desired, _ansible_check_mode=True)
     assert not (host / "new").exists()
-    made = run_module(monkeypatch, qemu_remote_image, **wanted)
+    made = run_module(monkeypatch, qemu_remote_image, **desired)
     assert predicted == made
     assert made["actions"] == [f"create file {host}/new as raw of 2 MiB, a copy of http {URL}"]
     assert (made["changed"], made["state"], made["size"], made["format"]) == (True, "present", 2 * MIB, "raw")
@@ -145,7 +145,7 @@ def test_an_image_is_predicted_made_and_left_alone(monkeypatch: pytest.MonkeyPat
     assert made["blockdev"][0]["filename"] == f"{host}/new"
     assert (host / "new").read_bytes()[:6] == b"golden"
     assert (host / "new").stat().st_mode & 0o777 == 0o600
-    again = run_module(monkeypatch, qemu_remote_image, **wanted)
+    again = run_module(monkeypatch, qemu_remote_image, **desired)
     assert (again["changed"], again["image"]) == (False, made["image"])
     gone = run_module(monkeypatch, qemu_remote_image, file={"path": str(host / "new")}, state="absent")
     assert (gone["changed"], gone["state"]) == (True, "absent")
@@ -153,20 +153,20 @@ def test_an_image_is_predicted_made_and_left_alone(monkeypatch: pytest.MonkeyPat
 
 
 def test_nothing_is_kept_of_what_has_another_digest(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
-    wanted = {"file": {"path": str(host / "new")}, "source": {"http": {"url": URL}}, "sha256": "0" * 64}
-    message = run_module(monkeypatch, qemu_remote_image, **wanted)["msg"]
+    desired = {"file": {"path": str(host / "new")}, "source": {"http": {"url": URL}}, "sha256": "0" * 64}
+    message = run_module(monkeypatch, qemu_remote_image, **desired)["msg"]
     assert message.startswith(f"file {host}/new: its sha256 is ")
     assert message.endswith(f"and {'0' * 64} is declared; nothing was kept")
     assert sorted(os.listdir(host)) == ["a.raw", "lock"]
     digest = hashlib.sha256((host / "a.raw").read_bytes()).hexdigest()
-    assert run_module(monkeypatch, qemu_remote_image, **{**wanted, "sha256": digest})["image"]["sha256"] == digest
+    assert run_module(monkeypatch, qemu_remote_image, **{**desired, "sha256": digest})["image"]["sha256"] == digest
 
 
 def test_what_a_killed_run_has_left_is_removed(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
     left = Path(file.temporary(str(host / "new")))
     left.write_bytes(b"half")
     answer = run_module(monkeypatch, qemu_remote_image, file={"path": str(host / "new")}, size="1MiB")
-    assert answer["actions"][0] == f"remove {left}, which a killed run has left"
+    assert answer["actions"][0] == f"remove {left}, which an interrupted run left"
     assert not left.exists()
     assert (host / "new").stat().st_size == MIB
 
@@ -185,10 +185,12 @@ def test_a_raw_image_that_begins_as_a_qcow2_is_refused_unless_its_bytes_are_mean
 
 def test_an_image_in_use_is_left_alone(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
     monkeypatch.setattr(file, "vms_that_open", lambda identity: ["web1"])
-    wanted = {"file": {"path": str(host / "a.raw")}, "state": "absent"}
-    message = run_module(monkeypatch, qemu_remote_image, **wanted)["msg"]
-    assert message == f"file {host}/a.raw: machine web1 of this host has it open: it is not removed (force: true does)"
-    assert run_module(monkeypatch, qemu_remote_image, **wanted, force=True)["image"]["opened_by"] == ["web1"]
+    desired = {"file": {"path": str(host / "a.raw")}, "state": "absent"}
+    message = run_module(monkeypatch, qemu_remote_image, **desired)["msg"]
+    assert message == (
+        f"file {host}/a.raw: VM web1 of this host has it open: it is not removed; stop the VM, or set force: true"
+    )
+    assert run_module(monkeypatch, qemu_remote_image, **desired, force=True)["image"]["opened_by"] == ["web1"]
     assert not (host / "a.raw").exists()
 
 
@@ -198,20 +200,20 @@ def test_an_image_behind_a_url(monkeypatch: pytest.MonkeyPatch, host: Path, said
 
 
 @pytest.mark.parametrize(
-    "wanted, message",
+    "desired, message",
     [
         ({"etag": '"2"'}, 'the server has another image: its etag is "1", and "2" is declared'),
         ({"virtual_size": "2MiB"}, "it has 1048576 bytes, and 2097152 are declared"),
         ({"sha256": "0" * 64}, f"and {'0' * 64} is declared; correct the declaration"),
-        ({"format": "qcow2"}, "it is declared as qcow2, but it is none"),
+        ({"format": "qcow2"}, "it is declared as qcow2, but it is not a qcow2"),
         ({"state": "absent"}, "can only be read, so it cannot be removed"),
         ({"size": "1MiB"}, "cannot be created or grown here"),
     ],
 )
 def test_an_image_behind_a_url_that_is_not_what_is_declared(
-    monkeypatch: pytest.MonkeyPatch, host: Path, said: dict[str, Any], wanted: dict[str, Any], message: str
+    monkeypatch: pytest.MonkeyPatch, host: Path, said: dict[str, Any], desired: dict[str, Any], message: str
 ) -> None:
-    assert message in run_module(monkeypatch, qemu_remote_image, http={"url": URL}, **wanted)["msg"]
+    assert message in run_module(monkeypatch, qemu_remote_image, http={"url": URL}, **desired)["msg"]
 
 
 def test_a_server_may_send_us_where_it_is_said(
@@ -234,22 +236,22 @@ def test_the_copy_of_an_image(monkeypatch: pytest.MonkeyPatch, host: Path, said:
     monkeypatch.setattr(readonly_image, "vms_that_open", lambda identity: [])
     known: dict[tuple[str, str], str] = {}
     monkeypatch.setattr(image_fetch, "remembered", lambda path, name: known.get((path, name), ""))
-    wanted = {"http": {"url": URL}, "route": "stage"}
-    predicted = run_module(monkeypatch, qemu_remote_image, **wanted, _ansible_check_mode=True)
-    fetched = run_module(monkeypatch, qemu_remote_image, **wanted)
+    desired = {"http": {"url": URL}, "route": "stage"}
+    predicted = run_module(monkeypatch, qemu_remote_image, **desired, _ansible_check_mode=True)
+    fetched = run_module(monkeypatch, qemu_remote_image, **desired)
     assert predicted == fetched
     assert fetched["actions"] == [f"fetch http {URL} into this host's cache"]
     said["length"] = 2 * MIB
-    stale = run_module(monkeypatch, qemu_remote_image, **wanted)
+    stale = run_module(monkeypatch, qemu_remote_image, **desired)
     assert (stale["changed"], stale["image"]["stale"]) == (False, True)
-    assert run_module(monkeypatch, qemu_remote_image, **wanted, refresh=True)["changed"]
+    assert run_module(monkeypatch, qemu_remote_image, **desired, refresh=True)["changed"]
     said["length"] = MIB
-    assert not run_module(monkeypatch, qemu_remote_image, **wanted)["image"]["stale"]
+    assert not run_module(monkeypatch, qemu_remote_image, **desired)["image"]["stale"]
     known[str(copy), image_fetch.ETAG] = '"0"'
-    assert run_module(monkeypatch, qemu_remote_image, **wanted)["image"]["stale"]
+    assert run_module(monkeypatch, qemu_remote_image, **desired)["image"]["stale"]
     said["etag"] = ""
-    assert not run_module(monkeypatch, qemu_remote_image, **wanted)["image"]["stale"]
-    forgotten = run_module(monkeypatch, qemu_remote_image, **wanted, state="absent")
+    assert not run_module(monkeypatch, qemu_remote_image, **desired)["image"]["stale"]
+    forgotten = run_module(monkeypatch, qemu_remote_image, **desired, state="absent")
     assert (forgotten["changed"], copy.exists()) == (True, False)
 
 

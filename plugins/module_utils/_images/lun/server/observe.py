@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks at a LUN on its storage host: what tgtd gives out, and what it will give out after its next start."""
+"""Observes a LUN on its storage host: the exports of tgtd, and its configuration for the next start."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Seen, Wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.changes import ObservedExport
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import to_keep
 
 
@@ -18,38 +19,41 @@ def tgtd_of(bench: Workspace) -> tgt.Tgtd:
     return bench.shared("tgtd", lambda: tgt.Tgtd(bench.open_timeout))
 
 
-def observe(wanted: Wanted, bench: Workspace) -> Seen:
-    source = wanted.disk.source
+def observe(desired: DesiredImage, bench: Workspace) -> ObservedExport:
+    source = desired.disk.source
     name, user = source["target"], source.get("user", "")
     tgtd = tgtd_of(bench)
     targets = tgtd.targets()
     target = targets.get(name, {})
     lun = target.get("luns", {}).get(source["lun"])
-    seen: dict[str, Any] = {
-        "exists": lun is not None,
-        "target_exists": name in targets,
-        "other_luns": sorted(set(target.get("luns", {})) - {0, source["lun"]}),
-        "accounts": sorted(target.get("accounts", ())),
-        "initiators": sorted(target.get("initiators", ())),
-        "sessions": sorted(target.get("sessions", ())),
-        "account": _account(user, source.get("password", ""), tgtd.accounts()),
-        "account_shared_with": sorted(n for n, t in targets.items() if n != name and user in t["accounts"]),
-        "declared_in": tgt.declared_elsewhere(name),
-        **_store(wanted.provision["tgt"]["store"]),
-    }
-    if lun is not None:
-        seen["store"] = lun["Backing store path"]
-        seen["serial"] = lun["SCSI SN"]
-        seen["thin"] = lun["Thin-provisioning"] == "Yes"
-        seen["read_only"] = lun["Readonly"] == "Yes"
     kept = tgt.read_kept(name)
-    seen["kept"] = source["lun"] in kept.luns
-    seen["kept_so"] = kept == to_keep(wanted, kept)
-    return seen
+    observed = ObservedExport(
+        exists=lun is not None,
+        size=_size_of_store(desired.provision["tgt"]["store"]),
+        target_exists=name in targets,
+        other_luns=tuple(sorted(set(target.get("luns", {})) - {0, source["lun"]})),
+        accounts=tuple(sorted(target.get("accounts", ()))),
+        initiators=tuple(sorted(target.get("initiators", ()))),
+        sessions=tuple(sorted(target.get("sessions", ()))),
+        account=_account(user, source.get("password", ""), tgtd.accounts()),
+        account_shared_with=tuple(sorted(n for n, t in targets.items() if n != name and user in t["accounts"])),
+        declared_in=tgt.declared_elsewhere(name),
+        kept=source["lun"] in kept.luns,
+        kept_so=kept == to_keep(desired, kept),
+    )
+    if lun is None:
+        return observed
+    return replace(
+        observed,
+        store=lun["Backing store path"],
+        serial=lun["SCSI SN"],
+        thin=lun["Thin-provisioning"] == "Yes",
+        read_only=lun["Readonly"] == "Yes",
+    )
 
 
 def _account(user: str, password: str, accounts: list[str]) -> str:
-    """What is known of the account that is declared."""
+    """Return the state of the declared account."""
     if not user:
         return "none"
     if user not in accounts:
@@ -58,12 +62,12 @@ def _account(user: str, password: str, accounts: list[str]) -> str:
     return "fits" if passwords == {password} else "differs" if passwords else "unknown"
 
 
-def _store(path: str) -> dict[str, Any]:
-    """size: in bytes; None where there is nothing yet."""
+def _size_of_store(path: str) -> int | None:
+    """Return the bytes of a store; None if it does not exist yet."""
     try:
         with open(path, "rb") as store:
-            return {"size": store.seek(0, os.SEEK_END)}
+            return store.seek(0, os.SEEK_END)
     except FileNotFoundError:
-        return {"size": None}
+        return None
     except OSError as error:
         raise DeclarationError("tgt: store", f"{path}: {error.strerror}") from None

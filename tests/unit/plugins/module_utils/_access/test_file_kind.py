@@ -16,7 +16,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access import sou
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind import not_raw
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import (
     Header,
-    opened_by_header,
     read_header,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import Storage
@@ -114,18 +113,3 @@ def test_a_source_that_is_cut_off_is_not_copied(monkeypatch: pytest.MonkeyPatch,
 def test_a_source_with_clusters_that_nobody_uses_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_check, "check_qcow2", lambda uri, passphrase, bench: {"leaks": 3, "check-errors": 0})
     source_check.check_whole(storage(b""), source(format="qcow2"))
-
-
-@pytest.mark.parametrize(
-    ("image", "named"),
-    [
-        ({"virtual-size": 512}, ""),
-        ({"backing-filename": "a"}, ""),
-        ({"format-specific": {"data": {"data-file": "/etc/shadow"}}}, "/etc/shadow"),
-        ({"backing-filename": "a", "backing-image": {"virtual-size": 512}}, ""),
-        ({"backing-filename": "a", "backing-image": {"backing-filename": "/etc/shadow"}}, "/etc/shadow"),
-        ({"backing-image": {"format-specific": {"data": {"data-file": "/etc/shadow"}}}}, "/etc/shadow"),
-    ],
-)
-def test_what_a_header_has_had_opened(image: dict[str, Any], named: str) -> None:
-    assert opened_by_header(image) == named

@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
 import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import confinement, storage_daemon, workspace
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.visible_files import VisibleFiles
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, read_image
@@ -74,7 +79,8 @@ def driver_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Disk:
     """A disk of which the daemon is told to use this driver."""
     nbd = BACKENDS["nbd"]
     read = disk()
-    object.__setattr__(read, "backend", type(nbd)(**{**vars(nbd), "node": lambda values, resources: {"driver": name}}))
+    access = replace(nbd.access, node=lambda values, resources: {"driver": name})
+    object.__setattr__(read, "backend", replace(nbd, access=access))
     return read
 
 
@@ -113,11 +119,34 @@ def test_one_daemon_opens_many_disks_and_no_name_comes_twice(daemon: Daemon) -> 
 def test_what_a_header_has_opened_is_not_used(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server may show one header to us, and another one to QEMU."""
     with Workbench(capabilities()) as bench:
-        with pytest.raises(HostError, match="its header names other storage"), bench.image(disk("stranger")):
+        with pytest.raises(HostError, match="its header has had #block001 opened"), bench.image(disk("stranger")):
             pass
         with bench.image(disk()):
             pass
     assert len(daemon.told("blockdev-add")) == len(daemon.told("blockdev-del"))
+
+
+def test_a_declared_backing_file_of_this_host_is_shown_to_the_daemon(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    base, shown, allowed = tmp_path / "base.raw", list[str](), list[Confinement]()
+    base.touch()
+
+    @contextlib.contextmanager
+    def show(files: VisibleFiles, paths: Sequence[str]) -> Iterator[None]:
+        shown.extend(paths)
+        yield
+
+    monkeypatch.setattr(VisibleFiles, "shown", show)
+    monkeypatch.setattr(confinement, "begin", lambda one, *_arguments, **_options: allowed.append(one) or [])
+    provision = {"backing": {"file": str(base), "format": "raw"}}
+    nfs = {"nfs": {"host": "192.0.2.7", "path": "/export/a"}, "format": "qcow2"}
+    with Workbench(capabilities()) as bench:
+        for declared in (nfs, {**nfs, "provision": provision}):
+            with bench.storage(disk(**declared)):
+                pass
+    assert shown == [str(base)]
+    assert [one.opens for one in allowed] == [False, True]
 
 
 def test_what_reads_secrets_is_nobody(daemon: Daemon) -> None:

@@ -244,7 +244,7 @@ def test_all_errors_of_a_declaration_come_at_once() -> None:
         "file, gluster, sheepdog, or uri)",
         "hv1: vm ../b: its name is not 1 to 28 of the characters A-Z a-z 0-9 _ -, beginning with a letter or digit",
         "hv1: disk root of c: nbd: port: 0 is less than 1",
-        "hv1: network lan of c: exactly one of bridge and user: true is wanted",
+        "hv1: network lan of c: exactly one of bridge and user: true is required",
         "hv1: disk two of d: is the same storage as disk one of d, and one of them writes to it (file /x)",
     ]
 

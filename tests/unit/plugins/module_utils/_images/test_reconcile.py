@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     DeclarationError,
@@ -21,16 +23,27 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch as images_batch
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    Change,
+    DesiredImage,
+    ImagePlan,
     Lifecycle,
-    Proposal,
-    Seen,
+    ObservedImage,
     Step,
-    Wanted,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.tests.unit.support import capabilities
 
 GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Create(Change):
+    size: int
+
+
+class Break(Create):
+    pass
 
 
 class Storage:
@@ -48,15 +61,15 @@ class Storage:
             check=self.check,
             observe=self.observe,
             plan=self.plan,
-            verbs={"create": self.create, "break": self.fail},
+            actions={Create: self.create, Break: self.fail},
         )
 
-    def check(self, wanted: Wanted) -> None:
-        if wanted.size == 1:
+    def check(self, desired: DesiredImage) -> None:
+        if desired.size == 1:
             raise DeclarationError("size", "is too small")
 
-    def observe(self, wanted: Wanted, bench: Workbench) -> Seen:
-        path = wanted.disk.source["filename"]
+    def observe(self, desired: DesiredImage, bench: Workbench) -> ObservedImage:
+        path = desired.disk.source["filename"]
         self.events.append(f"look {path}")
         self.threads.add(threading.get_ident())
         if path == "/broken":
@@ -64,21 +77,21 @@ class Storage:
         if path == "/bug":
             raise KeyError("nobody thought of it")
         size = self.images.get(path)
-        return {"exists": size is not None, **({"size": size, "format": "raw"} if size is not None else {})}
+        return ObservedImage(size is not None, size, "raw" if size is not None else None)
 
-    def plan(self, wanted: Wanted, seen: Seen) -> Proposal:
-        if seen["exists"]:
-            if wanted.size and wanted.size < seen["size"]:
+    def plan(self, desired: DesiredImage, observed: ObservedImage) -> ImagePlan:
+        if observed.exists:
+            if desired.size and desired.size < (observed.size or 0):
                 raise DeclarationError("size", "it is never shrunk")
-            return Proposal(seen, warnings=("it is old",))
-        after = {"exists": True, "size": wanted.size, "format": "raw"}
-        verb = "break" if wanted.provision.get("owner") == "nobody" else "create"
-        return Proposal(after, (Step(verb, f"create {wanted.disk.described}", {"size": wanted.size}),))
+            return ImagePlan(observed, warnings=("it is old",))
+        after = ObservedImage(True, desired.size, "raw")
+        kind = Break if desired.provision.get("owner") == "nobody" else Create
+        return ImagePlan(after, (Step(kind(desired.size or 0), f"create {desired.disk.described}"),))
 
-    def create(self, wanted: Wanted, values: Values, bench: Workbench) -> None:
-        self.images[wanted.disk.source["filename"]] = values["size"]
+    def create(self, desired: DesiredImage, change: Create, bench: Workbench) -> None:
+        self.images[desired.disk.source["filename"]] = change.size
 
-    def fail(self, wanted: Wanted, values: Values, bench: Workbench) -> None:
+    def fail(self, desired: DesiredImage, change: Create, bench: Workbench) -> None:
         raise HostError("its storage is full")
 
 
@@ -93,23 +106,23 @@ def disk(path: str, **settings: Any) -> dict[str, Any]:
     return {"file": {"filename": f"/{path}"}, **settings}
 
 
-def manage(given: dict[str, Any], *, state: str = "present", check_mode: bool = False) -> dict[str, Any]:
-    wanted = reconcile.read_wanted(read_image("disk", given, "disk"), "disk", state=state)
+def run(given: dict[str, Any], *, state: str = "present", check_mode: bool = False) -> dict[str, Any]:
+    desired = reconcile.read_desired(read_image("disk", given, "disk"), "disk", state=state)
     with Workbench(capabilities()) as bench:
-        return reconcile.manage(wanted, bench, check_mode=check_mode)
+        return reconcile.reconcile(desired, bench, check_mode=check_mode)
 
 
 def batch(
     given: Any, *, check_mode: bool = False, workers: int = 2, lacking: dict[str, DirectDiskError] | None = None
 ) -> list[dict[str, Any]]:
     entries = images_batch.read_entries(given)
-    return images_batch.manage_all(
+    return images_batch.reconcile_all(
         entries, capabilities(), workers=workers, open_timeout=5, check_mode=check_mode, lacking=lacking or {}
     )
 
 
 def test_what_is_missing_is_made_and_looked_at_again(storage: Storage) -> None:
-    done = manage(disk("new", size="1GiB"))
+    done = run(disk("new", size="1GiB"))
     assert storage.images["/new"] == GIB
     assert storage.events == ["look /new", "look /new"]
     nodes = done.pop("blockdev")
@@ -127,27 +140,27 @@ def test_what_is_missing_is_made_and_looked_at_again(storage: Storage) -> None:
 
 
 def test_check_mode_says_the_same_and_changes_nothing(storage: Storage) -> None:
-    foreseen = manage(disk("new", size="1GiB"), check_mode=True)
+    foreseen = run(disk("new", size="1GiB"), check_mode=True)
     assert storage.images == {"/there": GIB}
-    assert foreseen == manage(disk("new", size="1GiB"))
+    assert foreseen == run(disk("new", size="1GiB"))
 
 
 def test_a_look_plans_nothing(storage: Storage) -> None:
-    done = manage(disk("there", size="1MiB"), state="info")
+    done = run(disk("there", size="1MiB"), state="info")
     assert (done["changed"], done["state"], done["size"]) == (False, "present", GIB)
-    done = manage(disk("none"), state="info")
+    done = run(disk("none"), state="info")
     assert (done["changed"], done["state"], done["size"]) == (False, "absent", None)
 
 
 def test_an_option_of_the_lifecycle_is_read_by_its_table(storage: Storage) -> None:
     with pytest.raises(DeclarationError) as raised:
-        manage(disk("new", size="1GiB", provision={"ownr": "x"}))
+        run(disk("new", size="1GiB", provision={"ownr": "x"}))
     assert str(raised.value) == "disk: provision: unknown option 'ownr' (did you mean 'owner'?)"
 
 
 def test_what_no_host_could_do_is_refused_with_its_place(storage: Storage) -> None:
     with pytest.raises(DeclarationError, match=r"^disk: size: is too small$"):
-        manage(disk("new", size=1))
+        run(disk("new", size=1))
 
 
 def test_every_disk_has_its_result_in_the_order_in_which_it_was_given(storage: Storage) -> None:
@@ -233,7 +246,7 @@ def test_the_result_of_a_lifecycle_that_warns(storage: Storage) -> None:
 def test_a_run_is_refused_with_every_error_in_it(storage: Storage, given: Any, lines: list[str]) -> None:
     with pytest.raises(DirectDiskError) as raised:
         images_batch.read_entries(given)
-    assert [line[: len(wanted)] for line, wanted in zip(str(raised.value).split("\n"), lines)] == lines
+    assert [line[: len(desired)] for line, desired in zip(str(raised.value).split("\n"), lines)] == lines
     assert storage.events == []
 
 
@@ -243,7 +256,7 @@ def test_storage_may_be_looked_at_twice(storage: Storage) -> None:
 
 def test_the_machine_that_has_a_disk_open_is_told_to_the_lifecycle(storage: Storage) -> None:
     (entry,) = images_batch.read_entries({"a": disk("a", monitor="/run/qmp.sock", node="root.format")})
-    assert (entry.wanted.monitor, entry.wanted.node) == ("/run/qmp.sock", "root.format")
+    assert (entry.desired.monitor, entry.desired.node) == ("/run/qmp.sock", "root.format")
 
 
 def test_a_request_survives_its_way() -> None:
@@ -255,35 +268,43 @@ def test_a_request_survives_its_way() -> None:
 def test_what_another_host_made_meanwhile_is_observed_again_and_taken(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def create(self: Storage, wanted: Wanted, values: Values, bench: Workbench) -> None:
-        self.images[wanted.disk.source["filename"]] = GIB
-        raise MadeMeanwhileError(wanted.disk.described)
+    def create(self: Storage, desired: DesiredImage, change: Create, bench: Workbench) -> None:
+        self.images[desired.disk.source["filename"]] = GIB
+        raise MadeMeanwhileError(desired.disk.described)
 
     monkeypatch.setattr(Storage, "create", create)
     monkeypatch.setattr(reconcile, "LIFECYCLES", {"image": storage.lifecycle()})
-    done = manage(disk("new", size="1GiB"))
+    done = run(disk("new", size="1GiB"))
     assert (done["changed"], done["actions"], done["state"]) == (False, [], "present")
 
 
 def test_an_image_that_another_host_made_and_that_is_not_there_is_an_error(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def create(self: Storage, wanted: Wanted, values: Values, bench: Workbench) -> None:
-        raise MadeMeanwhileError(wanted.disk.described)
+    def create(self: Storage, desired: DesiredImage, change: Create, bench: Workbench) -> None:
+        raise MadeMeanwhileError(desired.disk.described)
 
     monkeypatch.setattr(Storage, "create", create)
     monkeypatch.setattr(reconcile, "LIFECYCLES", {"image": storage.lifecycle()})
     with pytest.raises(MadeMeanwhileError, match="run this again"):
-        manage(disk("new", size="1GiB"))
+        run(disk("new", size="1GiB"))
 
 
 def test_an_image_that_is_gone_after_it_was_made_is_an_error(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Storage, "create", lambda *_: None)
     monkeypatch.setattr(reconcile, "LIFECYCLES", {"image": storage.lifecycle()})
-    with pytest.raises(HostError, match="it was made, and is not there any more"):
-        manage(disk("new", size="1GiB"))
+    with pytest.raises(HostError, match="it was made, and does not exist any more"):
+        run(disk("new", size="1GiB"))
 
 
 def test_a_step_that_destroys_data_is_marked() -> None:
-    assert Step("remove", "remove it", destroys=True).line == "DESTROYS DATA: remove it"
-    assert Step("make", "make it").line == "make it"
+    assert Step(Change(), "remove it", destroys=True).line == "DESTROYS DATA: remove it"
+    assert Step(Change(), "make it").line == "make it"
+
+
+def test_every_change_is_applied_by_a_function_that_takes_it() -> None:
+    for lifecycle in LIFECYCLES.values():
+        for change, action in lifecycle.actions.items():
+            (_desired, parameter, _bench) = inspect.signature(action).parameters.values()
+            (name,) = re.findall(r"\w+$", str(parameter.annotation))
+            assert name in (change.__name__, "Change")

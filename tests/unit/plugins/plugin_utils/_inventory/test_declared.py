@@ -197,7 +197,7 @@ def test_images_of_ceph_with_and_without_fsid_may_be_the_same() -> None:
     with_fsid = {**RBD, "fsid": FSID}
     assert errors_in(hv1={"a": disk_of({"rbd": with_fsid})}, hv2={"b": disk_of({"rbd": RBD})}) == [
         "hv1: disk root of a: is the same storage as hv2: disk root of b, and one of them writes to it (rbd vms/a); "
-        "say the fsid of both where they are in two clusters"
+        "set fsid of both if they are in two clusters"
     ]
     other = {**RBD, "fsid": FSID.replace("0", "f")}
     assert errors_in(hv1={"a": disk_of({"rbd": with_fsid})}, hv2={"b": disk_of({"rbd": other})}) == []

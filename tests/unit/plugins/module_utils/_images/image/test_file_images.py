@@ -41,9 +41,9 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def manage(path: Path, state: str = "present", **declared: Any) -> dict[str, Any]:
-    wanted = _manage.read_wanted(disk(file={"path": str(path)}, **declared), "disk", state=state)
+    desired = _manage.read_desired(disk(file={"path": str(path)}, **declared), "disk", state=state)
     with open_bench() as bench:
-        return _manage.manage(wanted, bench, check_mode=False)
+        return _manage.reconcile(desired, bench, check_mode=False)
 
 
 @needs_qemu
@@ -66,7 +66,7 @@ def test_a_qcow2_begins_as_its_source_and_grows(tmp_path: Path) -> None:
 @needs_qemu
 def test_an_image_of_another_format_is_overwritten_only_where_that_is_said(tmp_path: Path) -> None:
     path = make_image(tmp_path / "image", "raw")
-    with pytest.raises(DirectDiskError, match="it was not touched: correct the declaration, or say overwrite: true"):
+    with pytest.raises(DirectDiskError, match="it was not changed: correct the declaration, or set overwrite: true"):
         manage(path, format="qcow2", size="1MiB", provision={"overwrite": False})
     assert path.read_bytes() == bytes(MIB)
     manage(path, format="qcow2", size="1MiB", provision={"overwrite": True})

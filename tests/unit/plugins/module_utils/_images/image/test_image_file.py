@@ -17,7 +17,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     MadeMeanwhileError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.changes import CreateImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 
 GLUSTER = {"gluster": {"volume": "gv", "path": "a", "host": "192.0.2.7"}}
 NFS = {"nfs": {"host": "192.0.2.7", "path": "/export/a"}}
@@ -45,7 +46,7 @@ class Store:
 
 def build(monkeypatch: pytest.MonkeyPatch, declared: dict[str, Any], *, crashes: int) -> list[str]:
     """What the storage is asked for while QEMU builds an image, and crashes so many times."""
-    wanted = read_wanted(read_image("disk", {**declared, "size": "1MiB"}, "disk"), "disk")
+    desired = read_desired(read_image("disk", {**declared, "size": "1MiB"}, "disk"), "disk")
     store: Any = Store()
 
     def crash(*_: Any) -> None:
@@ -56,7 +57,7 @@ def build(monkeypatch: pytest.MonkeyPatch, declared: dict[str, Any], *, crashes:
     monkeypatch.setattr(file, "_build", crash)
     bench: Any = None
     with contextlib.suppress(HostError):
-        file._build_surely(wanted, wanted.disk, store, 1 << 20, bench)
+        file._build_with_retry(desired, desired.disk, store, 1 << 20, bench)
         store.asked.append("built")
     return list(store.asked)
 
@@ -76,13 +77,13 @@ def test_an_image_that_another_host_has_put_there_stays(monkeypatch: pytest.Monk
         def put(self, path: str, place: str, *, overwrite: bool) -> None:
             raise AlreadyExistsError(f"{place} is there")
 
-    wanted = read_wanted(read_image("disk", {**NFS, "size": "1MiB"}, "disk"), "disk")
+    desired = read_desired(read_image("disk", {**NFS, "size": "1MiB"}, "disk"), "disk")
     store: Any = Taken()
     store.at = lambda disk, path: disk
     monkeypatch.setattr(file, "STORES", {"nfs": store})
     monkeypatch.setattr(file, "_build", lambda *_: None)
     bench: Any = None
     with pytest.raises(MadeMeanwhileError, match=r"^nfs 192.0.2.7:/export/a: another host has just made it"):
-        file.make(wanted, {"size": 1 << 20, "overwrite": False}, bench)
+        file.create(desired, CreateImage(1 << 20), bench)
     aside = file.temporary("a")
     assert store.asked == [f"make {aside}", f"remove {aside}"]

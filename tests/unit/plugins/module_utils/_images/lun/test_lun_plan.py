@@ -1,20 +1,27 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is done to a LUN, from how it was found and how it is wanted."""
+"""What is done to a LUN, from how it was found and how it is desired."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import observe
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.lifecycle import LIFECYCLE
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+    DesiredImage,
+    ImagePlan,
+    Step,
+    result_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import lifecycle, observe
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.observed import Device, ObservedLun
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.changes import ImportSource, WriteFormat
 
 MIB = 2**20
 LUN = {"portal": "192.0.2.9", "target": "iqn.2026-01.example:web1", "lun": 1}
@@ -23,49 +30,46 @@ SOURCE = {"https": {"url": "https://images.example/a.raw"}}
 SEEN: dict[str, Any] = {
     "exists": True,
     "portal": "192.0.2.9:3260",
-    "luns": [0, 1],
-    "type": "disk",
-    "capacity": 64 * MIB,
+    "luns": (0, 1),
+    "device": Device(type="disk", capacity=64 * MIB, read_only=False, serial="abc"),
     "size": 64 * MIB,
     "format": "raw",
     "encrypted": False,
     "content": "blank",
-    "read_only": False,
-    "serial": "abc",
 }
 QCOW2 = {"format": "qcow2", "size": 8 * MIB, "content": "data"}
 LUKS = {"luks": {"passphrase": "p"}}
 RUNNING = {"monitor": "/run/qmp", "node": "root"}
 
 
-def wanted(declared: dict[str, Any], state: str = "present", **running: str) -> Wanted:
-    return read_wanted(read_image("disk", {"iscsi": LUN, **declared}, "disk"), "disk", state=state, **running)
+def desired(declared: dict[str, Any], state: str = "present", **running: str) -> DesiredImage:
+    return read_desired(read_image("disk", {"iscsi": LUN, **declared}, "disk"), "disk", state=state, **running)
 
 
-def plan(declared: dict[str, Any], seen: dict[str, Any], state: str = "present", **running: str) -> Proposal:
-    return LIFECYCLE.plan(wanted(declared, state, **running), {**SEEN, **seen})
+def plan(declared: dict[str, Any], observed: dict[str, Any], state: str = "present", **running: str) -> ImagePlan:
+    return lifecycle.LIFECYCLE.plan(desired(declared, state, **running), ObservedLun(**{**SEEN, **observed}))
 
 
-def done(proposal: Proposal) -> list[str]:
-    return [step.words.replace(NAME, "LUN") for step in proposal.steps]
+def done(image_plan: ImagePlan) -> list[str]:
+    return [step.description.replace(NAME, "LUN") for step in image_plan.steps]
 
 
 @pytest.mark.parametrize(
-    "declared, seen, steps, after",
+    "declared, observed, steps, after",
     [
         ({}, {}, [], {"content": "blank"}),
         ({}, {"content": "data"}, [], {"content": "data"}),
         (
             {"format": "qcow2", "size": "8MiB"},
             {},
-            ["write qcow2 of 8388608 bytes on LUN"],
+            ["write qcow2 of 8 MiB on LUN"],
             {"format": "qcow2", "encrypted": False, "size": 8 * MIB, "content": "data"},
         ),
-        (LUKS, {}, ["write luks of 65040384 bytes on LUN"], {"format": "raw", "encrypted": True, "size": 65040384}),
+        (LUKS, {}, ["write luks of 63516 KiB on LUN"], {"format": "raw", "encrypted": True, "size": 65040384}),
         (
             {**LUKS, "format": "qcow2", "size": "8MiB"},
             {"content": "unfinished"},
-            ["write qcow2 with luks of 8388608 bytes on LUN"],
+            ["write qcow2 with luks of 8 MiB on LUN"],
             {"format": "qcow2", "encrypted": True},
         ),
         ({"format": "qcow2", "size": "8MiB"}, QCOW2, [], QCOW2),
@@ -73,56 +77,57 @@ def done(proposal: Proposal) -> list[str]:
         (
             {"format": "qcow2", "size": "9MiB"},
             QCOW2,
-            ["grow LUN from 8388608 to 9437184 bytes"],
+            ["grow LUN from 8 MiB to 9 MiB"],
             {**QCOW2, "size": 9 * MIB},
         ),
         ({"source": SOURCE}, {"content": "data"}, [], {"content": "data"}),
         (
             {"source": SOURCE},
-            {"_source_size": MIB},
+            {"source_size": MIB},
             ["import https https://images.example/a.raw into LUN"],
             {"content": "data", "size": 64 * MIB},
         ),
         (
             {"source": SOURCE},
-            {"_source_size": MIB, "content": "unfinished"},
+            {"source_size": MIB, "content": "unfinished"},
             ["finish the import of https https://images.example/a.raw into LUN"],
             {"content": "data"},
         ),
         (
             {"format": "qcow2", "source": SOURCE},
-            {"_source_size": MIB},
-            ["write qcow2 of 1048576 bytes on LUN", "import https https://images.example/a.raw into LUN"],
+            {"source_size": MIB},
+            ["write qcow2 of 1 MiB on LUN", "import https https://images.example/a.raw into LUN"],
             {"format": "qcow2", "size": MIB, "content": "data"},
         ),
         (
             {"format": "qcow2", "source": SOURCE, "size": "2MiB"},
-            {**QCOW2, "size": MIB, "content": "blank", "_source_size": MIB},
-            ["import https https://images.example/a.raw into LUN", "grow LUN from 1048576 to 2097152 bytes"],
+            {**QCOW2, "size": MIB, "content": "blank", "source_size": MIB},
+            ["import https https://images.example/a.raw into LUN", "grow LUN from 1 MiB to 2 MiB"],
             {"format": "qcow2", "size": 2 * MIB, "content": "data"},
         ),
         (
             {"source": SOURCE},
-            {"_source_size": MIB, "content": "data", "_may_be_overwritten": True},
+            {"source_size": MIB, "content": "data", "may_be_overwritten": True},
             ["overwrite the data and import https https://images.example/a.raw into LUN"],
             {"content": "data"},
         ),
         (
             {"format": "qcow2", "size": "1MiB"},
-            {"content": "data", "fingerprint": "f" * 16, "_may_be_overwritten": True},
-            ["overwrite the data and write qcow2 of 1048576 bytes on LUN"],
+            {"content": "data", "fingerprint": "f" * 16, "may_be_overwritten": True},
+            ["overwrite the data and write qcow2 of 1 MiB on LUN"],
             {"content": "data", "format": "qcow2"},
         ),
     ],
 )
 def test_steps_and_what_they_lead_to(
-    declared: dict[str, Any], seen: dict[str, Any], steps: list[str], after: dict[str, Any]
+    declared: dict[str, Any], observed: dict[str, Any], steps: list[str], after: dict[str, Any]
 ) -> None:
-    proposal = plan(declared, seen)
-    assert done(proposal) == steps
-    assert proposal.after.items() >= after.items()
-    assert "fingerprint" not in proposal.after
-    assert not proposal.warnings
+    image_plan = plan(declared, observed)
+    assert done(image_plan) == steps
+    result = result_of(image_plan.after)
+    assert result.items() >= after.items()
+    assert "fingerprint" not in result
+    assert not image_plan.warnings
 
 
 @pytest.mark.parametrize(
@@ -130,67 +135,79 @@ def test_steps_and_what_they_lead_to(
     [({"source": SOURCE}, [True]), ({"format": "qcow2", "source": SOURCE}, [True, False])],
 )
 def test_old_tables_are_wiped_once_where_data_is_overwritten(declared: dict[str, Any], wiped: list[bool]) -> None:
-    ends = content.wiped(64 * MIB)
-    steps = plan(declared, {"content": "data", "_may_be_overwritten": True, "_source_size": MIB}).steps
-    assert [step.values["wipe"] == ends for step in steps] == wiped
-    assert all(step.values["wipe"] in (ends, []) for step in steps)
-    assert [step.values["wipe"] for step in plan({"source": SOURCE}, {"_source_size": MIB}).steps] == [[]]
+    ends = content.ends(64 * MIB)
+    steps = plan(declared, {"content": "data", "may_be_overwritten": True, "source_size": MIB}).steps
+    assert wiped_by(steps) == [ends if one else () for one in wiped]
+    assert wiped_by(plan({"source": SOURCE}, {"source_size": MIB}).steps) == [()]
+
+
+def wiped_by(steps: Sequence[Step]) -> list[tuple[tuple[int, int], ...]]:
+    assert all(isinstance(step.change, (WriteFormat, ImportSource)) for step in steps)
+    return [step.change.wipe for step in steps if isinstance(step.change, (WriteFormat, ImportSource))]
 
 
 @pytest.mark.parametrize(
-    "declared, seen, message",
+    "declared, observed, message",
     [
         ({}, {"exists": False}, r"has no such LUN \(it has: 0, 1\); correct lun"),
-        ({}, {"type": "controller"}, r"is a controller, no disk \(there are: LUN 0\)"),
-        ({"format": "qcow2", "size": "1MiB"}, {"read_only": True}, "gives it out read-only"),
-        ({"format": "qcow2"}, {}, "size: is missing"),
+        ({}, {"device": Device("controller")}, r"is a controller, not a disk \(there are: LUN 0\)"),
+        (
+            {"format": "qcow2", "size": "1MiB"},
+            {"device": Device("disk", capacity=64 * MIB, read_only=True)},
+            "exports it read-only",
+        ),
+        ({"format": "qcow2"}, {}, "size: is required"),
         ({"format": "qcow2", "size": "64MiB"}, {}, "a qcow2 of 67108864 bytes takes up to"),
         ({"format": "qcow2", "size": "64MiB"}, QCOW2, "a qcow2 of 67108864 bytes takes up to"),
-        (LUKS, {"capacity": MIB}, "has 1048576 bytes, too few for luks"),
+        (LUKS, {"device": Device("disk", capacity=MIB)}, "has 1048576 bytes, too few for luks"),
         (
             LUKS,
             {"content": "data", "fingerprint": "a" * 16},
-            "has data that is no luks; to lose it, say overwrite: aaaaaaaaaaaaaaaa",
+            "has data that is not luks; to lose it, set overwrite: aaaaaaaaaaaaaaaa",
         ),
         (
             {"format": "qcow2", "size": "1MiB"},
-            {"content": "data", "encrypted": True, "fingerprint": "a" * 16, "_may_be_overwritten": False},
-            "has data that is no qcow2 but luks; to lose it",
+            {"content": "data", "encrypted": True, "fingerprint": "a" * 16, "may_be_overwritten": False},
+            "has data that is not qcow2 but luks; to lose it",
         ),
-        ({"source": SOURCE}, {"_source_size": 65 * MIB}, "has room for 67108864 bytes, and https .* has 68157440"),
+        (
+            {"source": SOURCE},
+            {"source_size": 65 * MIB},
+            "source: has 68157440 bytes, and iscsi .* has room for 67108864",
+        ),
     ],
 )
-def test_refused(declared: dict[str, Any], seen: dict[str, Any], message: str) -> None:
+def test_refused(declared: dict[str, Any], observed: dict[str, Any], message: str) -> None:
     with pytest.raises(DeclarationError, match=message):
-        plan(declared, seen)
+        plan(declared, observed)
 
 
 def test_a_running_machine_only_grows() -> None:
-    proposal = plan({}, {"size": 32 * MIB, "_header": 0}, **RUNNING)
-    assert done(proposal) == ["grow LUN from 33554432 to 67108864 bytes"]
-    assert proposal.after["size"] == 64 * MIB
-    assert not plan({}, {"content": "data", "_header": 0}, **RUNNING).steps
-    assert not plan(LUKS, {"encrypted": True, "content": "data", "size": 63 * MIB, "_header": MIB}, **RUNNING).steps
+    image_plan = plan({}, {"size": 32 * MIB, "header": 0}, **RUNNING)
+    assert done(image_plan) == ["grow LUN from 32 MiB to 64 MiB"]
+    assert image_plan.after.size == 64 * MIB
+    assert not plan({}, {"content": "data", "header": 0}, **RUNNING).steps
+    assert not plan(LUKS, {"encrypted": True, "content": "data", "size": 63 * MIB, "header": MIB}, **RUNNING).steps
     for declared in ({"source": SOURCE}, {"format": "qcow2", "size": "1MiB"}):
-        with pytest.raises(DeclarationError, match="a running machine has it open; stop the machine"):
-            plan(declared, {"_header": 0}, **RUNNING)
+        with pytest.raises(DeclarationError, match="a running VM has it open; stop the VM"):
+            plan(declared, {"header": 0}, **RUNNING)
 
 
 def test_a_qcow2_is_never_shrunk() -> None:
-    proposal = plan({"format": "qcow2", "size": "1MiB"}, QCOW2)
-    assert not proposal.steps
-    assert proposal.warnings == (f"{NAME} has 8388608 bytes; it is never shrunk to 1048576",)
+    image_plan = plan({"format": "qcow2", "size": "1MiB"}, QCOW2)
+    assert not image_plan.steps
+    assert image_plan.warnings == (f"{NAME} has 8388608 bytes; it is never shrunk to 1048576",)
 
 
 def test_an_interrupted_import_without_its_source_is_said() -> None:
-    proposal = plan({}, {"content": "unfinished"})
-    assert not proposal.steps
-    assert "was interrupted" in proposal.warnings[0]
+    image_plan = plan({}, {"content": "unfinished"})
+    assert not image_plan.steps
+    assert "was interrupted" in image_plan.warnings[0]
 
 
 def test_an_initiator_cannot_remove_a_lun() -> None:
     assert not plan({}, {"exists": False}, "absent").steps
-    with pytest.raises(DeclarationError, match="an initiator cannot remove a LUN; say tgt"):
+    with pytest.raises(DeclarationError, match="an initiator cannot remove a LUN; set tgt"):
         plan({}, {}, "absent")
 
 
@@ -203,14 +220,14 @@ def test_an_initiator_cannot_remove_a_lun() -> None:
     ],
 )
 def test_another_lun_than_the_expected_one(expect: dict[str, str], message: str) -> None:
-    found = wanted({"provision": {"expect": expect}})
+    found = desired({"provision": {"expect": expect}})
     with pytest.raises(DeclarationError, match=message):
-        observe.assert_expected(found.disk, found.provision["expect"], SEEN)
+        observe.assert_expected(found.disk, found.provision["expect"], ObservedLun(**SEEN))
 
 
 def test_the_expected_lun() -> None:
-    found = wanted({"provision": {"expect": {"size": "64MiB", "minimum_size": "1MiB", "serial": "abc"}}})
-    observe.assert_expected(found.disk, found.provision["expect"], SEEN)
+    found = desired({"provision": {"expect": {"size": "64MiB", "minimum_size": "1MiB", "serial": "abc"}}})
+    observe.assert_expected(found.disk, found.provision["expect"], ObservedLun(**SEEN))
 
 
 @pytest.mark.parametrize(
@@ -219,10 +236,10 @@ def test_the_expected_lun() -> None:
         ({"provision": {"portals": ["a:b"]}}, {}, "disk: portals: 'a:b' is not a host"),
         ({**LUKS, "size": "1MiB"}, {}, "disk: size: luks takes the whole LUN"),
         ({"source": {"iscsi": {**LUN, "portal": "other"}}}, {}, "disk: source: is the disk itself"),
-        ({}, {"monitor": "/run/qmp"}, "disk: node: is missing"),
-        ({"provision": {"overwrite": "yes"}}, {}, "is no fingerprint"),
+        ({}, {"monitor": "/run/qmp"}, "disk: node: is required"),
+        ({"provision": {"overwrite": "yes"}}, {}, "is not a fingerprint"),
     ],
 )
 def test_bad_input(declared: dict[str, Any], running: dict[str, str], message: str) -> None:
     with pytest.raises(DeclarationError, match=message):
-        wanted(declared, **running)
+        desired(declared, **running)

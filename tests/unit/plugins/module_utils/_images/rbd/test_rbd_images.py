@@ -31,12 +31,12 @@ def manage(state: str = "present", *, image: str = "web1", size: str = "1MiB", *
     """The result; whatever changes something changes nothing the second time, and check mode foresees it."""
     where = {"pool": "vms", "image": image, "monitors": ["192.0.2.1"], "auth_client_required": ["none"]}
     declared = {"rbd": where, "provision": provision, **({"size": size} if size else {})}
-    wanted = _manage.read_wanted(read_image("disk", declared, "disk"), "disk", state=state)
+    desired = _manage.read_desired(read_image("disk", declared, "disk"), "disk", state=state)
     with Workbench(capabilities(), open_timeout=5) as bench:
-        foreseen = _manage.manage(wanted, bench, check_mode=True)
-        done = _manage.manage(wanted, bench, check_mode=False)
+        foreseen = _manage.reconcile(desired, bench, check_mode=True)
+        done = _manage.reconcile(desired, bench, check_mode=False)
         assert foreseen["actions"] == done["actions"]
-        again = _manage.manage(wanted, bench, check_mode=False)
+        again = _manage.reconcile(desired, bench, check_mode=False)
         assert again["actions"] == []
     return done
 

@@ -15,20 +15,13 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import MadeMeanwhileError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import host_mark
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import apply, create, observe, remove
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import create, image, observe, remove
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.changes import CreateImage, RemoveAbandoned
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observed import Layout
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 
 DISK = {"rbd": {"pool": "vms", "image": "web1"}, "size": "1MiB", "format": "qcow2"}
-VALUES = {
-    "features": ["layering"],
-    "object_size": 4 << 20,
-    "stripe_unit": 4 << 20,
-    "stripe_count": 1,
-    "data_pool": "",
-    "size": 1 << 20,
-    "was": 1 << 20,
-    "clone": False,
-}
+CREATE = CreateImage(1 << 20, Layout(("layering",), 4 << 20, stripe_unit=4 << 20, stripe_count=1, data_pool=""))
 BENCH: Any = None
 
 
@@ -119,17 +112,17 @@ def ceph(monkeypatch: pytest.MonkeyPatch) -> Ceph:
         def pool(self, disk: Any) -> None:
             return None
 
-    for module in (observe, apply):
+    for module in (create, image, observe, remove):
         monkeypatch.setattr(module, "cluster_of", lambda disk, bench: Cluster())
-    monkeypatch.setattr(apply, "_write_format", lambda part, size, bench: made.events.append("format"))
+    monkeypatch.setattr(create, "_write_format", lambda part, size, bench: made.events.append("format"))
     ticks = itertools.count()
     monkeypatch.setattr(create.time, "monotonic", lambda: next(ticks))
     monkeypatch.setattr(create.time, "sleep", lambda seconds: None)
     return made
 
 
-def wanted() -> Any:
-    return read_wanted(read_image("disk", DISK, "disk"), "disk")
+def desired() -> Any:
+    return read_desired(read_image("disk", DISK, "disk"), "disk")
 
 
 def part(mark: str = "") -> str:
@@ -137,22 +130,22 @@ def part(mark: str = "") -> str:
 
 
 def test_an_image_is_open_from_its_creation_until_it_has_its_name(ceph: Ceph) -> None:
-    create.make(wanted(), VALUES, BENCH)
+    create.create(desired(), CREATE, BENCH)
     assert ceph.events == ["format", f"rename {part()} while open: True"]
     assert ceph.images == {"web1": []}
 
 
 def test_who_comes_second_leaves_the_image_of_the_first_and_removes_its_own(ceph: Ceph) -> None:
     ceph.images["web1"] = ["other"]
-    with pytest.raises(MadeMeanwhileError, match=r"^rbd vms/web1: another host has just made it; run this again$"):
-        create.make(wanted(), VALUES, BENCH)
+    with pytest.raises(MadeMeanwhileError, match=r"^rbd vms/web1: another host created it meanwhile; run this again$"):
+        create.create(desired(), CREATE, BENCH)
     assert ceph.images == {"web1": ["other"]}
 
 
 def test_a_name_that_leads_nowhere_is_given_back(ceph: Ceph) -> None:
     """It was left by a renaming that met a removal; the next rename would fail over it for ever."""
     ceph.halves.add("web1")
-    create.make(wanted(), VALUES, BENCH)
+    create.create(desired(), CREATE, BENCH)
     assert (list(ceph.images), ceph.halves) == (["web1"], set())
 
 
@@ -161,15 +154,15 @@ def test_two_hosts_that_remove_an_image_at_once_have_both_removed_it(
 ) -> None:
     answers: list[Error] = [Error(-errno.ESTALE), Ceph.ImageNotFound()]
 
-    def remove(pool: Any, name: str) -> None:
+    def refuse(pool: Any, name: str) -> None:
         raise answers.pop(0)
 
-    monkeypatch.setattr(ceph, "remove", remove)
-    remove.remove_image(wanted().disk, BENCH, "busy")
+    monkeypatch.setattr(ceph, "remove", refuse)
+    remove.remove_image(desired().disk, BENCH, "busy")
     assert answers == []
     answers.append(Error(-errno.EIO))
     with pytest.raises(Error):
-        remove.remove_image(wanted().disk, BENCH, "busy")
+        remove.remove_image(desired().disk, BENCH, "busy")
 
 
 def test_unfinished_images_of_other_hosts_are_abandoned_only_where_nobody_has_them_open(ceph: Ceph) -> None:
@@ -182,18 +175,18 @@ def test_unfinished_images_of_other_hosts_are_abandoned_only_where_nobody_has_th
     ceph.images.update({name: [] for name in names})
     ceph.images[part("11111111")] = ["other"]
     bench: Any = Bench()
-    assert observe._abandoned(wanted().disk, bench) == [part("0123abcd")]
+    assert observe._abandoned(desired().disk, bench) == [part("0123abcd")]
 
 
 def test_an_unfinished_image_that_is_opened_meanwhile_stays(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> None:
     name = part("0123abcd")
     ceph.images[name] = []
     monkeypatch.setattr(create.time, "sleep", lambda seconds: ceph.images[name].append("other"))
-    apply.discard_abandoned(wanted(), {"name": name}, BENCH)
+    remove.remove_abandoned(desired(), RemoveAbandoned(name), BENCH)
     assert ceph.images == {name: ["other"]}
     ceph.images[name] = []
     monkeypatch.setattr(create.time, "sleep", lambda seconds: None)
-    apply.discard_abandoned(wanted(), {"name": name}, BENCH)
+    remove.remove_abandoned(desired(), RemoveAbandoned(name), BENCH)
     assert ceph.images == {}
 
 
@@ -225,9 +218,9 @@ def test_a_client_is_blocklisted_only_with_force(ceph: Ceph, monkeypatch: pytest
         def blocklist_add(self, address: str) -> None:
             listed.append(address)
 
-    for module in (observe, apply):
+    for module in (create, image, observe, remove):
         monkeypatch.setattr(module, "cluster_of", lambda disk, bench: Cluster())
     ceph.images["web1"] = ["vm"]
     given = {**DISK, "provision": {"force": force}}
-    remove._evict(read_wanted(read_image("disk", given, "disk"), "disk"), BENCH)
+    remove._evict(read_desired(read_image("disk", given, "disk"), "disk"), BENCH)
     assert listed == (["vm"] if force else [])

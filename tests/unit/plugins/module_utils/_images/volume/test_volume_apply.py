@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import apply as work
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank, content
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.changes import ImportSource, WriteFormat
 from ansible_collections.directdisk.qemu.tests.unit.real_parts import (
     MIB,
     disk,
@@ -28,7 +29,9 @@ pytestmark = [needs_qemu, needs_nbdkit]
 SIZE = 8 * MIB
 OLD = b"\xee"
 GOLDEN = b"golden".ljust(MIB, b".")
-WIPE = content.wiped(SIZE)
+WIPE = content.ends(SIZE)
+DESIRED: Any = None
+"""What the changes do not need: they have the volume themselves."""
 
 
 class Volume:
@@ -60,7 +63,7 @@ def volume(tmp_path: Path) -> Iterator[Volume]:
 
 def test_old_tables_are_wiped_before_an_import(volume: Volume) -> None:
     with open_bench() as bench:
-        work.import_source(volume.with_source(), {"size": MIB, "wipe": WIPE}, bench)
+        work.import_source(DESIRED, ImportSource(volume.with_source(), MIB, WIPE), bench)
     data = volume.data
     assert data[:MIB] == GOLDEN
     assert data[MIB : content.WIPED].strip(b"\0") == b""
@@ -71,7 +74,7 @@ def test_old_tables_are_wiped_before_an_import(volume: Volume) -> None:
 def test_an_import_of_less_than_a_head_leaves_no_mark(volume: Volume) -> None:
     volume.origin.write_bytes(b"x" * 512)
     with open_bench() as bench:
-        work.import_source(volume.with_source(), {"size": 512, "wipe": []}, bench)
+        work.import_source(DESIRED, ImportSource(volume.with_source(), 512), bench)
     assert volume.data[: content.HEAD] == b"x" * 512 + bytes(content.HEAD - 512)
 
 
@@ -90,14 +93,14 @@ def test_an_import_that_was_killed_is_known_by_its_mark(
 
     monkeypatch.setattr(work, "_copy", die)
     with open_bench() as bench, pytest.raises(KeyboardInterrupt):
-        work.import_source(volume.with_source(), {"size": MIB, "wipe": WIPE}, bench)
+        work.import_source(DESIRED, ImportSource(volume.with_source(), MIB, WIPE), bench)
     assert content.content_of({0: volume.data[: content.HEAD]}) == content.UNFINISHED
 
 
 def test_a_qcow2_is_written_over_old_data(volume: Volume) -> None:
     declared = volume.disk(format="qcow2")
     with open_bench() as bench:
-        work.write_format(declared, {"size": 4 * MIB, "wipe": WIPE}, bench)
+        work.write_format(DESIRED, WriteFormat(declared, 4 * MIB, WIPE), bench)
         assert bench.size_of(declared) == 4 * MIB
     shown = subprocess.run(["qemu-img", "info", "--output=json", str(volume.file)], capture_output=True, check=True)
     assert json.loads(shown.stdout)["format"] == "qcow2"

@@ -34,7 +34,7 @@ def test_samples_lie_within_a_lun_and_cover_its_ends(capacity: int) -> None:
 
 @pytest.mark.parametrize("capacity", [4096, 4 * MIB, 100 * MIB])
 def test_what_is_wiped_are_the_ends(capacity: int) -> None:
-    places = content.wiped(capacity)
+    places = content.ends(capacity)
     assert places[0][0] == 0
     assert sum(places[-1]) == capacity
 
@@ -124,5 +124,5 @@ def test_data_is_found_wherever_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert blank.first_data(node, 6 * MIB) is None
     assert blank.first_data(node, 64 * MIB) is None
     image.unlink()
-    with pytest.raises(HostError, match="it cannot be read to see if it is blank"):
+    with pytest.raises(HostError, match="cannot tell if it is blank"):
         blank.first_data(node)

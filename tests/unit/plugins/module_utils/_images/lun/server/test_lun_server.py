@@ -11,10 +11,11 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Proposal, Wanted
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.lifecycle import LIFECYCLE
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ImagePlan
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import lifecycle
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.changes import ObservedExport
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import lun_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_wanted
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 
 MIB = 2**20
 NAME = "iqn.2026-01.example:web1"
@@ -121,21 +122,21 @@ def test_files_of_others_are_read(tmp_path: Any, monkeypatch: pytest.MonkeyPatch
     assert tgt.read_kept(NAME) == tgt.KeptTarget(NAME)
 
 
-def wanted(tgt: dict[str, Any] | None = None, state: str = "present", **declared: Any) -> Wanted:
+def desired(tgt: dict[str, Any] | None = None, state: str = "present", **declared: Any) -> DesiredImage:
     settings = {key: declared.pop(key) for key in ("format", "luks", "source") if key in declared}
     image = {"iscsi": {**LUN, **declared}, "provision": {"tgt": {**TGT, **(tgt or {})}}, **settings}
-    return read_wanted(read_image("disk", image, "disk"), "disk", state=state)
+    return read_desired(read_image("disk", image, "disk"), "disk", state=state)
 
 
 MISSING: dict[str, Any] = {
     "exists": False,
     "target_exists": False,
-    "other_luns": [],
-    "accounts": [],
-    "initiators": [],
-    "sessions": [],
+    "other_luns": (),
+    "accounts": (),
+    "initiators": (),
+    "sessions": (),
     "account": "missing",
-    "account_shared_with": [],
+    "account_shared_with": (),
     "declared_in": "",
     "size": None,
     "kept": False,
@@ -145,93 +146,101 @@ MADE: dict[str, Any] = {
     **MISSING,
     "exists": True,
     "target_exists": True,
-    "accounts": ["web1"],
-    "initiators": ["ALL"],
+    "accounts": ("web1",),
+    "initiators": ("ALL",),
     "account": "fits",
     "size": 64 * MIB,
     "kept": True,
     "kept_so": True,
     "store": "/srv/web1",
-    "serial": lun_of(wanted()).serial,
+    "serial": lun_of(desired()).serial,
     "thin": False,
     "read_only": False,
 }
 
 
-def plan(wanted: Wanted, seen: dict[str, Any]) -> Proposal:
-    return LIFECYCLE.plan(wanted, seen)
+def plan(desired: DesiredImage, observed: dict[str, Any]) -> ImagePlan:
+    return lifecycle.LIFECYCLE.plan(desired, ObservedExport(**observed))
 
 
-def verbs(proposal: Proposal) -> list[str]:
-    return [step.verb for step in proposal.steps]
+def kinds(image_plan: ImagePlan) -> list[str]:
+    return [type(step.change).__name__ for step in image_plan.steps]
 
 
 def test_everything_is_made_in_order_and_nobody_gets_in_before_its_account() -> None:
-    proposal = plan(wanted(), MISSING)
-    assert verbs(proposal) == ["make_store", "new_target", "new_account", "bind_account", "new_lun", "admit", "keep"]
-    assert proposal.after == MADE
-    assert not plan(wanted(), proposal.after).steps  # type: ignore[arg-type]
+    image_plan = plan(desired(), MISSING)
+    assert kinds(image_plan) == [
+        "MakeStore",
+        "CreateTarget",
+        "CreateAccount",
+        "BindAccount",
+        "CreateLun",
+        "SetInitiators",
+        "KeepConfiguration",
+    ]
+    assert image_plan.after == ObservedExport(**MADE)
+    assert not plan(desired(), MADE).steps
 
 
 @pytest.mark.parametrize(
-    "declared, seen, steps",
+    "declared, observed, steps",
     [
         ({}, {}, []),
         ({"tgt": {"size": "32MiB"}}, {}, []),
         ({"tgt": {"size": None}}, {}, []),
-        ({"tgt": {"size": "65MiB"}}, {}, ["grow_store"]),
-        ({"tgt": {"thin": True}}, {"kept_so": False}, ["set_lun", "keep"]),
-        ({"tgt": {"initiators": ["192.0.2.0/24"]}}, {"kept_so": False}, ["admit", "keep"]),
-        ({}, {"account": "differs", "kept_so": False}, ["new_password", "keep"]),
-        ({}, {"account": "unknown", "kept_so": False}, ["new_password", "keep"]),
-        ({}, {"accounts": ["old", "web1"]}, ["unbind_accounts"]),
-        ({"user": None, "password": None}, {"account": "none"}, ["unbind_accounts"]),
-        ({}, {"exists": False, "kept_so": False}, ["new_lun", "keep"]),
-        ({"state": "absent"}, {}, ["remove_target", "remove_account", "forget"]),
-        ({"state": "absent"}, {"account_shared_with": ["x"]}, ["remove_target", "forget"]),
-        ({"state": "absent"}, {"other_luns": [2]}, ["remove_lun", "forget"]),
+        ({"tgt": {"size": "65MiB"}}, {}, ["GrowStore"]),
+        ({"tgt": {"thin": True}}, {"kept_so": False}, ["UpdateLun", "KeepConfiguration"]),
+        ({"tgt": {"initiators": ["192.0.2.0/24"]}}, {"kept_so": False}, ["SetInitiators", "KeepConfiguration"]),
+        ({}, {"account": "differs", "kept_so": False}, ["ChangePassword", "KeepConfiguration"]),
+        ({}, {"account": "unknown", "kept_so": False}, ["ChangePassword", "KeepConfiguration"]),
+        ({}, {"accounts": ("old", "web1")}, ["UnbindAccounts"]),
+        ({"user": None, "password": None}, {"account": "none"}, ["UnbindAccounts"]),
+        ({}, {"exists": False, "kept_so": False}, ["CreateLun", "KeepConfiguration"]),
+        ({"state": "absent"}, {}, ["RemoveTarget", "RemoveAccount", "ForgetConfiguration"]),
+        ({"state": "absent"}, {"account_shared_with": ("x",)}, ["RemoveTarget", "ForgetConfiguration"]),
+        ({"state": "absent"}, {"other_luns": (2,)}, ["RemoveLun", "ForgetConfiguration"]),
         (
             {"state": "absent", "tgt": {"remove_store": True}},
             {"kept": False},
-            ["remove_target", "remove_account", "remove_store"],
+            ["RemoveTarget", "RemoveAccount", "RemoveStore"],
         ),
         ({"state": "absent"}, MISSING, []),
         (
             {"state": "absent", "tgt": {"force": True}},
-            {"sessions": ["iqn.x"], "other_luns": [2]},
-            ["remove_lun", "forget"],
+            {"sessions": ("iqn.x",), "other_luns": (2,)},
+            ["RemoveLun", "ForgetConfiguration"],
         ),
     ],
 )
-def test_changes(declared: dict[str, Any], seen: dict[str, Any], steps: list[str]) -> None:
+def test_changes(declared: dict[str, Any], observed: dict[str, Any], steps: list[str]) -> None:
     declared = {key: value for key, value in declared.items() if value is not None}
-    found = wanted(**{"user": None, "password": None} if seen.get("account") == "none" else {}, **declared)
-    assert verbs(plan(found, {**MADE, **seen})) == steps
+    found = desired(**{"user": None, "password": None} if observed.get("account") == "none" else {}, **declared)
+    assert kinds(plan(found, {**MADE, **observed})) == steps
 
 
 @pytest.mark.parametrize(
-    "declared, seen, message",
+    "declared, observed, message",
     [
-        ({"tgt": {"size": None}}, MISSING, "tgt: size: is missing, and there is no /srv/web1 yet"),
-        ({"tgt": {"store": "/srv/other"}}, {}, "gives out /srv/web1, not /srv/other"),
+        ({"tgt": {"size": None}}, MISSING, "tgt: size: is required, because /srv/web1 does not exist yet"),
+        ({"tgt": {"store": "/srv/other"}}, {}, "exports /srv/web1, not /srv/other"),
         ({"tgt": {"thin": True}}, {"declared_in": "/etc/tgt/x.conf"}, "is declared in /etc/tgt/x.conf"),
-        ({}, {"account": "differs", "account_shared_with": ["iqn.y"]}, "has another password, also for iqn.y"),
-        ({"tgt": {"size": "1GiB"}}, {"sessions": ["iqn.x"]}, "iqn.x is logged in; stop its machine, or say tgt:"),
-        ({"tgt": {"serial": "new"}}, {"sessions": ["iqn.x"]}, "to change serial of"),
-        ({"state": "absent"}, {"sessions": ["iqn.x", "iqn.x"]}, ": iqn.x is logged in; .* to remove target"),
-        ({"state": "absent"}, {"sessions": ["iqn.x"], "other_luns": [2]}, "to remove LUN 1"),
+        ({}, {"account": "differs", "account_shared_with": ("iqn.y",)}, "has another password, also for iqn.y"),
+        ({"tgt": {"size": "1GiB"}}, {"sessions": ("iqn.x",)}, "iqn.x is logged in; stop its VM, or set tgt:"),
+        ({"tgt": {"serial": "new"}}, {"sessions": ("iqn.x",)}, "to change serial of"),
+        ({"state": "absent"}, {"sessions": ("iqn.x", "iqn.x")}, ": iqn.x is logged in; .* to remove target"),
+        ({"state": "absent"}, {"sessions": ("iqn.x",), "other_luns": (2,)}, "to remove LUN 1"),
     ],
 )
-def test_refused(declared: dict[str, Any], seen: dict[str, Any], message: str) -> None:
+def test_refused(declared: dict[str, Any], observed: dict[str, Any], message: str) -> None:
     with pytest.raises(DeclarationError, match=message):
-        plan(wanted(**declared), {**MADE, **seen})
+        plan(desired(**declared), {**MADE, **observed})
 
 
 @pytest.mark.parametrize(
     "declared, message",
     [
-        ({"format": "qcow2"}, "disk: tgt: is for the storage host, format for a hypervisor"),
-        ({"luks": {"passphrase": "x"}}, "luks for a hypervisor"),
+        ({"format": "qcow2"}, "disk: tgt: is for the storage host, and format is for a hypervisor"),
+        ({"luks": {"passphrase": "x"}}, "luks is for a hypervisor"),
         ({"password": "a b"}, "disk: password: its text has a character"),
         ({"password": "$(x)"}, "disk: password: its text has a character"),
         ({"lun": 0}, "disk: lun: 0 is the controller"),
@@ -240,12 +249,12 @@ def test_refused(declared: dict[str, Any], seen: dict[str, Any], message: str) -
 )
 def test_bad_input(declared: dict[str, Any], message: str) -> None:
     with pytest.raises(DeclarationError, match=message) as caught:
-        wanted(**declared)
+        desired(**declared)
     assert "$(x)" not in str(caught.value)
 
 
 def test_serial_numbers_follow_from_names() -> None:
-    one, other = lun_of(wanted()), lun_of(wanted(lun=2))
+    one, other = lun_of(desired()), lun_of(desired(lun=2))
     assert one.serial != other.serial
     assert len(one.serial) == 16
-    assert lun_of(wanted({"serial": "abc"})).serial == "abc"
+    assert lun_of(desired({"serial": "abc"})).serial == "abc"
