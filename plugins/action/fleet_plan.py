@@ -18,7 +18,7 @@ display = Display()
 
 
 class ActionModule(ActionBase):
-    """Reads all declarations, prints what they say, and fails with everything that is wrong with them."""
+    """Reads all declarations, prints their disks, and fails with every error in them."""
 
     _requires_connection = False
     _supports_check_mode = True
