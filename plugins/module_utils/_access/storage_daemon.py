@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A qemu-storage-daemon for as long as disks are worked on: QEMU's own drivers, without a machine."""
+"""Runs qemu-storage-daemon during a run: QEMU's own drivers without a VM."""
 
 from __future__ import annotations
 

@@ -57,7 +57,9 @@ def plan(declared: dict[str, Any], observed: State) -> ImagePlan:
 def state_of(desired: DesiredImage, observed: State) -> ObservedImage:
     """The observed state, of the kind of the disk's storage; fields of other kinds are left out."""
     backend = desired.disk.backend
-    kind = ObservedReadonly if not backend.writable else ObservedFile if backend.name in STORES else ObservedVolume
+    kind = (
+        ObservedReadonly if not backend.source.writable else ObservedFile if backend.name in STORES else ObservedVolume
+    )
     known = {entry.name for entry in fields(kind)}
     return kind(**{name: value for name, value in observed.items() if name in known})
 

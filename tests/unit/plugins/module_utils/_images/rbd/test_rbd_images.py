@@ -23,7 +23,7 @@ NAME = "rbd vms/web1"
 
 @pytest.fixture
 def ceph(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> fake_rbd.Ceph:
-    monkeypatch.setattr(_locks, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(_locks, "DISKS_LOCK", str(tmp_path / "lock"))
     return fake_rbd.install(monkeypatch)
 
 
