@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The errors of the collection: each says what failed, on what, and what to do next."""
+"""The errors of the collection: what failed, on what, and what to do next."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class DirectDiskError(Exception):
     """Base of every error that the collection raises on purpose."""
 
     def __str__(self) -> str:
-        """The message as people may see it: there may be words of a guest, a server or a process in it."""
+        """Return the message with control characters escaped: it may repeat text of a guest, a server or a process."""
         return printable_lines(super().__str__())
 
 
 class DeclarationError(DirectDiskError):
-    """A declaration cannot be carried out as written."""
+    """A declaration is wrong or cannot be applied as written."""
 
     def __init__(self, where: str, problem: str) -> None:
         self.where = where
@@ -29,22 +29,22 @@ class DeclarationError(DirectDiskError):
         return type(self), (self.where, self.problem)
 
     def within(self, outer: str) -> DeclarationError:
-        """The same error, seen from one level further out; one that begins there already stays as it is."""
+        """Return the error with an outer place in front, unless its place is that one already."""
         if self.where == outer:
             return self
         return DeclarationError(f"{outer}: {self.where}" if self.where else outer, self.problem)
 
 
 class CapabilityError(DeclarationError):
-    """The declaration is right, but this host cannot carry it out."""
+    """The declaration is valid, but this host lacks something for it."""
 
 
 class HostError(DirectDiskError):
-    """Something on the host did not do what it was asked to do."""
+    """An operation on the host failed."""
 
 
 class AlreadyExistsError(HostError):
-    """A file exists at the place where another one is to be put."""
+    """The file to create exists already."""
 
 
 class QmpError(HostError):
@@ -52,14 +52,14 @@ class QmpError(HostError):
 
 
 class StorageError(QmpError):
-    """The storage of a disk did not do what it was asked to do: which one, what it means, what to do next."""
+    """An operation on the storage of a disk failed."""
 
 
 class MadeMeanwhileError(StorageError):
-    """Another host made the image while this one was making it: theirs stays, and it is observed again."""
+    """Another host created the image at the same time: its image is kept and must be observed again."""
 
     def __init__(self, described: str) -> None:
-        super().__init__(f"{described}: another host has just made it; run this again")
+        super().__init__(f"{described}: another host created it meanwhile; run this again")
 
 
 class Collected(DirectDiskError):

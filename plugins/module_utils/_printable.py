@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Text of guests, servers and processes on its way to a person: what would steer a terminal is escaped. Pure."""
+"""Escapes text of guests, servers and processes so that it cannot control a terminal. Pure."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Mapping
 from typing import Any
 
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Categories of Unicode that are not seen and act: control characters, marks of direction, surrogates, line ends."""
+"""Unicode categories of invisible characters: control and format characters, surrogates, line separators."""
 
 
 def printable(text: str) -> str:
-    """One line as a person may see it; a tab stays."""
+    """Escape one line; a tab stays."""
     if text.isprintable():
         return text
     return "".join(_escaped(char) if unicodedata.category(char) in _HIDDEN and char != "\t" else char for char in text)
 
 
 def printable_lines(text: str) -> str:
-    """A message of several lines; one that somebody else wrote has to pass printable() before it is put into one."""
+    """Escape a message of several lines. Foreign text must pass printable() before it is put into such a message."""
     return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
 
 
 def printable_data(value: Any) -> Any:
-    """Every text in plain data, the names of its members, too."""
+    """Escape all text in plain data, including keys."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):

@@ -96,7 +96,7 @@ def write_inventory(folder: Path, hosts: int) -> None:
     (folder / "hosts.yml").write_text(f"{LICENCE}all:\n  children:\n    hypervisors:\n      hosts:\n{names}")
     (folder / "group_vars" / "hypervisors.yml").write_text(f"{LICENCE}{GROUP_VARS}")
     for number in range(hosts):
-        vms = "".join(vm(number, vm) for vm in range(VMS))
+        vms = "".join(vm(number, one) for one in range(VMS))
         (folder / "host_vars" / f"hv{number}.yml").write_text(f"{LICENCE}qemu_vms:\n{vms}")
 
 

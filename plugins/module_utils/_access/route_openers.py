@@ -131,11 +131,15 @@ def _by_tgt(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[
         [*begin, *command], f"{place}.0", seconds=bench.open_timeout, environment=environment
     ) as process:
         chap = f"{place}.chap"
-        arguments = (f"{place}.0", portal, tgt.TARGET, store.kind, store.name, chap, tgt.USER, str(bench.open_timeout))
+        arguments = (
+            *(tgt_serve.PORT_CHECKED, f"{place}.0", portal, tgt.TARGET, store.kind, store.name, chap, tgt.USER),
+            str(bench.open_timeout),
+        )
         # tgtd accepts commands of its own user only.
         try:
+            tgt_serve.check_port(portal)
             run_program(tgt_serve, arguments, seconds=2 * bench.open_timeout, begin=begin, pid=process.pid)
-        except HostError as error:
+        except (HostError, tgt_serve.Failed) as error:
             raise HostError(f"tgtd cannot open it: {str(error).removeprefix(f'{store.name}: ')}") from None
         allowed = confinement(Reach(servers=(tgt.LOOPBACK,)))
         yield OpenedHere(tgt.node(portal, resources.object("secret", "chap", file=chap)), allowed)

@@ -83,13 +83,13 @@ def _place_name(node: Node, name: str, where: str) -> None:
         texts.check_length(name, where)
         below = node if _is_protocol(node) else node.setdefault("file", {})
         if not isinstance(below, dict):
-            raise DeclarationError(where, "file is given twice")
+            raise DeclarationError(where, "file is set twice")
         below[NAME] = name
         return
     tree = texts.nested(texts.read_json(name[len("json:") :], f"{where}: json:"), f"{where}: json:")
     for key, value in tree.items():
         if node.get(key, value) != value and key not in ("cache",):
-            raise DeclarationError(where, f"{key} is given twice, also within json:")
+            raise DeclarationError(where, f"{key} is set twice, also within json:")
         node[key] = value
 
 
@@ -122,7 +122,7 @@ def _take_limits(said: dict[str, str], where: str) -> dict[str, Any]:
         elif re.fullmatch("(iops|bps).*|group", key) and not old:
             name = key
         if name and name in limits:
-            raise DeclarationError(where, f"the limit {name} is given twice")
+            raise DeclarationError(where, f"the limit {name} is set twice")
         if name:
             limits[name] = said.pop(key)
     return limits
@@ -157,7 +157,7 @@ def _read_aio(drive: Drive, disk: dict[str, Any], found: FoundDisk, where: str) 
         return
     if any(option.qemu == "aio" for option in backend.options):
         if disk[backend.name].setdefault("aio", aio) != aio:
-            raise DeclarationError(where, "aio is given twice")
+            raise DeclarationError(where, "aio is set twice")
     else:
         found.left.append(f"aio={aio}: has no effect on {backend.name}")
 

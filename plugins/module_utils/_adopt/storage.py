@@ -99,5 +99,5 @@ def _joined(said: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, An
     """What a URI says and what options beside it say; nothing twice."""
     for name in members:
         if name in said and str(said[name]) != str(members[name]):
-            raise DeclarationError(name, "is given twice, by the URI and by an option beside it")
+            raise DeclarationError(name, "is set twice, by the URI and by an option beside it")
     return {**said, **members}

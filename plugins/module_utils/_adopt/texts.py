@@ -70,7 +70,7 @@ def unique(pairs: Iterable[tuple[str, str]], where: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, value in pairs:
         if found.get(key, value) != value:
-            raise DeclarationError(where, f"{shown(key)} is given twice, with two values")
+            raise DeclarationError(where, f"{shown(key)} is set twice, with two values")
         found[key] = value
     return found
 
@@ -88,7 +88,7 @@ def nested(flat: Mapping[str, Any], where: str) -> dict[str, Any]:
             if not isinstance(inner, dict):
                 raise DeclarationError(where, f"{shown(key)} and {shown(part)} are both given")
         if last in inner:
-            raise DeclarationError(where, f"{shown(key)} is given twice, also by keys within it")
+            raise DeclarationError(where, f"{shown(key)} is set twice, also by keys within it")
         inner[last] = nested(value, where) if isinstance(value, Mapping) else value
     found = {key: _with_lists(value, where) for key, value in tree.items()}
     return found
@@ -114,7 +114,7 @@ def read_json(text: str, where: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
-                raise DeclarationError(where, f"{shown(key)} is given twice")
+                raise DeclarationError(where, f"{shown(key)} is set twice")
             found[key] = value
         return found
 

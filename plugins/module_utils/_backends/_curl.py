@@ -45,7 +45,7 @@ _PACKAGES = {
 }
 
 _PROTOCOLS = {"http": "http,https"}
-"""Where a server may send its clients on to; without an entry, to the same protocol only."""
+"""Protocols to which a server may redirect its clients; only the same protocol if there is no entry."""
 
 COMMON = (
     _url.URL,
@@ -57,7 +57,7 @@ COMMON = (
         qemu="readahead",
     ),
     Option("timeout", "Seconds after which a request that does not answer fails.", "int", minimum=1, qemu="timeout"),
-    Option("username", "User at the server.", aliases=("user",), qemu="username"),
+    Option("username", "User on the server.", aliases=("user",), qemu="username"),
     Option("password", "Password of O(username).", secret=True, qemu="password"),
     Option("proxy_username", "User at the proxy.", qemu="proxy-username"),
     Option("proxy_password", "Password of O(proxy_username).", secret=True, qemu="proxy-password"),
@@ -77,7 +77,7 @@ HTTP_ONLY = (
     ),
     Option(
         "force_range",
-        "Ask for byte ranges even where the server does not announce them.",
+        "Request byte ranges even if the server does not announce them.",
         "bool",
         qemu="force-range",
         since=(11, 0),
@@ -107,11 +107,11 @@ DRIVER_HANGS = Flaw(
 _HINTS = (
     Hint("returned error: 401", "the server refuses the user or password", "check username and password"),
     Hint("returned error: 403", "the server forbids it", "check the cookie, the user's rights and the url"),
-    Hint("returned error: 404", "there is no such image at the server", "check the url"),
+    Hint("returned error: 404", "the server has no such image", "check the url"),
     Hint("Access denied: 530|Login denied", "the server refuses the user or password", "check username and password"),
     Hint(
         "The file does not exist|Server denied you to change to the given directory|RETR response: 550",
-        "there is no such image at the server",
+        "the server has no such image",
         "check the url",
     ),
     Hint(

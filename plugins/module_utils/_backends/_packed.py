@@ -45,8 +45,8 @@ HINTS = (
     Hint("gzip: inflate", "the gzip file is damaged or not whole", "check it with gzip --test"),
     Hint(
         "tar subcommand failed",
-        "there is no such member in the archive, or it is no tar archive",
-        "write tar_member as tar --list shows it, and say compression where the archive is compressed",
+        "the archive has no such member, or it is not a tar archive",
+        "write tar_member as tar --list shows it, and set compression if the archive is compressed",
     ),
     Hint("Requested export not available", "nbdkit could not open it", "the log of its unit, below, says why"),
 )

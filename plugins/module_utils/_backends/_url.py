@@ -16,7 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 URL = Option(
-    "url", "Where the image is: scheme://host[:port]/path, without user or password.", required=True, qemu="url"
+    "url", "Address of the image: scheme://host[:port]/path, without user or password.", required=True, qemu="url"
 )
 SHA256 = Option(
     "sha256",
@@ -29,8 +29,8 @@ SHA256 = Option(
 
 QUERY = Option(
     "query",
-    "What follows the C(?) of the url, where it is a secret: the signature of a presigned URL (S3, GCS), an Azure SAS, "
-    "a token. It joins what O(url) says itself. The same image with another query is still the same.",
+    "The part of the url after C(?), if it is a secret: the signature of a presigned URL (S3, GCS), an Azure SAS, "
+    "a token. It is appended to the query of O(url). The image counts as the same with another query.",
     secret=True,
     like="sig=x",
     pattern=r"[^\s#?][^\s#]*",
@@ -65,7 +65,7 @@ def check(scheme: str, values: Values) -> None:
     pieces = uris.split(values["url"])
     if "@" in pieces.netloc:
         raise DeclarationError(
-            "url", "has a user in it, which QEMU would show to everybody; say username and password instead"
+            "url", "contains a user, which QEMU would show to everybody; set username and password instead"
         )
     host = uris.host_of(pieces)
     if pieces.scheme != scheme or not host or not pieces.path.strip("/") or re.search(r"\s", values["url"] + host):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How QEMU and its helpers open the storage: driver, routes, sandbox."""
+"""Opening the storage: driver, routes, sandbox."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.option im
 
 @dataclass(frozen=True)
 class Reach:
-    """What the process that opens the storage must be able to touch; the sandbox is derived from it."""
+    """Everything that the process that opens the storage may touch; the sandbox is derived from it."""
 
     servers: tuple[str, ...] = ()
     """Host names, addresses or networks (CIDR) it connects to."""
@@ -29,26 +29,26 @@ class Reach:
     loaded: tuple[str, ...] = ()
     """Files that systemd loads for it as credentials."""
     trust: str = ""
-    """A bundle of certificate authorities that takes the place of the system's own."""
+    """A bundle of certificate authorities that replaces the system's own."""
     known_hosts: str = ""
-    """A file of ssh host keys that takes the place of the system's own."""
+    """A file of ssh host keys that replaces the system's own."""
     open_because: str = ""
-    """Why not all the addresses that it connects to are known; empty where they are."""
+    """The reason why the addresses that it connects to are not all known; empty if they are."""
 
 
 @dataclass(frozen=True)
 class NbdkitPlugin:
-    """How nbdkit serves the same bytes: plugin, parameters, and the filters it needs."""
+    """nbdkit's arguments to serve the storage: plugin, parameters, filters."""
 
     name: str
     parameters: tuple[str, ...]
     filters: tuple[str, ...] = ()
     pins: tuple[str, ...] = ()
-    """Parameters that keep it from going wherever the server sends it on to."""
+    """Parameters that keep it from following redirects elsewhere."""
     leaks: str = ""
-    """The option whose secret it would take along there."""
+    """The option whose secret it would send there."""
     unpacks: bool = False
-    """Whether it writes the whole image into a temporary file."""
+    """True if it writes the whole image into a temporary file."""
 
 
 NbdkitServe = Callable[[Values, UnitResources], NbdkitPlugin]
@@ -56,65 +56,65 @@ NbdkitServe = Callable[[Values, UnitResources], NbdkitPlugin]
 
 @dataclass(frozen=True)
 class Download:
-    """How curl fetches the whole image, for the route stage."""
+    """curl's arguments to fetch the whole image, for route ``stage``."""
 
     url: str
     options: Mapping[str, str] = field(default_factory=dict)
     """Long options of curl with their values, none of them secret; an empty value for an option that takes none."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Long options of curl whose values are secret: they reach it in a file. The url is one where its query is."""
+    """Long options of curl with secret values, passed in a file. Includes the url if its query is secret."""
     resumes: bool = True
-    """Whether the protocol can go on where a broken download ended."""
+    """True if a broken download can be resumed."""
     says: bool = False
-    """Whether an answer says, beside the bytes, what image they are of, and may come from elsewhere (HTTP)."""
+    """True if answers have headers that identify the image, and redirects are possible (HTTP)."""
 
     @property
     def url_is_secret(self) -> bool:
-        """Whether the whole url stands among the secrets, and ``url`` is for messages alone."""
+        """Return True if the whole url is secret, and ``url`` is only for messages."""
         return "url" in self.secrets
 
 
 @dataclass(frozen=True)
 class TgtStore:
-    """What tgtd opens, for the route tgt."""
+    """The backing store of tgtd, for route ``tgt``."""
 
     kind: str
     """tgt's name of the storage (``--bstype``)."""
     name: str
-    """What of it (``--backing-store``)."""
+    """The name of the image in that storage (``--backing-store``)."""
 
 
 @dataclass(frozen=True)
 class Flaw:
-    """A route that loads but is known to misbehave on some QEMU; ``auto`` takes it last."""
+    """A route that loads but misbehaves with some QEMU releases; ``auto`` tries it last."""
 
     route: str
     since: Version
-    """First QEMU with which it does."""
+    """The first such release."""
     why: str
 
 
 @dataclass(frozen=True)
 class OwnerCheck:
-    """How to ask a storage who has it open. The program of its kind does: `_programs/owners_KIND.py`."""
+    """A question to the storage who has it open. The program of its kind, `_programs/owners_KIND.py`, asks it."""
 
     kind: str
     facts: Mapping[str, Any]
-    """What the program needs to know, none of it secret: files with secrets go by their paths."""
+    """Arguments of the program, none of them secret: secrets are passed as paths of files."""
     shows_qemu: bool = False
-    """Whether the storage shows QEMU itself, too, once that has opened it: a second client cannot hide then."""
+    """True if the storage also lists QEMU itself once it has opened it: then a second client is always visible."""
     locked: bool = False
-    """Whether QEMU refuses by itself to open what is open elsewhere: an owner is only named then."""
+    """True if QEMU itself refuses storage that is open elsewhere: then the check only names the owner."""
 
 
 def no_driver(values: Values, resources: UnitResources) -> Node:
-    """For a backend that QEMU has no driver for: its routes do not ask for this node."""
+    """Raise DeclarationError: for a backend without a driver in QEMU, whose routes build no protocol node."""
     raise DeclarationError("", "QEMU has no driver for it")
 
 
 @dataclass(frozen=True)
 class Access:
-    """How the storage is opened, by QEMU's driver and by the other routes."""
+    """The ways to open the storage: QEMU's driver and the other routes."""
 
     driver: str
     """QEMU's block driver; empty if QEMU has none."""

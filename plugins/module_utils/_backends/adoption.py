@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How URIs, QEMU's command lines and libvirt's XML are read into options of a backend."""
+"""Readers of URIs, QEMU's command lines and libvirt's XML into options of a backend."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.option im
 
 @dataclass(frozen=True)
 class LibvirtSource:
-    """What libvirt's ``<source>`` of a network disk says, with what ``<auth>`` adds."""
+    """libvirt's ``<source>`` and ``<auth>`` of a network disk."""
 
     name: str
     query: str = ""
@@ -58,7 +58,7 @@ class Adoption:
 def read_members(
     options: tuple[Option, ...], node: Node, context: CommandLineContext, unhandled: Mapping[str, str], *own: str
 ) -> dict[str, Any]:
-    """The options that QAPI members say, but for those that a backend reads on its ``own``; others are refused."""
+    """Read options from QAPI members. Skips ``own``, which a backend reads itself, and refuses unknown members."""
     by_member = {option.qemu: option for option in options if option.qemu}
     found: dict[str, Any] = {}
     for member, value in node.items():
@@ -66,10 +66,12 @@ def read_members(
         if member in own:
             continue
         if option is None or (option.qemu != member and not option.secret):
-            why = f"is not carried over: {unhandled[member]}" if member in unhandled else "is no option of the driver"
+            why = (
+                f"is not carried over: {unhandled[member]}" if member in unhandled else "is not an option of the driver"
+            )
             raise DeclarationError(member, why)
         if option.name in found:
-            raise DeclarationError(member, f"{option.name} is given twice")
+            raise DeclarationError(member, f"{option.name} is set twice")
         found[option.name] = as_declared(option, value)
         if option.secret:
             clear = Secret(f"the option {member}", str(value), option.like)
@@ -78,7 +80,7 @@ def read_members(
 
 
 def as_declared(option: Option, value: Any) -> Any:
-    """Numbers and truth values as such: on a command line they are text. What is none of them is refused later."""
+    """Convert text of a command line to a number or boolean. Other text is refused later."""
     if option.type in ("int", "size") and isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value):
         return int(value)
     words = {"on": True, "yes": True, "off": False, "no": False}
@@ -86,17 +88,17 @@ def as_declared(option: Option, value: Any) -> Any:
 
 
 def no_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
-    """For a backend that QEMU has no driver for."""
+    """Raise DeclarationError: for a backend without a driver in QEMU."""
     raise DeclarationError("", "QEMU has no driver for it")
 
 
 def no_libvirt(source: LibvirtSource) -> dict[str, Any]:
-    """For a backend that is no network disk."""
-    raise DeclarationError("", "is no network disk")
+    """For a backend that is not a network disk."""
+    raise DeclarationError("", "is not a network disk")
 
 
 def with_secrets(options: tuple[Option, ...], said: Mapping[str, Any], found: str) -> dict[str, Any]:
-    """Options as they were said, each secret in a cover of its own; found: where they stand."""
+    """Return the options with each secret wrapped as a Secret; found: the place of the options, for people."""
     table = {option.name: option for option in options}
     covered = dict(said)
     for name, value in said.items():

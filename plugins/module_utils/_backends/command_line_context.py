@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an old spelling of a disk (a command line, libvirt's XML) leaves to what stands around it. Pure."""
+"""The context of a disk on a command line or in libvirt's XML: other arguments, process. Pure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 
 @dataclass(frozen=True)
 class Secret:
-    """A secret where a declaration has it. Its text is only looked at, never handed on."""
+    """A secret in the place of its value. Its text is only checked, never passed on."""
 
     found: str
-    """Where a person finds the text."""
+    """The place of the text, for people."""
     text: str | None = field(default=None, repr=False)
-    """None where it does not stand in what was read."""
+    """None if the input does not contain it."""
     like: str = "x"
-    """A text that would do, to check the rest of the declaration with."""
+    """A valid placeholder, to check the rest of the declaration."""
 
     @property
     def checked(self) -> str:
@@ -31,24 +31,24 @@ class Secret:
 
 @dataclass(frozen=True)
 class CommandLineContext:
-    """The rest of the command line, and the process that has it."""
+    """The rest of the command line, and its process."""
 
     objects: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
-    """By id, what ``-object`` says; its kind is ``qom-type``."""
+    """Properties of each ``-object`` by id; its type is ``qom-type``."""
     beside: Mapping[str, list[Mapping[str, Any]]] = field(default_factory=dict, repr=False)
-    """By option, such as ``iscsi``, what each of its occurrences says."""
+    """Values of other options, such as ``iscsi``, by name, one for each occurrence."""
     vm: str | None = None
-    """Name that QEMU has of the machine; None where there is no machine."""
+    """QEMU's name of the VM; None if there is no VM."""
     uuid: str = ""
     user: str = ""
     """User of the process."""
     directory: str = ""
-    """Where a relative path begins."""
+    """The working directory, for relative paths."""
     open_files: tuple[str, ...] = ()
-    """Files that the process has open, by which a relative path is found where its folder is not known."""
+    """Files that the process has open, to resolve relative paths if the working directory is not known."""
 
     def properties(self, kind: str, identifier: object) -> Mapping[str, str]:
-        """What an object of one of QEMU's kinds says, secrets apart."""
+        """Return the properties of an object of this type."""
         found = self.objects.get(str(identifier))
         if found is None:
             raise DeclarationError(
@@ -59,11 +59,11 @@ class CommandLineContext:
         return found
 
     def secret(self, identifier: object, like: str = "x") -> Secret:
-        """The secret that a ``...-secret`` member names."""
+        """Return the secret that a ``...-secret`` member names."""
         return self._secret(str(identifier), like, as_base64=False)
 
     def base64_secret(self, identifier: object, like: str = "AA==") -> Secret:
-        """The same where QEMU hands it on in base64."""
+        """Return the same, if QEMU passes it on in base64."""
         return self._secret(str(identifier), like, as_base64=True)
 
     def _secret(self, identifier: str, like: str, *, as_base64: bool) -> Secret:

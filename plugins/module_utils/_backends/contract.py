@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The contract that a file under ``_backends/`` fills in. No I/O here, and none there."""
+"""The contract that a file under ``_backends/`` fills in. Neither does I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.option im
 
 @dataclass(frozen=True)
 class Hint:
-    """What a message of QEMU or of a helper means in this backend, and what to do about it."""
+    """Meaning and advice for a message of QEMU or a helper, in this backend."""
 
     pattern: str
     meaning: str
@@ -41,7 +41,7 @@ class Backend:
 
 
 def why_unfit(backend: Backend, route: str, values: Values) -> str:
-    """Why a route does not honour what is declared, on whatever host; empty where it does."""
+    """Return why a route does not support the declared values on any host; empty if it does."""
     for option in backend.options:
         if option.routes and route not in option.routes and option.name in values:
             return f"{option.name} is for route {' or '.join(option.routes)}, not for {route}"
@@ -49,12 +49,12 @@ def why_unfit(backend: Backend, route: str, values: Values) -> str:
 
 
 def routes_for(backend: Backend, values: Values) -> tuple[str, ...]:
-    """The routes to a backend that honour what is declared, in the order in which ``auto`` tries them."""
+    """Return the routes that support the declared values, in the order in which ``auto`` tries them."""
     return tuple(route for route in backend.access.routes if not why_unfit(backend, route, values))
 
 
 def members(options: tuple[Option, ...], values: Values, resources: UnitResources) -> Node:
-    """The QAPI members of the declared values; a secret becomes a reference to its object."""
+    """Return the QAPI members of the declared values; a secret becomes a reference to its object."""
     node: Node = {}
     for option in options:
         if not option.qemu or option.name not in values:

@@ -48,14 +48,14 @@ OPTIONS = (
     ),
     Option(
         "locking",
-        "Whether QEMU locks the image against a second opener.",
+        "Lock the image against a second opener.",
         choices=("auto", "on", "off"),
         qemu="locking",
     ),
 )
 
 UNHANDLED = {
-    "pr-manager": "needs a qemu-pr-helper with root's rights beside the machine",
+    "pr-manager": "needs a qemu-pr-helper that runs as root",
     "drop-cache": "matters in live migration with cache other than none only",
     "x-check-cache-dropped": "unstable, and for QEMU's own tests of live migration",
 }
@@ -69,7 +69,7 @@ HINTS = (
     Hint("setfacl: .*Read-only file system", "its file system is mounted read-only", "remount it"),
     Hint(
         "(Could not open|open:|realpath:) .*Permission denied",
-        "the machine's user cannot reach it",
+        "the VM's user cannot reach it",
         "every folder above it must be searchable by others (mode o+x), and its file system must know ACLs",
     ),
     Hint(

@@ -29,7 +29,7 @@ DEFAULT_PORT = 24007
 
 SERVER = (
     Option("host", "Name or address of the server.", pattern=r"[^\s/]+", pattern_help="is not a name or address"),
-    Option("port", f"Port of its glusterd; {DEFAULT_PORT} without it.", "int", minimum=1, maximum=65535),
+    Option("port", f"Port of its glusterd. Default: {DEFAULT_PORT}.", "int", minimum=1, maximum=65535),
 )
 
 OPTIONS = (
@@ -60,7 +60,7 @@ OPTIONS = (
     ),
     Option(
         "networks",
-        "Networks (CIDR) that the volume's bricks are in; without them the machine may talk to any address.",
+        "Networks (CIDR) of the volume's bricks; without them the VM may connect to any address.",
         "list",
     ),
     Option("debug", "How much is logged.", "int", minimum=0, maximum=9, qemu="debug"),
@@ -86,12 +86,12 @@ HINTS = (
     ),
     Hint(
         "Could not open image: No such file or directory",
-        "there is no such file on the volume",
+        "the volume has no such file",
         "create the image, or correct path",
     ),
     Hint(
         "Could not open image: Permission denied",
-        "the volume's owner keeps the machine's user out",
+        "the volume denies the VM's user access",
         "set storage.owner-uid and server.allow-insecure of the volume, or the mode of the file",
     ),
     Hint(
@@ -101,7 +101,7 @@ HINTS = (
     ),
     Hint(
         "tgtd ended while it opened it",
-        "there is no such file on the volume, or the machine's user may not write it",
+        "the volume has no such file, or the VM's user may not write it",
         "create the image, or correct path",
     ),
     Hint("tgtd cannot open it", "the volume cannot be reached", "check host and volume, and that both run"),

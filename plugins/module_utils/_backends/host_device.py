@@ -33,7 +33,7 @@ HINTS = (
         "it is not a device",
         "declare an image file with file: instead of host_device:",
     ),
-    Hint("not writable", "the device is read-only", "say writes: deny, overlay or discard"),
+    Hint("not writable", "the device is read-only", "set writes: deny, overlay or discard"),
     Hint("Cannot grow device files", "a device has the size it has", "grow the device itself first"),
     Hint(
         "Could not open .*No such file or directory|No such device",

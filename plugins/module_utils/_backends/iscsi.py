@@ -59,7 +59,7 @@ OPTIONS = (
     Option("password", "Password of O(user).", secret=True, qemu="password"),
     Option(
         "initiator_name",
-        "Name with which the machine logs in; C(iqn.2008-11.org.linux-kvm:) and the machine's UUID without it.",
+        "Initiator name of the VM. Default: C(iqn.2008-11.org.linux-kvm:) and the VM's UUID.",
         pattern=r"iqn\.[^\s/]+|eui\.[0-9A-Fa-f]{16}|naa\.([0-9A-Fa-f]{16}){1,2}",
         pattern_help="is not the name of an initiator: iqn.YEAR-MONTH.DOMAIN:NAME, eui.HEX or naa.HEX",
         qemu="initiator-name",
@@ -112,7 +112,7 @@ HINTS = (
     Hint(
         "LUN is write protected",
         "the target gives it out read-only",
-        "say writes: deny, overlay or discard, or correct the target",
+        "set writes: deny, overlay or discard, or correct the target",
     ),
     Hint(
         "Can not resolv",
@@ -122,7 +122,7 @@ HINTS = (
     Hint(
         "Failed creating Event Channel|Failed to resolve address",
         "this host reaches no RDMA adapter",
-        "say transport: tcp, or load the adapter's driver",
+        "set transport: tcp, or load the adapter's driver",
     ),
     Hint(
         "Service unavailable|Out of resources|Too many connections",

@@ -66,7 +66,7 @@ OPTIONS = (
     Option(
         "reconnect_delay",
         "Seconds for which requests wait for a lost server to come back before they fail. QEMU 7.2 never finds the "
-        "server again after that, even where the machine goes on; so a day, unless said.",
+        "server again after that, even if the VM goes on. Default: a day.",
         "int",
         default=RECONNECT_DELAY,
         minimum=0,
@@ -83,7 +83,7 @@ OPTIONS = (
 )
 
 UNHANDLED = {
-    "x-dirty-bitmap": "unstable, and for backup tools rather than for machines",
+    "x-dirty-bitmap": "unstable, and for backup tools rather than for VMs",
 }
 
 HINTS = (
@@ -101,7 +101,7 @@ HINTS = (
     Hint(
         "Server does not support STARTTLS|Server .*(does not|doesn't) support.*TLS",
         "the server has no TLS",
-        "leave tls out, or turn it on at the server",
+        "leave tls out, or enable it on the server",
     ),
     Hint(
         "Certificate does not match the hostname",
@@ -119,7 +119,7 @@ HINTS = (
     Hint(
         "[Rr]ead.?only|permission",
         "the server gives it out read-only",
-        "say writes: deny, overlay or discard, or correct the server",
+        "set writes: deny, overlay or discard, or correct the server",
     ),
 )
 

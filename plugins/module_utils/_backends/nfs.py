@@ -45,8 +45,7 @@ OPTIONS = (
     ),
     Option(
         "user",
-        "Number of the user as whom the server sees the machine. Without it that is the machine's own user, "
-        "of whom no server knows.",
+        "UID that the server sees. Default: the UID of the VM's own user, of whom no server knows.",
         "int",
         aliases=("uid",),
         minimum=0,
@@ -55,7 +54,7 @@ OPTIONS = (
     ),
     Option(
         "group",
-        "Number of the group; without it the machine's own.",
+        "GID that the server sees. Default: the GID of the VM's own user.",
         "int",
         aliases=("gid",),
         minimum=0,
@@ -81,7 +80,7 @@ OPTIONS = (
     ),
     Option(
         "page_cache_size",
-        "Pages of 4 KiB that the machine keeps of what it read; not with O(cache=none).",
+        "Size of the read cache in pages of 4 KiB; not with O(cache=none).",
         "int",
         aliases=("pagecache",),
         minimum=1,
@@ -104,7 +103,7 @@ _PARAMETERS = {
 HINTS = (
     Hint(
         "NFS3ERR_NOENT",
-        "there is no such file in the export",
+        "the export has no such file",
         "create the image, or correct path",
     ),
     Hint(
@@ -114,8 +113,8 @@ HINTS = (
     ),
     Hint(
         "ACCESS denied|NFS3ERR_ACCES|NFS3ERR_ROFS",
-        "the server keeps the machine's user from the file",
-        "declare user and group that may read and write it, or say writes: deny, overlay or discard",
+        "the server denies the VM's user access to the file",
+        "declare user and group that may read and write it, or set writes: deny, overlay or discard",
     ),
     Hint(
         "Program is not available",
@@ -142,7 +141,7 @@ def _node(values: Values, resources: UnitResources) -> Node:
 
 def _check(values: Values) -> None:
     if ".." in values["path"].split("/"):
-        raise DeclarationError("path", f"{values['path']!r} has '..' in it; write the path it stands for")
+        raise DeclarationError("path", f"{values['path']!r} contains '..'; write the resolved path")
 
 
 def _check_disk(values: Values, settings: Values) -> None:

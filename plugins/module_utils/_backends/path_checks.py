@@ -11,7 +11,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 
 
 def check_networks(networks: Iterable[str]) -> None:
-    """Refuse what is no network in CIDR form (a single address is one too)."""
+    """Refuse text that is not a network in CIDR form; a single address is one."""
     for network in networks:
         try:
             ip_network(network)

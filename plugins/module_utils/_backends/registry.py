@@ -51,9 +51,9 @@ _BY_SCHEME = {scheme: backend for backend in BACKENDS.values() for scheme in bac
 
 
 def from_uri(uri: str) -> tuple[Backend, dict[str, Any]]:
-    """The backend that a URI names, and the options that it says, not yet read."""
+    """Return backend and options of a URI. The options are not checked yet."""
     scheme = uri.partition(":")[0] if ":" in uri else ""
     backend = _BY_SCHEME.get(scheme)
     if backend is None:
-        raise DeclarationError("uri", f"its scheme {scheme!r} is none of {', '.join(sorted(_BY_SCHEME))}")
+        raise DeclarationError("uri", f"its scheme {scheme!r} is not one of {', '.join(sorted(_BY_SCHEME))}")
     return backend, backend.adoption.read_uri(uri)

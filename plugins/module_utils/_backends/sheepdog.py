@@ -35,7 +35,7 @@ OPTIONS = (
         pattern=r"[^\s/]+",
         pattern_help="is not a name or address",
     ),
-    Option("port", f"Port of the sheep; {DEFAULT_PORT} without it.", "int", minimum=1, maximum=65535),
+    Option("port", f"Port of the sheep. Default: {DEFAULT_PORT}.", "int", minimum=1, maximum=65535),
     Option("socket", "Unix socket of a sheep on the same host; this or O(host).", "path"),
     Option(
         "vdi",
@@ -101,7 +101,7 @@ def _node(values: Values, resources: UnitResources) -> Node:
 def _check(values: Values) -> None:
     _server.check(values)
     if "snap_id" in values and "tag" in values:
-        raise DeclarationError("", "snap_id and tag are given, and one of them is wanted")
+        raise DeclarationError("", "snap_id and tag are set; set only one of them")
 
 
 def _unfit(route: str, values: Values) -> str:

@@ -41,7 +41,7 @@ HASH_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}
 HOST_KEY_CHECK = (
     Option(
         "mode",
-        "What is compared with the server's key; V(none) trusts any server.",
+        "How the server's key is checked; V(none) trusts any server.",
         choices=("none", "known_hosts", "hash"),
         required=True,
     ),
@@ -55,7 +55,7 @@ HOST_KEY_CHECK = (
         "hash",
         "The fingerprint in hexadecimal, colons allowed.",
         pattern="([0-9a-fA-F]{2}:?)+",
-        pattern_help="is not hexadecimal; where it is in base64, give the key itself instead, as host_key",
+        pattern_help="is not hexadecimal; if it is base64, set host_key to the key itself instead",
     ),
 )
 
@@ -67,10 +67,10 @@ OPTIONS = (
         pattern=r"[^\s/]+",
         pattern_help="is not a name or address",
     ),
-    Option("port", f"Port of the server; {DEFAULT_PORT} without it.", "int", minimum=1, maximum=65535),
+    Option("port", f"Port of the server. Default: {DEFAULT_PORT}.", "int", minimum=1, maximum=65535),
     Option(
         "path",
-        "Path of the image on the server; one that does not begin with C(/) begins in the user's home folder.",
+        "Path of the image on the server; a path without a leading C(/) is relative to the user's home directory.",
         required=True,
         pattern="[^\n]+",
         pattern_help="is not a path",
@@ -78,7 +78,7 @@ OPTIONS = (
     ),
     Option(
         "user",
-        "User at the server.",
+        "User on the server.",
         required=True,
         pattern=r"[^\s]+",
         pattern_help="is not the name of a user",
@@ -93,10 +93,10 @@ OPTIONS = (
     ),
     Option(
         "passphrase",
-        "What opens O(key), where that is encrypted.",
+        "Passphrase of O(key) if it is encrypted.",
         secret=True,
         pattern="[^\n]*",
-        pattern_help="has a line break in it",
+        pattern_help="contains a line break",
     ),
     Option(
         "host_key",
@@ -105,7 +105,7 @@ OPTIONS = (
     ),
     Option(
         "host_key_check",
-        "How the server proves who it is, in QEMU's own terms, where O(host_key) and O(known_hosts) do not do.",
+        "Check of the server's host key in QEMU's own terms, if O(host_key) and O(known_hosts) do not suffice.",
         "dict",
         options=HOST_KEY_CHECK,
     ),
@@ -139,12 +139,12 @@ HINTS = (
     Hint(
         "ssh-add.*(error in libcrypto|invalid format)",
         "ssh-add cannot read the key",
-        "write it as ssh-keygen does, all its lines",
+        "write all lines of the file that ssh-keygen wrote",
     ),
     Hint(
         "does not match host_key_check",
         "the server shows another host key than the declared one",
-        "ask its administrator; where it has several keys, declare the ssh-ed25519 one, which it shows first",
+        "ask its administrator; if it has several keys, declare the ssh-ed25519 one, which it shows first",
     ),
     Hint(
         "does not match the one in known_hosts",
@@ -156,17 +156,17 @@ HINTS = (
         "the server's host key is not known",
         "declare it as host_key, or add what ssh-keyscan -p PORT HOST shows to known_hosts",
     ),
-    Hint("SFTP server: No such file", "there is no such file at the server", "create the image, or correct path"),
+    Hint("SFTP server: No such file", "the server has no such file", "create the image, or correct path"),
     Hint(
         "SFTP server: Permission denied",
         "the user may not open it",
-        "give the user read and write access at the server, or say writes: deny, overlay or discard",
+        "give the user read and write access on the server, or set writes: deny, overlay or discard",
     ),
     Hint("does not support shrinking", "an image cannot be made smaller by SSH", "declare its real size"),
     Hint(
         "failed to initialize sftp handle|failed to create sftp handle",
         "the server offers no SFTP",
-        "turn its subsystem sftp on",
+        "enable its subsystem sftp",
     ),
     Hint(
         "failed to establish SSH session",
@@ -238,7 +238,7 @@ def _base64(text: str) -> bytes:
 def _check(values: Values) -> None:
     ways = [way for way in _WAYS if way in values]
     if len(ways) > 1:
-        raise DeclarationError("", f"{' and '.join(ways)} are given, and one of them is wanted")
+        raise DeclarationError("", f"{' and '.join(ways)} are set; set only one of them")
     if "host_key" in values:
         _public_blob(values["host_key"])
     if "host_key_check" in values:
@@ -249,7 +249,7 @@ def _check(values: Values) -> None:
 
 def _check_host_key_check(check: Values) -> None:
     if (check["mode"] == "hash") != ("hash" in check) or ("type" in check) != ("hash" in check):
-        raise DeclarationError("host_key_check", "type and hash are wanted with mode hash, and only there")
+        raise DeclarationError("host_key_check", "type and hash are required with mode hash, and only there")
     if "hash" in check and len(_digits(check["hash"])) != HASH_DIGITS[check["type"]]:
         raise DeclarationError(
             "host_key_check: hash", f"a fingerprint of type {check['type']} has {HASH_DIGITS[check['type']]} digits"
@@ -259,7 +259,7 @@ def _check_host_key_check(check: Values) -> None:
 def _check_key(text: str, *, has_passphrase: bool) -> None:
     """Refuse what ssh-add would refuse on the host, in clearer words. The text itself is a secret."""
     if _HOST_KEY.fullmatch(text):
-        raise DeclarationError("key", "is a public key; the private key is wanted, from the file without .pub")
+        raise DeclarationError("key", "is a public key; set the private key, from the file without .pub")
     if text.startswith("PuTTY-User-Key-File"):
         raise DeclarationError("key", "is in PuTTY's form; convert it with puttygen -O private-openssh")
     match = _PRIVATE_KEY.fullmatch(text.strip())
@@ -272,7 +272,7 @@ def _check_key(text: str, *, has_passphrase: bool) -> None:
             else "is not a private key, from BEGIN ... PRIVATE KEY to END",
         )
     if _encrypted(match) and not has_passphrase:
-        raise DeclarationError("key", "is encrypted; give the passphrase that opens it")
+        raise DeclarationError("key", "is encrypted; set passphrase")
 
 
 def _encrypted(key: re.Match[str]) -> bool:
@@ -281,7 +281,7 @@ def _encrypted(key: re.Match[str]) -> bool:
     # After the magic: the length of the cipher's name, and the name (OpenSSH, PROTOCOL.key).
     blob = _base64(key["body"])
     if not blob.startswith(_OPENSSH_MAGIC):
-        raise DeclarationError("key", "is damaged: it is no OpenSSH key within")
+        raise DeclarationError("key", "is damaged: it is not an OpenSSH key inside")
     return not blob[len(_OPENSSH_MAGIC) :].startswith(b"\0\0\0\x04none")
 
 
@@ -309,7 +309,7 @@ def _read_uri(uri: str) -> dict[str, Any]:
     pieces = uris.split(uri)
     user, colon, _password = pieces.netloc.rpartition("@")[0].partition(":")
     if colon:
-        raise DeclarationError("uri", "has a password in it, which QEMU does not use; a key is wanted")
+        raise DeclarationError("uri", "contains a password, which QEMU does not use; set key")
     check = uris.query_of(pieces, ("host_key_check",)).get("host_key_check")
     return uris.drop_none(
         {
@@ -335,7 +335,7 @@ def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
     own = ("server", "host", "port", "host-key-check", "host_key_check")
     found = {**read_members(OPTIONS, node, context, {}, *own), **uris.server_of(node, DEFAULT_PORT, "host", "port")}
     if "socket" in found:
-        raise DeclarationError("server", "a host is wanted")
+        raise DeclarationError("server", "a host is required")
     if "host-key-check" in node:
         found["host_key_check"] = node["host-key-check"]
     if "host_key_check" in node:
@@ -372,7 +372,7 @@ BACKEND = Backend(
         resizable=True,
         local=lambda values: uris.is_loopback(values["host"]),
         other_identities=_alike,
-        if_different="say both paths from the root where they are two files",
+        if_different="write both paths from the root if they are two files",
         check=_check,
     ),
     access=Access(driver="ssh", node=_node, reach=_reach),

@@ -142,7 +142,7 @@ def query_of(pieces: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
                 "uri", f"unknown parameter {key!r}" + (f" (there are: {', '.join(known)})" if known else "")
             )
         if key in found:
-            raise DeclarationError("uri", f"parameter {key!r} is given twice")
+            raise DeclarationError("uri", f"parameter {key!r} is set twice")
         found[key] = decoded(value, key)
     return found
 

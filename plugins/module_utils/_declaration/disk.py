@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what a person wrote of a disk to a typed disk. Pure: nothing here asks a host."""
+"""Reads the declaration of a disk into a typed object. Pure: nothing here asks a host."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import did_you_mean, read_options
 
 ORIGIN_OPTIONS = ("uri", "format", "raw_content", "luks", "route")
-"""What is said of a disk that is only copied from, beside its backend."""
+"""Options of a disk that is only a source of a copy, beside its backend."""
 OF_SOURCES = ("follow", "max_size", "fetch_timeout")
-"""What a disk's provision says of its source, too."""
+"""Options of a disk's provision that apply to its source, too."""
 
 
 @dataclass(frozen=True)
 class Disk:
-    """One disk of a machine: which backend has the bytes, and how QEMU and the guest use them."""
+    """A disk of a VM: the backend with its options, and how QEMU and the guest use it."""
 
     name: str
     backend: Backend
     source: Values
     settings: Values
     origin: Disk | None = None
-    """What a new image begins as: ``source`` of the declaration."""
+    """The initial content of a new image: ``source`` of the declaration."""
     provision: Values = field(default_factory=dict)
-    """How the image is made and kept, as given: its lifecycle reads it."""
+    """The options for creating and managing the image, as declared: its lifecycle reads them."""
 
     @property
     def writes(self) -> str:
@@ -40,43 +40,43 @@ class Disk:
 
     @property
     def kept(self) -> bool:
-        """Whether its image is made where there is none, and kept as it is declared."""
+        """Return True if its image is created and kept as declared."""
         return "size" in self.settings or self.origin is not None or bool(self.provision)
 
     @property
     def backing(self) -> Values:
-        """The declared image that a qcow2 stands on; empty where none is."""
+        """Return the declared backing file of a qcow2; empty if none is declared."""
         return dict(self.provision.get("backing") or {})
 
     @property
     def identity(self) -> str:
-        """Equal for two declarations of the same bytes, whatever their spelling."""
+        """Return the same text for all declarations of the same bytes."""
         return self.backend.source.identity(self.source)
 
     def at(self, source: Values) -> Disk:
-        """The disk with its storage named otherwise."""
+        """Return the disk with another spelling of its storage."""
         return replace(self, source=source)
 
     @property
     def image(self) -> Disk:
-        """The disk itself, or that of which it is a snapshot."""
+        """Return the disk itself, or the image of its snapshot."""
         snapshots = self.backend.source.snapshot_options
         return replace(self, source={name: value for name, value in self.source.items() if name not in snapshots})
 
     @property
     def described(self) -> str:
-        """Backend and storage, for people."""
+        """Return backend and storage, for messages."""
         return f"{self.backend.name} {self.backend.source.describe(self.source)}"
 
 
 def read_image(name: str, given: Any, where: str) -> Disk:
-    """A disk that no machine opens: nobody has to say where a guest's writes go."""
+    """Read a disk that no VM opens, so ``writes`` is not required."""
     said = isinstance(given, Mapping) and any(given.get(key) is not None for key in ("writes", "read_only"))
     return read_disk(name, given, where, unsaid_writes="" if said else "deny")
 
 
 def read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") -> Disk:
-    """unsaid_writes: where the guest's writes go on storage that cannot be written; refused without it."""
+    """Read a disk; unsaid_writes: the default of ``writes`` for storage that cannot be written; required without it."""
     if not isinstance(given, Mapping):
         raise DeclarationError(where, "is not a mapping with a backend's key and options")
     backend, source = _read_source(given, where)
@@ -93,11 +93,9 @@ def read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") -> 
     settings["writes"] = _read_writes(settings, read_only, where)
     _check_route(settings["route"], backend, source, where)
     if settings["copy_on_read"] and settings["writes"] not in ("overlay", "discard"):
-        raise DeclarationError(
-            f"{where}: copy_on_read", "has nowhere to keep what was read; say writes: overlay or discard"
-        )
+        raise DeclarationError(f"{where}: copy_on_read", "needs an overlay; set writes: overlay or discard")
     if "renamed_from" in settings and settings["writes"] != "overlay":
-        raise DeclarationError(f"{where}: renamed_from", "takes an overlay along, so it is for writes: overlay")
+        raise DeclarationError(f"{where}: renamed_from", "renames an overlay, so it requires writes: overlay")
     _check_image(settings, origin, backend, read_only, where)
     if origin and origin.image.identity == backend.source.identity(source):
         raise DeclarationError(f"{where}: source", f"is the disk itself ({origin.described})")
@@ -110,7 +108,7 @@ def read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") -> 
 
 
 def _read_origin(given: Any, where: str) -> Disk | None:
-    """Another disk, of which only what it takes to read it is said."""
+    """Read a disk that is only a source of a copy."""
     if given is None:
         return None
     settings = [str(key) for key in given if key not in BACKENDS] if isinstance(given, Mapping) else []
@@ -127,7 +125,7 @@ def _read_provision(given: Any, where: str) -> Values:
 
 
 def _check_image(settings: Values, origin: Disk | None, backend: Backend, read_only: str, where: str) -> None:
-    """Refuse to make or grow what has its size from elsewhere."""
+    """Refuse to create or grow an image whose size is set elsewhere."""
     formatted = settings["format"] != "raw" or "luks" in settings
     if "size" in settings and (read_only or not (backend.source.resizable or formatted)):
         raise DeclarationError(
@@ -138,10 +136,10 @@ def _check_image(settings: Values, origin: Disk | None, backend: Backend, read_o
 
 
 def _read_source(given: Mapping[str, Any], where: str) -> tuple[Backend, dict[str, Any]]:
-    """The one backend of a disk, whether by its key or by a URI, and its options."""
+    """Return the only backend of a disk, from its key or a URI, and its options."""
     keys = [key for key in given if key in BACKENDS]
     if len(keys) > 1:
-        raise DeclarationError(where, f"exactly one backend is wanted, and there are {' and '.join(keys)}")
+        raise DeclarationError(where, f"exactly one backend is required, not {' and '.join(keys)}")
     if not keys and "uri" not in given:
         raise DeclarationError(where, _no_backend(given))
     try:
@@ -164,7 +162,7 @@ def _no_backend(given: Mapping[str, Any]) -> str:
 
 
 def _said_by_uri(given: Mapping[str, Any], keys: Sequence[str]) -> tuple[Backend, Any]:
-    """The backend that a URI names, and the options that it says; under the backend's key stands what it cannot say."""
+    """Return backend and options of a URI, with further options from the backend's key beside it."""
     backend, said = from_uri(str(given["uri"]))
     if not keys:
         unsaid = [option.name for option in backend.options if option.required and option.name not in said]
@@ -181,7 +179,7 @@ def _said_by_uri(given: Mapping[str, Any], keys: Sequence[str]) -> tuple[Backend
         return backend, beside  # for the table of options to refuse
     for option in backend.options:
         if option.name in said and any(name in beside for name in (option.name, *option.aliases)):
-            raise DeclarationError(backend.name, f"{option.name} is given twice, also by the uri")
+            raise DeclarationError(backend.name, f"{option.name} is set twice, also by the uri")
     return backend, {**said, **beside}
 
 
@@ -192,21 +190,21 @@ def _read_writes(settings: Values, read_only: str, where: str) -> str:
             raise DeclarationError(f"{where}: read_only", f"contradicts writes: {said}")
         said = "deny"
     if read_only and said in (None, "keep"):
-        raise DeclarationError(f"{where}: writes", f"{read_only}: say overlay, discard or deny")
+        raise DeclarationError(f"{where}: writes", f"{read_only}: set overlay, discard or deny")
     return str(said or "keep")
 
 
 def _check_route(wanted: str, backend: Backend, source: Values, where: str) -> None:
-    """Refuse a route that does not honour what is declared, and options of which no route honours all."""
+    """Refuse a route that does not support the declared options, and options that no route supports together."""
     if wanted not in ("auto", *backend.access.routes):
         raise DeclarationError(
             f"{where}: route",
-            f"{wanted!r} is no route of {backend.name} (there are: {', '.join(backend.access.routes)})",
+            f"{wanted!r} is not a route of {backend.name} (there are: {', '.join(backend.access.routes)})",
         )
     reason = "" if wanted == "auto" else why_unfit(backend, wanted, source)
     if not routes_for(backend, source):
         picky = [option.name for option in backend.options if option.routes and option.name in source]
-        reason = f"none of {backend.name} honours {' and '.join(picky)} together"
+        reason = f"none of {backend.name} supports {' and '.join(picky)} together"
     if reason:
         raise DeclarationError(f"{where}: route", reason)
 
@@ -220,7 +218,7 @@ def _check_model(settings: Values, backend: Backend, where: str) -> None:
     if model in PASSTHROUGH:
         _check_passthrough(settings, backend, where)
     if model == "ide" and settings["writes"] == "deny":
-        raise DeclarationError(f"{where}: model", "an ide disk cannot be read-only; say model: virtio-blk")
+        raise DeclarationError(f"{where}: model", "an ide disk cannot be read-only; set model: virtio-blk")
     if model in ("nvme", *PASSTHROUGH) and settings["cache"] == "writethrough":
         raise DeclarationError(f"{where}: cache", f"QEMU's {model} device cannot be told to flush at each write")
     if model in ("nvme", "scsi-generic") and settings["on_error"] != "stop":
@@ -230,11 +228,11 @@ def _check_model(settings: Values, backend: Backend, where: str) -> None:
 
 
 def _check_passthrough(settings: Values, backend: Backend, where: str) -> None:
-    """The guest speaks SCSI to the device itself, past all that QEMU would do on the way."""
+    """Check a SCSI passthrough: QEMU's own block layer is bypassed."""
     model = settings["model"]
     if not backend.access.scsi_passthrough:
         able = " or ".join(name for name, other in BACKENDS.items() if other.access.scsi_passthrough)
-        raise DeclarationError(f"{where}: model", f"{model} wants a SCSI device: {able}")
+        raise DeclarationError(f"{where}: model", f"{model} needs a SCSI device: {able}")
     for option in ("iops", "bps", "luks", "serial"):
         if option in settings:
             raise DeclarationError(
@@ -242,5 +240,5 @@ def _check_passthrough(settings: Values, backend: Backend, where: str) -> None:
             )
     if settings["format"] != "raw" or settings["writes"] != "keep":
         raise DeclarationError(
-            f"{where}: model", f"{model} hands the whole device over: format raw and writes keep only"
+            f"{where}: model", f"{model} passes the whole device through: set format: raw and writes: keep"
         )

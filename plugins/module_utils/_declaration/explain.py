@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From the words of QEMU and of helpers to what they mean and what to do: the rule for units and for modules."""
+"""Adds meaning and advice to messages of QEMU and its helpers, for units and modules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SILENT = Hint(
     "its server does not answer within open_timeout",
     "check that it runs and that this host may reach it",
 )
-_FULL = Hint("No space left|NOSPC|Disk quota exceeded|DQUOT", "its storage is full", "make room there")
+_FULL = Hint("No space left|NOSPC|Disk quota exceeded|DQUOT", "its storage is full", "free space there")
 _FORMAT = Hint(
     "Image is not in qcow2 format|is not in LUKS format|is not LUKS",
     "the image has another format",
@@ -27,24 +27,24 @@ _PASSPHRASE = Hint("cannot unlock any keyslot", "the passphrase does not open th
 _COMMON = (_SILENT, _FULL, _FORMAT, _PASSPHRASE)
 
 
-def find_hint(hints: Iterable[Hint], words: str) -> Hint | None:
-    """What words mean."""
-    return next((hint for hint in hints if re.search(hint.pattern, words)), None)
+def find_hint(hints: Iterable[Hint], message: str) -> Hint | None:
+    """Return the first hint whose pattern matches a message."""
+    return next((hint for hint in hints if re.search(hint.pattern, message)), None)
 
 
 def explained(disk: Disk, error: HostError) -> StorageError:
-    """The one line in which a disk's storage fails; an error that is one already stays as it is."""
+    """Return the error of a disk's storage in one line; a StorageError stays as it is."""
     if isinstance(error, StorageError):
         return error
-    words = " ".join(str(error).split())
-    hint = find_hint((*disk.backend.hints, *_COMMON), words)
-    said = f"{hint.meaning}; {hint.advice} ({words})" if hint else words
-    return StorageError(f"{disk.described}: {said}")
+    message = " ".join(str(error).split())
+    hint = find_hint((*disk.backend.hints, *_COMMON), message)
+    text = f"{hint.meaning}; {hint.advice} ({message})" if hint else message
+    return StorageError(f"{disk.described}: {text}")
 
 
 @contextlib.contextmanager
 def storage_errors(disk: Disk) -> Iterator[None]:
-    """Whatever fails meanwhile, failed over this disk."""
+    """Turn errors within the block into errors of this disk's storage."""
     try:
         yield
     except HostError as error:

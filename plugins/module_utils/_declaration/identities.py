@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which disks are the same storage, given what a host knows of the names in their declarations. Pure."""
+"""Finds disks that are the same storage, with the names that a host resolved. Pure."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends import u
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 
 Resolved = Mapping[str, Sequence[str]]
-"""By name of a server its addresses, and by path on the host what is behind it; nothing for what is not known."""
+"""Addresses by server name, and devices or files by path on the host; unknown ones are missing."""
 
 
 @dataclass(frozen=True)
 class Identities:
-    """What the bytes of one disk are called."""
+    """The identities of one disk's storage."""
 
     certain: frozenset[str]
-    """As it is declared, and at each address of its servers."""
+    """As declared, and at each address of its servers."""
     possible: frozenset[str]
-    """What the same bytes may be called where a declaration says less."""
+    """Identities that a declaration with fewer options may give the same bytes."""
 
     def same(self, other: Identities) -> bool:
-        """If both are, or may be, the same bytes."""
+        """Return True if both are or may be the same bytes."""
         return bool(self.certain & (other.certain | other.possible) or self.possible & other.certain)
 
 
 def names_in(disk: Disk) -> list[str]:
-    """The servers' names and the paths of a disk that a host can resolve."""
+    """Return the server names and paths of a disk that a host can resolve."""
     found: list[str] = []
 
     def remember(name: str) -> str:
@@ -42,7 +42,7 @@ def names_in(disk: Disk) -> list[str]:
 
 
 def identities(disk: Disk, resolved: Resolved) -> Identities:
-    """All that a disk is called, given what its host resolves."""
+    """Return all identities of a disk, with the names that its host resolved."""
     variants = [disk, *_at_each_address(disk, resolved)]
     return Identities(
         frozenset(one.identity for one in variants),
@@ -66,7 +66,7 @@ def _renamed(disk: Disk, rename: Callable[[str], str]) -> Disk:
 
 
 def doubts(disks: Iterable[tuple[str, Disk]], resolved: Resolved) -> list[tuple[str, str]]:
-    """Disks that may be the same as another, which nobody can tell, and one of the two is written; with the reason.
+    """Yield disks that may be the same as another one, if one of the two is written, with the reason.
 
     disks: each with how messages name it.
     """
@@ -83,7 +83,7 @@ def doubts(disks: Iterable[tuple[str, Disk]], resolved: Resolved) -> list[tuple[
 
 
 def _doubtful(disk: Disk, resolved: Resolved) -> Iterator[tuple[str, str, str]]:
-    """What a disk has in common with others of which nobody can tell, what those have, and why that is so."""
+    """Yield keys that possibly identical disks have in common: the disk's, the other's, and the reason."""
     yield from ((maybe, maybe, why) for maybe, why in disk.backend.source.possible_identities(disk.source))
     anywhere = _renamed(disk, lambda name: name if name.startswith("/") else "?").identity
     servers = {"name", "address"} if anywhere != disk.identity else set[str]()

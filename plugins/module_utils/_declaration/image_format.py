@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The formats that images are made in: their options, and what QEMU wants to hear of them. Pure."""
+"""Formats of new images: their options, and their QAPI arguments. Pure."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 CLUSTER_SIZE = 64 << 10
-"""Of a qcow2, unless something else is asked for."""
+"""QEMU's default for a qcow2."""
 SECTOR = 512
 
 FORMAT_OPTIONS = (
     Option(
         "cluster_size",
-        "Bytes of a cluster of a new qcow2, a power of 2; 64KiB without it.",
+        "Cluster size in bytes of a new qcow2, a power of 2. Default: 64KiB.",
         "size",
         minimum=SECTOR,
         maximum=2 << 20,
     ),
     Option(
         "preallocation",
-        "What a new image takes of its storage at once: V(metadata) the tables of a qcow2, V(falloc) and V(full) its "
-        "whole size, the latter written with zeroes. The last two are for storage that can do it: file and gluster.",
+        "Space that is allocated when an image is created: V(metadata) the tables of a qcow2, V(falloc) and V(full) "
+        "its whole size, the latter written with zeroes. These two need storage that supports them: file and gluster.",
         choices=("off", "metadata", "falloc", "full"),
         default="off",
     ),
     Option(
         "lazy_refcounts",
-        "Have a new qcow2 write its reference counts late: quicker, but checked whole after a crash.",
+        "Write the refcounts of a new qcow2 late: faster, but a crash requires a full check.",
         "bool",
     ),
     Option(
         "backing",
-        "Image that a new qcow2 stands on, as its header names it; one that has another in its header is refused.",
+        "Backing file of a new qcow2; an existing image with another backing file is refused.",
         "dict",
         options=(
-            Option("file", "Its name, as QEMU finds it from the new image's place.", required=True),
+            Option("file", "Its name, absolute or relative to the new image.", required=True),
             Option("format", "Its format.", choices=("raw", "qcow2"), required=True),
         ),
     ),
@@ -48,7 +48,7 @@ FORMAT_OPTIONS = (
 
 
 def check_format(disk: Disk, provision: Values, preallocations: tuple[str, ...]) -> None:
-    """Refuse options that do not go with the format; preallocations: what the storage itself can do."""
+    """Refuse options that the format does not support; preallocations: those that the storage supports."""
     qcow2 = disk.settings["format"] == "qcow2"
     for option in ("cluster_size", "lazy_refcounts", "backing"):
         if provision.get(option) and not qcow2:
@@ -56,7 +56,7 @@ def check_format(disk: Disk, provision: Values, preallocations: tuple[str, ...])
     if provision.get("cluster_size", SECTOR) & (provision.get("cluster_size", SECTOR) - 1):
         raise DeclarationError("cluster_size", f"{provision['cluster_size']} is not a power of 2")
     if "backing" in provision and disk.origin:
-        raise DeclarationError("backing", "is given together with source: a new image begins as one or the other")
+        raise DeclarationError("backing", "is set together with source; set only one of them")
     able = (*preallocations, *(("metadata",) if qcow2 else ()))
     if provision["preallocation"] not in able:
         what = f"{disk.settings['format']} on {disk.backend.name}"
@@ -66,12 +66,12 @@ def check_format(disk: Disk, provision: Values, preallocations: tuple[str, ...])
 
 
 def has_format(disk: Disk) -> bool:
-    """Whether there is more to an image than the bytes that a guest sees."""
+    """Return True if an image holds more than the bytes that the guest sees."""
     return disk.settings["format"] != "raw" or "luks" in disk.settings
 
 
 def format_options(disk: Disk, provision: Values, size: int, key: str) -> dict[str, Any]:
-    """QAPI BlockdevCreateOptions of a format, without ``file``; key: id of the secret that encrypts it."""
+    """Return QAPI's BlockdevCreateOptions of a format, without ``file``; key: id of the secret that encrypts it."""
     options: dict[str, Any] = {"size": size}
     if "preallocation" in provision:
         options["preallocation"] = provision["preallocation"]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of machines, disks and networks: one table each. The options of a backend stand in its own file."""
+"""Option tables of VMs, disks and networks. The options of a backend are in its own file."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ LIMITS = (
 )
 
 PASSTHROUGH = ("scsi-block", "scsi-generic")
-"""Models with which the guest speaks SCSI to the device itself."""
+"""Device models that pass a SCSI device through."""
 
 DISK_OPTIONS = (
     Option(
         "uri",
         "The storage as a URI, in the form that QEMU's own documentation uses, instead of a backend's key; "
-        "or beside it, where the key has what the URI cannot say.",
+        "or beside it, if the key has options that the URI cannot express.",
     ),
     Option("format", "Format of the image; a raw image is never probed.", choices=("raw", "qcow2"), default="raw"),
     Option(
         "raw_content",
-        "Take a raw image as it is where it begins as a qcow2, an archive or a page does; it is refused without this.",
+        "Accept a raw image that begins like a qcow2, an archive or a web page; without this it is refused.",
         "bool",
     ),
     Option(
@@ -38,45 +38,47 @@ DISK_OPTIONS = (
     ),
     Option(
         "writes",
-        "Where the guest's writes go: V(keep) to the image itself; V(overlay) to a qcow2 on the host that persists; "
-        "V(discard) to one that is new at every start; V(deny) makes the disk read-only. V(keep) unless said, "
-        "but on storage that cannot be written it must be said.",
+        "Destination of the guest's writes: V(keep) the image itself; V(overlay) a qcow2 on the host that persists; "
+        "V(discard) one that is new at every start; V(deny) makes the disk read-only. Default: V(keep); "
+        "required for storage that cannot be written.",
         choices=("keep", "overlay", "discard", "deny"),
     ),
     Option("read_only", "The same as O(writes=deny).", "bool"),
     Option(
         "renamed_from",
-        "Former name of the disk, with O(writes=overlay): its overlay is taken along when the VM starts next.",
+        "Former name of the disk, with O(writes=overlay): its overlay is renamed at the next start of the VM.",
         pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,15}$",
         pattern_help="is not the name of a disk",
     ),
     Option("size", "Virtual size; an image is created when missing and grown when smaller, never shrunk.", "size"),
     Option(
         "source",
-        "What a new image begins as, once: another disk, as a backend's key or C(uri), with C(format), C(luks) and "
+        "Initial content of a new image: another disk, as a backend's key or C(uri), with C(format), C(luks) and "
         "C(route). Cloned from a snapshot within a Ceph cluster, copied from anywhere else.",
         "any",
     ),
-    Option("provision", "How the image is made and kept: the options of the module for its backend.", "any"),
+    Option("provision", "How the image is created and managed: the options of the module for its backend.", "any"),
     Option(
         "cache",
-        "V(none) goes around the host's page cache; V(writethrough) flushes at each write; V(unsafe) never flushes.",
+        "V(none) bypasses the host's page cache; V(writethrough) flushes at each write; V(unsafe) never flushes.",
         choices=("none", "writeback", "writethrough", "unsafe"),
         default="writeback",
     ),
-    Option("discard", "Whether the guest's TRIM reaches the storage.", choices=("ignore", "unmap"), default="ignore"),
-    Option("detect_zeroes", "Whether written zeroes become holes.", choices=("off", "on", "unmap"), default="off"),
-    Option("iothread", "Give the disk an I/O thread of its own (virtio-blk, virtio-scsi).", "bool", default=False),
-    Option("queues", "Request queues of a virtio disk; QEMU chooses without it.", "int", minimum=1, maximum=256),
+    Option(
+        "discard", "V(unmap) passes the guest's TRIM on to the storage.", choices=("ignore", "unmap"), default="ignore"
+    ),
+    Option("detect_zeroes", "Turn written zeroes into holes.", choices=("off", "on", "unmap"), default="off"),
+    Option("iothread", "Use an I/O thread of its own for the disk (virtio-blk, virtio-scsi).", "bool", default=False),
+    Option("queues", "Request queues of a virtio disk. Default: QEMU's choice.", "int", minimum=1, maximum=256),
     Option(
         "model",
-        "What the guest sees; V(scsi-block) and V(scsi-generic) let it speak to a SCSI device itself.",
+        "Device model in the guest; V(scsi-block) and V(scsi-generic) pass a SCSI device through.",
         choices=("virtio-blk", "virtio-scsi", *PASSTHROUGH, "nvme", "ide", "usb"),
         default="virtio-blk",
     ),
     Option(
         "boot_index",
-        "Place in the boot order, 0 first; the first disk has 0 unless another disk says it.",
+        "Position in the boot order, 0 first; the first disk has 0 unless another disk sets boot_index.",
         "int",
         minimum=0,
         maximum=999,
@@ -89,7 +91,7 @@ DISK_OPTIONS = (
     ),
     Option(
         "route",
-        "How QEMU reaches the storage; V(auto) takes the first that works on the host.",
+        "How QEMU reaches the storage; V(auto) uses the first route that works on the host.",
         choices=("auto", "driver", "nbdkit", "stage", "tgt"),
         default="auto",
     ),
@@ -97,17 +99,22 @@ DISK_OPTIONS = (
     Option("bps", "Limits of bytes per second.", "dict", options=LIMITS),
     Option(
         "on_error",
-        "What an I/O error does: V(stop) pauses the guest, V(report) shows it to the guest, V(ignore) loses it.",
+        "Effect of an I/O error: V(stop) pauses the guest, V(report) reports it to the guest, V(ignore) drops it.",
         choices=("stop", "report", "ignore"),
         default="stop",
     ),
-    Option("copy_on_read", "Keep what was read in the overlay, so that it is fetched once.", "bool", default=False),
+    Option(
+        "copy_on_read",
+        "Copy the data that the guest reads into the overlay, so that it is fetched once.",
+        "bool",
+        default=False,
+    ),
 )
 
 NETWORK_OPTIONS = (
     Option(
         "bridge",
-        "Bridge of the host that the guest joins, through a tap device made for the unit.",
+        "Bridge of the host for the network interface, through a tap device of the unit.",
         pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,14}$",
         pattern_help="is not the name of a network interface",
     ),
@@ -121,11 +128,11 @@ NETWORK_OPTIONS = (
     ),
     Option(
         "mac",
-        "Hardware address; without it one is derived from the names of host, machine and network.",
+        "Hardware address. Default: derived from the names of host, VM and network.",
         pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$",
         pattern_help="is not a hardware address",
     ),
-    Option("model", "What the guest sees.", choices=("virtio", "e1000"), default="virtio"),
+    Option("model", "Device model in the guest.", choices=("virtio", "e1000"), default="virtio"),
 )
 
 VM_OPTIONS = (
@@ -133,7 +140,7 @@ VM_OPTIONS = (
     Option("cpus", "Virtual CPUs.", "int", default=1, minimum=1, maximum=1024),
     Option(
         "cpu_model",
-        "QEMU's CPU model; without it C(host) with kvm and C(max) with tcg.",
+        "QEMU's CPU model. Default: C(host) with kvm, C(max) with tcg.",
         pattern=r"^[A-Za-z0-9_.+,=-]+$",
     ),
     Option("machine", "Machine type.", choices=("q35", "pc"), default="q35"),
@@ -154,7 +161,7 @@ VM_OPTIONS = (
     Option("console", "A serial console on a socket, with a log.", "bool", default=True),
     Option(
         "vnc",
-        "A screen: on a unix socket, or where address and port say.",
+        "VNC screen, on a unix socket or on address and port.",
         "dict",
         options=(
             Option("address", "Address to listen on.", pattern=r"^[A-Za-z0-9.:-]+$", pattern_help="is not an address"),
@@ -171,19 +178,19 @@ VM_OPTIONS = (
     Option("autostart", "Start with the host; a VM with O(state=stopped) stays stopped.", "bool", default=True),
     Option(
         "on_poweroff",
-        "V(restart) starts a VM again whose guest has powered itself off.",
+        "V(restart) restarts a VM whose guest powered itself off.",
         choices=("stop", "restart"),
         default="stop",
     ),
     Option(
         "restart",
-        "Whether a changed unit restarts the running machine.",
+        "V(when_needed) restarts the running VM if its unit changed.",
         choices=("never", "when_needed"),
         default="never",
     ),
     Option(
         "stop_timeout",
-        "Seconds that the guest gets to shut down before it is switched off.",
+        "Time limit in seconds for the guest's shutdown; then it is powered off.",
         "int",
         default=90,
         minimum=0,
@@ -191,7 +198,7 @@ VM_OPTIONS = (
     ),
     Option(
         "start_timeout",
-        "Seconds after which a start is given up because storage does not answer.",
+        "Time limit in seconds for a start while storage does not answer.",
         "int",
         default=30,
         minimum=1,

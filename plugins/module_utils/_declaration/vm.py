@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what a person wrote to typed machines. Pure: nothing here asks a host."""
+"""Reads the declaration of VMs into typed objects. Pure: nothing here asks a host."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.read impo
 
 _VM_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,27}$")
 _TRUE = ("true", "yes", "on", "1")
-"""Spellings of true in an option that is not read yet."""
+"""Spellings of true in an option that has not been read yet."""
 _PART_NAME = re.compile(r"^(?!machine$)[A-Za-z][A-Za-z0-9_-]{0,15}$")
-"""Names of disks and networks; "machine" is the prefix of what belongs to the machine itself."""
+"""Names of disks and networks; "machine" is the prefix of nodes and ids that belong to the VM itself."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """One network interface of a machine."""
+    """A network interface of a VM."""
 
     name: str
     mac: str
@@ -43,7 +43,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Vm:
-    """One virtual machine as declared for one host."""
+    """A virtual machine as declared for one host."""
 
     name: str
     settings: Values
@@ -58,19 +58,19 @@ class Vm:
 
     @property
     def uuid(self) -> str:
-        """The same at every run, so that a guest keeps its licences and leases."""
+        """Return a UUID that stays the same, so that a guest keeps its licences and leases."""
         return uuid_of(self.name)
 
 
 def uuid_of(name: str) -> str:
-    """The UUID of a machine of this name."""
+    """Return the UUID of a VM with this name."""
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.vm.directdisk.qemu"))
 
 
 def read_vms(declared: Any, host: str = "") -> tuple[Vm, ...]:
-    """All machines of a host; raises every error of all of them at once."""
+    """Read all VMs of a host; raises all errors together."""
     if not isinstance(declared, Mapping):
-        raise DeclarationError(host, "qemu_vms is not a mapping of machine names to machines")
+        raise DeclarationError(host, "qemu_vms is not a mapping of VM names to VMs")
     vms: list[Vm] = []
     errors: list[Exception] = []
     for name, given in declared.items():
@@ -94,7 +94,7 @@ def read_vms(declared: Any, host: str = "") -> tuple[Vm, ...]:
 
 
 def read_vm(name: Any, given: Any, host: str = "") -> Vm:
-    """One machine, typed; raises every error in it at once."""
+    """Read one VM; raises all errors together."""
     if not isinstance(name, str) or not _VM_NAME.fullmatch(name):
         raise DeclarationError(
             f"vm {name}", "its name is not 1 to 28 of the characters A-Z a-z 0-9 _ -, beginning with a letter or digit"
@@ -129,7 +129,7 @@ def read_vm(name: Any, given: Any, host: str = "") -> Vm:
 
 
 def _parts(given: Mapping[str, Any], key: str, where: str, errors: list[Exception]) -> Sequence[tuple[str, Any]]:
-    """The named parts of a machine, with those left out whose names cannot be used."""
+    """Return the disks or networks of a VM that have valid names."""
     parts = given.get(key) or {}
     if not isinstance(parts, Mapping):
         errors.append(DeclarationError(f"{where}: {key}", "is not a mapping of names to options"))
@@ -152,7 +152,7 @@ def _parts(given: Mapping[str, Any], key: str, where: str, errors: list[Exceptio
 def _read_network(name: str, given: Any, where: str, seed: str) -> Network:
     values = read_options(NETWORK_OPTIONS, given, where)
     if bool(values.get("bridge")) == bool(values.get("user")):
-        raise DeclarationError(where, "exactly one of bridge and user: true is wanted")
+        raise DeclarationError(where, "exactly one of bridge and user: true is required")
     if values.get("forward") and not values.get("user"):
         raise DeclarationError(f"{where}: forward", "is for a user network")
     digest = hashlib.sha256(seed.encode()).hexdigest()
@@ -163,7 +163,7 @@ def _read_network(name: str, given: Any, where: str, seed: str) -> Network:
 
 
 def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Exception]:
-    """What only shows when the parts of a machine stand side by side."""
+    """Check the parts of a VM against each other."""
     errors: list[Exception] = []
     for option in ("serial", "boot_index"):
         seen: dict[Any, str] = {}
@@ -205,26 +205,26 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
     if vnc is not None and ("port" in vnc) != ("address" in vnc):
         errors.append(
             DeclarationError(
-                f"vm {name}: vnc", "address and port are wanted together; without both it is a unix socket"
+                f"vm {name}: vnc", "address and port are required together; without both it is a unix socket"
             )
         )
     return errors
 
 
 def _kept_content(name: str, disks: Sequence[Disk]) -> Iterator[DeclarationError]:
-    """Refuse what would overwrite the writes of the guest at the next run: they change the digest."""
+    """Refuse options that would overwrite the guest's writes at the next run, because these change the digest."""
     for disk in disks:
         provision = disk.provision
         if disk.writes == "keep" and provision.get("sha256") and str(provision.get("overwrite", "no")).lower() in _TRUE:
             yield DeclarationError(
                 f"disk {disk.name} of {name}: provision",
                 "sha256 with overwrite: true overwrites at each run what the guest wrote since; leave overwrite out, "
-                "or say writes: overlay, discard or deny",
+                "or set writes: overlay, discard or deny",
             )
 
 
 def _with_boot_order(disks: Sequence[Disk]) -> tuple[Disk, ...]:
-    """The first disk boots unless a declared boot_index says otherwise."""
+    """Make the first disk boot unless a boot_index is declared."""
     if not disks or any("boot_index" in disk.settings for disk in disks):
         return tuple(disks)
     first = disks[0]
@@ -232,16 +232,16 @@ def _with_boot_order(disks: Sequence[Disk]) -> tuple[Disk, ...]:
 
 
 def opened_storage(vm: Vm) -> dict[str, bool]:
-    """Identities of the storage that a machine opens, and whether it writes to it."""
+    """Return the identities of the storage that a VM opens; True if it writes to it."""
     return {disk.identity: disk.writes == "keep" for disk in vm.disks}
 
 
 def refuse_shared_disks(
     vms: Iterable[Vm], others: Mapping[str, Mapping[str, bool]], resolved: Resolved | None = None
 ) -> None:
-    """The same storage, written by one machine and opened by another, is lost data.
+    """Refuse storage that one VM writes and another one opens: that destroys data.
 
-    others: what machines without a declaration open, by their names; resolved: what the host knows of names in disks.
+    others: storage of VMs without a declaration, by their names; resolved: the names that the host resolved.
     """
     certain = {
         identity: (f"a disk of {name}", writes) for name, found in others.items() for identity, writes in found.items()
@@ -269,7 +269,7 @@ def refuse_shared_disks(
 
 
 def _seed(name: str, cloud_init: Values | None) -> dict[str, str]:
-    """The files of a NoCloud seed. JSON is YAML, so mappings are written as JSON."""
+    """Return the files of a NoCloud seed. JSON is YAML, so mappings are written as JSON."""
     if not cloud_init:
         return {}
     user_data = cloud_init["user_data"]
@@ -284,5 +284,5 @@ def _seed(name: str, cloud_init: Values | None) -> dict[str, str]:
 
 
 def _json(value: Any) -> str:
-    """A date, which YAML knows and JSON does not, becomes text."""
+    """Write JSON; a date, which only YAML has, becomes text."""
     return json.dumps(value, indent=1, default=str) + "\n"

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import leftovers, systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import former_storage, leftovers, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import CredentialStore, Secrets
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.observe import observe
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.observe import observe, opened_by_unit
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import (
     STOPPED,
@@ -52,6 +52,8 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         observed = observe(vms=list(desired["vms"]), paths=[], secrets=secrets, encrypted=encrypted, processes=False)
         refuse_overtaken(desired, observed)
         changes = decide(desired, observed)
+        replaced = {path: observed["files"][path] for path in changes.write_files if path in observed["files"]}
+        former_storage.remember(opened_by_unit(replaced), observed["units"])
         _write(desired, secrets, changes, CredentialStore(encrypted=encrypted))
         failures = _switch(desired, changes)
     return {"actions": changes.actions(), "failures": failures}
@@ -67,6 +69,7 @@ def _locked() -> Iterator[None]:
             unit_paths.CREDENTIALS,
             unit_paths.ENCRYPTED_CREDENTIALS,
             unit_paths.PROGRAMS,
+            os.path.dirname(former_storage.RECORD),
         ):
             host_files.remove_leftovers(folder)
         yield
@@ -117,7 +120,8 @@ def _switch(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
     _reset_failures([path.rpartition("/")[2] for path in changes.remove_files])
     suspects: list[str] = []
     late = await_images(desired, [*changes.start, *changes.restart])
-    for verb, names in (("start", changes.start), ("restart", changes.restart)):
+    # A restart may close storage that another VM starts with.
+    for verb, names in (("restart", changes.restart), ("start", changes.start)):
         call(verb, [name for name in names if name in late], "--no-block")
         names = [name for name in names if name not in late]
         try:

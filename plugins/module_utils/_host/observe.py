@@ -11,7 +11,7 @@ import stat
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import leftovers, systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import former_storage, leftovers, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import CredentialStore, Secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use import ask_owners, of_stopped
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
@@ -49,6 +49,8 @@ def observe(
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
     units |= {unit_paths.unit_name(vm) for vm in vms} | {unit_paths.TARGET}
     states = _observe_units(sorted(units))
+    for unit, opened in former_storage.opened_now(opened_by_unit(files), states).items():
+        files[f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["opened"] = opened
     asked = ask_owners(of_stopped(owners or {}, states, STOPPED), secrets)
     return {
         "files": files,
@@ -84,6 +86,12 @@ def _observe_files(texts: bool) -> dict[str, ObservedFile]:
             if texts:
                 observed[path]["text"] = text
     return observed
+
+
+def opened_by_unit(files: Mapping[str, ObservedFile]) -> dict[str, dict[str, bool]]:
+    """Return what each launch unit among the files opens, by its name."""
+    units = {path.rpartition("/")[2]: file["opened"] for path, file in files.items()}
+    return {unit: opened for unit, opened in units.items() if unit == unit_paths.unit_name(unit_paths.vm_of_unit(unit))}
 
 
 def _observe_units(units: Sequence[str]) -> dict[str, ObservedUnit]:

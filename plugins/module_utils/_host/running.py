@@ -12,8 +12,9 @@ from typing import Any, TypedDict, TypeVar
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import files, systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import files, former_storage, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vms_resume import open_regular
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -73,9 +74,12 @@ def vms() -> dict[str, VmInfo]:
 
 def vms_that_open(identity: str) -> list[str]:
     """Return the running VMs of this host that have a storage open."""
-    units = [os.path.basename(path) for path in _vm_units() if identity in opened_in(files.read_text(path))]
-    states = systemd.show(units)
-    return sorted(paths.vm_of_unit(unit) for unit in units if states[unit]["active"] not in ("inactive", "failed", ""))
+    opened = {os.path.basename(path): opened_in(files.read_text(path)) for path in _vm_units()}
+    asked = former_storage.units_that_may_open(identity, opened)
+    states = systemd.show(asked)
+    now = former_storage.opened_now({unit: opened[unit] for unit in asked}, states)
+    running = (unit for unit in asked if states[unit]["active"] not in STOPPED)
+    return sorted(paths.vm_of_unit(unit) for unit in running if identity in now[unit])
 
 
 def _vm_units() -> list[str]:

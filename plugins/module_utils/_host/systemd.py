@@ -12,7 +12,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
 
-_PROPERTIES = ("Id", "ActiveState", "UnitFileState", "NeedDaemonReload")
+_PROPERTIES = ("Id", "ActiveState", "UnitFileState", "NeedDaemonReload", "InvocationID")
 
 
 def systemctl(verb: str, units: Iterable[str] = (), *options: str) -> None:
@@ -38,6 +38,7 @@ def show(units: Sequence[str]) -> dict[str, UnitState]:
             "active": facts["ActiveState"],
             "enabled": facts["UnitFileState"] == "enabled",
             "reload": facts["NeedDaemonReload"] == "yes",
+            "invocation": facts.get("InvocationID", ""),
         }
     return states
 

@@ -14,7 +14,7 @@ Version = tuple[int, int]
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a declaration: name, type and meaning; everything else derives from it."""
+    """An option of a declaration. Argument specs, schemas and documentation derive from it."""
 
     name: str
     summary: str
@@ -27,16 +27,16 @@ class Option:
     aliases: tuple[str, ...] = ()
     secret: bool = False
     like: str = "x"
-    """Of a secret: a text that would do, to check a declaration with before the real one is there."""
+    """A valid placeholder for a secret, to check a declaration before the secret is known."""
     pattern: str = ""
     pattern_help: str = ""
     minimum: int | None = None
     maximum: int | None = None
     qemu: str = ""
-    """The QAPI member this option becomes; empty where the backend builds the member itself."""
+    """The QAPI member for this option; empty if the backend builds the member itself."""
     since: Version | None = None
-    """First QEMU that has the member."""
+    """The first QEMU release with the member."""
     choices_since: Mapping[str, Version] = field(default_factory=dict)
-    """First QEMU that knows a choice, where that is later."""
+    """The first QEMU release with a choice, if that is later."""
     routes: tuple[str, ...] = ()
-    """The only routes that honour it; empty where all do."""
+    """The only routes that support it; empty if all do."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads what a person wrote against tables of options: right types, clear errors, nothing guessed."""
+"""Reads declared values by option tables: checks types, guesses nothing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _LAST = "".join(chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF))
 _NO_TEXT = re.compile(f"[\ud800-\udfff\ufdd0-\ufdef{_LAST}]")
-"""Half a character, and what stands for none: systemd reads a unit no further than to such a one."""
+"""Surrogates and noncharacters: systemd stops reading a unit at such a character."""
 
 
 def parse_size(text: Any) -> int:
-    """Bytes meant by ``20GiB``, ``20G`` (the same: powers of 1024, as QEMU reads them) or a whole number.
+    """Return the bytes of ``20GiB``, ``20G`` (the same: powers of 1024, as QEMU reads them) or of a whole number.
 
-    A decimal unit (``GB``) is refused: half of all people mean the other one.
+    A decimal unit (``GB``) is refused because it is ambiguous.
     """
     if isinstance(text, bool) or not isinstance(text, (int, str)):
         raise DeclarationError("", f"{text!r} is not a size; write for example 20GiB")
@@ -47,7 +47,7 @@ def parse_size(text: Any) -> int:
 
 
 def in_words(size: int) -> str:
-    """Bytes as people write them: ``10 GiB``; in bytes where it is no whole number of anything larger."""
+    """Format bytes as ``10 GiB``, in the largest unit that gives a whole number."""
     for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
         if size and not size % 1024**power:
             return f"{size // 1024**power} {unit}"
@@ -56,19 +56,19 @@ def in_words(size: int) -> str:
 
 def _read_str(value: Any) -> str:
     if isinstance(value, (Mapping, list)) or value is None:
-        raise DeclarationError("", f"{_kind(value)} given where text is wanted")
+        raise DeclarationError("", f"{_kind(value)} given, not text")
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
     if _CONTROL.search(text):
-        raise DeclarationError("", "has a control character in it")
+        raise DeclarationError("", "contains a control character")
     check_characters(text)
     return text
 
 
 def check_characters(text: str) -> None:
-    """Refuse what cannot be written as text (UTF-8), or is none in a unit file."""
+    """Refuse characters that UTF-8 or a unit file cannot hold."""
     found = _NO_TEXT.search(text)
     if found:
-        raise DeclarationError("", f"has U+{ord(found[0]):04X} in it, which is no character")
+        raise DeclarationError("", f"has U+{ord(found[0]):04X} in it, which is not a character")
 
 
 def _read_int(value: Any) -> int:
@@ -85,7 +85,7 @@ def _read_bool(value: Any) -> bool:
     words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
     if isinstance(value, str) and value.lower() in words:
         return words[value.lower()]
-    raise DeclarationError("", f"{value!r} is neither true nor false")
+    raise DeclarationError("", f"{value!r} is not true or false")
 
 
 def _read_path(value: Any) -> str:
@@ -93,7 +93,7 @@ def _read_path(value: Any) -> str:
     if not text.startswith("/") or "\n" in text:
         raise DeclarationError("", f"{text!r} is not an absolute path")
     if ".." in text.split("/"):
-        raise DeclarationError("", f"{text!r} has '..' in it; write the path it stands for")
+        raise DeclarationError("", f"{text!r} contains '..'; write the resolved path")
     return re.sub("/+", "/", text).rstrip("/") or "/"
 
 
@@ -120,11 +120,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 
 def read_options(options: Sequence[Option], given: Any, where: str) -> dict[str, Any]:
-    """The values that were given, typed, plus the defaults; every error in them at once."""
+    """Return the declared values with their types, plus the defaults. Raises all errors together."""
     if not isinstance(given, Mapping):
-        raise DeclarationError(
-            where, f"{_kind(given)} given where options are wanted ({', '.join(o.name for o in options)})"
-        )
+        raise DeclarationError(where, f"{_kind(given)} given, not options ({', '.join(o.name for o in options)})")
     known = {name: option for option in options for name in (option.name, *option.aliases)}
     errors: list[Exception] = []
     values: dict[str, Any] = {}
@@ -134,7 +132,7 @@ def read_options(options: Sequence[Option], given: Any, where: str) -> dict[str,
             if option is None:
                 raise DeclarationError(where, f"unknown option {str(key)!r}{did_you_mean(str(key), known)}")
             if option.name in values:
-                raise DeclarationError(where, f"{option.name} is given twice, also as {key!r}")
+                raise DeclarationError(where, f"{option.name} is set twice, also as {key!r}")
             if value is not None:
                 values[option.name] = _read_value(option, value, where)
         except (DeclarationError, Collected) as error:
@@ -150,7 +148,7 @@ def read_options(options: Sequence[Option], given: Any, where: str) -> dict[str,
 
 
 def raise_collected(errors: Sequence[Exception]) -> None:
-    """Raise what was gathered: nothing, the one error, or all of them as one."""
+    """Raise the only error, or all of them as one Collected; do nothing if there is none."""
     flat: list[Any] = []
     for error in errors:
         flat.extend(error.errors if isinstance(error, Collected) else [error])
@@ -165,7 +163,7 @@ def _read_value(option: Option, value: Any, where: str) -> Any:
         return read_options(option.options, value, f"{where}: {option.name}")
     if option.type == "list":
         if not isinstance(value, (list, tuple)):
-            raise DeclarationError(f"{where}: {option.name}", f"{_kind(value)} given where a list is wanted")
+            raise DeclarationError(f"{where}: {option.name}", f"{_kind(value)} given, not a list")
         if option.elements == "dict":
             return tuple(read_options(option.options, element, f"{where}: {option.name}") for element in value)
         item = Option(
@@ -183,7 +181,7 @@ def _read_scalar(option: Option, value: Any, where: str) -> Any:
     def refuse(problem: str) -> NoReturn:
         raise DeclarationError(f"{where}: {option.name}", problem)
 
-    # YAML 1.1 reads a bare on/off/no as a truth value; a choice may well be named so.
+    # YAML 1.1 reads a bare on/off/no as a boolean, but a choice may have such a name.
     if option.choices and isinstance(value, bool):
         value = next(
             (word for word in (("on", "yes") if value else ("off", "no", "none")) if word in option.choices), value
@@ -191,7 +189,7 @@ def _read_scalar(option: Option, value: Any, where: str) -> Any:
     try:
         result = _READERS[option.type](value)
     except DeclarationError as error:
-        # A secret's text must not reach a message, not even when it is of the wrong kind.
+        # A secret must not reach a message, not even if it has the wrong type.
         refuse("is not text" if option.secret else error.problem)
     if option.choices and result not in option.choices:
         refuse(f"{result!r} is not one of {', '.join(option.choices)}{did_you_mean(str(result), option.choices)}")
@@ -205,7 +203,7 @@ def _read_scalar(option: Option, value: Any, where: str) -> Any:
 
 
 def did_you_mean(word: str, known: Any) -> str:
-    """A hint at the nearest known word, or all of them where they are few."""
+    """Return a hint with the nearest known name, or with all names."""
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1)
     if near:
@@ -214,13 +212,13 @@ def did_you_mean(word: str, known: Any) -> str:
 
 
 def _plain(summary: str) -> str:
-    """A summary without Ansible's markup, to stand within a sentence."""
+    """Return a summary without Ansible's markup, for use within a sentence."""
     text = re.sub(r"\b[A-Z]+\(([^()]*)\)", lambda match: match.group(1).replace("=", ": ", 1), summary)
     return f"{text[:1].lower()}{text[1:]}"
 
 
 def _kind(value: Any) -> str:
-    """What a value is, but not the value: it may be a secret in the wrong place."""
+    """Name the type of a value, not the value: it may be a misplaced secret."""
     if value is None:
         return "nothing"
     kinds = ((Mapping, "a set of options"), ((list, tuple), "a list"), (str, "text"), (bool, "a truth value"))

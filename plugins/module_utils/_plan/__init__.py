@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a VM needs on a host, and what must change there. Pure."""
+"""The plan of a VM on a host, and the changes that lead there. Pure."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a disk to its node graph: the ``-blockdev`` dicts from the storage up to what the guest's device opens."""
+"""The node graph of a disk: the ``-blockdev`` dicts from the storage to the node of the guest's device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names 
 
 @dataclass(frozen=True)
 class Graph:
-    """The nodes of one disk, each after those it stands on."""
+    """The nodes of one disk, each after the nodes below it."""
 
     nodes: tuple[Node, ...]
     top: str
@@ -26,13 +26,13 @@ class Graph:
     """Path of the qcow2 that takes the guest's writes."""
 
     def base_nodes(self) -> tuple[Node, ...]:
-        """The nodes up to the declared image."""
+        """Return the nodes up to the declared image."""
         names = [node["node-name"] for node in self.nodes]
         return self.nodes[: names.index(self.base) + 1]
 
 
 def build_graph(disk: Disk, storage: Node, resources: UnitResources, overlay: str) -> Graph:
-    """The graph of a disk whose bytes ``storage`` opens; ``overlay`` is where a local qcow2 would stand."""
+    """Return the graph of a disk; storage: its protocol node; overlay: path of the local qcow2, if it has one."""
     name = disk.name
     common = _common(disk.settings)
     base_read_only = disk.writes != "keep"
@@ -62,7 +62,7 @@ def build_graph(disk: Disk, storage: Node, resources: UnitResources, overlay: st
 
 
 def _common(settings: Values) -> Node:
-    """What every node of a disk shares where it differs from QEMU's defaults; no node hands it down to another."""
+    """Return the options of every node of a disk that differ from QEMU's defaults; nodes do not inherit them."""
     common: Node = {}
     if settings["cache"] in ("none", "unsafe"):
         common["cache"] = {"direct": settings["cache"] == "none", "no-flush": settings["cache"] == "unsafe"}
@@ -82,7 +82,7 @@ def _format_nodes(disk: Disk, resources: UnitResources, common: Node) -> list[No
         **common,
     }
     if disk.settings["format"] == "qcow2" and not disk.backing:
-        # QEMU would open whatever file its header names, and give it to the guest.
+        # Otherwise QEMU opens any file that the header names as backing file, and the guest can read it.
         node["backing"] = None
     luks = disk.settings.get("luks")
     if not luks:
@@ -94,11 +94,12 @@ def _format_nodes(disk: Disk, resources: UnitResources, common: Node) -> list[No
 
 
 def overlay_node(disk: str) -> str:
+    """Return the name of the overlay's node."""
     return disk_node(disk, "overlay")
 
 
 def _overlay_nodes(name: str, base: str, path: str, common: Node) -> list[Node]:
-    """A qcow2 whose backing file is the base node, whatever its own header says of it."""
+    """Return the nodes of a qcow2 whose backing file is the base node, whatever its header names."""
     return [
         {"driver": "file", "node-name": disk_node(name, "writes"), "filename": path, "read-only": False, **common},
         {
@@ -113,7 +114,7 @@ def _overlay_nodes(name: str, base: str, path: str, common: Node) -> list[Node]:
 
 
 def _limits(settings: Values) -> dict[str, str]:
-    """Properties of a throttle group, in the one spelling that the command line takes in every version."""
+    """Return the properties of a throttle group, in the spelling that every version of QEMU accepts."""
     properties: dict[str, Any] = {}
     for kind in ("iops", "bps"):
         for option, value in settings.get(kind, {}).items():

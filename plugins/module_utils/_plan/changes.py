@@ -37,8 +37,8 @@ class Changes:
     """Staged images that no VM declares any more."""
     reload: bool = False
     enable: list[str] = field(default_factory=list)
-    start: list[str] = field(default_factory=list)
     restart: list[str] = field(default_factory=list)
+    start: list[str] = field(default_factory=list)
     refresh: list[str] = field(default_factory=list)
     """Helper units that are restarted while their VM runs on."""
     restart_needed: list[str] = field(default_factory=list)
@@ -60,8 +60,8 @@ class Changes:
             "remove_folders": "remove folder",
             "remove_images": "remove staged image",
             "enable": "enable vm",
-            "start": "start vm",
             "restart": "restart vm",
+            "start": "start vm",
             "refresh": "restart",
         }
         lines = [

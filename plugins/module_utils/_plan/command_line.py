@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a machine to QEMU's command line. Pure."""
+"""The command line of QEMU for a VM. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def build_argv(
     seed_directory: str,
     vnc_secret: str,
 ) -> Args:
-    """The whole command line of one machine."""
+    """Return the whole command line of one VM."""
     settings = vm.settings
     args: Args = [(binary,)]
     args += _base(vm)
@@ -55,7 +55,7 @@ def build_argv(
 
 
 def seed_node(directory: str) -> Node:
-    """NoCloud's seed: QEMU shows the folder as a small FAT disk with the label that cloud-init looks for."""
+    """Return the node of the NoCloud seed: QEMU presents the folder as a FAT disk with the label of cloud-init."""
     return {"driver": "vvfat", "node-name": SEED_NODE, "dir": directory, "label": "cidata", "read-only": True}
 
 
@@ -66,7 +66,7 @@ def _base(vm: Vm) -> Args:
         ("-name", f"guest={vm.name},debug-threads=on"),
         ("-uuid", vm.uuid),
         ("-no-user-config",),
-        # The unit lets the guest run once it has seen which files QEMU has opened (qemu-vm-control.py started).
+        # The unit starts the guest after it has checked which files QEMU has opened (qemu-vm-control.py started).
         ("-S",),
         ("-nodefaults",),
         ("-machine", settings["machine"]),
@@ -125,10 +125,10 @@ def _screen(vm: Vm, vnc_secret: str) -> Args:
         return [("-display", "none")]
     if "port" in vnc:
         address = f"[{vnc['address']}]" if ":" in vnc["address"] else vnc["address"]
-        place = f"{address}:{vnc['port'] - 5900}"
+        endpoint = f"{address}:{vnc['port'] - 5900}"
     else:
-        place = f"unix:{keyval(paths.runtime_directory(vm.name))}/vnc.sock"
+        endpoint = f"unix:{keyval(paths.runtime_directory(vm.name))}/vnc.sock"
     return [
         ("-device", "VGA"),
-        ("-vnc", place + (f",password-secret={vnc_secret}" if vnc_secret else "")),
+        ("-vnc", endpoint + (f",password-secret={vnc_secret}" if vnc_secret else "")),
     ]

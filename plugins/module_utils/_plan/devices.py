@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The devices that a guest sees of its disks, and the controllers they need. Pure."""
+"""The devices of a guest's disks, and their controllers. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SCSI = ("virtio-scsi", *PASSTHROUGH)
 
 
 def disk_devices(disks: Sequence[tuple[Disk, str]], machine_type: str) -> list[str]:
-    """``-device`` values for disks and the names of their top nodes; controllers come before what stands on them."""
+    """Return the ``-device`` values of disks, each with the name of its top node; controllers come first."""
     devices: list[str] = []
     ide = 0
     if any(disk.settings["model"] == "usb" for disk, _top in disks):
@@ -29,12 +29,12 @@ def disk_devices(disks: Sequence[tuple[Disk, str]], machine_type: str) -> list[s
 
 
 def iothread_objects(disks: Sequence[Disk]) -> list[str]:
-    """``-object`` values of the disks' own I/O threads."""
+    """Return the ``-object`` values of the disks' I/O threads."""
     return [f"iothread,id={disk.name}.iothread" for disk in disks if disk.settings["iothread"]]
 
 
 def _scsi_controller(disk: Disk) -> str:
-    """A virtio-scsi controller for each disk: queues and I/O thread are the controller's, and a disk's own here."""
+    """Return the virtio-scsi controller of one disk, so that the disk has queues and an I/O thread of its own."""
     properties = ["virtio-scsi-pci", f"id={disk.name}.scsi"]
     if "queues" in disk.settings:
         properties.append(f"num_queues={disk.settings['queues']}")
@@ -70,14 +70,14 @@ def _device(disk: Disk, top: str, ide_bus: str) -> str:
     if model not in ("nvme", "scsi-block"):
         properties.append(f"write-cache={'off' if settings['cache'] == 'writethrough' else 'on'}")
     if model != "nvme":
-        # A write to a disk that cannot be written fails for ever: a guest that waited for it would never go on.
+        # A write to a read-only disk always fails: a guest that is paused for it would never continue.
         write_error = "report" if disk.writes == "deny" else settings["on_error"]
         properties += [f"werror={write_error}", f"rerror={settings['on_error']}"]
     return ",".join(properties)
 
 
 def _ide_bus(number: int, machine_type: str) -> str:
-    """q35 has six AHCI ports; pc two IDE channels of two units each."""
+    """Return the bus of an IDE disk: q35 has six AHCI ports, pc has two IDE channels of two units each."""
     if machine_type == "q35":
         return f"ide.{number}"
     return f"ide.{number // 2},unit={number % 2}"

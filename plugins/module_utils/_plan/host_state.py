@@ -86,6 +86,8 @@ class UnitState(TypedDict):
     enabled: bool
     reload: bool
     """If its file is newer than what systemd has loaded."""
+    invocation: str
+    """ID of its last start; empty if there was none since the boot."""
 
 
 class ObservedUnit(UnitState):

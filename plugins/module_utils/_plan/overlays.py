@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Overlays that persist: where each is kept, and which would be left behind by a change of a declaration. Pure."""
+"""Persistent overlays: their paths, and those that a change of the declaration would abandon. Pure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _NAME = re.compile(r"^([A-Za-z][A-Za-z0-9_-]{0,15})-([0-9a-f]{8})\.qcow2$")
 
 @dataclass(frozen=True)
 class Overlay:
-    """The file with what a guest wrote over one image."""
+    """The file with a guest's writes over one image."""
 
     disk: str
     """Name of the disk."""
     base: str
-    """Which storage it stands on. Writes over one image must never be laid over another."""
+    """Identifies the storage below it. Writes over one image must never be put over another image."""
 
     @property
     def file(self) -> str:
@@ -36,7 +36,7 @@ class Overlay:
 
 
 def overlay_of(disk: Disk, name: str = "") -> Overlay:
-    """Return the overlay of a disk; name: if it had another one."""
+    """Return the overlay of a disk; name: a former name of the disk."""
     return Overlay(name or disk.name, hashlib.sha256(disk.identity.encode()).hexdigest()[:8])
 
 
@@ -62,13 +62,13 @@ def _layered(vm: Vm) -> list[Disk]:
 
 
 def _left_behind(vm: Vm, disk: Disk, found: Collection[Overlay]) -> str:
-    """Say which overlay would be left behind, and what to do; empty if none would be."""
+    """Describe the overlay that would be abandoned, and what to do; empty if there is none."""
     own, former = overlay_of(disk), disk.settings.get("renamed_from", "")
     if former:
         old = overlay_of(disk, former)
         if own in found and old in found:
             both = f"{old.path(vm.name)} and {own.path(vm.name)}"
-            return f"renamed_from: {former}: both overlays are there, {both}; remove the one that nobody needs"
+            return f"renamed_from: {former}: both overlays exist, {both}; remove the one that is not needed"
         if own in found or old in found:
             return ""
     if own in found:
@@ -79,14 +79,14 @@ def _left_behind(vm: Vm, disk: Disk, found: Collection[Overlay]) -> str:
         return ""
     orphan = orphans[0]
     return (
-        f"would begin with an empty overlay: that of disk {orphan.disk}, which is no longer declared, stands "
-        f"on the same storage; say renamed_from: {orphan.disk} to take it along, or "
+        f"would begin with an empty overlay: that of disk {orphan.disk}, which is no longer declared, is over "
+        f"the same storage; set renamed_from: {orphan.disk} to use it, or "
         f"remove {orphan.path(vm.name)} to begin with an empty one"
     )
 
 
 def warnings(vms: Iterable[Vm], observed: Mapping[str, Sequence[str]], changed: Collection[str]) -> Iterator[str]:
-    """Yield what is to be said of overlays that are no longer used; changed: VMs whose unit is written anew."""
+    """Yield warnings about overlays that are no longer used; changed: VMs whose unit is rewritten."""
     for vm in vms:
         found = read_names(observed.get(vm.name, ()))
         layered = {disk.name: overlay_of(disk) for disk in _layered(vm)}
@@ -95,7 +95,7 @@ def warnings(vms: Iterable[Vm], observed: Mapping[str, Sequence[str]], changed: 
             now = layered.get(overlay.disk)
             if overlay == now or overlay.disk in former:
                 continue
-            kept = f"what the guest wrote is kept in {overlay.path(vm.name)}"
+            kept = f"the guest's writes are kept in {overlay.path(vm.name)}"
             if now and now not in found:
                 yield f"disk {overlay.disk} of {vm.name}: begins with an empty overlay on its new storage; {kept}"
             elif not now:

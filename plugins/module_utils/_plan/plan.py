@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What one machine needs on one host: its units and credentials, from declaration and capabilities. Pure."""
+"""The plan of one VM on one host: its units and credentials, from declaration and capabilities. Pure."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.service imp
 )
 
 OLDEST_SYSTEMD = 247
-"""The first that knows LoadCredential=, and the oldest that was tried."""
+"""The first version with LoadCredential=, and the oldest that was tested."""
 
 CREDENTIALS_FOR_ALL = 250
-"""The first systemd that has a unit's credentials for all of its commands, and not for its main process alone."""
+"""The first version in which all commands of a unit can read its credentials, not only its main process."""
 
 HEADER_LIMIT = 1023
-"""Bytes that a qcow2 header has for the name of its backing file (QEMU, docs/interop/qcow2.txt)."""
+"""Maximum length of a backing file's name in a qcow2 header, in bytes (QEMU, docs/interop/qcow2.txt)."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class PlannedDisk:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that one machine needs on one host."""
+    """The plan of one VM on one host."""
 
     vm: Vm
     services: tuple[Service, ...]
@@ -84,12 +84,12 @@ class Plan:
 
 
 def make_plan(vm: Vm, capabilities: Capabilities) -> Plan:
-    """The plan of a machine; raises every reason why this host cannot run it."""
+    """Plan a VM; raise every reason why this host cannot run it."""
     return _Planner(vm, capabilities).plan()
 
 
 class _Planner:
-    """Gathers what the disks, networks and settings of one machine ask for."""
+    """Collects the requirements of the disks, networks and settings of one VM."""
 
     def __init__(self, vm: Vm, capabilities: Capabilities) -> None:
         self.vm = vm
@@ -124,12 +124,12 @@ class _Planner:
     def _check_host(self) -> None:
         where = f"vm {self.vm.name}"
         if self.capabilities.systemd < OLDEST_SYSTEMD:
-            found = self.capabilities.systemd
-            raise CapabilityError(where, f"its unit needs systemd {OLDEST_SYSTEMD}, and this host has {found}")
+            installed = self.capabilities.systemd
+            raise CapabilityError(where, f"its unit requires systemd {OLDEST_SYSTEMD}, and this host has {installed}")
         if self.vm.settings["accel"] == "kvm" and self.capabilities.kvm:
             raise CapabilityError(
                 f"{where}: accel",
-                f"kvm does not work on this host ({self.capabilities.kvm}); enable it, or say accel: tcg",
+                f"kvm does not work on this host ({self.capabilities.kvm}); enable it, or set accel: tcg",
             )
         if self.vm.settings["firmware"] == "uefi" and not self.capabilities.uefi:
             raise CapabilityError(
@@ -137,13 +137,13 @@ class _Planner:
             )
 
     def _check_credentials(self, services: Sequence[Service]) -> None:
-        """Where credentials are for the main process alone, systemd fails all other commands."""
+        """Refuse units with credentials and other commands on a systemd that fails such commands."""
         for service in services:
             if self.capabilities.systemd < CREDENTIALS_FOR_ALL and service.credentials and service.before:
                 raise CapabilityError(
                     f"vm {self.vm.name}",
                     f"its unit {service.name} has secrets and runs {service.before[0].argv[0]} before it starts, which "
-                    f"wants systemd 250, and this host has {self.capabilities.systemd}",
+                    f"requires systemd 250, and this host has {self.capabilities.systemd}",
                 )
 
     def _add_disk(self, disk: Disk) -> None:
@@ -175,7 +175,7 @@ class _Planner:
         return UnitResources(unit, prefix, paths.runtime_directory(self.vm.name))
 
     def _use(self, resources: UnitResources) -> None:
-        """Take over what a disk's nodes asked for."""
+        """Add the resources of a disk's nodes to the unit."""
         self.objects += resources.objects
         self.credentials.update(resources.credentials)
         self.before += link_commands(resources)
@@ -187,13 +187,13 @@ class _Planner:
         return overlay_of(disk).path(self.vm.name)
 
     def _prepare_overlay(self, disk: Disk, graph: Graph, resources: UnitResources, where: str) -> None:
-        """A new qcow2 of the base's size at every start; for an overlay that persists, only where there is none yet."""
+        """Create a qcow2 of the base's size at every start; a persistent overlay only if it does not exist."""
         backing = f"json:{compact(nest(graph.base_nodes()))}"
         length = len(backing.encode())
         if length > HEADER_LIMIT:
             raise CapabilityError(
                 where,
-                f"its options make {length} bytes, and an overlay can name a base of {HEADER_LIMIT}; "
+                f"its options have {length} bytes, and an overlay can name a base of {HEADER_LIMIT} bytes; "
                 "shorten its url or path, or name fewer servers",
             )
         persistent = disk.writes == "overlay"
@@ -202,10 +202,7 @@ class _Planner:
             self.before.append(Command(("/bin/mv", "--no-clobber", former, graph.overlay), optional=True))
         path = f"{graph.overlay}.new" if persistent else graph.overlay
         objects = [
-            part
-            for wanted in resources.objects
-            if wanted.kind != "throttle-group"
-            for part in ("--object", wanted.argument)
+            part for one in resources.objects if one.kind != "throttle-group" for part in ("--object", one.argument)
         ]
         driver = graph.base_nodes()[-1]["driver"]
         self.before.append(
@@ -229,7 +226,7 @@ class _Planner:
             vm,
             binary=self.capabilities.emulator,
             graphs=[(planned.disk, planned.graph) for planned in self.disks],
-            objects=[*iothread_objects(vm.disks), *(wanted.argument for wanted in self.objects)],
+            objects=[*iothread_objects(vm.disks), *(one.argument for one in self.objects)],
             firmware=firmware,
             taps=taps,
             seed_directory=seed,
@@ -261,7 +258,7 @@ class _Planner:
         )
 
     def _owner_commands(self) -> OwnerCommands:
-        """Before the start and once QEMU has the disks open; where the first cannot be, the second one holds alone."""
+        """Return the commands before the start, if they can read credentials, and after QEMU has opened the disks."""
         for_all = self.capabilities.systemd >= CREDENTIALS_FOR_ALL or not self.credentials
         return owner_commands(self.vm, self.checks, credentials=for_all)
 
@@ -317,7 +314,7 @@ class _Planner:
         return secret
 
     def _prepare_tap(self, network: str, bridge: str) -> str:
-        """A tap device that belongs to the machine's user, made before the start and removed after the stop."""
+        """Add a tap device that belongs to the VM's user, from before the start until after the stop."""
         tap = tap_name(self.vm.name, network)
         user = paths.user_name(self.vm.name)
         program = ("/usr/bin/python3", "-IS", paths.TAP_PROGRAM)
@@ -327,7 +324,7 @@ class _Planner:
 
 
 def declared_credentials(vm: Vm) -> dict[tuple[str, str], str]:
-    """Every secret text of a machine by owner and name of its credential, whichever routes its disks will take."""
+    """Return every secret text of a VM, by owner and name of its credential, for all routes that its disks may take."""
     owner = paths.owner_name(vm.name)
     found: dict[tuple[str, str], Credential] = {}
     own = UnitResources("", "machine", "")
@@ -340,7 +337,7 @@ def declared_credentials(vm: Vm) -> dict[tuple[str, str], str]:
     for disk in vm.disks:
         resources = UnitResources("", disk.name, "")
         for route in routes_for(disk.backend, disk.source):
-            # A route that cannot serve the disk says so when it is chosen.
+            # A route that cannot serve the disk is an error only if it is chosen.
             with contextlib.suppress(DeclarationError):
                 opened = ROUTES[route].open(disk, Site(vm.name, resources))
                 build_graph(disk, opened.node, resources, "")
@@ -358,13 +355,13 @@ def declared_credentials(vm: Vm) -> dict[tuple[str, str], str]:
 
 
 def tap_name(vm: str, network: str) -> str:
-    """A name for a network interface: readable where the kernel's 15 characters allow it."""
+    """Return the name of a tap device: readable if it fits into the kernel's 15 characters, otherwise a digest."""
     name = f"{vm}.{network}"
     return name if len(name) <= 15 else "vm" + hashlib.sha256(name.encode()).hexdigest()[:13]
 
 
 def nest(nodes: tuple[Node, ...]) -> Node:
-    """A chain of nodes as one nested dict, as ``json:`` wants it; only what is needed to open them."""
+    """Return a chain of nodes as one nested dict for ``json:``, with only the members that are needed to open them."""
     nested: Node | None = None
     for node in nodes:
         bare = {
@@ -377,7 +374,7 @@ def nest(nodes: tuple[Node, ...]) -> Node:
 
 
 def describe_plan(plan: Plan) -> list[dict[str, Any]]:
-    """The disks of a plan as plain rows, for results and tables."""
+    """Return the disks of a plan as plain rows, for results and tables."""
     return [
         {
             "disk": planned.disk.name,

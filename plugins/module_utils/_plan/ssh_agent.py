@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A machine's own ssh-agent: one unit runs it, another loads the keys, again whenever they change. Pure."""
+"""The ssh-agent of a VM: one unit runs it, another one loads the keys whenever they change. Pure."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox imp
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service
 
 PART = "ssh"
-"""Stands where other helpers have the name of their disk."""
+"""The agent's part in the names of units and folders, where other helpers have the name of their disk."""
 
 
 def socket_path(vm: str) -> str:
-    """Where QEMU finds the agent."""
+    """Return the socket through which QEMU asks the agent."""
     return f"{paths.helper_directory(vm, PART)}/agent.sock"
 
 
 def own_socket_path(vm: str) -> str:
-    """Where the agent itself listens, for the unit that loads its keys."""
+    """Return the socket of the agent itself, for the unit that loads its keys."""
     return f"{socket_path(vm)}.own"
 
 
 def loaded_path(vm: str) -> str:
-    """A file that is touched whenever the keys have been loaded."""
+    """Return the file that is touched whenever the keys have been loaded."""
     return f"{paths.helper_directory(vm, PART)}/loaded"
 
 
@@ -35,19 +35,19 @@ def agent_unit_name(vm: str) -> str:
 
 
 def keys_unit_name(vm: str) -> str:
-    """The unit that may be started again at any time: the agent takes the keys while the machine runs."""
+    """Return the unit that loads the keys. It may be restarted at any time, while the VM runs."""
     return paths.helper_unit_name(vm, PART, "keys")
 
 
 def unit_names(vm: str) -> tuple[str, str]:
-    """The units of a machine's agent."""
+    """Return the units of a VM's agent."""
     return agent_unit_name(vm), keys_unit_name(vm)
 
 
 def agent_services(vm: str, identities: Mapping[str, Identity], start_timeout: int) -> tuple[Service, Service]:
-    """The agent, and what loads its keys, both under a user of their own: whoever has the agent's user has its keys.
+    """Return the agent and the unit that loads its keys. They have a user of their own, which can read the keys.
 
-    The agent answers its own user only, so a program beside it hands on what QEMU may ask it.
+    The agent answers its own user only, so a program beside it forwards the requests that QEMU may send.
     """
     keys = keys_unit_name(vm)
     resources = UnitResources(keys, PART, "")
@@ -73,7 +73,7 @@ def agent_services(vm: str, identities: Mapping[str, Identity], start_timeout: i
         vm=vm,
         description=f"ssh keys of virtual machine {vm}",
         args=[("/usr/bin/python3", "-IS", paths.KEYS_PROGRAM, loaded_path(vm))],
-        # Not a folder of its own: it would go, and the agent's socket with it, whenever this unit stops.
+        # Without a folder of its own: systemd would remove it, and the agent's socket, whenever this unit stops.
         sandbox=build_sandbox([], directory="", replace_trust=False),
         credentials=resources.credentials,
         environment={"SSH_AUTH_SOCK": own_socket_path(vm)},

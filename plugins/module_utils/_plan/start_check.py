@@ -9,27 +9,36 @@ running the guest (``-S``), and the guest runs once qemu-vm-control.py has seen 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, overlay_node
 
+
+class StartCheck(TypedDict):
+    """The images that QEMU may have opened."""
+
+    images: dict[str, Values | None]
+    """By base node, the declared backing file of a disk's image."""
+    overlays: list[str]
+    """Nodes whose backing is another node, whatever their headers name."""
+    run: bool
+    """Start the guest after the check."""
+
+
 _NOT_RUNNING = ("S", "incoming")
-"""Options of QEMU with which a person leaves it to somebody else to let the guest run."""
+"""Options of QEMU with which the guest does not run until somebody starts it."""
 
 
 def starts_paused(vm: Vm) -> bool:
-    """Whether QEMU's own arguments have the guest wait for a person, or for a migration."""
+    """Return if the VM's extra arguments make the guest wait for a user or a migration."""
     return any(word.lstrip("-") in _NOT_RUNNING for word in vm.settings.get("extra_args", ()))
 
 
-def start_check(vm: Vm, graphs: Sequence[tuple[Disk, Graph]], *, asks_owners: bool) -> dict[str, Any]:
-    """``images``: the declared backing file of each disk's image, or None; ``overlays``: nodes whose backing is another
-    node, whatever their headers name; ``run``: let the guest run.
-
-    asks_owners: a later command of the unit asks the storage who has it open, and lets the guest run then.
-    """
+def start_check(vm: Vm, graphs: Sequence[tuple[Disk, Graph]], *, asks_owners: bool) -> StartCheck:
+    """Return the input of qemu-vm-control.py; asks_owners: a later command of the unit starts the guest."""
     images = {graph.base: disk.backing or None for disk, graph in graphs}
     overlays = [overlay_node(disk.name) for disk, graph in graphs if graph.overlay]
     return {"images": images, "overlays": overlays, "run": not asks_owners and not starts_paused(vm)}

@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""qemu-vm-tgt.py SOCKET PORTAL TARGET BSTYPE STORE CHAP_FILE USER SECONDS: gives a tgtd its one disk (ExecStartPost=).
+"""qemu-vm-tgt.py [--port-checked] SOCKET PORTAL TARGET BSTYPE STORE CHAP_FILE USER SECONDS
+
+Give a tgtd its one disk (ExecStartPost=).
 
 SOCKET: tgtd's management socket. PORTAL: the address and port that it was told to serve. TARGET: the name of the iSCSI
 target; the disk is its LUN 1. BSTYPE, STORE: what tgtadm knows as --bstype and --backing-store. CHAP_FILE: gets the
@@ -44,6 +46,7 @@ ERRORS = {  # tgt's usr/tgtadm_error.h
     20: "the LUN is in use",
 }
 
+PORT_CHECKED = "--port-checked"
 UNPRIVILEGED_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 """Holds the first port that every user of the host may listen at (ip(7))."""
 
@@ -177,7 +180,6 @@ def serve(
     """pid: of the tgtd."""
     if "," in store:
         raise Failed("tgtd takes no name with a comma")
-    check_port(portal)
     secret = chap_secret(chap_file)
     tgtd = Tgtd(path, float(seconds), pid)
     tgtd.check(portal, bstype)
@@ -192,9 +194,14 @@ def serve(
 if __name__ == "__main__":
     # The unit stops with it, because tgtd ignores SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # A confined process sees no sysctl: the process that starts it checks the port.
+    checked = sys.argv[1:2] == [PORT_CHECKED]
+    given = sys.argv[1 + checked :]
     try:
-        serve(*sys.argv[1:], pid=os.environ["MAINPID"])
+        if not checked:
+            check_port(given[1])
+        serve(*given, pid=os.environ["MAINPID"])
     except Ended:
-        raise SystemExit(f"{sys.argv[5]}: tgtd has ended, or runs as another user") from None
+        raise SystemExit(f"{given[4]}: tgtd has ended, or runs as another user") from None
     except (Failed, Refused, OSError) as error:
-        raise SystemExit(f"{sys.argv[5]}: {error}") from None
+        raise SystemExit(f"{given[4]}: {error}") from None

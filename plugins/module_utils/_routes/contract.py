@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The contract that a file under ``_routes/`` fills in: how QEMU reaches a disk's bytes on a host. No I/O."""
+"""The contract of a file under ``_routes/``: how QEMU reaches a disk's bytes on a host. No I/O."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ Packages = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Site:
-    """Where a disk is opened: the machine, what its unit is asked for, and how long a start may take."""
+    """The VM that opens a disk, and the resources of its unit."""
 
     vm: str
     resources: UnitResources
     start_timeout: int = 0
     pins: bool = True
-    """Whether this host's nbdkit can be kept from going wherever a web server sends it on to."""
+    """If this host's nbdkit can be told not to follow redirects."""
 
     def helper_wiring(self, unit: str, disk: str) -> UnitResources:
-        """What the disk asks of a helper's unit instead."""
+        """Return the resources of a helper's unit for the disk."""
         return UnitResources(unit, disk, paths.helper_directory(self.vm, disk))
 
 
 @dataclass(frozen=True)
 class Opened:
-    """How QEMU opens a disk by a route."""
+    """The way in which QEMU opens a disk by a route."""
 
     node: Node
     """QEMU's protocol node."""
     reach: Reach
-    """What QEMU itself must be able to touch for it."""
+    """The resources that QEMU itself needs."""
     services: tuple[Service, ...] = ()
-    """What must run before QEMU starts."""
+    """Units that must run before QEMU starts."""
     bound: tuple[tuple[str, str], ...] = ()
-    """Files that QEMU sees, read-only, at another place: where they are, and where it sees them."""
+    """Files that QEMU sees, read-only, at another path: their path on the host, and the one in the sandbox."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Route:
 
     name: str
     packages: Callable[[Backend, str], tuple[str, ...]]
-    """The packages with which the route to a backend works on an OS family."""
+    """Return the packages that the route to a backend requires on an OS family."""
     why_not: Callable[[Backend, Values, Capabilities], str]
-    """Why the route to a backend does not work on a host; empty where it does."""
+    """Return why the route to a backend does not work on a host; empty if it works."""
     open: Callable[[Disk, Site], Opened]
     programs: tuple[str, ...] = ()
-    """Programs on the host that the probe looks for."""
+    """Programs that the probe searches on the host."""

@@ -61,8 +61,8 @@ def _open(disk: Disk, site: Site) -> Opened:
     resources = site.helper_wiring(unit, disk.name)
     reach = reached(disk)
     plugin = plugin_of(disk, resources)
-    # Into the background once the socket accepts, which is when it is ready.
-    # What it must not take along keeps it where it is; else the filter of addresses does.
+    # nbdkit goes into the background when its socket accepts connections, so it is ready then. If it would send secrets
+    # along, it must not follow redirects; otherwise the address filter limits them.
     pins = site.pins and bool(plugin.leaks)
     argv = command(disk, plugin, socket, f"--pidfile={pid_file}", "--log=syslog", pins=pins)
     before, after = grant_access(unit, paths.helper_user_name(site.vm, disk.name), [(reach, False)])
@@ -95,7 +95,7 @@ def _open(disk: Disk, site: Site) -> Opened:
 
 
 def reached(disk: Disk) -> Reach:
-    """What it must reach: the storage, and where the server may send it on to."""
+    """Return what nbdkit must reach: the storage, and the servers to which it may be redirected."""
     reach = disk.backend.access.reach(disk.source)
     return stage.followed(disk, reach) if disk.backend.access.stage else reach
 
@@ -105,14 +105,14 @@ def plugin_of(disk: Disk, resources: UnitResources) -> NbdkitPlugin:
 
 
 def command(disk: Disk, plugin: NbdkitPlugin, socket: str, *options: str, pins: bool) -> list[str]:
-    """The command line that serves a disk on a unix socket, read-only.
+    """Return the command line that serves a disk on a unix socket, read-only.
 
-    pins: whether it is kept from going wherever a server sends it on to. Some page of that server is the image then.
+    pins: do not follow redirects; the body of the redirect is read as the image then.
     """
     follows = bool(disk.provision.get(stage.FOLLOW.name))
     if follows and plugin.leaks:
         raise DeclarationError(
-            "follow", f"nbdkit would take the {plugin.leaks} along to other servers; say route: {stage.ROUTE.name}"
+            "follow", f"nbdkit would send the {plugin.leaks} to other servers, too; set route: {stage.ROUTE.name}"
         )
     return [
         PROGRAM,

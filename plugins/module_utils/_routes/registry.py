@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The routes: one file each says how QEMU reaches a disk's bytes that way."""
+"""The routes; each has a file of its own."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which route a disk takes on a host, and what a host lacks for the routes that it should offer. Pure."""
+"""The selection of a disk's route on a host, and the packages that a host lacks for its routes. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FIRMWARE_PACKAGES = {
 
 
 def why_not(backend: Backend, route: str, capabilities: Capabilities, values: Values | None = None) -> str:
-    """Why a route to a backend does not work on this host, for these values; empty where it does."""
+    """Return why a route to a backend does not work on this host, for these values; empty if it works."""
     if not capabilities.emulator:
         return "this host has no QEMU emulator" + advice(EMULATOR_PACKAGES.get(capabilities.family, ()))
     reason = ROUTES[route].why_not(backend, backend.source.sample if values is None else values, capabilities)
@@ -47,12 +47,12 @@ def advice(packages: Iterable[str]) -> str:
 
 
 def flaw(backend: Backend, route: str, release: Version) -> str:
-    """What is known to go wrong with a route on a release of QEMU."""
+    """Return the known flaw of a route on a release of QEMU."""
     return next((f.why for f in backend.access.flaws if f.route == route and f.since <= release), "")
 
 
 def _ruled_out(backend: Backend, route: str, values: Values, release: Version) -> str:
-    """Why a route is none for what is declared, whatever the host has installed; empty where it is one."""
+    """Return why a route cannot serve the declared disk, whatever the host has installed; empty if it can."""
     access = backend.access
     if route == "driver" and access.driver_until and release >= access.driver_until:
         return f"QEMU has no {access.driver} driver any more since {'.'.join(map(str, access.driver_until))}"
@@ -60,23 +60,23 @@ def _ruled_out(backend: Backend, route: str, values: Values, release: Version) -
 
 
 def route_order(backend: Backend, values: Values, release: Version) -> list[str]:
-    """The routes to what is declared in the order in which auto tries them: known-bad ones last."""
+    """Return the routes to the declared disk in the order in which auto tries them: those with a flaw last."""
     routes = [route for route in backend.access.routes if not _ruled_out(backend, route, values, release)]
     return sorted(routes, key=lambda route: bool(flaw(backend, route, release)))
 
 
-def preferred_routes(backend: Backend, wanted: str, capabilities: Capabilities) -> list[str]:
-    """The routes to make ready for a disk: the best one, or all while QEMU's release is still unknown."""
-    if wanted != "auto":
-        return [wanted]
+def preferred_routes(backend: Backend, declared: str, capabilities: Capabilities) -> list[str]:
+    """Return the routes to install for a disk: the best one, or all while QEMU's release is unknown."""
+    if declared != "auto":
+        return [declared]
     order = route_order(backend, backend.source.sample, capabilities.release)
     return order[:1] if capabilities.emulator else order
 
 
 def choose_route(disk: Disk, capabilities: Capabilities) -> tuple[str, str]:
-    """The route of a disk, and a warning about it; raises CapabilityError where none works."""
-    backend, wanted = disk.backend, disk.settings["route"]
-    routes = route_order(backend, disk.source, capabilities.release) if wanted == "auto" else [wanted]
+    """Return the route of a disk, and a warning about it; raise CapabilityError if no route works."""
+    backend, declared = disk.backend, disk.settings["route"]
+    routes = route_order(backend, disk.source, capabilities.release) if declared == "auto" else [declared]
     reasons = {}
     for route in routes:
         reason = why_not(backend, route, capabilities, disk.source) or _too_new(disk, route, capabilities.release)
@@ -98,7 +98,7 @@ def _route_warning(disk: Disk, route: str, release: Version) -> str:
 
 
 def _too_new(disk: Disk, route: str, release: Version) -> str:
-    """Which declared option this QEMU is too old for; only its own driver minds."""
+    """Return the declared option for which this QEMU is too old; only the route driver depends on its release."""
     return _first_too_new(disk.backend.options, disk.source, release) if route == "driver" else ""
 
 
@@ -108,8 +108,8 @@ def _first_too_new(options: Iterable[Option], values: Values, release: Version) 
             continue
         needed, what = _needed_by(option, values[option.name])
         if needed and release < needed:
-            since, found = ".".join(map(str, needed)), ".".join(map(str, release))
-            return f"{what} needs QEMU {since}, and this host has {found}"
+            since, installed = ".".join(map(str, needed)), ".".join(map(str, release))
+            return f"{what} needs QEMU {since}, and this host has {installed}"
         inner = _first_too_new(option.options, values[option.name], release) if option.options else ""
         if inner:
             return inner
@@ -117,24 +117,24 @@ def _first_too_new(options: Iterable[Option], values: Values, release: Version) 
 
 
 def _needed_by(option: Option, value: Any) -> tuple[Version | None, str]:
-    """The first QEMU that takes an option with this value, and what asks for it."""
+    """Return the first QEMU that has an option with this value, and the name of the option."""
     if option.choices_since and value in option.choices_since:
         return option.choices_since[value], f"{option.name} {value}"
     return option.since, option.name
 
 
-def _wanted_route(disk: Disk) -> str:
-    """The declared route; one that is left to the host, but that only one route can serve, is that one."""
-    wanted, possible = str(disk.settings["route"]), routes_for(disk.backend, disk.source)
-    return possible[0] if wanted == "auto" and len(possible) == 1 < len(disk.backend.access.routes) else wanted
+def _required_route(disk: Disk) -> str:
+    """Return the declared route; for auto, the only route that can serve the disk, if there is one."""
+    declared, possible = str(disk.settings["route"]), routes_for(disk.backend, disk.source)
+    return possible[0] if declared == "auto" and len(possible) == 1 < len(disk.backend.access.routes) else declared
 
 
 def requirements(vms: Iterable[Vm]) -> dict[str, Any]:
-    """The routes to backends, what keeps their images, and the firmware, that machines need of their host."""
+    """Return the routes to backends, the bindings for their images, and the firmware that VMs require of their host."""
     present = [vm for vm in vms if vm.state != "absent"]
     disks = [disk for vm in present for disk in vm.disks]
     opened = [*disks, *(disk.origin for disk in disks if disk.origin)]
-    routes = sorted({(disk.backend.name, _wanted_route(disk)) for disk in opened})
+    routes = sorted({(disk.backend.name, _required_route(disk)) for disk in opened})
     return {
         "routes": [{"backend": backend, "route": route} for backend, route in routes],
         "kept": sorted({disk.backend.name for vm in present for disk in vm.disks if disk.kept}),
@@ -149,27 +149,27 @@ def _backend(name: str) -> Backend:
 
 
 def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[list[str], list[str]]:
-    """What is required and lacks on this host, in words, and the packages that would bring it."""
-    words: list[str] = []
+    """Return descriptions of what is required and missing on this host, and the packages that provide it."""
+    lacks: list[str] = []
     packages: list[str] = []
     if not capabilities.emulator:
         emulator = EMULATOR_PACKAGES.get(capabilities.family, ())
-        words.append(f"this host has no QEMU emulator{advice(emulator)}")
+        lacks.append(f"this host has no QEMU emulator{advice(emulator)}")
         packages += emulator
     for required in requires.get("routes") or ():
         backend = _backend(required["backend"])
         for route in preferred_routes(backend, required["route"], capabilities):
             reason = why_not(backend, route, capabilities)
             if reason:
-                words.append(f"{backend.name} by route {route}: {reason}")
+                lacks.append(f"{backend.name} by route {route}: {reason}")
                 packages += ROUTES[route].packages(backend, capabilities.family)
     for name in requires.get("kept") or ():
         backend, reason = _backend(name), capabilities.bindings.get(name, "")
         if reason:
             bringing = backend.packages.python.get(capabilities.family, ())
-            words.append(f"images of {name}: {reason}{advice(bringing)}")
+            lacks.append(f"images of {name}: {reason}{advice(bringing)}")
             packages += bringing
     if requires.get("uefi") and not capabilities.uefi:
-        words.append("firmware uefi: this host has none for x86_64")
+        lacks.append("firmware uefi: this host has none for x86_64")
         packages += FIRMWARE_PACKAGES.get(capabilities.family, ())
-    return list(dict.fromkeys(words)), list(dict.fromkeys(packages))
+    return list(dict.fromkeys(lacks)), list(dict.fromkeys(packages))

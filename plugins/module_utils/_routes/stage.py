@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The route stage: the image is fetched whole into the host's cache, checked, and opened as a file.
+"""The route stage: the whole image is fetched into the host's cache, checked, and opened as a file.
 
-The unit that fetches belongs to the image, not to a machine: machines that open the same image share it.
+The unit that fetches belongs to the image, not to a VM: VMs that open the same image share it.
 """
 
 from __future__ import annotations
@@ -29,31 +29,30 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.service imp
 
 FOLLOW = Option(
     "follow",
-    "Where the server of a url may send its clients on to, each as scheme://host[:port]; to be sent anywhere else than "
-    "that or to the url's own server is an error, which says where. Passwords and cookies go to the url's own server "
-    "alone.",
+    "Servers to which the server of a url may redirect, each as scheme://host[:port]. A redirect to any other server "
+    "is an error, which names that server. Passwords and cookies are sent to the url's own server only.",
     "list",
     pattern=r"[a-z]+://[^/\s]+",
     pattern_help="is not scheme://host[:port]",
 )
 MAX_SIZE = Option(
     "max_size",
-    "Bytes that are fetched from a url at most, and that an image takes once it is unpacked; never more than nine "
-    "tenths of what is free.",
+    "Maximum size in bytes of a download from a url, and of an image after it is unpacked; never more than nine tenths "
+    "of the free space.",
     "size",
     default=image_fetch.MAX_SIZE,
     minimum=1,
 )
 FETCH_TIMEOUT = Option(
     "fetch_timeout",
-    "Seconds after which a download from a url is given up, however much has come. One that is slower than 4 KiB a "
-    "second for half a minute is given up at once.",
+    "Maximum seconds for a download from a url. A download that is slower than 4 KiB per second for half a minute is "
+    "aborted earlier.",
     "int",
     default=14400,
     minimum=1,
 )
 OPTIONS = (FOLLOW, MAX_SIZE, FETCH_TIMEOUT)
-"""What is said of a download, beside where it is from."""
+"""The options of a download besides its url."""
 
 PROGRAM = "/usr/bin/curl"
 PACKAGES: Packages = dict.fromkeys(("debian", "redhat", "fedora", "suse", "arch"), ("curl", "ca-certificates"))
@@ -74,12 +73,12 @@ def download_of(disk: Disk) -> Download:
 
 
 def copy_of(disk: Disk) -> str:
-    """Where the host's copy of an image is."""
+    """Return the path of the host's copy of an image."""
     return paths.image_file(image_name(disk))
 
 
 def image_name(disk: Disk) -> str:
-    """Equal for disks that share one download: the same place, read as the same user, with the same digest wanted."""
+    """Return a name that is equal for disks that share one download: the same url, user and sha256."""
     parts = (
         disk.identity,
         str(disk.source.get("username", "")),
@@ -122,44 +121,44 @@ def _service(disk: Disk, image: str) -> Service:
 
 
 def _limits(disk: Disk) -> Values:
-    said = {option.name: disk.provision.get(option.name) for option in OPTIONS}
-    return read_options(OPTIONS, said, "provision")
+    declared = {option.name: disk.provision.get(option.name) for option in OPTIONS}
+    return read_options(OPTIONS, declared, "provision")
 
 
 def most_of(disk: Disk) -> int:
-    """Bytes that may be fetched."""
+    """Return the maximum size of the download in bytes."""
     return int(_limits(disk)[MAX_SIZE.name])
 
 
 def places_of(disk: Disk) -> list[str]:
-    """Where the image may come from: its url, and where the server of that may send us on to."""
+    """Return the servers that the image may come from: that of its url, and those to which it may redirect."""
     follow = _limits(disk).get(FOLLOW.name, ())
     return list(map(image_fetch.place_of, (download_of(disk).url, *follow)))
 
 
 def followed(disk: Disk, reach: Reach) -> Reach:
-    """What a process must reach that goes wherever the server may send it."""
+    """Return what a process must reach that follows the declared redirects."""
     hosts = [uris.host_of(uris.split(place)) for place in places_of(disk)]
     return replace(reach, servers=tuple(dict.fromkeys((*reach.servers, *hosts))))
 
 
 def fetch_options(disk: Disk) -> list[str]:
-    """Options of the program that fetches."""
-    wanted = disk.source.get("sha256")
-    resumes = wanted and download_of(disk).resumes
-    digest = [f"--sha256={wanted}"] if wanted else []
+    """Return the options of the program that fetches."""
+    sha256 = disk.source.get("sha256")
+    resumes = sha256 and download_of(disk).resumes
+    digest = [f"--sha256={sha256}"] if sha256 else []
     hidden = ["--url-in-config"] if download_of(disk).url_is_secret else []
     places = (f"--from={place}" for place in places_of(disk))
     return [*(["--resume"] if resumes else []), *hidden, *digest, f"--max-size={most_of(disk)}", *places]
 
 
 def time_limit(disk: Disk) -> tuple[str, str]:
-    """curl's own option."""
+    """Return curl's option for the time limit."""
     return ("--max-time", str(_limits(disk)[FETCH_TIMEOUT.name]))
 
 
 def curl_options(download: Download, resources: UnitResources) -> list[tuple[str, ...]]:
-    """curl's own options for a download, each with its value."""
+    """Return curl's options for a download, each with its value."""
     options: list[tuple[str, ...]] = [
         (f"--{name}", value) if value else (f"--{name}",) for name, value in download.options.items()
     ]
@@ -168,18 +167,18 @@ def curl_options(download: Download, resources: UnitResources) -> list[tuple[str
     if own:
         options.append((image_fetch.CREDENTIALS, resources.credential("curl", _curl_config(own))))
     if proxy:
-        # Not curl's long option: these go along to other servers.
+        # -K, not --config: the program that fetches passes it on to other servers, too.
         options.append(("-K", resources.credential("curl-proxy", _curl_config(proxy))))
     return options
 
 
 def url_arguments(download: Download) -> list[str]:
-    """The url as curl takes it after its options; it needs none where a file brings it."""
+    """Return the url as curl's argument; none if the url is in a config file."""
     return [] if download.url_is_secret else ["--", download.url]
 
 
 def _curl_config(secrets: Mapping[str, str]) -> str:
-    """The secret options as curl's config file wants them (curl(1), "--config")."""
+    """Return secret options in the format of curl's config file (curl(1), "--config")."""
     escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"})
     return "".join(f'{name} = "{value.translate(escapes)}"\n' for name, value in secrets.items())
 

@@ -22,8 +22,8 @@ PROGRAM = "/usr/sbin/tgtd"
 TARGET = "iqn.2026-01.directdisk:disk"
 USER = "qemu"
 PORT = 326
-"""Below 1024, so that no other user of the host can listen there while tgtd is down: QEMU would log in there, and does
-not ask who answers. Not assigned, and below the ports that clients of NFS and GlusterFS take for themselves."""
+"""Below 1024, so that no other user of the host can listen there while tgtd is down: QEMU would log in, and does not
+authenticate the server. Not assigned, and below the ports that clients of NFS and GlusterFS use."""
 LOOPBACK = "127.0.0.0/8"
 """Answers come from another address of it than the one that was asked."""
 
@@ -49,7 +49,7 @@ def store_of(disk: Disk) -> TgtStore:
 
 
 def loopback_address(vm: str, disk: str) -> str:
-    """An address of this host's own for the one disk; 127.0.x.x is left to others."""
+    """Return the loopback address of a disk; 127.0.x.x is not used."""
     digest = hashlib.sha256(f"{vm}/{disk}".encode()).digest()
     return f"127.{1 + digest[0] % 254}.{digest[1]}.{1 + digest[2] % 254}"
 
@@ -76,20 +76,20 @@ def _open(disk: Disk, site: Site) -> Opened:
         part=disk.name,
         capabilities=("CAP_NET_BIND_SERVICE",),
         binds=f"ipv4:tcp:{PORT}",
-        # Because the folder outlives a restart, systemd leaves a link to it behind.
+        # systemd does not remove the link to the folder, because the folder is preserved during a restart.
         after=(Command(("/bin/rm", "--force", "--", directory), privileged=True),),
         ready=(
             *("/usr/bin/python3", "-IS", paths.TGT_PROGRAM, f"{directory}/tgtd.0"),
             *(f"{address}:{PORT}", TARGET, store.kind, store.name, chap, USER, str(site.start_timeout)),
         ),
     )
-    # The folder is out of reach for all but its own unit and root, so systemd brings the secret.
+    # Only the unit itself and root can read the folder, so systemd passes the secret as a credential.
     secret = site.resources.object("secret", "chap", file=site.resources.credential("chap", source=chap))
     return Opened(node(f"{address}:{PORT}", secret), Reach(servers=(LOOPBACK,)), (service,))
 
 
 def node(portal: str, secret: str) -> Node:
-    """QEMU's node on what tgtd serves; secret: id of the object with its password."""
+    """Return QEMU's node for tgtd's target; secret: id of the object with its password."""
     return {
         "driver": "iscsi",
         "transport": "tcp",

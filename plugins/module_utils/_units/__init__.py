@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a systemd unit is: names, paths, service, sandbox. Pure."""
+"""Systemd units: names, paths, service, sandbox, and the facts in their texts. Pure."""

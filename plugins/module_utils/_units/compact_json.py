@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""JSON as it stands on a command line."""
+"""JSON for command lines."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from typing import Any
 
 
 def compact(value: Any) -> str:
-    """One line without spaces, keys in the order in which they were made."""
+    """Return JSON on one line without spaces, with the keys in their order of insertion."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the files of a machine live on its host."""
+"""Names and paths of the files of a VM on its host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ UNIT_DIRECTORY = "/etc/systemd/system"
 TARGET = "qemu-vms.target"
 RESUME_TIMER = "qemu-vms-resume.timer"
 COMMON_UNITS = (TARGET, RESUME_TIMER, "qemu-vms-resume.service")
-"""The units that all machines of a host share."""
+"""The units that all VMs of a host share."""
 PROGRAMS = "/usr/local/libexec"
 """Folder of the small programs that units run."""
 CONTROL_PROGRAM = f"{PROGRAMS}/qemu-vm-control.py"
@@ -36,67 +36,67 @@ _UNIT = re.compile(r"^qemu-vm-([A-Za-z0-9_-]+)(?:\.([A-Za-z0-9_-]+)\.(\w+))?\.se
 
 
 def owner_name(vm: str) -> str:
-    """What the names of a machine's units and credentials begin with."""
+    """Return the prefix of the names of a VM's units and credentials."""
     return f"qemu-vm-{vm}"
 
 
 def unit_name(vm: str) -> str:
-    """The launch unit of a machine."""
+    """Return the launch unit of a VM."""
     return f"{owner_name(vm)}.service"
 
 
 def helper_unit_name(vm: str, part: str, helper: str) -> str:
-    """The unit of a helper process of one disk, or of all. Names have no dots, so no two of them can meet."""
+    """Return the unit of a helper process of one disk, or of all. Names have no dots, so that it is unique."""
     return f"{owner_name(vm)}.{part}.{helper}.service"
 
 
 def image_owner_name(image: str) -> str:
-    """What the names of a staged image's unit and credentials begin with."""
+    """Return the prefix of the names of a staged image's unit and credentials."""
     return f"qemu-image-{image}"
 
 
 def image_unit_name(image: str) -> str:
-    """The unit that fetches a staged image."""
+    """Return the unit that fetches a staged image."""
     return f"{image_owner_name(image)}.service"
 
 
 def image_of_unit(unit: str) -> str:
-    """The staged image that a unit of ours fetches; empty for any other unit."""
+    """Return the staged image that a unit fetches; empty for any other unit."""
     match = _IMAGE_UNIT.match(unit)
     return match.group(1) if match else ""
 
 
 def image_file(image: str) -> str:
-    """Where a staged image is kept: in a folder of a dynamic user (systemd.exec(5), "CacheDirectory=")."""
+    """Return the path of a staged image, in the folder of a dynamic user (systemd.exec(5), "CacheDirectory=")."""
     return f"/var/cache/private/{IMAGES}/{image}"
 
 
 def vm_of_unit(unit: str) -> str:
-    """The machine to which a unit of ours belongs; empty for any other unit."""
+    """Return the VM to which a unit belongs; empty for a unit that is not the collection's."""
     match = _UNIT.match(unit)
     return match.group(1) if match else ""
 
 
 def user_name(vm: str) -> str:
-    """The dynamic user of a VM's QEMU."""
+    """Return the dynamic user of a VM's QEMU."""
     return f"vm-{vm}"
 
 
 def helper_user_name(vm: str, part: str) -> str:
-    """The dynamic user of a helper: systemd allows 31 characters, and both names together may have more."""
+    """Return the dynamic user of a helper, with a digest: systemd allows 31 characters, and the names may have more."""
     return f"qemu-helper-{hashlib.sha256(f'{vm}/{part}'.encode()).hexdigest()[:16]}"
 
 
 def directory_name(vm: str, part: str = "") -> str:
-    """Name of the folders of a machine, or of one of its helpers, below /run, /var/lib, /var/cache and /var/log.
+    """Return the name of the folders of a VM, or of one of its helpers, below /run, /var/lib, /var/cache and /var/log.
 
-    Not a folder in a common one: systemd before 250 gives a dynamic user folders that it cannot reach then.
+    They are not in a common folder: with systemd before 250, a dynamic user cannot reach such folders.
     """
     return f"{owner_name(vm)}.{part}" if part else owner_name(vm)
 
 
 def vm_of_directory(name: str) -> str:
-    """The VM to which a folder of ours belongs, by the folder's name; empty for any other folder."""
+    """Return the VM to which a folder belongs, by the folder's name; empty for any other folder."""
     match = _DIRECTORY.match(name)
     return match.group(1) if match else ""
 
@@ -118,7 +118,7 @@ def log_directory(vm: str) -> str:
 
 
 def writes_of_overlay(path: str) -> str:
-    """How a disk is written whose overlay is at a path of ours; empty for any other path."""
+    """Return the option writes of a disk, by the path of its overlay; empty for any other path."""
     folders = {"overlay": state_directory(""), "discard": cache_directory("")}
     return next((writes for writes, folder in folders.items() if path.startswith(folder)), "")
 
@@ -132,22 +132,22 @@ def console_log(vm: str) -> str:
 
 
 def helper_directory(vm: str, part: str) -> str:
-    """The runtime directory of a helper process."""
+    """Return the runtime directory of a helper process."""
     return f"/run/{directory_name(vm, part)}"
 
 
 def credential_file(owner: str, name: str, *, encrypted: bool) -> str:
-    """Where a credential of a machine or a staged image is kept at rest, in systemd's own folders for them."""
+    """Return the path of a credential of a VM or a staged image at rest, in systemd's folders for credentials."""
     return f"{ENCRYPTED_CREDENTIALS if encrypted else CREDENTIALS}/{owner}.{name}"
 
 
 def owner_of_credential(path: str) -> str:
-    """The machine or staged image (owner_name(), image_owner_name()) of a credential at rest; empty for other files."""
+    """Return the owner of a credential at rest (owner_name(), image_owner_name()); empty for other files."""
     match = _CREDENTIAL.match(path.rpartition("/")[2])
     return match.group(1) if match else ""
 
 
 def credential_name(path: str) -> str:
-    """The name under which a unit knows a credential at rest."""
+    """Return the name of a credential at rest in its unit."""
     match = _CREDENTIAL.match(path.rpartition("/")[2])
     return match.group(2) if match else ""

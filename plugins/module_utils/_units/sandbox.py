@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What systemd lets a process touch, derived from what its disks must reach. Pure."""
+"""The sandbox of a unit, derived from the resources of its disks. Pure."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access i
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
-"""The host keys that libssh trusts beside those in the home folder, which a dynamic user does not have."""
+"""The host keys that libssh trusts besides those in the home folder, which a dynamic user does not have."""
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """The parts of a unit's sandbox that differ from machine to machine."""
+    """The parts of a unit's sandbox that differ from VM to VM."""
 
     directory: str
-    """Name of the unit's own folder under /run and, for a machine, /var/lib, /var/cache and /var/log."""
+    """Name of the unit's own folder under /run and, for a launch unit, /var/lib, /var/cache and /var/log."""
     families: tuple[str, ...]
     addresses: tuple[str, ...]
-    """The only addresses that the process may talk to, where ``open_because`` is empty."""
+    """The only addresses that the process may connect to, if ``open_because`` is empty."""
     open_because: str
-    """Why the filter of addresses is off."""
+    """Reason why the address filter is off."""
     files: tuple[str, ...]
-    """Files of its disks. Their access lists say whether it may write."""
+    """Files of its disks. Their access lists decide if the process may write to them."""
     readable: tuple[str, ...]
     devices: tuple[tuple[str, str], ...]
     """Device nodes with their access, as in DeviceAllow=."""
     groups: tuple[str, ...]
     replaced: tuple[tuple[str, str], ...]
-    """Files that take the place of others, as in BindReadOnlyPaths=."""
+    """Files that replace others, as in BindReadOnlyPaths=."""
     staged: tuple[tuple[str, str], ...]
-    """Files that a helper has made by the time the process starts, and where the process sees them."""
+    """Files that a helper creates before the process starts, and the paths at which the process sees them."""
     mounts: tuple[str, ...]
-    """Paths whose mounts must be there first."""
+    """Paths whose file systems must be mounted first."""
 
 
 def build_sandbox(
@@ -51,14 +51,14 @@ def build_sandbox(
     open_because: str = "",
     staged: Sequence[tuple[str, str]] = (),
 ) -> Sandbox:
-    """The sandbox of a process that reaches all of ``reaches``, each writing or only reading."""
+    """Return the sandbox of a process; reaches: the resources of its disks, each with true if it is written."""
     servers = _unique(server for reach, _writes in reaches for server in reach.servers)
     names = [server for server in servers if not is_address(server)]
     open_because = open_because or next((reach.open_because for reach, _writes in reaches if reach.open_because), "")
     if names and not open_because:
         open_because = f"{' '.join(names)} is known by name only: give an address to confine it"
     uses_network = bool(servers or open_because)
-    # What is not known may be a name, and a name is looked up over netlink, too.
+    # An unknown server may be a name, and the resolver uses netlink, too.
     looks_up = bool(names) or any(reach.open_because for reach, _writes in reaches)
     families = ("AF_UNIX", *(("AF_INET", "AF_INET6") if uses_network else ()), *(("AF_NETLINK",) if looks_up else ()))
     devices = [(path, "rw" if writes else "r") for reach, writes in reaches for path in reach.devices]
@@ -86,22 +86,22 @@ def build_sandbox(
 
 
 def _refuse_several(bundles: Sequence[str], host_keys: Sequence[str]) -> None:
-    """A process sees one trust store and one file of host keys."""
+    """Refuse more than one trust store or file of host keys, because a process has one of each."""
     if len(bundles) > 1:
         raise DeclarationError(
             "ca_bundle",
-            f"a machine's QEMU trusts one bundle only ({', '.join(bundles)}); say route: nbdkit for the other disks",
+            f"the QEMU of a VM can use one bundle only ({', '.join(bundles)}); set route: nbdkit for the other disks",
         )
     if len(host_keys) > 1:
         raise DeclarationError(
             "known_hosts",
-            f"a machine's QEMU knows the host keys of one file only ({', '.join(host_keys)}); "
-            "put them into one, or say host_key",
+            f"the QEMU of a VM can use one file of host keys only ({', '.join(host_keys)}); "
+            "merge the files, or set host_key",
         )
 
 
 def is_address(host: str) -> bool:
-    """Whether hosts are given by an address or a network in a form that systemd can filter by: without a zone."""
+    """Return if a host is an address or a network that systemd can filter by, which has no zone."""
     if "%" in host:
         return False
     try:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A systemd service as its template takes it, and the small commands that it runs before its process."""
+"""A systemd service as the input of its template, and the commands that it runs before its main process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ class Command:
 
     argv: tuple[str, ...]
     privileged: bool = False
-    """Run as root and outside the sandbox, to grant the machine's user what it was declared to have."""
+    """Run as root and outside the sandbox, to grant the VM's user the declared access."""
     optional: bool = False
 
 
@@ -34,7 +34,7 @@ class Service:
     name: str
     template: str
     vm: str
-    """The machine that it belongs to; empty for a staged image."""
+    """The VM that it belongs to; empty for a staged image."""
     description: str
     args: Args
     sandbox: Sandbox
@@ -46,47 +46,47 @@ class Service:
     pid_file: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     ready: tuple[str, ...] = ()
-    """A command that returns once the process is ready for others."""
+    """A command that returns when the process is ready."""
     before: tuple[Command, ...] = ()
     once_open: tuple[Command, ...] = ()
-    """Commands that run once QEMU has opened its disks; the machine has started when they have succeeded."""
+    """Commands that run after QEMU has opened its disks; the VM has started when they have succeeded."""
     after: tuple[Command, ...] = ()
     helpers: tuple[str, ...] = ()
     """Units that must run before this one."""
     opened: dict[str, bool] = field(default_factory=dict)
-    """Identities of the storage that it opens, and whether it writes to it."""
-    start_check: dict[str, Any] = field(default_factory=dict)
-    """What qemu-vm-control.py compares before it lets the guest run."""
+    """Identities of the storage that it opens, and if it writes to it."""
+    start_check: Mapping[str, Any] = field(default_factory=dict)
+    """The check of qemu-vm-control.py before it starts the guest."""
     largest_file: int = 0
-    """Bytes of the largest file that it may write; 0 for any."""
+    """Maximum size of a file that it may write, in bytes; 0 for no limit."""
     image: str = ""
     """The staged image that it fetches."""
     part: str = ""
     """The part of the VM that a helper serves, such as a disk: helpers of one part share a user; empty for QEMU."""
     capabilities: tuple[str, ...] = ()
-    """What it may do that other users may not (capabilities(7))."""
+    """Its capabilities (capabilities(7))."""
     binds: str = ""
-    """The only port that it may listen at, as in SocketBindAllow=."""
+    """The only port that it may listen on, as in SocketBindAllow=."""
     reloads: bool = False
-    """Whether it may start again at any time, so that a change of it takes effect while the machine runs."""
+    """If it may be restarted at any time, so that a change takes effect while the VM runs."""
 
     @property
     def owner(self) -> str:
-        """What the names of its credentials begin with."""
+        """Return the prefix of the names of its credentials."""
         return unit_paths.owner_name(self.vm) if self.vm else unit_paths.image_owner_name(self.image)
 
     @property
     def user(self) -> str:
-        """Its dynamic user. A helper has another one than QEMU, which could read its memory and secrets otherwise."""
+        """Return its dynamic user. A helper has another one than QEMU, which could otherwise read its secrets."""
         if not self.vm:
             return unit_paths.IMAGES
         return unit_paths.helper_user_name(self.vm, self.part) if self.part else unit_paths.user_name(self.vm)
 
 
 def grant_access(unit: str, user: str, reaches: Iterable[tuple[Reach, bool]]) -> tuple[list[Command], list[Command]]:
-    """Access lists for files, devices and sockets, for as long as a unit runs: before its start, and after its stop.
+    """Return the commands that grant access to files, devices and sockets before the start, and revoke it afterwards.
 
-    The second is there without the first, too: the unit may replace one that was granted something, while that runs.
+    Access is revoked even if none was granted: the unit may replace one with access while that one runs.
     """
     paths: dict[str, list[str]] = {}
     for reach, writes in reaches:
@@ -99,7 +99,7 @@ def grant_access(unit: str, user: str, reaches: Iterable[tuple[Reach, bool]]) ->
 
 
 def keep_first(new: str, path: str) -> list[Command]:
-    """Rename a new file into its place unless there is one already; never half a file, never a second first one."""
+    """Return the commands that rename a new file to its path unless one exists there, which is atomic."""
     return [
         Command(("/bin/mv", "--no-clobber", "--", new, path), optional=True),
         Command(("/bin/rm", "--force", "--", new)),
@@ -114,7 +114,7 @@ def link_commands(resources: UnitResources) -> list[Command]:
             Command(("/bin/ln", "--symbolic", "--force", "--", source, f"{folder}/{name}"))
             for name, source in files.items()
         ]
-    # Without a shell cat has nowhere to write to; sed does, and ends a last line that is not ended.
+    # Unlike cat, sed writes to a file without a shell, and adds a missing newline at the end.
     commands += [
         Command(("/bin/sed", "--quiet", f"--expression=w {path}", "--", *parts))
         for path, parts in resources.joins.items()

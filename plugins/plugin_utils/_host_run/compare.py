@@ -39,7 +39,8 @@ def registered_results(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> dic
 
 def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Comparison:
     """Compare all hosts; play_hosts: the hosts of the play that have not failed."""
-    reports = steps.reports_of(registered_results(hostvars, play_hosts))
+    asked = [str(host) for host in play_hosts]
+    reports = steps.reports_of(registered_results(hostvars, asked))
     warnings = other_hosts.running_twice(reports)
     if not any(report["starts"] for report in reports.values()):
         return Comparison(warnings=warnings)
@@ -49,8 +50,29 @@ def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Compariso
     decision = other_hosts.decide(reports, unasked)
     shared = conflicts.shared_storage(declared, reports)
     known = {error.where for error in shared}
-    errors = [*(error for error in decision.errors if error.where not in known), *shared]
+    later = [host for host in declared.hosts if host in asked and host not in reports]
+    errors = [error for error in decision.errors if error.where not in known]
+    errors += [*shared, *_asked_later(reports, later)]
     return Comparison(errors, [*warnings, *_not_asked(declared, reports)], decision.stops, decision.waits)
+
+
+def _asked_later(reports: Mapping[str, HostReport], later: list[str]) -> list[DeclarationError]:
+    """Refuse starts while a host of a later batch, or of strategy free, may still run the VM."""
+    return [
+        DeclarationError(
+            f"{host}: vm {start['name']}",
+            f"{_named(later)}: of the same play, and not asked yet if it runs there; have all hosts asked first "
+            "(strategy linear, no serial), or leave those hosts out with --limit",
+        )
+        for host, report in reports.items()
+        for start in (report["starts"] if later else ())
+        if start["name"] not in {vm["name"] for vm in report["runs"] if vm["runs"]}
+    ]
+
+
+def _named(hosts: list[str]) -> str:
+    more = f" and {len(hosts) - _MOST_NAMED} more" if len(hosts) > _MOST_NAMED else ""
+    return f"{', '.join(hosts[:_MOST_NAMED])}{more}"
 
 
 def _not_asked(declared: DeclaredFleet, reports: Mapping[str, HostReport]) -> list[str]:
@@ -58,8 +80,7 @@ def _not_asked(declared: DeclaredFleet, reports: Mapping[str, HostReport]) -> li
     hosts = [host for host in declared.hosts if host not in reports]
     if not hosts:
         return []
-    more = f" and {len(hosts) - _MOST_NAMED} more" if len(hosts) > _MOST_NAMED else ""
     return [
-        f"not asked which VMs run there: {', '.join(hosts[:_MOST_NAMED])}{more} (not in this play, failed or "
+        f"not asked which VMs run there: {_named(hosts)} (not in this play or later in it, failed or "
         "unreachable); only their declarations and the storage itself show if a VM that starts now runs there"
     ]

@@ -115,6 +115,8 @@ class _Place:
     host: str
     vm: RunningVm
     leaves: bool
+    given_up: frozenset[str]
+    """Identities of storage without which it restarts in this run."""
 
 
 def decide(reports: Mapping[str, HostReport], declared: Iterable[DeclaredVm] = ()) -> Decision:
@@ -145,16 +147,18 @@ class _Index:
         self.by_name: dict[str, list[_Place]] = defaultdict(list)
         self.by_identity: dict[str, list[tuple[_Place, StorageUse]]] = defaultdict(list)
         self.leaving: set[str] = set()
-        """Identities of the storage of VMs that stop in this run."""
+        """Identities of the storage that VMs close in this run: they stop, or restart without it."""
         for host, report in reports.items():
             for vm in report["runs"]:
-                place = _Place(host, vm, not vm["process"] and vm["name"] in report["stops"])
+                leaves = not vm["process"] and vm["name"] in report["stops"]
+                place = _Place(host, vm, leaves, frozenset(_given_up(vm, report)))
                 self.by_name[vm["name"]].append(place)
                 for use in vm["storage"]:
                     for identity in names_of(use):
                         self.by_identity[identity].append((place, use))
                     if place.leaves:
                         self.leaving.update(names_of(use))
+                self.leaving.update(place.given_up)
 
     def with_storage(self, use: StorageUse) -> Iterator[_Place]:
         """Yield the VMs that have the same storage open, if either side writes to it."""
@@ -164,9 +168,18 @@ class _Index:
                     yield place
 
 
+def _given_up(vm: RunningVm, report: HostReport) -> Iterator[str]:
+    """Identities of what a VM has open, and does not open again when it restarts in this run."""
+    for start in report["starts"] if not vm["process"] else ():
+        if start["name"] == vm["name"]:
+            for use in vm["storage"]:
+                if not any(same_storage(use, disk["use"]) for disk in start["disks"]):
+                    yield from names_of(use)
+
+
 def _decide_start(host: str, start: StartingVm, index: _Index, decision: Decision) -> None:
     refused: set[tuple[str, str]] = set()
-    for where, place in _elsewhere(host, start, index):
+    for where, place in (*_elsewhere(host, start, index), *_still_open(host, start, index)):
         if place.leaves:
             waits = decision.waits.setdefault(host, {}).setdefault(start["name"], {})
             for names in (decision.stops.setdefault(place.host, []), waits.setdefault(place.host, [])):
@@ -188,8 +201,25 @@ def _elsewhere(host: str, start: StartingVm, index: _Index) -> Iterator[tuple[st
             yield f"vm {start['name']}", place
 
 
+def _still_open(host: str, start: StartingVm, index: _Index) -> Iterator[tuple[str, _Place]]:
+    """Where another VM of this host has storage open that is no longer declared for it: it was not restarted since."""
+    runs = any(place.host == host for place in index.by_name.get(start["name"], ()))
+    for disk in start["disks"]:
+        for place in index.with_storage(disk["use"]):
+            vm = place.vm
+            other = place.host == host and vm["name"] != start["name"] and vm["runs"] and not vm["process"]
+            # What restarts does so before others start, but not before others restart.
+            if other and not place.leaves and (runs or not place.given_up.intersection(names_of(disk["use"]))):
+                yield f"disk {disk['name']} of {start['name']} ({disk['described']})", place
+
+
 def _problem(host: str, start: StartingVm, place: _Place) -> str:
     vm, other = place.vm, place.host
+    if host == other:
+        return (
+            f"{vm['name']} still has the same storage open, and one of them writes to it; stop {vm['name']}, or "
+            "restart it once its declaration has another disk"
+        )
     if vm["process"]:
         return (
             f"{vm['name']} runs on {other} without the collection ({vm['process']}), and is the same VM or has the "

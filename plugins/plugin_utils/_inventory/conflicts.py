@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What only shows when the declarations of all hosts stand side by side. Pure."""
+"""The conflicts between declarations, within a host and between hosts. Pure."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ Findings = Iterator[DeclarationError]
 
 
 def errors(fleet: DeclaredFleet) -> list[DeclarationError]:
-    """What would lose data or not run."""
+    """Return the conflicts that would lose data or keep a VM from starting."""
     checks = (_shared_storage, _same_addresses, _same_devices, _same_ports, _same_loopbacks)
     return [finding for check in checks for finding in check(fleet)]
 
 
 def warnings(fleet: DeclaredFleet, known_images: Sequence[str] = ()) -> list[DeclarationError]:
-    """What may be meant so. known_images: patterns of sources that are there without a declaration."""
-    found = [*_same_names(fleet), *_addresses_elsewhere(fleet), *_empty_secrets(fleet), *_doubtful_storage(fleet)]
-    return [*found, *_unknown_sources(fleet, known_images)]
+    """Return the conflicts that may be intended; known_images: patterns of sources that exist without a declaration."""
+    known = [*_same_names(fleet), *_addresses_elsewhere(fleet), *_empty_secrets(fleet), *_doubtful_storage(fleet)]
+    return [*known, *_unknown_sources(fleet, known_images)]
 
 
 def shared_storage(fleet: DeclaredFleet, hosts: Container[str]) -> list[DeclarationError]:
-    """Storage that would be lost for two VMs of which at least one is on one of the hosts."""
+    """Return errors about storage that two VMs share, at least one of them on one of the hosts."""
     return [_shared(*pair) for pair in _shared_pairs(fleet) if pair[0].host in hosts or pair[2].host in hosts]
 
 
@@ -48,10 +48,10 @@ def _shared_storage(fleet: DeclaredFleet) -> Findings:
 
 
 def _shared_pairs(fleet: DeclaredFleet) -> Iterator[tuple[DeclaredVm, Disk, DeclaredVm, Disk]]:
-    """The same storage, written by one machine and opened by another, is lost data."""
+    """Yield pairs of disks that are the same storage, which one VM writes and another one opens."""
     first: dict[str, tuple[DeclaredVm, Disk]] = {}
     writer: dict[str, tuple[DeclaredVm, Disk]] = {}
-    saying_more = []
+    with_other_identities = []
     for one, disk in _started_first(fleet):
         identity = one.identity(disk)
         other = first.setdefault(identity, (one, disk)) if disk.writes == "keep" else writer.get(identity)
@@ -62,8 +62,8 @@ def _shared_pairs(fleet: DeclaredFleet) -> Iterator[tuple[DeclaredVm, Disk, Decl
             writer.setdefault(identity, (one, disk))
         others = one.alike(disk) - {identity}
         if others:
-            saying_more.append((one, disk, others))
-    for one, disk, others in saying_more:
+            with_other_identities.append((one, disk, others))
+    for one, disk, others in with_other_identities:
         for alike in sorted(others):
             found = (first if disk.writes == "keep" else writer).get(alike)
             if found and not _stands_by(one, found[0]):
@@ -71,12 +71,12 @@ def _shared_pairs(fleet: DeclaredFleet) -> Iterator[tuple[DeclaredVm, Disk, Decl
 
 
 def _started_first(fleet: DeclaredFleet) -> Iterable[tuple[DeclaredVm, Disk]]:
-    """A VM that stands by is compared with the one that runs, and not the other way round."""
+    """Return the disks of started VMs first, so that a stopped VM is compared with a running one."""
     return sorted(fleet.disks(), key=lambda one: one[0].vm.state == "stopped")
 
 
 def _stands_by(one: DeclaredVm, other: DeclaredVm) -> bool:
-    """If two declarations are of one VM, and at most one of them starts it."""
+    """Return if two declarations are of one VM, and at most one of them starts it."""
     stopped = "stopped" in (one.vm.state, other.vm.state)
     return stopped and one.vm.name == other.vm.name and one.host != other.host
 
@@ -91,7 +91,7 @@ def _shared(one: DeclaredVm, disk: Disk, other: DeclaredVm, its: Disk) -> Declar
 
 
 def _doubtful_storage(fleet: DeclaredFleet) -> Findings:
-    """What no declaration tells; the hosts themselves resolve names, when they are asked."""
+    """Yield disks that may be the same storage: only the hosts can resolve the names in their declarations."""
     disks = (
         (one.where("disk", disk.name), disk)
         for one, disk in fleet.disks()
@@ -101,7 +101,7 @@ def _doubtful_storage(fleet: DeclaredFleet) -> Findings:
 
 
 def _unknown_sources(fleet: DeclaredFleet, known_images: Sequence[str]) -> Findings:
-    """What cannot be written is an image of others by nature; of the rest somebody must say that it is there."""
+    """Yield writable images that are a source and not declared; read-only backends hold images of others."""
     declared = {one.identity(disk) for one, disk in fleet.disks()}
     maybe = {identity for one, disk in fleet.disks() for identity in one.alike(disk)}
     for one, disk in fleet.disks():
@@ -113,12 +113,12 @@ def _unknown_sources(fleet: DeclaredFleet, known_images: Sequence[str]) -> Findi
         if not is_declared and not any(fnmatchcase(origin.described, pattern) for pattern in known_images):
             yield DeclarationError(
                 f"{one.where('disk', disk.name)}: source",
-                f"{origin.described} is declared nowhere; where it is there all the same, name it in plan_known_images",
+                f"{origin.described} is not declared; if it exists nevertheless, add it to plan_known_images",
             )
 
 
 def _by_address(fleet: DeclaredFleet) -> dict[str, list[tuple[DeclaredVm, str, str]]]:
-    """Machines, networks and bridges by hardware address, where more than one has it."""
+    """Return VMs, networks and bridges by the hardware addresses that more than one of them has."""
     found: dict[str, list[tuple[DeclaredVm, str, str]]] = defaultdict(list)
     for one in fleet.vms:
         for network in one.vm.networks if one.present else ():
@@ -161,7 +161,7 @@ def _by_host(fleet: DeclaredFleet) -> Iterable[list[DeclaredVm]]:
 
 
 def _same_devices(fleet: DeclaredFleet) -> Findings:
-    """Of bridges and of the tap devices that are made for the machines; no two of these have one name."""
+    """Yield tap devices of VMs that have the name of a bridge; names of tap devices are unique."""
     for vms in _by_host(fleet):
         networks = [(one, network) for one in vms for network in one.vm.networks if network.bridge]
         bridges = {network.bridge for _one, network in networks}
@@ -175,7 +175,7 @@ def _same_devices(fleet: DeclaredFleet) -> Findings:
 
 
 def _ports(one: DeclaredVm) -> Iterator[tuple[str, str, int, str]]:
-    """Ports of the host that a machine listens on: protocol, address, port, and for what."""
+    """Yield the ports of the host that a VM listens on: protocol, address, port, and purpose."""
     vnc = one.vm.settings.get("vnc") or {}
     if "port" in vnc:
         yield "tcp", vnc["address"], vnc["port"], f"{one.host}: vm {one.vm.name}: vnc"
@@ -198,7 +198,7 @@ def _same_ports(fleet: DeclaredFleet) -> Findings:
 
 
 def _same_loopbacks(fleet: DeclaredFleet) -> Findings:
-    """Each disk that tgtd serves has an address made of its names, and these are few enough to meet once in a while."""
+    """Yield disks whose loopback addresses for tgtd, which are digests of their names, are equal."""
     for vms in _by_host(fleet):
         taken: dict[str, str] = {}
         disks = [(one, disk) for one in vms for disk in one.vm.disks]
@@ -208,7 +208,9 @@ def _same_loopbacks(fleet: DeclaredFleet) -> Findings:
             where = user.where("disk", disk.name)
             other = taken.setdefault(loopback_address(user.vm.name, disk.name), where)
             if other != where:
-                yield DeclarationError(where, f"its tgtd would have the address of that of {other}; rename the disk")
+                yield DeclarationError(
+                    where, f"its tgtd would have the same address as that of {other}; rename the disk"
+                )
 
 
 def _same_names(fleet: DeclaredFleet) -> Findings:
@@ -219,7 +221,7 @@ def _same_names(fleet: DeclaredFleet) -> Findings:
             yield DeclarationError(
                 f"{one.host}: vm {name}",
                 f"is also declared on {first[name]}, and both have the same UUID; "
-                "to move a machine, say state: absent where it leaves",
+                "to move a VM, set state: absent on the host that it leaves",
             )
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All machines of an inventory as they are declared, as far as they can be read, and every reason why one cannot."""
+"""The declared VMs of an inventory, and every error in their declarations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.parts import in_parts
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.parallel import map_parts
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.placeholders import Filled
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import (
     VARIABLE,
@@ -29,53 +29,53 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class DeclaredVm:
-    """One machine of one host."""
+    """One VM of one host."""
 
     host: str
     vm: Vm
     missing: Mapping[str, Sequence[str]]
-    """Secrets that are not there, by the disk they belong to."""
+    """Secrets that are missing, by disk."""
 
     @property
     def present(self) -> bool:
         return self.vm.state != "absent"
 
     def identity(self, disk: Disk) -> str:
-        """Equal for the same bytes, wherever in the inventory they are declared."""
+        """Return an identity of a disk that is equal for the same bytes in the whole inventory."""
         return self._globally(disk, disk.identity)
 
     def alike(self, disk: Disk) -> set[str]:
-        """Further identities that the same bytes may have."""
+        """Return further identities that the same bytes may have."""
         return {self._globally(disk, identity) for identity in disk.backend.source.other_identities(disk.source)}
 
     def _globally(self, disk: Disk, identity: str) -> str:
         return f"{self.host}:{identity}" if disk.backend.source.local(disk.source) else identity
 
     def where(self, kind: str, name: str) -> str:
-        """A disk or network of it, as errors name it."""
+        """Return a disk or network of the VM, as errors name it."""
         return f"{self.host}: {kind} {name} of {self.vm.name}"
 
 
 @dataclass(frozen=True)
 class DeclaredFleet:
-    """What a look at an inventory found."""
+    """The declarations of an inventory."""
 
     hosts: list[str] = field(default_factory=list)
-    """Those that declare machines."""
+    """The hosts that declare VMs."""
     vms: list[DeclaredVm] = field(default_factory=list)
     errors: list[DeclarationError] = field(default_factory=list)
     secrets: list[DeclarationError] = field(default_factory=list)
-    """Errors of secrets that are not there; their machines are among the others all the same."""
+    """Errors about missing secrets; their VMs are in ``vms`` nevertheless."""
     unread: list[tuple[str, str]] = field(default_factory=list)
-    """Host and name of each machine that, for its errors, is not among the others or may lack a disk there; no name
-    stands for all machines of the host."""
+    """Host and name of each VM that, because of errors, is not in ``vms`` or lacks a disk there; an empty name means
+    all VMs of the host."""
 
     def disks(self) -> Iterator[tuple[DeclaredVm, Disk]]:
-        """The disks of all machines that are not absent."""
+        """Return the disks of all VMs that are not absent."""
         return ((one, disk) for one in self.vms if one.present for disk in one.vm.disks)
 
     def in_order(self, errors: Iterable[DeclarationError]) -> list[DeclarationError]:
-        """The errors host by host."""
+        """Return the errors host by host."""
         places = {host: place for place, host in enumerate(self.hosts)}
         return sorted(errors, key=lambda error: places[host_of(error)])
 
@@ -84,12 +84,12 @@ class DeclaredFleet:
 
 
 def host_of(error: DeclarationError) -> str:
-    """The host that an error of a fleet is about."""
+    """Return the host of an error of a fleet."""
     return error.where.partition(": ")[0]
 
 
 def read_fleet(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> DeclaredFleet:
-    """Read what all hosts, or these, declare."""
+    """Read the declarations of all hosts, or of these."""
     found = DeclaredFleet()
     for host, vms in declarations(hostvars, hosts):
         found.hosts.append(host)
@@ -97,7 +97,7 @@ def read_fleet(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) 
             found.errors.append(DeclarationError(f"{host}: {VARIABLE}", vms.problem))
             found.unread.append((host, ""))
         elif not isinstance(vms, Mapping):
-            found.errors.append(DeclarationError(host, f"{VARIABLE} is not a mapping of machine names to machines"))
+            found.errors.append(DeclarationError(host, f"{VARIABLE} is not a mapping of VM names to VMs"))
             found.unread.append((host, ""))
         else:
             for name, given in vms.items():
@@ -106,7 +106,7 @@ def read_fleet(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) 
 
 
 def as_declared(host: str, name: str, declaration: Any) -> list[DeclaredVm]:
-    """A machine that a host told how to declare, as far as it can be read; no text of it is taken for a template."""
+    """Read the declaration of a VM that a host reported, as far as possible, without evaluating templates in it."""
     found = DeclaredFleet()
     _read(found, host, name, _without_templates(declaration))
     return found.vms
@@ -121,9 +121,9 @@ def _without_templates(value: Any) -> Any:
 
 
 def read_fleet_in_parallel(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> DeclaredFleet:
-    """The same for many hosts: by several processes, and without keeping what Ansible remembers of each."""
+    """Read the declarations of many hosts in several processes, so that Ansible's caches of them do not stay."""
     found = DeclaredFleet()
-    for part in in_parts(lambda some: read_fleet(hostvars, some), hosts):
+    for part in map_parts(lambda some: read_fleet(hostvars, some), hosts):
         for whole, more in zip(vars(found).values(), vars(part).values()):
             whole.extend(more)
     return found
@@ -133,7 +133,7 @@ def _backend_named(name: str) -> Backend:
     return BACKENDS[name]
 
 
-# A backend is code, and every process has its own.
+# A backend is code, and every process has it.
 copyreg.pickle(Backend, lambda backend: (_backend_named, (backend.name,)))
 
 
@@ -152,7 +152,7 @@ def _read(found: DeclaredFleet, host: str, name: Any, given: Any) -> None:
 
 
 def _check_images(vm: Vm, errors: list[Any]) -> None:
-    """Adds what is wrong with how images are to be made and kept."""
+    """Add the errors in the options of managed images."""
     for disk in vm.disks if vm.state != "absent" else ():
         if disk.kept:
             with _gathered(errors):
@@ -161,7 +161,7 @@ def _check_images(vm: Vm, errors: list[Any]) -> None:
 
 @contextmanager
 def _gathered(errors: list[Any]) -> Iterator[None]:
-    """Adds what is raised to the errors."""
+    """Add raised errors to a list."""
     try:
         yield
     except DeclarationError as error:
@@ -171,7 +171,7 @@ def _gathered(errors: list[Any]) -> Iterator[None]:
 
 
 def row(one: DeclaredVm, disk: Disk) -> Row:
-    """One disk as plain data, without a secret."""
+    """Return one disk as plain data, without a secret."""
     backend, settings = disk.backend, disk.settings
     return {
         "host": one.host,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Machines as hosts of an inventory: their variables and their groups. Pure."""
+"""VMs as hosts of an inventory: their variables and groups. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Guest = dict[str, Any]
 
 
 def guest(one: DeclaredVm) -> Guest:
-    """A declared machine."""
+    """Return the variables of a declared VM."""
     vm = one.vm
     return {
         "guest_vm": vm.name,
@@ -35,7 +35,7 @@ def guest(one: DeclaredVm) -> Guest:
 
 
 def with_status(declared: Iterable[Guest], running: Mapping[str, Mapping[str, Any]]) -> list[Guest]:
-    """The same with what each was last seen doing, and those that nobody declares."""
+    """Return the guests with their last known states, and those that are not declared."""
     guests = [
         {**one, "guest_status": status(running.get(one["guest_hypervisor"], {}).get(one["guest_vm"]))}
         for one in declared
@@ -46,7 +46,7 @@ def with_status(declared: Iterable[Guest], running: Mapping[str, Mapping[str, An
 
 
 def status(seen: Any) -> str:
-    """In QEMU's own word; where it gave none, whatever systemd says of the unit, unless that is nothing."""
+    """Return the state of a VM in QEMU; without one, the state of its unit, if that is active."""
     if not isinstance(seen, Mapping):
         return ""
     active = str(seen.get("active") or "")
@@ -60,7 +60,7 @@ def _undeclared(host: str, vm: str, status: str) -> Guest:
 
 
 def groups(one: Guest, kinds: Iterable[str]) -> Iterator[str]:
-    """Names of the groups of a guest, not yet in the form that Ansible wants."""
+    """Yield the names of the groups of a guest, not yet in the form that Ansible requires."""
     disks = one["guest_disks"]
     named = {
         "hypervisor": [f"hypervisor_{one['guest_hypervisor']}"],
@@ -73,7 +73,7 @@ def groups(one: Guest, kinds: Iterable[str]) -> Iterator[str]:
 
 
 def _addresses(vm: Vm) -> list[str]:
-    """What cloud-init is told to give the guest's interfaces, without the lengths of their networks."""
+    """Return the addresses that cloud-init sets on the guest's interfaces, without prefix lengths."""
     network = json.loads(vm.seed.get("network-config", "{}"))
     network = network.get("network", network)  # netplan's own files have one level more
     interfaces = [
@@ -82,5 +82,5 @@ def _addresses(vm: Vm) -> list[str]:
         for interface in (network.get(kind) or {}).values()
         if isinstance(interface, Mapping)
     ]
-    given = (address for interface in interfaces for address in interface.get("addresses") or ())
-    return [str(address).partition("/")[0] for address in given if isinstance(address, str)]
+    addresses = (address for interface in interfaces for address in interface.get("addresses") or ())
+    return [str(address).partition("/")[0] for address in addresses if isinstance(address, str)]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A report as one HTML page that needs nothing else, neither a file nor a network. Pure, but for reading its parts."""
+"""A report as one HTML page that needs no other file and no network. Pure, except that it reads the page's parts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import Any
 
 _PARTS = Path(__file__).resolve().parents[3] / "playbooks" / "files" / "report"
 _SCRIPTS = ("words", "fleet", "filter", "map", "details", "actions", "start")
-"""The files of the page's script, in this order; they share one scope."""
+"""The files of the page's script, in their order; they share one scope."""
 _BEGIN, _END = '<script type="application/json" id="fleet">\n', "\n</script>"
 _WRITTEN = re.compile(r'\{"written": "([^"]*)"')
 
 
 def page(report: Mapping[str, Any], written: str) -> str:
-    """The page; its policy lets the browser run its own script and style and load nothing."""
+    """Return the page; its content security policy allows its own script and style, and nothing that is loaded."""
     style, script = _part("page.css"), "\n".join(_part(f"script/{name}.js") for name in _SCRIPTS)
     return Template(_part("page.html")).substitute(
         style=style,
@@ -33,12 +33,12 @@ def page(report: Mapping[str, Any], written: str) -> str:
 
 
 def data_of(text: str) -> str:
-    """The report within a page, as it stands there; empty where the text is no such page."""
+    """Return the JSON of the report in a page; empty if the text is not a report."""
     return text.partition(_BEGIN)[2].partition(_END)[0]
 
 
 def written_in(text: str) -> str:
-    """When a page was written; empty where the text is no such page."""
+    """Return when a page was written; empty if the text is not a report."""
     match = _WRITTEN.match(data_of(text))
     return match.group(1) if match else ""
 
@@ -52,7 +52,7 @@ def _digest(text: str) -> str:
 
 
 def _data(document: Mapping[str, Any]) -> str:
-    """A line for each row, so that a diff shows rows."""
+    """Return JSON with one line for each row, so that a diff shows rows."""
     return "{" + ",\n".join(f"{_json(key)}: {_rows(value)}" for key, value in document.items()) + "}"
 
 
@@ -61,5 +61,5 @@ def _rows(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    """Without a character that could end the script element or begin a comment in it."""
+    """Return JSON without characters that could end the script element or begin a comment in it."""
     return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

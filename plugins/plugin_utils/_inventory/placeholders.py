@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values that could not be made: a secret gets a stand-in, so that the rest of its disk is still checked. Pure."""
+"""Placeholders for values whose templates fail: a secret gets one, so that the rest of its disk is checked. Pure."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _INNER = {
     "source": _DISK,
     "provision": tuple(option for lifecycle in LIFECYCLES.values() for option in lifecycle.options),
 }
-"""Options within options of a disk that have readers of their own."""
+"""Options of a disk whose suboptions have readers of their own."""
 
 
 class Filled:
-    """A machine in which nothing is unresolved any more, and what is missing from it."""
+    """A VM without unresolved values, and the values that are missing from it."""
 
     def __init__(self, name: str, given: Any) -> None:
         self.errors: list[DeclarationError] = []
         self.secrets: list[DeclarationError] = []
-        """Of the secrets that are not there."""
+        """Errors about missing secrets."""
         self.missing: dict[str, list[str]] = {}
-        """Their names, by the disk they belong to."""
+        """The names of missing secrets, by disk."""
         self.vm: Any = given
         if unresolved(given):
             self.vm = self._vm(name, given)
@@ -48,7 +48,7 @@ class Filled:
         return vm
 
     def _parts(self, given: Any, where: str, singular: str, of: str, options: tuple[Option, ...]) -> Any:
-        """The parts that can be read; one that lacks more than secrets is left out."""
+        """Return the parts that can be read, without those that lack more than secrets."""
         if not isinstance(given, Mapping):
             return {} if self._refuse(where, given) else given
         parts = {}
@@ -72,7 +72,7 @@ class Filled:
     def _options(
         self, options: Iterable[Option], given: Mapping[str, Any], where: str, within: str = ""
     ) -> tuple[dict[str, Any], list[str], bool]:
-        """The options with their stand-ins, the names of these, and whether nothing else is missing."""
+        """Return the options with their placeholders, the names of these, and if nothing else is missing."""
         known = {name: option for option in options for name in (option.name, *option.aliases)}
         filled: dict[str, Any] = {}
         secrets: list[str] = []
@@ -97,14 +97,14 @@ class Filled:
         return filled, secrets, whole
 
     def _refuse(self, where: str, value: Any) -> bool:
-        """Record everything within a value that could not be made; false where all could."""
-        found = list(_within(value, where))
-        self.errors += found
-        return bool(found)
+        """Record every unresolved value within a value; return false if there is none."""
+        errors = list(_within(value, where))
+        self.errors += errors
+        return bool(errors)
 
 
 def unresolved(value: Any) -> bool:
-    """Whether there is anything in it that could not be made."""
+    """Return if a value has an unresolved value in it."""
     if isinstance(value, Mapping):
         return any(unresolved(inner) for inner in value.values())
     if isinstance(value, (list, tuple)):
@@ -124,7 +124,7 @@ def _within(value: Any, where: str) -> Iterable[DeclarationError]:
 
 
 def _texts(value: Any) -> Any:
-    """The same with a word in the place of what could not be made, as deep as a seed of cloud-init goes."""
+    """Return a value, such as a seed of cloud-init, with a placeholder text for every unresolved value in it."""
     if isinstance(value, Unresolved):
         return Option("", "").like
     if isinstance(value, Mapping):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""JMESPath expressions over the rows of a fleet."""
+"""JMESPath queries over the rows of a fleet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ except ImportError:  # only queries need it
 
 
 def ask(expression: str, rows: Sequence[Row]) -> Any:
-    """What the expression says of the rows."""
+    """Evaluate an expression on rows."""
     if jmespath is None:
         raise DeclarationError("query", "needs the Python library jmespath on the controller; install it")
     try:
@@ -27,5 +27,5 @@ def ask(expression: str, rows: Sequence[Row]) -> Any:
         problem = " ".join(str(error).split())
         raise DeclarationError(
             "query",
-            f"{expression}: {problem}; a query with spaces in it wants quotes of its own: -e 'query=\"...\"'",
+            f"{expression}: {problem}; a query with spaces must be quoted: -e 'query=\"...\"'",
         ) from None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fleet as it is declared beside the fleet as its hosts see it: plain data for a page, without a secret. Pure."""
+"""The report: the declared fleet compared with the state of its hosts, as plain data without a secret. Pure."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declare
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.guests import status
 
 Look = Mapping[str, Any]
-"""What a host answered to qemu_info, or why it did not."""
+"""The registered result of qemu_info on a host, or its failure."""
 
 DRIFT = {
-    "not running": "It is declared to be started. Its journal says why it is not; site.yml starts it.",
-    "running": "It is declared to be stopped, or absent. site.yml stops it.",
-    "not removed": "It is declared to be absent, and its unit is still there. site.yml removes it.",
-    "undeclared": "No declaration names it. Declare it, or say state: absent.",
+    "not running": "It is declared started. See its journal for the reason; site.yml starts it.",
+    "running": "It is declared stopped or absent. site.yml stops it.",
+    "not removed": "It is declared absent, but its unit exists. site.yml removes it.",
+    "undeclared": "It is not declared. Declare it, or set state: absent.",
     "by hand": "It was not started by this collection. adopt.yml declares it.",
-    "restart needed": "It runs as it was before a change. Restart it, or say restart: when_needed.",
-    "other storage": "The unit on the host opens something else, or writes where it should not. site.yml corrects it.",
-    "not open": "The machine runs without it. Restart the machine.",
-    "other size": "It has not the size that is declared. site.yml grows it; declare the real size if it is larger.",
+    "restart needed": "It was changed after its start. Restart it, or set restart: when_needed.",
+    "other storage": "The unit on the host opens other storage, or writes to read-only storage. site.yml corrects it.",
+    "not open": "The VM runs without it. Restart the VM.",
+    "other size": "It does not have the declared size. site.yml grows it; if it is larger, declare the real size.",
 }
-"""Every way in which what is there differs from what is declared, and what to do about it."""
+"""Every difference between declaration and host, and what to do about it."""
 
 
 def report(fleet: DeclaredFleet, looks: Mapping[str, Look]) -> dict[str, Any]:
-    """Tables of hosts, machines and disks, which refer to each other by their names."""
+    """Return tables of hosts, VMs and disks, which refer to each other by their names."""
     declared: dict[str, dict[str, DeclaredVm]] = {host: {} for host in looks}
     for one in fleet.vms:
         declared[one.host][one.vm.name] = one
@@ -68,15 +68,15 @@ def report(fleet: DeclaredFleet, looks: Mapping[str, Look]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A machine as it is declared, and as its host sees it."""
+    """A VM as it is declared, and as its host reports it."""
 
     host: str
     name: str
     one: DeclaredVm | None
     found: Mapping[str, Any] | None
-    """Nothing where the host does not answer."""
+    """None if the host does not answer."""
     whole: bool
-    """Whether all of its declaration could be read."""
+    """If all of its declaration could be read."""
 
     @property
     def declared(self) -> str:
@@ -112,19 +112,19 @@ def _vm(pair: _Pair) -> Row:
 
 
 def _by_hand(host: str, vm: Mapping[str, Any]) -> Row:
-    """A machine that is not the collection's."""
+    """Return the row of a VM that the collection does not manage."""
     unknown = dict.fromkeys(("memory", "cpus", "enabled"))
     known = {"host": host, "vm": _name_by_hand(vm), "declared": "undeclared"}
     return {**known, "status": "running", **unknown, "problem": "", "opens": [], "drift": ["by hand"]}
 
 
 def _name_by_hand(vm: Mapping[str, Any]) -> str:
-    """A machine that is the collection's may have the same name."""
+    # A managed VM may have the same name.
     return f"{vm['name']} (pid {vm['pid']})"
 
 
 def _disks_by_hand(host: str, vm: Mapping[str, Any]) -> Iterator[Row]:
-    """As adopt.yml would declare them."""
+    """Yield the disks of an unmanaged VM as adopt.yml would declare them."""
     for one in as_declared(host, vm["name"], vm["declaration"]):
         for disk in one.vm.disks:
             yield {**_declared(one, disk), "vm": _name_by_hand(vm), **_seen({}), "drift": []}
@@ -145,7 +145,7 @@ def _vm_drift(declared: str, found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _disks(pair: _Pair) -> Iterator[Row]:
-    """The declared disks of a machine, and those that it has open without a declaration."""
+    """Yield the declared disks of a VM, and those that it has open without a declaration."""
     opened = (pair.found or {}).get("disks", {})
     declared = {disk.name: (pair.one, disk) for disk in pair.one.vm.disks} if pair.one and pair.one.present else {}
     for name, (one, disk) in declared.items():
@@ -171,7 +171,7 @@ def _seen(seen: Mapping[str, Any]) -> Row:
 
 def _disk_drift(one: DeclaredVm, disk: Disk, found: Mapping[str, Any]) -> Iterator[str]:
     identity, unit = disk.identity, found.get("opened")
-    # A unit of an earlier release does not say what it opens.
+    # A unit of an earlier release does not list the storage that it opens.
     if unit and unit.get(identity) is not opened_storage(one.vm)[identity]:
         yield "other storage"
     seen = found.get("disks", {}).get(disk.name)
@@ -183,6 +183,6 @@ def _disk_drift(one: DeclaredVm, disk: Disk, found: Mapping[str, Any]) -> Iterat
 
 
 def _system(one: DeclaredVm, disk: Disk, servers: Iterable[str]) -> str:
-    """What stores a disk: the servers of its backend, or the host itself."""
+    """Return what stores a disk: the servers of its backend, or the host itself."""
     place = f"on {one.host}" if disk.backend.source.local(disk.source) else ", ".join(sorted(servers))
     return f"{disk.backend.name} {place}".rstrip()

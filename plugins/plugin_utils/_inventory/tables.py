@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rows of disks as text for people. Pure."""
+"""Rows of disks as text tables. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def human(size: int | None) -> str:
-    """Bytes in the largest unit that leaves at least one of it."""
+    """Return a number of bytes in the largest unit of which it has at least one."""
     if not size:
         return "-"
     power = (size.bit_length() - 1) // 10
@@ -24,7 +24,7 @@ def human(size: int | None) -> str:
 
 
 def layout(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell; one that is empty in every row is left out."""
+    """Return columns as wide as their widest cells, without those that are empty in every row."""
     lines = list(rows)
     used = [column for column in range(len(titles)) if any(line[column] not in ("", "-") for line in lines)]
     table = [[titles[column].upper() for column in used], *([line[column] for column in used] for line in lines)]
@@ -34,7 +34,7 @@ def layout(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def disks(rows: Iterable[Row]) -> str:
-    """A line for each disk."""
+    """Return a line for each disk."""
     return layout(_COLUMNS, ([_cell(row, column) for column in _COLUMNS] for row in rows))
 
 
@@ -43,7 +43,7 @@ def _cell(row: Row, column: str) -> str:
 
 
 def answer(found: Any) -> str:
-    """What a query found: rows as a table, anything else line by line."""
+    """Return the result of a query: rows as a table, anything else line by line."""
     if not isinstance(found, list):
         found = [found]
     if found and all(isinstance(item, Mapping) and item.keys() >= set(_COLUMNS) for item in found):
@@ -58,7 +58,7 @@ def _word(value: Any) -> str:
 
 
 def summary(fleet: DeclaredFleet, rows: Iterable[Row]) -> str:
-    """How many disks and bytes there are on each backend, host and pool."""
+    """Return the numbers of disks and bytes on each backend, host and pool."""
     present = [row for row in rows if row["state"] != "absent"]
     tables = [
         layout(("backend", *_SUMS), _sums(present, ("backend",))),
@@ -84,7 +84,7 @@ def _sum(rows: Sequence[Row]) -> list[str]:
 
 
 def _hosts(fleet: DeclaredFleet, rows: Iterable[Row]) -> list[list[str]]:
-    """In the inventory's order, also those whose machines have no disk."""
+    """Return the hosts in the order of the inventory, including those whose VMs have no disk."""
     disks_of: dict[str, list[Row]] = {host: [] for host in fleet.hosts}
     for row in rows:
         disks_of[row["host"]].append(row)

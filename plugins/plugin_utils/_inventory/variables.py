@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The declarations of all hosts as plain data, templated value by value, so that one error hides no other."""
+"""The declarations of all hosts as plain data, templated value by value, so that every error is reported."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _TEMPLATE = re.compile(r"\{[{%#]")
 
 @dataclass(frozen=True)
 class Unresolved:
-    """Stands where a value could not be made of its template."""
+    """A value whose template failed."""
 
     problem: str
-    """In words that show nothing of the value."""
+    """A message that does not show the value."""
 
 
 def declarations(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> Iterator[tuple[str, Any]]:
-    """Each host that declares machines, and what it declares."""
+    """Yield each host that declares VMs, and its declaration."""
     # Ansible's own hostvars would template whole variables of a host, and stop at the first error.
     raw_get = getattr(hostvars, "raw_get", None)
     loader = getattr(hostvars, "_loader", None) or DataLoader()
@@ -45,7 +45,7 @@ class _Resolver:
         self._known: dict[str, Any] = {}
 
     def resolve(self, value: Any) -> Any:
-        """The same without templates, and without the marks that Ansible puts on values, which slow everything down."""
+        """Evaluate the templates in a value, and remove Ansible's tags, which are slow."""
         if isinstance(value, str):
             return self._template(value) if _TEMPLATE.search(value) else str(value)
         if isinstance(value, Mapping):
@@ -59,7 +59,7 @@ class _Resolver:
         return self._decrypt(value)
 
     def _template(self, text: str) -> Any:
-        """A template that stands in many disks, as that of a key does, is evaluated once."""
+        """Evaluate a template, once even if many disks have it, such as that of a key."""
         if text not in self._known:
             try:
                 self._known[text] = _without_marks(self._templar.template(text))
@@ -68,7 +68,7 @@ class _Resolver:
         return self._known[text]
 
     def _decrypt(self, value: Any) -> Any:
-        """A value that ansible-vault encrypted by itself."""
+        """Decrypt a value that ansible-vault encrypted by itself."""
         try:
             return str(value)
         except Exception:
@@ -90,7 +90,7 @@ def _without_marks(value: Any) -> Any:
 
 
 def _why(error: BaseException) -> str:
-    """The first line of an error that names a variable; of others the kind, because they may repeat a value."""
+    """Return the part of an error that names a variable; otherwise its type, because a message may repeat a value."""
     text = str(getattr(error, "message", "") or error).splitlines()
     undefined = re.search(r"'[^']*' is undefined|has no attribute '[^']*'", text[0] if text else "")
     if undefined:

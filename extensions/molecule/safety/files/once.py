@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Moves guests that write and verify between two hypervisors, and shows that none of them ever ran twice.
 
+At the end somebody starts a second writer by hand, and the guests must notice.
+
 once.py LAB INVENTORY [--kills N] [--seed N]
 
 LAB: the program tests/lab/lab; INVENTORY: of the lab. The disks of the guests must be there. What it prints last is a
@@ -11,6 +13,7 @@ summary as JSON; it fails with the first thing that is not as it must be.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -21,6 +24,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 HOSTS = ("hv1", "hv2")
 VMS = {
@@ -34,12 +38,32 @@ VMS = {
     ),
 }
 SITE = "directdisk.qemu.site"
+BY_HAND = (
+    "systemd-run --quiet --collect --unit={unit} qemu-system-x86_64 -accel tcg -display none -name {unit} {options}"
+)
 TROUBLE = re.compile("SECOND-WRITER.*|(?:READ|WRITE)-ERROR.*|VERIFIED bad=(?!00000000).*")
+OBSERVE = f"""
+cat /proc/[0-9]*/cmdline 2>/dev/null
+for vm in {" ".join(VMS)}; do printf '\\n== %s\\n' $vm; cat /var/log/qemu-vm-$vm/console.log 2>/dev/null; done
+"""
 LONGEST_RUN = 900
 
 
 class Wrong(Exception):
     """Something is not as it must be."""
+
+
+class Observed(NamedTuple):
+    """The VMs whose QEMU runs on a host, and the logs of all consoles."""
+
+    running: list[str]
+    logs: dict[str, str]
+
+    @classmethod
+    def of(cls, text: str) -> Observed:
+        processes, *logs = text.split("\n== ")
+        names = set(re.findall(rf"-name\0(?:guest=)?({'|'.join(VMS)})\b", processes))
+        return cls(sorted(names), {name: log for name, _end, log in (one.partition("\n") for one in logs)})
 
 
 class Fleet:
@@ -86,15 +110,15 @@ class Fleet:
             raise Wrong(f"site failed:\n{output}")
         return time.monotonic() - begin
 
-    def refused(self, *patterns: str, arguments: tuple[str, ...] = ()) -> None:
-        """Run site, which must fail with these patterns, and must have changed nothing."""
-        before = self.running()
+    def refused(self, *patterns: str, arguments: tuple[str, ...] = (), named: tuple[str, ...] = ()) -> None:
+        """Run site, which must fail with these patterns, change nothing, and name these VMs at its end."""
         status, output = self.run(*arguments)
         missing = [pattern for pattern in patterns if not re.search(pattern, output)]
+        # Ansible breaks the lines of warnings, at hyphens too.
+        end = "".join(output.split()).rpartition("VMswithoutadeclaration")[2]
+        missing += [name for name in named if "".join(name.split()) not in end]
         if not status or missing or re.search(r"changed=[1-9]", output):
             raise Wrong(f"site was to refuse, without a change ({missing} missing, status {status}):\n{output}")
-        if self.running() != before:
-            raise Wrong(f"{before} became {self.running()}")
 
     def on(self, host: str, script: str) -> str:
         done = subprocess.run(
@@ -102,36 +126,35 @@ class Fleet:
         )
         return done.stdout
 
-    def running(self) -> dict[str, list[str]]:
-        """The VMs whose QEMU runs on each host."""
-        names = "|".join(VMS)
-        return {
-            host: sorted(set(re.findall(rf"-name\0(?:guest=)?({names})\b", self.on(host, "cat /proc/[0-9]*/cmdline"))))
-            for host in HOSTS
-        }
+    def observe(self) -> dict[str, Observed]:
+        """What each host shows, in one call each."""
+        return {host: Observed.of(self.on(host, OBSERVE)) for host in HOSTS}
 
     def check_guests(self, where: str = "") -> None:
         """No guest has seen another writer or lost a write; where: the host on which all of them must be."""
-        running = self.running()
+        self.check_consoles(where)
+        self.check_disks()
+
+    def check_consoles(self, where: str = "") -> None:
+        """Where the VMs run, and what the guests have said."""
+        observed = self.observe()
+        running = {host: one.running for host, one in observed.items()}
         if where and running != {host: sorted(VMS) if host == where else [] for host in HOSTS}:
             raise Wrong(f"all VMs were to run on {where}: {running}")
-        for host in HOSTS:
-            for name in VMS:
-                log = self.on(host, f"cat /var/log/qemu-vm-{name}/console.log 2>/dev/null")
+        for host, one in observed.items():
+            for name, log in one.logs.items():
                 trouble = TROUBLE.search(log)
                 if trouble:
                     raise Wrong(f"{name} on {host}: {trouble.group()}")
                 if host == where and "WRITER-UP" not in log:
                     raise Wrong(f"{name} on {host} has printed nothing: {log!r}")
-        self._check_disks()
 
-    def _check_disks(self) -> None:
+    def check_disks(self) -> None:
         """The notes that guests leave on their disks, read where the storage is: a log may be gone, these are not."""
-        disks = {"once-nfs": "cat /srv/nfs/once.raw", "once-rbd": "rbd export --no-progress rbd/once -"}
-        for name, read in disks.items():
-            words = self.on("storage1", f"{read} 2>/dev/null | tail -c +513 | od -A n -t x4 -N 12").split()
-            if len(words) != 3 or words[2] != "00000000":
-                raise Wrong(f"{name}: another writer is noted on its disk: {words}")
+        notes = " 2>/dev/null | tail -c +513 | od -A n -t x4 -N 12; "
+        words = self.on("storage1", f"cat /srv/nfs/once.raw{notes}rbd export --no-progress rbd/once -{notes}").split()
+        if len(words) != 6 or (words[2], words[5]) != ("00000000", "00000000"):
+            raise Wrong(f"another writer is noted on a disk: {words}")
 
 
 def other(host: str) -> str:
@@ -143,10 +166,15 @@ def pasted(fleet: Fleet, here: str) -> None:
     there = other(here)
     fleet.declare(**{here: "", there: "started"})
     told = [rf"{there}: disk root of {name} \(.*: {name} runs on {here}, which does not declare it; " for name in VMS]
-    fleet.refused(*told)
+    fleet.on(here, BY_HAND.format(unit="once-unknown", options="-S"))
+    fleet.refused(*told, named=(*(f"{name} on {here}" for name in VMS), f"once-unknown on {here} (process"))
+    fleet.on(here, "systemctl stop once-unknown")
+    fleet.check_consoles(here)
     fleet.refused(*told, arguments=("--check",))
+    fleet.check_consoles(here)
     fleet.declare(**{here: "started", there: "started"})
     fleet.refused(*[rf"{there}: disk root of {name} \(.*: {name} runs on {here}" for name in VMS])
+    fleet.check_consoles(here)
     fleet.declare(**{here: "absent", there: "started"})
     alone = [rf"{there}: vm {name}: {here} declares it absent and could not be asked" for name in VMS]
     fleet.refused(*alone, arguments=("--limit", there))
@@ -177,10 +205,29 @@ def killed(fleet: Fleet, here: str, after: float) -> str:
     return tasks[-1] if tasks else "(before the first task)"
 
 
+def noticed(fleet: Fleet, here: str) -> None:
+    """A second writer, started by hand: without it, guests that never see one prove nothing."""
+    address = fleet.on("storage1", "hostname -I").split()[0]
+    disk = f"-nodefaults -m 32 -serial null -drive 'file=nfs://{address}/srv/nfs/once.raw?uid=1000&gid=1000,format=raw,if=virtio'"
+    fleet.on(other(here), BY_HAND.format(unit="once-rival", options=disk))
+    try:
+        for check in (fleet.check_consoles, fleet.check_disks):
+            deadline = time.monotonic() + 90
+            with contextlib.suppress(Wrong):
+                while time.monotonic() < deadline:
+                    check()
+                    time.sleep(0.5)
+                sys.exit(f"once.py: a second writer was not noticed ({check.__name__})")
+    finally:
+        fleet.on(other(here), "systemctl stop once-rival")
+
+
 def removed(fleet: Fleet) -> None:
-    """No host has the VMs."""
+    """No host has the VMs, nor what they have said."""
     fleet.declare(hv1="absent", hv2="absent")
     fleet.must()
+    for host in HOSTS:
+        fleet.on(host, "rm -rf /var/log/qemu-vm-once-* /var/log/private/qemu-vm-once-*")
 
 
 def main() -> None:
@@ -206,6 +253,7 @@ def main() -> None:
             deaths.append(f"{after:.2f} s: {killed(fleet, here, after)}")
             print(deaths[-1], flush=True)
             here = other(here)
+        noticed(fleet, here)
         removed(fleet)
     print(json.dumps({"seed": seed, "move": round(seconds, 2), "killed": deaths}, indent=1))
 

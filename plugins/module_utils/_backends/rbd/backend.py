@@ -84,7 +84,7 @@ def _check(values: Values) -> None:
         and values.get("auth_client_required") != ("none",)
     ):
         raise DeclarationError(
-            "", "key or keyring is missing; a cluster without authentication wants auth_client_required: [none]"
+            "", "key or keyring is missing; for a cluster without authentication set auth_client_required: [none]"
         )
     check_networks(values.get("networks", ()))
     for option in ("conf", "keyring"):
@@ -125,7 +125,7 @@ BACKEND = Backend(
         why_read_only=lambda values: "a snapshot cannot be written" if "snapshot" in values else "",
         resizable=True,
         other_identities=lambda values: (_identity({**values, "fsid": ""}),) if "fsid" in values else (),
-        if_different="say the fsid of both where they are in two clusters",
+        if_different="set fsid of both if they are in two clusters",
         snapshot_options=("snapshot",),
         check=_check,
     ),

@@ -44,7 +44,7 @@ _ENCRYPTION = (
     *_LAYER,
     Option(
         "parent",
-        "Encryption of the image that it was cloned from, where that differs; images further up are opened likewise.",
+        "Encryption of its parent image if that differs; images further up are opened likewise.",
         "dict",
         options=_LAYER,
         since=(8, 0),
@@ -73,7 +73,7 @@ OPTIONS = (
     ),
     Option(
         "keyring",
-        "Keyring on the host that has the key of O(user), instead of O(key). Where O(conf) is read and neither is "
+        "Keyring on the host that has the key of O(user), instead of O(key). If O(conf) is read and neither is "
         "declared, that is C(/etc/ceph/ceph.client.USER.keyring).",
         "path",
     ),
@@ -85,13 +85,13 @@ OPTIONS = (
     ),
     Option(
         "conf",
-        "Ceph's configuration file on the host; V(/etc/ceph/ceph.conf) where O(monitors) are not declared. "
-        "What is declared here goes before what it says.",
+        "Ceph's configuration file on the host; V(/etc/ceph/ceph.conf) if O(monitors) are not declared. "
+        "Options that are declared here override it.",
         "path",
     ),
     Option(
         "auth_client_required",
-        "How the machine proves who it is: V(cephx), V(none), or both in order of preference.",
+        "Authentication methods of the client: V(cephx), V(none), or both in order of preference.",
         "list",
         pattern="cephx|none",
         pattern_help="is neither cephx nor none",
@@ -106,13 +106,12 @@ OPTIONS = (
     ),
     Option(
         "networks",
-        "Networks (CIDR) that the cluster's monitors and OSDs are in; "
-        "without them the machine may talk to any address.",
+        "Networks (CIDR) that the cluster's monitors and OSDs are in; without them the VM may connect to any address.",
         "list",
     ),
     Option(
         "mount_timeout",
-        f"Seconds that a start waits for the monitors; {MOUNT_TIMEOUT} where neither this nor O(conf) says it.",
+        f"Seconds that a start waits for the monitors; {MOUNT_TIMEOUT} if neither this nor O(conf) sets it.",
         "int",
         minimum=1,
         maximum=3600,

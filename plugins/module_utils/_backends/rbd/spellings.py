@@ -41,7 +41,7 @@ def read_uri(uri: str) -> dict[str, Any]:
             raise DeclarationError("uri", r"an option has no value; a ':' within a value is written '\:'")
         key, value = _unescaped(key), _unescaped(value)
         if said.setdefault(key, value) != value:
-            raise DeclarationError("uri", f"parameter {key!r} is given twice")
+            raise DeclarationError("uri", f"parameter {key!r} is set twice")
         option, read = _URI_KEYS.get(key, ("", str))
         if option:
             found[option] = read(value)

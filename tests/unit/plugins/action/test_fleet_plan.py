@@ -60,9 +60,9 @@ give one of them another mac"""
 
 WARNINGS = (
     "hv2: vm clone: is also declared on hv1, and both have the same UUID; "
-    "to move a machine, say state: absent where it leaves",
-    "hv1: disk root of clone: source: rbd images/debian@s is declared nowhere; "
-    "where it is there all the same, name it in plan_known_images",
+    "to move a VM, set state: absent on the host that it leaves",
+    "hv1: disk root of clone: source: rbd images/debian@s is not declared; "
+    "if it exists nevertheless, add it to plan_known_images",
 )
 
 

@@ -267,7 +267,7 @@ def test_what_a_host_lacks_is_told_before_it_is_changed() -> None:
     host = Host({**empty_host(), "capabilities": {**empty_host()["capabilities"], "kvm": "it hangs"}})
     result = run(host, {**SIMPLE, "web2": disk_of({"file": {"path": "/srv/a"}})})
     assert result["msg"].split("\n") == [
-        "hv1: vm web1: accel: kvm does not work on this host (it hangs); enable it, or say accel: tcg",
+        "hv1: vm web1: accel: kvm does not work on this host (it hangs); enable it, or set accel: tcg",
         "hv1: disk root of web2: file: /srv/a does not exist; create it, or correct its path",
     ]
     assert len(host.calls) == 1
@@ -497,7 +497,7 @@ def test_a_disk_that_would_leave_its_overlay_behind_is_refused_before_anything_c
     host = Host(empty_host(overlays={"web1": [f"system-{base}.qcow2"]}))
     result = run(host, vms)
     assert result["failed"] is True
-    assert "say renamed_from: system to take it along" in result["msg"]
+    assert "set renamed_from: system to use it" in result["msg"]
     assert len(host.calls) == 1
 
 

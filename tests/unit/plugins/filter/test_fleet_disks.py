@@ -152,7 +152,7 @@ def test_a_query_that_cannot_be_read_is_shown() -> None:
     with pytest.raises(DeclarationError) as raised:
         queries.ask("[?vm == ", [])
     assert str(raised.value).startswith("query: [?vm == : Invalid jmespath expression: Incomplete expression")
-    assert str(raised.value).endswith("; a query with spaces in it wants quotes of its own: -e 'query=\"...\"'")
+    assert str(raised.value).endswith("; a query with spaces must be quoted: -e 'query=\"...\"'")
 
 
 def test_a_query_needs_jmespath(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ def driver_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Disk:
     """A disk of which the daemon is told to use this driver."""
     nbd = BACKENDS["nbd"]
     read = disk()
-    object.__setattr__(read, "backend", type(nbd)(**{**vars(nbd), "node": lambda values, resources: {"driver": name}}))
+    access = replace(nbd.access, node=lambda values, resources: {"driver": name})
+    object.__setattr__(read, "backend", replace(nbd, access=access))
     return read
 
 

@@ -111,7 +111,7 @@ def disks(draw: st.DrawFn) -> dict[str, Any]:
     """One disk of any backend that QEMU has a driver for, by that driver."""
     name = draw(st.sampled_from(sorted(STORAGE)))
     disk: dict[str, Any] = {name: draw(STORAGE[name]), **draw(SETTINGS)}
-    if not BACKENDS[name].writable:
+    if not BACKENDS[name].source.writable:
         disk["writes"] = draw(st.sampled_from(["deny", "overlay", "discard"]))
     else:
         disk["writes"] = draw(st.sampled_from(["keep", "deny", "overlay", "discard"]))

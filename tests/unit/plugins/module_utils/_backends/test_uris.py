@@ -178,7 +178,7 @@ def test_a_uri_says_the_same_as_these_options(uri: str, source: dict[str, Any]) 
 @pytest.mark.parametrize(
     ("uri", "problem"),
     [
-        ("NBD://h/x", f"uri: its scheme 'NBD' is none of {SCHEMES}"),
+        ("NBD://h/x", f"uri: its scheme 'NBD' is not one of {SCHEMES}"),
         ("nbd://", "nbd: host: '' is not a name or address"),
         ("nbd:///x", "nbd: host: '' is not a name or address"),
         ("nbd://h:port/x", "uri: is not a URI with a valid host and port"),
@@ -188,7 +188,7 @@ def test_a_uri_says_the_same_as_these_options(uri: str, source: dict[str, Any]) 
         ("nbd://h/x?socket=/s", "uri: unknown parameter 'socket'"),
         ("nbd+unix:///x", "uri: nbd+unix wants no host and ?socket=PATH"),
         ("nbd+unix:///x?socket=", "nbd: socket: '' is not an absolute path"),
-        ("nbd+unix:///x?socket=/a&socket=/b", "uri: parameter 'socket' is given twice"),
+        ("nbd+unix:///x?socket=/a&socket=/b", "uri: parameter 'socket' is set twice"),
         ("nbd+unix:///x?Socket=/a", "uri: unknown parameter 'Socket' (there are: socket)"),
         ("nbd+unix://h/x?socket=/a", "uri: nbd+unix wants no host and ?socket=PATH"),
         ("nbd:h:", "uri: nbd:HOST:PORT is wanted"),
@@ -244,7 +244,7 @@ def test_a_uri_says_the_same_as_these_options(uri: str, source: dict[str, Any]) 
         ("file://h/x", "file: filename: 'h/x' is not an absolute path"),
         ("host_device:/srv/x", "host_device: filename: /srv/x is not under /dev; declare an image file with file"),
         ("ssh://h/a", "uri: does not say user and key; write ssh: {user: ..., key: ...} beside it"),
-        ("ssh://joe:pass@h/a", "uri: has a password in it, which QEMU does not use; a key is wanted"),
+        ("ssh://joe:pass@h/a", "uri: contains a password, which QEMU does not use; set key"),
         ("ssh://joe@h/a?x=y", "uri: unknown parameter 'x' (there are: host_key_check)"),
         (
             "ssh://joe@h/a?host_key_check=md4:00",
@@ -255,7 +255,7 @@ def test_a_uri_says_the_same_as_these_options(uri: str, source: dict[str, Any]) 
         ("gluster://h/v/a?socket=/s", "uri: unknown parameter 'socket'"),
         ("gluster+unix://h/v/a?socket=/s", "uri: gluster+unix wants no host and ?socket=PATH"),
         ("gluster+unix:///v/a", "uri: gluster+unix wants no host and ?socket=PATH"),
-        ("gluster+rdma://h/v/a", f"uri: its scheme 'gluster+rdma' is none of {SCHEMES}"),
+        ("gluster+rdma://h/v/a", f"uri: its scheme 'gluster+rdma' is not one of {SCHEMES}"),
         ("sheepdog://h/", "sheepdog: vdi: '' is not the name of a VDI"),
         ("sheepdog://h/a?socket=/s", "uri: unknown parameter 'socket'"),
         ("sheepdog+unix:///a", "uri: sheepdog+unix wants no host and ?socket=PATH"),

@@ -155,7 +155,7 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             {},
             "debian13",
             {"systemd": 246},
-            "vm web1: its unit needs systemd 247, and this host has 246",
+            "vm web1: its unit requires systemd 247, and this host has 246",
             id="an old systemd",
         ),
         pytest.param(
@@ -170,7 +170,7 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             {},
             "debian13",
             {"kvm": "there is no /dev/kvm"},
-            "vm web1: accel: kvm does not work on this host (there is no /dev/kvm); enable it, or say accel: tcg",
+            "vm web1: accel: kvm does not work on this host (there is no /dev/kvm); enable it, or set accel: tcg",
             id="no kvm",
         ),
         pytest.param(
@@ -184,15 +184,15 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             {"disks": BUNDLES},
             "debian13",
             {},
-            "vm web1: ca_bundle: a machine's QEMU trusts one bundle only (/etc/a.pem, /etc/b.pem); "
-            "say route: nbdkit for the other disks",
+            "vm web1: ca_bundle: the QEMU of a VM can use one bundle only (/etc/a.pem, /etc/b.pem); "
+            "set route: nbdkit for the other disks",
             id="two authorities by the driver",
         ),
         pytest.param(
             disk_of({"http": {"url": f"http://h/{'x' * 1000}"}}, writes="overlay", route="driver"),
             "debian13",
             {},
-            "disk root of web1: its options make 1064 bytes, and an overlay can name a base of 1023; "
+            "disk root of web1: its options have 1064 bytes, and an overlay can name a base of 1023 bytes; "
             "shorten its url or path, or name fewer servers",
             id="too long for an overlay",
         ),
@@ -200,7 +200,7 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             disk_of({"rbd": {**RBD, "monitors": [f"192.0.2.{n}" for n in range(100, 130)]}}, writes="overlay"),
             "debian13",
             {},
-            "disk root of web1: its options make 1280 bytes, and an overlay can name a base of 1023; "
+            "disk root of web1: its options have 1280 bytes, and an overlay can name a base of 1023 bytes; "
             "shorten its url or path, or name fewer servers",
             id="too many servers for an overlay",
         ),
@@ -244,7 +244,7 @@ def test_all_errors_of_a_declaration_come_at_once() -> None:
         "file, gluster, sheepdog, or uri)",
         "hv1: vm ../b: its name is not 1 to 28 of the characters A-Z a-z 0-9 _ -, beginning with a letter or digit",
         "hv1: disk root of c: nbd: port: 0 is less than 1",
-        "hv1: network lan of c: exactly one of bridge and user: true is wanted",
+        "hv1: network lan of c: exactly one of bridge and user: true is required",
         "hv1: disk two of d: is the same storage as disk one of d, and one of them writes to it (file /x)",
     ]
 

@@ -34,17 +34,19 @@ def test_a_new_vm_is_written_enabled_and_started(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(
         apply.systemd,
         "show",
-        lambda units: {unit: {"active": "inactive", "enabled": False, "reload": False} for unit in units},
+        lambda units: {
+            unit: {"active": "inactive", "enabled": False, "reload": False, "invocation": ""} for unit in units
+        },
     )
     for folder in ("UNIT_DIRECTORY", "PROGRAMS", "CREDENTIALS", "ENCRYPTED_CREDENTIALS"):
         monkeypatch.setattr(paths, folder, str(tmp_path / folder))
         (tmp_path / folder).mkdir()
-    monkeypatch.setattr(apply, "_only_run", contextlib.nullcontext)
+    monkeypatch.setattr(apply, "_locked", contextlib.nullcontext)
     unit = tmp_path / "UNIT_DIRECTORY" / "qemu-vm-web1.service"
     vm = {"unit": unit.name, "units": [unit.name], "reloaded": [], "credentials": {unit.name: []}, "staged": []}
     vm.update(state="started", autostart=True, restart="never", start_timeout=5)
     desired: dict[str, Any] = {"files": {str(unit): {"text": "[Unit]\n", "mode": 0o644}}, "vms": {"web1": vm}}
-    desired.update(images={}, looked={"files": {str(unit): ""}, "enabled": {unit.name: False}})
+    desired.update(images={}, baseline={"files": {str(unit): ""}, "enabled": {unit.name: False}})
     answer = apply.apply(desired, {}, encrypted=False)
     assert unit.read_text(encoding="utf-8") == "[Unit]\n"
     assert called == [("enable", [unit.name, paths.TARGET]), ("daemon-reload", []), ("start", [unit.name])]

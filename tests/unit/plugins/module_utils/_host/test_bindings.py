@@ -11,21 +11,26 @@ from typing import Any
 import pytest
 from ansible.module_utils.common import respawn
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import bindings as host_bindings
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import missing
 from ansible_collections.directdisk.qemu.tests.unit.support import capabilities
 
-NOWHERE = replace(
-    BACKENDS["rbd"], packages=replace(BACKENDS["rbd"].packages, python_modules=("directdisk_no_such_module",))
-)
+
+def needing(*modules: str) -> Backend:
+    backend = BACKENDS["rbd"]
+    return replace(backend, packages=replace(backend.packages, python_modules=modules))
+
+
+NOWHERE = needing("directdisk_no_such_module")
 WHY = "no Python of this host has the modules directdisk_no_such_module"
 
 
 def test_nothing_is_done_where_the_modules_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(respawn, "respawn_module", pytest.fail)
-    host_bindings.need_bindings([replace(NOWHERE, bindings=("json", "re"))], "debian")
+    host_bindings.need_bindings([needing("json", "re")], "debian")
     assert host_bindings.why_none(("json",)) == ""
 
 
@@ -42,7 +47,7 @@ def test_the_module_begins_anew_where_another_interpreter_has_them(monkeypatch: 
 
 def test_an_interpreter_is_asked_by_importing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_bindings, "INTERPRETERS", ("/nonexistent", "/bin/false", sys.executable))
-    assert host_bindings.why_none(NOWHERE.bindings) == WHY
+    assert host_bindings.why_none(NOWHERE.packages.python_modules) == WHY
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,10 @@ def test_a_renamed_disk_does_not_begin_empty() -> None:
     file = name_of("root")
     assert refusal([file], system=GOLDEN) == (
         "disk system of web1: would begin with an empty overlay: that of disk root, which is no longer declared, "
-        "stands on the same storage; say renamed_from: root to take it along, or remove "
+        "is over the same storage; set renamed_from: root to use it, or remove "
         f"/var/lib/qemu-vm-web1/{file} to begin with an empty one"
     )
-    assert "say renamed_from: root" in refusal([file], system={**GOLDEN, "renamed_from": "boot"})
+    assert "set renamed_from: root" in refusal([file], system={**GOLDEN, "renamed_from": "boot"})
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_leaves_nothing_behind_is_not_refused(found: list[str], disks: dict
 
 def test_two_overlays_for_one_disk_are_for_a_person_to_choose_from() -> None:
     found = [name_of("root"), name_of("system")]
-    assert "both overlays are there" in refusal(found, system={**GOLDEN, "renamed_from": "root"})
+    assert "both overlays exist" in refusal(found, system={**GOLDEN, "renamed_from": "root"})
 
 
 def test_the_unit_takes_the_overlay_along_and_replaces_none() -> None:
@@ -91,9 +91,9 @@ def test_an_overlay_that_is_no_longer_used_is_told_of_when_its_vm_changes() -> N
     found = {"web1": [name_of("root", OTHER), name_of("data")]}
     one = vms(root=GOLDEN)
     assert list(overlays.warnings(one, found, {"web1"})) == [
-        "vm web1: no disk uses the overlay of disk data any more; what the guest wrote is kept in "
+        "vm web1: no disk uses the overlay of disk data any more; the guest's writes are kept in "
         f"/var/lib/qemu-vm-web1/{name_of('data')}",
-        "disk root of web1: begins with an empty overlay on its new storage; what the guest wrote is kept in "
+        "disk root of web1: begins with an empty overlay on its new storage; the guest's writes are kept in "
         f"/var/lib/qemu-vm-web1/{name_of('root', OTHER)}",
     ]
     assert list(overlays.warnings(one, found, set())) == []

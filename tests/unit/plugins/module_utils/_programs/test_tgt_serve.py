@@ -79,11 +79,11 @@ class FakeTgtd:
 
 
 def run(
-    path: Path, *, seconds: float = 5, bstype: str = "sheepdog", store: str = STORE, portal: str = PORTAL
+    path: Path, *options: str, seconds: float = 5, bstype: str = "sheepdog", store: str = STORE, portal: str = PORTAL
 ) -> tuple[int, str]:
     words = [path, portal, "iqn.x:vm.disk", bstype, store, path.with_name("chap"), "qemu", seconds]
     done = subprocess.run(
-        [sys.executable, "-IS", str(PROGRAM), *map(str, words)],
+        [sys.executable, "-IS", str(PROGRAM), *options, *map(str, words)],
         capture_output=True,
         text=True,
         timeout=30,
@@ -167,6 +167,12 @@ def test_no_disk_at_a_port_that_any_user_may_listen_at(tmp_path: Path) -> None:
     assert code == 1
     assert said.startswith(f"{STORE}: any user of this host may listen at port 61000, and would get what the VM writes")
     assert tgtd.heard == []
+
+
+def test_a_port_is_not_checked_where_its_sysctl_cannot_be_seen(tmp_path: Path) -> None:
+    portal = "127.9.8.7:61000"
+    with FakeTgtd(tmp_path / "s", portal=f"Portal: {portal},1\n") as tgtd:
+        assert run(tgtd.path, "--port-checked", portal=portal) == (0, "")
 
 
 def test_a_tgtd_that_never_listens(tmp_path: Path) -> None:

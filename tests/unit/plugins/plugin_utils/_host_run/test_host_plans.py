@@ -59,7 +59,7 @@ def explained(line: str) -> str:
         ),
         (
             "qemu: Could not open '/srv/data.img': Permission denied",
-            "disk data of web1: file /srv/data.img: the machine's user cannot reach it; every folder above it must be "
+            "disk data of web1: file /srv/data.img: the VM's user cannot reach it; every folder above it must be "
             "searchable by others (mode o+x), and its file system must know ACLs",
         ),
         (
@@ -175,7 +175,7 @@ def test_what_ceph_says_is_explained(line: str, words: str) -> None:
     [
         (
             'Failed to open file : open call failed with "NFS: Lookup of /web1.raw failed with NFS3ERR_NOENT(-2)"',
-            "there is no such file in the export; create the image, or correct path",
+            "the export has no such file; create the image, or correct path",
         ),
         (
             "mount_cb: RPC error: Mount failed with error MNT3ERR_ACCES(13) Permission denied(13)",
@@ -189,8 +189,8 @@ def test_what_ceph_says_is_explained(line: str, words: str) -> None:
         ),
         (
             'open call failed with "NFS: ACCESS denied. Required access rw-. Allowed access r--"',
-            "the server keeps the machine's user from the file; "
-            "declare user and group that may read and write it, or say writes: deny, overlay or discard",
+            "the server denies the VM's user access to the file; "
+            "declare user and group that may read and write it, or set writes: deny, overlay or discard",
         ),
         (
             "mount_cb: RPC error. Program is not available on 192.0.2.7",
@@ -236,7 +236,7 @@ def test_what_libnfs_says_is_explained(line: str, words: str) -> None:
         ),
         (
             "LUN is write protected",
-            "the target gives it out read-only; say writes: deny, overlay or discard, or correct the target",
+            "the target gives it out read-only; set writes: deny, overlay or discard, or correct the target",
         ),
         (
             "Failed to start full connect Invalid target:san.example:3260  Can not resolv into IPv4/v6.",
@@ -244,7 +244,7 @@ def test_what_libnfs_says_is_explained(line: str, words: str) -> None:
         ),
         (
             "Failed to start full connect Couldn't connect transport: Failed creating Event Channel",
-            "this host reaches no RDMA adapter; say transport: tcp, or load the adapter's driver",
+            "this host reaches no RDMA adapter; set transport: tcp, or load the adapter's driver",
         ),
         (
             "Failed to log in to target. Status: Out of resources(770)",
@@ -283,13 +283,13 @@ def test_what_libiscsi_says_is_explained(line: str, words: str) -> None:
         (
             "far",
             "ssh-add -q /run/credentials/u/ssh.far.key: Error loading key: error in libcrypto",
-            "ssh-add cannot read the key; write it as ssh-keygen does, all its lines",
+            "ssh-add cannot read the key; write all lines of the file that ssh-keygen wrote",
         ),
         (
             "far",
             "NODE: remote host ssh-ed25519 key fingerprint 'sha256:d8' does not match host_key_check 'sha256:00'",
             "the server shows another host key than the declared one; "
-            "ask its administrator; where it has several keys, declare the ssh-ed25519 one, which it shows first",
+            "ask its administrator; if it has several keys, declare the ssh-ed25519 one, which it shows first",
         ),
         (
             "far",
@@ -313,14 +313,14 @@ def test_what_libiscsi_says_is_explained(line: str, words: str) -> None:
             "far",
             "NODE: failed to open remote file '/srv/a.img': SFTP server: No such file (libssh error code: 1, "
             "sftp error code: 2)",
-            "there is no such file at the server; create the image, or correct path",
+            "the server has no such file; create the image, or correct path",
         ),
         (
             "far",
             "NODE: failed to open remote file '/srv/a.img': SFTP server: Permission denied (libssh error code: 1, "
             "sftp error code: 3)",
             "the user may not open it; "
-            "give the user read and write access at the server, or say writes: deny, overlay or discard",
+            "give the user read and write access on the server, or set writes: deny, overlay or discard",
         ),
         (
             "far",
@@ -330,7 +330,7 @@ def test_what_libiscsi_says_is_explained(line: str, words: str) -> None:
         (
             "far",
             "NODE: failed to initialize sftp handle: SFTP server: Failure",
-            "the server offers no SFTP; turn its subsystem sftp on",
+            "the server offers no SFTP; enable its subsystem sftp",
         ),
         (
             "far",
@@ -351,12 +351,12 @@ def test_what_libiscsi_says_is_explained(line: str, words: str) -> None:
         (
             "brick",
             "NODE: Could not open image: No such file or directory",
-            "there is no such file on the volume; create the image, or correct path",
+            "the volume has no such file; create the image, or correct path",
         ),
         (
             "brick",
             "NODE: Could not open image: Permission denied",
-            "the volume's owner keeps the machine's user out; "
+            "the volume denies the VM's user access; "
             "set storage.owner-uid and server.allow-insecure of the volume, or the mode of the file",
         ),
         (
@@ -384,8 +384,7 @@ def test_what_libiscsi_says_is_explained(line: str, words: str) -> None:
         (
             "mirror",
             "qemu-vm-web1.mirror.tgt: vms@192.0.2.11:b.img: tgtd ended while it opened it: that is how it takes a file",
-            "there is no such file on the volume, or the machine's user may not write it; "
-            "create the image, or correct path",
+            "the volume has no such file, or the VM's user may not write it; create the image, or correct path",
         ),
         (
             "mirror",
@@ -424,7 +423,7 @@ def test_what_libiscsi_says_is_explained(line: str, words: str) -> None:
             "the server refuses the user or password; check username and password",
         ),
         *(
-            ("old", f"NODE: CURL: Error opening file: {message}", "there is no such image at the server; check the url")
+            ("old", f"NODE: CURL: Error opening file: {message}", "the server has no such image; check the url")
             for message in ("The file does not exist", "Server denied you to change to the given directory")
         ),
         (
@@ -453,8 +452,8 @@ def test_what_libiscsi_says_is_explained(line: str, words: str) -> None:
         (
             "tar",
             "qemu-vm-web1.tar.nbdkit: tar subcommand failed, check that the file really exists in the tarball",
-            "there is no such member in the archive, or it is no tar archive; "
-            "write tar_member as tar --list shows it, and say compression where the archive is compressed",
+            "the archive has no such member, or it is not a tar archive; "
+            "write tar_member as tar --list shows it, and set compression if the archive is compressed",
         ),
         *(
             ("tar", f"qemu-vm-web1.tar.nbdkit: {message}", words)

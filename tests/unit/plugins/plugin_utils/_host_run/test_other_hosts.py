@@ -50,6 +50,11 @@ def report(declared: Vms, running: Vms | None = None, *processes: Any, **observe
     return host_report("1", vms, seen, undeclared, predicted_changes(vms, seen))
 
 
+def restarted(there: HostReport, name: str, declared: Vms) -> HostReport:
+    """The same host where a VM is restarted, too."""
+    return {**there, "starts": [*there["starts"], *report({name: declared[name]})["starts"]]}
+
+
 def errors(**reports: HostReport) -> list[str]:
     return [str(error) for error in decide(reports).errors]
 
@@ -100,6 +105,28 @@ def test_storage_that_a_vm_of_another_name_has_open_elsewhere_is_not_opened() ->
     reader = disk_of(NBD, writes="deny")
     assert errors(hv1=there, hv2=report({"web1": reader})) != []
     assert errors(hv1=report({}, {"db": reader}), hv2=report({"web1": reader})) == []
+
+
+def test_storage_that_a_vm_keeps_until_its_restart_is_not_opened_beside_it() -> None:
+    other = disk_of({"nbd": {"host": "192.0.2.6"}})
+    still = (
+        "hv1: disk root of web1 (nbd 192.0.2.5:10809/): db still has the same storage open, and one of them writes to "
+        "it; stop db, or restart it once its declaration has another disk"
+    )
+    here = report({"db": other, "web1": WEB1}, {"db": WEB1})
+    assert errors(hv1=here) == [still]
+    assert errors(hv1=report({"db": {**other, "state": "stopped"}, "web1": WEB1}, {"db": WEB1})) == []
+    local = disk_of({"file": {"path": "/srv/a"}})
+    assert len(errors(hv1=report({"db": other, "web1": local}, {"db": local}))) == 1
+    # Restarted in the same run, before others start; by then its storage no longer tells that it has it open.
+    restarts = restarted(here, "db", {"db": other})
+    restarts["in_use"] = {disk["use"]["identity"]: "is open" for disk in here["starts"][0]["disks"]}
+    assert errors(hv1=restarts) == []
+    same = restarted(here, "db", {"db": WEB1})
+    assert errors(hv1=same)[0] == still
+    # Two that exchange their disks restart together.
+    both = report({"db": other, "web1": WEB1}, {"db": WEB1, "web1": other})
+    assert len(errors(hv1=restarted(restarted(both, "db", {"db": other}), "web1", {"web1": WEB1}))) == 2
 
 
 def test_vms_of_one_name_with_storage_of_their_own_run_on_two_hosts() -> None:
@@ -157,6 +184,24 @@ def test_a_host_that_cannot_be_asked_if_it_has_stopped_a_vm_is_named() -> None:
     ]
     assert len(comparison.warnings) == 1
     assert comparison.warnings[0].startswith("not asked which VMs run there: hv1, hv3 (")
+
+
+def test_a_vm_does_not_start_before_all_hosts_of_the_play_are_asked() -> None:
+    hostvars = {
+        "hv1": {"qemu_vms": {}},
+        "hv2": {"qemu_vms": {"web1": WEB1}, steps.OBSERVED: {"fleet": report({"web1": WEB1})}},
+        "web": {},
+    }
+    later = "hv2: vm web1: hv1: of the same play, and not asked yet if it runs there; "
+    assert [str(error).startswith(later) for error in compare(hostvars, ["hv1", "hv2", "web"]).errors] == [True]
+    assert compare(hostvars, ["hv2", "web"]).errors == []  # with --limit
+    # What runs may be restarted host by host.
+    restarts = restarted(report({"web1": WEB1}, {"web1": WEB1}), "web1", {"web1": WEB1})
+    hostvars["hv2"][steps.OBSERVED] = {"fleet": restarts}
+    assert compare(hostvars, ["hv1", "hv2", "web"]).errors == []
+    hostvars["hv2"][steps.OBSERVED] = {"fleet": report({"web1": WEB1})}
+    hostvars["hv1"][steps.OBSERVED] = {"fleet": report({})}
+    assert compare(hostvars, ["hv1", "hv2", "web"]).errors == []
 
 
 def test_one_disk_in_two_vms_is_refused_as_by_plan() -> None:

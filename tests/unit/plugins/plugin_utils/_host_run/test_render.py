@@ -149,7 +149,7 @@ def test_what_is_no_character_is_refused(character: str) -> None:
         disk_of({"nbd": {"host": "h"}}) | {"extra_args": [f"-{character}"]},
         {"cloud_init": {"user_data": character}},
     ):
-        with pytest.raises(DeclarationError, match=f"has U\\+{ord(character):04X} in it, which is no character"):
+        with pytest.raises(DeclarationError, match=f"has U\\+{ord(character):04X} in it, which is not a character"):
             vm(declaration)
 
 

@@ -49,7 +49,7 @@ def test_every_error_of_every_host_is_found_at_once() -> None:
         "hv1: vm a: memory: 'x' is not a size; write for example 20GiB",
         "hv2: disk root of a: no backend (one of rbd, nfs, iscsi, nbd, http, https, ftp, ftps, tftp, ssh, host_device, "
         "file, gluster, sheepdog, or uri); 'rdb' is neither a backend nor an option (did you mean 'rbd'?)",
-        "hv3: qemu_vms is not a mapping of machine names to machines",
+        "hv3: qemu_vms is not a mapping of VM names to VMs",
     ]
 
 
@@ -197,7 +197,7 @@ def test_images_of_ceph_with_and_without_fsid_may_be_the_same() -> None:
     with_fsid = {**RBD, "fsid": FSID}
     assert errors_in(hv1={"a": disk_of({"rbd": with_fsid})}, hv2={"b": disk_of({"rbd": RBD})}) == [
         "hv1: disk root of a: is the same storage as hv2: disk root of b, and one of them writes to it (rbd vms/a); "
-        "say the fsid of both where they are in two clusters"
+        "set fsid of both if they are in two clusters"
     ]
     other = {**RBD, "fsid": FSID.replace("0", "f")}
     assert errors_in(hv1={"a": disk_of({"rbd": with_fsid})}, hv2={"b": disk_of({"rbd": other})}) == []
@@ -248,7 +248,7 @@ def test_a_vm_that_stands_by_on_another_host_is_no_second_writer() -> None:
 def test_a_name_on_two_hosts_is_worth_a_warning() -> None:
     assert warnings_in(hv1={"a": {}}, hv2={"a": {}}) == [
         "hv2: vm a: is also declared on hv1, and both have the same UUID; "
-        "to move a machine, say state: absent where it leaves"
+        "to move a VM, set state: absent on the host that it leaves"
     ]
 
 
@@ -290,7 +290,7 @@ def test_the_addresses_of_two_tgtd_do_not_meet(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(conflicts, "loopback_address", lambda vm, disk: "127.1.2.3")
     disks = {name: {"sheepdog": {"host": "h", "vdi": name}} for name in "ab"}
     assert errors_in(hv1={"a": {"disks": disks}}, hv2={"b": disk_of({"sheepdog": {"host": "h", "vdi": "c"}})}) == [
-        "hv1: disk b of a: its tgtd would have the address of that of hv1: disk a of a; rename the disk"
+        "hv1: disk b of a: its tgtd would have the same address as that of hv1: disk a of a; rename the disk"
     ]
 
 
@@ -309,8 +309,8 @@ GOLDEN: dict[str, Any] = {**RBD, "pool": "images", "image": "debian-13"}
 )
 def test_a_source_is_somebodys_or_said_to_be_there(source: dict[str, Any], known: list[str], problem: str) -> None:
     vms = {"a": disk_of({"rbd": RBD}, source=source, size="1GiB"), "b": disk_of(NBD)}
-    expected = f"hv1: disk root of a: source: {problem} is declared nowhere; "
-    expected += "where it is there all the same, name it in plan_known_images"
+    expected = f"hv1: disk root of a: source: {problem} is not declared; "
+    expected += "if it exists nevertheless, add it to plan_known_images"
     assert warnings_in(known, hv1=vms) == ([expected] if problem else [])
 
 
@@ -323,8 +323,8 @@ def test_a_file_of_another_host_is_no_source() -> None:
     source = {"file": {"path": "/srv/golden.img"}}
     vms = {"hv1": {"golden": disk_of(source)}, "hv2": {"a": disk_of({"rbd": RBD}, source=source)}}
     assert warnings_in(**vms) == [
-        "hv2: disk root of a: source: file /srv/golden.img is declared nowhere; "
-        "where it is there all the same, name it in plan_known_images"
+        "hv2: disk root of a: source: file /srv/golden.img is not declared; "
+        "if it exists nevertheless, add it to plan_known_images"
     ]
 
 

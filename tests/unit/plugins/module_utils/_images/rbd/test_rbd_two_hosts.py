@@ -137,7 +137,7 @@ def test_an_image_is_open_from_its_creation_until_it_has_its_name(ceph: Ceph) ->
 
 def test_who_comes_second_leaves_the_image_of_the_first_and_removes_its_own(ceph: Ceph) -> None:
     ceph.images["web1"] = ["other"]
-    with pytest.raises(MadeMeanwhileError, match=r"^rbd vms/web1: another host has just made it; run this again$"):
+    with pytest.raises(MadeMeanwhileError, match=r"^rbd vms/web1: another host created it meanwhile; run this again$"):
         create.create(desired(), CREATE, BENCH)
     assert ceph.images == {"web1": ["other"]}
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import parts as inventory_parts
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import parallel
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import (
     read_fleet,
     read_fleet_in_parallel,
@@ -23,13 +23,13 @@ def test_each_item_is_worked_on_once_and_in_order(
     count: int, cores: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    parts = list(inventory_parts.in_parts(lambda part: [-item for item in part], range(count)))
+    parts = list(parallel.map_parts(lambda part: [-item for item in part], range(count)))
     assert [item for part in parts for item in part] == [-item for item in range(count)]
 
 
 def test_many_items_are_for_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    assert os.getpid() not in set(inventory_parts.in_parts(lambda part: os.getpid(), range(500)))
+    assert os.getpid() not in set(parallel.map_parts(lambda part: os.getpid(), range(500)))
 
 
 def test_a_failure_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_a_failure_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     with pytest.raises(ValueError, match="not this one"):
-        list(inventory_parts.in_parts(work, range(500)))
+        list(parallel.map_parts(work, range(500)))
 
 
 def test_a_large_fleet_is_read_as_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a VM has open is what it was started with, whatever its unit says by now."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
+    apply,
+    former_storage,
+    observe,
+    running,
+    systemd,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_line
+
+UNIT = "qemu-vm-web1.service"
+OLD, NEW, NEWER = "path:/srv/old", "path:/srv/new", "path:/srv/newer"
+
+
+@pytest.fixture(autouse=True)
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "run" / "opened.json"
+    path.parent.mkdir()
+    monkeypatch.setattr(former_storage, "RECORD", str(path))
+    monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
+    return path
+
+
+def states(invocation: str = "1", active: str = "active") -> dict[str, dict[str, Any]]:
+    return {UNIT: {"active": active, "enabled": True, "reload": False, "invocation": invocation}}
+
+
+def unit_text(identity: str) -> str:
+    return f"{opened_line({identity: True})}\n"
+
+
+def test_a_vm_has_open_what_it_was_started_with_and_what_its_unit_says() -> None:
+    former_storage.remember({UNIT: {OLD: True}}, states())
+    assert former_storage.opened_now({UNIT: {NEW: False}}, states()) == {UNIT: {OLD: True, NEW: False}}
+    assert former_storage.opened_now({UNIT: {OLD: False}}, states()) == {UNIT: {OLD: True}}
+    for now in (states("2"), states(active="inactive"), states(active="failed")):
+        assert former_storage.opened_now({UNIT: {NEW: True}}, now) == {UNIT: {NEW: True}}
+
+
+def test_a_unit_that_was_never_started_has_opened_nothing(record: Path) -> None:
+    former_storage.remember({UNIT: {OLD: True}}, states())
+    former_storage.remember({UNIT: {OLD: True, NEW: True}}, states())
+    assert former_storage.opened_now({UNIT: {NEWER: True}}, states()) == {UNIT: {OLD: True, NEWER: True}}
+    former_storage.remember({UNIT: {NEWER: True}}, states("2"))
+    assert former_storage.opened_now({UNIT: {}}, states("2")) == {UNIT: {NEWER: True}}
+    assert record.stat().st_mode & 0o777 == 0o600
+    former_storage.remember({}, {})
+    assert not record.exists()
+    former_storage.remember({UNIT: {OLD: True}}, states(active="inactive"))
+    assert not record.exists()
+
+
+def test_a_host_is_observed_with_what_its_vms_still_have_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "show", lambda _units: states())
+    (tmp_path / UNIT).write_text(unit_text(NEW))
+    former_storage.remember({UNIT: {OLD: True}}, states())
+    seen = observe.observe(vms=[], paths=[], secrets={}, encrypted=False, processes=False)
+    assert seen["files"][str(tmp_path / UNIT)]["opened"] == {NEW: True, OLD: True}
+    assert running.vms_that_open(OLD) == running.vms_that_open(NEW) == ["web1"]
+    assert running.vms_that_open(NEWER) == []
+
+
+def test_a_run_writes_down_what_a_vm_has_open_before_it_replaces_its_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "show", lambda _units: states())
+    monkeypatch.setattr(apply, "_locked", contextlib.nullcontext)
+    monkeypatch.setattr(apply, "_switch", lambda *_: {})
+    (tmp_path / UNIT).write_text(unit_text(OLD))
+    monkeypatch.setattr(apply, "_write", lambda *_: (tmp_path / UNIT).write_text(unit_text(NEW)))
+    desired: dict[str, Any] = {"files": {str(tmp_path / UNIT): {"text": unit_text(NEW), "mode": 0o644}}, "vms": {}}
+    desired["baseline"] = {"files": {str(tmp_path / UNIT): digest(unit_text(OLD))}, "enabled": {}}
+    apply.apply(desired, {}, encrypted=False)
+    assert running.vms_that_open(OLD) == running.vms_that_open(NEW) == ["web1"]
