@@ -237,7 +237,7 @@ def test_what_is_not_done(declared: dict[str, Any], observed: State, message: st
         ({**FILE, **QCOW2, "provision": {"cluster_size": 1000}}, "cluster_size: 1000 is not a power of 2"),
         (
             {**FILE, **QCOW2, **SOURCE, "provision": {"backing": {"file": "b", "format": "raw"}}},
-            "backing: is given together with source",
+            "backing: is set together with source",
         ),
         ({**NFS, "provision": {"preallocation": "full"}}, "preallocation: full is not for raw on nfs: off"),
         ({**NFS, "provision": {"etag": "a"}}, "etag: is for images behind a url"),
