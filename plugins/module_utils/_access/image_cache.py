@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._access.web_image import Said
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.web_image import ServerAnswer
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
@@ -47,13 +47,13 @@ def fetch(disk: Disk, bench: Workspace) -> None:
         raise HostError(image_fetch.sent_on(place))
 
 
-def is_stale(disk: Disk, said: Said) -> bool:
+def is_stale(disk: Disk, answer: ServerAnswer) -> bool:
     """Tell if the server has another image than the copy, which remembers the server's answer."""
     copy, etag = os.stat(stage.copy_of(disk)), image_fetch.remembered(stage.copy_of(disk), image_fetch.ETAG)
     return (
-        said.etag not in ("", etag or said.etag)
-        or said.time not in (None, int(copy.st_mtime))
-        or said.length not in (None, copy.st_size)
+        answer.etag not in ("", etag or answer.etag)
+        or answer.time not in (None, int(copy.st_mtime))
+        or answer.length not in (None, copy.st_size)
     )
 
 

@@ -25,8 +25,8 @@ def check_whole(storage: Storage, origin: Disk) -> None:
     if origin.settings["format"] != "qcow2":
         return
     with storage.served(writable=False) as uri:
-        found = check_qcow2(uri, origin.settings.get("luks", {}).get("passphrase", ""), storage.bench)
-    errors = found.get("corruptions", 0) + found.get("check-errors", 0)
+        report = check_qcow2(uri, origin.settings.get("luks", {}).get("passphrase", ""), storage.bench)
+    errors = report.get("corruptions", 0) + report.get("check-errors", 0)
     if errors:
         raise HostError(
             f"it is cut off or damaged: qemu-img check finds {errors} errors in it; fetch or create it again"

@@ -66,5 +66,5 @@ def _add(identity: Identity, folder: str, agent_path: str) -> None:
         for path in files:
             os.unlink(path)
     if done.returncode:
-        words = " ".join((done.stderr or done.stdout).split()) or "incorrect passphrase"
-        raise HostError(f"ssh-add key: {'incorrect passphrase' if identity.passphrase else words}")
+        message = " ".join((done.stderr or done.stdout).split()) or "incorrect passphrase"
+        raise HostError(f"ssh-add key: {'incorrect passphrase' if identity.passphrase else message}")

@@ -33,7 +33,7 @@ _PRELIMINARY = (b"HTTP/1.0 1", b"HTTP/1.1 1", b"HTTP/2 1", b"HTTP/3 1")
 
 
 @dataclass(frozen=True)
-class Said:
+class ServerAnswer:
     """Answer of a server; fields that it does not send are empty."""
 
     etag: str = ""
@@ -53,7 +53,7 @@ class Said:
             return None
 
 
-def ask(disk: Disk, resources: UnitResources, *, seconds: float, begin: Sequence[str]) -> Said:
+def ask(disk: Disk, resources: UnitResources, *, seconds: float, begin: Sequence[str]) -> ServerAnswer:
     """Ask the server for the image of a disk. A web server may answer HEAD differently, so GET is used.
 
     begin: the command that confines curl.
@@ -63,7 +63,7 @@ def ask(disk: Disk, resources: UnitResources, *, seconds: float, begin: Sequence
         return _get(disk, resources, seconds, begin)
     place = place_of(download.url)
     if not download.resumes:
-        return Said(place=place)
+        return ServerAnswer(place=place)
     done = subprocess.run(
         [*begin, *_curl(disk, seconds), "--head", *_curl_options(disk, resources), *stage.url_arguments(download)],
         capture_output=True,
@@ -81,26 +81,26 @@ def read_head(disk: Disk, resources: UnitResources, *, seconds: float, begin: Se
     return _get(disk, resources, seconds, begin).head
 
 
-def _get(disk: Disk, resources: UnitResources, seconds: float, begin: Sequence[str]) -> Said:
+def _get(disk: Disk, resources: UnitResources, seconds: float, begin: Sequence[str]) -> ServerAnswer:
     """Ask the server, and follow allowed redirects."""
     download, places = stage.download_of(disk), stage.places_of(disk)
     ranged = ("--range", f"0-{HEAD - 1}") if download.resumes else ()
     url, options = download.url, [*ranged, *_curl_options(disk, resources)]
-    said, sent_to = _get_at([*begin, *_curl(disk, seconds), *options, *stage.url_arguments(download)])
+    answer, sent_to = _get_at([*begin, *_curl(disk, seconds), *options, *stage.url_arguments(download)])
     own_url = download.url_is_secret
     try:
         for _hop in range(HOPS):
             if not sent_to:
-                return said
+                return answer
             options, url = next_hop(url, sent_to, options, places, own_url=own_url), sent_to
-            said, sent_to = _get_at([*begin, *_curl(disk, seconds), *options, *URL_ON_STDIN], url_config(url))
+            answer, sent_to = _get_at([*begin, *_curl(disk, seconds), *options, *URL_ON_STDIN], url_config(url))
             own_url = False
     except Failed as error:
         raise HostError(str(error)) from None
     raise HostError("too many redirects")
 
 
-def _get_at(command: Sequence[str], stdin: str = "") -> tuple[Said, str]:
+def _get_at(command: Sequence[str], stdin: str = "") -> tuple[ServerAnswer, str]:
     """Ask one server; returns its answer and the redirect. If it cannot send a range, reading stops after that part.
 
     stdin: standard input of curl.
@@ -136,13 +136,13 @@ def _split(stream: IO[bytes], *, headers: bool) -> tuple[str, bytes]:
     return text.decode(errors="replace"), b""
 
 
-def _read(text: str, place: str, head: bytes = b"") -> Said:
+def _read(text: str, place: str, head: bytes = b"") -> ServerAnswer:
     """Read headers; those of a range contain the whole length."""
-    found = headers_in(text)
-    length = found.get("content-range", "").rpartition("/")[2] or found.get("content-length", "")
-    return Said(
-        found.get("etag", ""),
-        found.get("last-modified", ""),
+    headers = headers_in(text)
+    length = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "")
+    return ServerAnswer(
+        headers.get("etag", ""),
+        headers.get("last-modified", ""),
         int(length) if length.isdigit() else None,
         place,
         head,
