@@ -14,6 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option, Version
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
 
@@ -134,9 +135,12 @@ def requirements(vms: Iterable[Vm]) -> dict[str, Any]:
     present = [vm for vm in vms if vm.state != "absent"]
     disks = [disk for vm in present for disk in vm.disks]
     opened = [*disks, *(disk.origin for disk in disks if disk.origin)]
-    routes = sorted({(disk.backend.name, _required_route(disk)) for disk in opened})
+    asked = [disk for disk in opened if disk.kept or disk not in disks]
+    routes = {(disk.backend.name, _required_route(disk)) for disk in opened}
+    # What a server says of an image that is copied or kept is read by curl, whatever route reads the image.
+    routes |= {(disk.backend.name, stage.ROUTE.name) for disk in asked if disk.backend.access.stage}
     return {
-        "routes": [{"backend": backend, "route": route} for backend, route in routes],
+        "routes": [{"backend": backend, "route": route} for backend, route in sorted(routes)],
         "kept": sorted({disk.backend.name for vm in present for disk in vm.disks if disk.kept}),
         "uefi": any(vm.settings["firmware"] == "uefi" for vm in present),
     }

@@ -46,5 +46,10 @@ def test_a_disk_that_no_machine_opens_need_not_say_where_writes_go() -> None:
 def test_a_host_must_be_able_to_read_a_source() -> None:
     needed = requirements([vm(disk_of(NFS, source=WEB))])
     assert needed["routes"] == [{"backend": "https", "route": "stage"}, {"backend": "nfs", "route": "auto"}]
+    by_nbdkit = disk_of(NFS, source={**WEB, "route": "nbdkit"})
+    web = [required["route"] for required in requirements([vm(by_nbdkit)])["routes"] if required["backend"] == "https"]
+    assert web == ["nbdkit", "stage"]  # curl reads what the server says of the image
+    opened = requirements([vm(disk_of({**WEB, "route": "nbdkit", "writes": "deny"}))])
+    assert opened["routes"] == [{"backend": "https", "route": "nbdkit"}]
     absent = vm({**disk_of(NFS, source=WEB), "state": "absent"})
     assert requirements([absent])["routes"] == []
