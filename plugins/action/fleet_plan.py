@@ -18,7 +18,7 @@ display = Display()
 
 
 class ActionModule(ActionBase):
-    """Reads all declarations, prints what they say, and fails with everything that is wrong with them."""
+    """Reads all declarations, prints their disks, and fails with every error in them."""
 
     _requires_connection = False
     _supports_check_mode = True
@@ -30,18 +30,18 @@ class ActionModule(ActionBase):
         # Not an argument: in a template, query is a function of Ansible's own.
         query = variables.get("query")
         try:
-            found = read_fleet_in_parallel(variables["hostvars"], arguments["hosts"])
-            rows = found.rows()
+            fleet = read_fleet_in_parallel(variables["hostvars"], arguments["hosts"])
+            rows = fleet.rows()
             if query:
                 display.display(tables.answer(queries.ask(str(query), rows)))
             else:
-                display.display(f"{tables.disks(rows)}\n{tables.summary(found, rows)}")
+                display.display(f"{tables.disks(rows)}\n{tables.summary(fleet, rows)}")
         except DirectDiskError as error:
             return {"failed": True, "msg": str(error)}
-        for warning in conflicts.warnings(found, arguments.get("known_images", ())):
+        for warning in conflicts.warnings(fleet, arguments.get("known_images", ())):
             display.warning(str(warning))
-        errors = found.in_order([*found.errors, *found.secrets, *conflicts.errors(found)])
-        counts = {"hosts": len(found.hosts), "vms": len(found.vms), "disks": len(rows)}
+        errors = fleet.in_order([*fleet.errors, *fleet.secrets, *conflicts.errors(fleet)])
+        counts = {"hosts": len(fleet.hosts), "vms": len(fleet.vms), "disks": len(rows)}
         if not errors or not boolean(arguments.get("strict", True)):
             return {"changed": False, **counts, "rows": rows, "errors": [str(error) for error in errors]}
         # As a message, Ansible would print them in one line, and some releases twice.

@@ -21,7 +21,7 @@ _NO_REPORT = "is there and is no report"
 
 
 class ActionModule(ActionBase):
-    """Lays what the hosts answered beside what is declared for them, and writes the page where that has changed."""
+    """Compares the answers of the hosts with their declarations, and writes the page if it has changed."""
 
     _requires_connection = False
     _supports_check_mode = True
@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
 
 
 def _pages(path: str, report: dict[str, Any]) -> tuple[str, str]:
-    """The page that is there, and the one to be; the same where nothing but the time has changed."""
+    """Return the existing page and the new one, which are equal if nothing but the time has changed."""
     before = files.read_text(path)
     written = page.written_in(before)
     if before and not written:
@@ -63,7 +63,7 @@ def _pages(path: str, report: dict[str, Any]) -> tuple[str, str]:
 
 
 def _mode(path: str) -> int:
-    """That of the page that is there; of a new one, the owner's alone: it shows where everything is."""
+    """Return the mode of the existing page; a new one is for its owner only, because it describes the whole fleet."""
     try:
         return stat.S_IMODE(os.stat(path).st_mode)
     except FileNotFoundError:
@@ -71,7 +71,7 @@ def _mode(path: str) -> int:
 
 
 def _diff(path: str, before: str, after: str) -> dict[str, str]:
-    """The rows that differ, without what surrounds them."""
+    """Return the rows that differ."""
     return {
         "before": page.data_of(before) + "\n",
         "after": page.data_of(after) + "\n",

@@ -30,7 +30,7 @@ options:
     elements: str
     default: []
   strict:
-    description: Whether errors in the declarations fail the task. If not, they are returned in RV(errors).
+    description: If errors in the declarations fail the task. Otherwise they are returned in RV(errors).
     type: bool
     default: true
 extends_documentation_fragment: [directdisk.qemu.attributes]

@@ -35,7 +35,7 @@ options:
 extends_documentation_fragment: [directdisk.qemu.attributes]
 attributes:
   check_mode:
-    description: Says whether the page would change, and writes nothing.
+    description: Reports if the page would change, and writes nothing.
     support: full
   diff_mode:
     description: Shows the rows that change.

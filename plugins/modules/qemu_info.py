@@ -2,30 +2,30 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a host can do and what its VMs are doing. Read-only."""
+"""The capabilities of a host and the state of its VMs. Read-only."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: qemu_info
-short_description: What a QEMU host can do, and what its VMs are doing
+short_description: Report the capabilities of a QEMU host and the state of its VMs
 version_added: 0.1.0
 author: directdisk.qemu contributors (@directdisk)
 description:
-  - Asks the very QEMU that will run the VMs which block drivers load, by offering each a node with an impossible
-    name. No storage is opened and no network used.
-  - Reports per backend and route whether it works, why not, and which packages are missing.
+  - Tests which block drivers load in the QEMU that will run the VMs, with a node whose name is invalid. No storage is
+    opened, and no network is used.
+  - Reports per backend and route if it works, why not, and which packages are missing.
   - Reports the VMs of the host from systemd and from their QMP sockets.
   - The capabilities are kept in a cache on the host until a program, a module folder or the package database changes.
 options:
   requires:
     description:
-      - What must work, as the filter P(directdisk.qemu.requirements#filter) makes it from a declaration.
+      - Requirements of VMs, as the filter P(directdisk.qemu.requirements#filter) returns them for a declaration.
     type: dict
     default: {}
     suboptions:
       routes:
-        description: Backends, and how they will be reached.
+        description: Backends and their routes.
         type: list
         elements: dict
         default: []
@@ -39,36 +39,35 @@ options:
             type: str
             default: auto
       kept:
-        description: Backends whose images are made and kept, which may need more than opening them does.
+        description: Backends whose images are managed, which may require more packages than VMs do.
         type: list
         elements: str
         default: []
       uefi:
-        description: Whether UEFI firmware must be there.
+        description: If UEFI firmware is required.
         type: bool
         default: false
   strict:
-    description: Fail when something that O(requires) names does not work.
+    description: Fail if something in O(requires) does not work.
     type: bool
     default: false
   fresh:
-    description: Probe again, whatever the cache says.
+    description: Probe again, and ignore the cache.
     type: bool
     default: false
   vms:
-    description: Whether to look at the VMs too.
+    description: If the VMs are reported, too.
     type: bool
     default: true
   capabilities:
     description:
-      - Whether to ask what the host can do. Without it nothing is probed and no cache is written, unless
-        O(requires) asks for something.
+      - If the capabilities are reported. If not, nothing is probed and no cache is written, unless O(requires) is set.
     type: bool
     default: true
   by_hand:
     description:
-      - Whether to look for VMs that are not the collection's, in the processes of QEMU and in the units that start
-        it, and to say how they would be declared.
+      - If VMs that the collection does not manage are reported, from QEMU processes and from units that start QEMU,
+        with their declarations.
     type: bool
     default: false
 extends_documentation_fragment: [directdisk.qemu.attributes]
@@ -85,20 +84,20 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Look at a hypervisor
+- name: Report on a hypervisor
   directdisk.qemu.qemu_info:
   register: hypervisor
 
-- name: Which backends work, by the driver of QEMU itself
+- name: Show the backends that work with QEMU's own driver
   ansible.builtin.debug:
     msg: "{{ hypervisor.backends | dict2items | selectattr('value.driver.works') | map(attribute='key') }}"
 
-- name: See what runs by hand
+- name: Report the VMs that the collection does not manage
   directdisk.qemu.qemu_info:
     capabilities: false
     by_hand: true
 
-- name: Fail early when this host cannot run what is declared for it
+- name: Fail if this host cannot run the VMs that are declared for it
   directdisk.qemu.qemu_info:
     requires: "{{ qemu_vms | directdisk.qemu.requirements }}"
     strict: true
@@ -111,25 +110,25 @@ capabilities:
   type: dict
   sample: {emulator: /usr/bin/qemu-system-x86_64, version: [10, 0, 13], kvm: "", encrypts: true}
 backends:
-  description: For each backend and route whether it works, why not, what is known to go wrong, and its packages.
+  description: For each backend and route if it works, why not, its known flaw, and its packages.
   returned: success
   type: dict
   sample: {https: {driver: {works: true, why: "", flaw: "", packages: [qemu-block-extra]}}}
 missing:
-  description: What O(requires) names and does not work here, in words.
+  description: Descriptions of the requirements in O(requires) that are missing on this host.
   returned: always
   type: list
   elements: str
 missing_packages:
-  description: The packages with which it would.
+  description: The packages that provide them.
   returned: always
   type: list
   elements: str
 vms:
   description:
     - The collection's VMs that have a unit on this host. Sizes are in bytes.
-    - C(opened) is what the unit says that the machine opens, and whether it writes to it. C(restart_needed) says that
-      the unit or a credential is newer than the machine's last start. C(io) counts since that start.
+    - C(opened) lists the storage that the VM opens according to its unit, and if it writes to it. C(restart_needed) is
+      true if the unit or a credential is newer than the VM's last start. C(io) counts since that start.
   returned: success
   type: dict
   sample:
@@ -150,9 +149,9 @@ vms:
       console: "web1 login:"
 by_hand:
   description:
-    - The VMs that are not the collection's, each as the filter P(directdisk.qemu.from_drive#filter) reads its
-      command line, with its C(pid) (0 for a unit that does not run) and C(unit). C(problem) says why one could not be
-      read. No secret's text is in it.
+    - The VMs that the collection does not manage, each as the filter P(directdisk.qemu.from_drive#filter) converts its
+      command line, with its C(pid) (0 for a unit that does not run) and C(unit). C(problem) is the reason if one could
+      not be converted. There is no secret in it.
   returned: success
   type: list
   elements: dict
@@ -207,7 +206,7 @@ ARGUMENTS = {
 
 
 def backends(capabilities: Capabilities) -> dict[str, Any]:
-    """Every route of every backend on this host."""
+    """Return every route of every backend on this host."""
     return {
         backend.name: {route: _route(backend, route, capabilities) for route in backend.access.routes}
         for backend in BACKENDS.values()
@@ -224,8 +223,8 @@ def _route(backend: Backend, route: str, capabilities: Capabilities) -> dict[str
     }
 
 
-def look(parameters: dict[str, Any]) -> dict[str, Any]:
-    """What the host can do, and what it lacks."""
+def observe(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the capabilities of the host, and what it lacks."""
     requires = parameters["requires"] or {}
     if not parameters["capabilities"] and not any(requires.values()):
         return {"capabilities": {}, "backends": {}, "missing": [], "missing_packages": []}
@@ -240,7 +239,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     private_folders.lock_payload()
     try:
-        facts = look(module.params)
+        facts = observe(module.params)
         if facts["missing"] and module.params["strict"]:
             module.fail_json(msg="\n".join(facts["missing"]), **facts)
         module.exit_json(

@@ -12,57 +12,58 @@ short_description: Run virtual machines whose disks QEMU opens itself
 version_added: 0.1.0
 author: directdisk.qemu contributors (@directdisk)
 description:
-  - Makes the virtual machines of a host as they are declared, all of them in one call.
-  - Each machine gets a systemd unit of its own, with a user of its own and a sandbox derived from its disks; QEMU opens
+  - Creates, changes, starts and stops the virtual machines (VMs) of a host as they are declared, all of them in one
+    call.
+  - Each VM has a systemd unit of its own, with a user of its own and a sandbox derived from its disks; QEMU opens
     the storage itself, without a mount, a login or root.
-  - The declaration is checked and planned on the controller; nothing on the host changes while anything in it is wrong.
-  - Disks with C(size), C(source) or C(provision) are made and grown before their machines start, as by
-    M(directdisk.qemu.qemu_disks). A machine with a disk that fails is left alone; the others go on.
-  - Machines that are on the host but not declared are left alone and returned as RV(undeclared).
-  - A machine whose storage a QEMU process of somebody else on this host has open is not started, if one of both writes
-    to it. What other hosts run is not known to one task; role P(directdisk.qemu.qemu_vms#role) compares them.
+  - The declaration is checked and planned on the controller; nothing on the host changes if there is an error in it.
+  - Disks with C(size), C(source) or C(provision) are created and grown before their VMs start, as by
+    M(directdisk.qemu.qemu_disks). If a disk fails, its VM is left as it is; the others are not affected.
+  - VMs that are on the host but not declared are left as they are and returned as RV(undeclared).
+  - A VM is not started if a QEMU process that the collection does not manage has its storage open on this host, and one
+    of both writes to it. One task does not know the VMs of other hosts; role P(directdisk.qemu.qemu_vms#role) compares
+    them.
 options:
   vms:
     description:
-      - The machines by name. All options of a machine stand in role P(directdisk.qemu.qemu_vms#role).
+      - The VMs by name. Role P(directdisk.qemu.qemu_vms#role) lists all options of a VM.
     type: dict
     required: true
   when_lacking:
     description:
-      - What to do where the best route of a disk, or firmware, is missing on the host.
-      - V(fail) goes on with the next best route where there is one, and fails otherwise.
+      - Action if the best route of a disk, or firmware, is missing on the host.
+      - V(fail) uses the next best route if there is one, and fails otherwise.
       - V(report) changes nothing, and returns RV(missing) and RV(missing_packages).
     type: str
     choices: [fail, report]
     default: fail
   only:
     description:
-      - V(ssh_agents) writes and reloads nothing but the ssh-agents of the machines and their keys, and leaves the
-        machines alone.
+      - V(ssh_agents) writes and reloads only the ssh-agents of the VMs and their keys, and does not change the VMs.
     type: str
     choices: [all, ssh_agents]
     default: all
   step:
     description:
-      - V(all) is a whole run on one host. It knows nothing of other hosts; the role does.
-      - The others are the parts of a run, as role P(directdisk.qemu.qemu_vms#role) puts them together for many hosts.
-        Each reads what the one before has registered under the names that the role uses.
-      - V(observe) looks at the host and plans. V(compare) decides, from what all hosts of the play answered, what must
-        not start. V(stop) stops the VMs that start on another host. V(apply) does the rest.
+      - V(all) is a whole run on one host, without a comparison with other hosts.
+      - The others are the parts of a run, which role P(directdisk.qemu.qemu_vms#role) combines for many hosts.
+        Each reads the results of the previous ones, registered under the names that the role uses.
+      - V(observe) observes the host and plans. V(compare) decides, from the answers of all hosts of the play, which VMs
+        must not start. V(stop) stops the VMs that start on another host. V(apply) applies the remaining changes.
     type: str
     choices: [all, observe, compare, stop, apply]
     default: all
   credentials:
     description:
-      - Not for people. The action plugin moves every secret out of O(vms) into this option, so that Ansible hides them.
-      - Texts in base64 by the paths at which they are kept; the encoding keeps Ansible from masking a short password
-        wherever its letters stand by chance.
+      - Internal. The action plugin moves every secret from O(vms) to this option, so that Ansible hides it.
+      - Texts in base64 by their paths on the host; without the encoding, Ansible would mask a short password wherever
+        the same letters occur.
     type: dict
     default: {}
 extends_documentation_fragment: [directdisk.qemu.attributes]
 attributes:
   check_mode:
-    description: Says what would change without changing it.
+    description: Reports what would change without changing it.
     support: full
   diff_mode:
     description: Shows the units that change, line by line, and the names of credentials. Never a secret.
@@ -72,11 +73,11 @@ requirements:
 """
 
 EXAMPLES = r"""
-- name: Run all machines that the inventory declares for this host
+- name: Run all VMs that the inventory declares for this host
   directdisk.qemu.qemu_vms:
     vms: "{{ qemu_vms }}"
 
-- name: One machine with a disk on a network block device and one from a web server
+- name: Run one VM with a disk on a network block device and one from a web server
   directdisk.qemu.qemu_vms:
     vms:
       web1:
@@ -92,7 +93,7 @@ EXAMPLES = r"""
         networks:
           lan: {bridge: br0}
 
-- name: Stop a machine and remove its unit; its disks stay
+- name: Stop a VM and remove its unit; its disks stay
   directdisk.qemu.qemu_vms:
     vms:
       web1:
@@ -101,8 +102,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 vms:
-  description: The machines by name, with their state and disks as planned.
-  returned: when no machine failed
+  description: The VMs by name, with their state and disks as planned.
+  returned: if no VM failed
   type: dict
   sample:
     web1:
@@ -111,36 +112,36 @@ vms:
       disks:
         - {disk: root, backend: nbd, storage: "192.0.2.5:10809/web1", route: driver, format: raw, writes: keep}
 disks:
-  description: The disks that are made and kept, with their results as RV(directdisk.qemu.qemu_disks#module:disks).
-  returned: success or failure of a machine
+  description: The managed disks, with their results as RV(directdisk.qemu.qemu_disks#module:disks).
+  returned: success or failure of a VM
   type: list
   elements: dict
   sample:
     - {name: root of web1, changed: true, state: present, size: 21474836480, format: raw, actions: [clone rbd vms/web1]}
 actions:
-  description: What was changed, or would be in check mode, one line each.
+  description: The changes, or in check mode the predicted changes, one line each.
   returned: success
   type: list
   elements: str
   sample: [write /etc/systemd/system/qemu-vm-web1.service, start vm web1]
 due:
-  description: If something is left to do for the next steps.
+  description: If the next steps have something to change.
   returned: with O(step=observe)
   type: bool
 fleet:
-  description: What this host tells the others. The VMs that it runs and their storage, and what it will start and stop.
+  description: Report for the other hosts. The VMs that this host runs, starts and stops, and their storage.
   returned: with O(step=observe)
   type: dict
 observed:
-  description: What was observed, for step V(apply); compressed, and without a secret.
-  returned: with O(step=observe), where something is due
+  description: The observation, for step V(apply); compressed, and without a secret.
+  returned: with O(step=observe), if something is due
   type: str
 stops:
-  description: By host, the VMs that stop before others start.
+  description: The VMs that stop before others start, by host.
   returned: with O(step=compare)
   type: dict
 waits:
-  description: By host and VM that starts there, the hosts and the VMs that stop there first.
+  description: The VMs that must stop first, by their host, by the host and the VM that starts there.
   returned: with O(step=compare)
   type: dict
 stopped:
@@ -149,33 +150,33 @@ stopped:
   type: list
   elements: str
 of:
-  description: Of which look at the host this is the result.
+  description: Identifies the observation to which this result belongs.
   returned: with O(step=stop) and O(step=apply)
   type: str
 restart_needed:
-  description: Machines that run on as they were started, because O(vms) does not say C(restart=when_needed).
+  description: VMs that keep their old settings until a restart, because C(restart=when_needed) is not set in O(vms).
   returned: success
   type: list
   elements: str
 undeclared:
-  description: Machines that are on the host but not in O(vms).
+  description: VMs that are on the host but not in O(vms).
   returned: success
   type: list
   elements: str
 missing:
-  description: What is missing on the host for the best routes of the declared disks, in words.
+  description: Descriptions of what is missing on the host for the best routes of the declared disks.
   returned: always
   type: list
   elements: str
 missing_packages:
-  description: The packages that would bring it.
+  description: The packages that provide it.
   returned: always
   type: list
   elements: str
 failures:
   description:
-    - The machines that did not start, or were left alone because a disk of theirs failed; RV(ignore:msg) says why, with
-      the last lines of their logs.
+    - The VMs that did not start, or were left as they were because one of their disks failed; RV(ignore:msg) has the
+      reasons and the last lines of their logs.
   returned: failure
   type: list
   elements: str

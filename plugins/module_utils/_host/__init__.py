@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that a host is asked, and everything that is changed on it."""
+"""The observation of a host, and the changes on it."""

@@ -108,7 +108,7 @@ def _switch(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
     for path in changes.remove_files:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-    leftovers.take_back_access(changes)
+    leftovers.revoke_access(changes)
     leftovers.remove_folders(changes)
     CredentialStore(
         encrypted=any(path.startswith(unit_paths.ENCRYPTED_CREDENTIALS) for path in changes.remove_credentials)

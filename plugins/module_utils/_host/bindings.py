@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Python modules of the distribution: its own interpreter has them, and Ansible's may be another."""
+"""Python modules of the distribution, which the distribution's interpreter has, but perhaps not Ansible's."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Cap
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import advice
 
 INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
-"""The distributions' own."""
+"""The interpreters of distributions."""
 
 
 def need_bindings(backends: Iterable[Backend], family: str) -> None:
-    """See that this process has the bindings of backends; where it lacks one, the module begins anew elsewhere."""
+    """Restart the module with an interpreter that has the bindings of backends, if this one lacks them."""
     from ansible.module_utils.common import respawn
 
     for backend in backends:
@@ -32,7 +32,7 @@ def need_bindings(backends: Iterable[Backend], family: str) -> None:
 
 
 def why_none(bindings: tuple[str, ...]) -> str:
-    """Why this host does not have them; empty where it has."""
+    """Return why no Python of this host has these modules; empty if one has them."""
     return "" if _here(bindings) or _interpreter_with(bindings) else _none_has(bindings)
 
 
@@ -45,7 +45,7 @@ def _here(bindings: tuple[str, ...]) -> bool:
 
 
 def _interpreter_with(bindings: tuple[str, ...]) -> str:
-    """The distribution's interpreter that has modules; empty where none has."""
+    """Return the distribution's interpreter that has these modules; empty if none has them."""
     test = f"import {', '.join(bindings)}"
     return next((path for path in INTERPRETERS if path != sys.executable and _runs(path, test)), "")
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files are either old or new, never half."""
+"""Files that are replaced atomically."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import os
 import tempfile
 
 TEMPORARY = ".qemu-vms-"
-"""Prefix of files under way; what a killed run leaves is named so, and the next run removes it."""
+"""Prefix of temporary files; the next run removes those of a killed run."""
 
 
 def write_atomically(path: str, content: str | bytes, *, mode: int) -> None:
-    """Put a file in its place, whole and on the disk, or leave what was there."""
+    """Replace a file atomically, and flush it to the disk."""
     data = content.encode() if isinstance(content, str) else content
     folder = os.path.dirname(path)
     handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
@@ -31,7 +31,7 @@ def write_atomically(path: str, content: str | bytes, *, mode: int) -> None:
 
 
 def remove_leftovers(folder: str) -> None:
-    """Remove the files under way of a run that was killed. Call it only while no other run can be writing."""
+    """Remove the temporary files of a run that was killed. Call it only while no other run can write."""
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(folder):
             if name.startswith(TEMPORARY):
@@ -40,7 +40,7 @@ def remove_leftovers(folder: str) -> None:
 
 
 def read_text(path: str) -> str:
-    """The text of a file; empty where there is none."""
+    """Return the text of a file; empty if it does not exist."""
     try:
         with open(path, encoding="utf-8") as stream:
             return stream.read()

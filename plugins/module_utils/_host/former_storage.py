@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Storage that running VMs have had open since before their units were rewritten.
+"""The record of storage that running VMs still have open although their units were rewritten.
 
-A unit's text says what its VM opens at the next start. A VM that is not restarted keeps what it was started with, so a
-run writes that down before it replaces the unit. Each entry names the start that it is about (systemd's invocation
-ID): it counts for no other.
+A unit's text lists the storage that its VM opens at the next start. A VM that is not restarted keeps the storage of its
+last start open, so a run records that before it replaces the unit. Each entry has systemd's invocation ID of that
+start, and is valid for it only.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 
 RECORD = "/run/qemu-vms.opened.json"
-"""Only root makes files there, and it is gone with the processes that it is about."""
+"""Only root creates files there, and a reboot removes it together with the processes."""
 
 
 Opened = Mapping[str, Mapping[str, bool]]
 """By launch unit, identities of storage, and if the VM writes to it."""
 States = Mapping[str, UnitState]
-"""Of all units of VMs."""
+"""By unit, for all units of VMs."""
 
 
 class Entry(TypedDict):
-    """What one start of a unit has opened, by identity, and if it writes to it."""
+    """The storage that one start of a unit has opened, by identity, and if it writes to it."""
 
     invocation: str
     opened: dict[str, bool]
 
 
 def opened_now(opened: Opened, states: States) -> dict[str, dict[str, bool]]:
-    """By unit, what its VM has open: what the unit says, and if it runs, what it has had open since it was started."""
+    """Return the storage of VMs by unit: as the unit lists it, and if the VM runs, as it was opened at its start."""
     entries = _current(_read(), states)
     return {unit: _both(storage, _storage(entries.get(unit))) for unit, storage in opened.items()}
 
 
 def units_that_may_open(identity: str, opened: Opened) -> list[str]:
-    """The units of which opened_now() may name this storage, so that systemd need not be asked about the others."""
+    """Return the units for which opened_now() may list this storage, so that only their states must be asked."""
     entries = _read()
     return [unit for unit, storage in opened.items() if identity in storage or identity in _storage(entries.get(unit))]
 
 
 def remember(opened: Opened, states: States) -> None:
-    """Write down what VMs have open whose units are about to be replaced; entries that are out of date go.
+    """Record the open storage of VMs whose units will be replaced, and remove outdated entries.
 
-    The first unit since the start is the one that the VM was started from; what was written later was never opened.
+    A VM was started from the first unit since its start; storage of later units was never opened.
     """
     before = _read()
     entries = _current(before, states)
@@ -70,7 +70,7 @@ def _read() -> dict[str, Entry]:
 
 
 def _current(entries: Mapping[str, Entry], states: States) -> dict[str, Entry]:
-    """Those about the present start of a unit that runs."""
+    """Return the entries for the current start of a running unit."""
     return {
         unit: entry
         for unit, entry in entries.items()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The mark of this host in the names of images that it is still making, so that two hosts never share one."""
+"""The mark of this host in the names of images that it is creating, so that two hosts never use the same name."""
 
 from __future__ import annotations
 

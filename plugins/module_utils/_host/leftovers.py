@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What VMs and helpers leave on a host when they are no longer declared: processes, access lists, folders."""
+"""The processes, access lists and folders of VMs and helpers that are no longer declared."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs import f
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 _DISPOSABLE = ("/run", "/var/cache")
-"""Folders here go with their VM."""
+"""Folders here are removed with their VM."""
 _KEPT = ("/var/lib", "/var/log")
-"""Folders here go with their VM only if they are empty: overlays, UEFI variables and console logs are in them."""
+"""Folders here are removed with their VM only if they are empty: overlays, UEFI variables and logs are in them."""
 
 
 def folders(vms: Collection[str]) -> list[str]:
-    """The folders of these VMs that would go with them."""
-    found = {path for place in (*_DISPOSABLE, *_KEPT) for path in _folders_in(place, vms)}
-    return sorted(path for path in found if not path.startswith(_KEPT) or _is_empty(path))
+    """Return the folders of these VMs that are removed with them."""
+    candidates = {path for place in (*_DISPOSABLE, *_KEPT) for path in _folders_in(place, vms)}
+    return sorted(path for path in candidates if not path.startswith(_KEPT) or _is_empty(path))
 
 
 def _folders_in(place: str, vms: Collection[str]) -> list[str]:
-    """A dynamic user's folders are in one that only root may enter, and a link leads there (systemd.exec(5))."""
+    # A dynamic user's folders are in "private", which only root may enter, with links to them (systemd.exec(5)).
     names: set[str] = set()
     for folder in (place, _private(place)):
         with contextlib.suppress(FileNotFoundError):
@@ -44,15 +44,15 @@ def _is_empty(path: str) -> bool:
     try:
         return not os.listdir(f"{_private(place)}/{name}")
     except FileNotFoundError:
-        # Only the link is left, or the folder of what is no dynamic user's.
+        # Only the link exists, or the folder is not a dynamic user's.
         return os.path.islink(path)
 
 
 def stop_helpers(changes: Changes) -> None:
-    """Stop what loses its unit's file: without it systemd no longer knows when to stop it, and what to remove then.
+    """Stop helpers whose unit files are removed: without the file, systemd does not know how to stop them.
 
-    A VM that is restarted without the helper is stopped first. One that runs on still uses it, and its own unit stops
-    it at last (file_access.end_orphans).
+    A VM that is restarted without the helper is stopped first. A VM that runs on still uses the helper, and its own
+    unit stops it in the end (file_access.end_orphans).
     """
     removed = [path.rpartition("/")[2] for path in changes.remove_files]
     helpers = [unit for unit in removed if paths.vm_of_unit(unit) not in ("", *changes.restart_needed)]
@@ -61,8 +61,8 @@ def stop_helpers(changes: Changes) -> None:
         systemd.systemctl("stop", [*(paths.unit_name(vm) for vm in vms if vm in changes.restart), *helpers])
 
 
-def take_back_access(changes: Changes) -> None:
-    """Access lists whose unit did not come to take them back: the host may have crashed."""
+def revoke_access(changes: Changes) -> None:
+    """Remove the access lists that units could not remove, for example because the host has crashed."""
     for path in changes.remove_files:
         file_access.revoke(path.rpartition("/")[2])
 
@@ -77,5 +77,5 @@ def remove_folders(changes: Changes) -> None:
                 with contextlib.suppress(OSError):
                     os.rmdir(folder)
             elif os.path.isdir(folder):
-                # It never follows a link on its way (shutil.rmtree.avoids_symlink_attacks).
+                # It never follows links (shutil.rmtree.avoids_symlink_attacks).
                 shutil.rmtree(folder)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the host knows of names in declarations: addresses of servers, and what is behind paths."""
+"""The resolution of names in declarations: addresses of servers, and the files and devices of paths."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ from collections.abc import Iterable
 from time import monotonic
 
 SECONDS = 3.0
-"""A resolver that does not answer must not hold up a run; what it does not tell by then is not known."""
+"""Time limit for the resolver, which must not delay a run; names without an answer by then count as unknown."""
 
 
 def resolve(names: Iterable[str]) -> dict[str, list[str]]:
-    """The addresses of each server, and the one thing that each path leads to; nothing for what is not known."""
-    found: dict[str, list[str]] = {}
+    """Return the addresses of each server, and the file or device of each path; an empty list if it is not known."""
+    resolved: dict[str, list[str]] = {}
     waiting: list[threading.Thread] = []
     for name in names:
         if name.startswith("/"):
-            found[name] = _behind(name)
+            resolved[name] = _file_of(name)
             continue
-        found[name] = []
-        # Not a pool: the interpreter would wait for its threads at the end.
-        thread = threading.Thread(target=_look_up, args=(name, found), daemon=True)
+        resolved[name] = []
+        # Not a pool: the interpreter waits for a pool's threads when it ends.
+        thread = threading.Thread(target=_look_up, args=(name, resolved), daemon=True)
         thread.start()
         waiting.append(thread)
     until = monotonic() + SECONDS
     for thread in waiting:
         thread.join(max(0.0, until - monotonic()))
-    return dict(found)
+    return dict(resolved)
 
 
-def _look_up(name: str, found: dict[str, list[str]]) -> None:
+def _look_up(name: str, resolved: dict[str, list[str]]) -> None:
     try:
         answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return
-    found[name] = sorted({str(answer[4][0]) for answer in answers})
+    resolved[name] = sorted({str(answer[4][0]) for answer in answers})
 
 
-def _behind(path: str) -> list[str]:
-    """Device and number of a file, past links of both kinds; of a block device its numbers, or its file if it loops."""
+def _file_of(path: str) -> list[str]:
+    """Return device and inode number of a file; of a block device its numbers, of a loop device those of its file."""
     try:
-        about = os.stat(path)
-        if not stat.S_ISBLK(about.st_mode):
-            return [f"inode:{about.st_dev}:{about.st_ino}"]
-        device = f"{os.major(about.st_rdev)}:{os.minor(about.st_rdev)}"
-        return _looped(device) or [f"device:{device}"]
+        status = os.stat(path)
+        if not stat.S_ISBLK(status.st_mode):
+            return [f"inode:{status.st_dev}:{status.st_ino}"]
+        device = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+        return _file_of_loop(device) or [f"device:{device}"]
     except OSError:
         return []
 
 
-def _looped(device: str) -> list[str]:
+def _file_of_loop(device: str) -> list[str]:
     try:
         with open(f"/sys/dev/block/{device}/loop/backing_file", encoding="utf-8", errors="surrogateescape") as stream:
-            return _behind(stream.read().rstrip("\n"))
+            return _file_of(stream.read().rstrip("\n"))
     except OSError:
         return []

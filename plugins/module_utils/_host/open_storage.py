@@ -62,8 +62,8 @@ def _process(folder: str, opens: dict[str, bool]) -> UnmanagedProcess:
     process: UnmanagedProcess = {
         "pid": start.pid,
         "unit": start.unit,
-        "uuid": _value_after(start.words, "uuid").lower(),
-        "name": os.path.basename(start.words[0]) if start.words else "",
+        "uuid": _value_after(start.arguments, "uuid").lower(),
+        "name": os.path.basename(start.arguments[0]) if start.arguments else "",
         "vm": False,
         "disks": {},
         "opens": opens,
@@ -80,15 +80,15 @@ def _single_disks(start: Start) -> dict[str, Any]:
     from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.convert import convert
 
     disks: dict[str, Any] = {}
-    for option, value in zip(start.words, start.words[1:]):
+    for option, value in zip(start.arguments, start.arguments[1:]):
         if option.lstrip("-") in _DISK_OPTIONS and option.startswith("-"):
             with suppress(DirectDiskError):
                 disks[f"disk{len(disks)}"] = convert([option, value], process=start.process).declaration
     return disks
 
 
-def _value_after(words: list[str], option: str) -> str:
-    return next((value for name, value in zip(words, words[1:]) if name in (f"-{option}", f"--{option}")), "")
+def _value_after(arguments: list[str], option: str) -> str:
+    return next((value for name, value in zip(arguments, arguments[1:]) if name in (f"-{option}", f"--{option}")), "")
 
 
 def _key(path: str) -> FileKey | None:

@@ -34,7 +34,7 @@ _QEMU = re.compile("qemu-system-|qemu-kvm |/kvm ")
 class Start:
     """The command line of a VM, from its process or its unit."""
 
-    words: list[str]
+    arguments: list[str]
     process: Process
     unit: str
     pid: int = 0
@@ -72,7 +72,7 @@ def as_declared(start: Start, taken: set[str]) -> UnmanagedVm:
     unit, problem = printable(start.unit), start.problem
     if not problem:
         try:
-            converted = convert(start.words, process=replace(start.process, taken=frozenset(taken))).as_dict()
+            converted = convert(start.arguments, process=replace(start.process, taken=frozenset(taken))).as_dict()
             return {
                 "pid": start.pid,
                 "unit": unit,
@@ -101,16 +101,16 @@ def as_declared(start: Start, taken: set[str]) -> UnmanagedVm:
 def _running(proc: str) -> Iterator[Start]:
     processes = sorted(glob.glob(f"{proc}/[0-9]*"), key=lambda path: int(os.path.basename(path)))
     for folder in processes:
-        words = _command_line(folder)
+        arguments = _command_line(folder)
         unit = _unit_of(folder)
-        if is_command_line(words) and not paths.vm_of_unit(unit):
+        if is_command_line(arguments) and not paths.vm_of_unit(unit):
             yield start_of(folder)
 
 
 def start_of(folder: str) -> Start:
     """Return the command line of the process of a folder of /proc."""
-    words, unit = _command_line(folder), _unit_of(folder)
-    return Start(words, _process(folder, unit, words), unit, int(os.path.basename(folder)))
+    arguments, unit = _command_line(folder), _unit_of(folder)
+    return Start(arguments, _process(folder, unit, arguments), unit, int(os.path.basename(folder)))
 
 
 def _command_line(folder: str) -> list[str]:
@@ -133,11 +133,11 @@ def _unit_of(folder: str) -> str:
     return str(services[-1]) if services and not services[-1].startswith("user@") else ""
 
 
-def _process(folder: str, unit: str, words: list[str]) -> Process:
+def _process(folder: str, unit: str, arguments: list[str]) -> Process:
     process = Process(name=unit.removesuffix(".service"), bridges=_bridges())
     try:
         process = replace(process, user=pwd.getpwuid(os.stat(folder).st_uid).pw_name)
-        if {"-daemonize", "--daemonize"} & set(words):
+        if {"-daemonize", "--daemonize"} & set(arguments):
             # Its working directory is / now, and only its open files show where it was.
             return replace(process, open_files=_open_files(folder))
         return replace(process, directory=os.readlink(f"{folder}/cwd"))
@@ -179,12 +179,15 @@ def _units(folders: tuple[str, ...]) -> Iterator[Start]:
 def _of_unit(text: str, unit: str) -> Iterator[Start]:
     process = Process(name=unit.removesuffix(".service"))
     try:
-        for words in unit_file.start_commands(text):
-            if is_command_line(words):
-                yield Start(words, process, unit)
-            elif _QEMU.search(" ".join(words)):
+        for arguments in unit_file.start_commands(text):
+            if is_command_line(arguments):
+                yield Start(arguments, process, unit)
+            elif _QEMU.search(" ".join(arguments)):
                 yield Start(
-                    [], process, unit, problem=f"ExecStart: {words[0]} starts QEMU; start the unit and run this again"
+                    [],
+                    process,
+                    unit,
+                    problem=f"ExecStart: {arguments[0]} starts QEMU; start the unit and run this again",
                 )
     except DirectDiskError as error:
         yield Start([], process, unit, problem=str(error))

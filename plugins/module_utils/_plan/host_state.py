@@ -56,7 +56,7 @@ class _Desired(TypedDict):
 
 
 class DesiredHost(_Desired, total=False):
-    """What a host must have."""
+    """The desired state of a host."""
 
     images: dict[str, list[str]]
     """Paths of credentials by staged image. If it is missing, only helpers are written, and every VM is unchanged."""
@@ -169,7 +169,7 @@ class OwnerQuestion(TypedDict):
 
 
 class ObserveRequest(TypedDict):
-    """What the controller asks a host to observe."""
+    """The request of the controller to observe a host."""
 
     vms: list[str]
     paths: list[str]

@@ -49,9 +49,9 @@ def refuse_left_behind(vms: Iterable[Vm], observed: Mapping[str, Sequence[str]])
     """Refuse a disk that would begin with an empty overlay because it was renamed; observed: files by VM."""
     errors: list[Exception] = []
     for vm in vms:
-        found = read_names(observed.get(vm.name, ()))
+        existing = read_names(observed.get(vm.name, ()))
         for disk in _layered(vm):
-            problem = _left_behind(vm, disk, found)
+            problem = _left_behind(vm, disk, existing)
             if problem:
                 errors.append(DeclarationError(f"disk {disk.name} of {vm.name}", problem))
     raise_collected(errors)
@@ -61,20 +61,20 @@ def _layered(vm: Vm) -> list[Disk]:
     return [disk for disk in vm.disks if disk.writes == "overlay"] if vm.state != "absent" else []
 
 
-def _left_behind(vm: Vm, disk: Disk, found: Collection[Overlay]) -> str:
+def _left_behind(vm: Vm, disk: Disk, existing: Collection[Overlay]) -> str:
     """Describe the overlay that would be abandoned, and what to do; empty if there is none."""
-    own, former = overlay_of(disk), disk.settings.get("renamed_from", "")
+    current, former = overlay_of(disk), disk.settings.get("renamed_from", "")
     if former:
         old = overlay_of(disk, former)
-        if own in found and old in found:
-            both = f"{old.path(vm.name)} and {own.path(vm.name)}"
+        if current in existing and old in existing:
+            both = f"{old.path(vm.name)} and {current.path(vm.name)}"
             return f"renamed_from: {former}: both overlays exist, {both}; remove the one that is not needed"
-        if own in found or old in found:
+        if current in existing or old in existing:
             return ""
-    if own in found:
+    if current in existing:
         return ""
     used = [overlay_of(other) for other in _layered(vm)]
-    orphans = [other for other in found if other.base == own.base and other not in used]
+    orphans = [other for other in existing if other.base == current.base and other not in used]
     if not orphans:
         return ""
     orphan = orphans[0]
@@ -88,15 +88,15 @@ def _left_behind(vm: Vm, disk: Disk, found: Collection[Overlay]) -> str:
 def warnings(vms: Iterable[Vm], observed: Mapping[str, Sequence[str]], changed: Collection[str]) -> Iterator[str]:
     """Yield warnings about overlays that are no longer used; changed: VMs whose unit is rewritten."""
     for vm in vms:
-        found = read_names(observed.get(vm.name, ()))
+        existing = read_names(observed.get(vm.name, ()))
         layered = {disk.name: overlay_of(disk) for disk in _layered(vm)}
         former = {disk.settings.get("renamed_from") for disk in _layered(vm)}
-        for overlay in found if vm.name in changed and vm.state != "absent" else ():
+        for overlay in existing if vm.name in changed and vm.state != "absent" else ():
             now = layered.get(overlay.disk)
             if overlay == now or overlay.disk in former:
                 continue
             kept = f"the guest's writes are kept in {overlay.path(vm.name)}"
-            if now and now not in found:
+            if now and now not in existing:
                 yield f"disk {overlay.disk} of {vm.name}: begins with an empty overlay on its new storage; {kept}"
             elif not now:
                 yield f"vm {vm.name}: no disk uses the overlay of disk {overlay.disk} any more; {kept}"

@@ -326,13 +326,13 @@ class _Planner:
 def declared_credentials(vm: Vm) -> dict[tuple[str, str], str]:
     """Return every secret text of a VM, by owner and name of its credential, for all routes that its disks may take."""
     owner = paths.owner_name(vm.name)
-    found: dict[tuple[str, str], Credential] = {}
-    own = UnitResources("", "machine", "")
+    declared: dict[tuple[str, str], Credential] = {}
+    vm_resources = UnitResources("", "machine", "")
     for name, text in vm.seed.items():
-        own.credential(name, text)
+        vm_resources.credential(name, text)
     if "password" in (vm.settings.get("vnc") or {}):
-        own.secret("vnc-password", vm.settings["vnc"]["password"])
-    wirings, identities = [own], dict[str, Identity]()
+        vm_resources.secret("vnc-password", vm.settings["vnc"]["password"])
+    all_resources, identities = [vm_resources], dict[str, Identity]()
     services: list[Service] = []
     for disk in vm.disks:
         resources = UnitResources("", disk.name, "")
@@ -342,16 +342,16 @@ def declared_credentials(vm: Vm) -> dict[tuple[str, str], str]:
                 opened = ROUTES[route].open(disk, Site(vm.name, resources))
                 build_graph(disk, opened.node, resources, "")
                 services += opened.services
-        wirings.append(resources)
+        all_resources.append(resources)
         identities.update(resources.identities)
     if identities:
         services += ssh_agent.agent_services(vm.name, identities, 0)
     for credentials, of in (
-        *((resources.credentials, owner) for resources in wirings),
+        *((resources.credentials, owner) for resources in all_resources),
         *((service.credentials, service.owner) for service in services),
     ):
-        found.update({(of, name): credential for name, credential in credentials.items()})
-    return {key: credential.value for key, credential in found.items() if credential.value is not None}
+        declared.update({(of, name): credential for name, credential in credentials.items()})
+    return {key: credential.value for key, credential in declared.items() if credential.value is not None}
 
 
 def tap_name(vm: str, network: str) -> str:

@@ -31,7 +31,7 @@ class Site:
     pins: bool = True
     """If this host's nbdkit can be told not to follow redirects."""
 
-    def helper_wiring(self, unit: str, disk: str) -> UnitResources:
+    def helper_resources(self, unit: str, disk: str) -> UnitResources:
         """Return the resources of a helper's unit for the disk."""
         return UnitResources(unit, disk, paths.helper_directory(self.vm, disk))
 

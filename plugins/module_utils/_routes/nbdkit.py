@@ -58,7 +58,7 @@ def _open(disk: Disk, site: Site) -> Opened:
     unit = paths.helper_unit_name(site.vm, disk.name, ROUTE.name)
     directory = paths.helper_directory(site.vm, disk.name)
     socket, pid_file = f"{directory}/nbd.sock", f"{directory}/nbdkit.pid"
-    resources = site.helper_wiring(unit, disk.name)
+    resources = site.helper_resources(unit, disk.name)
     reach = reached(disk)
     plugin = plugin_of(disk, resources)
     # nbdkit goes into the background when its socket accepts connections, so it is ready then. If it would send secrets

@@ -162,10 +162,10 @@ def curl_options(download: Download, resources: UnitResources) -> list[tuple[str
     options: list[tuple[str, ...]] = [
         (f"--{name}", value) if value else (f"--{name}",) for name, value in download.options.items()
     ]
-    own = {name: value for name, value in download.secrets.items() if not name.startswith("proxy")}
-    proxy = {name: value for name, value in download.secrets.items() if name not in own}
-    if own:
-        options.append((image_fetch.CREDENTIALS, resources.credential("curl", _curl_config(own))))
+    server = {name: value for name, value in download.secrets.items() if not name.startswith("proxy")}
+    proxy = {name: value for name, value in download.secrets.items() if name not in server}
+    if server:
+        options.append((image_fetch.CREDENTIALS, resources.credential("curl", _curl_config(server))))
     if proxy:
         # -K, not --config: the program that fetches passes it on to other servers, too.
         options.append(("-K", resources.credential("curl-proxy", _curl_config(proxy))))

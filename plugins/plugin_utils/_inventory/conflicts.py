@@ -65,9 +65,9 @@ def _shared_pairs(fleet: DeclaredFleet) -> Iterator[tuple[DeclaredVm, Disk, Decl
             with_other_identities.append((one, disk, others))
     for one, disk, others in with_other_identities:
         for alike in sorted(others):
-            found = (first if disk.writes == "keep" else writer).get(alike)
-            if found and not _stands_by(one, found[0]):
-                yield one, disk, *found
+            known = (first if disk.writes == "keep" else writer).get(alike)
+            if known and not _stands_by(one, known[0]):
+                yield one, disk, *known
 
 
 def _started_first(fleet: DeclaredFleet) -> Iterable[tuple[DeclaredVm, Disk]]:
@@ -119,12 +119,12 @@ def _unknown_sources(fleet: DeclaredFleet, known_images: Sequence[str]) -> Findi
 
 def _by_address(fleet: DeclaredFleet) -> dict[str, list[tuple[DeclaredVm, str, str]]]:
     """Return VMs, networks and bridges by the hardware addresses that more than one of them has."""
-    found: dict[str, list[tuple[DeclaredVm, str, str]]] = defaultdict(list)
+    users_of: dict[str, list[tuple[DeclaredVm, str, str]]] = defaultdict(list)
     for one in fleet.vms:
         for network in one.vm.networks if one.present else ():
             if network.bridge:  # QEMU's own network lets nobody see the address
-                found[network.mac].append((one, network.name, network.bridge))
-    return {mac: users for mac, users in found.items() if len(users) > 1}
+                users_of[network.mac].append((one, network.name, network.bridge))
+    return {mac: users for mac, users in users_of.items() if len(users) > 1}
 
 
 def _same_addresses(fleet: DeclaredFleet) -> Findings:
@@ -153,11 +153,11 @@ def _addresses_elsewhere(fleet: DeclaredFleet) -> Findings:
 
 
 def _by_host(fleet: DeclaredFleet) -> Iterable[list[DeclaredVm]]:
-    found: dict[str, list[DeclaredVm]] = defaultdict(list)
+    by_host: dict[str, list[DeclaredVm]] = defaultdict(list)
     for one in fleet.vms:
         if one.present:
-            found[one.host].append(one)
-    return found.values()
+            by_host[one.host].append(one)
+    return by_host.values()
 
 
 def _same_devices(fleet: DeclaredFleet) -> Findings:

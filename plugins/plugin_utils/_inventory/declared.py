@@ -90,26 +90,26 @@ def host_of(error: DeclarationError) -> str:
 
 def read_fleet(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) -> DeclaredFleet:
     """Read the declarations of all hosts, or of these."""
-    found = DeclaredFleet()
+    fleet = DeclaredFleet()
     for host, vms in declarations(hostvars, hosts):
-        found.hosts.append(host)
+        fleet.hosts.append(host)
         if isinstance(vms, Unresolved):
-            found.errors.append(DeclarationError(f"{host}: {VARIABLE}", vms.problem))
-            found.unread.append((host, ""))
+            fleet.errors.append(DeclarationError(f"{host}: {VARIABLE}", vms.problem))
+            fleet.unread.append((host, ""))
         elif not isinstance(vms, Mapping):
-            found.errors.append(DeclarationError(host, f"{VARIABLE} is not a mapping of VM names to VMs"))
-            found.unread.append((host, ""))
+            fleet.errors.append(DeclarationError(host, f"{VARIABLE} is not a mapping of VM names to VMs"))
+            fleet.unread.append((host, ""))
         else:
-            for name, given in vms.items():
-                _read(found, host, name, given)
-    return found
+            for name, declared in vms.items():
+                _read(fleet, host, name, declared)
+    return fleet
 
 
 def as_declared(host: str, name: str, declaration: Any) -> list[DeclaredVm]:
     """Read the declaration of a VM that a host reported, as far as possible, without evaluating templates in it."""
-    found = DeclaredFleet()
-    _read(found, host, name, _without_templates(declaration))
-    return found.vms
+    fleet = DeclaredFleet()
+    _read(fleet, host, name, _without_templates(declaration))
+    return fleet.vms
 
 
 def _without_templates(value: Any) -> Any:
@@ -122,11 +122,11 @@ def _without_templates(value: Any) -> Any:
 
 def read_fleet_in_parallel(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> DeclaredFleet:
     """Read the declarations of many hosts in several processes, so that Ansible's caches of them do not stay."""
-    found = DeclaredFleet()
+    fleet = DeclaredFleet()
     for part in map_parts(lambda some: read_fleet(hostvars, some), hosts):
-        for whole, more in zip(vars(found).values(), vars(part).values()):
+        for whole, more in zip(vars(fleet).values(), vars(part).values()):
             whole.extend(more)
-    return found
+    return fleet
 
 
 def _backend_named(name: str) -> Backend:
@@ -137,18 +137,18 @@ def _backend_named(name: str) -> Backend:
 copyreg.pickle(Backend, lambda backend: (_backend_named, (backend.name,)))
 
 
-def _read(found: DeclaredFleet, host: str, name: Any, given: Any) -> None:
-    filled = Filled(str(name), given)
+def _read(fleet: DeclaredFleet, host: str, name: Any, declared: Any) -> None:
+    filled = Filled(str(name), declared)
     errors: list[Any] = list(filled.errors)
     with _gathered(errors):
         if filled.vm is not None:
             vm = read_vm(name, filled.vm, host)
-            found.vms.append(DeclaredVm(host, vm, filled.missing))
+            fleet.vms.append(DeclaredVm(host, vm, filled.missing))
             _check_images(vm, errors)
     if errors:
-        found.unread.append((host, str(name)))
-    found.errors.extend(error.within(host) for error in errors)
-    found.secrets.extend(error.within(host) for error in filled.secrets)
+        fleet.unread.append((host, str(name)))
+    fleet.errors.extend(error.within(host) for error in errors)
+    fleet.secrets.extend(error.within(host) for error in filled.secrets)
 
 
 def _check_images(vm: Vm, errors: list[Any]) -> None:

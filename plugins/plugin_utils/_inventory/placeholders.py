@@ -25,34 +25,34 @@ _INNER = {
 class Filled:
     """A VM without unresolved values, and the values that are missing from it."""
 
-    def __init__(self, name: str, given: Any) -> None:
+    def __init__(self, name: str, declared: Any) -> None:
         self.errors: list[DeclarationError] = []
         self.secrets: list[DeclarationError] = []
         """Errors about missing secrets."""
         self.missing: dict[str, list[str]] = {}
         """The names of missing secrets, by disk."""
-        self.vm: Any = given
-        if unresolved(given):
-            self.vm = self._vm(name, given)
+        self.vm: Any = declared
+        if unresolved(declared):
+            self.vm = self._vm(name, declared)
 
-    def _vm(self, name: str, given: Any) -> Any:
+    def _vm(self, name: str, declared: Any) -> Any:
         where = f"vm {name}"
-        if not isinstance(given, Mapping):
-            self._refuse(where, given)
+        if not isinstance(declared, Mapping):
+            self._refuse(where, declared)
             return None
-        parts = {key: value for key, value in given.items() if key in ("disks", "networks")}
-        vm = self._options(VM_OPTIONS, {k: v for k, v in given.items() if k not in parts}, where)[0]
+        parts = {key: value for key, value in declared.items() if key in ("disks", "networks")}
+        vm = self._options(VM_OPTIONS, {k: v for k, v in declared.items() if k not in parts}, where)[0]
         for kind, singular, options in (("disks", "disk", _DISK), ("networks", "network", NETWORK_OPTIONS)):
             if kind in parts:
                 vm[kind] = self._parts(parts[kind], f"{where}: {kind}", singular, f" of {name}", options)
         return vm
 
-    def _parts(self, given: Any, where: str, singular: str, of: str, options: tuple[Option, ...]) -> Any:
+    def _parts(self, declared: Any, where: str, singular: str, of: str, options: tuple[Option, ...]) -> Any:
         """Return the parts that can be read, without those that lack more than secrets."""
-        if not isinstance(given, Mapping):
-            return {} if self._refuse(where, given) else given
+        if not isinstance(declared, Mapping):
+            return {} if self._refuse(where, declared) else declared
         parts = {}
-        for name, part in given.items():
+        for name, part in declared.items():
             whole, secrets = self._part(part, f"{singular} {name}{of}", options)
             if secrets:
                 self.missing[name] = secrets
@@ -70,14 +70,14 @@ class Filled:
         return (filled if whole else None), secrets
 
     def _options(
-        self, options: Iterable[Option], given: Mapping[str, Any], where: str, within: str = ""
+        self, options: Iterable[Option], declared: Mapping[str, Any], where: str, within: str = ""
     ) -> tuple[dict[str, Any], list[str], bool]:
         """Return the options with their placeholders, the names of these, and if nothing else is missing."""
         known = {name: option for option in options for name in (option.name, *option.aliases)}
         filled: dict[str, Any] = {}
         secrets: list[str] = []
         whole = True
-        for key, value in given.items():
+        for key, value in declared.items():
             option = known.get(key)
             place, name = f"{where}: {key}", f"{within}{key}"
             inner = _INNER.get(key) or (option.options if option else ())

@@ -51,7 +51,7 @@ def report(fleet: DeclaredFleet, looks: Mapping[str, Look]) -> dict[str, Any]:
         for name in dict.fromkeys((*declared[host], *(seen or ()))):
             whole = not {(host, ""), (host, name)} & unread
             pair = _Pair(host, name, declared[host].get(name), None if seen is None else seen.get(name, {}), whole)
-            if pair.found or not pair.one or pair.one.present:
+            if pair.observed or not pair.one or pair.one.present:
                 vms.append(_vm(pair))
                 disks += _disks(pair)
         for vm in look.get("by_hand", ()):
@@ -73,7 +73,7 @@ class _Pair:
     host: str
     name: str
     one: DeclaredVm | None
-    found: Mapping[str, Any] | None
+    observed: Mapping[str, Any] | None
     """None if the host does not answer."""
     whole: bool
     """If all of its declaration could be read."""
@@ -85,29 +85,29 @@ class _Pair:
 
 def _host(name: str, look: Look, fleet: DeclaredFleet) -> Row:
     answers = "vms" in look
-    said = "" if answers else str(look.get("msg") or "It was not asked.")
+    message = "" if answers else str(look.get("msg") or "It was not asked.")
     return {
         "host": name,
         "status": "answers" if answers else "unreachable" if look.get("unreachable") else "failed",
-        "problem": next(iter(said.splitlines()), ""),
+        "problem": next(iter(message.splitlines()), ""),
         "errors": [str(error) for error in fleet.errors if host_of(error) == name],
     }
 
 
 def _vm(pair: _Pair) -> Row:
     settings = pair.one.vm.settings if pair.one else {}
-    found = pair.found or {}
+    observed = pair.observed or {}
     return {
         "host": pair.host,
         "vm": pair.name,
         "declared": pair.declared,
-        "status": "unknown" if pair.found is None else status(found) or "stopped",
+        "status": "unknown" if pair.observed is None else status(observed) or "stopped",
         "memory": settings.get("memory"),
         "cpus": settings.get("cpus"),
-        "enabled": found.get("enabled"),
-        "problem": found.get("error", ""),
-        "opens": [] if pair.one else list(found.get("opened", ())),
-        "drift": [] if pair.found is None else list(_vm_drift(pair.declared, found)),
+        "enabled": observed.get("enabled"),
+        "problem": observed.get("error", ""),
+        "opens": [] if pair.one else list(observed.get("opened", ())),
+        "drift": [] if pair.observed is None else list(_vm_drift(pair.declared, observed)),
     }
 
 
@@ -130,8 +130,8 @@ def _disks_by_hand(host: str, vm: Mapping[str, Any]) -> Iterator[Row]:
             yield {**_declared(one, disk), "vm": _name_by_hand(vm), **_seen({}), "drift": []}
 
 
-def _vm_drift(declared: str, found: Mapping[str, Any]) -> Iterator[str]:
-    active = found.get("active", "")
+def _vm_drift(declared: str, observed: Mapping[str, Any]) -> Iterator[str]:
+    active = observed.get("active", "")
     if declared == "undeclared":
         yield "undeclared"
     elif declared == "started" and active not in RUNNING:
@@ -140,16 +140,16 @@ def _vm_drift(declared: str, found: Mapping[str, Any]) -> Iterator[str]:
         yield "running"
     elif declared == "absent":
         yield "not removed"
-    if found.get("restart_needed"):
+    if observed.get("restart_needed"):
         yield "restart needed"
 
 
 def _disks(pair: _Pair) -> Iterator[Row]:
     """Yield the declared disks of a VM, and those that it has open without a declaration."""
-    opened = (pair.found or {}).get("disks", {})
+    opened = (pair.observed or {}).get("disks", {})
     declared = {disk.name: (pair.one, disk) for disk in pair.one.vm.disks} if pair.one and pair.one.present else {}
     for name, (one, disk) in declared.items():
-        drift = list(_disk_drift(one, disk, pair.found or {}))
+        drift = list(_disk_drift(one, disk, pair.observed or {}))
         yield {**_declared(one, disk), **_seen(opened.get(name, {})), "drift": drift}
     for name in opened:
         if name not in declared:
@@ -169,13 +169,13 @@ def _seen(seen: Mapping[str, Any]) -> Row:
     return {"actual": seen.get("size"), "io_status": seen.get("io_status", ""), "io": seen.get("io")}
 
 
-def _disk_drift(one: DeclaredVm, disk: Disk, found: Mapping[str, Any]) -> Iterator[str]:
-    identity, unit = disk.identity, found.get("opened")
+def _disk_drift(one: DeclaredVm, disk: Disk, observed: Mapping[str, Any]) -> Iterator[str]:
+    identity, unit = disk.identity, observed.get("opened")
     # A unit of an earlier release does not list the storage that it opens.
     if unit and unit.get(identity) is not opened_storage(one.vm)[identity]:
         yield "other storage"
-    seen = found.get("disks", {}).get(disk.name)
-    if found.get("status") and not seen:
+    seen = observed.get("disks", {}).get(disk.name)
+    if observed.get("status") and not seen:
         yield "not open"
     size = disk.settings.get("size")
     if seen and size and seen["size"] != size:

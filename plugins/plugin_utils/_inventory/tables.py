@@ -42,18 +42,18 @@ def _cell(row: Row, column: str) -> str:
     return human(row["size"]) if column == "size" else str(row[column] or "-")
 
 
-def answer(found: Any) -> str:
+def answer(result: Any) -> str:
     """Return the result of a query: rows as a table, anything else line by line."""
-    if not isinstance(found, list):
-        found = [found]
-    if found and all(isinstance(item, Mapping) and item.keys() >= set(_COLUMNS) for item in found):
-        return disks(found)
-    if found and all(isinstance(item, Mapping) and item.keys() == found[0].keys() for item in found):
-        return layout(list(found[0]), ([_word(value) for value in item.values()] for item in found))
-    return "".join(f"{_word(item)}\n" for item in found)
+    if not isinstance(result, list):
+        result = [result]
+    if result and all(isinstance(item, Mapping) and item.keys() >= set(_COLUMNS) for item in result):
+        return disks(result)
+    if result and all(isinstance(item, Mapping) and item.keys() == result[0].keys() for item in result):
+        return layout(list(result[0]), ([_text(value) for value in item.values()] for item in result))
+    return "".join(f"{_text(item)}\n" for item in result)
 
 
-def _word(value: Any) -> str:
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -127,7 +127,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the server says of the image at URL."""
     found: dict[str, Any] = {"etag": '"1"', "last_modified": "", "length": MIB, "place": "http://images.example"}
-    monkeypatch.setattr(web_image, "ask", lambda disk, resources, *, seconds, begin: web_image.Said(**found))
+    monkeypatch.setattr(web_image, "ask", lambda disk, resources, *, seconds, begin: web_image.ServerAnswer(**found))
     return found
 
 

@@ -90,5 +90,5 @@ def test_a_helper_that_a_vm_still_uses_runs_on(monkeypatch: pytest.MonkeyPatch) 
 def test_access_is_taken_back_with_the_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     revoked: list[str] = []
     monkeypatch.setattr(leftovers.file_access, "revoke", revoked.append)
-    leftovers.take_back_access(Changes(remove_files=[f"{UNITS}/qemu-vm-web1.service"]))
+    leftovers.revoke_access(Changes(remove_files=[f"{UNITS}/qemu-vm-web1.service"]))
     assert revoked == ["qemu-vm-web1.service"]
