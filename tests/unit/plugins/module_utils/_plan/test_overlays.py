@@ -79,7 +79,7 @@ def test_the_unit_takes_the_overlay_along_and_replaces_none() -> None:
     [
         ({"system": {**GOLDEN, "renamed_from": "system"}}, "system is declared, too"),
         ({"root": GOLDEN, "system": {**GOLDEN, "renamed_from": "root"}}, "root is declared, too"),
-        ({"system": {"nbd": {"host": "h"}, "renamed_from": "root"}}, "is for writes: overlay"),
+        ({"system": {"nbd": {"host": "h"}, "renamed_from": "root"}}, "requires writes: overlay"),
     ],
 )
 def test_a_former_name_that_cannot_be(disk: dict[str, Any], message: str) -> None:
