@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter: with which nodes QEMU opens a disk."""
+"""Filter: the nodes with which QEMU opens a disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ description:
 positional: _input, name
 options:
   _input:
-    description: The declaration of a disk, as under C(disks) of a machine in the variable C(qemu_vms).
+    description: The declaration of a disk, as under C(disks) of a VM in the variable C(qemu_vms).
     type: dict
     required: true
   name:
@@ -64,7 +64,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabiliti
 
 
 class _Everything(dict[str, str]):
-    """Whatever is asked for is there, and nothing speaks against it."""
+    """A mapping in which every key exists: all capabilities of a host."""
 
     def __init__(self, answer: str) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ def _able_host(release: str) -> Capabilities:
 def blockdev(
     disk: Any, name: str = "disk", release: str = "10.0", capabilities: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """The nodes of a disk from the storage up."""
+    """Return the nodes of a disk from the storage up."""
     try:
         host = Capabilities.from_probe(capabilities) if capabilities else _able_host(release)
         return node_graph(read_image(name, disk, f"disk {name}"), host)
@@ -101,7 +101,7 @@ def blockdev(
 
 
 class FilterModule:
-    """Ansible finds the filter here."""
+    """The filter plugin."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"blockdev": blockdev}

@@ -46,7 +46,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The disks, in the order of hosts, machines and disks.
+    - The disks, in the order of hosts, VMs and disks.
     - C(pool) is what the backend keeps images in, that is a pool, a volume, a target, a server or a folder.
       C(identity) is equal for two disks exactly where they are the same storage. C(size) is the declared one in
       bytes, or null. C(source) is what a new image is made from, or null. C(secrets_missing) names options whose
@@ -80,7 +80,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declare
 
 
 def fleet_disks(hostvars: Any, hosts: Iterable[str] | None = None) -> list[Row]:
-    """A row for each declared disk."""
+    """Return a row for each declared disk."""
     if not isinstance(hostvars, Mapping):
         raise AnsibleFilterError("fleet_disks: what it is given is not a mapping of host names to variables")
     found = read_fleet(hostvars, hosts)
@@ -90,7 +90,7 @@ def fleet_disks(hostvars: Any, hosts: Iterable[str] | None = None) -> list[Row]:
 
 
 class FilterModule:
-    """Ansible finds the filter here."""
+    """The filter plugin."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"fleet_disks": fleet_disks}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter: what people run today, as a declaration."""
+"""Filter: converts QEMU command lines to declarations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ options:
     required: true
   name:
     description:
-      - Name of the disk or of the machine, with which the names of its secrets begin. A command line's own C(-name)
+      - Name of the disk or of the VM, with which the names of its secrets begin. A command line's own C(-name)
         goes before it.
     type: str
     default: ""
@@ -43,7 +43,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ 'file=nfs://192.0.2.7/export/a.qcow2,format=qcow2,if=virtio' | directdisk.qemu.from_drive('root') }}"
 
-- name: Declare a whole machine
+- name: Declare a whole VM
   ansible.builtin.debug:
     msg: "{{ lookup('ansible.builtin.file', 'start-web1.sh') | directdisk.qemu.from_drive }}"
 """
@@ -54,10 +54,10 @@ _value:
   type: dict
   contains:
     name:
-      description: Name of the machine, or the one that was given.
+      description: Name of the VM, or the given one.
       type: str
     declaration:
-      description: One disk, or from a whole command line one machine. It has been read once and is valid.
+      description: The declaration of a disk, or of a VM from a whole command line. It has been checked and is valid.
       type: dict
     secrets:
       description:
@@ -91,7 +91,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dir
 
 
 def from_drive(given: Any, name: str = "", directory: str = "") -> dict[str, Any]:
-    """The declaration of what a command line, or a part of it, says."""
+    """Convert a command line, or a part of it, to a declaration."""
     try:
         return convert(given, name=name, process=Process(directory=directory)).as_dict()
     except DirectDiskError as error:
@@ -99,7 +99,7 @@ def from_drive(given: Any, name: str = "", directory: str = "") -> dict[str, Any
 
 
 class FilterModule:
-    """Ansible finds the filter here."""
+    """The filter plugin."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"from_drive": from_drive}

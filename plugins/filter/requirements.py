@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter: what a declaration needs of its host."""
+"""Filter: the requirements of a declaration on its host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: requirements
-short_description: What declared machines need of their host
+short_description: Requirements of declared VMs on their host
 version_added: 0.1.0
 author: directdisk.qemu contributors
 description:
@@ -47,7 +47,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes import sel
 
 
 def requirements(vms: Any, host: str = "") -> dict[str, Any]:
-    """The routes to backends, and the firmware, that declared machines need."""
+    """Return the routes to backends and the firmware that declared VMs need."""
     try:
         return selection.requirements(read_vms(vms, host))
     except DirectDiskError as error:
@@ -55,7 +55,7 @@ def requirements(vms: Any, host: str = "") -> dict[str, Any]:
 
 
 class FilterModule:
-    """Ansible finds the filter here."""
+    """The filter plugin."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"requirements": requirements}

@@ -11,13 +11,13 @@ short_description: The declared virtual machines as hosts
 version_added: 0.1.0
 author: directdisk.qemu contributors (@directdisk)
 description:
-  - Makes a host of every machine that a hypervisor of the inventory declares in its variable C(qemu_vms), and groups
+  - Creates a host for every VM that a hypervisor of the inventory declares in its variable C(qemu_vms), and groups
     these guests by hypervisor, backend, pool and state.
   - Hypervisors and their variables come from the inventory sources that are read before this one. Ansible reads the
     sources of a folder in alphabetical order, so a name such as C(zz_guests.yml) is a good one.
-  - No host is asked. What the machines are doing is known as far as a play has put it into Ansible's fact cache
+  - No host is asked. The state of the VMs is known if a play has put it into Ansible's fact cache
     before, see O(running_fact), and it is as old as that play.
-  - A machine with C(state=absent) is no host. One that runs without a declaration is, once the fact cache tells of it.
+  - A VM with C(state=absent) is not a host. An undeclared VM that runs is one, once the fact cache has it.
   - "Variables of a guest: C(guest_vm), C(guest_hypervisor), C(guest_state) (C(started), C(stopped) or C(undeclared)),
     C(guest_status) (what QEMU said last, such as C(running), or empty), C(guest_memory) in bytes, C(guest_cpus),
     C(guest_disks) (rows as of the filter P(directdisk.qemu.fleet_disks#filter)), C(guest_networks) (C(name), C(bridge),
@@ -34,7 +34,7 @@ options:
     required: true
     choices: [directdisk.qemu.guests]
   hypervisors:
-    description: Groups and hosts of the inventory whose machines become hosts.
+    description: Groups and hosts of the inventory whose VMs become hosts.
     type: list
     elements: str
     default: [all]
@@ -46,7 +46,7 @@ options:
     choices: [vm, vm.hypervisor]
     default: vm
   group_by:
-    description: Groups to make. A large fleet may have as many pools as machines.
+    description: Groups to make. A large fleet may have as many pools as VMs.
     type: list
     elements: str
     choices: [hypervisor, backend, pool, state]
@@ -60,7 +60,7 @@ options:
 notes:
   - The inventory cache keeps declarations as they were read; a change in C(qemu_vms) shows after O(cache_timeout) or
     with C(--flush-cache). It holds no secret. What the fact cache says is read each time.
-  - With O(strict), an error in a declaration is an error of the inventory. Otherwise its machine is left out with a
+  - With O(strict), an error in a declaration is an error of the inventory. Otherwise its VM is left out with a
     warning. Secrets are not needed, so one that is missing is no error.
 """
 
@@ -128,7 +128,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self._add(name, guest)
 
     def _hypervisors(self) -> list[str]:
-        """In the order of the inventory."""
+        """Return the hypervisors in the order of the inventory."""
         chosen: set[str] = set()
         for name in self.get_option("hypervisors"):
             group = self.inventory.groups.get(name)
@@ -139,7 +139,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         return [host for host in self.inventory.hosts if everybody or host in chosen]
 
     def _declared(self, key: str, hypervisors: list[str], cache: bool) -> list[Guest]:
-        """The guests as they are declared, from the inventory cache where it may be used and has them."""
+        """Return the declared guests, from the inventory cache if it is enabled and has them."""
         if not self.get_option("cache"):
             return self._read(hypervisors)
         self.load_cache_plugin()
@@ -155,19 +155,19 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         return [inventory_guests.guest(one) for one in read.vms if one.present]
 
     def _running(self, hypervisors: list[str]) -> dict[str, Any]:
-        """What the fact cache knows of the machines of each hypervisor."""
+        """Return the facts about the VMs of each hypervisor from the fact cache."""
         facts, name = cache_loader.get(C.CACHE_PLUGIN), self.get_option("running_fact")
         known = ((host, facts.get(host).get(name)) for host in hypervisors if facts.contains(host))
         return {host: vms for host, vms in known if isinstance(vms, Mapping)}
 
     def _named(self, guests: list[Guest], hypervisors: list[str]) -> Iterator[tuple[str, Guest]]:
-        """Each guest by the name that it has in the inventory."""
+        """Yield each guest with its name in the inventory."""
         taken = dict.fromkeys(hypervisors, "the host of this name")
         for guest in guests:
             vm, hypervisor = guest["guest_vm"], guest["guest_hypervisor"]
             name = f"{vm}.{hypervisor}" if self.get_option("hostname") == "vm.hypervisor" else vm
             if name in taken:
-                self._complain(f"vm {vm} of {hypervisor} has the name of {taken[name]}; say hostname: vm.hypervisor")
+                self._complain(f"vm {vm} of {hypervisor} has the name of {taken[name]}; set hostname: vm.hypervisor")
                 continue
             taken[name] = f"that of {hypervisor}"
             yield name, guest

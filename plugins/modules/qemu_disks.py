@@ -8,55 +8,54 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: qemu_disks
-short_description: Keep many disks, on storage of any kind, in one call
+short_description: Manage many disks, on storage of any kind, in one call
 version_added: 0.1.0
 author: directdisk.qemu contributors (@directdisk)
 description:
-  - Makes, grows, looks at or removes the images of disks, as M(directdisk.qemu.qemu_rbd_disk),
-    M(directdisk.qemu.qemu_iscsi_disk) and M(directdisk.qemu.qemu_remote_image) do with one each; a disk more costs
-    milliseconds, not a task.
-  - Several workers on the host take the disks in turn. They need no mount, no login and no daemon of the host's.
-  - The declarations of all disks are checked on the controller first; nothing on any storage changes while one of
-    them is wrong.
-  - A disk that fails does not keep the others from being worked on. The task fails at its end then, and RV(disks) has
-    the results of those that were done.
+  - Creates, grows, reads or removes the images of disks, as M(directdisk.qemu.qemu_rbd_disk),
+    M(directdisk.qemu.qemu_iscsi_disk) and M(directdisk.qemu.qemu_remote_image) do for one disk each. A further disk
+    takes milliseconds, not a task.
+  - Several workers on the host process the disks. They need no mount, no login and no daemon of the host.
+  - The declarations of all disks are checked on the controller first. If one is wrong, no storage is changed.
+  - If a disk fails, the others are still processed. The task then fails at its end, and RV(disks) has the results of
+    all disks.
 options:
   disks:
     description:
       - The disks, as a list, or as a mapping of names to disks.
       - Each is declared as in the inventory. It has a backend's key or C(uri), and may have C(format), C(luks),
-        C(route), C(size), C(source) and C(provision), which takes the options of the module for its backend. All of
-        them stand in C(docs/declaration.md). What is said there of a machine's use of the disk, such as C(cache), is
-        taken and has no effect.
-      - C(state) is V(present) by default and makes the disk as it is declared; V(absent) removes it; V(info) only
-        looks at it.
-      - C(name) is what results and errors call the disk; in a mapping, its key does. Without a name it is called by
-        its backend and storage.
-      - C(monitor) is the QMP socket of the running machine that has the disk open, and C(node) the name of the disk's
-        node in it. A disk of a running machine is grown by the machine itself.
-      - The same storage may be given twice only where nothing changes it.
+        C(route), C(size), C(source) and C(provision), which takes the options of the module for its backend.
+        C(docs/declaration.md) lists all options. Options for a VM's use of the disk, such as C(cache), are accepted
+        and have no effect.
+      - C(state) is V(present) by default, which creates the disk or changes it to what is declared; V(absent) removes
+        it; V(info) only reads it.
+      - C(name) is the name of the disk in results and errors; in a mapping, its key is the name. A disk without a name
+        is named by its backend and storage.
+      - C(monitor) is the QMP socket of the running VM that has the disk open, and C(node) the name of the disk's
+        node in it. The disk of a running VM is grown by the VM itself.
+      - The same storage may be listed twice only if nothing changes it.
     type: raw
     required: true
   workers:
-    description: Most disks that are worked on at the same time, 1 to 64.
+    description: Maximum number of disks that are processed at the same time, 1 to 64.
     type: int
     default: 4
   open_timeout:
-    description: Seconds that the storage of each disk has to answer, 1 to 3600.
+    description: Seconds to wait for the storage of each disk, 1 to 3600.
     type: int
     default: 30
   request:
     description:
-      - Not for people. The action plugin moves the declarations out of O(disks), where it leaves their names, into this
+      - Internal. The action plugin moves the declarations out of O(disks), where it leaves their names, into this
         option, so that Ansible hides their secrets.
     type: str
 extends_documentation_fragment: [directdisk.qemu.attributes]
 attributes:
   check_mode:
-    description: Says what would change without changing it. The storage is looked at.
+    description: Predicts the changes. The storage is read.
     support: full
   diff_mode:
-    description: Shows what a look at each disk that changes finds before and after. Never a secret.
+    description: Shows the state of each changed disk before and after, without secrets.
     support: full
 requirements:
   - QEMU 5.2 or later on the host, and what the backends of the disks need (role P(directdisk.qemu.storage_client#role))
@@ -68,7 +67,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: An empty RBD image, and a qcow2 image on an NFS server that begins as what a web server has
+- name: An empty RBD image, and a qcow2 image on an NFS server that is a copy of an image on a web server
   directdisk.qemu.qemu_disks:
     disks:
       - rbd: {pool: vms, image: web1-data, user: qemu, key: "{{ vault_ceph_key }}", monitors: [192.0.2.1]}
@@ -78,7 +77,7 @@ EXAMPLES = r"""
         size: 20GiB
         source: {https: {url: "https://images.example/debian-13.qcow2"}, format: qcow2}
 
-- name: Remove a disk and look at another, which keeps its size
+- name: Remove a disk, and read the state of another
   directdisk.qemu.qemu_disks:
     disks:
       old:
@@ -89,7 +88,7 @@ EXAMPLES = r"""
         iscsi: {portal: 192.0.2.9, target: "iqn.2026-01.example:web1", lun: 1}
         state: info
 
-- name: The disks of a declared machine, before anything else of it; a server that is silent is given up soon
+- name: The disks of a declared VM, with a short timeout for servers that do not answer
   directdisk.qemu.qemu_disks:
     disks: "{{ qemu_vms.web1.disks }}"
     workers: 8
@@ -98,18 +97,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 disks:
-  description: What became of each disk, in the order in which they were given.
-  returned: when the declarations are right
+  description: Results of the disks, in the order of their declarations.
+  returned: when the declarations are valid
   type: list
   elements: dict
   contains:
     name:
-      description: What the disk is called.
+      description: Name of the disk.
       type: str
       returned: always
       sample: web1-data
     changed:
-      description: Whether the disk was changed, or would be in check mode.
+      description: The disk was changed, or would be in check mode.
       type: bool
       returned: always
     failed:
@@ -117,7 +116,7 @@ disks:
       type: bool
       returned: when the disk failed
     msg:
-      description: Why it failed, one error a line.
+      description: Error messages, one a line.
       type: str
       returned: when the disk failed
     exception:
@@ -125,35 +124,35 @@ disks:
       type: str
       returned: when the disk failed by such an error
     refused:
-      description: Whether it failed because it cannot be as it is declared, on this host or as the storage was found.
+      description: The declaration cannot be applied to this storage or on this host.
       type: bool
       returned: when the disk failed
     state:
-      description: Whether there is an image now, V(present) or V(absent).
+      description: V(present) if the image exists now, V(absent) if it does not.
       type: str
       returned: when the disk did not fail
     size:
-      description: Bytes that a guest sees; none where there is no image.
+      description: Bytes that a guest sees; null if there is no image.
       type: int
       returned: when the disk did not fail
     format:
-      description: Format of the image; none where there is no image.
+      description: Format of the image; null if there is no image.
       type: str
       returned: when the disk did not fail
     actions:
-      description: What was changed, or would be in check mode, one line each.
+      description: Changes that were made, or would be in check mode, one line each.
       type: list
       elements: str
       returned: when the disk did not fail
     blockdev:
       description:
-        - The nodes with which QEMU on this host opens the disk, each after those it stands on, as C(-blockdev) takes
-          them. A secret is the name of an object, which is not returned.
+        - Nodes with which QEMU on this host opens the disk, in the order of their C(-blockdev) options. A secret is
+          the id of an object, which is not returned.
       type: list
       elements: dict
       returned: when the disk did not fail
     image:
-      description: What a look at the image found at the end, or would find; see the module for its backend.
+      description: State of the image at the end, or in check mode the predicted state; see the module for its backend.
       type: dict
       returned: when the disk did not fail
   sample:
@@ -183,7 +182,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabiliti
 
 
 def answer(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """The module's answer; ``warnings`` in it are yet to be said."""
+    """Return the module's result; the caller emits its ``warnings``."""
     disks, diff, warnings = [], [], []
     for result in results:
         before, after = result.pop("before", {}), result.pop("after", {})
@@ -195,7 +194,7 @@ def answer(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def lacking(entries: list[batch.Entry], capabilities: Capabilities) -> dict[str, DirectDiskError]:
-    """Why this host cannot keep the images of a backend, by its name; the module may begin anew elsewhere for it."""
+    """Return why this host cannot manage the images of a backend, by its name; may restart the module elsewhere."""
     reasons: dict[str, DirectDiskError] = {}
     for backend in {entry.desired.disk.backend.name: entry.desired.disk.backend for entry in entries}.values():
         try:
@@ -218,7 +217,9 @@ def main() -> None:
     private_folders.lock_payload()
     try:
         if not module.params["request"]:
-            raise DirectDiskError("qemu_disks: its action plugin did not run; call it as directdisk.qemu.qemu_disks")
+            raise DirectDiskError(
+                "qemu_disks: its action plugin did not run; use the full name directdisk.qemu.qemu_disks"
+            )
         request = batch.decode(module.params["request"])
         entries = batch.read_entries(request["disks"])
         capabilities = Capabilities.from_probe(probe())

@@ -2,58 +2,51 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One LUN of an iSCSI target."""
+"""Manages one LUN of an iSCSI target."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: qemu_iscsi_disk
-short_description: Keep a LUN of an iSCSI target
+short_description: Manage a LUN of an iSCSI target
 version_added: 0.1.0
 author: directdisk.qemu contributors (@directdisk)
 description:
-  - Verifies portal, target, LUN and account of a LUN, and what the LUN is like; writes a format or an image onto
-    one that is blank; grows
-    what is on it; finds out which targets and LUNs a portal has.
-  - The host does not log in. The module has a session of its own, by libiscsi, and so has QEMU, which writes; both
-    end with the module.
-    The kernel's initiator, C(/etc/iscsi) and C(/dev) have no part in it.
-  - A LUN is made and removed by its target. Where that is a tgt, this module does it too, on the storage host, see
-    O(tgt).
-  - Data is never overwritten unless O(overwrite) names that data. A LUN counts as blank if all of it reads as zeroes;
-    that is found out before a format or O(source) is written, see O(blank_check). RV(image.content) of a LUN that is
-    not written to is told by its first 2 MiB, its last 2 MiB and 62 pieces in between. With O(format=raw) and no
-    O(luks) the LUN is taken for what it is declared to be, whatever its first bytes look like.
-  - While an image is written, the LUN begins with a mark, and the image's own beginning is written last. So an
-    import that was killed is
-    found by the next run and done again, and no machine boots from half of it.
-  - O(source) is for new disks alone. A raw LUN with data on it is taken for one that has been imported before.
+  - Verifies portal, target, LUN, account and properties of a LUN; writes a format or an image onto a blank one; grows
+    its format; lists the targets and LUNs of a portal.
+  - The host does not log in. The module opens an iSCSI session of its own with libiscsi, and so does QEMU, which
+    writes; both end with the module. The kernel's initiator, C(/etc/iscsi) and C(/dev) are not used.
+  - A target creates and removes its LUNs. For tgt this module does it, too, on the storage host, see O(tgt).
+  - Data is never overwritten unless O(overwrite) is its fingerprint. A LUN is blank if all of it reads as zeroes; this
+    is checked before a format or O(source) is written, see O(blank_check). If the LUN is not written to,
+    RV(image.content) is based on its first 2 MiB, its last 2 MiB and 62 samples in between. With O(format=raw) and
+    without O(luks) the LUN is never probed.
+  - While an image is written, the LUN begins with a mark, and the first bytes of the image are written last. So the
+    next run finds an interrupted import and repeats it, and no VM boots from half of an image.
+  - O(source) is for new disks only. A raw LUN with data counts as imported before.
 extends_documentation_fragment: [directdisk.qemu.attributes, directdisk.qemu.disk.lun]
 attributes:
   check_mode:
-    description: Says what would change without changing it.
+    description: Predicts the changes.
     support: full
   diff_mode:
-    description: Shows what a look at the LUN finds before and after.
+    description: Shows the state of the LUN before and after.
     support: full
 notes:
-  - Needs libiscsi on the host, which comes with QEMU's iscsi driver (role P(directdisk.qemu.storage_client#role)),
-    and QEMU itself where
-    anything but a raw LUN is looked at or anything is written. With O(tgt) it needs neither, and tgt 1.0.80 or later.
-  - With O(state=present) it is an error if the portal, the target or the LUN is not there, if the account is
-    refused, if the LUN is not like
-    O(expect), is a controller, or is read-only where it is to be written, if it has data in another format than the
-    declared one,
-    or if O(source) or a full qcow2 of O(size) has no room on it.
-  - With O(state=absent) and without O(tgt) it is an error if the LUN is there, because an initiator cannot remove it.
-  - With O(state=info) and without O(target) the portal is asked for its targets, see RV(image.targets).
-  - With O(format=qcow2), O(size) is how much a guest sees; without it a new qcow2 is as large as its O(source).
-    A raw LUN is as large as its target makes it, and one with O(luks) but its first 2068480 bytes too; O(size) is an
-    error then.
-  - tgt hands its configuration to a shell when it starts. With O(tgt), names, passwords and paths are letters,
-    digits and C(._+:@%=/-).
-  - An account of tgt is the same for all of its targets. The password of one that other targets have too is not
-    changed.
+  - Requires libiscsi on the host, which comes with QEMU's iscsi driver (role P(directdisk.qemu.storage_client#role)).
+    Requires QEMU to write, or to read a LUN that is not raw. With O(tgt) it requires tgt 1.0.80 or later instead.
+  - With O(state=present) it is an error if the portal, the target or the LUN does not exist, if the account is
+    refused, if the LUN does not match O(expect), is a controller, or is read-only and must be written to, if it has
+    data in another format than the declared one, or if O(source) or a full qcow2 of O(size) does not fit on it.
+  - With O(state=absent) and without O(tgt) it is an error if the LUN exists, because an initiator cannot remove it.
+  - With O(state=info) and without O(target) the targets of the portal are listed, see RV(image.targets).
+  - With O(format=qcow2), O(size) is the size that a guest sees; without it a new qcow2 is as large as its O(source).
+    The size of a raw LUN is set by its target, and O(luks) takes its first 2068480 bytes; O(size) is an error for
+    both.
+  - tgt passes its configuration to a shell when it starts. With O(tgt), names, passwords and paths may have letters,
+    digits and C(._+:@%=/-) only.
+  - An account of tgt is shared by all of its targets. Its password is not changed if it belongs to other targets,
+    too.
 seealso:
   - module: directdisk.qemu.qemu_rbd_disk
   - module: directdisk.qemu.qemu_remote_image
@@ -61,7 +54,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Verify that this host can use a LUN, and that it is the one that was meant
+- name: Verify that this host can use a LUN, and that it is the expected one
   directdisk.qemu.qemu_iscsi_disk:
     portal: 192.0.2.9
     target: iqn.2026-01.example:web1
@@ -80,7 +73,7 @@ EXAMPLES = r"""
       https: {url: "https://images.example/debian-13.qcow2"}
       format: qcow2
 
-- name: Put an encrypted qcow2 onto a blank LUN, or grow the one that is there
+- name: Put an encrypted qcow2 onto a blank LUN, or grow the existing one
   directdisk.qemu.qemu_iscsi_disk:
     portal: 192.0.2.9
     target: iqn.2026-01.example:web1
@@ -89,7 +82,7 @@ EXAMPLES = r"""
     luks: {passphrase: "{{ vault_luks }}"}
     size: 80GiB
 
-- name: Encrypt a LUN whose data may be lost, which is the data that the module named before and no other
+- name: Encrypt a LUN and lose its data, which has this fingerprint
   directdisk.qemu.qemu_iscsi_disk:
     portal: 192.0.2.9
     target: iqn.2026-01.example:web1
@@ -97,7 +90,7 @@ EXAMPLES = r"""
     luks: {passphrase: "{{ vault_luks }}"}
     overwrite: 9bbd7ac5df0ac4ed
 
-- name: Let a running machine see that its LUN was grown
+- name: Let a running VM see that its LUN was grown
   directdisk.qemu.qemu_iscsi_disk:
     portal: 192.0.2.9
     target: iqn.2026-01.example:web1
@@ -139,14 +132,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or would be done in check mode, as orders to a person.
+  description: Changes that were made, or would be in check mode, one line each.
   returned: success
   type: list
   elements: str
-  sample: ["write qcow2 of 85899345920 bytes on iscsi 192.0.2.9:3260/iqn.2026-01.example:web1/2"]
+  sample: ["write qcow2 of 80 GiB on iscsi 192.0.2.9:3260/iqn.2026-01.example:web1/2"]
 state:
-  description: V(present) where the LUN is there, V(absent) where it is not, or where a portal was asked for its
-    targets.
+  description: V(present) if the LUN exists, V(absent) if it does not, or if the targets of a portal were listed.
   returned: success
   type: str
 size:
@@ -154,26 +146,26 @@ size:
   returned: success
   type: int
 format:
-  description: Format of what is on the LUN, V(raw) or V(qcow2). V(raw) too where it has no format yet.
+  description: Format on the LUN, V(raw) or V(qcow2). V(raw) also if it has no format yet.
   returned: success
   type: str
 blockdev:
-  description: The nodes with which QEMU opens the LUN, each after those it stands on; a secret is the id of an
+  description: Nodes with which QEMU opens the LUN, in the order of their C(-blockdev) options; a secret is the id of an
     object. Empty with O(tgt).
   returned: success
   type: list
   elements: dict
 image:
-  description: What a look at the LUN found, or would find.
+  description: State of the LUN at the end, or in check mode the predicted state.
   returned: success
   type: dict
   contains:
     exists:
-      description: Whether the target has the LUN.
+      description: The target has the LUN.
       returned: always
       type: bool
     portal:
-      description: The portal that let this host in, with its port.
+      description: Portal that accepted this host, with its port.
       returned: without O(tgt)
       type: str
       sample: 192.0.2.9:3260
@@ -183,19 +175,19 @@ image:
       type: list
       elements: int
     type:
-      description: V(disk), or what the LUN is instead.
+      description: Device type, V(disk) or another.
       returned: if the LUN exists, without O(tgt)
       type: str
     vendor:
-      description: Who made it, as the LUN says.
+      description: Vendor that the LUN reports.
       returned: if the LUN exists, without O(tgt)
       type: str
     model:
-      description: What product it is, as the LUN says.
+      description: Product that the LUN reports.
       returned: if the LUN exists, without O(tgt)
       type: str
     revision:
-      description: Which version of the product, as the LUN says.
+      description: Product revision that the LUN reports.
       returned: if the LUN exists, without O(tgt)
       type: str
     serial:
@@ -203,8 +195,7 @@ image:
       returned: if the LUN exists
       type: str
     device_id:
-      description: The name by which no other LUN goes, from page 0x83, beginning with C(naa.), C(eui.) or C(t10.).
-        Empty where it has none.
+      description: Unique name, from page 0x83, beginning with C(naa.), C(eui.) or C(t10.). Empty if it has none.
       returned: if the LUN is a disk, without O(tgt)
       type: str
     capacity:
@@ -220,17 +211,16 @@ image:
       returned: if the LUN exists, without O(tgt)
       type: str
     encrypted:
-      description: Whether the format is encrypted.
+      description: The format is encrypted.
       returned: if the LUN is a disk, without O(tgt)
       type: bool
     content:
-      description: V(blank), V(data), or V(unfinished) where an import was interrupted. What is inside a qcow2 or
-        luks is looked at only
-        with O(source) or O(state=info); it counts as V(data) otherwise.
+      description: V(blank), V(data), or V(unfinished) if an import was interrupted. The content of a qcow2 or luks is
+        read only with O(source) or O(state=info); otherwise it counts as V(data).
       returned: if the LUN is a disk, without O(tgt)
       type: str
     fingerprint:
-      description: What O(overwrite) must say for the data on the LUN to be lost.
+      description: Value of O(overwrite) that allows to overwrite the data.
       returned: with O(state=info), if the LUN has data
       type: str
     block_size:
@@ -242,12 +232,11 @@ image:
       returned: if the LUN is a disk, without O(tgt)
       type: int
     thin:
-      description: Whether space is taken only when it is written (READ CAPACITY, LBPME). With O(tgt), whether UNMAP
-        gives it back.
+      description: Space is allocated when it is written (READ CAPACITY, LBPME). With O(tgt), UNMAP returns it.
       returned: if the LUN exists
       type: bool
     reads_zeroes:
-      description: Whether what was given back reads as zeroes.
+      description: Unmapped blocks read as zeroes.
       returned: if the LUN is a disk, without O(tgt)
       type: bool
     provisioning:
@@ -255,32 +244,31 @@ image:
       returned: if the LUN is a disk, without O(tgt)
       type: str
     unmap:
-      description: Whether the LUN takes UNMAP, from page 0xB2.
+      description: The LUN supports UNMAP, from page 0xB2.
       returned: if the LUN is a disk, without O(tgt)
       type: bool
     unmap_granularity:
-      description: Bytes that are given back together, from page 0xB0; 0 where the LUN does not say.
+      description: Granularity of UNMAP in bytes, from page 0xB0; 0 if the LUN does not report it.
       returned: if the LUN is a disk, without O(tgt)
       type: int
     read_only:
-      description: Whether the target gives the LUN out read-only.
+      description: The target exports the LUN read-only.
       returned: if the LUN exists
       type: bool
     targets:
-      description: The targets of the portal by name, each with its portals, what is known of its LUNs (as here),
-        and why it lets this
-        account not in, empty where it does.
+      description: Targets of the portal by name, each with its portals, the state of its LUNs (as here), and the error
+        with which it refuses this account, empty if it does not.
       returned: with O(state=info) and without O(target)
       type: list
       elements: dict
       sample: [{target: "iqn.2026-01.example:web1", portals: ["192.0.2.9:3260"], luns: [{lun: 0, type: controller}],
         error: ""}]
     store:
-      description: The file or device that holds the data.
+      description: File or device that holds the data.
       returned: with O(tgt), if the LUN exists
       type: str
     target_exists:
-      description: Whether tgtd has the target.
+      description: tgtd has the target.
       returned: with O(tgt)
       type: bool
     other_luns:
@@ -289,14 +277,13 @@ image:
       type: list
       elements: int
     accounts:
-      description: The accounts that may log in to the target.
+      description: Accounts that may log in to the target.
       returned: with O(tgt)
       type: list
       elements: str
     account:
-      description: What is known of the account of O(user), V(none) where none is declared, V(missing), V(fits),
-        V(differs) or V(unknown)
-        where no configuration file has its password.
+      description: State of the account of O(user), V(none) if none is declared, V(missing), V(fits), V(differs), or
+        V(unknown) if no configuration file has its password.
       returned: with O(tgt)
       type: str
     account_shared_with:
@@ -305,7 +292,7 @@ image:
       type: list
       elements: str
     initiators:
-      description: Who may log in to the target, by address or name.
+      description: Initiators that may log in to the target, by address or name.
       returned: with O(tgt)
       type: list
       elements: str
@@ -315,15 +302,15 @@ image:
       type: list
       elements: str
     kept:
-      description: Whether the LUN stands in the configuration file that is kept from here.
+      description: The configuration file that this module writes has the LUN.
       returned: with O(tgt)
       type: bool
     kept_so:
-      description: Whether that file is as it is declared.
+      description: That file is as declared.
       returned: with O(tgt)
       type: bool
     declared_in:
-      description: Another configuration file that has the target; empty where none has.
+      description: Another configuration file that has the target; empty if there is none.
       returned: with O(tgt)
       type: str
 """

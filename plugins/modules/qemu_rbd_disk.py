@@ -2,41 +2,40 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One image of a Ceph cluster."""
+"""Manages one RBD image of a Ceph cluster."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: qemu_rbd_disk
-short_description: Keep an RBD image of a Ceph cluster
+short_description: Manage an RBD image of a Ceph cluster
 version_added: 0.1.0
 author: directdisk.qemu contributors (@directdisk)
 description:
-  - Makes an image empty, as a clone of a snapshot of the same cluster, or as a copy of any other disk; grows it;
-    shrinks, renames and rolls it back where that is said; keeps its snapshots, metadata and configuration; removes it
-    or moves it to the trash.
-  - A new image has its name only once it is whole. Until then one that gets data, a format or encryption is called as
-    it will be, with C(.directdisk-part-) and a mark of the host behind, and is open until it has its name. So two
-    hosts can make the same image at once; the second finds it made. What a run left that was killed is no image for
-    anybody, and the next run removes it, also on another host once no client has it open. It may wait 30 seconds for
-    that, until the cluster has forgotten the client that was killed.
-  - An image that a client has open is not removed, renamed, shrunk or rolled back unless O(force) says so. Whoever
-    has it open is in RV(image.watchers).
-  - Talks to the cluster through Ceph's own Python bindings and, where the image has a format or is copied, through
-    QEMU; the host maps and mounts nothing. Where the Python that runs the module has no bindings, it goes on under the
-    distribution's own.
-  - A raw image is never probed. One that begins as a qcow2 or another format of disk images is refused, unless
-    O(raw_content) says that the guest must see these bytes.
+  - Creates an image empty, as a clone of a snapshot of the same cluster, or as a copy of any other disk; grows it;
+    shrinks, renames and rolls it back if the options ask for it; manages its snapshots, metadata and configuration;
+    removes it or moves it to the trash.
+  - A new image gets its name when it is complete. An image that gets data, a format or encryption has the suffix
+    C(.directdisk-part-) with a mark of the host until then, and is kept open. So two hosts can create the same image
+    at the same time, and the second finds it. The next run removes the unfinished image of an interrupted run, on
+    another host only if no client has it open. This may take 30 seconds, until the cluster drops the watch of the
+    killed client.
+  - An image that a client has open is not removed, renamed, shrunk or rolled back unless O(force) is set.
+    RV(image.watchers) lists the clients.
+  - Uses Ceph's own Python bindings and, for images with a format and for copies, QEMU. The host maps and mounts
+    nothing. If the Python that runs the module has no bindings, the module continues under the distribution's own.
+  - A raw image is never probed. An image that begins as a qcow2 or another format of disk images is refused, unless
+    O(raw_content) confirms that the guest must see these bytes.
 extends_documentation_fragment: [directdisk.qemu.attributes, directdisk.qemu.disk.rbd]
 attributes:
   check_mode:
-    description: Says what would change without changing it. The cluster and the source are looked at.
+    description: Predicts the changes. The cluster and the source are read.
     support: full
   diff_mode:
-    description: Shows what a look at the image finds before and after. Never a secret.
+    description: Shows the state of the image before and after, without secrets.
     support: full
   idempotent:
-    description: A second run changes nothing. An image is rolled back only where it differs from the snapshot.
+    description: A second run changes nothing. An image is rolled back only if it differs from the snapshot.
     support: full
 requirements:
   - python3-rados and python3-rbd of the distribution, Ceph 14 or later; Ceph 16 for O(encryption) of new images and
@@ -48,13 +47,13 @@ seealso:
   - module: directdisk.qemu.qemu_vms
 notes:
   - The user needs the caps C(mon 'profile rbd') and C(osd 'profile rbd pool=POOL') for each pool, with
-    C(namespace=NAMESPACE) behind for one namespace.
-  - A snapshot that is to be cloned must be protected in a cluster that still expects clients older than Ceph 13.2,
-    as C(ceph osd get-require-min-compat-client) says.
-  - Ceph lets writers wait where OSDs are gone or a pool is full. A run that waits for longer than O(open_timeout)
-    fails instead; it leaves no image, and the next run begins anew.
-  - A raw image can be grown, and any flattened, while a client has it open. That sees a new size at once where
-    O(monitor) and O(node) are those of its machine.
+    C(namespace=NAMESPACE) appended for one namespace.
+  - A snapshot must be protected before it is cloned if the cluster still supports clients older than Ceph 13.2, see
+    C(ceph osd get-require-min-compat-client).
+  - Ceph blocks writers while OSDs are lost or a pool is full. A run that waits longer than O(open_timeout) fails; it
+    leaves no image, and the next run starts again.
+  - A raw image can be grown, and every image flattened, while a client has it open. The guest sees the new size at
+    once if O(monitor) and O(node) are those of its VM.
 """
 
 EXAMPLES = r"""
@@ -67,7 +66,7 @@ EXAMPLES = r"""
     monitors: [192.0.2.1, 192.0.2.2, 192.0.2.3]
     size: 100GiB
 
-- name: The same with what Ceph's own files on the host say, in a namespace, and with data in an erasure-coded pool
+- name: The same with Ceph's configuration files of the host, in a namespace, and with data in an erasure-coded pool
   directdisk.qemu.qemu_rbd_disk:
     pool: vms
     namespace: tenant
@@ -78,7 +77,7 @@ EXAMPLES = r"""
     object_size: 8MiB
     features: [layering, exclusive-lock, object-map, fast-diff]
 
-# The tasks below leave out how the cluster is reached: it can be said once, with
+# The tasks below leave out the options of the cluster. They can be set once, with
 #   module_defaults: {directdisk.qemu.qemu_rbd_disk: "{{ ceph_cluster }}"}
 - name: Import a golden image from a web server, and take a protected snapshot of it
   directdisk.qemu.qemu_rbd_disk:
@@ -125,7 +124,7 @@ EXAMPLES = r"""
     size: 10GiB
     luks: {passphrase: "{{ vault_disk_passphrase }}"}
 
-- name: Grow the disk of a running machine, whose guest sees it at once
+- name: Grow the disk of a running VM, whose guest sees it at once
   directdisk.qemu.qemu_rbd_disk:
     pool: vms
     image: web1-root
@@ -139,7 +138,7 @@ EXAMPLES = r"""
     image: web1-root
     snapshots: [{name: before-upgrade}]
 
-- name: Back to it, while the machine is stopped
+- name: Roll back to it, while the VM is stopped
   directdisk.qemu.qemu_rbd_disk:
     pool: vms
     image: web1-root
@@ -151,7 +150,7 @@ EXAMPLES = r"""
     image: web1-root
     snapshots: [{name: before-upgrade, state: absent}]
 
-- name: Give an image another name
+- name: Rename an image
   directdisk.qemu.qemu_rbd_disk:
     pool: vms
     image: www1-root
@@ -165,7 +164,7 @@ EXAMPLES = r"""
     trash: true
     trash_seconds: 604800
 
-- name: Take it back
+- name: Restore it from the trash
   directdisk.qemu.qemu_rbd_disk:
     pool: vms
     image: www1-root
@@ -178,7 +177,7 @@ EXAMPLES = r"""
     state: absent
     with_snapshots: true
 
-- name: Who has an image open
+- name: List the clients that have an image open
   directdisk.qemu.qemu_rbd_disk:
     pool: vms
     image: www1-root
@@ -189,30 +188,30 @@ EXAMPLES = r"""
 
 RETURN = r"""
 state:
-  description: Whether there is an image now, V(present) or V(absent).
+  description: V(present) if the image exists now, V(absent) if it does not.
   returned: success
   type: str
   sample: present
 size:
-  description: Bytes that a guest sees; none where there is no image.
+  description: Bytes that a guest sees; null if there is no image.
   returned: success
   type: int
   sample: 107374182400
 format:
-  description: Format of the image, as declared; none where there is no image.
+  description: Format of the image, as declared; null if there is no image.
   returned: success
   type: str
   sample: raw
 actions:
-  description: What was changed, or would be in check mode, one line each.
+  description: Changes that were made, or would be in check mode, one line each.
   returned: success
   type: list
   elements: str
   sample: ["create rbd vms/web1-data of 100 GiB"]
 blockdev:
   description:
-    - The nodes with which QEMU on this host opens the image, each after those it stands on, as C(-blockdev) takes
-      them. A secret is the name of an object, which is not returned.
+    - Nodes with which QEMU on this host opens the image, in the order of their C(-blockdev) options. A secret is the
+      id of an object, which is not returned.
   returned: success
   type: list
   elements: dict
@@ -220,83 +219,83 @@ blockdev:
     - {driver: rbd, node-name: disk.storage, pool: vms, image: web1-data, read-only: false}
     - {driver: raw, node-name: disk.format, file: disk.storage, read-only: false}
 image:
-  description: What a look at the image found at the end, or would find.
+  description: State of the image at the end, or in check mode the predicted state.
   returned: success
   type: dict
   contains:
     exists:
-      description: Whether there is an image. Where there is none, only RV(image.incomplete) may stand beside it.
+      description: The image exists. If it does not, only RV(image.incomplete) may be returned beside it.
       type: bool
       returned: always
     size:
-      description: Bytes that a guest sees.
+      description: Bytes that a guest sees; null for an image with a format or encryption that is to be removed.
       type: int
-      returned: where there is an image, but for one with a format that is to be removed
+      returned: if the image exists
     stored_size:
-      description: Bytes that the image has with its format or encryption; not known in check mode where that changes.
+      description: Bytes of the image with its format or encryption; not predicted for a new image.
       type: int
-      returned: where the image has a format or is encrypted
+      returned: if the image has a format or is encrypted
     format:
       description: Format of the image, as declared.
       type: str
-      returned: where there is an image
+      returned: if the image exists
     features:
-      description: The features that the image has.
+      description: Features of the image.
       type: list
       elements: str
-      returned: where there is an image
+      returned: if the image exists
     object_size:
       description: Bytes of one object.
       type: int
-      returned: where there is an image
+      returned: if the image exists
     stripe_unit:
-      description: Bytes that go to one object before the next gets some.
+      description: Bytes written to one object before the next.
       type: int
-      returned: where there is an image
+      returned: if the image exists
     stripe_count:
-      description: Objects over which the image is striped at a time.
+      description: Number of objects that the image is striped over.
       type: int
-      returned: where there is an image
+      returned: if the image exists
     data_pool:
-      description: Pool that has the data; empty where that is the image's own.
+      description: Pool of the data; empty if it is the image's own pool.
       type: str
-      returned: where there is an image
+      returned: if the image exists
     parent:
-      description: The snapshot that the image is a clone of; empty where it is none.
+      description: Snapshot that the image is a clone of; empty if it is not a clone.
       type: str
-      returned: where there is an image
+      returned: if the image exists
     children:
-      description: The clones of all snapshots of the image.
+      description: Clones of all snapshots of the image.
       type: list
       elements: str
-      returned: where there is an image
+      returned: if the image exists
     snapshots:
-      description: The snapshots by their names, each with C(protected) and with its clones as C(children).
+      description: Snapshots sorted by name, each with C(protected) and with its clones as C(children).
       type: list
       elements: dict
-      returned: where there is an image
+      returned: if the image exists
     metadata:
       description: Metadata of the image.
       type: dict
-      returned: where there is an image
+      returned: if the image exists
     image_config:
-      description: Options of Ceph's client that the image has of its own.
+      description: Options of Ceph's client that are set for this image.
       type: dict
-      returned: where there is an image
+      returned: if the image exists
     watchers:
-      description: Addresses of the clients that have the image open to write to it.
+      description: Addresses of the clients that have the image open for writing.
       type: list
       elements: str
-      returned: where there is an image
+      returned: if the image exists
     lock:
-      description: Address of the client that holds the exclusive lock; empty where nobody does.
+      description: Address of the client that holds the exclusive lock; empty if no client does.
       type: str
-      returned: where there is an image
+      returned: if the image exists
     incomplete:
-      description: What another run has not finished, or was killed over; C(watchers) are the clients that still
-        write to it.
+      description: An unfinished image of a running or interrupted run on this host; C(watchers) are the clients that
+        have it open.
       type: dict
-      returned: where there is something of that kind
+      returned: if there is one
   sample:
     exists: true
     size: 107374182400

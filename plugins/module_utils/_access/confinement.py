@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sandbox of processes that open foreign bytes for a run: what launch units have, without a unit.
+"""Sandbox of processes that open foreign data during a run; the same as that of launch units, without a unit.
 
-A transient unit would do, at 250 ms each, and would outlive a run that is killed. So a small program builds the file
-system and drops the privileges, and systemd's filter of addresses comes with a scope (90 ms) where a disk has a
-server whose addresses are known.
+A transient unit takes 250 ms and outlives a run that is killed. So a small program builds the file system and drops
+the privileges. systemd's address filter is set by a scope (90 ms), if the addresses of the disk's server are known.
 """
 
 from __future__ import annotations
@@ -25,37 +24,37 @@ CAP_DAC_OVERRIDE, CAP_NET_BIND_SERVICE = 1, 10  # linux/capability.h
 _USERS = 0x70000000
 """The first of the user numbers that systemd lists as unused (its documentation, "Users, Groups, UIDs and GIDs")."""
 _BENCHES = 16
-"""Users that a process may have at once."""
+"""Users that a process can have at the same time."""
 _NUMBERS = itertools.count()
 _BOOTED = "/run/systemd/system"
-"""There where systemd is the host's init (sd_booted(3))."""
+"""Exists if systemd is the host's init (sd_booted(3))."""
 
 
 @dataclass(frozen=True)
 class Confinement:
-    """What a process may touch beside the folder of its run."""
+    """Permissions of a process beside the folder of its run."""
 
     network: bool = False
     addresses: tuple[str, ...] = ()
-    """The only addresses that it may talk to; without any, all that the host may."""
+    """The only addresses that it may connect to; empty for all."""
     files: tuple[tuple[str, str], ...] = ()
-    """Files that it may read, and where it sees them."""
+    """Files that it may read, and the paths at which it sees them."""
     opens: bool = False
-    """Whether it may open files of others that it is given: they belong to root, or to a VM."""
+    """It may open files of other owners that it is given: root's, or a VM's."""
     listens: bool = False
-    """Whether it may listen at a port that other users may not take."""
+    """It may listen on a privileged port."""
     most: int = 0
-    """Bytes of the largest file that it may write; 0 for any."""
+    """Maximum size of a file that it may write; 0 for no limit."""
 
     @property
     def capabilities(self) -> list[int]:
-        """The numbers of those that it keeps."""
+        """Numbers of the capabilities that it keeps."""
         kept = ((CAP_DAC_OVERRIDE, self.opens), (CAP_NET_BIND_SERVICE, self.listens))
         return [number for number, needed in kept if needed]
 
 
 def confinement(*reaches: Reach, trust_store: str = "") -> Confinement:
-    """The confinement of a process that reaches storage; trust_store: the file that the disk's own bundle replaces."""
+    """Return the confinement of a process that accesses storage; trust_store: file that the disk's bundle replaces."""
     sandbox = build_sandbox(
         [(reach, False) for reach in reaches], directory="", replace_trust=bool(trust_store), trust_store=trust_store
     )
@@ -68,12 +67,12 @@ def confinement(*reaches: Reach, trust_store: str = "") -> Confinement:
 
 
 def new_user() -> int:
-    """A user that no other process of this host has."""
+    """Return a user that no other process of this host has."""
     return _USERS + os.getpid() * _BENCHES + next(_NUMBERS) % _BENCHES
 
 
 def program(folder: str) -> str:
-    """The program that confines, put into a folder."""
+    """Write the program that confines into a folder, and return its path."""
     path = f"{folder}/confined.py"
     write_private(path, text_of(confined))
     os.mkdir(f"{folder}/root", 0o700)
@@ -83,7 +82,7 @@ def program(folder: str) -> str:
 def begin(
     allowed: Confinement, user: int, folder: str, path: str, *, folders: tuple[str, ...], files_from: int = -1
 ) -> list[str]:
-    """Begins a command that is to be confined; folder: of the program ``path`` and its empty folder."""
+    """Return the beginning of a confined command; folder: of the program ``path`` and its empty folder."""
     settings: Mapping[str, object] = {
         "user": user,
         "folders": folders,
@@ -98,7 +97,7 @@ def begin(
 
 
 def _filter(allowed: Confinement) -> list[str]:
-    """A scope is a unit around a process that stays this one's child."""
+    """Return the scope that filters addresses: a unit around a process that stays a child of this one."""
     if not allowed.addresses or not os.path.isdir(_BOOTED):
         return []
     addresses = (f"--property=IPAddressAllow={address}" for address in allowed.addresses)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's cache of images that were fetched whole: the place, the program and the unit of machines' own units."""
+"""The host's cache of fetched images, with the same paths, program and unit names as the VMs' own image units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._access.web_image import Said
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.web_image import ServerAnswer
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
@@ -27,10 +27,10 @@ _LOG_LINES = 5
 
 
 def fetch(disk: Disk, bench: Workspace) -> None:
-    """Have the image's own unit fetch it, or one just like it for the time being.
+    """Fetch an image with its own unit, or with a transient unit of the same name.
 
-    Of one name there is one unit: so a machine that starts meanwhile, and a run that was killed, do not fetch it again.
-    Who calls this removes what is there where it fails.
+    A name has one unit: so a VM that starts meanwhile, or a run after a killed one, does not fetch it again. The caller
+    removes the copy if this fails.
     """
     unit = paths.image_unit_name(stage.image_name(disk))
     problem = _await_end(unit, seconds=bench.open_timeout)
@@ -41,24 +41,24 @@ def fetch(disk: Disk, bench: Workspace) -> None:
             problem = _run_for_now(disk, unit, bench)
     if not os.path.exists(stage.copy_of(disk)):
         raise HostError(problem or f"{unit} has not fetched it")
-    # A machine's own unit may follow wherever it is sent.
+    # The unit of a VM may follow every redirect.
     place = image_fetch.remembered(stage.copy_of(disk), image_fetch.PLACE)
     if place and place not in stage.places_of(disk):
         raise HostError(image_fetch.sent_on(place))
 
 
-def is_stale(disk: Disk, said: Said) -> bool:
-    """Whether the server has another image than the copy, which knows what was said when it was fetched."""
+def is_stale(disk: Disk, answer: ServerAnswer) -> bool:
+    """Tell if the server has another image than the copy, which remembers the server's answer."""
     copy, etag = os.stat(stage.copy_of(disk)), image_fetch.remembered(stage.copy_of(disk), image_fetch.ETAG)
     return (
-        said.etag not in ("", etag or said.etag)
-        or said.time not in (None, int(copy.st_mtime))
-        or said.length not in (None, copy.st_size)
+        answer.etag not in ("", etag or answer.etag)
+        or answer.time not in (None, int(copy.st_mtime))
+        or answer.length not in (None, copy.st_size)
     )
 
 
 def _await_end(unit: str, *, seconds: float) -> str:
-    """Wait for one that is fetching already, for a VM or for another run."""
+    """Wait for a unit that already fetches the image for a VM or another run."""
     waited, deadline = False, time.monotonic() + seconds
     while systemd.show([unit])[unit]["active"] in ("active", "activating", "deactivating"):
         if time.monotonic() > deadline:
@@ -81,7 +81,7 @@ def _last_line(unit: str) -> str:
 
 
 def _run_for_now(disk: Disk, unit: str, bench: Workspace) -> str:
-    """A unit without a file of its own, which is gone when it has ended."""
+    """Run a transient unit."""
     resources = UnitResources(unit, "image", "")
     download = stage.download_of(disk)
     options = [word for words in stage.curl_options(download, resources) for word in words]
@@ -132,7 +132,7 @@ def _run_for_now(disk: Disk, unit: str, bench: Workspace) -> str:
 
 @contextlib.contextmanager
 def replaced(disk: Disk) -> Iterator[None]:
-    """The copy that there is makes room for another one, and comes back where that is not fetched."""
+    """Move the cached copy aside; restore it if the fetch fails."""
     copy = stage.copy_of(disk)
     old = f"{copy}.old"
     with contextlib.suppress(FileNotFoundError):
@@ -150,7 +150,7 @@ def replaced(disk: Disk) -> Iterator[None]:
 
 
 def forget(disk: Disk) -> None:
-    """Remove the copy, and what came of one before its download broke."""
+    """Remove the copy, and the parts of interrupted downloads."""
     for path in glob.glob(f"{stage.copy_of(disk)}*"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)

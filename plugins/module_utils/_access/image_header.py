@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the first bytes of an image say of it, read before QEMU opens it: a header may name other files. Pure."""
+"""Reads the header of an image before QEMU opens it, because a header may name other files. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass, field
 
 HEAD = 65536
-"""Bytes to look at: the smallest part of an image that its formats give to their headers."""
+"""Bytes to read: the smallest cluster that the formats use for their headers."""
 
 QCOW2_MAGIC = b"QFI\xfb"
 _LUKS_MAGIC = b"LUKS\xba\xbe"
@@ -25,21 +25,21 @@ _EXTERNAL_DATA = 1 << 2
 
 @dataclass(frozen=True)
 class Header:
-    """The beginning of an image."""
+    """Facts from the first bytes of an image."""
 
     format: str = "raw"
     """qcow2, luks, or raw for all else."""
     size: int = 0
-    """Of a qcow2: bytes that a guest would see."""
+    """Of a qcow2: bytes that a guest sees."""
     cluster_size: int = 0
     encrypted: bool = False
-    """Of a qcow2: whether a key opens what is in it."""
+    """Of a qcow2: its content is encrypted."""
     backing: str = ""
-    """Of a qcow2: the image that it stands on, as its header names it."""
+    """Of a qcow2: its backing file, as the header names it."""
     payload: int = 0
-    """Of a luks: bytes before what a guest would see."""
+    """Of a luks: bytes before those that a guest sees."""
     external: bool = False
-    """Of a qcow2: whether its data is in another file."""
+    """Of a qcow2: its data is in another file."""
     head: bytes = field(default=b"", repr=False)
     """The bytes themselves."""
 

@@ -92,9 +92,9 @@ class Storage(OpenNode):
     def _refuse_foreign_files(self, image: OpenNode) -> None:
         """Check the header that QEMU has read: a server may send another one the second time."""
         backing = str(self._disk.backing.get("file", ""))
-        found = foreign_file(self.daemon.open_nodes(), image.name, backing, keeps_names=self.daemon.keeps_names)
-        if found:
-            raise HostError(f"its header has had {found} opened; flatten the image, or declare its backing file")
+        foreign = foreign_file(self.daemon.open_nodes(), image.name, backing, keeps_names=self.daemon.keeps_names)
+        if foreign:
+            raise HostError(f"its header has had {foreign} opened; flatten the image, or declare its backing file")
 
     def _beneath(self) -> Node:
         """Return the options of a qcow2 node for its backing file; refuse a header that names an undeclared file."""
@@ -102,8 +102,8 @@ class Storage(OpenNode):
             return {}
         header = self.header()
         if header.format != "qcow2":
-            words, _advice = file_kind(header.head)
-            raise HostError(f"it is {words}" if words else "Image is not in qcow2 format")
+            kind, _advice = file_kind(header.head)
+            raise HostError(f"it is {kind}" if kind else "Image is not in qcow2 format")
         if header.external:
             raise HostError("its header names another file for its data; such an image is not opened")
         declared = self._disk.backing

@@ -13,12 +13,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_da
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
-_TOLD = (0, 2, 3)
-"""What it ends with where it could check: fine, corrupt, leaking (qemu-img(1), "check")."""
+_CHECKED = (0, 2, 3)
+"""Exit status after a check: no errors, corrupt, leaks (qemu-img(1), "check")."""
 
 
 def check_qcow2(uri: str, passphrase: str, bench: Workspace) -> dict[str, Any]:
-    """What it says of a qcow2, as JSON; passphrase: of an encrypted one."""
+    """Run qemu-img check on a qcow2, and return its report; passphrase: of an encrypted one."""
     node: dict[str, Any] = {"driver": "qcow2", "backing": None, "file": exported_node(uri)}
     objects: list[str] = []
     if passphrase:
@@ -27,7 +27,7 @@ def check_qcow2(uri: str, passphrase: str, bench: Workspace) -> dict[str, Any]:
     command = ["/usr/bin/qemu-img", "check", "--output=json", *objects, f"json:{json.dumps(node)}"]
     begin = bench.confined(Confinement())
     done = subprocess.run([*begin, *command], capture_output=True, text=True, check=False)
-    if done.returncode not in _TOLD:
+    if done.returncode not in _CHECKED:
         raise HostError(f"qemu-img check: {done.stderr.strip() or done.returncode}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report

@@ -25,25 +25,25 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbd
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
 
 DOWNLOADS = "/var/tmp"
-"""On a disk: an image may not fit into memory."""
+"""A folder on a disk, because an image may not fit into memory."""
 
 
 @dataclass(frozen=True)
 class OpenedHere:
-    """How this host's QEMU opens a disk for now."""
+    """How QEMU on this host opens a disk during a run."""
 
     node: Node
     """QEMU's protocol node."""
     confinement: Confinement = field(default_factory=Confinement)
-    """What QEMU may touch for it, of what it shares with other disks."""
+    """Permissions of QEMU, shared with other disks of the same confinement."""
     files: tuple[str, ...] = ()
-    """Files of this host that QEMU opens for it alone."""
+    """Files of this host that QEMU opens for this disk alone."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
 def open_here(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[OpenedHere]:
-    """Open a disk by the route that is declared or works here; its helpers end with it."""
+    """Open a disk by its declared route, or by one that works here; helper processes end with it."""
     route, _warning = choose_route(disk, bench.capabilities)
     with _OPENERS[route](disk, resources, bench) as opened:
         yield opened
@@ -55,7 +55,7 @@ def _by_driver(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterat
     environment = {}
     if resources.identities:
         keys = tuple(resources.identities.values())
-        # One agent and one daemon for all disks with the same keys, and none that sees another's.
+        # Disks with the same keys share one agent and one daemon; no daemon sees the keys of others.
         environment["SSH_AUTH_SOCK"] = bench.own(keys, lambda: ssh_agent.agent(resources.identities, bench))
     reach = disk.backend.access.reach(disk.source)
     allowed = confinement(reach, trust_store=bench.capabilities.trust_store)
@@ -70,7 +70,7 @@ def _by_nbdkit(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterat
     reach = nbdkit.reached(disk)
     allowed = confinement(reach)
     if plugin.pins:
-        # To nbdkit the page that sends its clients on is an image like any other.
+        # nbdkit would take the page of a redirect for an image.
         web_image.ask(disk, resources, seconds=bench.open_timeout, begin=bench.confined(allowed))
     files = tuple((file, file) for file in (*reach.files, *reach.devices))
     allowed = replace(allowed, network=True, files=(*allowed.files, *files))
@@ -89,7 +89,7 @@ def _by_nbdkit(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterat
 
 @contextlib.contextmanager
 def _by_stage(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[OpenedHere]:
-    """The host's own copy, or one for now."""
+    """Open the host's copy, or fetch a temporary one."""
     copy = stage.copy_of(disk)
     if os.path.exists(copy):
         yield _copy(copy)
@@ -119,7 +119,7 @@ def _copy(path: str) -> OpenedHere:
 
 @contextlib.contextmanager
 def _by_tgt(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[OpenedHere]:
-    """A tgtd at a loopback address of its own; its control socket is there before it listens to anybody."""
+    """Start a tgtd at a loopback address of its own; its control socket exists before it listens."""
     store = tgt.store_of(disk)
     place = f"{bench.folder}/tgtd{id(resources)}"
     portal = f"{tgt.loopback_address(bench.folder, f'{disk.name}{id(resources)}')}:{tgt.PORT}"
@@ -135,7 +135,7 @@ def _by_tgt(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[
             *(tgt_serve.PORT_CHECKED, f"{place}.0", portal, tgt.TARGET, store.kind, store.name, chap, tgt.USER),
             str(bench.open_timeout),
         )
-        # tgtd listens to its own user alone.
+        # tgtd accepts commands of its own user only.
         try:
             tgt_serve.check_port(portal)
             run_program(tgt_serve, arguments, seconds=2 * bench.open_timeout, begin=begin, pid=process.pid)

@@ -12,20 +12,22 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 
 
 def check_content(storage: Storage, origin: Disk) -> None:
-    """HostError where what is stored is empty or in another format."""
+    """Raise HostError if a source is empty or has another format than the declared one."""
     if not storage.describe()["virtual-size"]:
-        raise HostError("it is empty (0 bytes), as is what a link in an archive names; correct the source")
+        raise HostError("it is empty (0 bytes), as a link in an archive is; correct the source")
     problem = not_raw(origin.settings, storage.header().head, written_by_guests=False)
     if problem:
         raise HostError(problem)
 
 
 def check_whole(storage: Storage, origin: Disk) -> None:
-    """HostError where a qcow2 is cut off: QEMU reads zeroes there. Its header has been checked by now."""
+    """Raise HostError if a qcow2 is truncated: QEMU reads zeroes there. Its header is already checked."""
     if origin.settings["format"] != "qcow2":
         return
     with storage.served(writable=False) as uri:
-        found = check_qcow2(uri, origin.settings.get("luks", {}).get("passphrase", ""), storage.bench)
-    errors = found.get("corruptions", 0) + found.get("check-errors", 0)
+        report = check_qcow2(uri, origin.settings.get("luks", {}).get("passphrase", ""), storage.bench)
+    errors = report.get("corruptions", 0) + report.get("check-errors", 0)
     if errors:
-        raise HostError(f"it is cut off or damaged: qemu-img check finds {errors} errors in it; fetch or make it again")
+        raise HostError(
+            f"it is cut off or damaged: qemu-img check finds {errors} errors in it; fetch or create it again"
+        )

@@ -21,7 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_f
 
 @contextlib.contextmanager
 def agent(identities: Mapping[str, Identity], bench: Workspace) -> Iterator[str]:
-    """The agent's socket. It answers root and the workbench's own processes."""
+    """Start an ssh-agent with the identities; yields its socket, for root and the workspace's processes."""
     own = tempfile.mkdtemp(prefix="agent-", dir=bench.folder)
     bench.give(own)
     path = f"{own}/sock"
@@ -36,10 +36,10 @@ def agent(identities: Mapping[str, Identity], bench: Workspace) -> Iterator[str]
 
 
 def _add(identity: Identity, folder: str, agent_path: str) -> None:
-    """ssh-add asks a program for the passphrase, with its question as the argument: cat answers with that file.
+    """Add a key. ssh-add runs a program for the passphrase, with its question as the argument: cat prints that file.
 
-    A program of our own could not be run from a folder in memory where that is mounted noexec. A second question says
-    that the answer was wrong, and there is no such file.
+    A program in the folder could not run if /run is mounted noexec. After a wrong passphrase ssh-add asks another
+    question, for which there is no file.
     """
     question = f"{folder}/Enter passphrase for key: "
     files = {f"{folder}/key": identity.key, **({question: f"{identity.passphrase}\n"} if identity.passphrase else {})}
@@ -66,5 +66,5 @@ def _add(identity: Identity, folder: str, agent_path: str) -> None:
         for path in files:
             os.unlink(path)
     if done.returncode:
-        words = " ".join((done.stderr or done.stdout).split()) or "incorrect passphrase"
-        raise HostError(f"ssh-add key: {'incorrect passphrase' if identity.passphrase else words}")
+        message = " ".join((done.stderr or done.stdout).split()) or "incorrect passphrase"
+        raise HostError(f"ssh-add key: {'incorrect passphrase' if identity.passphrase else message}")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A qemu-storage-daemon for as long as disks are worked on: QEMU's own drivers, without a machine."""
+"""Runs qemu-storage-daemon during a run: QEMU's own drivers without a VM."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class StorageDaemon:
             connection.close()
             self.files.close()
             self._process.kill()
-            words = self._process.communicate()[1].strip()
-            raise HostError(f"{PROGRAM}: {words.splitlines()[-1] if words else error}") from None
+            message = self._process.communicate()[1].strip()
+            raise HostError(f"{PROGRAM}: {message.splitlines()[-1] if message else error}") from None
 
     @property
     def lost(self) -> bool:
@@ -152,7 +152,7 @@ class StorageDaemon:
         job = f"create-{self._jobs}"
         self.execute("blockdev-create", {"job-id": job, "options": dict(options)})
         while True:
-            state = next(found for found in self.execute("query-jobs") if found["id"] == job)
+            state = next(job_state for job_state in self.execute("query-jobs") if job_state["id"] == job)
             if state["status"] == "concluded":
                 break
             if time.monotonic() > deadline:

@@ -12,15 +12,15 @@ from collections.abc import Iterator, Sequence
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 
-# The number is the same on all machines.
+# The number is the same on all architectures.
 _SYS_OPEN_TREE = 428
 _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC, _AT_FDCWD = 1, 0o2000000, -100
 _SECONDS = 30
-"""What the process may take to mount a file."""
+"""Seconds that the process may take to mount a file."""
 
 
 class VisibleFiles:
-    """The files that a process sees, each for as long as somebody needs it."""
+    """Files that a confined process sees, each as long as it has a user."""
 
     def __init__(self) -> None:
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -33,7 +33,7 @@ class VisibleFiles:
 
     @contextlib.contextmanager
     def shown(self, paths: Sequence[str]) -> Iterator[None]:
-        """Errors are in QEMU's words, for it is QEMU that is to open them."""
+        """Show files to the process; errors have QEMU's form, because QEMU opens the files."""
         with contextlib.ExitStack() as stack:
             for path in paths:
                 self._show(path)
@@ -66,7 +66,7 @@ class VisibleFiles:
 
 
 def _open_tree(path: str) -> int:
-    """A file as something that can be mounted elsewhere."""
+    """Open a file as a mount that can be moved to another place (open_tree(2))."""
     libc = ctypes.CDLL(None, use_errno=True)
     flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
     handle = int(libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags))

@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.route_openers import OpenedHere, open_here
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.source_check import check_content, check_whole
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import StorageDaemon
-from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderWiring, Workspace
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderResources, Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
@@ -75,7 +75,7 @@ class Workbench(Workspace):
     def _opening(self, disk: Disk) -> Iterator[_Opening]:
         """Provide what a disk's nodes need; errors meanwhile are explained as errors of this disk."""
         self._count += 1
-        resources = FolderWiring(self.folder, f"{disk.name}{self._count}")
+        resources = FolderResources(self.folder, f"{disk.name}{self._count}")
         try:
             with contextlib.ExitStack() as stack:
                 opened = stack.enter_context(open_here(disk, resources, self))

@@ -21,7 +21,7 @@ FOLDER = "/run"
 """In memory, so that secrets are not written to a disk."""
 
 
-class FolderWiring(UnitResources):
+class FolderResources(UnitResources):
     """Unit resources that are provided at once, in a folder that only root may enter."""
 
     def __init__(self, folder: str, prefix: str) -> None:

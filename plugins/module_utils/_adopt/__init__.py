@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what people run today to declarations: -drive, -blockdev, whole command lines, libvirt's network disks. Pure."""
+"""Converts -drive, -blockdev, whole command lines and libvirt's network disks to declarations. Pure."""

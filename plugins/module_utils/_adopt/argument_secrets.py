@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where secrets stand in command lines of QEMU, URIs and libvirt's XML, and how they are kept out of results. Pure."""
+"""Finds secrets in QEMU's command lines, URIs and libvirt's XML, and keeps them out of results. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris imp
 
 COVER = "..."
 _SHORTEST = 3
-"""A text that is not longer is replaced only where it is a word of its own, so that a message stays readable."""
+"""Up to this length a secret is replaced only if it is a separate word, so that a message stays readable."""
 _MOST = 100
-"""Of more secrets than these a text is covered whole: no VM has so many, and each of them takes its time."""
+"""With more secrets than this a text is hidden completely: no VM has so many, and each of them takes time."""
 _LONGEST_BEGINNING = 300
 
 _KEY = re.compile(
@@ -43,7 +43,7 @@ _DATA = re.compile(r"""\bdata\\*["']?\s*[=:]\s*\\*["']?((?:[^,"'}\s\\]|,,)+)""")
 
 
 def secrets_in(value: Any) -> Iterator[str]:
-    """The secrets in what was read as keys and values, as in text that a value is."""
+    """Return the secrets in keys and values, and in text within values."""
     if isinstance(value, Mapping):
         is_secret = value.get("qom-type") == "secret"
         for key, inner in value.items():
@@ -59,7 +59,7 @@ def secrets_in(value: Any) -> Iterator[str]:
 
 
 def all_secrets_in(given: Any) -> set[str]:
-    """All that may be a secret in what cannot be read, or has not been yet: rather a text too many than one too few."""
+    """Return everything that may be a secret in text that cannot be parsed, or has not been yet; rather too much."""
     if isinstance(given, Mapping):
         return set(secrets_in(given))
     if not isinstance(given, str):
@@ -75,12 +75,12 @@ def all_secrets_in(given: Any) -> set[str]:
 
 
 def has_secret(value: Any, text: str) -> bool:
-    """Whether an argument has a secret in it; value: its keys and values, and where it has none, its text."""
+    """Return True if an argument contains a secret; value: its keys and values, or its text if it has none."""
     return any(secrets_in(value)) if value else bool(all_secrets_in(text)) or _runs_a_shell(text)
 
 
 def _runs_a_shell(text: str) -> bool:
-    """A shell's command may hold anything."""
+    """Return True for an argument with a shell command, which may contain anything."""
     return text.startswith("exec:")
 
 
@@ -115,7 +115,7 @@ def _in_text(text: str) -> Iterator[str]:
 
 
 def covered(text: str, secrets: Collection[str]) -> str:
-    """A text without any of the secrets in it, whole or cut off, in whatever spelling."""
+    """Hide the secrets in a text, in all spellings, also if they are cut off at its end."""
     if len(secrets) > _MOST:
         return COVER
     spellings = {spelling for secret in secrets for spelling in _spellings(secret) if spelling.strip()}
@@ -128,7 +128,7 @@ def covered(text: str, secrets: Collection[str]) -> str:
 
 
 def _without_beginnings(text: str, secret: str) -> str:
-    """A message shows the beginning of a long text, and that may be where a secret begins."""
+    """Hide the beginning of a secret at the end of a text: messages cut long text."""
     *shown, last = text.split(COVER)
     for number, piece in enumerate(shown):
         most = min(len(secret), len(piece), _LONGEST_BEGINNING)
@@ -138,7 +138,7 @@ def _without_beginnings(text: str, secret: str) -> str:
 
 
 def _spellings(secret: str) -> Iterable[str]:
-    """How the same text is written in a list of options, a URI, JSON, XML, Ceph's names, and by Python."""
+    """Return the spellings of a text in option lists, URIs, JSON, XML, Ceph's names and Python."""
     yield secret
     for text in dict.fromkeys((secret, unquote(secret), re.sub(r"\\(.)", r"\1", secret, flags=re.DOTALL))):
         yield text
@@ -152,5 +152,5 @@ def _spellings(secret: str) -> Iterable[str]:
 
 
 def redacted(text: str) -> str:
-    """A text for people, without the secrets that stand in it."""
+    """Hide the secrets in a text for people."""
     return covered(text, all_secrets_in(text))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A command line of QEMU, argument by argument: what each is, which names it gives and which it mentions."""
+"""Splits a QEMU command line into arguments: option, value, names that it defines and mentions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_option
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 MOST_BYTES = 2 * 1024 * 1024
-"""Linux takes no longer command line, unless its stack is larger than usual."""
+"""Maximum length of a command line in Linux with the usual stack."""
 
 SWITCHES = frozenset(
     [
@@ -84,30 +84,30 @@ IMPLIED = {
     "smp": "cpus",
     "vnc": "vnc",
 }
-"""The key of a first value that has none; options that are not here are not read as keys and values."""
+"""The implied key of the first value of each option. Values of other options are not parsed."""
 
 _PLAIN = ("drive", "iscsi", "boot", "rtc", "global", "set", "smbios", "fw_cfg", "spice", "numa", "tpmdev", "fsdev")
 _MANY = ("hostfwd", "guestfwd", "dnssearch")
-"""Keys that may be said several times."""
+"""Keys that may occur several times."""
 
 _EMULATOR = re.compile(r"(.*/)?(qemu-system-(?P<arch>[a-z0-9_]+)|qemu-kvm|kvm)")
 _WORD = re.compile(
     r"""((?:[^\s'"\\$`;&|<>()]|\\.|'[^']*'|"(?:[^"\\$`]|\\.)*")+)(?:\s+|\Z)""",
     re.DOTALL,
 )
-"""A word of a shell, in which nothing is to be filled in."""
+"""A word of a shell command without expansions."""
 _QUOTED = re.compile(r"""\\(.)|'([^']*)'|"((?:[^"\\]|\\.)*)\"""", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Argument:
-    """One option with its value."""
+    """An option with its value."""
 
     option: str
     value: str = ""
     position: int = 0
     said: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """The value's keys, where it has any."""
+    """The value's keys, if it has any."""
 
     @property
     def words(self) -> list[str]:
@@ -115,7 +115,7 @@ class Argument:
 
     @property
     def names(self) -> set[str]:
-        """What others may call it; every iSCSI disk has need of -iscsi."""
+        """Return the names by which others mention it; every iSCSI disk needs -iscsi."""
         return (
             {"iscsi:"}
             if self.option == "iscsi"
@@ -131,7 +131,7 @@ class Argument:
 
     @property
     def shown(self) -> str:
-        """For people, without a secret."""
+        """Return it for people, without secrets."""
         if self.has_secret:
             kind = next((self.said[key] for key in ("type", "driver", "qom-type") if key in self.said), "")
             name = ",".join(sorted(self.names))
@@ -140,7 +140,7 @@ class Argument:
 
 
 def split_words(line: str) -> list[str]:
-    """The words of a command line as a shell reads it; nothing in it is run or filled in."""
+    """Split a command line as a shell does, without expansions."""
     if len(line) > MOST_BYTES:
         raise DeclarationError("command line", f"has {len(line)} characters, and Linux takes {MOST_BYTES} bytes")
     words = []
@@ -172,21 +172,21 @@ def is_command_line(words: Sequence[str]) -> bool:
 
 
 def read_arguments(words: Sequence[str]) -> list[Argument]:
-    """Everything after the program's name."""
+    """Read the arguments after the program's name."""
     found = _EMULATOR.fullmatch(words[0]) if words else None
     if not found:
         raise DeclarationError(
             "command line", f"{texts.shown(words[0] if words else '')} is not QEMU's system emulator"
         )
     if found["arch"] not in (None, "x86_64", "i386"):
-        raise DeclarationError("command line", f"{texts.shown(words[0])}: machines of x86_64 alone can be declared")
+        raise DeclarationError("command line", f"{texts.shown(words[0])}: only VMs of x86_64 can be declared")
     arguments = list(_arguments(words[1:]))
     _check_names(arguments)
     return arguments
 
 
 def _check_names(arguments: Sequence[Argument]) -> None:
-    """QEMU takes no two of a kind with the same name."""
+    """Refuse two of a kind with the same name, as QEMU does."""
     seen: set[tuple[str, str]] = set()
     for argument in arguments:
         kind = "drive" if argument.option == "blockdev" else argument.option
@@ -208,7 +208,7 @@ def _arguments(words: Sequence[str]) -> Iterator[Argument]:
             yield Argument(option, position=position)
             continue
         if option not in WITH_VALUE:
-            advice = f"; say {REMOVED[option]}" if option in REMOVED else ""
+            advice = f"; use {REMOVED[option]}" if option in REMOVED else ""
             raise DeclarationError(
                 texts.shown(f"-{option}")[1:-1], f"is not an option of QEMU that is known here{advice}"
             )
@@ -220,7 +220,7 @@ def _arguments(words: Sequence[str]) -> Iterator[Argument]:
 
 
 def _said(option: str, value: str) -> dict[str, Any]:
-    """The keys of an argument's value; nothing where it has none."""
+    """Return the keys of an argument's value; empty if it has none."""
     where = f"-{option}"
     if value.startswith("{") and option in ("blockdev", "device", "netdev", "object"):
         return texts.read_json(value, where)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a whole command line of QEMU to a machine."""
+"""Converts a whole QEMU command line to the declaration of a VM."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration impor
 
 @dataclass(frozen=True)
 class Process:
-    """What is known of the process beside its command line."""
+    """Facts about the process beside its command line."""
 
     name: str = ""
-    """For the machine, where the command line has none."""
+    """The name of the VM if the command line has none."""
     directory: str = ""
-    """Where it was started; empty where that is not known."""
+    """Its working directory; empty if unknown."""
     open_files: tuple[str, ...] = ()
     user: str = ""
     bridges: Mapping[str, str] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
-    """Names that other machines have already."""
+    """Names of other VMs."""
 
 
 def read_command_line(words: Sequence[str], process: Process) -> Converted:
-    """The machine that a command line runs."""
+    """Convert a command line to the declaration of its VM."""
     found = settings.Found(read_arguments(words))
     called = settings.read_name(found.arguments)
     name = _unused(vm_name(called or process.name), process.taken, found)
@@ -49,26 +49,26 @@ def read_command_line(words: Sequence[str], process: Process) -> Converted:
 
 
 def vm_name(text: str) -> str:
-    """A name that a declaration can have."""
+    """Return a valid name for a declaration."""
     return re.sub("^[^A-Za-z0-9]+", "", re.sub("[^A-Za-z0-9_-]+", "-", text))[:28].rstrip("-") or "vm"
 
 
 def _unused(name: str, taken: frozenset[str], found: settings.Found) -> str:
     if name not in taken:
         return name
-    found.notes.append(f"another machine is called {name}, too")
+    found.notes.append(f"another VM is named {name}, too")
     return next(one for one in (f"{name[:22]}-{number}" for number in count(2)) if one not in taken)
 
 
 def _take_uuid(found: settings.Found, name: str) -> None:
-    """The UUID that the machine would have anyway need not be said."""
+    """Omit a UUID that the VM would get anyway."""
     uuids = found.of("uuid")
     if uuids and uuids[-1].value.lower() == vm.uuid_of(name):
         found.take(*uuids)
 
 
 def context_of(found: settings.Found, process: Process, called: str | None = None) -> CommandLineContext:
-    """called: the machine's name for QEMU; None where there is no machine."""
+    """Return the context; called: QEMU's name of the VM, None if there is no VM."""
     uuids = found.of("uuid")
     ours = called is not None and bool(uuids) and uuids[-1].value.lower() == vm.uuid_of(called)
     return CommandLineContext(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells apart what it is given, and has it converted."""
+"""Detects the kind of the input and converts it."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _BLOCKDEV = re.compile(
     r"\{|(driver=|node-name=|[a-z0-9_-]+,)(?!(.*[^,],)?(if|id|index|media|snapshot|readonly|format|[wr]error)=)",
     re.DOTALL,
 )
-"""What begins like this says a node, and nothing that only a -drive can say."""
+"""Prefixes of a node in text, without options of -drive."""
 
 
 def convert(given: Any, *, name: str = "", process: Process | None = None) -> Converted:
-    """One disk, or one machine from a whole command line; given: a text, the words of a command line, or a node."""
+    """Convert a disk, or a VM from a whole command line; given: text, the words of a command line, or a node."""
     process = process or Process()
     try:
         return without_secrets(_converted(given, name, process), given)
@@ -72,7 +72,7 @@ def _disk(name: str, found: FoundDisk) -> Converted:
 
 
 def _words(given: Any) -> list[str]:
-    """The words of a command line; none where it is something else."""
+    """Return the words of a command line; None if it is something else."""
     if isinstance(given, Sequence) and not isinstance(given, str):
         if not given or not all(isinstance(word, str) for word in given):
             raise DeclarationError("command line", "is not a list of words")
@@ -87,7 +87,7 @@ def _words(given: Any) -> list[str]:
 
 
 def _read_options(words: Sequence[str], process: Process) -> FoundDisk:
-    """The one disk of a few options without a program's name."""
+    """Convert the only disk of some options without a program's name."""
     found = Found(read_arguments(["kvm", *words]))
     return lone_disk(found, context_of(found, process))
 
@@ -106,7 +106,7 @@ def _read_text(text: str, context: CommandLineContext) -> FoundDisk:
     drive = drives.split_drive(text)
     found = drives.read_drive(drive, context, "-drive")
     if drive.interface not in drives.MODELS:
-        raise DeclarationError("-drive", f"if={shown(drive.interface)} is no disk")
+        raise DeclarationError("-drive", f"if={shown(drive.interface)} is not a disk")
     model = drives.MODELS[drive.interface]
     found.declared.update({"model": model} if model not in ("", "virtio-blk") else {})
     return found

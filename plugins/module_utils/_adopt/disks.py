@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a command line to a machine's disks: each is a device of the guest with a drive or a node behind it."""
+"""Converts the disks of a command line: each is a device with a drive or node."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ _HARMLESS = (
     "scsi-id",
     "unit",
 )
-"""Properties that say where and how fast a disk is, and not what the guest reads from it."""
+"""Properties for the place and the speed of a disk, without effect on its content."""
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """The guest's side of a disk: a device, or what ``if=`` of a drive stands for."""
+    """The device of a disk, also if ``if=`` of a drive implies it."""
 
     model: str
     properties: Mapping[str, Any]
@@ -59,7 +59,7 @@ class Hardware:
 
 
 def read_disks(found: Found, context: CommandLineContext) -> None:
-    """Declare every disk that can be; the others stay as they are, with all that belongs to them."""
+    """Declare each disk if possible; the others stay arguments, with everything that belongs to them."""
     disks: dict[str, dict[str, Any]] = {}
     for hardware, argument in _pairs(found):
         where = argument.shown if argument.has_secret else f"-{argument.option} {_name_of(argument)}".strip()
@@ -78,16 +78,16 @@ def read_disks(found: Found, context: CommandLineContext) -> None:
 
 
 def lone_disk(found: Found, context: CommandLineContext) -> FoundDisk:
-    """The one disk of a few options; without a device the guest's side of it is not said."""
+    """Read the only disk of some options; without a device its model is not declared."""
     pairs = _pairs(found) or [(Hardware("virtio-blk", {}), argument) for argument in _tops(found)]
     if len(pairs) != 1:
-        problem = f"has {len(pairs)} disks, and one is wanted; a whole command line begins with the program's name"
+        problem = f"has {len(pairs)} disks, not exactly one; a whole command line begins with the program's name"
         raise DeclarationError("command line", problem)
     return _read_disk(found, *pairs[0], context)
 
 
 def _tops(found: Found) -> list[Argument]:
-    """Drives, and the nodes that no other stands on."""
+    """Return drives and topmost nodes."""
     blockdevs = found.of("blockdev")
     nodes = {name: a for a in blockdevs for name in a.names}
     below = [one for a in blockdevs for one in _reached(a, nodes)]
@@ -99,7 +99,7 @@ def _name_of(argument: Argument) -> str:
 
 
 def _pairs(found: Found) -> list[tuple[Hardware, Argument]]:
-    """Each disk of the guest with the argument behind it, in the order in which QEMU makes them."""
+    """Return each device with its drive or node, in the order in which QEMU creates them."""
     behind = {name: a for a in found.of("drive", "blockdev") for name in a.names}
     pairs = []
     for device in found.of("device"):
@@ -144,7 +144,7 @@ def _read_disk(found: Found, hardware: Hardware, argument: Argument, context: Co
 
 
 def _reached(top: Argument, nodes: Mapping[str, Argument]) -> list[Argument]:
-    """The arguments of the nodes that one stands on."""
+    """Return the arguments of the nodes below a node."""
     found: list[Argument] = []
     waiting: list[Any] = [top.said]
     while waiting:
@@ -159,7 +159,7 @@ def _reached(top: Argument, nodes: Mapping[str, Argument]) -> list[Argument]:
 
 
 def _read_properties(found: Found, hardware: Hardware, disk: FoundDisk) -> None:
-    """What the guest sees of the disk, from the properties of its device."""
+    """Read the model of a disk from the properties of its device."""
     where = f"-device {hardware.properties.get('driver')}"
     said = {key: value for key, value in hardware.properties.items() if key not in ("driver", "drive", "id")}
     if hardware.model in _ON_SCSI:
@@ -189,7 +189,7 @@ def _write_cache(said: Any, where: str) -> bool:
 
 
 def _controller(found: Found, bus: Any, disk: FoundDisk, where: str) -> dict[str, Any]:
-    """What the controller of a SCSI disk adds: a declared disk has one of its own."""
+    """Read the options of a SCSI disk's controller: a declared disk has its own."""
     name = str(bus).rpartition(".")[0] if bus is not None else None
     controllers = [a for a in found.arguments if a.option == "device" and a.said.get("driver") in CONTROLLERS]
     fitting = [a for a in controllers if name is None or name in a.names]
@@ -204,13 +204,13 @@ def _controller(found: Found, bus: Any, disk: FoundDisk, where: str) -> dict[str
 
 
 def _disk_name(hardware: Hardware, argument: Argument, taken: Mapping[str, Any]) -> str:
-    """A name from what QEMU calls it, fit for a declaration and not taken yet."""
+    """Return a valid, unused name, derived from QEMU's."""
     words = [str(hardware.properties.get("id", "")), *sorted(argument.names), "disk"]
     return fitting_name(words, taken)
 
 
 def fitting_name(words: list[str], taken: Mapping[str, Any]) -> str:
-    """The first of some names that can be used, shortened and numbered where it must be."""
+    """Return the first usable name, shortened and numbered if necessary."""
     for word in words:
         name = re.sub("[^A-Za-z0-9_-]+", "-", re.sub("^drive-", "", word)).strip("-")[:16]
         if re.match("[A-Za-z]", name) and name != "machine":

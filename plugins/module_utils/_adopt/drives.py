@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From the text of -drive and -blockdev to a disk."""
+"""Converts -drive and -blockdev to a disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 MODELS = {"virtio": "virtio-blk", "ide": "ide", "none": ""}
-"""What ``if=`` makes of a disk; without it a PC has IDE disks."""
+"""Device models for ``if=``; the default of a PC is IDE."""
 
 _CACHES = {
     "none": (True, False, True),
@@ -27,7 +27,7 @@ _CACHES = {
     "unsafe": (False, True, True),
     "writethrough": (False, False, False),
 }
-"""What ``cache=`` means: cache.direct, cache.no-flush and cache.writeback."""
+"""Values of ``cache=`` as cache.direct, cache.no-flush and cache.writeback."""
 
 _ERRORS = {"stop": "stop", "report": "report", "ignore": "ignore"}
 _SWITCHES = ("snapshot", "readonly", "read-only", "copy-on-read")
@@ -38,7 +38,7 @@ _OLD_LIMIT = re.compile("(iops|bps)(_rd|_wr)?(_max)?")
 
 @dataclass
 class Drive:
-    """One -drive, split into what QEMU opens and what stands around it."""
+    """A -drive, split into the node and the options of the drive."""
 
     text: str
     node: Node
@@ -57,7 +57,7 @@ class Drive:
 
 
 def split_drive(text: str, where: str = "-drive") -> Drive:
-    """What the text of a -drive says."""
+    """Parse the text of a -drive."""
     said = texts.unique(texts.read_pairs(text, where, switches=_SWITCHES), where)
     name = said.pop("file", None)
     own = {key: said.pop(key) for key in _OWN if key in said}
@@ -78,7 +78,7 @@ def split_drive(text: str, where: str = "-drive") -> Drive:
 
 
 def _place_name(node: Node, name: str, where: str) -> None:
-    """``file=`` names what is opened, whatever else is said of it; after ``json:`` comes the whole tree."""
+    """Put ``file=`` into the node; after ``json:`` it is the whole tree."""
     if not name.startswith("json:"):
         texts.check_length(name, where)
         below = node if _is_protocol(node) else node.setdefault("file", {})
@@ -98,10 +98,10 @@ def _is_protocol(node: Node) -> bool:
 
 
 def _take_cache(said: dict[str, str], where: str) -> tuple[dict[str, bool], bool]:
-    """cache.direct and cache.no-flush, and whether the guest's device has a write cache."""
+    """Return cache.direct and cache.no-flush, and if the device has a write cache."""
     word = said.pop("cache", "writeback")
     if word not in _CACHES:
-        raise DeclarationError(where, f"cache={texts.shown(word)} is none of {', '.join(_CACHES)}")
+        raise DeclarationError(where, f"cache={texts.shown(word)} is not one of {', '.join(_CACHES)}")
     names = ("cache.direct", "cache.no-flush", "cache.writeback")
     direct, no_flush, writeback = (
         texts.switch(said.pop(name), f"{where}: {name}") if name in said else value
@@ -111,7 +111,7 @@ def _take_cache(said: dict[str, str], where: str) -> tuple[dict[str, bool], bool
 
 
 def _take_limits(said: dict[str, str], where: str) -> dict[str, Any]:
-    """Limits in both spellings, by the names of a throttle group's properties."""
+    """Return limits in both spellings, by the names of a throttle group's properties."""
     limits: dict[str, Any] = {}
     directions = {None: "total", "_rd": "read", "_wr": "write"}
     for key in list(said):
@@ -129,9 +129,9 @@ def _take_limits(said: dict[str, str], where: str) -> dict[str, Any]:
 
 
 def read_drive(drive: Drive, context: CommandLineContext, where: str) -> FoundDisk:
-    """The disk that a -drive is; what the guest sees of it is for its device to say."""
+    """Convert a -drive to a disk; the model comes from its device."""
     if drive.own.get("media", "disk") != "disk":
-        raise DeclarationError(where, f"media={texts.shown(drive.own['media'])} is no disk")
+        raise DeclarationError(where, f"media={texts.shown(drive.own['media'])} is not a disk")
     node = drive.node
     found = read_graph(node, {}, context, where)
     disk = found.declared
@@ -163,7 +163,7 @@ def _read_aio(drive: Drive, disk: dict[str, Any], found: FoundDisk, where: str) 
 
 
 def set_write_cache(disk: dict[str, Any], write_cache: bool, where: str) -> None:
-    """Without a write cache each write is flushed, which is said by the disk's cache."""
+    """Declare writethrough for a device without a write cache."""
     if write_cache:
         return
     if disk.get("cache", "writeback") not in ("writeback", "writethrough"):
@@ -172,7 +172,7 @@ def set_write_cache(disk: dict[str, Any], write_cache: bool, where: str) -> None
 
 
 def set_errors(disk: dict[str, Any], said: Mapping[str, str], found: FoundDisk) -> None:
-    """``on_error`` from werror and rerror; what is neither said nor the same stays with the collection's own."""
+    """Read ``on_error`` from werror and rerror; keep the collection's default if they are unset or differ."""
     words = [said[key] for key in ("werror", "rerror") if said.get(key, "auto") != "auto"]
     if len(words) == 2 and len(set(words)) == 1 and words[0] in _ERRORS:
         disk["on_error"] = _ERRORS[words[0]]
@@ -182,7 +182,7 @@ def set_errors(disk: dict[str, Any], said: Mapping[str, str], found: FoundDisk) 
 
 
 def refuse_writes(disk: dict[str, Any], found: FoundDisk) -> None:
-    """QEMU turns what cannot be written read-only without a word; a declaration says it."""
+    """Declare read-only storage: QEMU opens it read-only without a message."""
     backend = next(BACKENDS[name] for name in disk if name in BACKENDS)
     why = (
         backend.source.why_read_only(disk[backend.name])
@@ -195,7 +195,7 @@ def refuse_writes(disk: dict[str, Any], found: FoundDisk) -> None:
 
 
 def read_blockdev_text(text: str, where: str = "-blockdev") -> Node:
-    """The node that a -blockdev says, in JSON or as key=value."""
+    """Parse a -blockdev, in JSON or as key=value."""
     if text.startswith("{"):
         node = texts.read_json(text, where)
         dotted = [key for key in node if "." in key]
@@ -208,7 +208,7 @@ def read_blockdev_text(text: str, where: str = "-blockdev") -> Node:
 
 
 def read_blockdev(top: Node, nodes: Mapping[str, Node], context: CommandLineContext, where: str) -> FoundDisk:
-    """The disk whose topmost node it is; nodes: the others, by name."""
+    """Convert a topmost node to a disk; nodes: the others, by name."""
     if "driver" not in top:
         raise DeclarationError(where, "driver is missing")
     found = read_graph(top, nodes, context, where)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a node graph, the storage at its bottom, to the disk that would be declared."""
+"""Converts a node graph to a disk."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 PROBED = ""
-"""Driver of a layer that QEMU finds out by looking at the image."""
-PROBED_NOTE = "format: not said, so QEMU looks at the image; raw is declared: say qcow2 where qemu-img info does"
+"""Driver of a layer whose format QEMU probes."""
+PROBED_NOTE = "format: not set, so QEMU probes the image; raw is declared: set qcow2 if qemu-img info reports it"
 NAMED_NOTE = "format: not said, so QEMU looks at the image; qcow2 is declared, as its name ends: see qemu-img info"
 _OTHER_FORMATS = (".vmdk", ".vdi", ".vhd", ".vhdx", ".qed", ".qcow")
 FORMATS = (PROBED, "raw", "qcow2", "luks")
@@ -38,7 +38,7 @@ _MOST_LAYERS = 8
 _TUNING = re.compile(
     "lazy-refcounts|pass-discard-.*|discard-no-unref|overlap-check.*|(l2-|refcount-)?cache(-entry)?-size|cache-clean.*"
 )
-"""Options of qcow2 that change how fast it is, and nothing of what the guest reads."""
+"""Options of qcow2 that affect its speed, not its content."""
 _LIMIT = re.compile("(?:x-)?(iops|bps)-(total|read|write)(-max)?")
 
 CACHES = {
@@ -46,12 +46,12 @@ CACHES = {
     (True, False): "none",
     (False, True): "unsafe",
 }
-"""By cache.direct and cache.no-flush."""
+"""Cache modes by cache.direct and cache.no-flush."""
 
 
 @dataclass
 class FoundDisk:
-    """What is found out of one disk."""
+    """The result for one disk."""
 
     declared: dict[str, Any] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
@@ -62,11 +62,11 @@ class FoundDisk:
 class _Layer:
     node: Node
     inline: bool
-    """Whether it stands within its parent, and has its cache mode from there."""
+    """True if it is defined within its parent and inherits its cache mode."""
 
 
 def read_graph(top: Node, nodes: Mapping[str, Node], context: CommandLineContext, where: str) -> FoundDisk:
-    """nodes: by name, those that others stand on."""
+    """Convert a graph; nodes: those below others, by name."""
     found = FoundDisk()
     layers = _layers(top, nodes, where, found)
     storage = layers[-1]
@@ -88,7 +88,7 @@ def read_graph(top: Node, nodes: Mapping[str, Node], context: CommandLineContext
 
 
 def _layers(top: Node, nodes: Mapping[str, Node], where: str, found: FoundDisk) -> list[_Layer]:
-    """From the node that the guest's device opens down to the storage; past an overlay of ours to what it covers."""
+    """Return the layers from the device's node down to the storage, without our own overlay."""
     layers = [_Layer(top, inline=False)]
     while True:
         node = layers[-1].node
@@ -116,7 +116,7 @@ def _child(child: Any, nodes: Mapping[str, Node], where: str, name: str) -> _Lay
 
 
 def _read_overlay(node: Node, nodes: Mapping[str, Node], where: str, found: FoundDisk) -> None:
-    """A qcow2 that lies over another node: ours, or one whose contents a declaration would leave behind."""
+    """Declare the writes of our own overlay; refuse another one, whose content would be lost."""
     file = _child(node.get("file"), nodes, where, "file").node
     path = str(file.get("filename", ""))
     writes = paths.writes_of_overlay(path)
@@ -128,13 +128,13 @@ def _read_overlay(node: Node, nodes: Mapping[str, Node], where: str, found: Foun
 
 
 def read_probed(disk: dict[str, Any], found: FoundDisk, where: str) -> None:
-    """The format that QEMU would find, as far as the name of the image tells: a qcow2 declared raw is destroyed."""
+    """Guess the probed format from the image's name: a qcow2 that is declared raw would be destroyed."""
     texts = [value for options in disk.values() if isinstance(options, Mapping) for value in options.values()]
     names = [text.partition("?")[0].lower() for text in texts if isinstance(text, str)]
     other = next((ending for ending in _OTHER_FORMATS for name in names if name.endswith(ending)), "")
     if other:
         problem = f"its format is not said, and its name ends in {other}, which cannot be declared"
-        raise DeclarationError(where, f"{problem}; convert it with qemu-img convert, or say format=")
+        raise DeclarationError(where, f"{problem}; convert it with qemu-img convert, or set format=")
     named = any(name.endswith(".qcow2") for name in names)
     if named:
         disk["format"] = "qcow2"
@@ -186,7 +186,7 @@ def _read_filter(node: Node, disk: dict[str, Any], context: CommandLineContext, 
 
 
 def read_limits(said: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:
-    """The disk's own iops and bps from QEMU's names of a throttle group's properties."""
+    """Return iops and bps from the properties of a throttle group."""
     found: dict[str, dict[str, Any]] = {}
     for name, value in said.items():
         if str(value) == "0":
@@ -199,7 +199,7 @@ def read_limits(said: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]
 
 
 def _read_common(layers: list[_Layer], disk: dict[str, Any], where: str) -> None:
-    """What the format and the storage share; the storage within its format's node has it from there."""
+    """Read the options that format and storage share; a storage node within its format's node inherits them."""
     caches: list[tuple[bool, bool]] = []
     discards: list[bool] = []
     zeroes = []

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a declaration has no words for: it stays an argument of QEMU, or is named where that cannot be."""
+"""Handles arguments without an option in a declaration: they stay arguments, or are reported."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ UNSAID = (
     "snapshot",
     "usb",
 )
-"""What the unit does by itself, or what says nothing of the guest."""
+"""Arguments that the unit sets itself, or that do not affect the guest."""
 
 UNITS = {
-    "qmp": "the unit has a monitor of its own, qmp.sock in the machine's folder under /run",
+    "qmp": "the unit has a monitor of its own, qmp.sock in the VM's directory under /run",
     "qmp-pretty": "the unit has a monitor of its own",
     "monitor": "the unit has a monitor of its own",
     "mon": "the unit has a monitor of its own",
@@ -32,10 +32,10 @@ UNITS = {
     "chroot": "the unit has a sandbox of its own",
     "run-with": "the unit has a user and a sandbox of its own",
     "D": "systemd keeps the log",
-    "S": "the machine runs at once",
-    "incoming": "the machine starts anew",
-    "loadvm": "the machine starts anew",
-    "readconfig": "what the file says is not looked at; add it by hand",
+    "S": "the VM runs immediately",
+    "incoming": "the VM is started, not restored",
+    "loadvm": "the VM is started, not restored",
+    "readconfig": "the file is not read; add its content by hand",
     "net": "a network of this old kind; declare it in networks",
     "h": "",
     "help": "",
@@ -43,21 +43,21 @@ UNITS = {
     "async-teardown": "the unit ends QEMU by itself",
     "audio-help": "",
 }
-"""What is not handed on to QEMU, and why."""
+"""Arguments that are not passed on to QEMU, with the reason."""
 
 _CARRIERS = re.compile(
     r"virtio-scsi(-pci)?|pcie-root-port|pcie-pci-bridge|pci-bridge|ioh3420|i82801b11-bridge|x3130.*|xio3130.*|"
     r"qemu-xhci|nec-usb-xhci|.*usb-[eu]hci.*|ahci|ich9-ahci"
 )
-"""Devices that are there for others to sit on."""
+"""Devices that only carry others."""
 _DRIVES = ("drive", "hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "mtdblock", "pflash", "sd", "")
-"""What opens an image in the way of old, which -snapshot keeps from being written; on a -blockdev it has no effect."""
+"""Options that -snapshot protects from writes; it has no effect on a -blockdev."""
 _SERVANTS = re.compile("secret|iothread|throttle-group|tls-creds-.*")
-"""Objects that are there for others to use."""
+"""Objects that only serve others."""
 
 
 def read_leftovers(found: Found) -> None:
-    """Hand on what nobody has declared, together with what it needs, but never a secret."""
+    """Pass on undeclared arguments with everything that they need, but never a secret."""
     rest = [a for a in found.arguments if a.position not in found.taken]
     for argument in [a for a in rest if a.option in UNSAID or a.option in UNITS or a.words == ["-rtc", "base=utc"]]:
         rest.remove(argument)
@@ -95,7 +95,7 @@ def _serves(argument: Argument) -> bool:
 
 
 def _needed(rest: list[Argument]) -> list[Argument]:
-    """Without those that serve others, and of which nobody that is left has any need."""
+    """Remove arguments that only serve others and that none of the rest needs."""
     kept = [argument for argument in rest if not _serves(argument)]
     waiting = [argument for argument in rest if _serves(argument)]
     while True:

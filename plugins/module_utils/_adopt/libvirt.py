@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From libvirt's ``<disk type='network'>`` to a disk."""
+"""Converts libvirt's ``<disk type='network'>`` to a disk."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _CACHES = ("default", "none", "writeback", "writethrough", "unsafe")
 _LIMIT = re.compile("(total|read|write)_(bytes|iops)_sec(_max)?")
 _AROUND = ("driver", "auth", "source", "target", "iotune", "readonly", "transient", "serial", "boot", "encryption")
 _WITHOUT_MEANING = ("address", "alias", "backingStore", "mirror", "backenddomain", "privatedata")
-"""Elements that say where the guest sees the disk, or what libvirt made of it."""
+"""Elements about the device in the guest, or about libvirt's own state."""
 _SOURCE = ("protocol", "name", "query", "index", "startupPolicy")
 
 
 def read_libvirt(text: str) -> FoundDisk:
-    """The disk that an element ``<disk>`` describes."""
+    """Convert an element ``<disk>`` to a disk."""
     check_length(text, "libvirt")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise DeclarationError("libvirt", "has a document type, which libvirt never writes")
@@ -40,7 +40,7 @@ def read_libvirt(text: str) -> FoundDisk:
     except ElementTree.ParseError as error:
         raise DeclarationError("libvirt", f"is not valid XML at line {error.position[0]}") from None
     if disk.tag != "disk" or disk.get("type") != "network" or disk.get("device", "disk") != "disk":
-        raise DeclarationError("libvirt", "<disk type='network' device='disk'> is wanted")
+        raise DeclarationError("libvirt", "<disk type='network' device='disk'> is required")
     for element in disk:
         if element.tag not in (*_AROUND, *_WITHOUT_MEANING):
             raise DeclarationError("libvirt", f"<{shown(element.tag)[1:-1]}> cannot be declared")
@@ -105,7 +105,7 @@ def _host(host: ElementTree.Element) -> Mapping[str, str]:
 
 
 def _part(element: ElementTree.Element) -> dict[str, str]:
-    """Attributes of an element, and of those within it; cookies by their names."""
+    """Return the attributes of an element and its children; cookies by their names."""
     found = dict(element.attrib)
     for inner in element:
         found.update({inner.get("name", ""): inner.text or ""} if inner.tag == "cookie" else inner.attrib)
@@ -156,7 +156,7 @@ def _read_driver(said: dict[str, str], found: FoundDisk) -> None:
 
 
 def _error_policies(said: dict[str, str]) -> dict[str, str]:
-    """Where reads have none of their own, they have that of writes."""
+    """Return the error policies; the default of reads is that of writes."""
     write = said.pop("error_policy", "")
     read = said.pop("rerror_policy", write if write != "enospace" else "")
     return {key: value for key, value in (("werror", write), ("rerror", read)) if value}
@@ -178,7 +178,7 @@ def _read_target(disk: ElementTree.Element, found: FoundDisk) -> None:
 
 
 def _boot_index(order: str) -> int:
-    """libvirt counts from 1, QEMU from 0."""
+    """Convert the boot order: libvirt counts from 1, QEMU from 0."""
     if not re.fullmatch("[1-9][0-9]{0,2}", order):
         raise DeclarationError("libvirt: boot", f"order {shown(order)} is not a number above 0")
     return int(order) - 1

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a command line to a machine's networks: each is a card of the guest with a netdev behind it."""
+"""Converts the networks of a command line: each is a network device with a netdev."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 
 CARDS = {"virtio-net-pci": "virtio", "virtio-net": "virtio", "virtio": "virtio", "e1000": "e1000"}
 _FIRST_MAC = 0x56
-"""QEMU counts from 52:54:00:12:34:56 on where no address is given."""
+"""QEMU's default addresses count from 52:54:00:12:34:56."""
 
 
 def read_networks(found: Found, bridges: Mapping[str, str]) -> None:
-    """bridges: by tap device, the bridge that the host has put it into."""
+    """Read the networks; bridges: the bridge of each tap device on the host."""
     networks: dict[str, dict[str, Any]] = {}
     behind = {name: a for a in found.of("netdev") for name in a.names}
     macs = _Addresses()
@@ -53,7 +53,7 @@ def read_networks(found: Found, bridges: Mapping[str, str]) -> None:
 
 
 def _read_no_network(found: Found, networks: Mapping[str, Any]) -> None:
-    """QEMU gives a machine a card unasked, unless it is told not to."""
+    """Report QEMU's default network device, which a command line without network options has."""
     none = [a for a in found.of("nic", "net") if a.said.get("type") == "none"]
     found.take(*none)
     asked = any(found.has(option) for option in ("nic", "net", "netdev", "nodefaults"))
@@ -91,7 +91,7 @@ def _forward(rule: Any) -> str:
 
 
 class _Addresses:
-    """The hardware addresses that QEMU gives to cards without one."""
+    """QEMU's default hardware addresses."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()

@@ -31,4 +31,4 @@ REMOVED: Mapping[str, str] = {
     "tdf": "-global kvm-pit.lost_tick_policy=delay",
     "vmwarevga": "-vga vmware",
 }
-"""Options without a value that no QEMU takes any more, and what is said instead."""
+"""Removed options without a value, with their replacement."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a conversion hands on: a declaration that was read once, and the names of its secrets without their texts."""
+"""The result of a conversion: a checked declaration, and the names of its secrets without their values."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _COVERED = "'...'"
 _SECRETIVE = re.compile(r"://(.*)@|(?:key|pass\w*|passphrase|data|cookie|secret)[\"']?[=:]+([^,;:}]+)", re.DOTALL)
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 _NO_VALUE = re.compile("{[{%#]|[\x85\u2028\u2029]")
-"""What Ansible would run as a template, and what PyYAML does not read as it writes it."""
+"""Text that Ansible would run as a template, or that PyYAML does not read as it wrote it."""
 _LONGEST_MESSAGE = 300
 
 
 @dataclass(frozen=True)
 class Converted:
-    """One disk or one machine, as it would be declared."""
+    """The declaration of a disk or a VM."""
 
     name: str
     declaration: dict[str, Any]
@@ -56,12 +56,12 @@ def _converted(name: str, declared: dict[str, Any], left: list[str], notes: list
 
 
 def one_line(text: str) -> str:
-    """Fit for a comment: whatever could end a line, or cannot be shown, is a space."""
+    """Make text fit for a comment: replace line ends and invisible characters by spaces."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def check_disk(disk: dict[str, Any]) -> None:
-    """Read a disk as the inventory would be read, with texts that would do where a secret's own is not known."""
+    """Read a disk as from the inventory, with placeholders for unknown secrets."""
     try:
         read_vm("x", {"disks": {"x": _filled(disk)}})
     except DeclarationError as error:
@@ -79,7 +79,7 @@ def _filled(value: Any) -> Any:
 
 
 def _vaulted(value: Any, path: tuple[str, ...], secrets: list[dict[str, str]]) -> Any:
-    """The same with a variable in the place of each secret, which is listed."""
+    """Replace each secret by a variable and list it."""
     if isinstance(value, Secret):
         variable = _variable(path, {secret["variable"] for secret in secrets})
         option = ": ".join(path[1:])
@@ -96,7 +96,7 @@ def _vaulted(value: Any, path: tuple[str, ...], secrets: list[dict[str, str]]) -
 
 
 def _variable(path: tuple[str, ...], taken: set[str]) -> str:
-    """A name from machine, disk and option; from all that stands between them, too, where that one is taken."""
+    """Return a variable name from VM, disk and option, with all levels between them if that one is taken."""
     told = [part for part in path[:-1] if part not in BACKENDS and part != "disks"]
     for parts in (told[: 2 if "disks" in path else 1], told, path[:-1]):
         name = re.sub("[^A-Za-z0-9_]", "_", "_".join(["vault", *filter(None, parts), path[-1]]))
@@ -106,7 +106,7 @@ def _variable(path: tuple[str, ...], taken: set[str]) -> str:
 
 
 def without_secrets(found: Converted, given: Any) -> Converted:
-    """The last look at what is handed on; given: what was converted, with all secrets that may stand in it."""
+    """Check the result for secrets once more; given: the input, with all secrets that it may contain."""
     secrets = argument_secrets.all_secrets_in(given)
     _refuse_secrets(found.declaration, (found.name,))
     return replace(
@@ -118,7 +118,7 @@ def without_secrets(found: Converted, given: Any) -> Converted:
 
 
 def _refuse_secrets(value: Any, path: tuple[str, ...]) -> None:
-    """What is declared has its secrets in variables by now; a text that still holds one must not be handed on."""
+    """Refuse a declaration that still contains a secret instead of a variable."""
     if isinstance(value, dict):
         for key, inner in value.items():
             _refuse_secrets(inner, (*path, key))
@@ -134,7 +134,7 @@ def _refuse_secrets(value: Any, path: tuple[str, ...]) -> None:
 
 
 def covered(error: DeclarationError | Collected, given: Any) -> DeclarationError:
-    """The error in one line of a bearable length, without any piece of a secret that stands in what was given."""
+    """Return the error in one short line, without any piece of a secret of the input."""
     text = given if isinstance(given, str) else repr(given)
     words = argument_secrets.covered(
         one_line("; ".join(str(error).split("\n"))), argument_secrets.all_secrets_in(given)
@@ -150,6 +150,6 @@ def covered(error: DeclarationError | Collected, given: Any) -> DeclarationError
 
 
 def _secret_pieces(text: str) -> Iterator[str]:
-    """What may be a secret, or a part of one that was split in the wrong place."""
+    """Return possible secrets, and parts of them that were split in the wrong place."""
     for match in _SECRETIVE.finditer(text):
         yield from filter(None, re.split("[@:%/]", match[1] or match[2]))

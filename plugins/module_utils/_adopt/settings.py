@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a command line to a machine's memory, processors, type and screen."""
+"""Converts memory, CPUs, machine type and screen of a command line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TOPOLOGY = ("sockets", "dies", "clusters", "modules", "cores", "threads", "book
 
 
 class Found:
-    """What a command line becomes, while it is read."""
+    """The state of a conversion."""
 
     def __init__(self, arguments: Sequence[Argument]) -> None:
         self.arguments = list(arguments)
@@ -36,12 +36,12 @@ class Found:
         self.left: list[str] = []
         self.notes: list[str] = []
         self.taken: set[int] = set()
-        """Positions of the arguments that are declared."""
+        """Positions of the declared arguments."""
         self.gone: set[str] = set()
-        """Names of what was declared under other names, and cannot be mentioned any more."""
+        """Names that no longer exist because the declaration uses other ones."""
 
     def of(self, *options: str) -> list[Argument]:
-        """The arguments of an option that nobody has read yet."""
+        """Return the arguments of an option that have not been read yet."""
         return [a for a in self.arguments if a.option in options and a.position not in self.taken]
 
     def has(self, option: str) -> bool:
@@ -51,7 +51,7 @@ class Found:
         self.taken.update(argument.position for argument in arguments)
 
     def take_all(self, *options: str) -> dict[str, Any]:
-        """All that the arguments of an option say together; the last one holds, as for QEMU."""
+        """Merge the arguments of an option; the last value counts, as for QEMU."""
         said: dict[str, Any] = {}
         for argument in self.of(*options):
             said.update(argument.said)
@@ -59,7 +59,7 @@ class Found:
         return said
 
     def keep(self, option: str, value: str, why: str) -> None:
-        """Hand a part of an argument on to QEMU as it stands."""
+        """Pass a part of an argument on to QEMU unchanged."""
         self.extra += [f"-{option}", value]
         self.left.append(f"-{option} {value}: kept in extra_args; {why}")
 
@@ -107,7 +107,7 @@ def _read_accel(found: Found, accels: list[str], binary: str) -> None:
 
 
 def _read_firmware(found: Found, nodes: list[str]) -> None:
-    """Firmware in flash is UEFI; its variables stay where they are until somebody copies them."""
+    """Declare UEFI for firmware in flash; its variables must be copied by hand."""
     drives = [a for a in found.of("drive") if a.said.get("if") == "pflash"]
     flash = [a for a in found.of("blockdev") if a.names & set(nodes)]
     if not drives and not nodes and not found.of("pflash"):
@@ -119,12 +119,12 @@ def _read_firmware(found: Found, nodes: list[str]) -> None:
     if set(nodes) != {"machine.uefi-code", "machine.uefi-vars"}:
         found.left.append(
             f"UEFI in {' and '.join(files) or 'flash'}: firmware: uefi takes the host's own; copy the variables to "
-            "uefi-vars.fd in the machine's folder under /var/lib before its first start"
+            "uefi-vars.fd in the VM's directory under /var/lib before its first start"
         )
 
 
 def _flash_file(argument: Argument) -> str:
-    """The file behind a piece of flash memory, for people."""
+    """Return the file of a flash device, for people."""
     file = argument.said.get("file", argument.said.get("filename", argument.value))
     if isinstance(file, Mapping):
         place = next((file[key] for key in ("filename", "url", "path", "image") if key in file), "")
@@ -176,7 +176,7 @@ def _read_screen(found: Found, context: CommandLineContext) -> None:
     for argument in found.of("display", "vga", "nographic", "sdl", "curses"):
         found.take(argument)
         if argument.words not in (["-display", "none"], ["-vga", "none"], ["-vga", "std"], ["-nographic"]):
-            found.left.append(f"{argument.shown}: a machine has VNC (vnc), with a VGA adapter, or no screen")
+            found.left.append(f"{argument.shown}: a VM has VNC (vnc), with a VGA adapter, or no screen")
     for argument in found.of("device"):
         if argument.said.get("driver") == "VGA":
             found.take(argument)
@@ -205,7 +205,7 @@ def _read_vnc(said: dict[str, Any], found: Found, context: CommandLineContext) -
 
 
 def _read_console(found: Found) -> None:
-    """The first serial port is the console, whatever it was connected to."""
+    """Declare the first serial port as the console, whatever its backend was."""
     ports = [*found.of("serial"), *(a for a in found.of("device") if a.said.get("driver") == "isa-serial")]
     if not ports:
         found.vm["console"] = found.has("nographic") or not found.has("nodefaults")
@@ -217,6 +217,6 @@ def _read_console(found: Found) -> None:
 
 
 def read_name(arguments: Sequence[Argument]) -> str:
-    """The name that QEMU was given; empty where it was given none."""
+    """Return the name from -name; empty if there is none."""
     names = [str(a.said["guest"]) for a in arguments if a.option == "name" and "guest" in a.said]
     return names[-1] if names else ""

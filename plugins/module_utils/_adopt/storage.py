@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what QEMU opens at the bottom of a disk, a protocol node or a file name, to a backend and its options."""
+"""Converts a protocol node or a file name to a backend and its options."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 NAME = "\0name"
-"""Member of a node that has the text of ``file=``, which QEMU takes for a URI; ``filename`` is always a path."""
+"""Member of a node for the text of ``file=``, which may be a URI; ``filename`` is always a path."""
 
 _BY_DRIVER = {backend.access.driver: backend for backend in BACKENDS.values() if backend.access.driver}
 _PROTOCOL = re.compile(r"[^/:]*:")
 _NO_DEVICES = ("/dev/shm/", "/dev/hugepages/", "/dev/mqueue/")
-"""Where files are, although it is under /dev."""
+"""Directories under /dev that contain files."""
 
 Storage = tuple[Backend, dict[str, Any]]
 
 
 def read_storage(node: Node, context: CommandLineContext, where: str) -> Storage:
-    """The backend and its options; node: QAPI members, without those that belong to the disk."""
+    """Return the backend and its options; node: QAPI members, without those of the disk."""
     members = dict(node)
     name, driver = members.pop(NAME, None), members.pop("driver", None)
     backend, said = _by_name(str(name), context, where) if name is not None else (None, {})
@@ -50,7 +50,7 @@ def read_storage(node: Node, context: CommandLineContext, where: str) -> Storage
 
 
 def _by_name(text: str, context: CommandLineContext, where: str) -> Storage:
-    """What ``file=`` means: a path, or what begins with the name of a protocol."""
+    """Read ``file=``: a path, or a protocol prefix with its text."""
     check_length(text, where)
     prefix = _PROTOCOL.match(text)
     if prefix is None or text.startswith("/"):
@@ -60,7 +60,7 @@ def _by_name(text: str, context: CommandLineContext, where: str) -> Storage:
         backend, said = from_uri(text)
     except DeclarationError as error:
         if error.where == "uri" and error.problem.startswith("its scheme"):
-            raise DeclarationError(where, f"{shown(prefix[0])} is no kind of storage that can be declared") from None
+            raise DeclarationError(where, f"{shown(prefix[0])} is not a kind of storage that can be declared") from None
         raise error.within(where) from None
     if isinstance(said.get("filename"), str):
         said["filename"] = _absolute(said["filename"], context, where)
@@ -71,7 +71,7 @@ def _by_name(text: str, context: CommandLineContext, where: str) -> Storage:
 def _by_driver(driver: str, named: Backend | None, where: str) -> Backend:
     backend = _BY_DRIVER.get(driver)
     if backend is None:
-        raise DeclarationError(where, f"driver {shown(driver)} is no kind of storage that can be declared")
+        raise DeclarationError(where, f"driver {shown(driver)} is not a kind of storage that can be declared")
     if named not in (None, backend):
         raise DeclarationError(where, f"driver is {driver}, and the name is that of {named.name if named else ''}")
     return backend
@@ -96,7 +96,7 @@ def _absolute(path: str, context: CommandLineContext, where: str) -> str:
 
 
 def _joined(said: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:
-    """What a URI says and what options beside it say; nothing twice."""
+    """Merge the options of a URI and those beside it; refuse duplicates."""
     for name in members:
         if name in said and str(said[name]) != str(members[name]):
             raise DeclarationError(name, "is set twice, by the URI and by an option beside it")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""QEMU's ways to write options: key=value with doubled commas, dotted keys, JSON."""
+"""Parses QEMU's option syntaxes: key=value with doubled commas, dotted keys, JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 LONGEST = 128 * 1024
-"""Linux takes no longer argument (MAX_ARG_STRLEN)."""
+"""Maximum length of an argument in Linux (MAX_ARG_STRLEN)."""
 DEEPEST = 16
 _CLIP = 60
 
@@ -21,7 +21,7 @@ Pairs = list[tuple[str, str]]
 
 
 def shown(text: object) -> str:
-    """A piece of the input as it may stand in a message."""
+    """Quote a piece of the input for a message."""
     words = str(text)
     return repr(words if len(words) <= _CLIP else f"{words[:_CLIP]}...")
 
@@ -36,7 +36,7 @@ def check_length(text: str, where: str) -> None:
 
 
 def read_pairs(text: str, where: str, *, implied: str = "", switches: tuple[str, ...] | None = None) -> Pairs:
-    """The pairs of ``key=value,...``.
+    """Return the pairs of ``key=value,...``.
 
     implied: the key of a first value that has none; switches: the words that may stand alone, any of them without it.
     """
@@ -66,7 +66,7 @@ def _refuse_piece(where: str, piece: str) -> NoReturn:
 
 
 def unique(pairs: Iterable[tuple[str, str]], where: str) -> dict[str, str]:
-    """The same where each key may be said once: of two values QEMU would take the last one in silence."""
+    """Return the same as a dict; refuse duplicate keys, of which QEMU would silently use the last."""
     found: dict[str, str] = {}
     for key, value in pairs:
         if found.get(key, value) != value:
@@ -76,7 +76,7 @@ def unique(pairs: Iterable[tuple[str, str]], where: str) -> dict[str, str]:
 
 
 def nested(flat: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Dotted keys as options within options; ``server.0.host`` as a list."""
+    """Nest dotted keys; ``server.0.host`` becomes a list."""
     tree: dict[str, Any] = {}
     for key, value in flat.items():
         *path, last = key.split(".")
@@ -107,7 +107,7 @@ def _with_lists(value: Any, where: str) -> Any:
 
 
 def read_json(text: str, where: str) -> dict[str, Any]:
-    """A JSON object, each key said once."""
+    """Parse a JSON object; refuse duplicate keys."""
     check_length(text, where)
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _check_depth(value: Any, where: str, left: int) -> None:
 
 
 def switch(value: Any, where: str) -> bool:
-    """On or off, in any of QEMU's words."""
+    """Parse on or off, in any of QEMU's spellings."""
     words = {"on": True, "true": True, "yes": True, "y": True, "off": False, "false": False, "no": False, "n": False}
     if isinstance(value, bool):
         return value

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command lines in a unit file that somebody else wrote (systemd.service(5), "Command lines"). Pure."""
+"""Reads the command lines of a foreign unit file (systemd.service(5), "Command lines"). Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FILLED_IN = {"%": "a specifier", "$": "a variable"}
 
 
 def start_commands(text: str) -> list[list[str]]:
-    """The words of each ExecStart=, but for those that an empty one takes back."""
+    """Return the words of each ExecStart=, without those that an empty one resets."""
     text = re.sub(r"\\\n(?:[ \t]*[#;][^\n]*\n)*", " ", text)
     commands: list[list[str]] = []
     for prefix, command in _START.findall(text):
@@ -41,7 +41,7 @@ def _words(command: str, marks: str) -> list[str]:
 
 
 def _unquoted(word: str) -> str:
-    """Without the quotes that enclose something, and with what escapes stand for."""
+    """Remove quotes and resolve escapes."""
     within = ""
 
     def piece(match: re.Match[str]) -> str:

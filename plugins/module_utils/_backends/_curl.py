@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the backends of QEMU's curl driver share: options, hints, and the same bytes through nbdkit and through curl."""
+"""Common parts of the backends of QEMU's curl driver: options, hints, and the routes nbdkit and stage."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ TLS_ONLY = (
 HTTP_UNHANDLED = {"cookie": "the clear form of cookie-secret: it would stand on the command line"}
 
 RETRIES = ("retry-request-retries=60", "retry-request-delay=1", "retry-request-open=no")
-"""A request waits a minute for a server that is away; what cannot be opened at all is said at once."""
+"""nbdkit's filter that retries requests for a minute; an image that cannot be opened fails immediately."""
 
 DRIVER_HANGS = Flaw(
     "driver",
@@ -145,7 +145,7 @@ def _check(scheme: str, values: Values) -> None:
 
 
 def _identity(values: Values) -> str:
-    """A user of an FTP server may see a tree of their own."""
+    """Return the identity; with FTP it includes the user, who may have a directory tree of their own."""
     user = f"{values.get('username', '')}@" if _scheme(values).startswith("ftp") else ""
     return f"{user}{_url.identity(values)}{_packed.what(values)}"
 
@@ -252,7 +252,7 @@ def backend(
     flaws: tuple[Flaw, ...] = (DRIVER_HANGS,),
     unhandled: Mapping[str, str] | None = None,
 ) -> Backend:
-    """The backend of one of the curl driver's protocols, with options of its own beside the common ones."""
+    """Create the backend of a protocol of the curl driver, with its own options beside the common ones."""
     options = (*COMMON, *own_options, _url.SHA256, *_packed.OPTIONS)
 
     return Backend(

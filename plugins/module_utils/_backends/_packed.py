@@ -48,12 +48,12 @@ HINTS = (
         "the archive has no such member, or it is not a tar archive",
         "write tar_member as tar --list shows it, and set compression if the archive is compressed",
     ),
-    Hint("Requested export not available", "nbdkit could not open it", "the log of its unit, below, says why"),
+    Hint("Requested export not available", "nbdkit could not open it", "read the log of its unit below"),
 )
 
 
 def filters(values: Values) -> tuple[str, ...]:
-    """What unpacks the declared values, the last one first: nbdkit's first filter is the one nearest to the reader."""
+    """Return the filters that unpack the image, the last step first: nbdkit's first filter is nearest to the client."""
     tar = ("tar",) if "tar_member" in values else ()
     return (*tar, *((values["compression"],) if "compression" in values else ()))
 
@@ -67,7 +67,7 @@ def is_unpacked_whole(values: Values) -> bool:
 
 
 def what(values: Values) -> str:
-    """Which bytes of a file are the image, in words; empty where all are."""
+    """Describe which bytes of the file are the image; empty if all are."""
     member = (f"member {values['tar_member']}",) if "tar_member" in values else ()
     words = (*member, *((values["compression"],) if "compression" in values else ()))
     return f" ({', '.join(words)})" if words else ""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the backends share whose servers are found at ``host`` and ``port``, or at a ``socket`` of the host."""
+"""Common functions of backends with a server at ``host`` and ``port``, or at a ``socket`` of the host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 
 
 def address(values: Values, default_port: int) -> Node:
-    """The server as QEMU's SocketAddress."""
+    """Return the server as QEMU's SocketAddress."""
     if "socket" in values:
         return {"type": "unix", "path": values["socket"]}
     return {"type": "inet", "host": values["host"], "port": str(values.get("port", default_port))}
@@ -20,21 +20,21 @@ def address(values: Values, default_port: int) -> Node:
 def check(values: Values) -> None:
     """Refuse what names no server, or two."""
     if ("host" in values) == ("socket" in values):
-        raise DeclarationError("", "exactly one of host and socket is wanted")
+        raise DeclarationError("", "exactly one of host and socket is required")
     if "socket" in values and "port" in values:
         raise DeclarationError("port", "is given together with socket")
 
 
 def describe(values: Values, default_port: int) -> str:
-    """The server in its one spelling."""
+    """Return the server in its canonical spelling."""
     return str(values.get("socket") or f"{uris.same_host(values['host'])}:{values.get('port', default_port)}")
 
 
 def is_own(values: Values) -> bool:
-    """Whether each host has a server of its own there."""
+    """Return True if each host has its own server there."""
     return "socket" in values or uris.is_loopback(values["host"])
 
 
 def reach(values: Values) -> Reach:
-    """What must be open to reach the server."""
+    """Return what must be reachable for the server."""
     return Reach(sockets=(values["socket"],)) if "socket" in values else Reach(servers=(values["host"],))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the backends share whose storage is a URL: its option, its checks, and the download for the route stage."""
+"""Common parts of backends with a URL: its option, its checks, and the download for route ``stage``."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ HINTS = (
 
 
 def check(scheme: str, values: Values) -> None:
-    """What a table of options cannot say. The url is not repeated: a password may stand in it."""
+    """Check the url. No message repeats it: it may contain a password."""
     pieces = uris.split(values["url"])
     if "@" in pieces.netloc:
         raise DeclarationError(
@@ -82,13 +82,13 @@ def check_query(values: Values) -> None:
 
 
 def whole(values: Values) -> str:
-    """The url with its secret query."""
+    """Return the url with its secret query."""
     pieces = uris.split(values["url"])
     return pieces._replace(query="&".join(filter(None, (pieces.query, values["query"])))).geturl()
 
 
 def reach(values: Values) -> Reach:
-    """The server named by the url, and the private bundle."""
+    """Return the server of the url, and the private bundle."""
     return Reach(servers=(uris.host_of(uris.split(values["url"])),), trust=values.get("ca_bundle", ""))
 
 
@@ -107,17 +107,17 @@ def identity(values: Values) -> str:
 
 
 def from_libvirt(scheme: str, source: LibvirtSource) -> str:
-    """The url that libvirt keeps in pieces."""
+    """Join the pieces of the url in libvirt's XML."""
     place = uris.libvirt_host(source.hosts, _PORTS[scheme])
     if "host" not in place:
-        raise DeclarationError("host", "a name or an address is wanted")
+        raise DeclarationError("host", "a name or an address is required")
     port = f":{place['port']}" if "port" in place else ""
     query = f"?{source.query}" if source.query else ""
     return f"{scheme}://{uris.in_brackets(place['host'])}{port}/{source.name.lstrip('/')}{query}"
 
 
 def read_uri(uri: str) -> dict[str, Any]:
-    """The whole string is the url, but for the credentials in it, and a query that is one."""
+    """Read the url, with its credentials and a secret query as options of their own."""
     pieces, query = uris.split(uri), None
     if pieces.scheme.startswith("http"):
         pieces, query = uris.without_signature(pieces)

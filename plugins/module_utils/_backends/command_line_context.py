@@ -55,7 +55,7 @@ class CommandLineContext:
                 f"-object {kind}", f"id={identifier} is not there; give the whole command line, which has it"
             )
         if not found.get("qom-type", "").startswith(kind):
-            raise DeclarationError(f"-object {found.get('qom-type')}", f"id={identifier} is no {kind}")
+            raise DeclarationError(f"-object {found.get('qom-type')}", f"id={identifier} is not a {kind}")
         return found
 
     def secret(self, identifier: object, like: str = "x") -> Secret:

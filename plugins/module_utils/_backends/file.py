@@ -115,7 +115,7 @@ def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
 
 
 def owner(values: Values, resources: UnitResources, uuid: str) -> OwnerCheck:
-    """QEMU locks what it opens (open file description locks), and says only that it is locked."""
+    """Return how to ask for the owner: QEMU's error names none, it only reports a lock."""
     del resources, uuid
     return OwnerCheck("path", {"path": values["filename"]}, locked=True)
 

@@ -9,7 +9,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access i
 
 FLAWS = (
     _curl.DRIVER_HANGS,
-    Flaw("nbdkit", (6, 0), "nbdkit logs in anew for each read, which takes half a second (seen with 1.32)"),
+    Flaw("nbdkit", (6, 0), "nbdkit logs in again for each read, which takes half a second (seen with 1.32)"),
 )
 
 BACKEND = _curl.backend("ftps", "An image on an FTP server over TLS, read-only", _curl.TLS_ONLY, flaws=FLAWS)

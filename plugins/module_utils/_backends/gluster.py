@@ -66,7 +66,7 @@ OPTIONS = (
     Option("debug", "How much is logged.", "int", minimum=0, maximum=9, qemu="debug"),
 )
 
-UNHANDLED = {"logfile": "without it the log goes to the machine's own, and a file would need a way into the sandbox"}
+UNHANDLED = {"logfile": "without it the log goes to the VM's own, and a file would need a way into the sandbox"}
 
 HINTS = (
     Hint(
@@ -123,7 +123,7 @@ def _node(values: Values, resources: UnitResources) -> Node:
 
 def _check(values: Values) -> None:
     if ("host" in values) == ("servers" in values):
-        raise DeclarationError("", "exactly one of host and servers is wanted")
+        raise DeclarationError("", "exactly one of host and servers is required")
     if "port" in values and "host" not in values:
         raise DeclarationError("port", "is given without host; write it in servers")
     if not _servers(values):
@@ -143,12 +143,12 @@ def _reach(values: Values) -> Reach:
         sockets=tuple(server["socket"] for server in _servers(values) if "socket" in server),
         open_because=""
         if networks
-        else "gluster's servers name the addresses of its bricks: say networks to confine it",
+        else "gluster's servers name the addresses of its bricks: set networks to confine it",
     )
 
 
 def _tgt_host(values: Values) -> str:
-    """The first server that tgtd can be told of; it writes VOLUME@HOST:PATH, and takes the port for granted."""
+    """Return the first server that VOLUME@HOST:PATH of tgtd can name, which has no port."""
     servers = (server for server in _servers(values) if server.get("port", DEFAULT_PORT) == DEFAULT_PORT)
     return next((server["host"] for server in servers if ":" not in server.get("host", ":")), "")
 
@@ -167,7 +167,7 @@ def _describe(values: Values) -> str:
 
 
 def _identity(values: Values) -> str:
-    """Servers of one cluster are listed in any order, and seldom all; the first by name stands for it."""
+    """Return the identity, with the first server by name: servers are listed in any order, and often not all."""
     return _identity_at(min(_clusters(values)), values)
 
 
@@ -188,7 +188,7 @@ def _identity_at(cluster: str, values: Values) -> str:
 
 
 def _path(values: Values) -> str:
-    """The path in its one spelling."""
+    """Return the path in its canonical spelling."""
     return posixpath.normpath(str(values["path"])).lstrip("/")
 
 
@@ -252,7 +252,7 @@ BACKEND = Backend(
         closes_slowly=True,
     ),
     packages=Packages(
-        # Where the driver's own package does not bring them along: what the client side of a volume is made of.
+        # With the client's modules if the driver's own package does not depend on them.
         driver={
             "debian": ("qemu-block-extra", "glusterfs-common"),
             "fedora": ("qemu-block-gluster", "glusterfs-client-xlators"),

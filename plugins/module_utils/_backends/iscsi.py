@@ -25,7 +25,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.option im
 
 DEFAULT_PORT = 3260
 DEFAULT_INITIATOR = "iqn.2008-11.org.linux-kvm"
-"""As whom QEMU logs in outside machines; it appends a machine's UUID."""
+"""Initiator name of QEMU without a VM; QEMU appends a VM's UUID."""
 DEFAULT_HEADER_DIGEST = "none-crc32c"
 
 TRANSPORTS = {"tcp": 0, "iser": 1}
@@ -34,7 +34,7 @@ DIGESTS = {"none": 0, "none-crc32c": 1, "crc32c-none": 2, "crc32c": 3}
 """libiscsi's numbers (enum iscsi_header_digest)."""
 
 RDMA_DEVICES = ("/dev/infiniband/rdma_cm", "/dev/infiniband/uverbs0")
-"""What a process opens to speak iSER, through the host's first adapter."""
+"""Devices for iSER, through the host's first adapter."""
 
 OPTIONS = (
     Option("portal", "Where the target answers: C(host), C(host:port) or C([address]:port).", required=True),
@@ -138,7 +138,7 @@ HINTS = (
 
 
 def portal_of(values: Values) -> str:
-    """The portal with its port, as QEMU takes it."""
+    """Return the portal with its port, as QEMU takes it."""
     host, port = uris.place_of(values["portal"], DEFAULT_PORT)
     return f"{uris.in_brackets(host)}:{port}"
 
@@ -153,7 +153,7 @@ def _check(values: Values) -> None:
     except DeclarationError as error:
         raise error.within("portal") from None
     if ("user" in values) != ("password" in values):
-        raise DeclarationError("", "user and password are wanted together")
+        raise DeclarationError("", "user and password are required together")
 
 
 def _reach(values: Values) -> Reach:
@@ -193,7 +193,7 @@ def _read_uri(uri: str) -> dict[str, Any]:
     """``iscsi://[user[%|:]password@]host[:port]/target/lun[?iser]``; only the target is decoded."""
     match = _URI.fullmatch(uri)
     if not match:
-        raise DeclarationError("uri", "iscsi://[user:password@]host[:port]/target/lun is wanted")
+        raise DeclarationError("uri", "iscsi://[user:password@]host[:port]/target/lun is required")
     if match["query"] not in (None, "", "iser"):
         raise DeclarationError("uri", "knows no parameter but ?iser; declare the others under iscsi, by their names")
     account = match["account"] or ""
@@ -220,7 +220,7 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     target, slash, lun = source.name.partition("/")
     place = uris.libvirt_host(source.hosts, DEFAULT_PORT)
     if "host" not in place:
-        raise DeclarationError("host", "a name or an address is wanted")
+        raise DeclarationError("host", "a name or an address is required")
     port = f":{place['port']}" if "port" in place else ""
     return uris.drop_none(
         {
@@ -246,7 +246,7 @@ def _beside_uri(options: dict[str, Any], context: CommandLineContext) -> dict[st
 
 
 def _settle(options: dict[str, Any], context: CommandLineContext) -> dict[str, Any]:
-    """QEMU logs in under the machine's UUID or else its name; targets may admit that name alone."""
+    """Return how to ask for reservations: QEMU logs in with the declared name, or one with the VM's UUID."""
     if context.vm is None or "initiator_name" in options:
         return options
     own = context.uuid or context.vm

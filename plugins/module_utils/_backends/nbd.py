@@ -159,13 +159,13 @@ def _check(values: Values) -> None:
 def _check_tls(tls: Values) -> None:
     ways = [way for way in ("directory", "ca_cert", "psk_key") if way in tls]
     if len(ways) != 1:
-        raise DeclarationError("tls", "exactly one of directory, ca_cert and psk_key is wanted")
+        raise DeclarationError("tls", "exactly one of directory, ca_cert and psk_key is required")
     if ("client_cert" in tls) != ("client_key" in tls):
-        raise DeclarationError("tls", "client_cert and client_key are wanted together")
+        raise DeclarationError("tls", "client_cert and client_key are required together")
     if "client_cert" in tls and "ca_cert" not in tls:
         raise DeclarationError("tls", "client_cert is given without ca_cert")
     if ("psk_key" in tls) != ("psk_username" in tls):
-        raise DeclarationError("tls", "psk_username and psk_key are wanted together")
+        raise DeclarationError("tls", "psk_username and psk_key are required together")
     check_loadable("tls: directory", tls.get("directory", ""))
     if ":" in tls.get("psk_username", "") or "\n" in tls.get("psk_username", ""):
         raise DeclarationError("tls: psk_username", "has a colon or a line break in it")
@@ -198,13 +198,13 @@ def _read_uri(uri: str) -> dict[str, Any]:
 
 def _read_old_form(uri: str) -> dict[str, Any]:
     place, marker, export = uri[len("nbd:") :].partition(":exportname=")
-    given = {"export": export} if marker and export else {}
+    declared = {"export": export} if marker and export else {}
     if place.startswith("unix:"):
-        return {"socket": place[len("unix:") :], **given}
+        return {"socket": place[len("unix:") :], **declared}
     host, colon, port = place.rpartition(":")
     if not colon or not port.isdigit():
-        raise DeclarationError("uri", "nbd:HOST:PORT is wanted")
-    return {"host": host.strip("[]"), "port": int(port), **given}
+        raise DeclarationError("uri", "nbd:HOST:PORT is required")
+    return {"host": host.strip("[]"), "port": int(port), **declared}
 
 
 def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
@@ -241,7 +241,7 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
 
 
 def _maybe(values: Values) -> tuple[tuple[str, str], ...]:
-    """A server may offer one export at two ports, and the protocol knows no name of the bytes themselves."""
+    """Yield the export's name: a server may offer it on several ports, and NBD has no identity of the bytes."""
     if "host" not in values or not values.get("export"):
         return ()
     why = "NBD does not tell if one export at two ports is the same; let both use one port if it is"

@@ -25,7 +25,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 NO_PORT = 0
-"""The protocol has none to say: the portmapper knows it."""
+"""QEMU's driver has no option for a port: the portmapper finds it."""
 
 OPTIONS = (
     Option(
@@ -98,7 +98,7 @@ _PARAMETERS = {
     "pagecache": "page_cache_size",
     "debug": "debug",
 }
-"""What a URI calls the options."""
+"""Names of the options in a URI."""
 
 HINTS = (
     Hint(
@@ -156,14 +156,14 @@ def _describe(values: Values) -> str:
 
 
 def _path(values: Values) -> str:
-    """The path in its one spelling."""
+    """Return the path in its canonical spelling."""
     return "/" + posixpath.normpath(str(values["path"])).lstrip("/")
 
 
 def _read_uri(uri: str) -> dict[str, Any]:
     """``nfs://host/path?uid=&gid=...``; a port is dropped, as QEMU does: the portmapper knows it."""
     if not uri.startswith("nfs://"):
-        raise DeclarationError("uri", "nfs://host/path is wanted")
+        raise DeclarationError("uri", "nfs://host/path is required")
     pieces = uris.split(uri)
     query = uris.query_of(pieces, tuple(_PARAMETERS))
     numbers = {_PARAMETERS[key]: _number(key, text) for key, text in query.items()}
@@ -173,7 +173,7 @@ def _read_uri(uri: str) -> dict[str, Any]:
 
 
 def _number(name: str, text: str) -> int:
-    """A number as C reads it: a leading 0x is hexadecimal, a leading 0 octal."""
+    """Parse a number as C does: a leading 0x is hexadecimal, a leading 0 octal."""
     if not re.fullmatch("0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,20}|[1-9][0-9]{0,18}", text):
         raise DeclarationError("uri", f"{name}: {text!r} is not a number")
     return int(text, 8 if re.fullmatch("0[0-7]+", text) else 0)
@@ -194,7 +194,7 @@ def _without_port(place: dict[str, Any]) -> dict[str, Any]:
 def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     return uris.drop_none(
         {
-            # The portmapper knows the port, whatever libvirt says.
+            # The portmapper finds the port, whatever libvirt declares.
             "host": uris.libvirt_host(source.hosts, NO_PORT).get("host"),
             "path": source.name,
             "user": (source.part("identity", "user") or "").removeprefix("+") or None,

@@ -150,12 +150,12 @@ def _read_old_form(uri: str) -> dict[str, Any]:
     host, port = parts[:2] if len(parts) > 2 else ("localhost", str(DEFAULT_PORT))
     vdi, *snapshot = parts[2:] if len(parts) > 2 else parts
     if not re.fullmatch(r"\d{1,5}", port) or len(snapshot) > 1:
-        raise DeclarationError("uri", "sheepdog:[HOST:PORT:]VDI[:SNAPSHOT] is wanted")
+        raise DeclarationError("uri", "sheepdog:[HOST:PORT:]VDI[:SNAPSHOT] is required")
     return {"host": host, "port": int(port), "vdi": vdi, **_snapshot("".join(snapshot))}
 
 
 def _snapshot(text: str) -> dict[str, Any]:
-    """What is a number is one; anything else is a name."""
+    """Read a number as a snapshot id, other text as a tag."""
     if not text:
         return {}
     return {"snap_id": int(text)} if re.fullmatch(r"\d{1,18}", text) else {"tag": text}

@@ -33,7 +33,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.option im
 
 DEFAULT_PORT = 22
 KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
-"""Where libssh looks for host keys, unless another file takes its place."""
+"""libssh's default file of host keys."""
 
 HASH_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}
 """Hexadecimal digits of each kind of fingerprint."""
@@ -115,7 +115,7 @@ OPTIONS = (
 _KEY = next(option for option in OPTIONS if option.name == "key")
 
 _WAYS = ("host_key", "host_key_check", "known_hosts")
-"""Options that say how the server proves who it is."""
+"""Options for the check of the server's host key; only one of them can be set."""
 
 _HOST_KEY = re.compile(r"(?:\S+ )?((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+) ([A-Za-z0-9+/]+=*)(?: .*)?\n?")
 """A line of known_hosts or of a .pub file: the kind of key, and the key."""
@@ -187,7 +187,7 @@ HINTS = (
 
 
 def _node(values: Values, resources: UnitResources) -> Node:
-    """No version of QEMU takes a key: it asks the agent of its own user."""
+    """Build the node. QEMU has no option for a key: it asks an ssh-agent."""
     resources.identity("key", f"{values['key'].strip()}\n", values.get("passphrase", ""))
     return {
         "driver": "ssh",
@@ -218,7 +218,7 @@ def _digits(fingerprint: str) -> str:
 
 
 def _public_blob(line: str) -> bytes:
-    """The bytes of a public key, which name its kind once more."""
+    """Return the bytes of a public key, and check that they contain its kind."""
     match = _HOST_KEY.fullmatch(line)
     blob = _base64(match.group(2)) if match else b""
     kind = match.group(1).encode() if match else b""
@@ -228,7 +228,7 @@ def _public_blob(line: str) -> bytes:
 
 
 def _base64(text: str) -> bytes:
-    """What a text stands for; nothing where it is broken."""
+    """Decode base64; return nothing if it is damaged."""
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
@@ -257,7 +257,7 @@ def _check_host_key_check(check: Values) -> None:
 
 
 def _check_key(text: str, *, has_passphrase: bool) -> None:
-    """Refuse what ssh-add would refuse on the host, in clearer words. The text itself is a secret."""
+    """Refuse what ssh-add would refuse on the host, with a clearer message that does not repeat the key."""
     if _HOST_KEY.fullmatch(text):
         raise DeclarationError("key", "is a public key; set the private key, from the file without .pub")
     if text.startswith("PuTTY-User-Key-File"):
@@ -290,14 +290,14 @@ def _describe(values: Values) -> str:
 
 
 def _identity(values: Values) -> str:
-    """A path from the root is the same for every user."""
+    """Return the identity, without the user for an absolute path."""
     user = "" if values["path"].startswith("/") else values["user"]
     path = re.sub("//+", "/", posixpath.normpath(values["path"]))
     return f"ssh:{user}@{uris.same_host(values['host'])}:{values.get('port', DEFAULT_PORT)}:{path}"
 
 
 def _alike(values: Values) -> tuple[str, ...]:
-    """A path from the root may be one from the home folder, which only the server knows."""
+    """Return the identities of an absolute path as one relative to the home directory, which only the server knows."""
     parts = posixpath.normpath(values["path"]).split("/")
     if not values["path"].startswith("/"):
         return ()
@@ -353,7 +353,7 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
 
 
 def _settle(options: dict[str, Any], context: CommandLineContext) -> dict[str, Any]:
-    """QEMU logs in as its own user, with what that user's agent holds."""
+    """Add QEMU's defaults: its own user, with the key that this user's agent holds."""
     key = Secret("the key that QEMU's ssh-agent holds: ssh-add -l with SSH_AUTH_SOCK of its process", like=_KEY.like)
     user = {"user": context.user} if context.user else {}
     return {**user, "key": key, **options}

@@ -23,7 +23,7 @@ _PLACE = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<host>[^\s:/@\[\]]+))(?::(
 
 
 def split(uri: str) -> SplitResult:
-    """The pieces of a URI, its port checked."""
+    """Split a URI and check its port."""
     if re.search(r"[\x00-\x20\x7f]", uri):  # Python drops some of them in silence.
         raise DeclarationError("uri", "has a space or a control character in it; a space is written %20")
     try:
@@ -31,7 +31,7 @@ def split(uri: str) -> SplitResult:
         if pieces.port == 0:
             pieces = pieces._replace(netloc=pieces.netloc.rpartition(":")[0])
     except ValueError:
-        # Python's own words may repeat a password that stands in the URI.
+        # Python's message may repeat a password of the URI.
         raise DeclarationError("uri", "is not a URI with a valid host and port") from None
     return pieces
 
@@ -47,7 +47,7 @@ def decoded(text: str, piece: str) -> str:
 
 
 def host_of(pieces: SplitResult) -> str:
-    """The host, with its case and without the brackets of an IPv6 address."""
+    """Return the host, with its case and without the brackets of an IPv6 address."""
     netloc = pieces.netloc.rpartition("@")[2]
     if netloc.startswith("["):
         host, closed, rest = netloc[1:].partition("]")
@@ -88,7 +88,7 @@ def same_host(host: str) -> str:
 
 
 def _old_address(text: str) -> str:
-    """The address of ``10.1``, ``0x7f000001`` or ``010.0.0.1``; empty where it is none."""
+    """Return the address of ``10.1``, ``0x7f000001`` or ``010.0.0.1``; empty if it is not an address."""
     if not re.fullmatch(r"(0x[0-9a-f]{1,8}|[0-9]{1,11})(\.(0x[0-9a-f]{1,8}|[0-9]{1,11})){0,3}", text):
         return ""
     *parts, last = text.split(".")
@@ -105,12 +105,12 @@ def _old_address(text: str) -> str:
 
 
 def _base(number: str) -> int:
-    """How C reads a number."""
+    """Parse a number as C does."""
     return 16 if number.startswith("0x") else 8 if number.startswith("0") else 10
 
 
 def is_literal(host: str) -> bool:
-    """Whether a host is given by its address, so that there is nothing to resolve."""
+    """Return True if a host is an address, not a name."""
     try:
         ip_address(same_host(host))
     except ValueError:
@@ -119,7 +119,7 @@ def is_literal(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host means another machine on each machine."""
+    """Return True for a loopback host, which is a different one on each host."""
     name = same_host(host)
     try:
         return ip_address(name).is_loopback
@@ -128,12 +128,12 @@ def is_loopback(host: str) -> bool:
 
 
 def in_brackets(host: str) -> str:
-    """A host as it stands before a colon and a port."""
+    """Format a host for use before a colon and a port."""
     return f"[{host}]" if ":" in host else host
 
 
 def query_of(pieces: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
-    """The query's keys and values; a key that is not known is refused, one given twice too."""
+    """Return the query's keys and values; refuse unknown and duplicate keys."""
     found: dict[str, str] = {}
     for pair in filter(None, pieces.query.split("&")):
         key, equals, value = pair.partition("=")
@@ -148,7 +148,7 @@ def query_of(pieces: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
 
 
 def without_signature(pieces: SplitResult) -> tuple[SplitResult, str | None]:
-    """The pieces without their query, and the query, where it allows whoever knows it to read what the URI names."""
+    """Return the pieces without a query that grants access, and this query."""
     names = (pair.partition("=")[0] for pair in re.split("[&;]", pieces.query))
     if not any(SECRET_PARAMETER.fullmatch(unquote(name)) for name in names):
         return pieces, None
@@ -156,7 +156,7 @@ def without_signature(pieces: SplitResult) -> tuple[SplitResult, str | None]:
 
 
 def without_credentials(pieces: SplitResult) -> tuple[str, str | None, str | None]:
-    """The URI without user and password, and these two; QEMU would show them to everybody."""
+    """Return the URI without user and password, and these two; QEMU would show them to everybody."""
     userinfo, at, place = pieces.netloc.rpartition("@")
     if not at:
         return pieces.geturl(), None, None
@@ -166,28 +166,28 @@ def without_credentials(pieces: SplitResult) -> tuple[str, str | None, str | Non
 
 
 def number_in(value: Any) -> Any:
-    """The number that a text is; anything else as it stands, for its reader to judge."""
+    """Convert a text to a number if it is one; otherwise return it unchanged for its reader."""
     return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
 
 
 def address_of(server: Any, default_port: int) -> dict[str, Any]:
     """Host and port, or the socket, of one of QEMU's SocketAddress; a port that goes without saying is left out."""
-    given = dict(server) if isinstance(server, Mapping) else {}
-    kind = str(given.pop("type", "inet"))
+    declared = dict(server) if isinstance(server, Mapping) else {}
+    kind = str(declared.pop("type", "inet"))
     members = {"inet": ("host", "port"), "tcp": ("host", "port"), "unix": ("path",)}.get(kind, ())
     if not members:
         raise DeclarationError("server", f"type {kind!r} cannot be declared; inet and unix can")
-    for name in (*members[:1], *given):
-        if name not in given or name not in members:
+    for name in (*members[:1], *declared):
+        if name not in declared or name not in members:
             raise DeclarationError("server", f"{name} is missing" if name in members else f"{name} cannot be declared")
     if kind == "unix":
-        return {"socket": given["path"]}
-    port = str(given.get("port", default_port))
-    return {"host": given["host"], **({} if port in ("0", str(default_port)) else {"port": number_in(port)})}
+        return {"socket": declared["path"]}
+    port = str(declared.get("port", default_port))
+    return {"host": declared["host"], **({} if port in ("0", str(default_port)) else {"port": number_in(port)})}
 
 
 def server_of(node: Mapping[str, Any], default_port: int, *flat: str) -> dict[str, Any]:
-    """The same of a node's server, or of the older options beside it; nothing where the node says neither."""
+    """Return the same from a node's server, or from the older options beside it; empty if it has neither."""
     older = {name: node[name] for name in flat if name in node}
     if "server" in node and older:
         raise DeclarationError("server", f"is given, and {' and '.join(older)} too")
@@ -199,9 +199,9 @@ def server_of(node: Mapping[str, Any], default_port: int, *flat: str) -> dict[st
 
 
 def libvirt_host(hosts: tuple[Mapping[str, str], ...], default_port: int) -> dict[str, Any]:
-    """The one server of a disk that can have one only."""
+    """Return the only server of a disk."""
     if len(hosts) != 1:
-        raise DeclarationError("host", f"one is wanted, and there are {len(hosts)}")
+        raise DeclarationError("host", f"exactly one is required, not {len(hosts)}")
     if "socket" in hosts[0]:
         return {"socket": hosts[0]["socket"]}
     if "name" not in hosts[0]:

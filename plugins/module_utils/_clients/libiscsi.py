@@ -29,7 +29,7 @@ PLACES = (
     "/usr/lib64/iscsi/libiscsi.so.*",
     "/usr/lib/libiscsi.so.*",
 )
-"""Where distributions have it."""
+"""Names of the library in the distributions."""
 
 _DISCOVERY, _NORMAL = 1, 2  # enum iscsi_session_type
 _GOOD, _CHECK_CONDITION = 0, 2  # enum scsi_status
@@ -37,9 +37,9 @@ _FROM_DEVICE = 1  # enum scsi_xfer_dir
 _NO_LUN = -1
 _UNIT_ATTENTION = 6  # enum scsi_sense_key
 _FRESH_EVENTS = 10
-"""How often a command may be answered with news of the device, such as that it was just logged in to."""
+"""Number of unit attentions that a command may get as answer, such as that of a new login."""
 _FAREWELL = 5.0
-"""Seconds that a target has to take note of a logout."""
+"""Time limit in seconds for a logout."""
 
 _Done = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -63,7 +63,7 @@ _Address._fields_ = [
 
 
 class _Sense(ctypes.Structure):
-    """What struct scsi_sense begins with; the rest differs from release to release."""
+    """The first members of struct scsi_sense; the rest differs from release to release."""
 
     _fields_ = (
         ("error_type", ctypes.c_ubyte),
@@ -100,7 +100,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 
 
 class IscsiError(HostError):
-    """A portal or a target did not do what it was asked to, in libiscsi's words."""
+    """A request to a portal or target failed, in libiscsi's words."""
 
 
 class LibraryMissing(HostError):
@@ -117,7 +117,7 @@ class SenseError(HostError):
 
 
 def load_library() -> Any:
-    """The library with its functions typed; LibraryMissing where the host has none."""
+    """Load the library and declare the types of its functions; raise LibraryMissing if the host has none."""
     found = [path for place in PLACES for path in glob.glob(place)]
     newest = sorted(found, key=lambda path: [int(number) for number in re.findall(r"\d+", path.rpartition(".so.")[2])])
     if not newest:
@@ -133,7 +133,7 @@ def load_library() -> Any:
 
 
 class _Call:
-    """One asynchronous call: what the library's callback brings, read while it is still there."""
+    """An asynchronous call. The callback reads its data, which the library frees afterwards."""
 
     def __init__(self, read: Callable[[int], Any] = lambda data: None) -> None:
         self.status: int | None = None
@@ -150,12 +150,12 @@ class _Call:
 
 @dataclass(frozen=True)
 class Login:
-    """How a session begins, for who speaks iSCSI without QEMU: as QEMU would begin it."""
+    """Parameters of a session, the same as QEMU's."""
 
     host: str
     port: int
     target: str
-    """Empty where the portal is only asked for its targets."""
+    """Empty for discovery of the portal's targets."""
     user: str
     password: str = field(repr=False)
     initiator: str
@@ -166,7 +166,7 @@ class Login:
 
 
 class Session:
-    """A session with a target, or with a portal that is asked for its targets; no call outlasts ``seconds``."""
+    """A session with a target, or a discovery session with a portal; no call takes longer than ``seconds``."""
 
     def __init__(self, library: Any, login: Login, *, seconds: float) -> None:
         self._library = library
@@ -203,7 +203,7 @@ class Session:
         self._finish(call, started)
 
     def close(self) -> None:
-        """Log out and be done, even with a target that no longer answers."""
+        """Log out; also ends if the target does not answer any more."""
         if not self._context:
             return
         if self._answers and self._library.iscsi_is_logged_in(self._context):
@@ -215,13 +215,13 @@ class Session:
         self._context = None
 
     def targets(self) -> dict[str, list[str]]:
-        """The portals of each target, as the portal tells."""
+        """Return the portals of each target, by discovery."""
         call = self._keep(_Call(_read_addresses))
         self._finish(call, self._library.iscsi_discovery_async(self._context, call.callback, None))
         return dict(call.result or {})
 
     def ask(self, lun: int, command: Command) -> bytes:
-        """A LUN's answer, filled up with zeroes; SenseError where it refuses."""
+        """Return a LUN's answer, filled up with zeroes; raise SenseError if it refuses the command."""
         for _attempt in range(_FRESH_EVENTS):
             try:
                 return self._ask(lun, command)
@@ -253,7 +253,7 @@ class Session:
         return buffer.raw[: command.answer]
 
     def _keep(self, call: _Call) -> _Call:
-        """The library may call back until its context is gone."""
+        """Keep a call: the library may call back until its context is destroyed."""
         self._kept.append(call)
         return call
 
@@ -276,7 +276,7 @@ class Session:
                 raise self._error()
 
     def _events(self, seconds: float) -> int:
-        """What has happened on the session's socket."""
+        """Wait for events on the session's socket and return them."""
         poll = select.poll()
         poll.register(self._library.iscsi_get_fd(self._context), self._library.iscsi_which_events(self._context))
         happened = poll.poll(seconds * 1000)
@@ -284,7 +284,7 @@ class Session:
 
     def _error(self) -> IscsiError:
         words = self._library.iscsi_get_error(self._context) or b""
-        return IscsiError(" ".join(words.decode(errors="replace").split()) or "libiscsi does not say why")
+        return IscsiError(" ".join(words.decode(errors="replace").split()) or "libiscsi gives no reason")
 
 
 def _read_addresses(data: int) -> dict[str, list[str]]:
@@ -302,7 +302,7 @@ def _read_addresses(data: int) -> dict[str, list[str]]:
 
 
 def _address_of(host: str, seconds: float) -> str:
-    """The address of a host, in brackets where it has colons: a resolver has no time limit of its own."""
+    """Resolve a host to its address, an IPv6 address in brackets. libiscsi's own resolving has no time limit."""
     found: list[Any] = []
 
     def resolve() -> None:

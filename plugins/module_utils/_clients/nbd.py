@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small NBD client, for the few bytes of a disk that Python itself must see (NBD, doc/proto.md)."""
+"""A small NBD client that reads some bytes of a disk (NBD, doc/proto.md)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _GO, _ACK, _INFO, _INFO_EXPORT = 7, 1, 3, 0
 _FIXED_NEWSTYLE_NO_ZEROES = 3
 _READ, _DISCONNECT = 0, 2
 BLOCK = 1 << 20
-"""Bytes of one request."""
+"""Size of a request in bytes."""
 
 
 class NbdClient:
-    """One export on a unix socket."""
+    """An export on a unix socket."""
 
     def __init__(self, path: str, export: str, *, seconds: float) -> None:
-        """seconds: that a single request may take."""
+        """Connect; seconds: time limit of a request."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(seconds)
         try:
@@ -50,7 +50,7 @@ class NbdClient:
         self._socket.close()
 
     def read(self, offset: int, length: int) -> bytes:
-        """Bytes of the export; fewer where it ends before."""
+        """Read bytes of the export; fewer at its end."""
         length = max(min(length, self.size - offset), 0)
         return self._ask(offset, length) if length else b""
 
@@ -61,7 +61,7 @@ class NbdClient:
         return digest.hexdigest()
 
     def _negotiate(self, export: str) -> int:
-        """The size of the export."""
+        """Negotiate, and return the size of the export."""
         self._receive(18)  # two magic numbers, and flags that every server of this style has
         name = export.encode()
         self._socket.sendall(

@@ -17,9 +17,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Qmp
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import vms_resume
 
 ANSWER_LIMIT = 8 * 1024**2
-"""Bytes of an answer. That about 300 disks, each with a backing chain, has about 3 MiB."""
+"""Maximum size of an answer in bytes. The answer about 300 disks with backing chains has about 3 MiB."""
 _DIGITS = 20
-"""Digits of a number: QEMU has 64 bits, and Python takes minutes for a million of them."""
+"""Maximum digits of a number: QEMU's have 64 bits, and Python takes minutes for a million digits."""
 
 
 class Monitor:
@@ -30,13 +30,13 @@ class Monitor:
         self._deadline = time.monotonic() + seconds
         self._buffer = bytearray()
         self.lost = ""
-        """Why there will be no more replies: one that came too late would be taken for that to a later command."""
+        """The reason why no more replies are read: a late one would count as the reply to a later command."""
         self._receive()  # the greeting
         self.execute("qmp_capabilities")
 
     @classmethod
     def connect(cls, path: str, *, seconds: float = 5.0) -> Monitor:
-        """A session with the QEMU that listens on a unix socket."""
+        """Open a session with the QEMU that listens on a unix socket."""
         try:
             connection = vms_resume.connect(path, seconds)
         except OSError as error:
@@ -48,7 +48,7 @@ class Monitor:
             raise
 
     def allow(self, seconds: float) -> None:
-        """Begin the time limit anew."""
+        """Restart the time limit."""
         self._deadline = time.monotonic() + seconds
 
     def close(self) -> None:
@@ -61,7 +61,7 @@ class Monitor:
         self.close()
 
     def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
-        """The command's return value; QmpError with QEMU's words where it refuses."""
+        """Execute a command and return its value; raise QmpError with QEMU's message if it fails."""
         reply = self.try_execute(command, arguments)
         if "error" in reply:
             error = reply["error"]
@@ -69,7 +69,7 @@ class Monitor:
         return reply["return"]
 
     def try_execute(self, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The whole reply, be it a return or an error."""
+        """Execute a command and return the whole reply, a return or an error."""
         if self.lost:
             raise QmpError(f"{command}: {self.lost}")
         request: dict[str, Any] = {"execute": command, **({"arguments": arguments} if arguments else {})}
@@ -116,7 +116,7 @@ class Monitor:
         return message
 
     def _lose(self, reason: str) -> QmpError:
-        """No more replies are read, for this reason."""
+        """Read no more replies, for this reason."""
         self.lost = reason
         return QmpError(reason)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The few SCSI commands that tell what a LUN is, and what their answers mean (SPC-4, SBC-3). Pure."""
+"""SCSI commands that describe a LUN, and parsers of their answers (SPC-4, SBC-3). Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ TYPES = {0x00: "disk", 0x01: "tape", 0x05: "cd-rom", 0x07: "optical disk", 0x08:
 
 SERIAL_PAGE, IDENTITY_PAGE, LIMITS_PAGE, PROVISIONING_PAGE = 0x80, 0x83, 0xB0, 0xB2
 _NO_LUN_HERE = 3
-"""Peripheral qualifier of a LUN that the target cannot have."""
+"""Peripheral qualifier of a LUN that the target does not support."""
 _PROVISIONING = {1: "resource", 2: "thin"}
 _IDENTITIES = {3: "naa", 2: "eui", 1: "t10"}
-"""Designators by how well they tell one device in the world from another."""
+"""Types of designators, the most reliable first."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command descriptor block, and how many bytes its answer has at most."""
+    """A command descriptor block, and the maximum size of its answer."""
 
     block: bytes
     answer: int
@@ -31,7 +31,7 @@ def report_luns(most: int = 8192) -> Command:
 
 
 def inquiry(page: int | None = None, most: int = 255) -> Command:
-    """What the device says of itself: in general, or on a page of vital product data."""
+    """Build INQUIRY: standard data, or a page of vital product data."""
     return Command(struct.pack(">BBBHx", 0x12, page is not None, page or 0, most), most)
 
 
@@ -44,7 +44,7 @@ def read_capacity() -> Command:
 
 
 def mode_sense() -> Command:
-    """Of all pages, for its header alone."""
+    """Build MODE SENSE(6) of all pages, for the header only."""
     return Command(struct.pack(">BBBxBx", 0x1A, 0, 0x3F, 255), 255)
 
 
@@ -53,14 +53,14 @@ def read(block: int, blocks: int, block_size: int) -> Command:
 
 
 def luns_of(answer: bytes) -> list[int]:
-    """The LUNs in an answer to REPORT LUNS, of those that are plain numbers."""
+    """Return the LUNs in an answer to REPORT LUNS that are plain numbers."""
     length = min(int.from_bytes(answer[:4], "big"), len(answer) - 8)
     fields = [answer[start : start + 8] for start in range(8, 8 + length - 7, 8)]
     return sorted({number for number in map(_lun_number, fields) if number is not None})
 
 
 def _lun_number(field: bytes) -> int | None:
-    """Peripheral and flat addressing of one level (SAM-5, 4.7); other forms are no number."""
+    """Return the number in peripheral or flat addressing of one level (SAM-5, 4.7); None for other forms."""
     method, first = field[0] >> 6, (field[0] & 0x3F) << 8 | field[1]
     if any(field[2:]) or method > 1 or (method == 0 and first > 255):
         return None
@@ -68,7 +68,7 @@ def _lun_number(field: bytes) -> int | None:
 
 
 def device_of(answer: bytes) -> dict[str, Any]:
-    """Type, vendor, model and revision in an answer to INQUIRY; empty where there is no such LUN."""
+    """Return type, vendor, model and revision in an answer to INQUIRY; empty if there is no such LUN."""
     if answer[0] >> 5 == _NO_LUN_HERE:
         return {}
     kind = answer[0] & 0x1F
@@ -85,7 +85,7 @@ def serial_of(page: bytes) -> str:
 
 
 def identity_of(page: bytes) -> str:
-    """The name by which no other device in the world goes, as far as the target gives one."""
+    """Return the worldwide unique name of the device, if the target has one."""
     body = _body(page, IDENTITY_PAGE)
     found: dict[str, str] = {}
     while len(body) >= 4:
@@ -98,7 +98,7 @@ def identity_of(page: bytes) -> str:
 
 
 def capacity_of(answer: bytes) -> dict[str, Any]:
-    """Bytes and blocks in an answer to READ CAPACITY(16)."""
+    """Return size and block size in an answer to READ CAPACITY(16)."""
     last, block_size = struct.unpack_from(">QI", answer)
     return {
         "capacity": (last + 1) * block_size,
@@ -115,18 +115,18 @@ def provisioning_of(page: bytes) -> dict[str, Any]:
 
 
 def limits_of(page: bytes, block_size: int) -> dict[str, Any]:
-    """unmap_granularity: bytes that are given back together; 0 where the target does not say."""
+    """Return the limits; unmap_granularity in bytes, 0 if the target reports none."""
     blocks = struct.unpack_from(">I", _body(page, LIMITS_PAGE).ljust(28, b"\0"), 24)[0]
     return {"unmap_granularity": blocks * block_size}
 
 
 def write_protected(answer: bytes) -> bool:
-    """In the header of an answer to MODE SENSE(6)."""
+    """Return the write protect bit in an answer to MODE SENSE(6)."""
     return bool(answer[2] & 0x80)
 
 
 def _body(page: bytes, code: int) -> bytes:
-    """What a page of vital product data holds; nothing where it is not that page."""
+    """Return the content of a page of vital product data; empty if it is another page."""
     return page[4 : 4 + int.from_bytes(page[2:4], "big")] if page[1] == code else b""
 
 

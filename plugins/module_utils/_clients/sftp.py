@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The few file operations of SFTP 3 that images need, through the ssh program (draft-ietf-secsh-filexfer-02)."""
+"""File operations of SFTP 3 for images, through the ssh program (draft-ietf-secsh-filexfer-02)."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _OK, _NO_SUCH_FILE = 0, 2
 _WRITE_CREATE_EXCLUSIVELY = 0x2 | 0x8 | 0x20
 _HAS_SIZE, _HAS_OWNER, _HAS_MODE = 1, 2, 4
 _LONGEST = 1 << 18
-"""Bytes of the longest packet: as OpenSSH has it. What we ask for takes a few hundred."""
+"""Maximum size of a packet in bytes, as in OpenSSH."""
 _ANSWER = struct.Struct(">BI")
 _WORDS = 500
-"""Characters of the server's words that an error repeats."""
+"""Maximum length of the server's message in an error."""
 _TOO_SHORT = "SFTP server: its answer is too short"
 _REPLACING_RENAME = b"posix-rename@openssh.com"
 
 
 class Sftp:
-    """A session. Paths that do not begin with / begin in the user's home folder, as QEMU has it."""
+    """A session. Relative paths begin in the user's home directory, as in QEMU."""
 
     def __init__(self, process: subprocess.Popen[bytes], *, seconds: float) -> None:
-        """seconds: that a request may take."""
+        """Connect; seconds: time limit of a request."""
         self._process = process
         self._seconds = seconds
         self._number = 0
@@ -62,7 +62,7 @@ class Sftp:
         self._check(_CLOSE, data)
 
     def put(self, path: str, place: str, *, overwrite: bool) -> None:
-        """Without overwrite, the server itself refuses to replace what appeared meanwhile."""
+        """Rename a file. Without overwrite, the server itself refuses to replace a file that appeared meanwhile."""
         if overwrite:
             self._check(_EXTENDED, _text(_REPLACING_RENAME) + _text(path) + _text(place))
             return
@@ -77,9 +77,9 @@ class Sftp:
             raise _refusal(data)
 
     def _refuse_taken(self, path: str) -> None:
-        """This version of the protocol has no error of its own for it."""
+        """Raise AlreadyExistsError if the file exists: this version of the protocol has no status code for it."""
         if self.kind(path) != "missing":
-            raise AlreadyExistsError(f"{path} is there")
+            raise AlreadyExistsError(f"{path} exists already")
 
     def _check(self, kind: int, data: bytes) -> None:
         _kind, answer = self._ask(kind, data)
@@ -128,7 +128,7 @@ class Sftp:
 
 @contextlib.contextmanager
 def session(command: Sequence[str], environment: Mapping[str, str], *, seconds: float) -> Iterator[Sftp]:
-    """command: ssh, up to the subsystem, and what confines it."""
+    """Run ssh with its subsystem; command: ssh and the command that confines it."""
     process = subprocess.Popen(
         list(command),
         stdin=subprocess.PIPE,

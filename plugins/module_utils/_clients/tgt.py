@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tgtd of a storage host: its management socket, and what its configuration files keep for its next start.
+"""Client of the tgtd of a storage host: its management socket, and its configuration files.
 
-tgtadm would have a password on its command line; its protocol has not.
+tgtadm would need a password on its command line; its protocol does not.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LOCK_SECONDS = 300.0
 FOLDER = "/etc/tgt/conf.d"
 MAIN = "/etc/tgt/targets.conf"
 OURS = "directdisk."
-"""What the names of files begin with that are kept from here: one for each target."""
+"""Prefix of the names of our configuration files, one for each target."""
 
 _ALL_TARGETS = -1
 
@@ -80,7 +80,7 @@ class Tgtd:
 
 
 def parse_targets(shown: str) -> dict[str, dict[str, Any]]:
-    """What ``tgtadm --op show --mode target`` shows, by the targets' names."""
+    """Parse the output of ``tgtadm --op show --mode target``, by the targets' names."""
     targets: dict[str, dict[str, Any]] = {}
     target: dict[str, Any] = {}
     section, lun = "", {}
@@ -107,7 +107,7 @@ def parse_targets(shown: str) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class KeptLun:
-    """A LUN as it stands in a configuration file."""
+    """A LUN in a configuration file."""
 
     store: str
     serial: str
@@ -115,7 +115,7 @@ class KeptLun:
     read_only: bool = False
 
     def parameters(self) -> dict[str, str]:
-        """As tgtd takes them for a LUN that is there; thin is given last, for it changes pages that others fill."""
+        """Return tgtd's parameters of an existing LUN; thin is last, because it changes pages that others fill."""
         return {
             "scsi_sn": self.serial,
             "scsi_id": self.serial,
@@ -126,7 +126,7 @@ class KeptLun:
 
 @dataclass(frozen=True)
 class KeptTarget:
-    """A target as it stands in a configuration file."""
+    """A target in a configuration file."""
 
     name: str
     luns: Mapping[int, KeptLun] = field(default_factory=dict)
@@ -153,12 +153,12 @@ class KeptTarget:
 
 
 def is_name(initiator: str) -> bool:
-    """Whether an initiator is meant by its name, not by its address."""
+    """Return True if an initiator is declared by its name, not by its address."""
     return initiator.startswith(("iqn.", "eui.", "naa."))
 
 
 def read_kept(name: str) -> KeptTarget:
-    """What is kept of a target from here; a target without LUNs where nothing is."""
+    """Read our configuration file of a target; return a target without LUNs if there is none."""
     try:
         with open(KeptTarget(name).path, encoding="utf-8") as file:
             return parse_kept(name, file.read())
@@ -178,7 +178,7 @@ def parse_kept(name: str, text: str) -> KeptTarget:
 
 
 def declared_elsewhere(name: str) -> str:
-    """The configuration file of others that has a target; empty where none has."""
+    """Return the foreign configuration file that has a target; empty if none has."""
     for path, text in _others(KeptTarget(name).path):
         if re.search(rf"^\s*<target\s+\"?{re.escape(name)}\"?\s*>", text, re.MULTILINE):
             return path
@@ -186,13 +186,13 @@ def declared_elsewhere(name: str) -> str:
 
 
 def passwords_of(user: str) -> set[str]:
-    """The passwords that configuration files have for an account: it is the same for all targets."""
+    """Return the passwords of an account in all configuration files: an account is common to all targets."""
     pattern = rf"^\s*incominguser\s+\"?{re.escape(user)}\"?\s+\"?([^\s\"]+)"
     return {found for _path, text in _others("") for found in re.findall(pattern, text, re.MULTILINE)}
 
 
 def _others(own: str) -> list[tuple[str, str]]:
-    """All configuration files but one."""
+    """Read all configuration files but one."""
     files = []
     for path in (MAIN, *sorted(glob.glob(f"{FOLDER}/*.conf"))):
         if path != own and os.path.exists(path):

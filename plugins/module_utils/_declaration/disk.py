@@ -69,18 +69,18 @@ class Disk:
         return f"{self.backend.name} {self.backend.source.describe(self.source)}"
 
 
-def read_image(name: str, given: Any, where: str) -> Disk:
+def read_image(name: str, declared: Any, where: str) -> Disk:
     """Read a disk that no VM opens, so ``writes`` is not required."""
-    said = isinstance(given, Mapping) and any(given.get(key) is not None for key in ("writes", "read_only"))
-    return read_disk(name, given, where, unsaid_writes="" if said else "deny")
+    has_writes = isinstance(declared, Mapping) and any(declared.get(key) is not None for key in ("writes", "read_only"))
+    return read_disk(name, declared, where, default_writes="" if has_writes else "deny")
 
 
-def read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") -> Disk:
-    """Read a disk; unsaid_writes: the default of ``writes`` for storage that cannot be written; required without it."""
-    if not isinstance(given, Mapping):
+def read_disk(name: str, declared: Any, where: str, *, default_writes: str = "") -> Disk:
+    """Read a disk; default_writes: the value of an undeclared ``writes`` if the storage cannot be written."""
+    if not isinstance(declared, Mapping):
         raise DeclarationError(where, "is not a mapping with a backend's key and options")
-    backend, source = _read_source(given, where)
-    settings = read_options(DISK_OPTIONS, {key: value for key, value in given.items() if key not in BACKENDS}, where)
+    backend, source = _read_source(declared, where)
+    settings = read_options(DISK_OPTIONS, {key: value for key, value in declared.items() if key not in BACKENDS}, where)
     origin = _read_origin(settings.pop("source", None), f"{where}: source")
     provision = _read_provision(settings.pop("provision", None), f"{where}: provision")
     if origin:
@@ -88,8 +88,8 @@ def read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") -> 
     read_only = (
         f"{backend.name} cannot be written" if not backend.source.writable else backend.source.why_read_only(source)
     )
-    if read_only and unsaid_writes:
-        settings["writes"] = unsaid_writes
+    if read_only and default_writes:
+        settings["writes"] = default_writes
     settings["writes"] = _read_writes(settings, read_only, where)
     _check_route(settings["route"], backend, source, where)
     if settings["copy_on_read"] and settings["writes"] not in ("overlay", "discard"):
@@ -107,21 +107,21 @@ def read_disk(name: str, given: Any, where: str, *, unsaid_writes: str = "") -> 
     return Disk(name, backend, source, settings, origin, provision)
 
 
-def _read_origin(given: Any, where: str) -> Disk | None:
+def _read_origin(declared: Any, where: str) -> Disk | None:
     """Read a disk that is only a source of a copy."""
-    if given is None:
+    if declared is None:
         return None
-    settings = [str(key) for key in given if key not in BACKENDS] if isinstance(given, Mapping) else []
+    settings = [str(key) for key in declared if key not in BACKENDS] if isinstance(declared, Mapping) else []
     unknown = [key for key in settings if key not in ORIGIN_OPTIONS]
     if unknown:
         raise DeclarationError(where, f"unknown option {unknown[0]!r}{did_you_mean(unknown[0], ORIGIN_OPTIONS)}")
-    return read_image("source", {**given, "read_only": True} if isinstance(given, Mapping) else given, where)
+    return read_image("source", {**declared, "read_only": True} if isinstance(declared, Mapping) else declared, where)
 
 
-def _read_provision(given: Any, where: str) -> Values:
-    if not isinstance(given or {}, Mapping):
+def _read_provision(declared: Any, where: str) -> Values:
+    if not isinstance(declared or {}, Mapping):
         raise DeclarationError(where, "is not a mapping of options")
-    return dict(given or {})
+    return dict(declared or {})
 
 
 def _check_image(settings: Values, origin: Disk | None, backend: Backend, read_only: str, where: str) -> None:
@@ -135,15 +135,17 @@ def _check_image(settings: Values, origin: Disk | None, backend: Backend, read_o
         raise DeclarationError(f"{where}: source", f"{read_only}; leave source out")
 
 
-def _read_source(given: Mapping[str, Any], where: str) -> tuple[Backend, dict[str, Any]]:
+def _read_source(declared: Mapping[str, Any], where: str) -> tuple[Backend, dict[str, Any]]:
     """Return the only backend of a disk, from its key or a URI, and its options."""
-    keys = [key for key in given if key in BACKENDS]
+    keys = [key for key in declared if key in BACKENDS]
     if len(keys) > 1:
         raise DeclarationError(where, f"exactly one backend is required, not {' and '.join(keys)}")
-    if not keys and "uri" not in given:
-        raise DeclarationError(where, _no_backend(given))
+    if not keys and "uri" not in declared:
+        raise DeclarationError(where, _no_backend(declared))
     try:
-        backend, options = _said_by_uri(given, keys) if "uri" in given else (BACKENDS[keys[0]], given[keys[0]])
+        backend, options = (
+            _source_of_uri(declared, keys) if "uri" in declared else (BACKENDS[keys[0]], declared[keys[0]])
+        )
     except DeclarationError as error:
         raise error.within(where) from None
     where = f"{where}: {backend.name}"
@@ -155,43 +157,43 @@ def _read_source(given: Mapping[str, Any], where: str) -> tuple[Backend, dict[st
     return backend, source
 
 
-def _no_backend(given: Mapping[str, Any]) -> str:
-    unknown = [str(key) for key in given if key not in {option.name for option in DISK_OPTIONS}]
+def _no_backend(declared: Mapping[str, Any]) -> str:
+    unknown = [str(key) for key in declared if key not in {option.name for option in DISK_OPTIONS}]
     hint = f"; {unknown[0]!r} is neither a backend nor an option{did_you_mean(unknown[0], BACKENDS)}" if unknown else ""
     return f"no backend (one of {', '.join(BACKENDS)}, or uri){hint}"
 
 
-def _said_by_uri(given: Mapping[str, Any], keys: Sequence[str]) -> tuple[Backend, Any]:
+def _source_of_uri(declared: Mapping[str, Any], keys: Sequence[str]) -> tuple[Backend, Any]:
     """Return backend and options of a URI, with further options from the backend's key beside it."""
-    backend, said = from_uri(str(given["uri"]))
+    backend, in_uri = from_uri(str(declared["uri"]))
     if not keys:
-        unsaid = [option.name for option in backend.options if option.required and option.name not in said]
-        if unsaid:
-            example = ", ".join(f"{name}: ..." for name in unsaid)
+        missing = [option.name for option in backend.options if option.required and option.name not in in_uri]
+        if missing:
+            example = ", ".join(f"{name}: ..." for name in missing)
             raise DeclarationError(
-                "uri", f"does not say {' and '.join(unsaid)}; write {backend.name}: {{{example}}} beside it"
+                "uri", f"does not say {' and '.join(missing)}; write {backend.name}: {{{example}}} beside it"
             )
-        return backend, said
-    beside = given[keys[0]]
+        return backend, in_uri
+    beside = declared[keys[0]]
     if keys != [backend.name]:
         raise DeclarationError("uri", f"names {backend.name}, and {keys[0]} stands beside it")
     if not isinstance(beside, Mapping):
         return backend, beside  # for the table of options to refuse
     for option in backend.options:
-        if option.name in said and any(name in beside for name in (option.name, *option.aliases)):
+        if option.name in in_uri and any(name in beside for name in (option.name, *option.aliases)):
             raise DeclarationError(backend.name, f"{option.name} is set twice, also by the uri")
-    return backend, {**said, **beside}
+    return backend, {**in_uri, **beside}
 
 
 def _read_writes(settings: Values, read_only: str, where: str) -> str:
-    said = settings.get("writes")
+    writes = settings.get("writes")
     if settings.get("read_only"):
-        if said not in (None, "deny"):
-            raise DeclarationError(f"{where}: read_only", f"contradicts writes: {said}")
-        said = "deny"
-    if read_only and said in (None, "keep"):
+        if writes not in (None, "deny"):
+            raise DeclarationError(f"{where}: read_only", f"contradicts writes: {writes}")
+        writes = "deny"
+    if read_only and writes in (None, "keep"):
         raise DeclarationError(f"{where}: writes", f"{read_only}: set overlay, discard or deny")
-    return str(said or "keep")
+    return str(writes or "keep")
 
 
 def _check_route(wanted: str, backend: Backend, source: Values, where: str) -> None:

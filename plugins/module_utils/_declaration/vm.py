@@ -73,9 +73,9 @@ def read_vms(declared: Any, host: str = "") -> tuple[Vm, ...]:
         raise DeclarationError(host, "qemu_vms is not a mapping of VM names to VMs")
     vms: list[Vm] = []
     errors: list[Exception] = []
-    for name, given in declared.items():
+    for name, options in declared.items():
         try:
-            vms.append(read_vm(name, given, host))
+            vms.append(read_vm(name, options, host))
         except (DeclarationError, Collected) as error:
             errors.append(error)
     try:
@@ -93,7 +93,7 @@ def read_vms(declared: Any, host: str = "") -> tuple[Vm, ...]:
     return tuple(vms)
 
 
-def read_vm(name: Any, given: Any, host: str = "") -> Vm:
+def read_vm(name: Any, declared: Any, host: str = "") -> Vm:
     """Read one VM; raises all errors together."""
     if not isinstance(name, str) or not _VM_NAME.fullmatch(name):
         raise DeclarationError(
@@ -105,16 +105,16 @@ def read_vm(name: Any, given: Any, host: str = "") -> Vm:
     networks: list[Network] = []
     errors: list[Exception] = []
     try:
-        settings = read_options(VM_OPTIONS, given, where)
+        settings = read_options(VM_OPTIONS, declared, where)
     except (DeclarationError, Collected) as error:
         errors.append(error)
-    given = given if isinstance(given, Mapping) else {}
-    for disk_name, disk in _parts(given, "disks", where, errors):
+    declared = declared if isinstance(declared, Mapping) else {}
+    for disk_name, disk in _parts(declared, "disks", where, errors):
         try:
             disks.append(read_disk(disk_name, disk, f"disk {disk_name} of {name}"))
         except (DeclarationError, Collected) as error:
             errors.append(error)
-    for network_name, network in _parts(given, "networks", where, errors):
+    for network_name, network in _parts(declared, "networks", where, errors):
         try:
             networks.append(
                 _read_network(
@@ -128,9 +128,9 @@ def read_vm(name: Any, given: Any, host: str = "") -> Vm:
     return Vm(name, settings, _with_boot_order(disks), tuple(networks), _seed(name, settings.get("cloud_init")))
 
 
-def _parts(given: Mapping[str, Any], key: str, where: str, errors: list[Exception]) -> Sequence[tuple[str, Any]]:
+def _parts(declared: Mapping[str, Any], key: str, where: str, errors: list[Exception]) -> Sequence[tuple[str, Any]]:
     """Return the disks or networks of a VM that have valid names."""
-    parts = given.get(key) or {}
+    parts = declared.get(key) or {}
     if not isinstance(parts, Mapping):
         errors.append(DeclarationError(f"{where}: {key}", "is not a mapping of names to options"))
         return ()
@@ -149,8 +149,8 @@ def _parts(given: Mapping[str, Any], key: str, where: str, errors: list[Exceptio
     return good
 
 
-def _read_network(name: str, given: Any, where: str, seed: str) -> Network:
-    values = read_options(NETWORK_OPTIONS, given, where)
+def _read_network(name: str, declared: Any, where: str, seed: str) -> Network:
+    values = read_options(NETWORK_OPTIONS, declared, where)
     if bool(values.get("bridge")) == bool(values.get("user")):
         raise DeclarationError(where, "exactly one of bridge and user: true is required")
     if values.get("forward") and not values.get("user"):

@@ -123,9 +123,9 @@ def read_place(lifecycle: str, values: Values, where: str) -> Values | None:
 def discover(lifecycle: str, place: Values | None, bench: Workbench) -> dict[str, Any]:
     """List the disks of a server, in the form of a result."""
     listing = LIFECYCLES[lifecycle].discover
-    found = result_of(listing(place or {}, bench)) if listing else {}
+    listed = result_of(listing(place or {}, bench)) if listing else {}
     nothing: dict[str, Any] = {"state": "absent", "size": None, "format": None, "blockdev": []}
-    return {"changed": False, "actions": [], "warnings": [], "before": found, "after": found, **nothing}
+    return {"changed": False, "actions": [], "warnings": [], "before": listed, "after": listed, **nothing}
 
 
 def _plan(desired: DesiredImage, before: ObservedImage) -> ImagePlan:

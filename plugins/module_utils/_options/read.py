@@ -119,14 +119,14 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def read_options(options: Sequence[Option], given: Any, where: str) -> dict[str, Any]:
+def read_options(options: Sequence[Option], declared: Any, where: str) -> dict[str, Any]:
     """Return the declared values with their types, plus the defaults. Raises all errors together."""
-    if not isinstance(given, Mapping):
-        raise DeclarationError(where, f"{_kind(given)} given, not options ({', '.join(o.name for o in options)})")
+    if not isinstance(declared, Mapping):
+        raise DeclarationError(where, f"{_kind(declared)} given, not options ({', '.join(o.name for o in options)})")
     known = {name: option for option in options for name in (option.name, *option.aliases)}
     errors: list[Exception] = []
     values: dict[str, Any] = {}
-    for key, value in given.items():
+    for key, value in declared.items():
         try:
             option = known.get(str(key))
             if option is None:
@@ -139,7 +139,7 @@ def read_options(options: Sequence[Option], given: Any, where: str) -> dict[str,
             errors.append(error)
     for option in options:
         if option.name not in values:
-            if option.required and all(given.get(name) is None for name in (option.name, *option.aliases)):
+            if option.required and all(declared.get(name) is None for name in (option.name, *option.aliases)):
                 errors.append(DeclarationError(where, f"{option.name} is missing: {_plain(option.summary)}"))
             elif option.default is not None:
                 values[option.name] = option.default

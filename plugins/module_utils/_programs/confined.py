@@ -61,7 +61,7 @@ def mount(source: str, target: str, kind: str, flags: int, options: str = "") ->
 
 
 def make_place(path: str, *, folder: bool) -> None:
-    """Where something is to be mounted."""
+    """Create a mount point."""
     os.makedirs(path if folder else os.path.dirname(path), exist_ok=True)
     if not folder and not os.path.lexists(path):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -76,7 +76,7 @@ def bind(source: str, place: str, *, writable: bool = False) -> None:
 
 
 def build(root: str, settings: dict[str, Any]) -> None:
-    """The file system that the command will see, in the folder ``root``."""
+    """Build the file system of the command in the directory ``root``."""
     mount("tmpfs", root, "tmpfs", MS_NOSUID, "size=16m,mode=755")
     for path in SYSTEM:
         if os.path.islink(path):
@@ -142,7 +142,7 @@ def take(channel: socket.socket) -> bool:
 
 
 def serve(channel: socket.socket) -> None:
-    """Beside the command, in its file system and out of its reach: until the other end is closed."""
+    """Serve the command's file system from outside its reach, until the other end is closed."""
     if os.fork():
         return
     try:
@@ -158,7 +158,7 @@ def serve(channel: socket.socket) -> None:
 
 
 def drop_privileges(user: int, capabilities: list[int]) -> None:
-    """Become a user who has these capabilities (capabilities(7)) and no others."""
+    """Become a user with only these capabilities (capabilities(7))."""
     check(libc.prctl(PR_SET_KEEPCAPS, int(bool(capabilities)), 0, 0, 0), "prctl")
     for number in range(CAPABILITIES):  # those that this kernel does not know it refuses
         if number not in capabilities:

@@ -26,18 +26,18 @@ RUN = "/run"
 SETFACL = "/usr/bin/setfacl"
 
 Grant = tuple[int, str]
-"""The number of a user, and a path."""
+"""A UID and a path."""
 
 
 def read_list(unit: str) -> set[Grant]:
-    """Empty where the unit has been granted nothing."""
+    """Read the list of a unit; empty if it was granted nothing."""
     with contextlib.suppress(FileNotFoundError), open(f"{LISTS}/{unit}", encoding="utf-8") as stream:
         return set(map(tuple, json.load(stream)))
     return set()
 
 
 def write_list(unit: str, grants: Iterable[Grant]) -> None:
-    """Replace the list of a unit; it is gone with its last entry."""
+    """Replace the list of a unit; remove it if it is empty."""
     path, listed = f"{LISTS}/{unit}", sorted(grants)
     if not listed:
         with contextlib.suppress(FileNotFoundError):
@@ -50,7 +50,7 @@ def write_list(unit: str, grants: Iterable[Grant]) -> None:
 
 
 def take_back(unit: str, grants: Iterable[Grant]) -> set[Grant]:
-    """Remove entries of access lists; returns those that could not be removed and are there still."""
+    """Remove entries of access lists; return those that could not be removed."""
     others = {grant for other in os.listdir(LISTS) if other != unit for grant in read_list(other)}
     left = set()
     for uid, path in set(grants) - others:
@@ -61,7 +61,7 @@ def take_back(unit: str, grants: Iterable[Grant]) -> set[Grant]:
 
 
 def grant(unit: str, user: str, words: Iterable[str]) -> int:
-    """The status of the last setfacl that failed, or 0."""
+    """Grant access; return the exit status of the last setfacl that failed, or 0."""
     uid, mode, paths = pwd.getpwnam(user).pw_uid, "", dict[str, str]()
     for word in words:
         if word in ("r", "rw"):
@@ -88,7 +88,7 @@ def revoke(unit: str) -> int:
 
 
 def end_orphans(unit: str) -> None:
-    """Stop the helpers of a VM whose files were removed while it used them: systemd forgot that they belong to it."""
+    """Stop the helpers of a VM whose unit files were removed while it ran: systemd lost their dependency."""
     owner = unit.rpartition(".")[0]
     command = ["systemctl", "list-units", "--plain", "--no-legend", "--state=not-found", f"{owner}.*.service"]
     listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout

@@ -44,25 +44,25 @@ PORTS = {"http": ":80", "https": ":443"}
 
 
 class Failed(Exception):
-    """What is wrong, in one line."""
+    """An error for the user, in one line."""
 
 
 class Answer(NamedTuple):
-    """What came of a request."""
+    """The result of a request."""
 
     status: int
     """curl's exit status."""
     problem: str
-    """What curl complains of."""
+    """curl's error message."""
     place: str
-    """Scheme, host and port that it came from; empty where curl was killed."""
+    """Scheme, host and port of the server; empty if curl was killed."""
     etag: str
     sent_to: str
-    """The url that the server sends us on to; empty where it does not."""
+    """The url of a redirect; empty if there is none."""
 
 
 def place_of(url: str) -> str:
-    """Scheme, host and port; empty if it is not a url."""
+    """Return scheme, host and port; empty if it is not a url."""
     try:
         pieces = urlsplit(url)
     except ValueError:
@@ -72,11 +72,11 @@ def place_of(url: str) -> str:
 
 
 def sent_on(place: str) -> str:
-    return f"it is not there: the server sends us on to {place}; declare that url, or say follow: [{place}]"
+    return f"it is not there: the server sends us on to {place}; declare that url, or set follow: [{place}]"
 
 
 def headers_in(text: str) -> dict[str, str]:
-    """Those of the last server, where others have sent us on; their names in small letters."""
+    """Return the headers of the last server after redirects, with lower-case names."""
     found: dict[str, str] = {}
     for line in text.splitlines():
         name, colon, value = line.partition(":")
@@ -88,14 +88,14 @@ def headers_in(text: str) -> dict[str, str]:
 
 
 def told_by(stderr: str, status: int) -> tuple[str, str, str]:
-    """What curl complains of, the place that it spoke to, and the url that it was sent on to."""
+    """Return curl's error message, the server, and the url of a redirect."""
     *words, url, sent_to = stderr.splitlines() if stderr.count("\n") > 1 else ["", "", ""]
     said = [line for line in words or stderr.splitlines() if line.startswith("curl:")]
     return (said or [f"curl ended with {status}"])[0], place_of(url) if "://" in url else "", sent_to
 
 
 def own_credentials(options: Sequence[str], *, leave: bool) -> list[str]:
-    """curl's options, without what is for the url's own server where that is left."""
+    """Return curl's options, without those for the url's own server if a redirect leaves it."""
     places = [number for number, word in enumerate(options) if leave and word == CREDENTIALS]
     return [word for number, word in enumerate(options) if number not in places and number - 1 not in places]
 
@@ -112,7 +112,7 @@ def next_hop(url: str, sent_to: str, options: Sequence[str], places: Collection[
 
 
 def url_config(url: str) -> str:
-    """curl's configuration for a url: one that a server names may be signed, and everybody sees a command line."""
+    """Return curl's configuration for a url: the url of a redirect may be signed, and a command line is public."""
     escapes = str.maketrans({"\\": "\\\\", '"': '\\"'})
     return f'url = "{url.translate(escapes)}"\n'
 
@@ -147,7 +147,7 @@ def fetch_from(
     *,
     url_in_config: bool,
 ) -> Answer:
-    """Go wherever servers send us on to, as far as we may."""
+    """Follow allowed redirects."""
     before = os.path.getsize(part) if os.path.exists(part) else None
     answer = fetch([] if url_in_config else ["--", url], part, options, begin, most)
     for _hop in range(HOPS):
@@ -165,14 +165,14 @@ def fetch_from(
 
 
 def remember(path: str, name: str, text: str) -> None:
-    """An attribute of a file is renamed and removed with it. Not every file system has them."""
+    """Write an attribute of a file, which is renamed and removed with it. Not every file system supports them."""
     if text:
         with contextlib.suppress(OSError):
             os.setxattr(path, name, text.encode())
 
 
 def remembered(path: str, name: str) -> str:
-    """Empty where nothing is known."""
+    """Read the attribute; empty if nothing is known."""
     try:
         return os.getxattr(path, name).decode()
     except OSError:
@@ -204,7 +204,7 @@ def fetch_checked(
     url_in_config: bool,
     most: int,
 ) -> None:
-    """Fetch into ``part``; where an old part does not lead to the wanted image, all is fetched anew."""
+    """Fetch into ``part``; fetch all of it again if an old part does not match the image."""
     resumed = resume and os.path.exists(part)
     if not resumed:
         remove(part)
@@ -237,7 +237,7 @@ def fetch_checked(
 
 
 def bounded(most: int, folder: str) -> int:
-    """Bytes that a file in a folder may have, so that others have room there, too."""
+    """Return the maximum size of a file in a directory, so that space is left for others."""
     space = os.statvfs(folder)
     return min(most, space.f_bavail * space.f_frsize // 10 * 9)
 

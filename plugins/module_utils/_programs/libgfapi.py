@@ -66,7 +66,7 @@ class Volume:
         self.gfapi.glfs_close(ctypes.c_void_p(handle))
 
     def put(self, path: str, place: str) -> None:
-        """Unlike a rename it does not replace what appeared meanwhile."""
+        """Link and unlink: unlike a rename this does not replace a file that appeared meanwhile."""
         self.call("link", path.encode(), place.encode())
         self.call("unlink", path.encode())
 

@@ -33,7 +33,7 @@ def load() -> ctypes.CDLL:
 
 
 class Folder:
-    """A folder of a server."""
+    """A directory of a server."""
 
     def __init__(self, server: str, folder: str, user: str, group: str, seconds: int) -> None:
         self.nfs = load()
@@ -71,7 +71,7 @@ class Folder:
         self.call("close", handle)
 
     def put(self, name: str, place: str) -> None:
-        """Unlike a rename it does not replace what appeared meanwhile."""
+        """Link and unlink: unlike a rename this does not replace a file that appeared meanwhile."""
         self.call("link", name.encode(), place.encode())
         self.call("unlink", name.encode())
 

@@ -21,7 +21,7 @@ from typing import Any
 UNABLE = 69  # EX_UNAVAILABLE in sysexits.h
 
 PLACES = ("/usr/lib/*-linux-gnu/libiscsi.so.*", "/usr/lib64/libiscsi.so.*", "/usr/lib64/iscsi/libiscsi.so.*")
-"""Where distributions have the library."""
+"""Names of the library in the distributions."""
 RESERVATION, FULL_STATUS = 1, 3  # service actions of PERSISTENT RESERVE IN
 GOOD, CHECK_CONDITION = 0, 2  # enum scsi_status
 ILLEGAL_REQUEST, UNIT_ATTENTION = 5, 6  # enum scsi_sense_key
@@ -44,11 +44,11 @@ Check = Mapping[str, Any]
 
 
 class Failed(Exception):
-    """What is wrong, in one line."""
+    """An error for the user, in one line."""
 
 
 class Sense(ctypes.Structure):
-    """What struct scsi_sense begins with (iscsi/scsi-lowlevel.h); the rest differs from release to release."""
+    """The first members of struct scsi_sense (iscsi/scsi-lowlevel.h); the rest differs from release to release."""
 
     _fields_ = (
         ("error_type", ctypes.c_ubyte),
@@ -59,7 +59,7 @@ class Sense(ctypes.Structure):
 
 
 def load_library() -> Any:
-    """libiscsi, with the types of the functions that return no number."""
+    """Load libiscsi and declare the types of functions that do not return a number."""
     found = [path for place in PLACES for path in glob.glob(place)]
     if not found:
         raise OSError("this host has no libiscsi")
@@ -90,11 +90,11 @@ class Session:
             raise self.failed()
 
     def failed(self) -> Failed:
-        """What libiscsi says."""
+        """Return libiscsi's error message."""
         return Failed(" ".join((self._library.iscsi_get_error(self._context) or b"").decode(errors="replace").split()))
 
     def reserve_in(self, lun: int, action: int) -> bytes:
-        """The answer to PERSISTENT RESERVE IN; zeroes of a target that does not know it, and so reserves nothing."""
+        """Return the answer to PERSISTENT RESERVE IN; zeroes if the target does not support it."""
         library, block = self._library, bytes([0x5E, action, 0, 0, 0, 0, 0, *ANSWER.to_bytes(2, "big"), 0])
         for _attempt in range(10):
             buffer, sense = ctypes.create_string_buffer(ANSWER), Sense()
@@ -116,7 +116,7 @@ class Session:
 
 
 def owners(session: Any, check: Check) -> Iterator[dict[str, Any]]:
-    """Who has the LUN's reservation, if that is another initiator."""
+    """Return the other initiator that holds the LUN's reservation."""
     answer = session.reserve_in(check["lun"], RESERVATION)
     if int.from_bytes(answer[4:8], "big") < 16:
         return
@@ -130,7 +130,7 @@ def owners(session: Any, check: Check) -> Iterator[dict[str, Any]]:
 
 
 def holders_in(answer: bytes) -> list[str]:
-    """The names of the initiators that hold the reservation, in an answer to READ FULL STATUS."""
+    """Return the names of the initiators that hold the reservation, from an answer to READ FULL STATUS."""
     found, rest = [], answer[8 : 8 + int.from_bytes(answer[4:8], "big")]
     while len(rest) >= 24:
         length = int.from_bytes(rest[20:24], "big")

@@ -22,7 +22,7 @@ Key = tuple[int, ...]
 
 
 def key_of(path: str) -> Key:
-    """Equal for two names of the same bytes; empty where there is nothing."""
+    """Return the same text for two names of the same bytes; empty if the file is missing."""
     try:
         status = os.stat(path)
     except OSError:
@@ -32,7 +32,7 @@ def key_of(path: str) -> Key:
 
 
 def read(path: str) -> str:
-    """The text of a file in /proc; empty where its process has ended."""
+    """Read a file in /proc; empty if its process has ended."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             return stream.read()
@@ -41,7 +41,7 @@ def read(path: str) -> str:
 
 
 def writers(keys: set[Key]) -> dict[Key, list[str]]:
-    """By file or device the processes that have it open for writing."""
+    """Return the processes that have each file or device open for writing."""
     found: dict[Key, list[str]] = {}
     for pid in (name for name in os.listdir("/proc") if name.isdigit()):
         opened = set()
@@ -61,7 +61,7 @@ def writes(pid: str, number: str) -> bool:
 
 
 def name_of(pid: str) -> str:
-    """The program, its process and its unit. A process chooses its name itself."""
+    """Return the program, its PID and its unit. A process can choose its own name."""
     program = "".join(char if char.isprintable() else "?" for char in read(f"/proc/{pid}/comm").rstrip("\n"))
     units = re.findall(r"([^/\n]+\.(?:service|scope))$", read(f"/proc/{pid}/cgroup"), re.MULTILINE)
     return f"open by {program} (process {pid}{f' of {units[-1]}' if units else ''})"

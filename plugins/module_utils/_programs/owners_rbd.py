@@ -31,7 +31,7 @@ ADVICE_LOCK = "ask who has locked it, or remove the lock (rbd lock remove)"
 
 
 class Failed(Exception):
-    """What is wrong, in one line."""
+    """An error for the user, in one line."""
 
 
 class Watcher(ctypes.Structure):
@@ -46,7 +46,7 @@ def expect(result: int, doing: str) -> None:
 
 
 def connect(rados: Any, check: Check, seconds: float) -> ctypes.c_void_p:
-    """A connection to the cluster, as QEMU makes one."""
+    """A connection to the cluster, with QEMU's parameters."""
     cluster = ctypes.c_void_p()
     expect(rados.rados_create(ctypes.byref(cluster), check["user"].encode()), "error connecting")
     expect(rados.rados_conf_read_file(cluster, check["conf"].encode()), "error reading conf file")
@@ -63,20 +63,20 @@ def connect(rados: Any, check: Check, seconds: float) -> ctypes.c_void_p:
 
 
 def own_address(rados: Any, cluster: ctypes.c_void_p) -> str:
-    """The address under which the cluster knows this host."""
+    """Return the address of this host in the cluster."""
     text = ctypes.c_char_p()
     rados.rados_getaddrs(cluster, ctypes.byref(text))
     return address_of((text.value or b"").decode())
 
 
 def address_of(text: str) -> str:
-    """The address in [v2:]ADDRESS:PORT/NUMBER, or in a list of these."""
+    """Return the address in [v2:]ADDRESS:PORT/NUMBER, or in a list of these."""
     match = re.search(r"(\[[0-9A-Fa-f:]+\]|[0-9.]+):\d+/\d+", text)
     return match.group(1) if match else ""
 
 
 def owners(library: Any, pool: ctypes.c_void_p, image: str, address: str) -> Iterator[dict[str, Any]]:
-    """Whoever has an image open for writing watches it."""
+    """Yield the other watchers: a client that has an image open for writing watches it."""
     handle = ctypes.c_void_p()
     opened = library.rbd_open_read_only(pool, image.encode(), ctypes.byref(handle), None)
     expect(opened, f"error reading header from {image}")
@@ -97,7 +97,7 @@ def owners(library: Any, pool: ctypes.c_void_p, image: str, address: str) -> Ite
 
 
 def watchers(library: Any, handle: ctypes.c_void_p) -> list[tuple[str, str]]:
-    """Clients and their addresses, in the order of their numbers."""
+    """Return clients and their addresses, in the order of their numbers."""
     most = ctypes.c_size_t(256)
     found = (Watcher * most.value)()
     expect(library.rbd_watchers_list(handle, found, ctypes.byref(most)), "error listing watchers")
@@ -106,7 +106,7 @@ def watchers(library: Any, handle: ctypes.c_void_p) -> list[tuple[str, str]]:
 
 
 def lockers(library: Any, handle: ctypes.c_void_p) -> dict[str, tuple[str, str]]:
-    """Clients that hold a lock, with its cookie and their addresses: each text ends with a zero byte."""
+    """Return clients that hold a lock, with its cookie and their addresses: a zero byte ends each text."""
     exclusive = ctypes.c_int()
     texts = [ctypes.create_string_buffer(16384) for _text in range(4)]
     lengths = [ctypes.c_size_t(len(text)) for text in texts]
@@ -117,7 +117,7 @@ def lockers(library: Any, handle: ctypes.c_void_p) -> dict[str, tuple[str, str]]
 
 
 def answers(rados: Any, library: Any, checks: Sequence[Check], seconds: float) -> Iterator[dict[str, Any]]:
-    """An answer to each check; all are of one cluster and user."""
+    """Answer each check; all are of one cluster and user."""
     cluster = connect(rados, checks[0], seconds)
     address = own_address(rados, cluster)
     for check in checks:

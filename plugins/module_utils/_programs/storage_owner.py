@@ -37,21 +37,21 @@ from typing import IO, Any
 
 UNABLE = 69  # EX_UNAVAILABLE in sysexits.h
 AT_ONCE = 8
-"""Storages that are asked at the same time."""
+"""Number of storages that are asked at the same time."""
 PATIENCE = 4.0, 10.0
-"""Seconds that a storage has to answer at least and at most, whatever a start may take."""
+"""Minimum and maximum time limit in seconds for an answer, whatever start_timeout is."""
 PAUSE = 0.2
-"""Seconds between two questions while an owner may go away."""
+"""Seconds between two checks while waiting for an owner to close."""
 PASSING = 3.0
-"""Seconds in which a client goes away that only looks at an image, such as qemu-img info."""
+"""Seconds within which a short-lived client, such as qemu-img info, closes an image."""
 FORGOTTEN = 35.0
-"""Seconds in which Ceph forgets a client that was killed (its osd_client_watch_timeout is 30)."""
+"""Seconds until Ceph removes the watch of a killed client (osd_client_watch_timeout is 30)."""
 RIVALS = (4.0, 8.0)
-"""Between which seconds, at random, the first of two VMs that start at the same moment gives up, too."""
+"""Range of the random delay in seconds after which the first of two VMs that start simultaneously gives up, too."""
 OF_ONE = {"rbd": ("pool", "namespace", "image"), "path": ("path",)}
-"""By kind, in what checks may differ that one connection can answer."""
+"""Facts, by kind, that may differ between checks of one connection."""
 OWN = 1
-"""How many owners QEMU is itself, at storage that shows it, once it has opened a disk."""
+"""Number of owners that are QEMU itself, at storage that lists it, once it opened a disk."""
 CLONE_NEWNS = 0x20000  # linux/sched.h
 
 Check = Mapping[str, Any]
@@ -59,11 +59,11 @@ Answer = Mapping[str, Any]
 
 
 class Failed(Exception):
-    """What is wrong, in one line."""
+    """An error for the user, in one line."""
 
 
 class Question:
-    """One storage that is being asked: by a program, for the checks that one connection answers."""
+    """A storage that is being asked by its program, for the checks of one connection."""
 
     def __init__(self, numbers: Sequence[int], checks: Sequence[Check], seconds: float) -> None:
         self.numbers = numbers
@@ -84,13 +84,13 @@ class Question:
         self.heard = b""
 
     def hear(self) -> bool:
-        """Take what has been printed; whether there may be more."""
+        """Read the output so far; return True if there may be more."""
         data = os.read(self.stream.fileno(), 65536)
         self.heard += data
         return bool(data)
 
     def end(self) -> list[Answer]:
-        """The answers, as far as there are any: whole lines."""
+        """Return the complete lines of the answer."""
         by_itself = self.process.poll() is not None
         self.process.kill()
         status = self.process.wait()
@@ -106,7 +106,7 @@ class Question:
 
 
 def groups(checks: Sequence[Check]) -> list[list[int]]:
-    """The numbers of the checks that one connection answers."""
+    """Group the numbers of the checks that one connection answers."""
     found: dict[str, list[int]] = {}
     for number, check in enumerate(checks):
         own = ("disk", *OF_ONE.get(check["kind"], ()))
@@ -116,7 +116,7 @@ def groups(checks: Sequence[Check]) -> list[list[int]]:
 
 
 def content(value: Any) -> Any:
-    """What a file says: each disk has a file of its own, and often all say the same."""
+    """Read a file, to compare contents: each disk has a file of its own, often with the same content."""
     # A number would be the number of an open file.
     if not isinstance(value, str) or not value.startswith("/"):
         return value
@@ -128,7 +128,7 @@ def content(value: Any) -> Any:
 
 
 def ask(checks: Sequence[Check], seconds: float) -> list[Answer]:
-    """Ask all storages side by side; one that has not answered in time is an error."""
+    """Ask all storages in parallel; a missing answer is an error."""
     answers: list[Answer] = [{"error": f"no answer within {seconds:g} s"} for _check in checks]
     waiting, deadline = groups(checks), time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
@@ -156,7 +156,7 @@ def ask(checks: Sequence[Check], seconds: float) -> list[Answer]:
 
 
 def owners(answer: Answer, most: int = 0) -> str:
-    """Who has it open, and what to do; empty where nobody has, or no more than ``most`` entries are there."""
+    """Return who has it open, with advice; empty if there are no more than ``most`` owners."""
     found = answer.get("owners", ())
     if len(found) <= most:
         return ""
@@ -172,7 +172,7 @@ def answer_time(seconds: float) -> float:
 
 
 def look(seconds: float, checks: Sequence[Check]) -> str:
-    """An error of the storage is none here: QEMU meets it, too, and says it in its own words."""
+    """Check before the start. An error of the storage is ignored here: QEMU reports it, too."""
     begun = time.monotonic()
     while True:
         answers = ask(checks, answer_time(seconds))
@@ -185,7 +185,7 @@ def look(seconds: float, checks: Sequence[Check]) -> str:
 
 
 def release(seconds: float, monitor: str, checks: Sequence[Check]) -> str:
-    """Both of two VMs that start at once see the other here; the second makes room, and the first waits for that."""
+    """Check with QEMU's disks open. Two VMs that start at once see each other: the second gives up, the first waits."""
     become_like(os.environ["MAINPID"])
     patience = min(random.uniform(*RIVALS), seconds)
     begun = time.monotonic()
@@ -193,7 +193,7 @@ def release(seconds: float, monitor: str, checks: Sequence[Check]) -> str:
         taken, firsts = [], []
         for check, answer in zip(checks, ask(checks, answer_time(seconds))):
             if "error" in answer and not answer.get("unable"):
-                return f"{check['disk']} does not say who has it open: {answer['error']}; the guest was not started"
+                return f"{check['disk']} does not report who has it open: {answer['error']}; the guest was not started"
             if owners(answer, OWN):
                 taken.append(f"{check['disk']} {owners(answer, OWN)}")
                 firsts.append(answer["owners"][0]["here"])
@@ -206,7 +206,7 @@ def release(seconds: float, monitor: str, checks: Sequence[Check]) -> str:
 
 
 def become_like(pid: str) -> None:
-    """Give up root for the user of a process, and see the files that it sees: its credentials, and no others'."""
+    """Become the user of a process, in its mount namespace, which has its credentials."""
     with open(f"/proc/{pid}/status", encoding="utf-8") as stream:
         found = dict(line.rstrip("\n").partition(":\t")[::2] for line in stream)
     users, groups, more = ([int(number) for number in found[name].split()] for name in ("Uid", "Gid", "Groups"))
@@ -223,7 +223,7 @@ def become_like(pid: str) -> None:
 
 
 def go_on(monitor: str) -> str:
-    """Have QEMU run the guest; why it does not, or nothing."""
+    """Have QEMU run the guest; return the error, or nothing."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(10)
         connection.connect(monitor)
@@ -238,12 +238,12 @@ def go_on(monitor: str) -> str:
 
 
 def report(seconds: float, checks: Sequence[Check]) -> list[dict[str, str]]:
-    """Of each storage who has it open ("in_use"), or why that is not known ("not_asked"); empty texts otherwise."""
+    """Return who has each storage open ("in_use"), or why that is not known ("not_asked")."""
     return [{"in_use": owners(answer), "not_asked": answer.get("error", "")} for answer in ask(checks, seconds)]
 
 
 def main(verb: str, seconds: float, rest: list[str]) -> str:
-    """Carry out what a unit or a module wants; why a start must not go on, or nothing."""
+    """Run the command of a unit or a module; return the reason to stop a start, or nothing."""
     if verb == "report":
         print(json.dumps(report(seconds, json.load(sys.stdin))))
         return ""

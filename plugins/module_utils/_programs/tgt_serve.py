@@ -48,11 +48,11 @@ ERRORS = {  # tgt's usr/tgtadm_error.h
 
 PORT_CHECKED = "--port-checked"
 UNPRIVILEGED_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
-"""Holds the first port that every user of the host may listen at (ip(7))."""
+"""Contains the first port on which any user of the host may listen (ip(7))."""
 
 ALPHABET = string.ascii_letters + string.digits
 SECRET_LENGTH = 16
-"""CHAP asks for 12 characters at least, and there are initiators that take no more than 16."""
+"""CHAP requires at least 12 characters, and some initiators accept at most 16."""
 
 CHECK = {
     "sheepdog": "the sheep must run, its cluster be formatted and have this VDI",
@@ -89,7 +89,7 @@ def exchange(
 
 
 class Tgtd:
-    """A tgtd that may not listen yet."""
+    """A tgtd that may still be starting."""
 
     def __init__(self, path: str, seconds: float, pid: str) -> None:
         self.path = path
@@ -97,7 +97,7 @@ class Tgtd:
         self.deadline = time.monotonic() + seconds
 
     def may_try_again(self, seconds: float) -> bool:
-        """Waits. systemd waits for this program even when tgtd has ended, so it must look itself."""
+        """Wait, and return True before the deadline. Raises Failed if tgtd has ended: systemd would go on waiting."""
         if not os.path.exists(f"/proc/{self.pid}"):
             raise Failed("tgtd has ended")
         left = self.deadline - time.monotonic()
@@ -128,7 +128,7 @@ class Tgtd:
                 raise Refused(f"tgtd answers: {error}") from None
 
     def check(self, portal: str, bstype: str) -> None:
-        """tgtd goes on when it cannot have its address, and then serves all others."""
+        """Check that tgtd listens only on its address: if that is taken, it listens on all others."""
         shown = self.ask(PORTAL, SHOW).splitlines()
         if shown != [f"Portal: {portal},1"]:
             raise Failed(f"tgtd does not serve {portal} alone: is the address in use?")
@@ -136,7 +136,7 @@ class Tgtd:
             raise Failed(f"tgtd knows no backing store of type {bstype}: is a package missing?")
 
     def open(self, bstype: str, store: str) -> None:
-        """The disk, once its storage answers. tgtd does nothing else meanwhile."""
+        """Add the disk, once its storage answers. tgtd does nothing else meanwhile."""
         while True:
             try:
                 self.ask(LOGICAL_UNIT, NEW, f"path={store},bstype={bstype}", lun=LUN)
@@ -149,7 +149,7 @@ class Tgtd:
 
 
 def check_port(portal: str) -> None:
-    """QEMU does not ask who answers, and comes back by itself: no other user may listen there once tgtd is down."""
+    """Refuse a port on which other users may listen: QEMU does not check who answers, and reconnects by itself."""
     port = int(portal.rpartition(":")[2])
     with open(UNPRIVILEGED_PORTS) as file:
         first = int(file.read())
@@ -161,7 +161,7 @@ def check_port(portal: str) -> None:
 
 
 def chap_secret(path: str) -> str:
-    """The secret in the file, which appears whole or not at all."""
+    """Return the secret in the file; create it atomically if it is missing."""
     try:
         with open(path) as file:
             return file.read()
@@ -177,7 +177,7 @@ def chap_secret(path: str) -> str:
 def serve(
     path: str, portal: str, target: str, bstype: str, store: str, chap_file: str, user: str, seconds: str, *, pid: str
 ) -> None:
-    """pid: of the tgtd."""
+    """Configure the tgtd with this PID."""
     if "," in store:
         raise Failed("tgtd takes no name with a comma")
     secret = chap_secret(chap_file)

@@ -28,14 +28,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 SECONDS = 5.0
-"""Time that a VM has to answer."""
+"""Time limit for a VM's answer."""
 ANSWER_LIMIT = 65536
-"""Bytes of a line; the answers to query-status and cont have some hundred."""
+"""Maximum size of a line in bytes; the answers to query-status and cont have some hundred."""
 WORKERS = 16
 LOG_LIMIT = 16 * 1024**2
-"""Bytes that a console log may have."""
+"""Maximum size of a console log in bytes."""
 LOG_KEPT = 8 * 1024**2
-"""Bytes at its end that stay when it has more."""
+"""Bytes at its end that are kept."""
 
 
 def open_owned(path: str, flags: int) -> tuple[int, int | None]:
@@ -72,7 +72,7 @@ def open_owned(path: str, flags: int) -> tuple[int, int | None]:
 
 
 def open_regular(path: str, flags: int) -> int:
-    """Open a regular file in a folder that a VM may write to; its handle."""
+    """Open a regular file in a directory that a VM may write to; return its handle."""
     handle, _owner = open_owned(path, flags)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -102,7 +102,7 @@ def connect(path: str, seconds: float) -> socket.socket:
 
 
 def messages(monitor: socket.socket, deadline: float) -> Iterator[dict[str, Any]]:
-    """The messages of a monitor until the deadline; ValueError for what cannot be one."""
+    """Yield the messages of a monitor until the deadline; raise ValueError if one is malformed."""
     heard = b""
     while True:
         left = deadline - time.monotonic()
@@ -126,14 +126,14 @@ def messages(monitor: socket.socket, deadline: float) -> Iterator[dict[str, Any]
 
 
 def ask(monitor: socket.socket, heard: Iterator[dict[str, Any]], command: str) -> Any:
-    """The answer to a command; QEMU forgets one whose connection ends before it was answered."""
+    """Execute a command and return its answer: QEMU drops a command if the connection closes before the answer."""
     monitor.sendall(json.dumps({"execute": command}).encode() + b"\n")
     answer = next((message for message in heard if "return" in message or "error" in message), {})
     return answer.get("return")
 
 
 def resume_one(path: str) -> bool:
-    """Say "cont" to a VM that an I/O error has paused; whether that was so."""
+    """Resume a VM that an I/O error paused; return True if it was paused."""
     with connect(path, SECONDS) as monitor:
         heard = messages(monitor, time.monotonic() + SECONDS)
         ask(monitor, heard, "qmp_capabilities")
@@ -145,14 +145,14 @@ def resume_one(path: str) -> bool:
 
 
 def resume(path: str) -> None:
-    """A VM that does not answer, or not as QEMU does, keeps no other one waiting."""
+    """Resume a VM. Errors of one that does not answer, or not as QEMU does, do not affect the others."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         if resume_one(path):
             print(f"{path}: paused by an I/O error, goes on", flush=True)
 
 
 def shorten(path: str) -> None:
-    """Cut a log that is too long to its last whole lines. QEMU appends to it: what it writes meanwhile comes after."""
+    """Cut a log that is too long to its last complete lines. QEMU appends to it meanwhile."""
     with contextlib.suppress(OSError):
         handle = open_regular(path, os.O_RDWR | os.O_APPEND)
         try:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An image of a Ceph cluster (RADOS block device); the host itself maps nothing."""
+"""An image of a Ceph cluster (RADOS block device), without a mapping on the host."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _reach(values: Values) -> Reach:
     return Reach(
         servers=(*(host for host, _port in monitors_of(values)), *networks),
         loaded=tuple(filter(None, (conf_source(values), keyring_of(values)))),
-        open_because="" if networks else "Ceph's monitors name the addresses of its OSDs: say networks to confine it",
+        open_because="" if networks else "Ceph's monitors name the addresses of its OSDs: set networks to confine it",
     )
 
 
@@ -107,7 +107,7 @@ def _describe(values: Values) -> str:
 
 
 def _identity(values: Values) -> str:
-    """Without monitors, of which each machine may name others: better one refused too many than two that write."""
+    """Return the identity without monitors, which may differ between VMs: rather refuse too much than let two write."""
     return f"rbd:{values.get('fsid', '').lower()}:{_describe(values)}"
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a client of Ceph is told: its configuration, key and monitors. Pure."""
+"""The configuration, key and monitors of a Ceph client. Pure."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def user_of(values: Values) -> str:
 
 
 def conf_source(values: Values) -> str:
-    """The configuration file on the host, where there is one."""
+    """Return the configuration file on the host, if there is one."""
     return str(values.get("conf", "" if "monitors" in values else DEFAULT_CONF))
 
 
 def keyring_of(values: Values) -> str:
-    """The keyring on the host; empty where none is needed."""
+    """Return the keyring on the host; empty if none is needed."""
     if "keyring" in values:
         return str(values["keyring"])
     if "key" in values or values.get("auth_client_required") == ("none",) or not conf_source(values):
@@ -77,12 +77,12 @@ def keyring_of(values: Values) -> str:
 
 
 def config_of(values: Values) -> dict[str, str]:
-    """The declared options of Ceph in the form of its configuration file."""
-    given = values.get("config", {})
-    if not isinstance(given, Mapping):
+    """Format the declared options of Ceph as a configuration file."""
+    declared = values.get("config", {})
+    if not isinstance(declared, Mapping):
         raise DeclarationError("config", "is not a mapping of Ceph's options to their values")
     config = {}
-    for key, value in given.items():
+    for key, value in declared.items():
         name = re.sub("[ -]", "_", key) if isinstance(key, str) else ""
         if not re.fullmatch("[a-z][a-z0-9_]*", name):
             raise DeclarationError("config", f"{key!r} is not the name of an option of Ceph")
@@ -106,7 +106,7 @@ def monitors_of(values: Values) -> list[tuple[str, int]]:
 
 
 def client_settings(values: Values) -> dict[str, str]:
-    """The options of Ceph's client that QEMU sets itself, beside its configuration file and the key."""
+    """Return the options of Ceph's client that QEMU sets itself, beside its configuration file and the key."""
     settings = {}
     if "monitors" in values:
         places = (f"{uris.in_brackets(host)}:{port}" for host, port in monitors_of(values))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of an rbd disk, and what the words of librbd mean. Pure."""
+"""Options of an rbd disk, and hints for messages of librbd. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DEFAULT_CONF = "/etc/ceph/ceph.conf"
 DEFAULT_USER = "admin"
 
 MOUNT_TIMEOUT = 20
-"""Ceph's own is 300 seconds, in which a start without monitors hangs and says nothing."""
+"""Ceph's default is 300 seconds, in which a start without monitors hangs without a message."""
 
 
 def name_option(name: str, summary: str, *, required: bool = False, qemu: str = "") -> Option:
-    """An option for one of the names that make up where an image is."""
+    """Create an option for a part of an image's name."""
     return Option(
         name,
         summary,

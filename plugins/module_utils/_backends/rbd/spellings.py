@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An rbd image as URIs, QAPI members and libvirt's XML name it. Pure."""
+"""Reads rbd images from URIs, QAPI members and libvirt's XML. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_uri(uri: str) -> dict[str, Any]:
     path, *snapshot = _parts(place, "@")
     names = [_unescaped(name) for name in _parts(path, "/")]
     if len(names) not in (2, 3) or len(snapshot) > 1 or any(len(_parts(text, "@")) > 1 for text in settings):
-        raise DeclarationError("uri", "rbd:POOL/[NAMESPACE/]IMAGE[@SNAPSHOT][:KEY=VALUE...] is wanted")
+        raise DeclarationError("uri", "rbd:POOL/[NAMESPACE/]IMAGE[@SNAPSHOT][:KEY=VALUE...] is required")
     found: dict[str, Any] = {"pool": names[0], "image": names[-1]}
     found.update({"namespace": names[1]} if names[1:-1] and names[1] else {})
     found.update({"snapshot": _unescaped(snapshot[0])} if snapshot else {})
@@ -45,14 +45,14 @@ def read_uri(uri: str) -> dict[str, Any]:
         option, read = _URI_KEYS.get(key, ("", str))
         if option:
             found[option] = read(value)
-        # QEMU overrides it by the disk's cache, whatever a URI says.
+        # QEMU overrides it by the disk's cache, whatever the URI sets.
         elif key != "rbd_cache":
             config[key] = value
     return {**found, "config": config} if config else found
 
 
 def _parts(text: str, mark: str) -> list[str]:
-    """The text between marks that no backslash stands before."""
+    """Split a text at separators without a backslash before them."""
     parts = [""]
     for piece in re.findall(r"\\?.", text, re.DOTALL):
         if piece == mark:
@@ -80,7 +80,7 @@ _URI_KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "auth_client_required": ("auth_client_required", _words),
     "client_mount_timeout": ("mount_timeout", str),
 }
-"""What a URI calls the options, and how their values are read."""
+"""Names of the options in a URI, and readers of their values."""
 
 
 def read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _read_encrypt(layer: Any, context: CommandLineContext) -> dict[str, Any]:
         raise DeclarationError("encrypt", "is not a set of options")
     odd = [name for name in layer if name not in ("format", "key-secret", "parent")]
     if odd:
-        raise DeclarationError("encrypt", f"{odd[0]} is no option of it")
+        raise DeclarationError("encrypt", f"{odd[0]} is not an option of it")
     found: dict[str, Any] = {name: value for name, value in layer.items() if name == "format"}
     if "key-secret" in layer:
         found["passphrase"] = context.secret(layer["key-secret"])

@@ -11,7 +11,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access import ima
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderWiring
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
@@ -66,7 +66,7 @@ def observe(desired: DesiredImage, bench: Workbench) -> ObservedReadonly:
     staged = os.path.exists(stage.copy_of(disk)) if uses_copy else None
     answer, warnings = _ask_server(desired, bench, has_copy=bool(staged)) if disk.backend.access.stage else (None, ())
     if uses_copy and not staged:
-        observed = _observe_before_fetch(desired, answer or web_image.Said(), bench)
+        observed = _observe_before_fetch(desired, answer or web_image.ServerAnswer(), bench)
     else:
         with bench.storage(disk) as storage:
             observed = observe_content(ObservedReadonly, desired, storage)
@@ -81,12 +81,12 @@ def observe(desired: DesiredImage, bench: Workbench) -> ObservedReadonly:
 
 def _ask_server(
     desired: DesiredImage, bench: Workbench, *, has_copy: bool
-) -> tuple[web_image.Said | None, tuple[str, ...]]:
+) -> tuple[web_image.ServerAnswer | None, tuple[str, ...]]:
     """Return the server's answer, and warnings; if this host has a copy, the server need not answer."""
     disk = desired.disk
     try:
         answer = web_image.ask(
-            disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout, begin=_begin(disk, bench)
+            disk, FolderResources(bench.folder, disk.name), seconds=bench.open_timeout, begin=_begin(disk, bench)
         )
     except HostError as error:
         if not has_copy:
@@ -100,7 +100,7 @@ def _begin(disk: Disk, bench: Workbench) -> list[str]:
     return bench.confined(confinement(stage.followed(disk, disk.backend.access.reach(disk.source))))
 
 
-def _check_answer(desired: DesiredImage, answer: web_image.Said) -> None:
+def _check_answer(desired: DesiredImage, answer: web_image.ServerAnswer) -> None:
     if answer.place not in stage.places_of(desired.disk):
         raise HostError(image_fetch.sent_on(answer.place))
     for option, value in (("etag", answer.etag), ("last_modified", answer.last_modified)):
@@ -111,11 +111,11 @@ def _check_answer(desired: DesiredImage, answer: web_image.Said) -> None:
             )
 
 
-def _observe_before_fetch(desired: DesiredImage, answer: web_image.Said, bench: Workbench) -> ObservedReadonly:
+def _observe_before_fetch(desired: DesiredImage, answer: web_image.ServerAnswer, bench: Workbench) -> ObservedReadonly:
     """Predict the copy from the first bytes of the image, and from the length that the server tells."""
     disk = desired.disk
     head = answer.head or web_image.read_head(
-        disk, FolderWiring(bench.folder, disk.name), seconds=bench.open_timeout, begin=_begin(disk, bench)
+        disk, FolderResources(bench.folder, disk.name), seconds=bench.open_timeout, begin=_begin(disk, bench)
     )
     observed = describe_header(ObservedReadonly, disk, read_header(head), answer.length)
     return observed if observed.problem else replace(observed, problem=size_problem(desired, observed.size))

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderWiring, Workspace
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderResources, Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.backend import BACKEND
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.ceph import (
     client_settings,
@@ -123,7 +123,7 @@ def _connected(values: Values, bench: Workspace) -> Iterator[Cluster]:
 
 def _configuration(values: Values, bench: Workspace) -> str:
     try:
-        return configuration(values, FolderWiring(bench.folder, f"rados{next(_NUMBERS)}"))
+        return configuration(values, FolderResources(bench.folder, f"rados{next(_NUMBERS)}"))
     except OSError as error:
         raise HostError(f"error reading conf file {error.filename}: {error.strerror}") from None
 

@@ -51,10 +51,10 @@ def first_data(node: OpenNode, since: int = 0) -> int | None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return None
-    found = _MISMATCH.search(done.stdout)
-    if done.returncode != _DIFFERENT or not found:
+    mismatch = _MISMATCH.search(done.stdout)
+    if done.returncode != _DIFFERENT or not mismatch:
         raise HostError(f"cannot tell if it is blank: {(done.stderr or done.stdout).strip()}")
-    return since + int(found.group(1))
+    return since + int(mismatch.group(1))
 
 
 def read_around(node: OpenNode, offset: int) -> dict[int, bytes]:

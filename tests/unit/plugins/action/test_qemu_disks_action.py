@@ -49,7 +49,7 @@ def test_the_host_is_asked_once_and_secrets_are_hidden(monkeypatch: pytest.Monke
         ({}, "hv1: qemu_disks: disks is missing: the disks, as a list or as a mapping of names to disks"),
         ({"disks": [], "wrkers": 1}, "hv1: qemu_disks: unknown option 'wrkers' (did you mean 'workers'?)"),
         ({"disks": [], "workers": 0}, "hv1: qemu_disks: workers: 0 is less than 1"),
-        ({"disks": {"a": {"nbd": {}}}}, "hv1: disk a: nbd: exactly one of host and socket is wanted"),
+        ({"disks": {"a": {"nbd": {}}}}, "hv1: disk a: nbd: exactly one of host and socket is required"),
     ],
 )
 def test_what_is_wrong_is_said_before_the_host_is_asked(

@@ -76,7 +76,7 @@ def test_rows_of_some_hosts() -> None:
     ("hostvars", "message"),
     [
         ([], "fleet_disks: what it is given is not a mapping of host names to variables"),
-        ({"h": {"qemu_vms": {"a": {"cpus": 0}, "b": 1}}}, "h: vm a: cpus: 0 is less than 1\nh: vm b: a number given "),
+        ({"h": {"qemu_vms": {"a": {"cpus": 0}, "b": 1}}}, "h: vm a: cpus: 0 is less than 1\nh: vm b: a number"),
     ],
 )
 def test_rows_of_what_cannot_be_read_are_refused(hostvars: Any, message: str) -> None:
@@ -196,7 +196,7 @@ def test_what_a_certain_host_can_do_counts() -> None:
     [
         (NBD, {"release": "ten"}, "blockdev: release: 'ten' is not a version of QEMU such as '10.0'"),
         ([], {}, "disk disk: is not a mapping with a backend's key and options"),
-        ({"nbd": {}}, {"name": "root"}, "disk root: nbd: exactly one of host and socket is wanted"),
+        ({"nbd": {}}, {"name": "root"}, "disk root: nbd: exactly one of host and socket is required"),
     ],
 )
 def test_a_wrong_disk_is_refused(disk: Any, options: dict[str, str], message: str) -> None:

@@ -35,8 +35,8 @@ HV2 = "qemu_vms: {web2: {disks: {root: {file: {path: /srv/a}}}}, hv1: {}, bad: {
 SETTINGS = "plugin: directdisk.qemu.guests\nhypervisors: [hypervisors]\n"
 WARNINGS = [
     "directdisk.qemu.guests: hv2: vm bad: cpus: 0 is less than 1",
-    "directdisk.qemu.guests: vm web2 of hv2 has the name of that of hv1; say hostname: vm.hypervisor",
-    "directdisk.qemu.guests: vm hv1 of hv2 has the name of the host of this name; say hostname: vm.hypervisor",
+    "directdisk.qemu.guests: vm web2 of hv2 has the name of that of hv1; set hostname: vm.hypervisor",
+    "directdisk.qemu.guests: vm hv1 of hv2 has the name of the host of this name; set hostname: vm.hypervisor",
 ]
 
 

@@ -124,7 +124,7 @@ def test_a_portal_is_asked_for_its_targets(monkeypatch: pytest.MonkeyPatch, targ
     [
         ({"portal": "192.0.2.9"}, "disk: iscsi: target is missing"),
         ({"portal": "a:b:c", "state": "info"}, "'a:b:c' is not a host"),
-        ({**LUN, "user": "u"}, "user and password are wanted together"),
+        ({**LUN, "user": "u"}, "user and password are required together"),
         ({**LUN, "size": "1GiB"}, "cannot be created or grown here"),
         ({**LUN, "lun": 7}, "the target has no such LUN (it has: 0, 1)"),
     ],

@@ -127,7 +127,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the server says of the image at URL."""
     found: dict[str, Any] = {"etag": '"1"', "last_modified": "", "length": MIB, "place": "http://images.example"}
-    monkeypatch.setattr(web_image, "ask", lambda disk, resources, *, seconds, begin: web_image.Said(**found))
+    monkeypatch.setattr(web_image, "ask", lambda disk, resources, *, seconds, begin: web_image.ServerAnswer(**found))
     return found
 
 
@@ -222,7 +222,7 @@ def test_a_server_may_send_us_where_it_is_said(
     said["place"] = "https://mirror.example"
     answer = run_module(monkeypatch, qemu_remote_image, http={"url": URL}, follow=["https://other.example"])
     assert answer["msg"].endswith(
-        "sends us on to https://mirror.example; declare that url, or say follow: [https://mirror.example]"
+        "sends us on to https://mirror.example; declare that url, or set follow: [https://mirror.example]"
     )
     for place in ("https://mirror.example", "https://Mirror.example:443"):
         assert "msg" not in run_module(monkeypatch, qemu_remote_image, http={"url": URL}, follow=[place])

@@ -35,7 +35,7 @@ FILES = {
     "a gzip file": gzip.compress(b"disk", mtime=0),
     "a zstd file": b"\x28\xb5\x2f\xfd\x24",
     "a tar archive": b"disk.raw".ljust(257, b"\0") + b"ustar\0",
-    "a page of text (HTML or XML), no image": b"\n <!DOCTYPE html><html>",
+    "a page of text (HTML or XML), not an image": b"\n <!DOCTYPE html><html>",
 }
 BOOT = b"\xeb\x63\x90".ljust(510, b"\0") + b"\x55\xaa"
 

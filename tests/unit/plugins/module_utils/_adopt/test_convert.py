@@ -138,7 +138,7 @@ def test_what_cannot_be_declared_stays_with_all_that_it_needs() -> None:
     card = ["-netdev", "user,id=n,restrict=on", "-device", "rtl8139,netdev=n"]
     found = vm_of("-nodefaults", *drive, "-device", "virtio-blk-pci,drive=d", *card)
     assert found.declaration["extra_args"] == [*drive, "-device", "virtio-blk-pci,drive=d", *card]
-    assert found.left[0] == "-drive d: driver 'vmdk' is no kind of storage that can be declared"
+    assert found.left[0] == "-drive d: driver 'vmdk' is not a kind of storage that can be declared"
 
 
 def test_a_secret_is_never_handed_on_nor_what_needs_it() -> None:
@@ -275,7 +275,7 @@ def test_an_option_without_a_value_leaves_the_next_word_alone(switch: str) -> No
 
 @pytest.mark.parametrize(
     ("option", "advice"),
-    [("-localtime", "; say -rtc base=localtime"), ("-frobnicate", ""), ("-no-kvm", "; say -accel tcg")],
+    [("-localtime", "; use -rtc base=localtime"), ("-frobnicate", ""), ("-no-kvm", "; use -accel tcg")],
 )
 def test_an_option_that_is_not_known_is_refused(option: str, advice: str) -> None:
     with pytest.raises(DirectDiskError) as raised:

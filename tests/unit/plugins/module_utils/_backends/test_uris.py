@@ -19,8 +19,8 @@ UNSAID = {("nbd", "reconnect_delay"), ("ssh", "key")}
 """Options that are there although the URI does not say them."""
 MD5 = ":".join(["0a"] * 16)
 WANTED = {
-    "rbd": "uri: rbd:POOL/[NAMESPACE/]IMAGE[@SNAPSHOT][:KEY=VALUE...] is wanted",
-    "iscsi": "uri: iscsi://[user:password@]host[:port]/target/lun is wanted",
+    "rbd": "uri: rbd:POOL/[NAMESPACE/]IMAGE[@SNAPSHOT][:KEY=VALUE...] is required",
+    "iscsi": "uri: iscsi://[user:password@]host[:port]/target/lun is required",
 }
 
 
@@ -191,7 +191,7 @@ def test_a_uri_says_the_same_as_these_options(uri: str, source: dict[str, Any]) 
         ("nbd+unix:///x?socket=/a&socket=/b", "uri: parameter 'socket' is set twice"),
         ("nbd+unix:///x?Socket=/a", "uri: unknown parameter 'Socket' (there are: socket)"),
         ("nbd+unix://h/x?socket=/a", "uri: nbd+unix wants no host and ?socket=PATH"),
-        ("nbd:h:", "uri: nbd:HOST:PORT is wanted"),
+        ("nbd:h:", "uri: nbd:HOST:PORT is required"),
         ("nbd:h:0", "nbd: port: 0 is less than 1"),
         ("nbd::10809", "nbd: host: '' is not a name or address"),
         ("nbd:unix:", "nbd: socket: '' is not an absolute path"),
@@ -215,7 +215,7 @@ def test_a_uri_says_the_same_as_these_options(uri: str, source: dict[str, Any]) 
             "rbd: config: keyfile: does not belong here; declare the key as key",
         ),
         ("rbd:vms/web1:RBD=1", "rbd: config: 'RBD' is not the name of an option of Ceph"),
-        ("nfs:h/x", "uri: nfs://host/path is wanted"),
+        ("nfs:h/x", "uri: nfs://host/path is required"),
         ("nfs:///x", "nfs: host: '' is not a name or address"),
         ("nfs://h", "nfs: path: '' is not the absolute path of a file"),
         ("nfs://h/", "nfs: path: '/' is not the absolute path of a file"),
@@ -259,8 +259,8 @@ def test_a_uri_says_the_same_as_these_options(uri: str, source: dict[str, Any]) 
         ("sheepdog://h/", "sheepdog: vdi: '' is not the name of a VDI"),
         ("sheepdog://h/a?socket=/s", "uri: unknown parameter 'socket'"),
         ("sheepdog+unix:///a", "uri: sheepdog+unix wants no host and ?socket=PATH"),
-        ("sheepdog:h:a:b", "uri: sheepdog:[HOST:PORT:]VDI[:SNAPSHOT] is wanted"),
-        ("sheepdog:h:1:a:b:c", "uri: sheepdog:[HOST:PORT:]VDI[:SNAPSHOT] is wanted"),
+        ("sheepdog:h:a:b", "uri: sheepdog:[HOST:PORT:]VDI[:SNAPSHOT] is required"),
+        ("sheepdog:h:1:a:b:c", "uri: sheepdog:[HOST:PORT:]VDI[:SNAPSHOT] is required"),
         ("sheepdog://h/a#0", "sheepdog: snap_id: 0 is less than 1"),
         ("ftp://h", "ftp: url: is not ftp://host/path"),
         ("tftp://joe@h/a", "tftp: url: has a user in it, and TFTP knows none"),

@@ -37,7 +37,7 @@ def test_a_file_is_made_once_and_for_its_owner_alone(files: sftp.Sftp, tmp_path:
     files.make(str(path))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.write_bytes(b"data")
-    with pytest.raises(AlreadyExistsError, match=f"{path} is there"):
+    with pytest.raises(AlreadyExistsError, match=f"{path} exists already"):
         files.make(str(path))
     assert path.read_bytes() == b"data"
     with pytest.raises(HostError, match="SFTP server: No such file"):
@@ -48,7 +48,7 @@ def test_a_rename_does_not_replace_what_appeared_meanwhile(files: sftp.Sftp, tmp
     mine, place = tmp_path / "mine", tmp_path / "place"
     mine.write_bytes(b"mine")
     place.write_bytes(b"another host's")
-    with pytest.raises(AlreadyExistsError, match=f"{place} is there"):
+    with pytest.raises(AlreadyExistsError, match=f"{place} exists already"):
         files.put(str(mine), str(place), overwrite=False)
     assert (mine.read_bytes(), place.read_bytes()) == (b"mine", b"another host's")
 

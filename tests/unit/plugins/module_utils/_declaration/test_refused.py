@@ -162,8 +162,8 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             {"cloud_init": {"user_data": "x"}},
             "debian13",
             {"systemd": 247},
-            "vm web1: its unit qemu-vm-web1.service has secrets and runs /bin/mkdir before it starts, which wants "
-            "systemd 250, and this host has 247",
+            "vm web1: its unit qemu-vm-web1.service has secrets and runs /bin/mkdir before it starts, which "
+            "requires systemd 250, and this host has 247",
             id="secrets before the start on an old systemd",
         ),
         pytest.param(

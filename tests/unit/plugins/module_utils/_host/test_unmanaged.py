@@ -79,7 +79,7 @@ def test_machines_of_one_name_have_two_and_so_have_their_secrets(host: Host) -> 
     found = host.vms()
     assert [one["name"] for one in found] == ["web", "web-2", "web-3"]
     assert [one["secrets"][0]["variable"] for one in found][1:] == ["vault_web_2_disk_key", "vault_web_3_disk_key"]
-    assert found[1]["notes"] == ["another machine is called web, too"]
+    assert found[1]["notes"] == ["another VM is named web, too"]
 
 
 def test_what_cannot_be_read_is_said(host: Host) -> None:

@@ -140,7 +140,7 @@ def test_what_comes_from_elsewhere_is_not_kept(tmp_path: Path, server: str, path
     options = [f"--from={place or server}", "--resume", f"--sha256={DIGEST}"]
     said = fetch(tmp_path / "image", f"{server}/localhost{path}", *options)
     other = server.replace("127.0.0.1", "localhost")
-    assert said.endswith(f"the server sends us on to {other}; declare that url, or say follow: [{other}]\n")
+    assert said.endswith(f"the server sends us on to {other}; declare that url, or set follow: [{other}]\n")
     assert "hidden" not in said
     assert list(tmp_path.iterdir()) == []
     assert Handler.ranges == []

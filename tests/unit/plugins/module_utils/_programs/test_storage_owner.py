@@ -174,7 +174,7 @@ def test_no_guest_runs_on_storage_that_does_not_say_who_has_it(
     with FakeQemu(tmp_path / "s") as qemu:
         words = storage_owner.release(5, qemu.path, [storage.image(image)])
     assert words == (
-        f"disk {image} of web1: rbd vms/{image} does not say who has it open: {why}; the guest was not started"
+        f"disk {image} of web1: rbd vms/{image} does not report who has it open: {why}; the guest was not started"
     )
     assert qemu.heard == []
 

@@ -94,7 +94,7 @@ def test_what_systemd_cannot_filter_by_is_no_address(host: str) -> None:
         (disk_of({"rbd": {**RBD, "networks": ["192.0.2.0/24"]}}), ""),
         (
             disk_of({"rbd": RBD}),
-            "Ceph's monitors name the addresses of its OSDs: say networks to confine it",
+            "Ceph's monitors name the addresses of its OSDs: set networks to confine it",
         ),
         ({"networks": {"lan": {"user": True}}}, "its user network carries the guest's own traffic"),
         ({"vnc": {"address": "127.0.0.1", "port": 5900}}, "its screen is served over TCP"),

@@ -35,7 +35,7 @@ from ansible_collections.directdisk.qemu.tests.unit.support import SSH
 
 @pytest.fixture(autouse=True)
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(_locks, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(_locks, "DISKS_LOCK", str(tmp_path / "lock"))
     monkeypatch.setattr(_host_mark, "_MACHINE_ID", "/dev/null")
     monkeypatch.setattr(file, "vms_that_open", lambda identity: [])
 

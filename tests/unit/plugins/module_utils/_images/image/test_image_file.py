@@ -83,7 +83,7 @@ def test_an_image_that_another_host_has_put_there_stays(monkeypatch: pytest.Monk
     monkeypatch.setattr(file, "STORES", {"nfs": store})
     monkeypatch.setattr(file, "_build", lambda *_: None)
     bench: Any = None
-    with pytest.raises(MadeMeanwhileError, match=r"^nfs 192.0.2.7:/export/a: another host has just made it"):
+    with pytest.raises(MadeMeanwhileError, match=r"^nfs 192.0.2.7:/export/a: another host created it meanwhile"):
         file.create(desired, CreateImage(1 << 20), bench)
     aside = file.temporary("a")
     assert store.asked == [f"make {aside}", f"remove {aside}"]

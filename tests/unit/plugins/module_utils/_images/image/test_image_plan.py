@@ -57,7 +57,9 @@ def plan(declared: dict[str, Any], observed: State) -> ImagePlan:
 def state_of(desired: DesiredImage, observed: State) -> ObservedImage:
     """The observed state, of the kind of the disk's storage; fields of other kinds are left out."""
     backend = desired.disk.backend
-    kind = ObservedReadonly if not backend.writable else ObservedFile if backend.name in STORES else ObservedVolume
+    kind = (
+        ObservedReadonly if not backend.source.writable else ObservedFile if backend.name in STORES else ObservedVolume
+    )
     known = {entry.name for entry in fields(kind)}
     return kind(**{name: value for name, value in observed.items() if name in known})
 
@@ -235,7 +237,7 @@ def test_what_is_not_done(declared: dict[str, Any], observed: State, message: st
         ({**FILE, **QCOW2, "provision": {"cluster_size": 1000}}, "cluster_size: 1000 is not a power of 2"),
         (
             {**FILE, **QCOW2, **SOURCE, "provision": {"backing": {"file": "b", "format": "raw"}}},
-            "backing: is given together with source",
+            "backing: is set together with source",
         ),
         ({**NFS, "provision": {"preallocation": "full"}}, "preallocation: full is not for raw on nfs: off"),
         ({**NFS, "provision": {"etag": "a"}}, "etag: is for images behind a url"),

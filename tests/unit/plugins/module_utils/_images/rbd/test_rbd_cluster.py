@@ -132,7 +132,7 @@ def test_disks_of_one_cluster_and_user_share_a_connection() -> None:
 
 def test_a_key_that_ceph_would_print_is_not_given_to_it() -> None:
     said = refusal(disk(key="c2VjcmV0"))
-    assert said == "key: is not a key of Ceph; ceph auth get-key shows it"
+    assert said == "key: is not a Ceph key; get it with ceph auth get-key"
 
 
 def test_another_cluster_is_refused() -> None:

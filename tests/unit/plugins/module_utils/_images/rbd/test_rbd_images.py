@@ -23,7 +23,7 @@ NAME = "rbd vms/web1"
 
 @pytest.fixture
 def ceph(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> fake_rbd.Ceph:
-    monkeypatch.setattr(_locks, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(_locks, "DISKS_LOCK", str(tmp_path / "lock"))
     return fake_rbd.install(monkeypatch)
 
 
@@ -72,7 +72,7 @@ def test_metadata_and_configuration_are_set_and_removed(ceph: fake_rbd.Ceph) -> 
     assert ceph.images["web1"].texts == {"owner": "me", "conf_rbd_cache": "false"}
     manage(metadata={"owner": None}, image_config={"rbd_cache": None})
     assert ceph.images["web1"].texts == {}
-    with pytest.raises(DirectDiskError, match="rbd_cash: is no option that an image can have"):
+    with pytest.raises(DirectDiskError, match="rbd_cash: is not an option that an image can have"):
         manage(image_config={"rbd_cash": 1})
 
 
