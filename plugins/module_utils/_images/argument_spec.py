@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From tables of options to what Ansible wants of them: argument specs and documentation. One table, no second list."""
+"""Argument specs and documentation of modules, made from the option tables."""
 
 from __future__ import annotations
 

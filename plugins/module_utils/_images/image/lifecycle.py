@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images that QEMU's own drivers make and grow: files on a server or on the host, and formats on what is there."""
+"""Images that QEMU's own drivers create and grow: files, volumes of a fixed size, and read-only images."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ _OF_SOURCES = ("follow",)
 
 
 class _Kind(NamedTuple):
-    """What can be done with an image on one kind of storage."""
+    """The functions for one kind of storage."""
 
     check: Callable[[DesiredImage], None]
     observe: Callable[[DesiredImage, Workbench], ObservedImage]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""LUNs: what the target gives out is verified, and what they hold is written, without a login of the host."""
+"""LUNs of iSCSI targets: verified, written and grown without a login of the host."""
 
 from __future__ import annotations
 

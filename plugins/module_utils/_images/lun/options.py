@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be said of a LUN beside its format and size, and what of it contradicts itself. Pure."""
+"""Options of a LUN beside its format and size, and checks for contradictions. Pure."""
 
 from __future__ import annotations
 

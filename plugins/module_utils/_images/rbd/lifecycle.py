@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images of a Ceph cluster: whole or not there, cloned within a cluster, copied from everywhere else."""
+"""RBD images: cloned within a cluster, copied from all other storage, complete when they get their name."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class CloneSource:
 
 @dataclass(frozen=True)
 class NewImage:
-    """What a new image depends on."""
+    """Facts that a new image depends on."""
 
     defaults: Layout
     """The pool's configuration; a stripe_unit of 0 means no striping."""

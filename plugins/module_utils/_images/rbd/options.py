@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be said of how an rbd image is made and kept, and what of it contradicts itself. Pure."""
+"""Options of an rbd image, and checks for contradictions. Pure."""
 
 from __future__ import annotations
 
