@@ -92,7 +92,7 @@ def test_what_is_said_is_what_is_said_of_the_bytes(server: str, path: str, host:
 
 def test_nobody_else_is_asked_than_may_be(server: str) -> None:
     place = server.replace("127.0.0.1", "localhost")
-    with pytest.raises(HostError, match=f"sends us on to {place}; declare that url, or say follow"):
+    with pytest.raises(HostError, match=f"sends us on to {place}; declare that url, or set follow"):
         ask(f"{server}/elsewhere")
     assert len(Handler.cookies) == 1
 
