@@ -29,7 +29,7 @@ options:
   name:
     description:
       - Name of the disk or of the VM, with which the names of its secrets begin. A command line's own C(-name)
-        goes before it.
+        overrides it.
     type: str
     default: ""
   directory:
@@ -70,7 +70,7 @@ _value:
       type: list
       elements: str
     notes:
-      description: What is declared and wants a look, such as an image's format that QEMU found out by itself.
+      description: Declared settings to check, such as an image's format that QEMU found out by itself.
       type: list
       elements: str
   sample:

@@ -183,7 +183,7 @@ failures:
 """
 
 import base64
-from typing import Any, cast
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -224,7 +224,8 @@ def main() -> None:
     private_folders.lock_payload()
     try:
         secrets = {path: base64.b64decode(text).decode() for path, text in module.params["credentials"].items()}
-        module.exit_json(**cast("dict[str, Any]", run(module.params["vms"], secrets)))
+        answer: dict[str, Any] = {**run(module.params["vms"], secrets)}
+        module.exit_json(**answer)
     except DirectDiskError as error:
         module.fail_json(msg=str(error))
 

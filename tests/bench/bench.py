@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Times playbooks against one host of the lab, for growing numbers of machines. Started by tests/bench/run."""
+"""Times playbooks against one host of the lab, for growing numbers of VMs. Started by tests/bench/run."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ FOLDER = "/srv/vms/bench"
 PLAYBOOKS = {"role": str(HERE / "playbooks" / "role.yml"), "site": "directdisk.qemu.site"}
 RUNS = ("first", "no change", "one changed")
 AIMS = {"first": 0.100, "no change": 0.010}
-"""Seconds that a machine more may cost."""
+"""Seconds that a VM more may cost."""
 PING_AIM = (10, 0.5)
-"""At this many machines a run without a change may take so many seconds more than ping."""
+"""At this many VMs a run without a change may take so many seconds more than ping."""
 MEMORY, OTHER_MEMORY = "16MiB", "24MiB"
 DISK_SIZE = "2M"
 BOOT_SECTOR = bytes.fromhex("fa b0ff e621 b030 e643 f4 ebfd").ljust(510, b"\0") + b"\x55\xaa"
@@ -39,7 +39,7 @@ class BenchError(Exception):
 
 @dataclass
 class Sample:
-    """One kind of run at one number of machines."""
+    """One kind of run at one number of VMs."""
 
     seconds: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Sample:
 
 
 class Bench:
-    """One lab host, and the declaration of its machines."""
+    """One lab host, and the declaration of its VMs."""
 
     def __init__(self, lab: Path, work: Path) -> None:
         self._lab = lab
@@ -148,7 +148,7 @@ class Bench:
 
 
 class Rounds:
-    """All rounds at one number of machines, and what came of them."""
+    """All rounds at one number of VMs, and what came of them."""
 
     def __init__(self, bench: Bench, count: int, create: bool) -> None:
         self._bench = bench
@@ -163,7 +163,7 @@ class Rounds:
             timed = number > 0
             for kind in kinds:
                 self._round(kind, timed)
-            print(f"{self._count} machines: round {number} of {repeat}", file=sys.stderr)
+            print(f"{self._count} VMs: round {number} of {repeat}", file=sys.stderr)
 
     def _round(self, kind: str, timed: bool) -> None:
         if self._create:
@@ -179,7 +179,7 @@ class Rounds:
             if changed != (run != "no change"):
                 raise BenchError(f"{kind}, {run}: changed={changed}\n{output}")
             if run == "first" and self._bench.running() != self._count:
-                raise BenchError(f"{kind}, {run}: {self._bench.running()} of {self._count} machines run")
+                raise BenchError(f"{kind}, {run}: {self._bench.running()} of {self._count} VMs run")
             sample = self.samples[kind, run]
             if timed:
                 sample.seconds.append(seconds)
@@ -202,7 +202,7 @@ def profile(bench: Bench, count: int) -> None:
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """Least squares: seconds a machine."""
+    """Least squares: seconds a VM."""
     return statistics.linear_regression(*zip(*points)).slope if len(points) > 1 else float("nan")
 
 
@@ -245,11 +245,11 @@ def aims(results: dict[int, Rounds], kinds: Sequence[str]) -> Iterator[str]:
             medians = [statistics.median(results[size].samples[kind, run].seconds) for size in sizes]
             if len(sizes) > 1:
                 found = slope(list(zip(sizes, medians)))
-                yield _aim(f"{kind}, {run}: {1000 * found:.1f} ms a machine", f"{1000 * aim:.0f} ms", found <= aim)
+                yield _aim(f"{kind}, {run}: {1000 * found:.1f} ms a VM", f"{1000 * aim:.0f} ms", found <= aim)
         count, aim = PING_AIM
         if count in results:
             found = statistics.median(results[count].samples[kind, "no change"].excesses)
-            yield _aim(f"{kind}, no change, {count} machines: {found:.2f} s over ping", f"{aim} s", found <= aim)
+            yield _aim(f"{kind}, no change, {count} VMs: {found:.2f} s over ping", f"{aim} s", found <= aim)
 
 
 def _aim(found: str, aim: str, met: bool) -> str:
@@ -260,7 +260,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests/bench/run", description="See tests/bench/README.md.")
     parser.add_argument("--lab", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--sizes", type=_numbers, default=(1, 10, 50), help="numbers of machines: 1,10,50")
+    parser.add_argument("--sizes", type=_numbers, default=(1, 10, 50), help="numbers of VMs: 1,10,50")
     parser.add_argument("--repeat", type=int, default=3, help="timed rounds of which the median counts: 3")
     parser.add_argument("--only", choices=sorted(PLAYBOOKS), help="one playbook instead of both")
     parser.add_argument("--create", action="store_true", help="let the first run create the image files, too")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Times plan.yml over growing inventories: 20 machines of 3 disks a host. Started by tests/bench/run plan."""
+"""Times plan.yml over growing inventories: 20 VMs of 3 disks a host. Started by tests/bench/run plan."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def look(host: Host, declaration: Path) -> None:
     ship(host)
     vms, request, rows = _before(declaration)
     answer, host_rows = ask(host, {"observe": request})
-    print(f"A run without a change, {len(vms)} machines; milliseconds, of the controller's the best of {TIMES}\n")
+    print(f"A run without a change, {len(vms)} VMs; milliseconds, of the controller's the best of {TIMES}\n")
     show("controller, before the host", rows)
     show("host", host_rows)
     show("controller, after the host", _after(vms, answer)[1])
@@ -57,7 +57,7 @@ def apply(host: Host, declaration: Path) -> None:
     answer, _host_rows = ask(host, {"observe": request})
     wanted, _rows = _after(vms, answer)
     done, host_rows = ask(host, {"desired": wanted, "encrypted": answer["capabilities"]["encrypts"]})
-    print(f"A first run's changes, {len(vms)} machines, {len(done['actions'])} actions; milliseconds\n")
+    print(f"A first run's changes, {len(vms)} VMs, {len(done['actions'])} actions; milliseconds\n")
     show("host", host_rows)
 
 

@@ -15,7 +15,7 @@ AWAY = "hv07"
 
 
 def large(hosts: int = 20, vms: int = 50) -> dict[str, Any]:
-    """The report of a fleet whose machines have three disks each."""
+    """The report of a fleet whose VMs have three disks each."""
     names = [f"hv{number:02}" for number in range(1, hosts + 1)]
     declared = {host: {"qemu_vms": {f"{host}-vm{n:02}": _vm(f"{host}-vm{n:02}") for n in range(vms)}} for host in names}
     looks = {host: {"vms": {vm: _running(vm) for vm in declared[host]["qemu_vms"]}} for host in names}

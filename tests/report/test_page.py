@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The page of report.yml in a real browser, at 20 hosts of 50 machines with 3 disks each."""
+"""The page of report.yml in a real browser, at 20 hosts of 50 VMs with 3 disks each."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_search_finds_a_disk(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "choice", "machines"),
+    ("name", "choice", "vms"),
     [
         ("host", AWAY, [f"{AWAY}-vm{number:02}" for number in range(50)]),
         ("state", "io-error", ["hv04-vm01"]),
@@ -92,9 +92,9 @@ def test_the_search_finds_a_disk(browser: Browser) -> None:
         ("drift", "not running", ["hv02-vm05"]),
     ],
 )
-def test_a_filter_leaves_what_it_says(browser: Browser, name: str, choice: str, machines: list[str]) -> None:
+def test_a_filter_leaves_what_it_says(browser: Browser, name: str, choice: str, vms: list[str]) -> None:
     browser.find_element(By.NAME, name).send_keys(choice)
-    assert browser.shown(1) == machines
+    assert browser.shown(1) == vms
     browser.find_element(By.CSS_SELECTOR, "button[type=reset]").click()
     WebDriverWait(browser, 5).until(lambda _browser: len(browser.shown(1)) == 1001)
 
@@ -167,7 +167,7 @@ def test_tab_reaches_every_control_and_the_focus_is_seen(browser: Browser) -> No
         assert element.value_of_css_property("outline-style") == "solid", element.get_attribute("outerHTML")
         reached.append(element.accessible_name)
     assert reached == [
-        "Search hosts, machines, disks and storage",
+        "Search hosts, VMs, disks and storage",
         *("Host", "Backend", "State", "Drift", "Show all", "Dark"),
         *("Hosts 20", "Machines 1,001", "Disks 3,003", "Storage 4"),
         "Details",
@@ -230,7 +230,7 @@ def test_the_page_is_as_light_as_the_system_until_it_is_switched(browser: Browse
 
 
 def faint_texts(browser: Browser) -> Any:
-    """Texts whose contrast is below what WCAG 2 wants of small ones."""
+    """Texts whose contrast is below what WCAG 2 needs of small ones."""
     return browser.js("""
       const channels = (color) => color.match(/[\\d.]+/g).map(Number);
       const luminance = ([red, green, blue]) => [red, green, blue].map((value) => value / 255)

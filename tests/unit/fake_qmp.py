@@ -74,7 +74,7 @@ class FakeQemu:
                 command = request["execute"]
                 time.sleep(self._thinks)
                 if self._has_gone(connection):
-                    # QEMU carries out nothing for a client that has not waited.
+                    # QEMU executes nothing for a client that has not waited.
                     break
                 self.heard.append(command)
                 self.arguments.append(request.get("arguments"))

@@ -94,7 +94,7 @@ def connect(path: str) -> Execute:
 
 
 def disks(execute: Execute) -> list[list[Any]]:
-    """The graphs of all disks of a machine, in QEMU's order."""
+    """The graphs of all disks of a VM, in QEMU's order."""
     tops = [block["inserted"]["node-name"] for block in execute("query-block") if "inserted" in block]
     return [graph(execute, top) for top in tops]
 

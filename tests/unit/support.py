@@ -108,7 +108,7 @@ def plans_of(case: Case) -> list[Plan]:
 
 
 def nodes_of(one: Plan) -> list[Node]:
-    """Every -blockdev of a machine's command line."""
+    """Every -blockdev of a VM's command line."""
     return [json.loads(value) for option, *rest in one.services[-1].args for value in rest if option == "-blockdev"]
 
 

@@ -30,16 +30,16 @@ class Header:
     format: str = "raw"
     """qcow2, luks, or raw for all else."""
     size: int = 0
-    """Of a qcow2: bytes that a guest sees."""
+    """Bytes that a guest sees of a qcow2."""
     cluster_size: int = 0
     encrypted: bool = False
-    """Of a qcow2: its content is encrypted."""
+    """Encrypted content of a qcow2."""
     backing: str = ""
-    """Of a qcow2: its backing file, as the header names it."""
+    """Backing file of a qcow2, as the header names it."""
     payload: int = 0
-    """Of a luks: bytes before those that a guest sees."""
+    """Bytes of a LUKS volume before those that a guest sees."""
     external: bool = False
-    """Of a qcow2: its data is in another file."""
+    """External data file of a qcow2."""
     head: bytes = field(default=b"", repr=False)
     """The bytes themselves."""
 

@@ -30,7 +30,7 @@ DOWNLOADS = "/var/tmp"
 
 @dataclass(frozen=True)
 class OpenedHere:
-    """How QEMU on this host opens a disk during a run."""
+    """The way in which QEMU on this host opens a disk during a run."""
 
     node: Node
     """QEMU's protocol node."""

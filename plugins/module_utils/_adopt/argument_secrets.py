@@ -30,7 +30,7 @@ _USER = (
     re.compile(r"://[^/?#\s]{0,99}?[:%](?=([^@\s]{0,999}))\1@"),
     re.compile(r"://[^/?#\s]{0,99}?[:%]([^/?#\s]{0,999})@"),
 )
-"""What stands between the user's name and the host of a URI, to the first @ and to the last; libiscsi parts user and
+"""Text between the user's name and the host of a URI, to the first @ and to the last; libiscsi parts user and
 password by %."""
 _PARAMETER = re.compile(r"[?&;]([^?=&;#\s]{1,99})=([^&;#\s\"'<>]*)")
 _RBD_KEY = re.compile(r"(?<!\\):key=((?:\\.|[^:\\,\"'\s])*)", re.DOTALL)
@@ -39,7 +39,7 @@ _PAIR = re.compile(
 )
 _COOKIES = re.compile("<cookie[^>]{0,99}>([^<]*)<")
 _DATA = re.compile(r"""\bdata\\*["']?\s*[=:]\s*\\*["']?((?:[^,"'}\s\\]|,,)+)""")
-"""Of a secret object, in text that has such a one."""
+"""Data of a secret object, in text that has one."""
 
 
 def secrets_in(value: Any) -> Iterator[str]:

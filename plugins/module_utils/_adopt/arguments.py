@@ -214,7 +214,7 @@ def _arguments(words: Sequence[str]) -> Iterator[Argument]:
             )
         value = next(rest, None)
         if value is None:
-            raise DeclarationError(f"-{option}", "is the last word, and wants a value")
+            raise DeclarationError(f"-{option}", "is the last word, and requires a value")
         texts.check_length(value, f"-{option}")
         yield Argument(option, value, position, _said(option, value))
 

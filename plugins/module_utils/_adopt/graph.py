@@ -133,7 +133,7 @@ def read_probed(disk: dict[str, Any], found: FoundDisk, where: str) -> None:
     names = [text.partition("?")[0].lower() for text in texts if isinstance(text, str)]
     other = next((ending for ending in _OTHER_FORMATS for name in names if name.endswith(ending)), "")
     if other:
-        problem = f"its format is not said, and its name ends in {other}, which cannot be declared"
+        problem = f"its format is not set, and its name ends in {other}, which cannot be declared"
         raise DeclarationError(where, f"{problem}; convert it with qemu-img convert, or set format=")
     named = any(name.endswith(".qcow2") for name in names)
     if named:

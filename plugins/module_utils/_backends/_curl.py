@@ -125,7 +125,7 @@ _HINTS = (
         "the server's certificate is not trusted",
         "name its authority in ca_bundle",
     ),
-    Hint("curl driver does not support writes", "nothing can be written there", "say writes: overlay, discard or deny"),
+    Hint("curl driver does not support writes", "nothing can be written there", "set writes: overlay, discard or deny"),
     *_url.HINTS,
     *_packed.HINTS,
 )

@@ -77,7 +77,7 @@ HINTS = (
         "another process has it open",
         "stop that process, or declare writes: deny on both sides",
     ),
-    Hint("aio=native was specified, but it requires cache.direct=on", "aio native needs cache none", "say cache: none"),
+    Hint("aio=native was specified, but it requires cache.direct=on", "aio native needs cache none", "set cache: none"),
     Hint(
         "(Could not open|realpath:) .*No such file or directory",
         "there is no such file",

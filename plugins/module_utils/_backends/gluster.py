@@ -200,7 +200,7 @@ def _read_uri(uri: str) -> dict[str, Any]:
     if pieces.scheme == "gluster+unix":
         query = uris.query_of(pieces, ("socket",))
         if pieces.netloc or "socket" not in query:
-            raise DeclarationError("uri", "gluster+unix wants no host and ?socket=PATH")
+            raise DeclarationError("uri", "gluster+unix must have no host, and ?socket=PATH")
         return {**image, "servers": [{"socket": query["socket"]}]}
     uris.query_of(pieces, ())
     return uris.drop_none({**image, "host": uris.host_of(pieces) or "localhost", "port": pieces.port})

@@ -97,7 +97,7 @@ HINTS = (
         "the server does not answer",
         "check that it runs and that this host may reach it",
     ),
-    Hint("TLS negotiation required", "the server wants TLS", "declare tls"),
+    Hint("TLS negotiation required", "the server requires TLS", "declare tls"),
     Hint(
         "Server does not support STARTTLS|Server .*(does not|doesn't) support.*TLS",
         "the server has no TLS",
@@ -190,7 +190,7 @@ def _read_uri(uri: str) -> dict[str, Any]:
     if pieces.scheme == "nbd+unix":
         query = uris.query_of(pieces, ("socket",))
         if pieces.netloc or "socket" not in query:
-            raise DeclarationError("uri", "nbd+unix wants no host and ?socket=PATH")
+            raise DeclarationError("uri", "nbd+unix must have no host, and ?socket=PATH")
         return uris.drop_none({"socket": query["socket"], "export": export})
     uris.query_of(pieces, ())
     return uris.drop_none({"host": uris.host_of(pieces), "port": pieces.port or None, "export": export})

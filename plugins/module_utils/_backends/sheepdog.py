@@ -138,7 +138,7 @@ def _read_uri(uri: str) -> dict[str, Any]:
     if pieces.scheme == "sheepdog+unix":
         query = uris.query_of(pieces, ("socket",))
         if pieces.netloc or "socket" not in query:
-            raise DeclarationError("uri", "sheepdog+unix wants no host and ?socket=PATH")
+            raise DeclarationError("uri", "sheepdog+unix must have no host, and ?socket=PATH")
         return {"socket": query["socket"], **image}
     uris.query_of(pieces, ())
     return uris.drop_none({"host": uris.host_of(pieces) or "localhost", "port": pieces.port, **image})

@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 
 @dataclass(frozen=True)
 class Source:
-    """What the values of a backend's options mean, without opening anything."""
+    """The meaning of the values of a backend's options, without opening anything."""
 
     sample: Values
     """Values that fit the schema: the probe offers their node to QEMU."""
@@ -36,7 +36,7 @@ class Source:
     possible_identities: Callable[[Values], Iterable[tuple[str, str]]] = lambda values: ()
     """Yield identities that the storage may have, with the reason why this cannot be decided from outside."""
     if_different: str = ""
-    """What to declare if two storages have the same identity but are different."""
+    """Declaration to use if two storages have the same identity but are different."""
     relocate: Callable[[Values, Callable[[str], str]], Values] = lambda values, rename: {
         name: rename(value) if name in ("host", "socket") else value for name, value in values.items()
     }

@@ -52,7 +52,7 @@ def host_of(pieces: SplitResult) -> str:
     if netloc.startswith("["):
         host, closed, rest = netloc[1:].partition("]")
         if not closed or (rest and not rest.startswith(":")):
-            raise DeclarationError("uri", "an IPv6 address wants brackets around it: [::1]:port")
+            raise DeclarationError("uri", "an IPv6 address must stand in brackets: [::1]:port")
         return host
     return decoded(netloc.partition(":")[0], "its host")
 

@@ -160,9 +160,9 @@ class Login:
     password: str = field(repr=False)
     initiator: str
     header_digest: int
-    """Of enum iscsi_header_digest."""
+    """Member of enum iscsi_header_digest."""
     transport: int
-    """Of enum iscsi_transport_type."""
+    """Member of enum iscsi_transport_type."""
 
 
 class Session:

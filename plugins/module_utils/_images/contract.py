@@ -123,7 +123,7 @@ Actions = Mapping["type[Change]", "Callable[[DesiredImage, Any, Workbench], None
 
 @dataclass(frozen=True)
 class Lifecycle:
-    """How the images of one kind of storage are observed, made, changed and removed."""
+    """The functions that observe, create, change and remove the images of one kind of storage."""
 
     name: str
     options: tuple[Option, ...]

@@ -202,7 +202,7 @@ def _elsewhere(host: str, start: StartingVm, index: _Index) -> Iterator[tuple[st
 
 
 def _still_open(host: str, start: StartingVm, index: _Index) -> Iterator[tuple[str, _Place]]:
-    """Where another VM of this host has storage open that is no longer declared for it: it was not restarted since."""
+    """Yield VMs of this host that still have storage open which is no longer declared for them."""
     runs = any(place.host == host for place in index.by_name.get(start["name"], ()))
     for disk in start["disks"]:
         for place in index.with_storage(disk["use"]):

@@ -69,7 +69,7 @@ def names_of(use: StorageUse) -> tuple[str, ...]:
 
 
 def running_vms(vms: Iterable[Vm], observed: ObservedHost) -> list[RunningVm]:
-    """Return the VMs that run on a host; machines: those that it declares."""
+    """Return the VMs that run on a host; vms: those that it declares."""
     declared = {vm.name: vm for vm in vms}
     names = resolved_in(observed)
     return [*_with_units(declared, observed), *(_unmanaged(process, names) for process in _vms(observed))]

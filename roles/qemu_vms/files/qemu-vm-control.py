@@ -30,7 +30,7 @@ ANSWER_LIMIT = 4 * 2**20
 
 
 class NotQemu(Exception):
-    """What listens at the monitor does not answer as QEMU does."""
+    """The listener at the monitor does not answer as QEMU does."""
 
 
 def send(monitor: socket.socket, command: str) -> None:
@@ -38,7 +38,7 @@ def send(monitor: socket.socket, command: str) -> None:
 
 
 def runs() -> bool:
-    """Whether this unit's QEMU is there (MAINPID: systemd.exec(5))."""
+    """Return if this unit's QEMU exists (MAINPID: systemd.exec(5))."""
     main = os.environ.get("MAINPID", "")
     return bool(main) and os.path.exists(f"/proc/{main}")
 
@@ -102,7 +102,7 @@ def message_in(line: bytes) -> dict[str, Any]:
 
 
 def wait_for_end(monitor: socket.socket, deadline: float) -> bool:
-    """Whether QEMU closed its monitor, that is, ended, before the deadline."""
+    """Return if QEMU closed its monitor, that is, ended, before the deadline."""
     while True:
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([monitor], [], [], left)[0]:
@@ -115,7 +115,7 @@ def wait_for_end(monitor: socket.socket, deadline: float) -> bool:
 
 
 def peer(address: str) -> str:
-    """host:port of an address in /proc/net/tcp: 32-bit words in the machine's byte order, then the port."""
+    """host:port of an address in /proc/net/tcp: 32-bit words in the host's byte order, then the port."""
     host, _colon, port = address.partition(":")
     packed = b"".join(int(host[i : i + 8], 16).to_bytes(4, sys.byteorder) for i in range(0, len(host), 8))
     family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
@@ -137,7 +137,7 @@ def connections(pid: str) -> list[str]:
 
 
 def too_slow(seconds: float) -> str:
-    """What QEMU has not finished with."""
+    """Return why QEMU has not opened its disks in time."""
     try:
         waits_for = connections(os.environ["MAINPID"])
     except OSError:

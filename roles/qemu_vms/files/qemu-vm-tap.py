@@ -32,7 +32,7 @@ def exists(tap: str) -> bool:
 
 
 def is_own(tap: str, uid: int) -> bool:
-    """Whether an interface is a tap device of this user."""
+    """Return if an interface is a tap device of this user."""
     flags = attribute(tap, "tun_flags")
     return bool(flags) and bool(int(flags, 16) & IFF_TAP) and attribute(tap, "owner") == str(uid)
 

@@ -61,7 +61,7 @@ class Disk:
 
     @property
     def packing(self) -> str:
-        """How the image is packed: the suffix, or nothing."""
+        """Packing of the image: the suffix, or nothing."""
         suffix = PurePosixPath(self.name).suffix
         return suffix if suffix in PACKINGS else ""
 
@@ -72,7 +72,7 @@ class Disk:
 
     @property
     def path(self) -> str:
-        """How a program finds the disk: a path on the host, or a name that the server knows."""
+        """Place of the disk for a program: a path on the host, or a name that the server knows."""
         pattern = PLACES[self.place].path or "/srv/{place}/{name}"
         return pattern.format(place=self.place, name=self.name)
 
@@ -83,7 +83,7 @@ def both_formats(place: str, marker: str, host: str) -> Iterator[Disk]:
 
 
 def served(host: str) -> Iterator[Disk]:
-    """What storage1 keeps for a hypervisor."""
+    """Disks that storage1 keeps for a hypervisor."""
     for transport in NBD_TRANSPORTS:
         yield Disk("storage1", "nbd", f"{transport}-{host}", f"{transport}-{host}")
     yield Disk("storage1", "nbd", f"nbd-{host}.qcow2", f"nbd-qcow2-{host}", size=8 * MIB, room=16 * MIB)
@@ -99,7 +99,7 @@ def served(host: str) -> Iterator[Disk]:
 
 
 def local(host: str) -> Iterator[Disk]:
-    """What a hypervisor has itself."""
+    """Disks that a hypervisor has itself."""
     yield Disk(host, "vms", "file.raw", f"file-{host}")
     yield Disk(host, "vms", "file.qcow2", f"file-qcow2-{host}")
     for suffix in PACKED:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the lab needs from the machine it runs on."""
+"""Requirements of the lab on the computer that it runs on."""
 
 from __future__ import annotations
 

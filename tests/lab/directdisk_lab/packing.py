@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .shell import LabError
 
-BLOCK = 64 << 10  # small blocks, as whoever wants to read from the middle of an .xz makes them
+BLOCK = 64 << 10  # small blocks, as whoever needs to read from the middle of an .xz makes them
 
 
 def _xz(content: bytes) -> bytes:

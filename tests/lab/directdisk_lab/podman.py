@@ -36,7 +36,7 @@ def _limit(which: int, most: int) -> int:
 
 
 class Container(NamedTuple):
-    """What podman says of a container."""
+    """State of a container, as podman reports it."""
 
     state: str
     image: str
@@ -148,7 +148,7 @@ class Podman:
         run(["ip", "link", "delete", link])
 
     def start(self, host: Host, image: str, known: tuple[Host, ...]) -> None:
-        """Start a host's container, anew when it had stopped; /srv stays."""
+        """Start a host's container, again when it had stopped; /srv stays."""
         settings, name = self.settings, self.settings.container(host)
         network = self.network()
         if not network:

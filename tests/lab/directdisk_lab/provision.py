@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a started host gets: its files in one archive, then its servers."""
+"""Provisioning of a started host: its files in one archive, then its servers."""
 
 from __future__ import annotations
 

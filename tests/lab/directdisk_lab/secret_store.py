@@ -20,7 +20,7 @@ def _stored(settings: Settings) -> dict[str, str]:
 
 
 def load(settings: Settings) -> dict[str, str]:
-    """What the servers keep secret; new ones are made and stored."""
+    """Secrets of the servers; new ones are made and stored."""
     stored = _stored(settings)
     facts = {name: value for server in SERVERS for name, value in server.secrets(settings).items()}
     facts.update((name, value) for name, value in stored.items() if name in facts)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the lab lives on this machine."""
+"""Places of the lab on this computer."""
 
 from __future__ import annotations
 

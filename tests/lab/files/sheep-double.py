@@ -55,7 +55,7 @@ def vdi_number(name: str) -> int:
 
 
 def has_data(fd: int, index: int) -> bool:
-    """Whether an object exists."""
+    """Return if an object exists."""
     try:
         return os.lseek(fd, index * OBJECT_SIZE, os.SEEK_DATA) < (index + 1) * OBJECT_SIZE
     except OSError:  # nothing but a hole up to the end of the file
@@ -76,7 +76,7 @@ def inode(fd: int, name: str, number: int) -> bytes:
 
 
 class Sheep:
-    """What is served: the files of a folder."""
+    """Served objects: the files of a folder."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -41,7 +41,7 @@ def places() -> Iterator[tuple[str, bytes]]:
     yield "journal", subprocess.run(["journalctl", "--output=export", "--all"], capture_output=True, check=True).stdout
     for folder in FOLDERS:
         for path in Path(folder).rglob("*"):
-            # A link into /run/credentials is none of ours: what it leads to is left out.
+            # A link into /run/credentials is not one of ours: what it leads to is left out.
             if (
                 not str(path).startswith(LEFT_OUT)
                 and not path.is_symlink()

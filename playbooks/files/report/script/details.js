@@ -112,7 +112,7 @@ function overAll() {
   return [
     away.map((host) => note("bad", [host.host, host.status, host.problem].filter(Boolean).join(": "))),
     wrong.length ? note("bad", `${plural(wrong.length, "error")} in the declarations; plan.yml lists them.`) : null,
-    heading("State of machines"), choices("state", fleet.vms.map((vm) => vm.status)),
+    heading("State of VMs"), choices("state", fleet.vms.map((vm) => vm.status)),
     heading("Drift"), drift.length ? choices("drift", drift) : make("p", {}, "None seen."),
     heading("Disks"), backendTable(),
     ioTable(fleet.disks),

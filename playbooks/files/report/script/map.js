@@ -48,7 +48,7 @@ function contents(item) {
   return [dot, make("b", { title }, title), badge, make("small", {}, words)];
 }
 
-/** Of a host its machines and disks; of storage its disks alone, because a machine that is stopped is none of its. */
+/** Of a host its VMs and disks; of storage its disks alone, because a stopped VM does not use it. */
 const driftWithin = (item) => (item.column.place === 0 ? [1, 2] : [2])
   .flatMap((place) => related(item, place)).filter((other) => other.row.drift.length).length;
 
@@ -85,7 +85,7 @@ function drawLines(near) {
   const places = columns.map((column) => inView(column, frame));
   const lines = [];
   for (let place = 1; place < columns.length; place++) {
-    // A disk knows one machine and one storage, and a machine one host: each line has one end of which that is true.
+    // A disk knows one VM and one storage, and a VM one host: each line has one end of which that is true.
     for (const item of places[Math.min(place, 2)].keys()) {
       const ends = item.chains[0].items.slice(place - 1, place + 1);
       const [from, to] = ends.map((end, index) => places[place - 1 + index].get(end));

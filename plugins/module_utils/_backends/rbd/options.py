@@ -198,5 +198,5 @@ HINTS = (
         "correct encryption.format, or leave encryption out",
     ),
     Hint("error rbd create: File exists", "there is an image of this name", "use it, or choose another name"),
-    Hint("rbd snapshots are read-only", "a snapshot cannot be written", "say writes: overlay, discard or deny"),
+    Hint("rbd snapshots are read-only", "a snapshot cannot be written", "set writes: overlay, discard or deny"),
 )

@@ -137,7 +137,7 @@ def read_libvirt(source: LibvirtSource) -> dict[str, Any]:
 
 
 def settle(options: dict[str, Any], context: CommandLineContext) -> dict[str, Any]:
-    """QEMU reads Ceph's configuration whatever else it is told; what is not said is from there."""
+    """QEMU reads Ceph's configuration whatever else it is told; settings that are missing here come from there."""
     sufficient = {"key", "keyring", "conf"} & set(options) or "monitors" not in options
     if sufficient or list(options.get("auth_client_required", ())) == ["none"]:
         return options

@@ -38,7 +38,7 @@ class Files(Protocol):
 
 @dataclass(frozen=True)
 class Store:
-    """How a kind of storage keeps images as files."""
+    """Storage that keeps images as files."""
 
     backend: str
     option: str

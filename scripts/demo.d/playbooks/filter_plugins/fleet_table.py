@@ -49,7 +49,7 @@ def rows(host: str, planned: Mapping[str, Any], running: Mapping[str, Any]) -> I
 
 
 def grouped(table: Iterable[Row]) -> Iterator[Row]:
-    """Rows that do not repeat the host, nor what belongs to the machine, of the row above.
+    """Rows that do not repeat the host, nor what belongs to the VM, of the row above.
 
     >>> list(grouped([("hv1", "a", "root", "", "", "", "on", "x"), ("hv1", "a", "data", "", "", "", "on", "x")]))
     [('hv1', 'a', 'root', '', '', '', 'on', 'x'), ('', '', 'data', '', '', '', '', '')]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server of the lab consists of: the contract that the files of this folder fill in."""
+"""Parts of a server of the lab: the contract that the files of this folder fill in."""
 
 from __future__ import annotations
 

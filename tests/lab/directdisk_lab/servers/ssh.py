@@ -19,7 +19,7 @@ USER = "images"
 FOLDER = "/srv/ssh"
 PORT = 2222
 KEYS = ("plain", "protected", "rotated")
-# sshd wants a user whose account is not locked.
+# sshd needs a user whose account is not locked.
 MAKE_USER = f"systemd-sysusers\nusermod --password '*' {USER}"
 
 

@@ -207,7 +207,7 @@ def test_a_wrong_disk_is_refused(disk: Any, options: dict[str, str], message: st
 
 @pytest.mark.parametrize("case", golden_cases(), ids=lambda case: case.id)
 def test_every_golden_disk_has_the_nodes_of_its_unit(case: Case) -> None:
-    """But for paths, which name the machine, and it is not known here."""
+    """But for paths, which name the VM, and it is not known here."""
     expected = json.loads((case.folder / "graph.json").read_text())
     for vm, given in case.vms.items():
         if vm in expected:

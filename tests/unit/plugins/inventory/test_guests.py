@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The inventory plugin guests, as Ansible itself calls it, and what it makes of machines."""
+"""The inventory plugin guests, as Ansible itself calls it, and what it makes of VMs."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ DEFAULTS = Layout(("layering",), 4194304, stripe_unit=0, stripe_count=0, data_po
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[DesiredImage]:
-    """What is wanted of a cluster in which there is nothing."""
+    """What is desired of a cluster in which there is nothing."""
     desired: list[DesiredImage] = []
 
     def observe(one: DesiredImage, bench: Any) -> ObservedImage:

@@ -199,7 +199,7 @@ def test_an_image_whose_header_has_had_a_file_opened_is_not_used(daemon: Daemon)
     """A server may show another header to QEMU than it has shown to us."""
     with Workbench(capabilities()) as bench:
         with pytest.raises(HostError, match="its header has had /etc/shadow opened"), bench.image(disk("elsewhere")):
-            pytest.fail("it was given out")
+            pytest.fail("it was exported")
         with bench.image(disk()):
             pass
     assert len(daemon.told("blockdev-add")) == len(daemon.told("blockdev-del"))

@@ -106,7 +106,7 @@ def command_lines() -> list[list[str]]:
 
 
 def outcome(words: list[str]) -> str:
-    """All that is handed on of a machine that runs by hand: declaration, secrets, left, notes, or what is wrong."""
+    """All that is handed on of a VM that runs by hand: declaration, secrets, left, notes, or what is wrong."""
     return repr(as_declared(Start(["kvm", "-nodefaults", *words], Process("x"), "x.service", 7), set()))
 
 
@@ -203,7 +203,7 @@ def test_what_only_names_a_secret_is_none(argument: dict[str, Any]) -> None:
 @pytest.mark.parametrize("piece", ["://:", "://:::@", "rbd:", "secret ", "<cookie", "?", "?a", "a=", "a ", "key=x,"])
 def test_a_line_made_to_take_long_does_not(piece: str) -> None:
     def seconds(length: int) -> float:
-        """Of this process alone, whatever else the machine does."""
+        """Of this process alone, whatever else the VM does."""
         started = time.process_time()
         argument_secrets.covered("x" * 300, argument_secrets.all_secrets_in(piece * (length // len(piece))))
         return time.process_time() - started

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What cannot be carried out is refused with a message that says where, what and what to do: word for word."""
+"""What cannot be applied is refused with a message that says where, what and what to do: word for word."""
 
 from __future__ import annotations
 

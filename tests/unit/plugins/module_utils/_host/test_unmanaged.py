@@ -18,7 +18,7 @@ RBD = "-nodefaults -drive file=rbd:vms/%s:id=x:key=AAp4ss==,format=raw,if=virtio
 
 
 class Host:
-    """The folders of a host in which machines show."""
+    """The folders of a host in which VMs show."""
 
     def __init__(self, root: Path) -> None:
         self.proc, self.units = root / "proc", root / "units"

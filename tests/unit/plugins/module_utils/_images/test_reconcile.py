@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One disk and many: what is looked at, planned, carried out and reported, whatever the lifecycle."""
+"""One disk and many: what is looked at, planned, applied and reported, whatever the lifecycle."""
 
 from __future__ import annotations
 

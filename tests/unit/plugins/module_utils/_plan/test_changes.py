@@ -205,7 +205,7 @@ CASES = [
         [f"write {HELPER}", "restart vm web1", "reload systemd"],
     ),
     (
-        "a changed unit of a machine that is down is started",
+        "a changed unit of a VM that is down is started",
         [changed_file(UNIT), unit_is(active="failed")],
         [f"write {UNIT}", "start vm web1", "reload systemd"],
     ),
@@ -325,7 +325,7 @@ CASES = [
             "reload systemd",
         ],
     ),
-    ("a staged image of a machine without a declaration", [staged_for_another], []),
+    ("a staged image of a VM without a declaration", [staged_for_another], []),
     (
         "what is left of a staged image",
         [lambda desired, observed: observed["staged"].append("abc1")],
@@ -333,13 +333,13 @@ CASES = [
     ),
     ("keys", [keys], []),
     (
-        "a changed key is loaded, and the machine runs on",
+        "a changed key is loaded, and the VM runs on",
         [keys, key_is(current=False)],
         [f"write credential {KEY}", f"restart {KEYS}"],
     ),
     ("a run was killed before it loaded a changed key", [keys, key_is(mtime=STARTED + 1)], [f"restart {KEYS}"]),
     (
-        "a changed key of a machine that is down",
+        "a changed key of a VM that is down",
         [keys, key_is(current=False), unit_is(active="failed")],
         [f"write credential {KEY}", "start vm web1"],
     ),
@@ -376,12 +376,12 @@ def replaced_by_another_run(desired: dict[str, Any], observed: dict[str, Any]) -
         ([], [], []),
         ([new_host], [], []),
         ([changed_file(UNIT)], [], []),
-        # Another run has done what this one wants.
+        # Another run has done what this one would do.
         ([changed_file(UNIT), unit_is(enabled=False)], [new_host, lambda d, o: o.update(settled()[1])], []),
         ([], [replaced_by_another_run], [UNIT]),
         ([changed_file(UNIT)], [replaced_by_another_run], [UNIT]),
         ([], [missing("files", HELPER)], [HELPER]),
-        # It was stopped by another run, and this one wants it started, as it was.
+        # It was stopped by another run, and this one has it declared started, as it was.
         ([], [unit_is(enabled=False, active="inactive")], ["qemu-vm-web1.service"]),
         # It has crashed.
         ([], [unit_is(active="failed")], []),

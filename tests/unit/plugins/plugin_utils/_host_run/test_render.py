@@ -78,7 +78,7 @@ def test_a_path_is_bound_under_its_own_name(path: str) -> None:
 
 
 def rendered(*, writes: str, ca_bundle: str = "", device: str = "", directory: str = "") -> str:
-    """The unit of a machine with one disk that has an odd path in it."""
+    """The unit of a VM with one disk that has an odd path in it."""
     if ca_bundle:
         storage = {"https": {"url": "https://192.0.2.7/x", "ca_bundle": ca_bundle}, "route": "driver"}
     elif device:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stand-in is read as the secret would be, so that everything around a secret that is missing is still checked."""
+"""A placeholder is read as the secret would be, so that everything around a secret that is missing is still checked."""
 
 from __future__ import annotations
 

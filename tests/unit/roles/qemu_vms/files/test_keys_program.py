@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The program that loads a machine's keys, with a real ssh-agent."""
+"""The program that loads a VM's keys, with a real ssh-agent."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans for rbd images, from what is wanted and what a look found."""
+"""Plans for rbd images, from what is desired and what a look found."""
 
 from __future__ import annotations
 
