@@ -149,9 +149,9 @@ def _check_paths(vm: Vm, paths: Mapping[str, str]) -> None:
 def desired_state(plans: Iterable[Plan], *, encrypted: bool) -> DesiredHost:
     """Return the desired state of the host of these plans."""
     plans = list(plans)
-    texts = {
-        f"{unit_paths.PROGRAMS}/{program.name}": program.read_text(encoding="utf-8") for program in _FILES.iterdir()
-    }
+    # Python may have left a folder of compiled programs there.
+    programs = [program for program in _FILES.iterdir() if program.is_file()]
+    texts = {f"{unit_paths.PROGRAMS}/{program.name}": program.read_text(encoding="utf-8") for program in programs}
     texts.update({path: text_of(program) for path, program in _MODULES.items()})
     files: dict[str, FileContent] = {path: {"text": text, "mode": 0o755} for path, text in sorted(texts.items())}
     for unit in unit_paths.COMMON_UNITS:
