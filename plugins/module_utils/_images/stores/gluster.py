@@ -41,7 +41,7 @@ def _files(disk: Disk, bench: Workspace) -> Iterator[_GlusterFiles]:
 
 
 def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:
-    location = {key: node[key] for key in ("server", "volume", "path") if key in node}
+    location: Node = {key: node[key] for key in ("server", "volume", "path") if key in node}
     # QEMU sets no log for a creation, unlike for an open, and libgfapi then requires a file in /var/log of its own.
     location["logfile"] = "-"
     return {"driver": "gluster", "location": location, "size": size, "preallocation": preallocation}
