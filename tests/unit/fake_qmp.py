@@ -13,10 +13,41 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 
-class FakeQemu:
+class _Listener:
+    """A thread that serves the clients of a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A listener that is only closed keeps accept() waiting.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+
+    def _serve(self) -> None:
+        with self._listener, contextlib.suppress(OSError):
+            while self._converse(self._listener.accept()[0]):
+                pass
+
+    def _converse(self, connection: socket.socket) -> bool:
+        """Serve one client, and return if the listener goes on after it."""
+        raise NotImplementedError
+
+
+class FakeQemu(_Listener):
     """Answers commands until one of ``ends_on`` comes; then it closes its monitor, as a QEMU that ends does."""
 
     def __init__(
@@ -35,34 +66,9 @@ class FakeQemu:
         self._ends_on = ends_on
         self._greets = greets
         self._thinks = thinks
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(self.path)
-        self._listener.listen()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def __enter__(self) -> FakeQemu:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # A listener that is only closed keeps accept() waiting.
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        try:
-            while self._converse(self._listener.accept()[0]):
-                pass
-        except OSError:
-            pass
-        finally:
-            self._listener.close()
+        super().__init__(path)
 
     def _converse(self, connection: socket.socket) -> bool:
-        """One client; whether QEMU lives on after it."""
         with connection, connection.makefile("r", encoding="utf-8") as lines:
             if not self._greets:
                 connection.shutdown(socket.SHUT_WR)
@@ -94,33 +100,16 @@ class FakeQemu:
         connection.sendall(json.dumps(message).encode() + b"\r\n")
 
 
-class FloodingMonitor:
+class FloodingMonitor(_Listener):
     """A monitor that sends one piece of text without an end to each client."""
 
     def __init__(self, path: Path, piece: bytes = b"A" * 65536) -> None:
         self._piece = piece
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        super().__init__(path)
 
-    def __enter__(self) -> FloodingMonitor:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(10)
-        self._listener.close()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
+    def _converse(self, connection: socket.socket) -> bool:
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(10)
             while True:
-                client = self._listener.accept()[0]
-                with client, contextlib.suppress(OSError):
-                    client.settimeout(10)
-                    while True:
-                        client.sendall(self._piece)
+                connection.sendall(self._piece)
+        return True

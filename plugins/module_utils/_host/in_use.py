@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
@@ -18,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     StorageOwners,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import PROGRAMS
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_files import write_private
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT, PYTHON, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -40,7 +40,7 @@ def ask_owners(questions: Mapping[str, Sequence[OwnerQuestion]], secrets: Secret
         return {"in_use": {}, "not_asked": {}}
     with private_folder(place) as folder:
         for path, program in PROGRAMS.items():
-            _write(f"{folder}/{path.rpartition('/')[2]}", text_of(program))
+            write_private(f"{folder}/{path.rpartition('/')[2]}", text_of(program))
         checks = [_placed(question, f"{folder}/{number}", secrets) for number, question in enumerate(asked)]
         answers = _run(folder, checks)
     pairs = [(question["identity"], answer) for question, answer in zip(asked, answers)]
@@ -67,10 +67,10 @@ def _placed(question: OwnerQuestion, prefix: str, secrets: Secrets) -> dict[str,
     """Write the files of a check where this process can read them, and return the check with their paths."""
     places = {path: f"{prefix}.{path.rpartition('/')[2]}" for path in (*question["files"], *question["joins"])}
     for path, content in question["files"].items():
-        _write(places[path], _renamed(_text(content, secrets), places))
+        write_private(places[path], _renamed(_text(content, secrets), places))
     for path, parts in question["joins"].items():
         texts = [_read(places[part]) for part in parts]
-        _write(places[path], "".join(text if text.endswith("\n") else f"{text}\n" for text in texts))
+        write_private(places[path], "".join(text if text.endswith("\n") else f"{text}\n" for text in texts))
     return {
         name: places.get(value, value) if isinstance(value, str) else value for name, value in question["check"].items()
     }
@@ -96,11 +96,6 @@ def _read(path: str) -> str:
             return stream.read()
     except OSError:
         return ""
-
-
-def _write(path: str, text: str) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-        stream.write(text)
 
 
 def of_stopped(

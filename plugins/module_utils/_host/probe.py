@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import inspect
 import json
 import os
 import re
@@ -27,6 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import why_none
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import PINS, ProbedCapabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
@@ -104,7 +104,7 @@ def _questions() -> list[Any]:
     backends = [
         (b.name, b.access.nbdkit_plugins, b.access.tgt_module, b.packages.python_modules) for b in BACKENDS.values()
     ]
-    return [inspect.getsource(sys.modules[__name__]), PINS, sorted(_programs()), sorted(backends)]
+    return [text_of(sys.modules[__name__]), PINS, sorted(_programs()), sorted(backends)]
 
 
 def _read_cache() -> dict[str, Any]:

@@ -134,14 +134,14 @@ def requirements(vms: Iterable[Vm]) -> dict[str, Any]:
     """Return the routes to backends, the bindings for their images, and the firmware that VMs require of their host."""
     present = [vm for vm in vms if vm.state != "absent"]
     disks = [disk for vm in present for disk in vm.disks]
-    opened = [*disks, *(disk.origin for disk in disks if disk.origin)]
-    asked = [disk for disk in opened if disk.kept or disk not in disks]
-    routes = {(disk.backend.name, _required_route(disk)) for disk in opened}
-    # What a server says of an image that is copied or kept is read by curl, whatever route reads the image.
-    routes |= {(disk.backend.name, stage.ROUTE.name) for disk in asked if disk.backend.access.stage}
+    sources = [disk.origin for disk in disks if disk.origin]
+    kept = [disk for disk in disks if disk.kept]
+    routes = {(disk.backend.name, _required_route(disk)) for disk in (*disks, *sources)}
+    # curl reads the server's description of an image that is copied or kept, whatever route reads the image.
+    routes |= {(disk.backend.name, stage.ROUTE.name) for disk in (*sources, *kept) if disk.backend.access.stage}
     return {
         "routes": [{"backend": backend, "route": route} for backend, route in sorted(routes)],
-        "kept": sorted({disk.backend.name for vm in present for disk in vm.disks if disk.kept}),
+        "kept": sorted({disk.backend.name for disk in kept}),
         "uefi": any(vm.settings["firmware"] == "uefi" for vm in present),
     }
 

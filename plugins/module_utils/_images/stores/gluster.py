@@ -16,12 +16,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resource
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Store
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.program_files import FilesApart
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.program_files import ProgramFiles
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_program
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import libgfapi
 
 
-class _GlusterFiles(FilesApart):
+class _GlusterFiles(ProgramFiles):
     def __init__(self, node: Node, seconds: float, begin: Sequence[str]) -> None:
         self._place = (node["volume"], json.dumps(node["server"]))
         self._seconds = seconds

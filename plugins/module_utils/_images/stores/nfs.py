@@ -15,12 +15,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.nfs impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Store
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.program_files import FilesApart
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.program_files import ProgramFiles
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_program
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import libnfs
 
 
-class _NfsFiles(FilesApart):
+class _NfsFiles(ProgramFiles):
     """Files on an NFS server. Like QEMU, it mounts the image's folder, so the export need not be known."""
 
     def __init__(self, values: Values, seconds: float, begin: Sequence[str]) -> None:

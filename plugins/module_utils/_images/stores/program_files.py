@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 
-class FilesApart:
+class ProgramFiles:
     """Files that a separate program accesses, because its library may hang or crash."""
 
     def kind(self, path: str) -> str:
