@@ -13,6 +13,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.files import write_atomically
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Actions, Change, DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.kept import is_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.kept_files import read_kept
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.observe import tgtd_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import lun_of, to_keep
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.tgt_serve import (
@@ -115,12 +117,12 @@ def _set_initiators(desired: DesiredImage, change: Change, bench: Workspace) -> 
     there, declared = set(target["initiators"]), set(desired.provision["tgt"]["initiators"])
     for operation, initiators in ((BIND, declared - there), (UNBIND, there - declared)):
         for initiator in sorted(initiators):
-            kind = "name" if tgt.is_name(initiator) else "address"
+            kind = "name" if is_name(initiator) else "address"
             tgtd.ask(operation, TARGET, f"initiator-{kind}={initiator}", tid=target["tid"])
 
 
 def _write_configuration(desired: DesiredImage, change: Change, bench: Workspace) -> None:
-    kept = to_keep(desired, tgt.read_kept(desired.disk.source["target"]))
+    kept = to_keep(desired, read_kept(desired.disk.source["target"]))
     if kept.luns:
         write_atomically(kept.path, kept.text(), mode=0o600)
         return

@@ -11,6 +11,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import kept_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.changes import ObservedExport
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import to_keep
 
@@ -26,7 +27,7 @@ def observe(desired: DesiredImage, bench: Workspace) -> ObservedExport:
     targets = tgtd.targets()
     target = targets.get(name, {})
     lun = target.get("luns", {}).get(source["lun"])
-    kept = tgt.read_kept(name)
+    kept = kept_files.read_kept(name)
     observed = ObservedExport(
         exists=lun is not None,
         size=_size_of_store(desired.provision["tgt"]["store"]),
@@ -37,7 +38,7 @@ def observe(desired: DesiredImage, bench: Workspace) -> ObservedExport:
         sessions=tuple(sorted(target.get("sessions", ()))),
         account=_account(user, source.get("password", ""), tgtd.accounts()),
         account_shared_with=tuple(sorted(n for n, t in targets.items() if n != name and user in t["accounts"])),
-        declared_in=tgt.declared_elsewhere(name),
+        declared_in=kept_files.declared_elsewhere(name),
         kept=source["lun"] in kept.luns,
         kept_so=kept == to_keep(desired, kept),
     )
@@ -58,7 +59,7 @@ def _account(user: str, password: str, accounts: list[str]) -> str:
         return "none"
     if user not in accounts:
         return "missing"
-    passwords = tgt.passwords_of(user)
+    passwords = kept_files.passwords_of(user)
     return "fits" if passwords == {password} else "differs" if passwords else "unknown"
 
 

@@ -8,9 +8,9 @@ import hashlib
 import re
 from dataclasses import replace
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._clients.tgt import KeptLun, KeptTarget
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.kept import KeptLun, KeptTarget
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 # tgt passes all of this to a shell when it starts.

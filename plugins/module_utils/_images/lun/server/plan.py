@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._clients.tgt import KeptTarget
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
     Change,
@@ -17,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract i
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.changes import ObservedExport
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.kept import KeptTarget
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import lun_of
 
 

@@ -13,7 +13,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ImagePlan
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import lifecycle
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import kept_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.changes import ObservedExport
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.kept import (
+    KeptLun,
+    KeptTarget,
+    parse_kept,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import lun_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 
@@ -77,18 +83,18 @@ def test_what_tgtd_shows() -> None:
     assert tgt.parse_targets("") == {}
 
 
-KEPT = tgt.KeptTarget(
+KEPT = KeptTarget(
     NAME,
-    {2: tgt.KeptLun("/srv/b", "s2", thin=True), 1: tgt.KeptLun("/srv/a", "s1", read_only=True)},
+    {2: KeptLun("/srv/b", "s2", thin=True), 1: KeptLun("/srv/a", "s1", read_only=True)},
     "web1",
     "geheim",
     ("192.0.2.0/24", "iqn.2026-01.example:vm"),
 )
 
 
-@pytest.mark.parametrize("kept", [KEPT, tgt.KeptTarget(NAME, {1: tgt.KeptLun("/dev/vg/a", "x")})])
-def test_a_file_is_read_as_it_was_written(kept: tgt.KeptTarget) -> None:
-    assert tgt.parse_kept(NAME, kept.text()) == kept
+@pytest.mark.parametrize("kept", [KEPT, KeptTarget(NAME, {1: KeptLun("/dev/vg/a", "x")})])
+def test_a_file_is_read_as_it_was_written(kept: KeptTarget) -> None:
+    assert parse_kept(NAME, kept.text()) == kept
 
 
 def test_a_file_is_as_tgt_wants_it() -> None:
@@ -111,15 +117,15 @@ def test_a_file_is_as_tgt_wants_it() -> None:
 
 
 def test_files_of_others_are_read(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tgt, "FOLDER", str(tmp_path))
-    monkeypatch.setattr(tgt, "MAIN", str(tmp_path / "none"))
+    monkeypatch.setattr(kept_files, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(kept_files, "MAIN", str(tmp_path / "none"))
     (tmp_path / "a.conf").write_text(f'<target "{NAME}">\n\tincominguser other "secret"\n</target>\n')
     (tmp_path / "b.conf").write_text("<target iqn.x>\n  incominguser web1 geheim\n  incominguser web10 x\n</target>\n")
-    assert tgt.declared_elsewhere(NAME) == str(tmp_path / "a.conf")
-    assert tgt.declared_elsewhere("iqn.2026-01.example:web") == ""
-    assert tgt.passwords_of("other") == {"secret"}
-    assert tgt.passwords_of("web1") == {"geheim"}
-    assert tgt.read_kept(NAME) == tgt.KeptTarget(NAME)
+    assert kept_files.declared_elsewhere(NAME) == str(tmp_path / "a.conf")
+    assert kept_files.declared_elsewhere("iqn.2026-01.example:web") == ""
+    assert kept_files.passwords_of("other") == {"secret"}
+    assert kept_files.passwords_of("web1") == {"geheim"}
+    assert kept_files.read_kept(NAME) == KeptTarget(NAME)
 
 
 def desired(tgt: dict[str, Any] | None = None, state: str = "present", **declared: Any) -> DesiredImage:
