@@ -175,7 +175,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import need_bindings
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
-from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import reconcile_all
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.entries import Entry, decode, read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import shown_changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
@@ -193,7 +194,7 @@ def answer(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {"changed": any(disk["changed"] for disk in disks), "disks": disks, "diff": diff, "warnings": warnings}
 
 
-def lacking(entries: list[batch.Entry], capabilities: Capabilities) -> dict[str, DirectDiskError]:
+def lacking(entries: list[Entry], capabilities: Capabilities) -> dict[str, DirectDiskError]:
     """Return why this host cannot manage the images of a backend, by its name; may restart the module elsewhere."""
     reasons: dict[str, DirectDiskError] = {}
     for backend in {entry.desired.disk.backend.name: entry.desired.disk.backend for entry in entries}.values():
@@ -220,10 +221,10 @@ def main() -> None:
             raise DirectDiskError(
                 "qemu_disks: its action plugin did not run; use the full name directdisk.qemu.qemu_disks"
             )
-        request = batch.decode(module.params["request"])
-        entries = batch.read_entries(request["disks"])
+        request = decode(module.params["request"])
+        entries = read_entries(request["disks"])
         capabilities = Capabilities.from_probe(probe())
-        results = batch.reconcile_all(
+        results = reconcile_all(
             entries,
             capabilities,
             workers=module.params["workers"],

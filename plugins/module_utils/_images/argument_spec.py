@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import ORIGIN_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.kinds import KINDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 MODULE_OPTIONS = (
@@ -53,20 +53,20 @@ def disk_module_options(lifecycle: str) -> tuple[Option, ...]:
         shared["source"], type="dict", options=tuple(shared[name] for name in (*BACKENDS, *ORIGIN_OPTIONS))
     )
     disk = (*(shared[name] for name in ("format", "raw_content", "luks", "size", "route")), source)
-    return (*storage, *disk, *LIFECYCLES[lifecycle].options, *MODULE_OPTIONS)
+    return (*storage, *disk, *KINDS[lifecycle].options, *MODULE_OPTIONS)
 
 
 def _single_backend(lifecycle: str) -> tuple[Option, ...]:
     """Return the options of a single backend; those that a list of disks does not need are checked later."""
     backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle)
-    omitted = LIFECYCLES[lifecycle].discover_without
+    omitted = KINDS[lifecycle].discover_without
     return tuple(replace(o, required=False) if o.name in omitted else o for o in backend.options)
 
 
 def declaration_of(lifecycle: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the declaration of a disk, as in the inventory, from the options of that module."""
     backends = [backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle]
-    provision = {option.name for option in LIFECYCLES[lifecycle].options}
+    provision = {option.name for option in KINDS[lifecycle].options}
     single = {option.name for option in backends[0].options} if len(backends) == 1 else set()
     module_only = {option.name for option in MODULE_OPTIONS}
     declared: dict[str, Any] = {"provision": {name: value for name, value in values.items() if name in provision}}

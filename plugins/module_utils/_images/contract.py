@@ -1,22 +1,16 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The contract of a file or folder below ``_images/``: how the images of one kind of storage are managed.
-
-``observe`` and the actions use the storage. ``plan`` is pure, so that check mode predicts what a run does.
-"""
+"""The contract of a kind of image: what is desired, observed and changed, and who plans it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
-
-if TYPE_CHECKING:
-    from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 
 INTERNAL = {"internal": True}
 """Metadata of a field that is for the plan alone: it is not in results."""
@@ -117,28 +111,20 @@ class ImagePlan:
     warnings: tuple[str, ...] = ()
 
 
-Actions = Mapping["type[Change]", "Callable[[DesiredImage, Any, Workbench], None]"]
-"""The function that applies a change, by the change's class; it takes that class as its second argument."""
-
-
 @dataclass(frozen=True)
-class Lifecycle:
-    """The functions that observe, create, change and remove the images of one kind of storage."""
+class ImageKind:
+    """How the images of one kind of storage are declared and planned."""
 
     name: str
     options: tuple[Option, ...]
     """Options of ``provision`` in a declaration."""
     check: Callable[[DesiredImage], None]
-    """Raises DeclarationError for what no host can do, without I/O."""
-    observe: Callable[[DesiredImage, Workbench], ObservedImage]
+    """Raises DeclarationError for what no host can do."""
     plan: Callable[[DesiredImage, Any], ImagePlan]
-    """Pure; takes what ``observe`` returned. Raises DeclarationError for what must not be done to the storage."""
-    actions: Actions
+    """Takes what was observed. Raises DeclarationError for what must not be done to the storage."""
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Packages by OS family that it needs beside those of the backend's route."""
-    discover: Callable[[Values, Workbench], ObservedImage] | None = None
-    """Lists the disks of a server, with the backend's values but for those of ``discover_without``."""
     discover_without: tuple[str, ...] = ()
-    """Options of the backend without which ``state: info`` means ``discover``."""
+    """Options of the backend without which ``state: info`` means to list the disks of a server."""
     serves: Callable[[DesiredImage], bool] = lambda desired: False
     """Tells if this host is the server that exports the disk: then it needs no QEMU."""

@@ -24,12 +24,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.argument_s
     without_omitted,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import (
-    discover,
-    read_desired,
-    read_place,
-    reconcile,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import read_desired, read_place
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import discover, reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities

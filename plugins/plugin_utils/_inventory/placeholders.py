@@ -10,14 +10,14 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import NETWORK_OPTIONS, VM_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.argument_spec import disk_options
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.kinds import KINDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import Unresolved
 
 _DISK = disk_options()
 _INNER = {
     "source": _DISK,
-    "provision": tuple(option for lifecycle in LIFECYCLES.values() for option in lifecycle.options),
+    "provision": tuple(option for kind in KINDS.values() for option in kind.options),
 }
 """Options of a disk whose suboptions have readers of their own."""
 

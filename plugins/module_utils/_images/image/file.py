@@ -27,8 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_mark import host_mark
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Actions, DesiredImage
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import plan as plans
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.changes import (
     CreateImage,
     RemoveImage,
@@ -37,6 +36,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.chan
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.observed import ObservedFile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import observe_content, verify
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Actions
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Files, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.registry import STORES
 
@@ -75,12 +75,12 @@ def observe(desired: DesiredImage, bench: Workbench) -> ObservedFile:
 def _is_missing(disk: Disk, store: Store, bench: Workbench) -> bool:
     """Ask the storage itself: QEMU would have to open the image, which takes seconds to close."""
     with storage_errors(disk), store.files(disk, bench) as files:
-        return files.kind(store.path(disk)) == "missing"
+        return files.kind(store.storage.path(disk)) == "missing"
 
 
 def _add_surroundings(observed: ObservedFile, desired: DesiredImage, store: Store, bench: Workbench) -> ObservedFile:
     """Add the folder, an unfinished image and the source's size: what matters before an image is made or removed."""
-    path = store.path(desired.disk)
+    path = store.storage.path(desired.disk)
     with storage_errors(desired.disk), store.files(desired.disk, bench) as files:
         folder = files.folder(path)
         unfinished = temporary(path) if files.kind(temporary(path)) != "missing" else ""
@@ -93,14 +93,14 @@ def create(desired: DesiredImage, change: CreateImage, bench: Workbench) -> None
     """Create a whole image, or none: it gets its name after everything else."""
     disk = desired.disk
     store = STORES[disk.backend.name]
-    place = store.path(disk)
+    place = store.storage.path(disk)
     aside = temporary(place)
     with storage_errors(disk):
         with store.files(disk, bench) as files:
             files.make(aside)
         try:
-            _build_with_retry(desired, store.at(disk, aside), store, change.size, bench)
-            verify(replace(desired, disk=store.at(disk, aside)), bench, "nothing was kept")
+            _build_with_retry(desired, store.storage.at(disk, aside), store, change.size, bench)
+            verify(replace(desired, disk=store.storage.at(disk, aside)), bench, "nothing was kept")
             lock = _exclusive(desired, bench) if change.overwrite else contextlib.nullcontext()
             with lock, store.files(disk, bench) as files:
                 _put(files, disk, (aside, place), overwrite=change.overwrite)
@@ -121,8 +121,8 @@ def _put(files: Files, disk: Disk, paths: tuple[str, str], *, overwrite: bool) -
 def _build_with_retry(desired: DesiredImage, disk: Disk, store: Store, size: int, bench: Workbench) -> None:
     def empty() -> None:
         with store.files(disk, bench) as files:
-            files.remove(store.path(disk))
-            files.make(store.path(disk))
+            files.remove(store.storage.path(disk))
+            files.make(store.storage.path(disk))
 
     _retry_after_crash(disk, lambda: _build(desired, disk, store, size, bench), empty)
 
@@ -172,7 +172,7 @@ def remove(desired: DesiredImage, change: RemoveImage, bench: Workbench) -> None
     del change
     disk, store = desired.disk, STORES[desired.disk.backend.name]
     with storage_errors(disk), store.files(disk, bench) as files, _exclusive(desired, bench):
-        files.remove(store.path(disk))
+        files.remove(store.storage.path(disk))
 
 
 def remove_unfinished(desired: DesiredImage, change: RemoveUnfinished, bench: Workbench) -> None:
@@ -186,7 +186,7 @@ def remove_unfinished(desired: DesiredImage, change: RemoveUnfinished, bench: Wo
 def _exclusive(desired: DesiredImage, bench: Workbench) -> Iterator[None]:
     """Hold QEMU's own lock on the image, if the storage has locks: no VM has it open, and none can open it."""
     store = STORES.get(desired.disk.backend.name)
-    if desired.provision.get("force") or not (store and store.locks):
+    if desired.provision.get("force") or not (store and store.storage.locks):
         yield
         return
     # A node without a user holds no lock.
@@ -194,7 +194,6 @@ def _exclusive(desired: DesiredImage, bench: Workbench) -> Iterator[None]:
         yield
 
 
-check, plan = plans.check, plans.plan
 ACTIONS: Actions = {
     CreateImage: create,
     ResizeImage: resize,

@@ -20,18 +20,18 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.chan
     RemoveUnfinished,
     ResizeImage,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.file_storage import FILE_STORAGE
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.observed import (
     Kind,
     ObservedContent,
     ObservedFile,
     predict_content,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.registry import STORES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
 
 def check(desired: DesiredImage) -> None:
-    check_format(desired.disk, desired.provision, STORES[desired.disk.backend.name].preallocations)
+    check_format(desired.disk, desired.provision, FILE_STORAGE[desired.disk.backend.name].preallocations)
 
 
 def plan(desired: DesiredImage, observed: ObservedFile) -> ImagePlan:
@@ -107,8 +107,8 @@ def _refuse_shrinking(desired: DesiredImage, observed: ObservedContent) -> None:
             f"it has {observed.size} bytes, more than the {desired.size} declared; declare its real size, or set "
             "allow_shrink: true to cut off its end",
         )
-    store = STORES.get(desired.disk.backend.name)
-    if store and not store.shrinks:
+    storage = FILE_STORAGE.get(desired.disk.backend.name)
+    if storage and not storage.shrinks:
         raise DeclarationError("size", f"{desired.disk.backend.name} cannot shrink an image")
     refuse_in_use(desired, observed, "shrunk")
     _refuse_unknown_users(desired, "shrunk")
@@ -126,10 +126,10 @@ def refuse_in_use(desired: DesiredImage, observed: ObservedImage, change: str) -
 def _refuse_unknown_users(desired: DesiredImage, change: str) -> None:
     """Refuse a change if storage without locks may be in use by a VM of another host, which is not known here."""
     disk, provision = desired.disk, desired.provision
-    store = STORES.get(disk.backend.name)
+    storage = FILE_STORAGE.get(disk.backend.name)
     if (
         disk.backend.source.local(disk.source)
-        or (store and store.locks)
+        or (storage and storage.locks)
         or provision.get("unused")
         or provision.get("force")
     ):

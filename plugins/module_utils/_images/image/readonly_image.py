@@ -14,15 +14,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
-    Actions,
     DesiredImage,
-    ImagePlan,
-    Step,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import plan as plans
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.changes import FetchCopy, RemoveCopy
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.observed import ObservedReadonly
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import (
@@ -31,28 +27,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.veri
     size_problem,
     verify,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Actions
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
-
-_CHANGING = ("cluster_size", "preallocation", "lazy_refcounts", "backing", "allow_shrink", "overwrite")
-_NO_EFFECT = (None, False, "off")
-"""Values of these options with which they ask for nothing."""
-
-
-def check(desired: DesiredImage) -> None:
-    disk = desired.disk
-    if desired.state == "absent" and not _means_copy(desired):
-        hint = f"; set route: {stage.ROUTE.name} to remove this host's copy of it" if disk.backend.access.stage else ""
-        raise DeclarationError("state", f"absent: {disk.described} can only be read, so it cannot be removed{hint}")
-    for option in _CHANGING:
-        if desired.provision.get(option) not in _NO_EFFECT:
-            raise DeclarationError(option, f"{disk.described} can only be read")
-
-
-def _means_copy(desired: DesiredImage) -> bool:
-    """Tell if the declaration itself, not a choice of this host, sets the route of copies."""
-    return bool(desired.disk.settings["route"] == stage.ROUTE.name)
 
 
 def observe(desired: DesiredImage, bench: Workbench) -> ObservedReadonly:
@@ -119,33 +97,6 @@ def _observe_before_fetch(desired: DesiredImage, answer: web_image.ServerAnswer,
     )
     observed = describe_header(ObservedReadonly, disk, read_header(head), answer.length)
     return observed if observed.problem else replace(observed, problem=size_problem(desired, observed.size))
-
-
-def plan(desired: DesiredImage, observed: ObservedReadonly) -> ImagePlan:
-    disk = desired.disk
-    if desired.state == "absent":
-        return _plan_removal(desired, observed)
-    if observed.problem:
-        raise DeclarationError("", f"{observed.problem}; correct the declaration, or find out who changed the image")
-    refresh = bool(desired.provision.get("refresh")) and bool(observed.stale)
-    warnings = list(observed.warnings)
-    if observed.uses_copy and observed.stale and not refresh:
-        warnings.append(
-            f"{disk.described}: the server has another image than this host's copy; set refresh: true to fetch it"
-        )
-    if not observed.uses_copy or (observed.staged and not refresh):
-        return ImagePlan(observed, warnings=tuple(warnings))
-    again = "again " if observed.staged else ""
-    step = Step(FetchCopy(), f"fetch {disk.described} {again}into this host's cache")
-    return ImagePlan(replace(observed, staged=True, stale=False), (step,), tuple(warnings))
-
-
-def _plan_removal(desired: DesiredImage, observed: ObservedReadonly) -> ImagePlan:
-    if not observed.staged:
-        return ImagePlan(observed)
-    plans.refuse_in_use(desired, observed, "removed")
-    step = Step(RemoveCopy(), f"remove the copy of {desired.disk.described}")
-    return ImagePlan(replace(observed, exists=False, staged=False), (step,))
 
 
 def fetch(desired: DesiredImage, change: FetchCopy, bench: Workbench) -> None:

@@ -12,31 +12,17 @@ from dataclasses import replace
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.nbd import NbdClient
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import check_format, has_format
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Actions, DesiredImage, ImagePlan
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import plan as plans
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.observed import (
     ObservedVolume,
-    predict_content,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import observe_content, verify
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Actions
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import apply, blank, content
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.blank_check import is_full
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.changes import ImportSource, WriteFormat
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.plan import Volume, plan_writing
-
-_OF_FILES = ("cluster_size", "lazy_refcounts", "backing")
-
-
-def check(desired: DesiredImage) -> None:
-    disk = desired.disk
-    if desired.state == "absent":
-        raise DeclarationError("state", f"absent: only its server or host can remove a {disk.backend.name} disk")
-    check_format(disk, desired.provision, ("off",))
-    for option in _OF_FILES:
-        if desired.provision.get(option):
-            raise DeclarationError(option, f"is for images that are files, not for {disk.backend.name}")
 
 
 def observe(desired: DesiredImage, bench: Workbench) -> ObservedVolume:
@@ -75,7 +61,7 @@ def _observe_data(desired: DesiredImage, node: OpenNode) -> tuple[str, int | Non
     with node.accessed() as client:
         state = content.content_of(_samples(client, content.sampled(client.size)))
     is_written_to = bool(has_format(desired.disk) or desired.disk.origin)
-    if state != content.BLANK or not is_written_to or not blank.is_full(desired):
+    if state != content.BLANK or not is_written_to or not is_full(desired):
         return state, None
     data_at = blank.first_data(node)
     return (content.BLANK if data_at is None else content.DATA), data_at
@@ -94,36 +80,6 @@ def _used_by_host(devices: Iterable[str]) -> str:
             if error.errno == errno.EBUSY:
                 return device
     return ""
-
-
-def plan(desired: DesiredImage, observed: ObservedVolume) -> ImagePlan:
-    disk = desired.disk
-    if observed.problem:
-        plans.refuse_problem(desired, observed, observed.problem)
-    formats = observed.needs_format or bool(observed.problem and has_format(disk))
-    imports = bool(disk.origin) and (formats or bool(observed.problem) or observed.content != content.DATA)
-    if not formats and not imports:
-        return replace(plans.plan_size(desired, observed), warnings=_hidden_data(desired, observed))
-    if observed.in_use:
-        raise DeclarationError("", f"this host itself uses {observed.in_use}: it is not written to")
-    plans.refuse_in_use(desired, observed, "written to")
-    volume = Volume(
-        disk,
-        observed.capacity,
-        observed.size or 0,
-        observed.content or content.DATA,
-        overwrites=bool(observed.problem),
-        source_size=observed.source_size,
-    )
-    steps, size = plan_writing(volume, desired.size, formats=formats, imports=imports)
-    after = predict_content(ObservedVolume, desired, size, observed.opened_by)
-    return ImagePlan(replace(after, content=content.DATA), steps)
-
-
-def _hidden_data(desired: DesiredImage, observed: ObservedVolume) -> tuple[str, ...]:
-    """Warn if a source was not written because a full read found data between the samples."""
-    at = observed.data_at
-    return () if at is None else (content.hidden(desired.disk.described, at),)
 
 
 def import_source(desired: DesiredImage, change: ImportSource, bench: Workbench) -> None:

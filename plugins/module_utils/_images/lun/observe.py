@@ -24,6 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.observ
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.options import at_portal, format_of, serves
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import observe as server
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank, content
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.blank_check import is_full
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run
 
 RAW = ("raw", False)
@@ -46,7 +47,7 @@ def _observe_lun(desired: DesiredImage, bench: Workbench) -> ObservedLun:
             return observed
         assert_expected(disk, desired.provision.get("expect", {}), observed)
         observed, samples = _observe_bytes(desired, opened, observed)
-    if observed.content == content.BLANK and _is_written_to(desired, observed) and blank.is_full(desired):
+    if observed.content == content.BLANK and _is_written_to(desired, observed) and is_full(desired):
         observed, samples = _observe_everything(desired, bench, observed, samples)
     observed = _observe_guest_view(desired, bench, observed, samples)
     return replace(observed, source_size=_size_of_source(desired, bench, observed))
@@ -155,7 +156,7 @@ def _observe_inside(
         observed = replace(observed, size=described["virtual-size"])
         if desired.disk.origin or desired.state == "info":
             state = _content_inside(disk, node, described, samples)
-            if state == content.BLANK and _is_luks(disk) and blank.is_full(desired):
+            if state == content.BLANK and _is_luks(disk) and is_full(desired):
                 header = described["format-specific"]["data"]["payload-offset"]
                 state = content.BLANK if blank.first_data(storage, header) is None else content.DATA
             observed = replace(observed, content=state)

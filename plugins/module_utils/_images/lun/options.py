@@ -11,8 +11,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import options as server
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank_check
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+
+PACKAGES = {
+    "debian": ("qemu-block-extra",),
+    "redhat": ("libiscsi",),
+    "fedora": ("libiscsi",),
+    "suse": ("qemu-block-iscsi",),
+    "arch": ("libiscsi",),
+}
+"""Packages with libiscsi, by OS family. If the library's own package changes its name, the package that needs it."""
 
 OPTIONS = (
     Option(
@@ -38,7 +47,7 @@ OPTIONS = (
         pattern="[0-9a-f]{16}",
         pattern_help="is not a fingerprint: 16 hexadecimal digits, from the error about the data",
     ),
-    blank.OPTION,
+    blank_check.OPTION,
     Option(
         "tgt",
         "Make and remove the LUN itself, on the storage host whose tgtd exports it (C(delegate_to)): the store, "

@@ -23,21 +23,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained, find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, StorageError
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import options
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.observed import (
     Device,
     ListedLun,
     ListedTarget,
     ObservedPortal,
 )
-
-PACKAGES = {
-    "debian": ("qemu-block-extra",),
-    "redhat": ("libiscsi",),
-    "fedora": ("libiscsi",),
-    "suse": ("qemu-block-iscsi",),
-    "arch": ("libiscsi",),
-}
-"""Packages with libiscsi by OS family; if the library's own package changes its name, the package that needs it."""
 
 _PIECE = 128 << 10
 """Bytes of one read; every target accepts that many."""
@@ -82,7 +74,7 @@ def _session(values: Values, bench: Workspace) -> Session:
     try:
         library = load_library()
     except LibraryMissing as error:
-        packages = " ".join(PACKAGES.get(bench.capabilities.family, ()))
+        packages = " ".join(options.PACKAGES.get(bench.capabilities.family, ()))
         advice = f"; install {packages} (role storage_client)" if packages else ""
         raise HostError(f"{error}{advice}") from None
     return Session(library, login_of(values), seconds=bench.open_timeout)

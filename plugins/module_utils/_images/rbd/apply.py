@@ -7,7 +7,8 @@ from __future__ import annotations
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Actions, DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Actions
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
     cluster_of,

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""RBD images: cloned within a cluster, copied from all other storage, complete when they get their name."""
+"""RBD images in a cluster."""
 
 from __future__ import annotations
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Lifecycle
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import apply, observe, options, plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Lifecycle
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import apply, observe
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.kind import KIND
 
-LIFECYCLE = Lifecycle("rbd", options.OPTIONS, options.check, observe.observe, plan.plan, apply.ACTIONS)
+LIFECYCLE = Lifecycle(KIND, observe.observe, apply.ACTIONS)

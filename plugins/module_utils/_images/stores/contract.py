@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Callable, Protocol
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.file_storage import (
+    FILE_STORAGE,
+    FileStorage,
+)
 
 
 class Files(Protocol):
@@ -38,23 +42,13 @@ class Files(Protocol):
 
 @dataclass(frozen=True)
 class Store:
-    """Storage that keeps images as files."""
+    """How a backend's files are reached and images made in them."""
 
     backend: str
-    option: str
-    """Option of the backend that holds the path."""
     files: Callable[[Disk, Workspace], contextlib.AbstractContextManager[Files]]
     create: Callable[[Node, int, str], Mapping[str, Any]]
     """From protocol node, bytes and preallocation to QAPI BlockdevCreateOptions."""
-    preallocations: tuple[str, ...] = ("off",)
-    """Values of O(preallocation) that the storage supports."""
-    shrinks: bool = True
-    locks: bool = False
-    """QEMU locks an image that it has open."""
 
-    def path(self, disk: Disk) -> str:
-        return str(disk.source[self.option])
-
-    def at(self, disk: Disk, path: str) -> Disk:
-        """Return the disk with another path."""
-        return replace(disk, source={**disk.source, self.option: path})
+    @property
+    def storage(self) -> FileStorage:
+        return FILE_STORAGE[self.backend]

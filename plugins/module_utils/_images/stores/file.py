@@ -76,4 +76,4 @@ def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:
     return {"driver": "file", "filename": node["filename"], "size": size, "preallocation": preallocation}
 
 
-STORE = Store("file", "filename", _files, _create, preallocations=("off", "falloc", "full"), locks=True)
+STORE = Store("file", _files, _create)

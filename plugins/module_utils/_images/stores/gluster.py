@@ -47,4 +47,4 @@ def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:
     return {"driver": "gluster", "location": location, "size": size, "preallocation": preallocation}
 
 
-STORE = Store("gluster", "path", _files, _create, preallocations=("off", "falloc", "full"))
+STORE = Store("gluster", _files, _create)

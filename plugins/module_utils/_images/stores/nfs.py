@@ -54,4 +54,4 @@ def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:
     return {"driver": "nfs", "location": location, "size": size}
 
 
-STORE = Store("nfs", "path", _files, _create)
+STORE = Store("nfs", _files, _create)

@@ -78,4 +78,4 @@ def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:
     return {"driver": "ssh", "location": {key: value for key, value in node.items() if key != "driver"}, "size": size}
 
 
-STORE = Store("ssh", "path", _files, _create, shrinks=False)
+STORE = Store("ssh", _files, _create)

@@ -13,19 +13,8 @@ import subprocess
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.apply import ZEROES, nbd_node, piece_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
-
-OPTION = Option(
-    "blank_check",
-    "How to check that storage of a fixed size is blank before a format or O(source) is written to it. V(full) reads "
-    "all of it except what the storage reports as unallocated: 1 TiB at 1 GB/s takes 18 minutes, once to plan the "
-    "first write and once more right before it. V(sample) reads both ends and 62 samples in between; data elsewhere "
-    "is overwritten.",
-    choices=("full", "sample"),
-)
 
 PROBE = 64 << 10
 """Bytes of the sample around data that was found, which become part of its fingerprint."""
@@ -33,11 +22,6 @@ PROBE = 64 << 10
 _MISMATCH = re.compile(r"offset (\d+)")
 _DIFFERENT = 1
 """Exit status of qemu-img compare if the contents differ."""
-
-
-def is_full(desired: DesiredImage) -> bool:
-    """Tell if a volume must be read whole before a format or an image is written to it."""
-    return desired.state == "present" and desired.provision.get("blank_check") != "sample"
 
 
 def first_data(node: OpenNode, since: int = 0) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.entries import encode
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_disks
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -30,12 +30,12 @@ def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return [dict(result) for result in observed["results"]]
 
     monkeypatch.setattr(qemu_disks, "probe", lambda: probed("debian12"))
-    monkeypatch.setattr(batch, "reconcile_all", reconcile_all)
+    monkeypatch.setattr(qemu_disks, "reconcile_all", reconcile_all)
     return observed
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, *, predict: bool = False, **more: Any) -> dict[str, Any]:
-    request = batch.encode({"disks": {"a": {"nbd": {"host": "192.0.2.5"}, "state": "info"}}, "predict": predict})
+    request = encode({"disks": {"a": {"nbd": {"host": "192.0.2.5"}, "state": "info"}}, "predict": predict})
     return run_module(monkeypatch, qemu_disks, disks=["a"], request=request, **more)
 
 

@@ -21,7 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.argument_s
     documentation,
     without_omitted,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.kinds import KINDS
 
 SPEC = argument_spec(disk_options())
 
@@ -54,10 +54,10 @@ def test_every_backend_and_option_is_documented_as_it_is_read() -> None:
     same_as_read(documentation(disk_options()), SPEC)
 
 
-@pytest.mark.parametrize("lifecycle", LIFECYCLES)
-def test_the_fragment_of_a_module_has_the_options_that_it_reads(lifecycle: str) -> None:
-    documented = yaml.safe_load(getattr(ModuleDocFragment, lifecycle.upper()))["options"]
-    same_as_read(documented, argument_spec(disk_module_options(lifecycle)))
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_fragment_of_a_module_has_the_options_that_it_reads(kind: str) -> None:
+    documented = yaml.safe_load(getattr(ModuleDocFragment, kind.upper()))["options"]
+    same_as_read(documented, argument_spec(disk_module_options(kind)))
 
 
 def test_the_options_of_a_module_declare_a_disk() -> None:

@@ -25,11 +25,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images import rec
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
     Change,
     DesiredImage,
+    ImageKind,
     ImagePlan,
-    Lifecycle,
     ObservedImage,
     Step,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.entries import decode, encode, read_entries
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.kinds import KINDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Lifecycle
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.tests.unit.support import capabilities
@@ -55,14 +59,13 @@ class Storage:
         self.threads: set[int] = set()
 
     def lifecycle(self) -> Lifecycle:
-        return Lifecycle(
-            name="image",
-            options=(Option("owner", "who owns it"),),
-            check=self.check,
-            observe=self.observe,
-            plan=self.plan,
-            actions={Create: self.create, Break: self.fail},
-        )
+        kind = ImageKind("image", (Option("owner", "who owns it"),), self.check, self.plan)
+        return Lifecycle(kind, self.observe, actions={Create: self.create, Break: self.fail})
+
+    def put_in_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        lifecycle = self.lifecycle()
+        monkeypatch.setitem(KINDS, "image", lifecycle.kind)
+        monkeypatch.setitem(LIFECYCLES, "image", lifecycle)
 
     def check(self, desired: DesiredImage) -> None:
         if desired.size == 1:
@@ -98,7 +101,7 @@ class Storage:
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
     made = Storage(there=GIB)
-    monkeypatch.setattr(reconcile, "LIFECYCLES", {"image": made.lifecycle()})
+    made.put_in_place(monkeypatch)
     return made
 
 
@@ -107,7 +110,7 @@ def disk(path: str, **settings: Any) -> dict[str, Any]:
 
 
 def run(given: dict[str, Any], *, state: str = "present", check_mode: bool = False) -> dict[str, Any]:
-    desired = reconcile.read_desired(read_image("disk", given, "disk"), "disk", state=state)
+    desired = read_desired(read_image("disk", given, "disk"), "disk", state=state)
     with Workbench(capabilities()) as bench:
         return reconcile.reconcile(desired, bench, check_mode=check_mode)
 
@@ -115,7 +118,7 @@ def run(given: dict[str, Any], *, state: str = "present", check_mode: bool = Fal
 def batch(
     given: Any, *, check_mode: bool = False, workers: int = 2, lacking: dict[str, DirectDiskError] | None = None
 ) -> list[dict[str, Any]]:
-    entries = images_batch.read_entries(given)
+    entries = read_entries(given)
     return images_batch.reconcile_all(
         entries, capabilities(), workers=workers, open_timeout=5, check_mode=check_mode, lacking=lacking or {}
     )
@@ -245,7 +248,7 @@ def test_the_result_of_a_lifecycle_that_warns(storage: Storage) -> None:
 )
 def test_a_run_is_refused_with_every_error_in_it(storage: Storage, given: Any, lines: list[str]) -> None:
     with pytest.raises(DirectDiskError) as raised:
-        images_batch.read_entries(given)
+        read_entries(given)
     assert [line[: len(desired)] for line, desired in zip(str(raised.value).split("\n"), lines)] == lines
     assert storage.events == []
 
@@ -255,14 +258,14 @@ def test_storage_may_be_looked_at_twice(storage: Storage) -> None:
 
 
 def test_the_machine_that_has_a_disk_open_is_told_to_the_lifecycle(storage: Storage) -> None:
-    (entry,) = images_batch.read_entries({"a": disk("a", monitor="/run/qmp.sock", node="root.format")})
+    (entry,) = read_entries({"a": disk("a", monitor="/run/qmp.sock", node="root.format")})
     assert (entry.desired.monitor, entry.desired.node) == ("/run/qmp.sock", "root.format")
 
 
 def test_a_request_survives_its_way() -> None:
     request = {"disks": [disk("ä", luks={"passphrase": "geheim"})], "predict": True}
-    assert images_batch.decode(images_batch.encode(request)) == request
-    assert "geheim" not in images_batch.encode(request)
+    assert decode(encode(request)) == request
+    assert "geheim" not in encode(request)
 
 
 def test_what_another_host_made_meanwhile_is_observed_again_and_taken(
@@ -273,7 +276,7 @@ def test_what_another_host_made_meanwhile_is_observed_again_and_taken(
         raise MadeMeanwhileError(desired.disk.described)
 
     monkeypatch.setattr(Storage, "create", create)
-    monkeypatch.setattr(reconcile, "LIFECYCLES", {"image": storage.lifecycle()})
+    storage.put_in_place(monkeypatch)
     done = run(disk("new", size="1GiB"))
     assert (done["changed"], done["actions"], done["state"]) == (False, [], "present")
 
@@ -285,14 +288,14 @@ def test_an_image_that_another_host_made_and_that_is_not_there_is_an_error(
         raise MadeMeanwhileError(desired.disk.described)
 
     monkeypatch.setattr(Storage, "create", create)
-    monkeypatch.setattr(reconcile, "LIFECYCLES", {"image": storage.lifecycle()})
+    storage.put_in_place(monkeypatch)
     with pytest.raises(MadeMeanwhileError, match="run this again"):
         run(disk("new", size="1GiB"))
 
 
 def test_an_image_that_is_gone_after_it_was_made_is_an_error(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Storage, "create", lambda *_: None)
-    monkeypatch.setattr(reconcile, "LIFECYCLES", {"image": storage.lifecycle()})
+    storage.put_in_place(monkeypatch)
     with pytest.raises(HostError, match="it was made, and does not exist any more"):
         run(disk("new", size="1GiB"))
 

@@ -17,13 +17,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract i
     ObservedImage,
     result_of,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.file_storage import FILE_STORAGE
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.observed import (
     ObservedFile,
     ObservedReadonly,
     ObservedVolume,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import lifecycle_of, read_desired
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.registry import STORES
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.kinds import kind_of
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH
 
 MIB = 2**20
@@ -51,14 +52,18 @@ def plan(declared: dict[str, Any], observed: State) -> ImagePlan:
     told = dict(declared)
     state, monitor, node = told.pop("state", "present"), told.pop("monitor", ""), told.pop("node", "")
     desired = read_desired(read_image("disk", told, "disk"), "disk", state=state, monitor=monitor, node=node)
-    return lifecycle_of(desired.disk).plan(desired, state_of(desired, observed))
+    return kind_of(desired.disk).plan(desired, state_of(desired, observed))
 
 
 def state_of(desired: DesiredImage, observed: State) -> ObservedImage:
     """The observed state, of the kind of the disk's storage; fields of other kinds are left out."""
     backend = desired.disk.backend
     kind = (
-        ObservedReadonly if not backend.source.writable else ObservedFile if backend.name in STORES else ObservedVolume
+        ObservedReadonly
+        if not backend.source.writable
+        else ObservedFile
+        if backend.name in FILE_STORAGE
+        else ObservedVolume
     )
     known = {entry.name for entry in fields(kind)}
     return kind(**{name: value for name, value in observed.items() if name in known})

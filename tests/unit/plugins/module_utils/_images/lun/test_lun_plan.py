@@ -17,9 +17,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract i
     Step,
     result_of,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import lifecycle, observe
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import kind, observe
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.observed import Device, ObservedLun
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import content
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.changes import ImportSource, WriteFormat
 
@@ -47,7 +47,7 @@ def desired(declared: dict[str, Any], state: str = "present", **running: str) ->
 
 
 def plan(declared: dict[str, Any], observed: dict[str, Any], state: str = "present", **running: str) -> ImagePlan:
-    return lifecycle.LIFECYCLE.plan(desired(declared, state, **running), ObservedLun(**{**SEEN, **observed}))
+    return kind.KIND.plan(desired(declared, state, **running), ObservedLun(**{**SEEN, **observed}))
 
 
 def done(image_plan: ImagePlan) -> list[str]:

@@ -12,7 +12,8 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images import reconcile as _manage
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import read_desired as _read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import reconcile as _reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import locks as _locks
 from ansible_collections.directdisk.qemu.tests.unit import fake_rbd
 from ansible_collections.directdisk.qemu.tests.unit.support import capabilities
@@ -31,12 +32,12 @@ def manage(state: str = "present", *, image: str = "web1", size: str = "1MiB", *
     """The result; whatever changes something changes nothing the second time, and check mode foresees it."""
     where = {"pool": "vms", "image": image, "monitors": ["192.0.2.1"], "auth_client_required": ["none"]}
     declared = {"rbd": where, "provision": provision, **({"size": size} if size else {})}
-    desired = _manage.read_desired(read_image("disk", declared, "disk"), "disk", state=state)
+    desired = _read_desired(read_image("disk", declared, "disk"), "disk", state=state)
     with Workbench(capabilities(), open_timeout=5) as bench:
-        foreseen = _manage.reconcile(desired, bench, check_mode=True)
-        done = _manage.reconcile(desired, bench, check_mode=False)
+        foreseen = _reconcile(desired, bench, check_mode=True)
+        done = _reconcile(desired, bench, check_mode=False)
         assert foreseen["actions"] == done["actions"]
-        again = _manage.reconcile(desired, bench, check_mode=False)
+        again = _reconcile(desired, bench, check_mode=False)
         assert again["actions"] == []
     return done
 

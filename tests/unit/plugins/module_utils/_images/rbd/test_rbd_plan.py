@@ -12,6 +12,8 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Change, DesiredImage, ImagePlan
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.kinds import KINDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observed import (
     CloneSource,
@@ -24,8 +26,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observ
     RollbackTarget,
     Snapshot,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
 MIB = 1024**2
@@ -82,7 +82,7 @@ def want(state: str = "present", monitor: str = "", node: str = "", **options: A
 
 
 def plan(observed: ObservedRbd, **options: Any) -> ImagePlan:
-    return LIFECYCLES["rbd"].plan(want(**options), observed)
+    return KINDS["rbd"].plan(want(**options), observed)
 
 
 def kinds(image_plan: ImagePlan) -> list[type[Change]]:

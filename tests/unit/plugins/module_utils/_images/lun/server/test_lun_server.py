@@ -12,7 +12,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients import tg
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ImagePlan
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import lifecycle
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import kind
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import kept_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.changes import ObservedExport
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.kept import (
@@ -21,7 +22,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server
     parse_kept,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import lun_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import read_desired
 
 MIB = 2**20
 NAME = "iqn.2026-01.example:web1"
@@ -166,7 +166,7 @@ MADE: dict[str, Any] = {
 
 
 def plan(desired: DesiredImage, observed: dict[str, Any]) -> ImagePlan:
-    return lifecycle.LIFECYCLE.plan(desired, ObservedExport(**observed))
+    return kind.KIND.plan(desired, ObservedExport(**observed))
 
 
 def kinds(image_plan: ImagePlan) -> list[str]:
