@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.entries import read_entries
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import HostAction, plain

@@ -14,7 +14,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.entries import read_entries
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import overlays
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import yaml
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.argument_spec import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.argument_spec import (
     disk_module_options,
     documentation,
 )

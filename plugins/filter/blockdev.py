@@ -59,7 +59,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import node_graph
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import node_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 

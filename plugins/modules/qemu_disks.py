@@ -175,8 +175,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import need_bindings
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import Entry, decode, read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import reconcile_all
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.entries import Entry, decode, read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import shown_changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities

@@ -29,6 +29,7 @@ IMPURE = {
 }
 KNOWS_BACKENDS = (
     "module_utils/_backends/",
+    "module_utils/_image_plans/",
     "module_utils/_images/",
     "module_utils/_routes/nbdkit.py",  # QEMU reads from it as from any NBD server
 )
@@ -37,6 +38,7 @@ KNOWS_ROUTES = (
     "module_utils/_routes/",
     "module_utils/_backends/",
     "module_utils/_access/",
+    "module_utils/_image_plans/image/",  # images that are kept in this host's cache, by route stage
     "module_utils/_images/image/",  # images that are kept in this host's cache, by route stage
     "module_utils/_host/probe.py",  # asks nbdkit what it can do
     "plugin_utils/_inventory/conflicts.py",  # two disks of a host may get the same loopback address for tgtd

@@ -17,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     DeclarationError,
     DirectDiskError,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.entries import Entry, about
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import Entry, about
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import ResourceCache
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities

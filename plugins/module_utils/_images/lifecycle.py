@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import (
     Change,
     DesiredImage,
     ImageKind,

@@ -16,15 +16,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import need_bindings
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.argument_spec import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.argument_spec import (
     MODULE_OPTIONS,
     argument_spec,
     declaration_of,
     disk_module_options,
     without_omitted,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import read_desired, read_place
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired, read_place
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import discover, reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders

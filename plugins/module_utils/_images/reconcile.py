@@ -15,15 +15,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     HostError,
     MadeMeanwhileError,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import (
     DesiredImage,
     ImagePlan,
     ObservedImage,
     Step,
     result_of,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import node_graph, plan_image
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.kinds import kind_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import node_graph, plan_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import kind_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Lifecycle
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import locked_disk

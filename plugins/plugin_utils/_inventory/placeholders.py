@@ -9,8 +9,8 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import NETWORK_OPTIONS, VM_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.argument_spec import disk_options
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.kinds import KINDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.argument_spec import disk_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import KINDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import Unresolved
 

@@ -27,14 +27,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_mark import host_mark
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.changes import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.changes import (
     CreateImage,
     RemoveImage,
     RemoveUnfinished,
     ResizeImage,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.observed import ObservedFile
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.observed import ObservedFile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import observe_content, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Actions
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Files, Store

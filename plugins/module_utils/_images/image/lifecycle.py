@@ -7,9 +7,13 @@ from __future__ import annotations
 from typing import Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ObservedImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage, ObservedImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.kind import (
+    KIND,
+    StorageKind,
+    storage_of,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file, readonly_image, volume
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.kind import KIND, StorageKind, storage_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Actions, Lifecycle
 
 _ACTIONS: Actions = {**file.ACTIONS, **volume.ACTIONS, **readonly_image.ACTIONS}

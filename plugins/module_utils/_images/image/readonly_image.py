@@ -16,11 +16,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import (
     DesiredImage,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.changes import FetchCopy, RemoveCopy
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.observed import ObservedReadonly
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.changes import FetchCopy, RemoveCopy
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.observed import ObservedReadonly
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import (
     describe_header,
     observe_content,

@@ -13,8 +13,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.qemu_img i
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.observed import Kind, ObservedContent
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.observed import Kind, ObservedContent
 
 
 def observe_content(kind: type[Kind], desired: DesiredImage, storage: Storage, *, in_use: bool = False) -> Kind:

@@ -14,15 +14,19 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.observed import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.observed import (
     ObservedVolume,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume.blank_check import is_full
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume.changes import (
+    ImportSource,
+    WriteFormat,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import observe_content, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Actions
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import apply, blank, content
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.blank_check import is_full
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.changes import ImportSource, WriteFormat
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import apply, blank
 
 
 def observe(desired: DesiredImage, bench: Workbench) -> ObservedVolume:

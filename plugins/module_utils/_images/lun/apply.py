@@ -7,12 +7,15 @@ from __future__ import annotations
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.observed import GrowLun
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume.changes import (
+    ImportSource,
+    WriteFormat,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Actions
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.observed import GrowLun
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import apply as server
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import apply as volume
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.changes import ImportSource, WriteFormat
 
 
 def _grow(desired: DesiredImage, change: GrowLun, bench: Workbench) -> None:

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.kind import KIND
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Lifecycle
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import apply, observe, session
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.kind import KIND
 
 LIFECYCLE = Lifecycle(KIND, observe.observe, apply.ACTIONS, discover=session.discover)

@@ -18,13 +18,18 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ObservedImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage, ObservedImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.observed import ObservedLun
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.options import (
+    at_portal,
+    format_of,
+    serves,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume.blank_check import is_full
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import session
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.observed import ObservedLun
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.options import at_portal, format_of, serves
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import observe as server
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank, content
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.blank_check import is_full
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run
 
 RAW = ("raw", False)

@@ -23,8 +23,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained, find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, StorageError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import options
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.observed import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun import options
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.observed import (
     Device,
     ListedLun,
     ListedTarget,

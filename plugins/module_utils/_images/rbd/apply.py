@@ -7,16 +7,16 @@ from __future__ import annotations
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd import changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.options import at
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Actions
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
     cluster_of,
     speaking_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.create import create, rename_image, set_size
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.image import CONFIG, FEATURES, part_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import at
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.remove import (
     changed,
     move_to_trash,

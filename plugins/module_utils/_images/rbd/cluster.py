@@ -29,7 +29,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import OF_THE_IMAGE
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.options import OF_THE_IMAGE
 
 _BOUNDED = ("client_mount_timeout", "rados_mon_op_timeout", "rados_osd_op_timeout")
 """Timeouts of Ceph, in seconds; the default of some is no timeout."""

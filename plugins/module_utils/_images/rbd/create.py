@@ -19,8 +19,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     CapabilityError,
     MadeMeanwhileError,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.changes import CreateImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.changes import CreateImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.observed import Layout
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
     bounded,
     cluster_of,
@@ -28,7 +29,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluste
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.image import FEATURES, opened, part_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observe import beside
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observed import Layout
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.remove import (
     CREATED_WITHIN,
     changed,

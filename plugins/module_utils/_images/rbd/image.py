@@ -13,23 +13,23 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_mark import host_mark
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
-    Cluster,
-    cluster_of,
-    speaking_of,
-)
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observed import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.observed import (
     Layout,
     ObservedRbd,
     RbdImage,
     RollbackTarget,
     Snapshot,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.options import (
     PART,
     at,
     is_translated,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
+    Cluster,
+    cluster_of,
+    speaking_of,
 )
 
 FEATURES = {

@@ -11,7 +11,22 @@ from dataclasses import replace
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.observed import (
+    CloneSource,
+    FormerImage,
+    Incomplete,
+    Layout,
+    NewImage,
+    ObservedRbd,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.options import (
+    OF_THE_IMAGE,
+    at,
+    is_part_of,
+    is_translated,
+    texts_of,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
     Cluster,
     cluster_of,
@@ -27,21 +42,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.image 
     virtual_size,
     watchers_in,
     watchers_of,
-)
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observed import (
-    CloneSource,
-    FormerImage,
-    Incomplete,
-    Layout,
-    NewImage,
-    ObservedRbd,
-)
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import (
-    OF_THE_IMAGE,
-    at,
-    is_part_of,
-    is_translated,
-    texts_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import did_you_mean
 

@@ -15,19 +15,19 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     HostError,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.changes import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.changes import (
     MoveToTrash,
     RemoveAbandoned,
     RemoveImage,
     RemoveUnfinished,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.options import at
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.cluster import (
     cluster_of,
     speaking_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.image import opened, part_of, watchers_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.options import at
 
 FORGOTTEN_AFTER = 45
 """Seconds after which Ceph drops the watch of a client that was killed: 30 by default, and time to notice."""

@@ -15,7 +15,7 @@ from typing import Any, Callable, Protocol
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.file_storage import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.file_storage import (
     FILE_STORAGE,
     FileStorage,
 )
@@ -42,7 +42,7 @@ class Files(Protocol):
 
 @dataclass(frozen=True)
 class Store:
-    """How a backend's files are reached and images made in them."""
+    """The functions that reach the files of a backend and create images in them."""
 
     backend: str
     files: Callable[[Disk, Workspace], contextlib.AbstractContextManager[Files]]

@@ -16,9 +16,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import format_options
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import content
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.changes import ImportSource, WriteFormat
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume.changes import (
+    ImportSource,
+    WriteFormat,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run
 
 ZEROES: Node = {"driver": "null-co", "read-zeroes": "on", "size": content.HEAD}

@@ -12,7 +12,7 @@ import pytest
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.directdisk.qemu.plugins.action.qemu_disks import ActionModule
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.entries import decode
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import decode
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import plain
 
 LUKS = {"nbd": {"host": "192.0.2.5"}, "luks": {"passphrase": "geheim"}, "state": "info"}

@@ -16,7 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import ActionModule, display
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.entries import decode
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import decode
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import overlay_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.entries import encode
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import encode
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_disks
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed

@@ -12,10 +12,11 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import IscsiError, LibraryMissing
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.observed import Device
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume import content
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import module
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import session
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.observed import Device
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank, content
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_iscsi_disk
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed

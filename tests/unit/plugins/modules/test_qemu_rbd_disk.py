@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage, ObservedImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.observed import (
+    Layout,
+    NewImage,
+    ObservedRbd,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import module
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ObservedImage
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observed import Layout, NewImage, ObservedRbd
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_rbd_disk
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module

@@ -11,13 +11,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.files import write_atomically
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import Change, DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import Change, DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.server import changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.server.kept import is_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.server.options import lun_of, to_keep
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Actions
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import changes
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.kept import is_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.kept_files import read_kept
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.observe import tgtd_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import lun_of, to_keep
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.tgt_serve import (
     ACCOUNT,
     BIND,

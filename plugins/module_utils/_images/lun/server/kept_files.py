@@ -8,7 +8,7 @@ import glob
 import os
 import re
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.kept import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.server.kept import (
     FOLDER,
     KeptTarget,
     parse_kept,

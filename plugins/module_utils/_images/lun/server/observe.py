@@ -10,10 +10,10 @@ from dataclasses import replace
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.server.changes import ObservedExport
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.server.options import to_keep
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import kept_files
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.changes import ObservedExport
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import to_keep
 
 
 def tgtd_of(bench: Workspace) -> tgt.Tgtd:

@@ -20,9 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     HostError,
     MadeMeanwhileError,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch as images_batch
-from ansible_collections.directdisk.qemu.plugins.module_utils._images import reconcile
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import (
     Change,
     DesiredImage,
     ImageKind,
@@ -30,9 +28,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract i
     ObservedImage,
     Step,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import read_desired
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.entries import decode, encode, read_entries
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.kinds import KINDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import decode, encode, read_entries
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import KINDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch as images_batch
+from ansible_collections.directdisk.qemu.plugins.module_utils._images import reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Lifecycle
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option

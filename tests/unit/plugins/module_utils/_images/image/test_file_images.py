@@ -17,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access import ssh
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import sftp
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import host_mark as _host_mark
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import read_desired as _read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired as _read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import reconcile as _reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.registry import STORES

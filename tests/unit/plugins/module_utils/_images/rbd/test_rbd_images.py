@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import read_desired as _read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired as _read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import reconcile as _reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import locks as _locks
 from ansible_collections.directdisk.qemu.tests.unit import fake_rbd

@@ -15,10 +15,13 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import MadeMeanwhileError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import host_mark
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.changes import (
+    CreateImage,
+    RemoveAbandoned,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.observed import Layout
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd import create, image, observe, remove
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.changes import CreateImage, RemoveAbandoned
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.observed import Layout
 
 DISK = {"rbd": {"pool": "vms", "image": "web1"}, "size": "1MiB", "format": "qcow2"}
 CREATE = CreateImage(1 << 20, Layout(("layering",), 4 << 20, stripe_unit=4 << 20, stripe_count=1, data_pool=""))

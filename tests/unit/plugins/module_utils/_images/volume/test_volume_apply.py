@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume.changes import (
+    ImportSource,
+    WriteFormat,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import apply as work
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank, content
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.changes import ImportSource, WriteFormat
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
 from ansible_collections.directdisk.qemu.tests.unit.real_parts import (
     MIB,
     disk,

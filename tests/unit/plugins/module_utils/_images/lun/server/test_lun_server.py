@@ -11,17 +11,17 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.contract import DesiredImage, ImagePlan
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.desired import read_desired
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import kind
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import kept_files
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.changes import ObservedExport
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.kept import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage, ImagePlan
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun import kind
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.server.changes import ObservedExport
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.server.kept import (
     KeptLun,
     KeptTarget,
     parse_kept,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server.options import lun_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.server.options import lun_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import kept_files
 
 MIB = 2**20
 NAME = "iqn.2026-01.example:web1"

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads what is desired of an image, plans it, and says how a VM opens it. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import (
+    DesiredImage,
+    ImagePlan,
+    ObservedImage,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import KINDS, kind_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import build_graph
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Site
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
+
+
+def read_desired(disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = "") -> DesiredImage:
+    """Return the desired state of a disk; raises DeclarationError for what no host can do."""
+    kind = kind_of(disk)
+    provision = read_options(kind.options, disk.provision, f"{where}: provision")
+    desired = DesiredImage(disk, state, provision, monitor, node)
+    try:
+        kind.check(desired)
+    except DeclarationError as error:
+        raise error.within(where) from None
+    return desired
+
+
+def read_place(kind: str, values: Values, where: str) -> Values | None:
+    """Return the server whose disks are to be listed; None if the values name a disk."""
+    omitted = KINDS[kind].discover_without
+    if not omitted or any(name in values for name in omitted):
+        return None
+    backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == kind)
+    options = [option for option in backend.options if option.name not in omitted]
+    place = read_options(options, {o.name: values[o.name] for o in options if o.name in values}, where)
+    try:
+        backend.source.check(place)
+    except DeclarationError as error:
+        raise error.within(where) from None
+    return place
+
+
+def plan_image(desired: DesiredImage, before: ObservedImage) -> ImagePlan:
+    if desired.state == "info":
+        return ImagePlan(before)
+    try:
+        return kind_of(desired.disk).plan(desired, before)
+    except DeclarationError as error:
+        raise error.within(desired.disk.described) from None
+
+
+def node_graph(disk: Disk, capabilities: Capabilities) -> list[Node]:
+    """Return the nodes with which a VM on this host opens the disk; a secret is the id of an object there."""
+    route, _warning = choose_route(disk, capabilities)
+    resources = UnitResources("", disk.name, "")
+    opened = ROUTES[route].open(disk, Site("", resources))
+    return list(build_graph(disk, opened.node, resources, "").nodes)

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plans images that are files. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import check_format
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import (
+    DesiredImage,
+    ImagePlan,
+    ObservedImage,
+    Step,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.changes import (
+    CreateImage,
+    RemoveImage,
+    RemoveUnfinished,
+    ResizeImage,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.file_storage import FILE_STORAGE
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.observed import (
+    Kind,
+    ObservedContent,
+    ObservedFile,
+    predict_content,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
+
+
+def check(desired: DesiredImage) -> None:
+    check_format(desired.disk, desired.provision, FILE_STORAGE[desired.disk.backend.name].preallocations)
+
+
+def plan(desired: DesiredImage, observed: ObservedFile) -> ImagePlan:
+    if desired.state == "absent":
+        return _plan_removal(desired, observed)
+    if not observed.exists:
+        return _plan_new(desired, observed, overwrite=False)
+    if observed.problem:
+        refuse_problem(desired, observed, observed.problem)
+        return _plan_new(desired, observed, overwrite=True)
+    return plan_size(desired, observed)
+
+
+def refuse_problem(desired: DesiredImage, observed: ObservedImage, problem: str) -> None:
+    """Refuse to replace an image that is not what is declared, unless its loss is allowed."""
+    if not desired.provision.get("overwrite"):
+        raise DeclarationError(
+            "", f"{problem}; it was not changed: correct the declaration, or set overwrite: true to lose its data"
+        )
+    refuse_in_use(desired, observed, "overwritten")
+    _refuse_unknown_users(desired, "overwritten")
+
+
+def _plan_removal(desired: DesiredImage, observed: ObservedFile) -> ImagePlan:
+    steps = []
+    if observed.exists:
+        refuse_in_use(desired, observed, "removed")
+        _refuse_unknown_users(desired, "removed")
+        steps.append(Step(RemoveImage(), f"remove {desired.disk.described}", destroys=True))
+    return ImagePlan(ObservedFile(exists=False, opened_by=observed.opened_by), (*steps, *_cleanup(observed)))
+
+
+def _plan_new(desired: DesiredImage, observed: ObservedFile, *, overwrite: bool) -> ImagePlan:
+    disk = desired.disk
+    if observed.folder != "directory":
+        raise DeclarationError("", "the folder of the image does not exist; create it, or correct the path")
+    size, needed = desired.size or observed.source_size, observed.source_size or 0
+    if size is None:
+        raise DeclarationError("size", "is required for a new image without source")
+    if size < needed:
+        raise DeclarationError("size", f"{size} is less than the {needed} bytes of its source")
+    verb = "overwrite" if overwrite else "create"
+    description = f"{verb} {disk.described} as {disk.settings['format']} of {in_words(size)}"
+    if disk.origin:
+        description += f", a copy of {disk.origin.described}"
+    after = predict_content(ObservedFile, desired, size, observed.opened_by)
+    step = Step(CreateImage(size, overwrite), description, destroys=overwrite)
+    return ImagePlan(after, (*_cleanup(observed), step))
+
+
+def plan_size(desired: DesiredImage, observed: Kind) -> ImagePlan:
+    """Plan the size of an image that exists and is what is declared."""
+    size, current, disk = desired.size, observed.size, desired.disk
+    if size is None or current is None or size == current:
+        return ImagePlan(observed)
+    if "sha256" in desired.provision:
+        raise DeclarationError("size", f"it has {current} bytes; with another size it would have another sha256")
+    description = f"{'grow' if size > current else 'shrink'} {disk.described} to {in_words(size)}"
+    if size < current:
+        _refuse_shrinking(desired, observed)
+    elif observed.opened_by and not desired.monitor:
+        raise DeclarationError(
+            "size", f"VM {observed.opened_by[0]} has it open and must grow it itself; set monitor and node"
+        )
+    step = Step(ResizeImage(size), description, destroys=size < current)
+    return ImagePlan(replace(observed, size=size), (step,))
+
+
+def _refuse_shrinking(desired: DesiredImage, observed: ObservedContent) -> None:
+    if not desired.provision.get("allow_shrink"):
+        raise DeclarationError(
+            "size",
+            f"it has {observed.size} bytes, more than the {desired.size} declared; declare its real size, or set "
+            "allow_shrink: true to cut off its end",
+        )
+    storage = FILE_STORAGE.get(desired.disk.backend.name)
+    if storage and not storage.shrinks:
+        raise DeclarationError("size", f"{desired.disk.backend.name} cannot shrink an image")
+    refuse_in_use(desired, observed, "shrunk")
+    _refuse_unknown_users(desired, "shrunk")
+
+
+def refuse_in_use(desired: DesiredImage, observed: ObservedImage, change: str) -> None:
+    """Refuse a change while a VM of this host has the image open; change: a participle, such as ``removed``."""
+    if observed.opened_by and not desired.provision.get("force"):
+        raise DeclarationError(
+            "",
+            f"VM {observed.opened_by[0]} of this host has it open: it is not {change}; stop the VM, or set force: true",
+        )
+
+
+def _refuse_unknown_users(desired: DesiredImage, change: str) -> None:
+    """Refuse a change if storage without locks may be in use by a VM of another host, which is not known here."""
+    disk, provision = desired.disk, desired.provision
+    storage = FILE_STORAGE.get(disk.backend.name)
+    if (
+        disk.backend.source.local(disk.source)
+        or (storage and storage.locks)
+        or provision.get("unused")
+        or provision.get("force")
+    ):
+        return
+    raise DeclarationError(
+        "",
+        f"{disk.backend.name} cannot tell if a VM of another host has it open: it is not {change}; make sure that "
+        "none has, and set unused: true",
+    )
+
+
+def _cleanup(observed: ObservedFile) -> tuple[Step, ...]:
+    path = observed.unfinished
+    return (Step(RemoveUnfinished(path), f"remove {path}, which an interrupted run left"),) if path else ()

@@ -1,0 +1,17 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The kinds of images. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import ImageKind
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.kind import KIND as IMAGE
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.kind import KIND as LUN
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.kind import KIND as RBD
+
+KINDS: dict[str, ImageKind] = {kind.name: kind for kind in (IMAGE, LUN, RBD)}
+
+
+def kind_of(disk: Disk) -> ImageKind:
+    return KINDS[disk.backend.lifecycle]
