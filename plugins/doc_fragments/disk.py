@@ -10,14 +10,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.argum
     disk_module_options,
     documentation,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import KINDS
 
 
-def _fragment(lifecycle: str) -> str:
-    return str(yaml.safe_dump({"options": documentation(disk_module_options(lifecycle))}, sort_keys=False))
+def _fragment(kind: str) -> str:
+    return str(yaml.safe_dump({"options": documentation(disk_module_options(KINDS[kind]))}, sort_keys=False))
 
 
 class ModuleDocFragment:
-    """Ansible finds the fragments here, as directdisk.qemu.disk.image and so on: one for each lifecycle."""
+    """Ansible finds the fragments here, as directdisk.qemu.disk.image and so on: one for each kind of image."""
 
     IMAGE: str = _fragment("image")
     LUN: str = _fragment("lun")

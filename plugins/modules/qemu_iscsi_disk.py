@@ -315,11 +315,12 @@ image:
       type: str
 """
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.lifecycle import LIFECYCLE
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import run_disk_module
 
 
 def main() -> None:
-    run_disk_module("lun")
+    run_disk_module(LIFECYCLE)
 
 
 if __name__ == "__main__":

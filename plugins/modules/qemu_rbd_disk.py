@@ -315,10 +315,11 @@ image:
 """
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import run_disk_module
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.lifecycle import LIFECYCLE
 
 
 def main() -> None:
-    run_disk_module("rbd")
+    run_disk_module(LIFECYCLE)
 
 
 if __name__ == "__main__":

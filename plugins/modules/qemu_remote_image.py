@@ -268,11 +268,12 @@ image:
     opened_by: [web1]
 """
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.lifecycle import LIFECYCLE
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import run_disk_module
 
 
 def main() -> None:
-    run_disk_module("image")
+    run_disk_module(LIFECYCLE)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import ORIGIN_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import KINDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import ImageKind
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 MODULE_OPTIONS = (
@@ -42,31 +42,29 @@ def disk_options() -> tuple[Option, ...]:
     return (*backends, *DISK_OPTIONS)
 
 
-def disk_module_options(lifecycle: str) -> tuple[Option, ...]:
+def disk_module_options(kind: ImageKind) -> tuple[Option, ...]:
     """Return the options of the module for one disk; those of a single backend are at the top level."""
-    backends = [backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle]
+    backends = [backend for backend in BACKENDS.values() if backend.lifecycle == kind.name]
     shared = {option.name: option for option in disk_options()}
-    storage = (
-        _single_backend(lifecycle) if len(backends) == 1 else tuple(shared[name] for name in _storage_names(lifecycle))
-    )
+    storage = _single_backend(kind) if len(backends) == 1 else tuple(shared[name] for name in _storage_names(kind))
     source = replace(
         shared["source"], type="dict", options=tuple(shared[name] for name in (*BACKENDS, *ORIGIN_OPTIONS))
     )
     disk = (*(shared[name] for name in ("format", "raw_content", "luks", "size", "route")), source)
-    return (*storage, *disk, *KINDS[lifecycle].options, *MODULE_OPTIONS)
+    return (*storage, *disk, *kind.options, *MODULE_OPTIONS)
 
 
-def _single_backend(lifecycle: str) -> tuple[Option, ...]:
+def _single_backend(kind: ImageKind) -> tuple[Option, ...]:
     """Return the options of a single backend; those that a list of disks does not need are checked later."""
-    backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle)
-    omitted = KINDS[lifecycle].discover_without
+    backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == kind.name)
+    omitted = kind.discover_without
     return tuple(replace(o, required=False) if o.name in omitted else o for o in backend.options)
 
 
-def declaration_of(lifecycle: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def declaration_of(kind: ImageKind, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the declaration of a disk, as in the inventory, from the options of that module."""
-    backends = [backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle]
-    provision = {option.name for option in KINDS[lifecycle].options}
+    backends = [backend for backend in BACKENDS.values() if backend.lifecycle == kind.name]
+    provision = {option.name for option in kind.options}
     single = {option.name for option in backends[0].options} if len(backends) == 1 else set()
     module_only = {option.name for option in MODULE_OPTIONS}
     declared: dict[str, Any] = {"provision": {name: value for name, value in values.items() if name in provision}}
@@ -85,8 +83,8 @@ def without_omitted(options: Iterable[Option], parameters: Mapping[str, Any]) ->
     }
 
 
-def _storage_names(lifecycle: str) -> tuple[str, ...]:
-    return (*(name for name, backend in BACKENDS.items() if backend.lifecycle == lifecycle), "uri")
+def _storage_names(kind: ImageKind) -> tuple[str, ...]:
+    return (*(name for name, backend in BACKENDS.items() if backend.lifecycle == kind.name), "uri")
 
 
 def argument_spec(options: Iterable[Option]) -> dict[str, dict[str, Any]]:

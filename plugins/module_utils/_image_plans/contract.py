@@ -65,6 +65,7 @@ def _plain(value: Any) -> Any:
 class DesiredImage:
     """Desired state of one disk."""
 
+    kind: ImageKind
     disk: Disk
     """Storage of the image; its settings have ``format``, ``luks``, ``route`` and, if declared, ``size``; its
     ``origin`` is the source of a new image."""

@@ -11,10 +11,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import (
     DesiredImage,
+    ImageKind,
     ImagePlan,
     ObservedImage,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import KINDS, kind_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
@@ -23,11 +23,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry i
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
 
 
-def read_desired(disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = "") -> DesiredImage:
+def desired_image(
+    kind: ImageKind, disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = ""
+) -> DesiredImage:
     """Return the desired state of a disk; raises DeclarationError for what no host can do."""
-    kind = kind_of(disk)
     provision = read_options(kind.options, disk.provision, f"{where}: provision")
-    desired = DesiredImage(disk, state, provision, monitor, node)
+    desired = DesiredImage(kind, disk, state, provision, monitor, node)
     try:
         kind.check(desired)
     except DeclarationError as error:
@@ -35,12 +36,12 @@ def read_desired(disk: Disk, where: str, *, state: str = "present", monitor: str
     return desired
 
 
-def read_place(kind: str, values: Values, where: str) -> Values | None:
+def read_place(kind: ImageKind, values: Values, where: str) -> Values | None:
     """Return the server whose disks are to be listed; None if the values name a disk."""
-    omitted = KINDS[kind].discover_without
+    omitted = kind.discover_without
     if not omitted or any(name in values for name in omitted):
         return None
-    backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == kind)
+    backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == kind.name)
     options = [option for option in backend.options if option.name not in omitted]
     place = read_options(options, {o.name: values[o.name] for o in options if o.name in values}, where)
     try:
@@ -54,7 +55,7 @@ def plan_image(desired: DesiredImage, before: ObservedImage) -> ImagePlan:
     if desired.state == "info":
         return ImagePlan(before)
     try:
-        return kind_of(desired.disk).plan(desired, before)
+        return desired.kind.plan(desired, before)
     except DeclarationError as error:
         raise error.within(desired.disk.described) from None
 

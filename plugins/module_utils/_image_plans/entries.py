@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.argument_spec import MODULE_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected, read_options
 

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import ImageKind
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage, ImageKind
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import desired_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.kind import KIND as IMAGE
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.kind import KIND as LUN
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.kind import KIND as RBD
@@ -13,5 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.k
 KINDS: dict[str, ImageKind] = {kind.name: kind for kind in (IMAGE, LUN, RBD)}
 
 
-def kind_of(disk: Disk) -> ImageKind:
-    return KINDS[disk.backend.lifecycle]
+def read_desired(disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = "") -> DesiredImage:
+    """Return the desired state of a disk, of the kind that its backend names."""
+    kind = KINDS[disk.backend.lifecycle]
+    return desired_image(kind, disk, where, state=state, monitor=monitor, node=node)

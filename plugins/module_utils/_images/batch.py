@@ -19,6 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import Entry, about
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import reconcile
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import ResourceCache
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
@@ -53,7 +54,7 @@ def reconcile_all(
 
 def _reconcile_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
     try:
-        done = reconcile(entry.desired, bench, check_mode=check_mode)
+        done = reconcile(LIFECYCLES[entry.desired.kind.name], entry.desired, bench, check_mode=check_mode)
     except DirectDiskError as error:
         refused = isinstance(error, (DeclarationError, Collected))
         return _failed(entry, entry.error_lines(error), refused=refused)

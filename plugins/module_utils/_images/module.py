@@ -23,8 +23,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.argum
     disk_module_options,
     without_omitted,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired, read_place
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage, ImageKind
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import desired_image, read_place
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Lifecycle
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import discover, reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
@@ -34,9 +35,10 @@ WHERE = "disk"
 """Prefix of messages."""
 
 
-def run_disk_module(lifecycle: str) -> None:
-    """Run the module for one disk of a lifecycle."""
-    options = disk_module_options(lifecycle)
+def run_disk_module(lifecycle: Lifecycle) -> None:
+    """Run the module for one disk of a kind."""
+    kind = lifecycle.kind
+    options = disk_module_options(kind)
     module = AnsibleModule(argument_spec=argument_spec(options), supports_check_mode=True)
     private_folders.lock_payload()
     try:
@@ -44,13 +46,13 @@ def run_disk_module(lifecycle: str) -> None:
         run_options = read_options(
             MODULE_OPTIONS, {option.name: values.get(option.name) for option in MODULE_OPTIONS}, WHERE
         )
-        place = read_place(lifecycle, values, WHERE) if run_options["state"] == "info" else None
-        desired = None if place else _read_desired(lifecycle, values, run_options)
+        place = read_place(kind, values, WHERE) if run_options["state"] == "info" else None
+        desired = None if place else _read_desired(kind, values, run_options)
         capabilities = Capabilities.from_probe(probe())
-        need_bindings((backend for backend in BACKENDS.values() if backend.lifecycle == lifecycle), capabilities.family)
+        need_bindings((backend for backend in BACKENDS.values() if backend.lifecycle == kind.name), capabilities.family)
         with Workbench(capabilities, open_timeout=run_options["open_timeout"]) as bench:
             result = (
-                reconcile(desired, bench, check_mode=module.check_mode)
+                reconcile(lifecycle, desired, bench, check_mode=module.check_mode)
                 if desired
                 else discover(lifecycle, place, bench)
             )
@@ -72,9 +74,10 @@ def shown_changes(
     return {**shown, "prepared": lines} if lines else shown
 
 
-def _read_desired(lifecycle: str, values: Values, run_options: Values) -> DesiredImage:
-    disk = read_image("disk", declaration_of(lifecycle, values), WHERE)
-    return read_desired(
+def _read_desired(kind: ImageKind, values: Values, run_options: Values) -> DesiredImage:
+    disk = read_image("disk", declaration_of(kind, values), WHERE)
+    return desired_image(
+        kind,
         disk,
         WHERE,
         state=run_options["state"],

@@ -9,7 +9,6 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     HostError,
@@ -23,32 +22,25 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contr
     result_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import node_graph, plan_image
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import kind_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Lifecycle
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import locked_disk
 
 
-def _lifecycle_of(disk: Disk) -> Lifecycle:
-    return LIFECYCLES[disk.backend.lifecycle]
-
-
-def reconcile(desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
+def reconcile(lifecycle: Lifecycle, desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
     """Bring a disk to its desired state; ``before`` and ``after`` in the result are observed, or predicted."""
     reads_only = check_mode or desired.state == "info"
     lock = contextlib.nullcontext() if reads_only else locked_disk(desired.disk, seconds=bench.open_timeout)
     with storage_errors(desired.disk), lock:
-        return _reconcile(desired, bench, check_mode=check_mode)
+        return _reconcile(lifecycle, desired, bench, check_mode=check_mode)
 
 
-def _reconcile(desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
-    lifecycle = _lifecycle_of(desired.disk)
+def _reconcile(lifecycle: Lifecycle, desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
     before = lifecycle.observe(desired, bench)
     image_plan = plan_image(desired, before)
     steps, after = list(image_plan.steps), image_plan.after
     if steps and not check_mode:
-        steps = _apply(desired, image_plan, bench)
-        after = _observe_after(desired, image_plan, bench)
+        steps = _apply(lifecycle, desired, image_plan, bench)
+        after = _observe_after(lifecycle, desired, image_plan, bench)
     return {
         "changed": bool(steps),
         "actions": [step.line for step in steps],
@@ -58,13 +50,12 @@ def _reconcile(desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> 
         "state": "present" if after.exists else "absent",
         "size": after.size,
         "format": after.format,
-        "blockdev": [] if kind_of(desired.disk).serves(desired) else node_graph(desired.disk, bench.capabilities),
+        "blockdev": [] if lifecycle.kind.serves(desired) else node_graph(desired.disk, bench.capabilities),
     }
 
 
-def _apply(desired: DesiredImage, image_plan: ImagePlan, bench: Workbench) -> list[Step]:
+def _apply(lifecycle: Lifecycle, desired: DesiredImage, image_plan: ImagePlan, bench: Workbench) -> list[Step]:
     """Apply the steps, and return those that were done. If another host made the image meanwhile, plan again."""
-    lifecycle = _lifecycle_of(desired.disk)
     done: list[Step] = []
     for step in image_plan.steps:
         try:
@@ -73,22 +64,24 @@ def _apply(desired: DesiredImage, image_plan: ImagePlan, bench: Workbench) -> li
             again = plan_image(desired, lifecycle.observe(desired, bench))
             if any(type(other.change) is type(step.change) for other in again.steps):
                 raise
-            return [*done, *_apply(desired, again, bench)]
+            return [*done, *_apply(lifecycle, desired, again, bench)]
         done.append(step)
     return done
 
 
-def _observe_after(desired: DesiredImage, image_plan: ImagePlan, bench: Workbench) -> ObservedImage:
+def _observe_after(
+    lifecycle: Lifecycle, desired: DesiredImage, image_plan: ImagePlan, bench: Workbench
+) -> ObservedImage:
     """Observe the result; an image that was just made and does not exist was removed by another host."""
-    after = _lifecycle_of(desired.disk).observe(desired, bench)
+    after = lifecycle.observe(desired, bench)
     if image_plan.after.exists and not after.exists:
         raise HostError("it was made, and does not exist any more: another host has removed it; run this again")
     return after
 
 
-def discover(lifecycle: str, place: Values | None, bench: Workbench) -> dict[str, Any]:
+def discover(lifecycle: Lifecycle, place: Values | None, bench: Workbench) -> dict[str, Any]:
     """List the disks of a server, in the form of a result."""
-    listing = LIFECYCLES[lifecycle].discover
+    listing = lifecycle.discover
     listed = result_of(listing(place or {}, bench)) if listing else {}
     nothing: dict[str, Any] = {"state": "absent", "size": None, "format": None, "blockdev": []}
     return {"changed": False, "actions": [], "warnings": [], "before": listed, "after": listed, **nothing}

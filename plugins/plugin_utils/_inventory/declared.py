@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.parallel import map_parts
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.placeholders import Filled
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import (

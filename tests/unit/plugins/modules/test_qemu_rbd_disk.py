@@ -16,7 +16,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.o
     ObservedRbd,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import module
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_rbd_disk
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -34,7 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[DesiredImage]:
         desired.append(one)
         return ObservedRbd(exists=False, new=NewImage(DEFAULTS))
 
-    monkeypatch.setitem(LIFECYCLES, "rbd", replace(LIFECYCLES["rbd"], observe=observe))
+    monkeypatch.setattr(qemu_rbd_disk, "LIFECYCLE", replace(qemu_rbd_disk.LIFECYCLE, observe=observe))
     monkeypatch.setattr(module, "probe", lambda: probed("debian13"))
     monkeypatch.setattr(module, "need_bindings", lambda backends, family: None)
     return desired

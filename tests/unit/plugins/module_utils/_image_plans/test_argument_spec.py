@@ -57,14 +57,14 @@ def test_every_backend_and_option_is_documented_as_it_is_read() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_fragment_of_a_module_has_the_options_that_it_reads(kind: str) -> None:
     documented = yaml.safe_load(getattr(ModuleDocFragment, kind.upper()))["options"]
-    same_as_read(documented, argument_spec(disk_module_options(kind)))
+    same_as_read(documented, argument_spec(disk_module_options(KINDS[kind])))
 
 
 def test_the_options_of_a_module_declare_a_disk() -> None:
-    spec = argument_spec(disk_module_options("image"))
+    spec = argument_spec(disk_module_options(KINDS["image"]))
     parameters = {"nfs": {"host": "192.0.2.7", "path": "/a"}, "size": "1GiB", "format": "qcow2", "state": "absent"}
     read = ArgumentSpecValidator(spec).validate(parameters).validated_parameters
-    declared = declaration_of("image", without_omitted(disk_module_options("image"), read))
+    declared = declaration_of(KINDS["image"], without_omitted(disk_module_options(KINDS["image"]), read))
     assert declared.items() >= {"nfs": {"host": "192.0.2.7", "path": "/a"}, "size": "1GiB", "format": "qcow2"}.items()
     assert "state" not in declared
     assert read_image("disk", declared, "disk").settings["size"] == 1024**3
@@ -77,7 +77,7 @@ def test_every_secret_is_hidden_in_logs() -> None:
 
 
 def test_an_option_that_another_names_is_named_as_a_whole() -> None:
-    options = disk_module_options("image")
+    options = disk_module_options(KINDS["image"])
     documented = documentation(options)
     gluster = documented["gluster"]["suboptions"]
     assert "this or O(gluster.host)" in gluster["servers"]["description"][0]

@@ -28,9 +28,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contr
     ObservedImage,
     Step,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import decode, encode, read_entries
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import KINDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import KINDS, read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch as images_batch
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Lifecycle
@@ -112,7 +111,7 @@ def disk(path: str, **settings: Any) -> dict[str, Any]:
 def run(given: dict[str, Any], *, state: str = "present", check_mode: bool = False) -> dict[str, Any]:
     desired = read_desired(read_image("disk", given, "disk"), "disk", state=state)
     with Workbench(capabilities()) as bench:
-        return reconcile.reconcile(desired, bench, check_mode=check_mode)
+        return reconcile.reconcile(LIFECYCLES[desired.kind.name], desired, bench, check_mode=check_mode)
 
 
 def batch(

@@ -17,14 +17,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contr
     ObservedImage,
     result_of,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.file_storage import FILE_STORAGE
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.observed import (
     ObservedFile,
     ObservedReadonly,
     ObservedVolume,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import kind_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH
 
 MIB = 2**20
@@ -52,7 +51,7 @@ def plan(declared: dict[str, Any], observed: State) -> ImagePlan:
     told = dict(declared)
     state, monitor, node = told.pop("state", "present"), told.pop("monitor", ""), told.pop("node", "")
     desired = read_desired(read_image("disk", told, "disk"), "disk", state=state, monitor=monitor, node=node)
-    return kind_of(desired.disk).plan(desired, state_of(desired, observed))
+    return desired.kind.plan(desired, state_of(desired, observed))
 
 
 def state_of(desired: DesiredImage, observed: State) -> ObservedImage:

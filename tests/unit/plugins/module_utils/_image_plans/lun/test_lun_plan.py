@@ -17,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contr
     Step,
     result_of,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun import kind
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.observed import Device, ObservedLun
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume import content

@@ -16,8 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contr
     DesiredImage,
     ImagePlan,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import KINDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import KINDS, read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd import changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.observed import (
     CloneSource,

@@ -17,8 +17,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access import ssh
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import sftp
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import host_mark as _host_mark
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired as _read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired as _read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.lifecycle import LIFECYCLE
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import reconcile as _reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.registry import STORES
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import locks as _locks
@@ -44,7 +45,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def manage(path: Path, state: str = "present", **declared: Any) -> dict[str, Any]:
     desired = _read_desired(disk(file={"path": str(path)}, **declared), "disk", state=state)
     with open_bench() as bench:
-        return _reconcile(desired, bench, check_mode=False)
+        return _reconcile(LIFECYCLE, desired, bench, check_mode=False)
 
 
 @needs_qemu

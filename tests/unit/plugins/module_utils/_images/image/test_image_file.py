@@ -17,8 +17,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     HostError,
     MadeMeanwhileError,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.changes import CreateImage
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.registry import STORES
 

@@ -12,7 +12,8 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired as _read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired as _read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.lifecycle import LIFECYCLE
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import reconcile as _reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import locks as _locks
 from ansible_collections.directdisk.qemu.tests.unit import fake_rbd
@@ -34,10 +35,10 @@ def manage(state: str = "present", *, image: str = "web1", size: str = "1MiB", *
     declared = {"rbd": where, "provision": provision, **({"size": size} if size else {})}
     desired = _read_desired(read_image("disk", declared, "disk"), "disk", state=state)
     with Workbench(capabilities(), open_timeout=5) as bench:
-        foreseen = _reconcile(desired, bench, check_mode=True)
-        done = _reconcile(desired, bench, check_mode=False)
+        foreseen = _reconcile(LIFECYCLE, desired, bench, check_mode=True)
+        done = _reconcile(LIFECYCLE, desired, bench, check_mode=False)
         assert foreseen["actions"] == done["actions"]
-        again = _reconcile(desired, bench, check_mode=False)
+        again = _reconcile(LIFECYCLE, desired, bench, check_mode=False)
         assert again["actions"] == []
     return done
 

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import MadeMeanwhileError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import host_mark
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.changes import (
     CreateImage,
     RemoveAbandoned,
