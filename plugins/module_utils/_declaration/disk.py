@@ -69,6 +69,11 @@ class Disk:
         return f"{self.backend.name} {self.backend.source.describe(self.source)}"
 
 
+def serial_of(disk: Disk) -> str:
+    """Return the serial number that the guest sees, by which it finds a disk wherever that is; the name by default."""
+    return str(disk.settings.get("serial") or disk.name)
+
+
 def read_image(name: str, declared: Any, where: str) -> Disk:
     """Read a disk that no VM opens, so ``writes`` is not required."""
     has_writes = isinstance(declared, Mapping) and any(declared.get(key) is not None for key in ("writes", "read_only"))

@@ -85,7 +85,7 @@ DISK_OPTIONS = (
     ),
     Option(
         "serial",
-        "Serial number that the guest sees.",
+        "Serial number that the guest sees. Default: the name of the disk.",
         pattern=r"^[A-Za-z0-9_.-]{1,20}$",
         pattern_help="is not 1 to 20 of the characters A-Z a-z 0-9 _ . -",
     ),
@@ -128,7 +128,7 @@ NETWORK_OPTIONS = (
     ),
     Option(
         "mac",
-        "Hardware address. Default: derived from the names of host, VM and network.",
+        "Hardware address. Default: derived from the names of VM and network, so that it stays when the VM moves.",
         pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$",
         pattern_help="is not a hardware address",
     ),

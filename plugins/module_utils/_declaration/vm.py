@@ -13,9 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, read_disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, read_disk, serial_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved, identities
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import NETWORK_OPTIONS, VM_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import pci_places
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
+    NETWORK_OPTIONS,
+    PASSTHROUGH,
+    VM_OPTIONS,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import (
     check_characters,
@@ -75,7 +80,7 @@ def read_vms(declared: Any, host: str = "") -> tuple[Vm, ...]:
     errors: list[Exception] = []
     for name, options in declared.items():
         try:
-            vms.append(read_vm(name, options, host))
+            vms.append(read_vm(name, options))
         except (DeclarationError, Collected) as error:
             errors.append(error)
     try:
@@ -93,7 +98,7 @@ def read_vms(declared: Any, host: str = "") -> tuple[Vm, ...]:
     return tuple(vms)
 
 
-def read_vm(name: Any, declared: Any, host: str = "") -> Vm:
+def read_vm(name: Any, declared: Any) -> Vm:
     """Read one VM; raises all errors together."""
     if not isinstance(name, str) or not _VM_NAME.fullmatch(name):
         raise DeclarationError(
@@ -117,14 +122,16 @@ def read_vm(name: Any, declared: Any, host: str = "") -> Vm:
     for network_name, network in _parts(declared, "networks", where, errors):
         try:
             networks.append(
-                _read_network(
-                    network_name, network, f"network {network_name} of {name}", f"{host}/{name}/{network_name}"
-                )
+                _read_network(network_name, network, f"network {network_name} of {name}", f"{name}/{network_name}")
             )
         except (DeclarationError, Collected) as error:
             errors.append(error)
     errors.extend(_cross_checks(name, settings, disks))
     raise_collected(errors)
+    try:
+        pci_places(settings, disks, len(networks))
+    except DeclarationError as error:
+        raise error.within(where) from None
     return Vm(name, settings, _with_boot_order(disks), tuple(networks), _seed(name, settings.get("cloud_init")))
 
 
@@ -168,7 +175,7 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
     for option in ("serial", "boot_index"):
         seen: dict[Any, str] = {}
         for disk in disks:
-            value = disk.settings.get(option)
+            value = _serial_in_guest(disk) if option == "serial" else disk.settings.get(option)
             if value is not None and value in seen:
                 errors.append(
                     DeclarationError(
@@ -209,6 +216,11 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
             )
         )
     return errors
+
+
+def _serial_in_guest(disk: Disk) -> str | None:
+    """Return the serial number that QEMU gives a disk; None if the guest sees that of the device itself."""
+    return None if disk.settings["model"] in PASSTHROUGH else serial_of(disk)
 
 
 def _kept_content(name: str, disks: Sequence[Disk]) -> Iterator[DeclarationError]:

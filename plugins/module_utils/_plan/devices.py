@@ -7,24 +7,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, serial_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import (
+    PciPlaces,
+    ScsiController,
+    slot_address,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
 
-_SCSI = ("virtio-scsi", *PASSTHROUGH)
 
-
-def disk_devices(disks: Sequence[tuple[Disk, str]], machine_type: str) -> list[str]:
+def disk_devices(disks: Sequence[tuple[Disk, str]], machine_type: str, places: PciPlaces) -> list[str]:
     """Return the ``-device`` values of disks, each with the name of its top node; controllers come first."""
     devices: list[str] = []
     ide = 0
     if any(disk.settings["model"] == "usb" for disk, _top in disks):
-        devices.append("qemu-xhci,id=machine.usb")
+        devices.append(f"qemu-xhci,id=machine.usb,{slot_address(places.usb)}")
+    devices += map(_scsi_controller, places.controllers)
     for disk, top in disks:
-        model = disk.settings["model"]
-        if model in _SCSI:
-            devices.append(_scsi_controller(disk))
-        devices.append(_device(disk, top, _ide_bus(ide, machine_type)))
-        ide += model == "ide"
+        devices.append(_device(disk, top, _place(disk, places, _ide_bus(ide, machine_type))))
+        ide += disk.settings["model"] == "ide"
     return devices
 
 
@@ -33,37 +34,41 @@ def iothread_objects(disks: Sequence[Disk]) -> list[str]:
     return [f"iothread,id={disk.name}.iothread" for disk in disks if disk.settings["iothread"]]
 
 
-def _scsi_controller(disk: Disk) -> str:
-    """Return the virtio-scsi controller of one disk, so that the disk has queues and an I/O thread of its own."""
-    properties = ["virtio-scsi-pci", f"id={disk.name}.scsi"]
-    if "queues" in disk.settings:
-        properties.append(f"num_queues={disk.settings['queues']}")
-    if disk.settings["iothread"]:
-        properties.append(f"iothread={disk.name}.iothread")
+def _scsi_controller(controller: ScsiController) -> str:
+    properties = ["virtio-scsi-pci", f"id={controller.id}", slot_address(controller.slot)]
+    if controller.queues is not None:
+        properties.append(f"num_queues={controller.queues}")
+    if controller.iothread:
+        properties.append(f"iothread={controller.iothread}")
     return ",".join(properties)
 
 
-def _device(disk: Disk, top: str, ide_bus: str) -> str:
+def _place(disk: Disk, places: PciPlaces, ide_bus: str) -> str:
+    """Return the bus and address of a disk."""
+    if disk.name in places.disks:
+        return slot_address(places.disks[disk.name])
+    if disk.name in places.scsi:
+        place = places.scsi[disk.name]
+        return f"bus={place.controller.id}.0,scsi-id={place.target}"
+    return f"bus={ide_bus if disk.settings['model'] == 'ide' else 'machine.usb.0'}"
+
+
+def _device(disk: Disk, top: str, place: str) -> str:
     settings = disk.settings
-    model = settings["model"]
-    properties = {
-        "virtio-blk": ["virtio-blk-pci"],
-        "virtio-scsi": ["scsi-hd", f"bus={disk.name}.scsi.0"],
-        "scsi-block": ["scsi-block", f"bus={disk.name}.scsi.0"],
-        "scsi-generic": ["scsi-generic", f"bus={disk.name}.scsi.0"],
-        "nvme": ["nvme"],
-        "ide": ["ide-hd", f"bus={ide_bus}"],
-        "usb": ["usb-storage", "bus=machine.usb.0"],
-    }[model]
-    properties = [*properties, f"drive={top}", f"id={disk.name}"]
+    model: str = settings["model"]
+    driver = {
+        "virtio-blk": "virtio-blk-pci",
+        "virtio-scsi": "scsi-hd",
+        "ide": "ide-hd",
+        "usb": "usb-storage",
+    }.get(model, model)
+    properties = [driver, place, f"drive={top}", f"id={disk.name}"]
     if "boot_index" in settings:
         properties.append(f"bootindex={settings['boot_index']}")
     if model == "scsi-generic":
         return ",".join(properties)
-    # QEMU's nvme device does not start without a serial number.
-    serial = settings.get("serial") or (disk.name if model == "nvme" else "")
-    if serial:
-        properties.append(f"serial={keyval(serial)}")
+    if model not in PASSTHROUGH:
+        properties.append(f"serial={keyval(serial_of(disk))}")
     if model == "virtio-blk":
         properties += [f"num-queues={settings['queues']}"] if "queues" in settings else []
         properties += [f"iothread={disk.name}.iothread"] if settings["iothread"] else []

@@ -118,9 +118,9 @@ def _unknown_sources(fleet: DeclaredFleet, known_images: Sequence[str]) -> Findi
 
 
 def _by_address(fleet: DeclaredFleet) -> dict[str, list[tuple[DeclaredVm, str, str]]]:
-    """Return VMs, networks and bridges by the hardware addresses that more than one of them has."""
+    """Return VMs, networks and bridges by the hardware addresses that more than one of them has; started VMs first."""
     users_of: dict[str, list[tuple[DeclaredVm, str, str]]] = defaultdict(list)
-    for one in fleet.vms:
+    for one in sorted(fleet.vms, key=lambda one: one.vm.state == "stopped"):
         for network in one.vm.networks if one.present else ():
             if network.bridge:  # QEMU's own network lets nobody see the address
                 users_of[network.mac].append((one, network.name, network.bridge))
@@ -129,27 +129,27 @@ def _by_address(fleet: DeclaredFleet) -> dict[str, list[tuple[DeclaredVm, str, s
 
 def _same_addresses(fleet: DeclaredFleet) -> Findings:
     for mac, users in _by_address(fleet).items():
-        first: dict[str, str] = {}
+        first: dict[str, tuple[DeclaredVm, str]] = {}
         for one, network, bridge in users:
             where = one.where("network", network)
-            if bridge in first:
+            other, its = first.setdefault(bridge, (one, where))
+            if its != where and not _stands_by(one, other):
                 yield DeclarationError(
                     where,
-                    f"has the mac {mac} of {first[bridge]} on a bridge of the same name, {bridge}; "
-                    "give one of them another mac",
+                    f"has the mac {mac} of {its} on a bridge of the same name, {bridge}; give one of them another mac",
                 )
-            first.setdefault(bridge, where)
 
 
 def _addresses_elsewhere(fleet: DeclaredFleet) -> Findings:
     for mac, users in _by_address(fleet).items():
-        first: dict[str, str] = {}
+        first: dict[str, tuple[DeclaredVm, str]] = {}
         for one, network, bridge in users:
             where = one.where("network", network)
             if first and bridge not in first:
-                (other, its), *_more = first.items()
-                yield DeclarationError(where, f"has on {bridge} the mac {mac} that {its} has on {other}")
-            first.setdefault(bridge, where)
+                (elsewhere, (other, its)), *_more = first.items()
+                if not _stands_by(one, other):
+                    yield DeclarationError(where, f"has on {bridge} the mac {mac} that {its} has on {elsewhere}")
+            first.setdefault(bridge, (one, where))
 
 
 def _by_host(fleet: DeclaredFleet) -> Iterable[list[DeclaredVm]]:

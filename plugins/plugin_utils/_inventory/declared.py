@@ -142,7 +142,7 @@ def _read(fleet: DeclaredFleet, host: str, name: Any, declared: Any) -> None:
     errors: list[Any] = list(filled.errors)
     with _gathered(errors):
         if filled.vm is not None:
-            vm = read_vm(name, filled.vm, host)
+            vm = read_vm(name, filled.vm)
             fleet.vms.append(DeclaredVm(host, vm, filled.missing))
             _check_images(vm, errors)
     if errors:

@@ -133,7 +133,7 @@ def same_disk(declared: Disk, converted: Disk) -> None:
     one, two = (_comparable(disk) for disk in (declared, converted))
     assert two == one
     left_out = ("route", "boot_index", "uri", "luks")
-    unsaid = {"serial": declared.name} if declared.settings["model"] == "nvme" else {}
+    unsaid = {"serial": declared.name}
     one, two = ({**unsaid, **disk.settings} for disk in (declared, converted))
     assert {**two, **dict.fromkeys(left_out)} == {**one, **dict.fromkeys(left_out)}
     assert ("luks" in converted.settings) == ("luks" in declared.settings)

@@ -264,6 +264,21 @@ def test_an_address_is_one_machines_on_bridges_of_a_name() -> None:
     ]
 
 
+def test_a_derived_address_stays_when_the_vm_moves_and_is_one_vms() -> None:
+    lan = network(bridge="br0")
+    here, there = (fleet(**{host: {"a": lan}}).vms[0].vm.networks[0].mac for host in ("hv1", "hv2"))
+    assert here == there
+    assert here != fleet(hv1={"b": lan}).vms[0].vm.networks[0].mac
+    stands_by = {**lan, "state": "stopped"}
+    for other in (stands_by, {**stands_by, **network(bridge="br1")}, {"state": "absent"}):
+        assert errors_in(hv1={"a": other}, hv2={"a": lan}) == []
+        assert len(warnings_in(hv1={"a": other}, hv2={"a": lan})) == (other != {"state": "absent"})
+    assert errors_in(hv0={"a": stands_by}, hv1={"a": lan}, hv2={"a": lan}) == [
+        f"hv2: network lan of a: has the mac {here} of hv1: network lan of a on a bridge of the same name, br0; "
+        "give one of them another mac"
+    ]
+
+
 def test_a_tap_device_has_a_name_of_its_own() -> None:
     both = {"networks": {"lan": {"bridge": "br0"}, "wan": {"bridge": "a.lan"}}}
     assert errors_in(hv1={"a": both}) == [
