@@ -95,7 +95,7 @@ class ActionModule(HostAction):
             report = self._report(vms, observed, undeclared, predicted_changes(vms, observed))
             unpredictable = self._unpredictable(host, lacks)
             return {"changed": False, **lacking, **unpredictable, **_for_other_steps(options, report, due=False)}
-        plans = host_plans.make_plans(vms, capabilities, observed["paths"])
+        plans = host_plans.make_plans(vms, capabilities, observed)
         host_plans.refuse_taken_storage(vms, observed, undeclared)
         overlays.refuse_left_behind(vms, observed["overlays"])
         entries = request(managed, plans, observed)
@@ -144,7 +144,7 @@ class ActionModule(HostAction):
         vms = read_vms(self._task.args["vms"], host)
         managed = managed_disks(vms, plain(self._task.args["vms"]))
         capabilities = Capabilities.from_probe(answers.host["capabilities"])
-        plans = host_plans.make_plans(vms, capabilities, observed["paths"])
+        plans = host_plans.make_plans(vms, capabilities, observed)
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
         predicted = DiskResults.from_answer(managed, answers.disks) if answers.disks else DiskResults()
         not_yet = self._waiting_for_stops(host, task_vars)

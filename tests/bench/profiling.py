@@ -98,7 +98,7 @@ def _before(declaration: Path) -> tuple[tuple[Any, ...], dict[str, Any], list[Ro
 def _after(vms: Sequence[Any], answer: dict[str, Any]) -> tuple[dict[str, Any], list[Row]]:
     rows: list[Row] = []
     capabilities, observed = Capabilities.from_probe(answer["capabilities"]), answer["observed"]
-    plans = _timed(rows, "make_plans", lambda: host_plans.make_plans(vms, capabilities, observed["paths"]))
+    plans = _timed(rows, "make_plans", lambda: host_plans.make_plans(vms, capabilities, observed))
     wanted = _timed(rows, "desired: render", lambda: host_plans.desired_state(plans, encrypted=capabilities.encrypts))
     changes = _timed(rows, "decide", lambda: decide(wanted, observed))
     _timed(

@@ -1,16 +1,21 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The PCI slots of a VM's devices. Pure.
+"""The PCI places of a VM's devices. Pure.
 
-Guests name network interfaces by their slots (enp0s28). So the slot of a device does not depend on devices of another
-kind: disks take slots upwards, networks downwards, and the screen, the USB controller and the seed have one each,
-used or not.
+Guests name network interfaces by their places (enp1s0 is on bus 1). So the place of a device does not depend on devices
+of another kind, and a device keeps the place that it has in the unit on the host: a disk that was added while the VM
+ran is at the same place after a restart.
+
+Nothing can be plugged into the root bus of a q35 while the VM runs, so disks and networks sit behind PCI Express ports.
+The ports of networks come first: their bus numbers do not depend on disks. On a pc, disks take slots of the root bus
+upwards and networks downwards.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
@@ -24,6 +29,12 @@ _SLOTS = {
     # 0x01: the ISA bridge and IDE.
     "pc": tuple(range(0x02, 0x20)),
 }
+_FUNCTIONS = 8
+"""Functions of a slot; each may be a port."""
+_NETWORK_SLOTS, _DISK_SLOTS = 2, 4
+"""Slots of a q35 for the ports of networks, and for those of disks."""
+_SPARE_FOR_NETWORKS = 2
+"""Free ports of a q35 for networks that are added while the VM runs, if there are any for disks."""
 _ALWAYS = 3
 """Slots for the screen, the USB controller and the seed."""
 _SCSI = ("virtio-scsi", *PASSTHROUGH)
@@ -36,6 +47,29 @@ _PCI_DEVICE = re.compile(
     r'^(?:\{.*"driver"\s*:\s*")?([\w-]+-(?:pci|vga)|VGA|qxl|nvme|e1000e?|rtl8139|pcie-root-port|pci-bridge)\b'
 )
 """Devices that certainly take a slot."""
+_PORT = "machine.port"
+_SCSI_PLACE = re.compile(r"bus=(.+)\.0,scsi-id=(\d+)")
+
+
+@dataclass(frozen=True)
+class RootPort:
+    """A PCI Express port of a q35, for one device."""
+
+    number: int
+    slot: int
+    function: int
+
+    @property
+    def argument(self) -> str:
+        """Return its ``-device`` value."""
+        several = ",multifunction=on" if not self.function else ""
+        address = f"addr={self.slot:#04x}.{self.function}{several}"
+        return f"pcie-root-port,id={_PORT}{self.number},bus=pcie.0,{address},chassis={self.number}"
+
+    @property
+    def place(self) -> str:
+        """Return the place of a device behind it."""
+        return f"bus={_PORT}{self.number}"
 
 
 @dataclass(frozen=True)
@@ -45,92 +79,223 @@ class ScsiController:
     id: str
     queues: int | None
     iothread: str
-    slot: int
-
-
-@dataclass(frozen=True)
-class ScsiPlace:
-    """The place of a SCSI disk."""
-
-    controller: ScsiController
-    target: int
+    place: str
 
 
 @dataclass(frozen=True)
 class PciPlaces:
-    """The slots of a VM's devices."""
+    """The places of a VM's devices, as their options bus, addr and scsi-id."""
 
-    screen: int
-    usb: int
-    seed: int
-    disks: Mapping[str, int]
-    """Slots of disks that are PCI devices themselves, by disk."""
-    scsi: Mapping[str, ScsiPlace]
-    """Places of SCSI disks, by disk."""
-    networks: tuple[int, ...]
-    """In the order of the networks."""
+    ports: tuple[RootPort, ...]
+    screen: str
+    usb: str
+    seed: str
+    controllers: tuple[ScsiController, ...]
+    disks: Mapping[str, str]
+    """By disk; disks on an IDE or USB bus are not in it."""
+    networks: Mapping[str, str]
+    """By network."""
+
+
+def is_port(device: str) -> bool:
+    """Return if a device is one of the ports."""
+    return device.startswith(_PORT)
+
+
+def nic_id(network: str) -> str:
+    """Return the id of a network's device."""
+    return f"{network}.nic"
+
+
+def pci_places(
+    settings: Values, disks: Sequence[Disk], networks: Sequence[str], kept: Mapping[str, str] | None = None
+) -> PciPlaces:
+    """Return the places of a VM's devices; raise DeclarationError if it has too few.
+
+    networks: their names; kept: the places of devices and ports that the VM has on the host, by their ids.
+    """
+    kept = kept or {}
+    scsi = _scsi_places(disks, kept)
+    # The PCI devices of disks: the disk itself or its controller.
+    own = {disk.name: disk.name for disk in disks if disk.settings["model"] in ("virtio-blk", "nvme")}
+    device_of = {disk.name: scsi[disk.name][0] if disk.name in scsi else own.get(disk.name, "") for disk in disks}
+    devices = [device for device in dict.fromkeys(device_of.values()) if device]
+    needs = _Needs(
+        devices,
+        [nic_id(network) for network in networks],
+        _devices(settings.get("extra_args", ())),
+        sum(
+            (
+                "vnc" in settings,
+                bool(settings.get("cloud_init")),
+                any(disk.settings["model"] == "usb" for disk in disks),
+            )
+        ),
+    )
+    slots = _free_slots(settings["machine"], settings.get("extra_args", ()))
+    board = (
+        _q35(slots, needs, kept, spare=settings["hotplug_ports"])
+        if settings["machine"] == "q35"
+        else _pc(slots, needs, kept)
+    )
+    return PciPlaces(
+        board.ports,
+        *board.always,
+        controllers=tuple(_controllers(disks, device_of, board.places)),
+        disks={
+            disk: f"bus={scsi[disk][0]}.0,scsi-id={scsi[disk][1]}" if disk in scsi else board.places[device]
+            for disk, device in device_of.items()
+            if device
+        },
+        networks={network: board.places[nic_id(network)] for network in networks},
+    )
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """The devices that need places."""
+
+    disks: Sequence[str]
+    """Ids of disks and controllers."""
+    networks: Sequence[str]
+    extra: Sequence[str]
+    """Devices of extra_args."""
+    always: int
+    """How many of the screen, the USB controller and the seed the VM has."""
 
     @property
-    def controllers(self) -> tuple[ScsiController, ...]:
-        """Return the virtio-scsi controllers in the order of their slots."""
-        return tuple({place.controller.id: place.controller for place in self.scsi.values()}.values())
+    def extra_slots(self) -> int:
+        """Return how many slots of the root bus extra_args take beside those that are reserved and not used."""
+        return max(sum(map(_takes_free_slot, self.extra)) - (_ALWAYS - self.always), 0)
 
 
-def slot_address(slot: int) -> str:
-    """Return a slot as QEMU's option addr, which is hexadecimal."""
+@dataclass(frozen=True)
+class _Board:
+    """The places on one kind of board, by the ids of devices."""
+
+    ports: tuple[RootPort, ...]
+    always: tuple[str, str, str]
+    """Of the screen, the USB controller and the seed."""
+    places: Mapping[str, str]
+
+
+def _slot(slot: int) -> str:
     return f"addr={slot:#04x}"
 
 
-def pci_places(settings: Values, disks: Sequence[Disk], networks: int) -> PciPlaces:
-    """Return the slots of a VM's devices; raise DeclarationError if it has too few."""
-    extra_args: Sequence[str] = settings.get("extra_args", ())
-    slots = _free_slots(settings["machine"], extra_args)
-    middle = slots[2:-1]
-    own, scsi = _disk_places(disks, middle)
-    needed = len(own) + len({place.controller.id for place in scsi.values()})
-    extra = sum(map(_takes_free_slot, _devices(extra_args)))
-    unused = _ALWAYS - sum(
-        ("vnc" in settings, bool(settings.get("cloud_init")), any(disk.settings["model"] == "usb" for disk in disks))
-    )
-    if needed + networks + max(extra - unused, 0) > len(middle):
-        parts = ((needed, "disks"), (networks, "networks"), (extra, "extra_args"))
-        counted = " and ".join(f"{number} for {what}" for number, what in parts if number)
-        advice = "; disks with model: virtio-scsi share one slot" if needed > 1 else ""
-        raise DeclarationError(
-            "",
-            f"its devices need PCI slots ({counted}), and a {settings['machine']} has {len(middle)} for them{advice}",
+def _q35(slots: Sequence[int], needs: _Needs, kept: Mapping[str, str], *, spare: int) -> _Board:
+    always, rest = slots[:_ALWAYS], slots[_ALWAYS:]
+    all_ports = [
+        RootPort(number, slot, function)
+        for number, (slot, function) in enumerate(
+            ((slot, function) for slot in rest[: _NETWORK_SLOTS + _DISK_SLOTS] for function in range(_FUNCTIONS)), 1
         )
-    return PciPlaces(slots[0], slots[1], slots[-1], own, scsi, tuple(middle[::-1][:networks]))
+    ]
+    for_networks = all_ports[: _NETWORK_SLOTS * _FUNCTIONS]
+    for_disks = all_ports[len(for_networks) :]
+    for ids, ports, what, advice in (
+        (needs.disks, for_disks, "disks", "; disks with model: virtio-scsi share one"),
+        (needs.networks, for_networks, "networks", ""),
+    ):
+        if len(ids) > len(ports):
+            raise DeclarationError(
+                "", f"its {what} need {len(ids)} PCI Express ports, and a q35 has {len(ports)} for them{advice}"
+            )
+    left = len(rest) - _NETWORK_SLOTS - _DISK_SLOTS
+    if needs.extra_slots > left:
+        raise DeclarationError(
+            "extra_args", f"its devices need {needs.extra_slots} PCI slots, and a q35 has {left} for them"
+        )
+    networks, network_ports = _on_ports(needs.networks, for_networks, kept, min(spare, _SPARE_FOR_NETWORKS))
+    disks, disk_ports = _on_ports(needs.disks, for_disks, kept, spare)
+    screen, usb, seed = map(_slot, always)
+    return _Board((*network_ports, *disk_ports), (screen, usb, seed), {**networks, **disks})
 
 
-def _disk_places(disks: Sequence[Disk], slots: Sequence[int]) -> tuple[dict[str, int], dict[str, ScsiPlace]]:
-    """Return the places of disks; disks beyond the last slot get that slot, and are refused by the number of places."""
-    own: dict[str, int] = {}
-    scsi: dict[str, ScsiPlace] = {}
-    controllers: dict[tuple[int | None, str, int], ScsiController] = {}
-    members: dict[tuple[int | None, str], int] = {}
+def _on_ports(
+    ids: Sequence[str], ports: Sequence[RootPort], kept: Mapping[str, str], spare: int
+) -> tuple[dict[str, str], Sequence[RootPort]]:
+    """Return the places of devices, and the ports that the VM has: those of before, if they are enough."""
+    places = _assign(ids, [port.place for port in ports], kept)
+    used = set(places.values())
+    needed = max((number for number, port in enumerate(ports, 1) if port.place in used), default=0)
+    before = sum(f"{_PORT}{port.number}" in kept for port in ports)
+    return places, ports[: before if before >= needed and before else needed + spare]
+
+
+def _pc(slots: Sequence[int], needs: _Needs, kept: Mapping[str, str]) -> _Board:
+    middle = [_slot(slot) for slot in slots[2:-1]]
+    if len(needs.disks) + len(needs.networks) + needs.extra_slots > len(middle):
+        extra = sum(map(_takes_free_slot, needs.extra))
+        parts = ((len(needs.disks), "disks"), (len(needs.networks), "networks"), (extra, "extra_args"))
+        counted = " and ".join(f"{number} for {what}" for number, what in parts if number)
+        advice = "; disks with model: virtio-scsi share one slot" if len(needs.disks) > 1 else ""
+        raise DeclarationError(
+            "", f"its devices need PCI slots ({counted}), and a pc has {len(middle)} for them{advice}"
+        )
+    networks = _assign(needs.networks, middle[::-1], kept, reserved=_kept_places(needs.disks, middle, kept).values())
+    disks = _assign(needs.disks, middle, kept, reserved=networks.values())
+    return _Board((), (_slot(slots[0]), _slot(slots[1]), _slot(slots[-1])), {**networks, **disks})
+
+
+def _kept_places(ids: Iterable[str], places: Sequence[str], kept: Mapping[str, str]) -> dict[str, str]:
+    """Return the places that devices keep; no two have the same."""
+    stay = {kept[one]: one for one in ids if kept.get(one) in places}
+    return {one: place for place, one in stay.items()}
+
+
+def _assign(
+    ids: Sequence[str], places: Sequence[str], kept: Mapping[str, str], reserved: Iterable[str] = ()
+) -> dict[str, str]:
+    """Return a place for each device: the one that it has, or else the first free one."""
+    stay = _kept_places(ids, places, kept)
+    taken = {*stay.values(), *reserved}
+    free = (place for place in places if place not in taken)
+    return {one: stay[one] if one in stay else next(free) for one in ids}
+
+
+def _scsi_places(disks: Sequence[Disk], kept: Mapping[str, str]) -> dict[str, tuple[str, int]]:
+    """Return the controller's id and the target of each SCSI disk."""
+    members = [disk for disk in disks if disk.settings["model"] in _SCSI]
+    taken: dict[str, set[int]] = defaultdict(set)
+    stay: dict[str, tuple[str, int]] = {}
+    for disk in members:
+        match = _SCSI_PLACE.fullmatch(kept.get(disk.name, ""))
+        if match and _is_controller_of(disk, match[1]) and int(match[2]) not in taken[match[1]]:
+            stay[disk.name] = (match[1], int(match[2]))
+            taken[match[1]].add(int(match[2]))
+    for disk in members:
+        number = 0
+        while disk.name not in stay:
+            controller = f"{_controller_prefix(disk)}{number}"
+            free = next((target for target in range(_TARGETS) if target not in taken[controller]), None)
+            if free is not None:
+                stay[disk.name] = (controller, free)
+                taken[controller].add(free)
+            number += 1
+    return stay
+
+
+def _controller_prefix(disk: Disk) -> str:
+    return f"{disk.name}.scsi" if disk.settings["iothread"] else f"machine.scsi{disk.settings.get('queues', '')}-"
+
+
+def _is_controller_of(disk: Disk, controller: str) -> bool:
+    prefix = _controller_prefix(disk)
+    return controller.startswith(prefix) and controller[len(prefix) :].isdigit()
+
+
+def _controllers(
+    disks: Iterable[Disk], device_of: Mapping[str, str], places: Mapping[str, str]
+) -> Iterable[ScsiController]:
+    """Return the controllers, with the settings that their disks have in common."""
+    known: dict[str, ScsiController] = {}
     for disk in disks:
-        slot = slots[min(len(own) + len(controllers), len(slots) - 1)]
-        model = disk.settings["model"]
-        if model in ("virtio-blk", "nvme"):
-            own[disk.name] = slot
-        elif model in _SCSI:
-            kind = (disk.settings.get("queues"), disk.name if disk.settings["iothread"] else "")
-            number, target = divmod(members.get(kind, 0), _TARGETS)
-            members[kind] = members.get(kind, 0) + 1
-            known = controllers.setdefault((*kind, number), _controller(kind, len(controllers), slot))
-            scsi[disk.name] = ScsiPlace(known, target)
-    return own, scsi
-
-
-def _controller(kind: tuple[int | None, str], number: int, slot: int) -> ScsiController:
-    queues, thread_of = kind
-    return ScsiController(
-        f"{thread_of}.scsi" if thread_of else f"machine.scsi{number}",
-        queues,
-        f"{thread_of}.iothread" if thread_of else "",
-        slot,
-    )
+        if disk.settings["model"] in _SCSI:
+            controller = device_of[disk.name]
+            thread = f"{disk.name}.iothread" if disk.settings["iothread"] else ""
+            known[controller] = ScsiController(controller, disk.settings.get("queues"), thread, places[controller])
+    return known.values()
 
 
 def _free_slots(machine: str, extra_args: Sequence[str]) -> tuple[int, ...]:

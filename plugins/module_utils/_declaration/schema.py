@@ -144,6 +144,15 @@ VM_OPTIONS = (
         pattern=r"^[A-Za-z0-9_.+,=-]+$",
     ),
     Option("machine", "Machine type.", choices=("q35", "pc"), default="q35"),
+    Option(
+        "hotplug_ports",
+        "Free PCI Express ports of a C(q35) for disks that are added while the VM runs, up to what it has room for; "
+        "with any, there are two more for networks.",
+        "int",
+        default=8,
+        minimum=0,
+        maximum=32,
+    ),
     Option("accel", "Accelerator.", choices=("kvm", "tcg"), default="kvm"),
     Option("firmware", "Firmware.", choices=("bios", "uefi"), default="bios"),
     Option("disks", "The disks by name; the first one boots.", "any"),

@@ -129,7 +129,7 @@ def read_vm(name: Any, declared: Any) -> Vm:
     errors.extend(_cross_checks(name, settings, disks))
     raise_collected(errors)
     try:
-        pci_places(settings, disks, len(networks))
+        pci_places(settings, disks, [network.name for network in networks])
     except DeclarationError as error:
         raise error.within(where) from None
     return Vm(name, settings, _with_boot_order(disks), tuple(networks), _seed(name, settings.get("cloud_init")))

@@ -25,7 +25,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     OwnerQuestion,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import images_in, opened_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import images_in, opened_in, places_in
 
 _MOST_OVERLAYS = 1000
 
@@ -82,6 +82,7 @@ def _observe_files(texts: bool) -> dict[str, ObservedFile]:
                 "mtime": _mtime(path),
                 "opened": opened_in(text),
                 "images": images_in(text),
+                "places": places_in(text),
             }
             if texts:
                 observed[path]["text"] = text

@@ -7,7 +7,7 @@ from __future__ import annotations
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import pci_places, slot_address
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import PciPlaces, nic_id
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Network, Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import disk_devices
@@ -23,6 +23,7 @@ def build_argv(
     vm: Vm,
     *,
     binary: str,
+    places: PciPlaces,
     graphs: list[tuple[Disk, Graph]],
     objects: list[str],
     firmware: dict[str, str] | None,
@@ -40,16 +41,15 @@ def build_argv(
     args += [("-object", text) for text in objects]
     for _disk, graph in graphs:
         args += [("-blockdev", compact(node)) for node in graph.nodes]
-    places = pci_places(settings, vm.disks, len(vm.networks))
     disks = [(disk, graph.top) for disk, graph in graphs]
     args += [("-device", text) for text in disk_devices(disks, settings["machine"], places)]
     if seed_directory:
         args += [
             ("-blockdev", compact(seed_node(seed_directory))),
-            ("-device", f"virtio-blk-pci,{slot_address(places.seed)},drive={SEED_NODE},id={SEED_NODE}-disk"),
+            ("-device", f"virtio-blk-pci,{places.seed},drive={SEED_NODE},id={SEED_NODE}-disk"),
         ]
-    for network, slot in zip(vm.networks, places.networks):
-        args += _network(network, taps.get(network.name, ""), slot)
+    for network in vm.networks:
+        args += _network(network, taps.get(network.name, ""), places.networks[network.name])
     args += _screen(vm, vnc_secret, places.screen)
     args += [(argument,) for argument in settings.get("extra_args", ())]
     return args
@@ -108,7 +108,7 @@ def _monitor_and_console(vm: Vm) -> Args:
     return args
 
 
-def _network(network: Network, tap: str, slot: int) -> Args:
+def _network(network: Network, tap: str, place: str) -> Args:
     device = {"virtio": "virtio-net-pci", "e1000": "e1000"}[network.model]
     if network.bridge:
         backend = f"tap,id={network.name},ifname={tap},script=no,downscript=no"
@@ -116,11 +116,11 @@ def _network(network: Network, tap: str, slot: int) -> Args:
         backend = ",".join(["user", f"id={network.name}", *(f"hostfwd={rule}" for rule in network.forward)])
     return [
         ("-netdev", backend),
-        ("-device", f"{device},{slot_address(slot)},id={network.name}.nic,netdev={network.name},mac={network.mac}"),
+        ("-device", f"{device},{place},id={nic_id(network.name)},netdev={network.name},mac={network.mac}"),
     ]
 
 
-def _screen(vm: Vm, vnc_secret: str, slot: int) -> Args:
+def _screen(vm: Vm, vnc_secret: str, place: str) -> Args:
     vnc = vm.settings.get("vnc")
     if vnc is None:
         return [("-display", "none")]
@@ -130,6 +130,6 @@ def _screen(vm: Vm, vnc_secret: str, slot: int) -> Args:
     else:
         endpoint = f"unix:{keyval(paths.runtime_directory(vm.name))}/vnc.sock"
     return [
-        ("-device", f"VGA,{slot_address(slot)}"),
+        ("-device", f"VGA,{place}"),
         ("-vnc", endpoint + (f",password-secret={vnc_secret}" if vnc_secret else "")),
     ]

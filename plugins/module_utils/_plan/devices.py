@@ -8,20 +8,16 @@ from collections.abc import Sequence
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, serial_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import (
-    PciPlaces,
-    ScsiController,
-    slot_address,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import PciPlaces, ScsiController
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
 
 
 def disk_devices(disks: Sequence[tuple[Disk, str]], machine_type: str, places: PciPlaces) -> list[str]:
-    """Return the ``-device`` values of disks, each with the name of its top node; controllers come first."""
-    devices: list[str] = []
+    """Return the ``-device`` values of disks, each with the name of its top node; ports and controllers come first."""
+    devices: list[str] = [port.argument for port in places.ports]
     ide = 0
     if any(disk.settings["model"] == "usb" for disk, _top in disks):
-        devices.append(f"qemu-xhci,id=machine.usb,{slot_address(places.usb)}")
+        devices.append(f"qemu-xhci,id=machine.usb,{places.usb}")
     devices += map(_scsi_controller, places.controllers)
     for disk, top in disks:
         devices.append(_device(disk, top, _place(disk, places, _ide_bus(ide, machine_type))))
@@ -35,7 +31,7 @@ def iothread_objects(disks: Sequence[Disk]) -> list[str]:
 
 
 def _scsi_controller(controller: ScsiController) -> str:
-    properties = ["virtio-scsi-pci", f"id={controller.id}", slot_address(controller.slot)]
+    properties = ["virtio-scsi-pci", f"id={controller.id}", controller.place]
     if controller.queues is not None:
         properties.append(f"num_queues={controller.queues}")
     if controller.iothread:
@@ -46,10 +42,7 @@ def _scsi_controller(controller: ScsiController) -> str:
 def _place(disk: Disk, places: PciPlaces, ide_bus: str) -> str:
     """Return the bus and address of a disk."""
     if disk.name in places.disks:
-        return slot_address(places.disks[disk.name])
-    if disk.name in places.scsi:
-        place = places.scsi[disk.name]
-        return f"bus={place.controller.id}.0,scsi-id={place.target}"
+        return places.disks[disk.name]
     return f"bus={ide_bus if disk.settings['model'] == 'ide' else 'machine.usb.0'}"
 
 

@@ -70,6 +70,8 @@ class _ObservedFile(TypedDict):
     """Identities of the storage that the unit's VM opens, and if it writes to it."""
     images: list[str]
     """Staged images that the unit waits for."""
+    places: dict[str, str]
+    """Places of the VM's devices, by their ids."""
 
 
 class ObservedFile(_ObservedFile, total=False):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resource
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import pci_places
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, opened_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     CapabilityError,
@@ -83,16 +84,20 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def make_plan(vm: Vm, capabilities: Capabilities) -> Plan:
-    """Plan a VM; raise every reason why this host cannot run it."""
-    return _Planner(vm, capabilities).plan()
+def make_plan(vm: Vm, capabilities: Capabilities, kept: Mapping[str, str] | None = None) -> Plan:
+    """Plan a VM; raise every reason why this host cannot run it.
+
+    kept: the places of devices in the unit that the host has, by their ids.
+    """
+    return _Planner(vm, capabilities, kept or {}).plan()
 
 
 class _Planner:
     """Collects the requirements of the disks, networks and settings of one VM."""
 
-    def __init__(self, vm: Vm, capabilities: Capabilities) -> None:
+    def __init__(self, vm: Vm, capabilities: Capabilities, kept: Mapping[str, str]) -> None:
         self.vm = vm
+        self.kept = kept
         self.capabilities = capabilities
         self.unit = paths.unit_name(vm.name)
         self.helpers: list[Service] = []
@@ -225,6 +230,7 @@ class _Planner:
         args = build_argv(
             vm,
             binary=self.capabilities.emulator,
+            places=pci_places(settings, vm.disks, [network.name for network in vm.networks], self.kept),
             graphs=[(planned.disk, planned.graph) for planned in self.disks],
             objects=[*iothread_objects(vm.disks), *(one.argument for one in self.objects)],
             firmware=firmware,

@@ -13,6 +13,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_jso
 
 _OPENED = "# Storage, and whether it is written to: "
 _WANTS = "Wants="
+_DEVICE = re.compile(r"^    -device '?([^'\n]*?)'? \\\\?$", re.M)
+_COMMA = re.compile(r"(?<!,),(?!,)")
+"""Ends an option; a comma within a value is doubled."""
+_PLACE = ("bus=", "addr=", "scsi-id=")
 _LOADED = re.compile(r"^LoadCredential(?:Encrypted)?=[^:]+:(.+)$", re.M)
 
 
@@ -44,6 +48,16 @@ def credential_line(name: str, source: str, *, encrypted: bool) -> str:
 def credentials_in(text: str) -> list[str]:
     """Return the paths of the collection's credentials that a unit loads."""
     return [path for path in _LOADED.findall(text) if path.startswith(paths.CREDENTIALS)]
+
+
+def places_in(text: str) -> dict[str, str]:
+    """Return the places of QEMU's devices by their ids, as their options bus, addr and scsi-id."""
+    places: dict[str, str] = {}
+    for device in _DEVICE.findall(text):
+        options = [part for part in _COMMA.split(device) if part.startswith(_PLACE)]
+        name = next((part[len("id=") :] for part in _COMMA.split(device) if part.startswith("id=")), "")
+        places[name] = ",".join(options)
+    return places
 
 
 def _rest_of_line(text: str, beginning: str) -> str:

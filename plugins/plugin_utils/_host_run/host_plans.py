@@ -13,11 +13,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import doubts, names_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import is_port
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, refuse_shared_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED, Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     DesiredHost,
     DesiredVm,
@@ -88,7 +89,7 @@ def at_rest(secrets: Mapping[tuple[str, str], str], *, encrypted: bool) -> dict[
     }
 
 
-def make_plans(vms: Iterable[Vm], capabilities: Capabilities, paths: Mapping[str, str]) -> list[Plan]:
+def make_plans(vms: Iterable[Vm], capabilities: Capabilities, observed: ObservedHost) -> list[Plan]:
     """Plan all VMs; raise every reason why this host cannot run one of them."""
     plans: list[Plan] = []
     errors: list[Exception] = []
@@ -97,12 +98,21 @@ def make_plans(vms: Iterable[Vm], capabilities: Capabilities, paths: Mapping[str
             if vm.state == "absent":
                 plans.append(Plan(vm, (), ()))
                 continue
-            _check_paths(vm, paths)
-            plans.append(make_plan(vm, capabilities))
+            _check_paths(vm, observed["paths"])
+            plans.append(make_plan(vm, capabilities, _kept_places(vm.name, observed)))
         except (DeclarationError, Collected) as error:
             errors.append(error)
     raise_collected(errors)
     return plans
+
+
+def _kept_places(vm: str, observed: ObservedHost) -> dict[str, str]:
+    """Return the places of a VM's devices in its unit. A VM that does not run gets new spare ports at its start."""
+    unit = unit_paths.unit_name(vm)
+    path = f"{unit_paths.UNIT_DIRECTORY}/{unit}"
+    places = observed["files"][path]["places"] if path in observed["files"] else {}
+    runs = unit in observed["units"] and observed["units"][unit]["active"] in RUNNING
+    return {device: place for device, place in places.items() if runs or not is_port(device)}
 
 
 def _needed_paths(vm: Vm) -> Iterable[tuple[str, tuple[str, ...], str]]:

@@ -100,6 +100,7 @@ class Host:
                 "text": file["text"],
                 "opened": opened_in(file["text"]),
                 "images": [],
+                "places": {},
             }
             for path, file in desired["files"].items()
         }

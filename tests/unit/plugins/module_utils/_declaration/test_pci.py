@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The PCI slots of a VM: they stay when other devices come, and too many devices are refused."""
+"""The PCI places of a VM: they stay when other devices come, and too many devices are refused."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import pci_places
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import PciPlaces, pci_places
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.command_line import build_argv
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import make_plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import places_in
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.render import render_service
 from ansible_collections.directdisk.qemu.tests.unit.support import NBD, capabilities, errors_of, vm
 
 EMULATOR = shutil.which("qemu-system-x86_64") or ""
@@ -27,11 +30,15 @@ def disks(count: int, prefix: str = "d", **settings: Any) -> dict[str, Any]:
     return {name: {**NBD, "nbd": {"host": "192.0.2.5", "export": name}, **settings} for name in names}
 
 
-def network_slots(**declared: Any) -> list[str]:
-    """The addresses of the network devices on a command line."""
+def places_of(one: Vm, kept: dict[str, str] | None = None) -> PciPlaces:
+    return pci_places(one.settings, one.disks, [network.name for network in one.networks], kept)
+
+
+def network_places(**declared: Any) -> list[str]:
+    """The places of the network devices on a command line."""
     plan = make_plan(vm({"accel": "tcg", "networks": LAN, **declared}), capabilities())
     line = " ".join(word for group in plan.services[-1].args for word in group)
-    return re.findall(r"virtio-net-pci,addr=(0x\w+)", line)
+    return re.findall(r"virtio-net-pci,([^,]+)", line)
 
 
 @pytest.mark.parametrize(
@@ -51,16 +58,67 @@ def network_slots(**declared: Any) -> list[str]:
     ids=str,
 )
 @pytest.mark.parametrize("machine", ["q35", "pc"])
-def test_a_network_keeps_its_slot_when_other_devices_come(declared: dict[str, Any], machine: str) -> None:
-    alone = network_slots(machine=machine)
-    assert network_slots(machine=machine, **declared)[:1] == alone != []
+def test_a_network_keeps_its_place_when_other_devices_come(declared: dict[str, Any], machine: str) -> None:
+    alone = network_places(machine=machine)
+    assert network_places(machine=machine, **declared)[:1] == alone != []
 
 
-def test_the_slot_of_a_disk_does_not_depend_on_later_ones_or_on_other_devices() -> None:
-    few = vm({"disks": disks(3)})
-    many = vm({"disks": disks(9), "networks": LAN, "vnc": {}, "cloud_init": {"user_data": "x"}})
-    slots = pci_places(few.settings, few.disks, 0).disks
-    assert slots.items() <= pci_places(many.settings, many.disks, 1).disks.items()
+@pytest.mark.parametrize("machine", ["q35", "pc"])
+def test_the_place_of_a_disk_does_not_depend_on_later_ones_or_on_other_devices(machine: str) -> None:
+    few = vm({"machine": machine, "disks": disks(3)})
+    many = vm(
+        {"machine": machine, "disks": disks(9), "networks": LAN, "vnc": {}, "cloud_init": {"user_data": "x"}},
+    )
+    assert places_of(few).disks.items() <= places_of(many).disks.items()
+
+
+def test_ports_of_networks_come_first_and_there_are_spare_ones() -> None:
+    one = vm({"disks": disks(2), "networks": LAN})
+    ports = places_of(one).ports
+    assert [port.number for port in ports] == [1, 2, 3, *range(17, 27)]
+    assert ports[0].argument == "pcie-root-port,id=machine.port1,bus=pcie.0,addr=0x04.0,multifunction=on,chassis=1"
+    assert ports[4].argument == "pcie-root-port,id=machine.port18,bus=pcie.0,addr=0x06.1,chassis=18"
+    assert places_of(one).networks == {"lan": "bus=machine.port1"}
+    none = places_of(vm({"disks": disks(2), "hotplug_ports": 0}))
+    assert [port.number for port in none.ports] == [17, 18]
+
+
+def unit_of(one: Vm, kept: dict[str, str] | None = None) -> dict[str, str]:
+    """The places that a host reads in the unit of a VM."""
+    return places_in(render_service(make_plan(one, capabilities(), kept).services[-1], encrypted=False))
+
+
+@pytest.mark.parametrize("machine", ["q35", "pc"])
+def test_what_was_added_and_what_stays_keep_their_places(machine: str) -> None:
+    declared = {**disks(3), **disks(2, "s", model="virtio-scsi"), "t": {**NBD, "model": "virtio-scsi", "queues": 2}}
+    settings = {"accel": "tcg", "machine": machine}
+    before = unit_of(vm({**settings, "disks": declared, "networks": LAN}))
+    left = {name: declared[name] for name in ("d2", "d0", "s1", "t")}
+    changed = vm({**settings, "disks": {"new": {**NBD, "nbd": {"host": "192.0.2.9"}}, **left}, "networks": LAN})
+    after = unit_of(changed, before)
+    assert {name: after[name] for name in (*left, "lan.nic")} == {name: before[name] for name in (*left, "lan.nic")}
+    assert after["new"] == before["d1"], "the first free place"
+    assert [name for name in after if name.startswith("machine.port")] == [
+        name for name in before if name.startswith("machine.port")
+    ]
+
+
+def test_a_running_vm_keeps_its_ports_until_they_are_too_few() -> None:
+    before = unit_of(vm({"accel": "tcg", "disks": disks(2), "hotplug_ports": 1}))
+    assert sorted(place for place in before if place.startswith("machine.port")) == [
+        f"machine.port{number}" for number in (1, 17, 18, 19)
+    ]
+    for count, last in ((1, 19), (3, 19), (4, 21)):
+        after = unit_of(vm({"accel": "tcg", "disks": disks(count), "hotplug_ports": 1}), before)
+        assert max(int(name[len("machine.port") :]) for name in after if name.startswith("machine.port")) == last
+
+
+def test_a_place_that_the_board_does_not_have_is_not_kept() -> None:
+    one = vm({"machine": "pc", "disks": disks(2)})
+    kept = {"d0": "bus=machine.port17", "d1": "addr=0x05"}
+    assert places_of(one, kept).disks == {"d0": "addr=0x04", "d1": "addr=0x05"}
+    same = {"d0": "addr=0x05", "d1": "addr=0x05"}
+    assert sorted(places_of(one, same).disks.values()) == ["addr=0x04", "addr=0x05"]
 
 
 @pytest.mark.parametrize(
@@ -68,8 +126,8 @@ def test_the_slot_of_a_disk_does_not_depend_on_later_ones_or_on_other_devices() 
     [
         (
             {"disks": disks(40)},
-            "hv1: vm web1: its devices need PCI slots (40 for disks), and a q35 has 26 for them; disks with "
-            "model: virtio-scsi share one slot",
+            "hv1: vm web1: its disks need 40 PCI Express ports, and a q35 has 32 for them; disks with "
+            "model: virtio-scsi share one",
         ),
         (
             {"disks": disks(40, model="virtio-scsi", iothread=True), "networks": LAN, "machine": "pc"},
@@ -78,15 +136,19 @@ def test_the_slot_of_a_disk_does_not_depend_on_later_ones_or_on_other_devices() 
         ),
         (
             {"networks": {f"n{number}": {"user": True} for number in range(30)}},
-            "hv1: vm web1: its devices need PCI slots (30 for networks), and a q35 has 26 for them",
+            "hv1: vm web1: its networks need 30 PCI Express ports, and a q35 has 16 for them",
         ),
         (
-            {"disks": disks(25), "extra_args": ["-device", "virtio-rng-pci"] * 5},
-            "hv1: vm web1: its devices need PCI slots (25 for disks and 5 for extra_args), and a q35 has 26 for them; "
+            {"disks": disks(23), "extra_args": ["-device", "virtio-rng-pci"] * 8, "machine": "pc"},
+            "hv1: vm web1: its devices need PCI slots (23 for disks and 8 for extra_args), and a pc has 27 for them; "
             "disks with model: virtio-scsi share one slot",
         ),
+        (
+            {"extra_args": ["-device", "virtio-rng-pci"] * 24},
+            "hv1: vm web1: extra_args: its devices need 21 PCI slots, and a q35 has 20 for them",
+        ),
     ],
-    ids=["disks", "controllers of I/O threads", "networks", "extra_args"],
+    ids=["disks", "controllers of I/O threads", "networks", "extra_args", "extra_args on the root bus"],
 )
 def test_more_devices_than_slots_are_refused(declared: dict[str, Any], error: str) -> None:
     assert errors_of({"web1": declared}) == [error]
@@ -95,16 +157,20 @@ def test_more_devices_than_slots_are_refused(declared: dict[str, Any], error: st
 def test_scsi_disks_with_equal_settings_share_a_controller() -> None:
     declared = {**disks(300, model="virtio-scsi"), "q": {**NBD, "model": "virtio-scsi", "queues": 2}}
     one = vm({"disks": declared})
-    places = pci_places(one.settings, one.disks, 0)
+    places = places_of(one)
     assert [controller.queues for controller in places.controllers] == [None, None, 2]
-    assert (places.scsi["d255"].target, places.scsi["d256"].target) == (255, 0)
-    assert len({(place.controller.id, place.target) for place in places.scsi.values()}) == 301
+    assert places.disks["d255"] == "bus=machine.scsi-0.0,scsi-id=255"
+    assert places.disks["d256"] == "bus=machine.scsi-1.0,scsi-id=0"
+    assert len(set(places.disks.values())) == 301
 
 
 def test_slots_that_extra_args_name_are_left_to_them() -> None:
     extra = ["-device", "pci-bridge,id=b,chassis_nr=1,bus=pcie.0,addr=0x3", "-device", '{"driver":"x","addr":"0x4.1"}']
-    one = vm({"disks": disks(2), "extra_args": [*extra, "-device", "virtio-rng-pci,bus=b,addr=0x5"]})
-    assert list(pci_places(one.settings, one.disks, 0).disks.values()) == [0x5, 0x6]
+    extra = [*extra, "-device", "virtio-rng-pci,bus=b,addr=0x5"]
+    on_pc = vm({"machine": "pc", "disks": disks(2), "extra_args": [word.replace("pcie", "pci") for word in extra]})
+    assert list(places_of(on_pc).disks.values()) == ["addr=0x06", "addr=0x07"]
+    on_q35 = vm({"disks": disks(2), "extra_args": extra})
+    assert {port.slot for port in places_of(on_q35).ports} == {0x06, 0x08, 0x09}
 
 
 def test_a_serial_may_not_be_the_name_of_another_disk() -> None:
@@ -140,7 +206,15 @@ def test_the_installed_qemu_starts_with_these_slots(machine: str, declared: dict
         node = f"{disk.name}.null"
         graphs.append((disk, Graph(({"driver": "null-co", "node-name": node},), node, node)))
     groups = build_argv(
-        one, binary=EMULATOR, graphs=graphs, objects=[], firmware=None, taps={}, seed_directory="", vnc_secret=""
+        one,
+        binary=EMULATOR,
+        places=places_of(one),
+        graphs=graphs,
+        objects=[],
+        firmware=None,
+        taps={},
+        seed_directory="",
+        vnc_secret="",
     )
     argv = [word for group in groups if group[0] not in ("-chardev", "-mon", "-vnc", "-sandbox") for word in group]
     done = subprocess.run(

@@ -44,7 +44,9 @@ def settled() -> State:
     desired = {"files": files, "vms": {"web1": vm}, "images": {}}
     running = {"active": "active", "enabled": True, "reload": False, "started": STARTED}
     observed = {
-        "files": {path: {"sha256": digest(text), "mtime": WRITTEN, "images": []} for path, text in texts.items()},
+        "files": {
+            path: {"sha256": digest(text), "mtime": WRITTEN, "images": [], "places": {}} for path, text in texts.items()
+        },
         "units": {
             "qemu-vm-web1.service": running,
             "qemu-vm-web1.root.nbdkit.service": {**running, "enabled": False},
@@ -95,7 +97,7 @@ def has_folders(*paths: str) -> Callable[[dict[str, Any], dict[str, Any]], None]
 
 
 def other_vm(desired: dict[str, Any], observed: dict[str, Any]) -> None:
-    observed["files"][f"{UNITS}/qemu-vm-web10.service"] = {"sha256": "x", "mtime": WRITTEN, "images": []}
+    observed["files"][f"{UNITS}/qemu-vm-web10.service"] = {"sha256": "x", "mtime": WRITTEN, "images": [], "places": {}}
     observed["credentials"]["/etc/credstore/qemu-vm-web10.root.password"] = {"mtime": WRITTEN, "current": False}
 
 
@@ -113,7 +115,7 @@ def gone(desired: dict[str, Any], observed: dict[str, Any]) -> None:
 def gone_already(desired: dict[str, Any], observed: dict[str, Any]) -> None:
     gone(desired, observed)
     new_host(desired, observed)
-    observed["files"][TARGET] = {"sha256": digest("target\n"), "mtime": WRITTEN, "images": []}
+    observed["files"][TARGET] = {"sha256": digest("target\n"), "mtime": WRITTEN, "images": [], "places": {}}
     observed["units"] = {"qemu-vms.target": {"active": "active", "enabled": True, "reload": False, "started": None}}
 
 
@@ -127,7 +129,7 @@ def staged(desired: dict[str, Any], observed: dict[str, Any]) -> None:
     """web1 has a staged image, and it is there."""
     desired["files"][STAGED] = {"text": "image\n", "mode": 0o644}
     desired["images"]["abc0"] = [STAGED_SECRET]
-    observed["files"][STAGED] = {"sha256": digest("image\n"), "mtime": WRITTEN, "images": []}
+    observed["files"][STAGED] = {"sha256": digest("image\n"), "mtime": WRITTEN, "images": [], "places": {}}
     observed["credentials"][STAGED_SECRET] = {"mtime": WRITTEN, "current": True}
     observed["staged"].append("abc0")
 
@@ -153,7 +155,7 @@ def keys(desired: dict[str, Any], observed: dict[str, Any]) -> None:
     observed["credentials"][KEY] = {"mtime": WRITTEN, "current": True}
     for unit in (AGENT, KEYS):
         desired["files"][f"{UNITS}/{unit}"] = {"text": unit, "mode": 0o644}
-        observed["files"][f"{UNITS}/{unit}"] = {"sha256": digest(unit), "mtime": WRITTEN, "images": []}
+        observed["files"][f"{UNITS}/{unit}"] = {"sha256": digest(unit), "mtime": WRITTEN, "images": [], "places": {}}
         observed["units"][unit] = {"active": "active", "enabled": False, "reload": False, "started": STARTED}
 
 
