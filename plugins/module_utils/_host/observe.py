@@ -64,6 +64,7 @@ def observe(
         "in_use": asked["in_use"],
         "not_asked": asked["not_asked"],
         "folders": leftovers.folders(vms),
+        "links": leftovers.links(vms),
     }
 
 
@@ -72,6 +73,7 @@ def _observe_files(texts: bool) -> dict[str, ObservedFile]:
     for path in (
         *glob.glob(f"{unit_paths.PROGRAMS}/qemu-*"),
         *(f"{unit_paths.UNIT_DIRECTORY}/{unit}" for unit in unit_paths.COMMON_UNITS),
+        unit_paths.NEEDRESTART,
         *glob.glob(f"{unit_paths.UNIT_DIRECTORY}/qemu-vm-*.service"),
         *glob.glob(f"{unit_paths.UNIT_DIRECTORY}/qemu-image-*.service"),
     ):
@@ -106,7 +108,8 @@ def _started(unit: str) -> float | None:
 
 def _overlays(vm: str) -> list[str]:
     """Return the names of the overlays in a VM's state directory; its user owns it, so their number is bounded."""
-    paths = glob.iglob(f"{unit_paths.state_directory(vm)}/*.qcow2")
+    # The link to it goes with an absent VM.
+    paths = glob.iglob(f"{unit_paths.private_state_directory(vm)}/*.qcow2")
     return sorted(os.path.basename(path) for path in itertools.islice(paths, _MOST_OVERLAYS))
 
 

@@ -84,6 +84,7 @@ class UnitState(TypedDict):
 
     active: str
     enabled: bool
+    masked: bool
     reload: bool
     """If its file is newer than what systemd has loaded."""
     invocation: str
@@ -145,6 +146,8 @@ class ObservedHost(StorageOwners):
     unmanaged: list[UnmanagedProcess]
     folders: list[str]
     """Folders of the VMs that are removed with them."""
+    links: list[str]
+    """Links to their other folders, which are kept."""
 
 
 class FileSource(TypedDict, total=False):

@@ -14,10 +14,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import doubts, names_in
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, refuse_shared_disks
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED, Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED, Changes, is_masked
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     DesiredHost,
     DesiredVm,
@@ -156,6 +156,7 @@ def desired_state(plans: Iterable[Plan], *, encrypted: bool) -> DesiredHost:
     files: dict[str, FileContent] = {path: {"text": text, "mode": 0o755} for path, text in sorted(texts.items())}
     for unit in unit_paths.COMMON_UNITS:
         files[f"{unit_paths.UNIT_DIRECTORY}/{unit}"] = {"text": render.render_common(unit), "mode": 0o644}
+    files[unit_paths.NEEDRESTART] = {"text": render.render_common("needrestart.conf"), "mode": 0o644}
     images: dict[str, list[str]] = {}
     for service in (service for plan in plans for service in plan.services):
         text = render.render_service(service, encrypted=encrypted)
@@ -223,6 +224,17 @@ def refuse_taken_storage(vms: Iterable[Vm], observed: ObservedHost, names: Itera
         for name, unit in running.items()
     }
     refuse_shared_disks(vms, opened, observed.get("names", {}))
+
+
+def refuse_masked_target(changes: Changes, observed: ObservedHost) -> None:
+    """Refuse to start VMs on a host that has been told to start none."""
+    names = sorted({*changes.start, *changes.restart, *changes.enable})
+    if names and is_masked(observed):
+        raise HostError(
+            f"{unit_paths.TARGET} is masked, so this host starts no VM, and {', '.join(names)} would start: unmask it "
+            f"(systemctl unmask {unit_paths.TARGET}; or boot without systemd.mask={unit_paths.TARGET}), or declare "
+            "state: stopped or absent"
+        )
 
 
 def doubtful_storage(vms: Iterable[Vm], observed: ObservedHost, host: str) -> list[str]:

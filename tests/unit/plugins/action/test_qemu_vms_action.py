@@ -532,3 +532,23 @@ def test_storage_that_somebody_has_open_is_not_opened_by_one_task_either() -> No
     result = run(host, SIMPLE)
     assert result["msg"] == "hv1: disk root of web1: nbd 192.0.2.5:10809/ is open by client 192.0.2.77"
     assert len(host.calls) == 1
+
+
+MASKED = {"active": "inactive", "enabled": False, "masked": True, "reload": False, "started": None}
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_host_that_is_to_start_no_vm_starts_none(check: bool) -> None:
+    host = Host(empty_host(units={"qemu-vms.target": MASKED}))
+    answer = run(host, {"web1": {}}, check=check)
+    assert answer["failed"]
+    assert "qemu-vms.target is masked, so this host starts no VM, and web1 would start" in answer["msg"]
+    assert [list(call["vms"]) for call in host.calls] == [["observe"]]
+
+
+@pytest.mark.parametrize("state", ["stopped", "absent"])
+def test_a_host_that_is_to_start_no_vm_is_changed_otherwise(state: str) -> None:
+    host = Host(empty_host(units={"qemu-vms.target": MASKED}))
+    answer = run(host, {"web1": {"state": state}}, check=True)
+    assert "msg" not in answer
+    assert "enable all vms" not in answer["actions"]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils import _programs
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import find_hint
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.paths import NEEDRESTART
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import render
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.host_plans import explain_failure
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.host_plans import desired_state, explain_failure
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH, plan
 
 DISKS: dict[str, Any] = {
@@ -565,3 +567,10 @@ def test_no_log_is_said_to_be_none() -> None:
 
 def test_a_secret_stands_in_no_explanation() -> None:
     assert "pass-of-joe" not in explained('{"node-name":"web.storage"}: Connection refused')
+
+
+def test_needrestart_leaves_vms_and_their_helpers_alone() -> None:
+    files = desired_state([plan({"disks": DISKS})], encrypted=False)["files"]
+    (pattern,) = re.findall(r"^\$nrconf\{override_rc\}->\{qr\((.*)\)\} = 0;$", files[NEEDRESTART]["text"], re.MULTILINE)
+    units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
+    assert {unit for unit in units if not re.match(pattern, unit)} == {"qemu-vms-resume.service"}
