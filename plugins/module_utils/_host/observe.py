@@ -28,6 +28,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units import path
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import images_in, opened_in
 
 _MOST_OVERLAYS = 1000
+_HEAD = 512
+"""Bytes of a file or device that tell the format of an image."""
 
 
 def observe(
@@ -37,6 +39,7 @@ def observe(
     secrets: Secrets,
     encrypted: bool,
     texts: bool = False,
+    heads: Sequence[str] = (),
     names: Sequence[str] = (),
     owners: Mapping[str, Sequence[OwnerQuestion]] | None = None,
     processes: bool = True,
@@ -58,6 +61,7 @@ def observe(
         "credentials": CredentialStore(encrypted=encrypted).observe(secrets),
         "paths": {path: _kind(path) for path in paths},
         "names": resolve(names),
+        "heads": {path: _head(path) for path in heads},
         "staged": _staged(),
         "overlays": {vm: _overlays(vm) for vm in vms},
         "unmanaged": unmanaged_processes(paths) if processes else [],
@@ -144,3 +148,19 @@ def _kind(path: str) -> str:
         (stat.S_ISSOCK, "socket"),
     )
     return next((name for test, name in kinds if test(mode)), "other")
+
+
+def _head(path: str) -> str:
+    """Return the first bytes of a regular file or block device in hexadecimal; empty if it cannot be read."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode) and not stat.S_ISBLK(os.stat(path).st_mode):
+            return ""
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        return os.read(handle, _HEAD).hex()
+    except OSError:
+        return ""
+    finally:
+        os.close(handle)

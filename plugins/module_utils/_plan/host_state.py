@@ -139,6 +139,8 @@ class ObservedHost(StorageOwners):
     """Kinds of files (file, directory, block, char, socket, other, missing) by path."""
     names: dict[str, list[str]]
     """Addresses of servers, and device and inode numbers of paths."""
+    heads: dict[str, str]
+    """First bytes of files and devices in hexadecimal, by path."""
     staged: list[str]
     """Images in the cache."""
     overlays: dict[str, list[str]]
@@ -179,6 +181,8 @@ class ObserveRequest(TypedDict):
     """Paths whose kind of file is reported."""
     texts: bool
     """Report the text of each unit, for a diff."""
+    heads: list[str]
+    """Files and devices whose first bytes are reported."""
     names: list[str]
     """Servers and paths of disks, to find out which of them are the same."""
     owners: dict[str, list[OwnerQuestion]]
