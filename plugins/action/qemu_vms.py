@@ -103,6 +103,7 @@ class ActionModule(HostAction):
         predicted = DiskResults.from_answer(managed, answer) if answer else DiskResults()
         predicted.refuse()
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
+        host_plans.refuse_masked_target(run.changes, observed)
         result = {**run.predict(predicted, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
         written = {paths.vm_of_unit(path.rpartition("/")[2]) for path in run.changes.write_files}
         left = (f"{host}: {line}" for line in overlays.warnings(vms, observed["overlays"], written))

@@ -112,22 +112,27 @@ def _run_for_now(disk: Disk, unit: str, bench: Workspace) -> str:
         *(f"--property={line}" for line in addresses if not sandbox.open_because),
         *loaded,
         *("--", "/usr/bin/python3", "-IS", "-"),
-        *stage.fetch_options(disk),
-        *(
-            stage.copy_of(disk),
-            download.url,
-            "--retry",
-            "0",
-            "--connect-timeout",
-            f"{bench.open_timeout:.0f}",
-            *options,
+        *map(
+            _literal,
+            (
+                *stage.fetch_options(disk),
+                stage.copy_of(disk),
+                download.url,
+                *("--retry", "0", "--connect-timeout", f"{bench.open_timeout:.0f}"),
+                *options,
+                *stage.time_limit(disk),
+            ),
         ),
-        *stage.time_limit(disk),
     ]
     done = subprocess.run(
         [*END_WITH_PARENT, *command], input=text_of(image_fetch), capture_output=True, text=True, check=False
     )
     return " ".join(done.stderr.split()) if done.returncode else ""
+
+
+def _literal(word: str) -> str:
+    """Escape an argument of systemd-run, which expands variables as a unit does, but no specifiers."""
+    return word.replace("$", "$$")
 
 
 @contextlib.contextmanager

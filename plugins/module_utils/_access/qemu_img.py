@@ -17,6 +17,23 @@ _CHECKED = (0, 2, 3)
 """Exit status after a check: no errors, corrupt, leaks (qemu-img(1), "check")."""
 
 
+def run_qemu_img(bench: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run qemu-img on exports and files in the folder of a workspace, as the user of its processes.
+
+    A storage daemon that a server has taken over may answer anything, and put links into that folder.
+    """
+    command = [*bench.confined(Confinement()), "qemu-img", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def output_of_qemu_img(bench: Workspace, *arguments: str) -> str:
+    """Return the output of qemu-img; raise HostError with its error output if it fails."""
+    done = run_qemu_img(bench, *arguments)
+    if done.returncode:
+        raise HostError(done.stderr.strip() or f"qemu-img: exit status {done.returncode}")
+    return done.stdout
+
+
 def check_qcow2(uri: str, passphrase: str, bench: Workspace) -> dict[str, Any]:
     """Run qemu-img check on a qcow2, and return its report; passphrase: of an encrypted one."""
     node: dict[str, Any] = {"driver": "qcow2", "backing": None, "file": exported_node(uri)}
@@ -24,9 +41,7 @@ def check_qcow2(uri: str, passphrase: str, bench: Workspace) -> dict[str, Any]:
     if passphrase:
         node["encrypt"] = {"format": "luks", "key-secret": "key"}
         objects = ["--object", f"secret,id=key,file={bench.file('check.key', passphrase)}"]
-    command = ["/usr/bin/qemu-img", "check", "--output=json", *objects, f"json:{json.dumps(node)}"]
-    begin = bench.confined(Confinement())
-    done = subprocess.run([*begin, *command], capture_output=True, text=True, check=False)
+    done = run_qemu_img(bench, "check", "--output=json", *objects, f"json:{json.dumps(node)}")
     if done.returncode not in _CHECKED:
         raise HostError(f"qemu-img check: {done.stderr.strip() or done.returncode}")
     report: dict[str, Any] = json.loads(done.stdout)

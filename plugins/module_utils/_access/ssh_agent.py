@@ -29,7 +29,7 @@ def agent(identities: Mapping[str, Identity], bench: Workspace) -> Iterator[str]
     try:
         with background_process(command, path, seconds=bench.open_timeout):
             for identity in identities.values():
-                _add(identity, own, path)
+                _add(identity, bench.root_folder, path)
             yield path
     finally:
         shutil.rmtree(own, ignore_errors=True)

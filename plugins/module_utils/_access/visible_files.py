@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Qmp
 
 # The number is the same on all architectures.
 _SYS_OPEN_TREE = 428
-_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC, _AT_FDCWD = 1, 0o2000000, -100
+_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC, _AT_FDCWD, _AT_SYMLINK_NOFOLLOW = 1, 0o2000000, -100, 0x100
 _SECONDS = 30
 """Seconds that the process may take to mount a file."""
 
@@ -66,10 +66,26 @@ class VisibleFiles:
 
 
 def _open_tree(path: str) -> int:
-    """Open a file as a mount that can be moved to another place (open_tree(2))."""
+    """Open a file as a mount that can be moved to another place (open_tree(2)).
+
+    A link is followed if its folder is root's: the process may open the files of every user, and a folder with fetched
+    images belongs to the user that fetches them.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
+    if _is_writable_by_others(os.path.dirname(path)):
+        flags |= _AT_SYMLINK_NOFOLLOW
+        if os.path.islink(path):
+            raise QmpError(f"Could not open '{path}': it is a symbolic link, and its folder is not root's")
     handle = int(libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags))
     if handle < 0:
         raise QmpError(f"Could not open '{path}': {os.strerror(ctypes.get_errno())}")
     return handle
+
+
+def _is_writable_by_others(folder: str) -> bool:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return False
+    return bool(status.st_uid or status.st_mode & 0o022)

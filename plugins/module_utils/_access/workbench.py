@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.foreign_files import local_backing_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode, Storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.qemu_img import output_of_qemu_img
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.route_openers import OpenedHere, open_here
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.source_check import check_content, check_whole
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import StorageDaemon
@@ -25,7 +26,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.expla
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import ResourceCache
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 
@@ -126,7 +126,7 @@ class Workbench(Workspace):
             source.served(writable=False) as origin_uri,
             sink.served(writable=True) as target_uri,
         ):
-            run(["qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", *zero, origin_uri, target_uri])
+            output_of_qemu_img(self, "convert", "-n", "-f", "raw", "-O", "raw", *zero, origin_uri, target_uri)
 
 
 @dataclass(frozen=True)

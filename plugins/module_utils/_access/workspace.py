@@ -39,16 +39,27 @@ class FolderResources(UnitResources):
 
     def directory(self, name: str, files: dict[str, str]) -> str:
         path = super().directory(name, files)
-        os.makedirs(path, exist_ok=True)
-        for link, target in files.items():
-            os.symlink(target, f"{path}/{link}")
+        os.mkdir(path)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            for link, target in files.items():
+                os.symlink(target, link, dir_fd=handle)
+        finally:
+            os.close(handle)
         return path
 
     def joined(self, name: str, *paths: str) -> str:
-        texts = map(_read, paths)
+        texts = map(self._read_written, paths)
         return _write(
             super().joined(name, *paths), "".join(text if text.endswith("\n") else f"{text}\n" for text in texts)
         )
+
+    def _read_written(self, path: str) -> str:
+        """Read a file of a credential; the folder belongs to processes that may put a link in its place."""
+        if os.path.dirname(path) != self._folder:
+            return _read(path)
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8") as stream:
+            return stream.read()
 
 
 class Workspace:
@@ -85,6 +96,11 @@ class Workspace:
             self._user = confinement.new_user()
             self._folder = self.new_folder(f"{self._outer}/w")
         return self._folder
+
+    @property
+    def root_folder(self) -> str:
+        """Private folder in memory, for root alone: confined processes cannot put links there."""
+        return os.path.dirname(self.folder)
 
     def new_folder(self, path: str) -> str:
         """Make a folder for the processes of this workspace, within one that only root may enter."""

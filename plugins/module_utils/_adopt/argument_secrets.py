@@ -37,6 +37,10 @@ _RBD_KEY = re.compile(r"(?<!\\):key=((?:\\.|[^:\\,\"'\s])*)", re.DOTALL)
 _PAIR = re.compile(
     r"""(?<![A-Za-z0-9._-])([A-Za-z0-9._-]+)\\*["']?\s*[=:]\s*\\*["']?((?:[^,;:&"'\s}\])\\]|,,|\\[^"'])+)"""
 )
+_FORWARDED = re.compile(r"(?:tcp|udp)?:[^:,]{0,99}:[0-9]{1,5}-cmd:((?:[^,]|,,)+)", re.DOTALL)
+"""A shell command behind an address of a user network (guestfwd), which may contain anything."""
+_CREDENTIAL = re.compile(r"io\.systemd\.credential(?:\.binary)?:[^=,]{1,255}=((?:[^,]|,,)+)", re.DOTALL)
+"""A credential for the systemd of the guest, in a string of SMBIOS."""
 _COOKIES = re.compile("<cookie[^>]{0,99}>([^<]*)<")
 _DATA = re.compile(r"""\bdata\\*["']?\s*[=:]\s*\\*["']?((?:[^,"'}\s\\]|,,)+)""")
 """Data of a secret object, in text that has one."""
@@ -56,6 +60,8 @@ def secrets_in(value: Any) -> Iterator[str]:
             yield from secrets_in(inner)
     elif isinstance(value, str):
         yield from _in_text(value)
+        # No comma ends a value that has been parsed.
+        yield from _free_texts(value.replace(",", ",,"))
 
 
 def all_secrets_in(given: Any) -> set[str]:
@@ -105,6 +111,7 @@ def _in_text(text: str) -> Iterator[str]:
             yield from secrets_in(json.loads(bare))
         except (ValueError, RecursionError):
             yield from (match[2] for match in _PAIR.finditer(bare) if _names_secret(match[1]))
+    yield from _free_texts(text)
     yield from (match[1] for pattern in _USER for match in pattern.finditer(text) if match[1])
     if "://" in text:
         yield from (
@@ -112,6 +119,12 @@ def _in_text(text: str) -> Iterator[str]:
         )
     if "rbd:" in text:
         yield from (match[1] for match in _RBD_KEY.finditer(text) if match[1])
+
+
+def _free_texts(text: str) -> Iterator[str]:
+    """Return shell commands and credentials; a comma within them is doubled."""
+    for pattern in (_FORWARDED, _CREDENTIAL):
+        yield from (match[1].replace(",,", ",") for match in pattern.finditer(text))
 
 
 def covered(text: str, secrets: Collection[str]) -> str:

@@ -36,10 +36,14 @@ HINTS = (
     ),
     Hint("xz: (not an xz file|file too short)", "it is not an xz file", "correct compression"),
     Hint("xz: |could not parse block data", "the xz file is damaged or not whole", "check it with xz --test"),
-    Hint(
-        "File too large|status=25/XFSZ",
-        "unpacked, it is larger than max_size allows",
-        "declare a larger provision: max_size if the image is that large",
+    *(
+        Hint(
+            pattern,
+            "unpacked, it is larger than max_size allows",
+            "declare a larger provision: max_size if the image is that large",
+            of_systemd=of_systemd,
+        )
+        for pattern, of_systemd in (("File too large", False), ("status=25/XFSZ", True))
     ),
     Hint("gzip: inflate: incorrect header", "it is not a gzip file", "correct compression"),
     Hint("gzip: inflate", "the gzip file is damaged or not whole", "check it with gzip --test"),

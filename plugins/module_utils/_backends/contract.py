@@ -22,6 +22,8 @@ class Hint:
     pattern: str
     meaning: str
     advice: str
+    of_systemd: bool = False
+    """The message is systemd's, about the end of a process; other hints are not for messages of systemd."""
 
 
 @dataclass(frozen=True)

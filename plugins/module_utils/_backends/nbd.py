@@ -93,7 +93,7 @@ HINTS = (
         "list them with nbdinfo --list, and correct export",
     ),
     Hint(
-        "Failed to connect|Connection refused|timed out",
+        "Failed to connect|Connection refused|Connection timed out|NBD: timed out",
         "the server does not answer",
         "check that it runs and that this host may reach it",
     ),

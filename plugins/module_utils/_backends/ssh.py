@@ -174,7 +174,7 @@ HINTS = (
         "check port, and the algorithms that both sides allow",
     ),
     Hint(
-        "Connection refused|Failed to connect|No route to host|timed out",
+        "Connection refused|Failed to connect|No route to host|Connection timed out|Timeout connecting",
         "the server does not answer",
         "check that it runs and that this host may reach it",
     ),

@@ -27,9 +27,17 @@ _PASSPHRASE = Hint("cannot unlock any keyslot", "the passphrase does not open th
 _COMMON = (_SILENT, _FULL, _FORMAT, _PASSPHRASE)
 
 
+_SYSTEMD = re.compile(r"\S+\.(service|scope|target|mount|timer|slice): ")
+"""Begins the messages of systemd about a unit."""
+
+
 def find_hint(hints: Iterable[Hint], message: str) -> Hint | None:
-    """Return the first hint whose pattern matches a message."""
-    return next((hint for hint in hints if re.search(hint.pattern, message)), None)
+    """Return the first hint whose pattern matches a message.
+
+    A message of systemd, such as "start-post operation timed out", has words that storage uses, too, and another cause.
+    """
+    of_systemd = bool(_SYSTEMD.match(message))
+    return next((hint for hint in hints if hint.of_systemd == of_systemd and re.search(hint.pattern, message)), None)
 
 
 def explained(disk: Disk, error: HostError) -> StorageError:

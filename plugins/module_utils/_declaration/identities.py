@@ -13,6 +13,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 
 Resolved = Mapping[str, Sequence[str]]
 """Addresses by server name, and devices or files by path on the host; unknown ones are missing."""
+WITHIN = "within:"
+"""Begins a device of which the named one is a part: it has the same bytes and more."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,14 @@ def names_in(disk: Disk) -> list[str]:
 
 def identities(disk: Disk, resolved: Resolved) -> Identities:
     """Return all identities of a disk, with the names that its host resolved."""
-    variants = [disk, *_at_each_address(disk, resolved)]
+    known = {name: resolved.get(name, ()) for name in names_in(disk)}
+    itself = {name: [one for one in places if not one.startswith(WITHIN)] for name, places in known.items()}
+    larger = {name: [one[len(WITHIN) :] for one in places if one.startswith(WITHIN)] for name, places in known.items()}
+    variants = [disk, *_at_each_address(disk, itself)]
+    possible = {identity for one in variants for identity in one.backend.source.other_identities(one.source)}
     return Identities(
         frozenset(one.identity for one in variants),
-        frozenset(identity for one in variants for identity in one.backend.source.other_identities(one.source)),
+        frozenset(possible | {one.identity for one in _at_each_address(disk, larger)}),
     )
 
 

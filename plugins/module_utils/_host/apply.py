@@ -69,6 +69,7 @@ def _locked() -> Iterator[None]:
             unit_paths.CREDENTIALS,
             unit_paths.ENCRYPTED_CREDENTIALS,
             unit_paths.PROGRAMS,
+            os.path.dirname(unit_paths.NEEDRESTART),
             os.path.dirname(former_storage.RECORD),
         ):
             host_files.remove_leftovers(folder)
@@ -88,8 +89,8 @@ def refuse_overtaken(desired: DesiredHost, observed: ObservedHost) -> None:
 def _write(desired: DesiredHost, secrets: Secrets, changes: Changes, store: CredentialStore) -> None:
     """Write files and credentials; nothing takes effect before systemd reloads."""
     store.write({path: secrets[path] for path in changes.write_credentials})
-    os.makedirs(unit_paths.PROGRAMS, mode=0o755, exist_ok=True)
     for path in changes.write_files:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         host_files.write_atomically(path, desired["files"][path]["text"], mode=desired["files"][path]["mode"])
 
 

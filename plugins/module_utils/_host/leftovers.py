@@ -26,6 +26,12 @@ def folders(vms: Collection[str]) -> list[str]:
     return sorted(path for path in candidates if not path.startswith(_KEPT) or _is_empty(path))
 
 
+def links(vms: Collection[str]) -> list[str]:
+    """Return the links to folders of these VMs that are kept; the folders themselves are in "private"."""
+    candidates = [path for place in _KEPT for path in _folders_in(place, vms)]
+    return sorted(path for path in candidates if os.path.islink(path) and not _is_empty(path))
+
+
 def _folders_in(place: str, vms: Collection[str]) -> list[str]:
     # A dynamic user's folders are in "private", which only root may enter, with links to them (systemd.exec(5)).
     names: set[str] = set()
@@ -79,3 +85,6 @@ def remove_folders(changes: Changes) -> None:
             elif os.path.isdir(folder):
                 # It never follows links (shutil.rmtree.avoids_symlink_attacks).
                 shutil.rmtree(folder)
+    for path in changes.remove_links:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import socket
 import stat
@@ -11,8 +12,14 @@ import threading
 from collections.abc import Iterable
 from time import monotonic
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import WITHIN
+
 SECONDS = 3.0
 """Time limit for the resolver, which must not delay a run; names without an answer by then count as unknown."""
+
+
+_DEVICES = "/sys/dev/block"
+"""Block devices by their numbers (sysfs(5))."""
 
 
 def resolve(names: Iterable[str]) -> dict[str, list[str]]:
@@ -43,20 +50,41 @@ def _look_up(name: str, resolved: dict[str, list[str]]) -> None:
 
 
 def _file_of(path: str) -> list[str]:
-    """Return device and inode number of a file; of a block device its numbers, of a loop device those of its file."""
+    """Return device and inode number of a file; of a block device its numbers, of a loop device those of its file.
+
+    The devices of which a block device is a part, or on which it stands, follow with the prefix WITHIN.
+    """
     try:
         status = os.stat(path)
         if not stat.S_ISBLK(status.st_mode):
             return [f"inode:{status.st_dev}:{status.st_ino}"]
         device = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-        return _file_of_loop(device) or [f"device:{device}"]
+        return [*_whole(device), *(f"{WITHIN}{one}" for other in _devices_below(device) for one in _whole(other))]
     except OSError:
         return []
+
+
+def _whole(device: str) -> list[str]:
+    return _file_of_loop(device) or [f"device:{device}"]
 
 
 def _file_of_loop(device: str) -> list[str]:
     try:
-        with open(f"/sys/dev/block/{device}/loop/backing_file", encoding="utf-8", errors="surrogateescape") as stream:
+        with open(f"{_DEVICES}/{device}/loop/backing_file", encoding="utf-8", errors="surrogateescape") as stream:
             return _file_of(stream.read().rstrip("\n"))
     except OSError:
         return []
+
+
+def _devices_below(device: str) -> list[str]:
+    """Return the numbers of the disk of a partition, and of the devices below a logical volume or another mapping."""
+    folder = f"{_DEVICES}/{device}"
+    places = glob.glob(f"{folder}/slaves/*")
+    if os.path.exists(f"{folder}/partition"):
+        places.append(os.path.dirname(os.path.realpath(folder)))
+    below: list[str] = []
+    for place in places:
+        with open(f"{place}/dev", encoding="ascii") as stream:
+            number = stream.read().strip()
+        below += [number, *_devices_below(number)]
+    return sorted(set(below))

@@ -28,6 +28,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units import path
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import images_in, opened_in, places_in
 
 _MOST_OVERLAYS = 1000
+_HEAD = 512
+"""Bytes of a file or device that tell the format of an image."""
 
 
 def observe(
@@ -37,6 +39,7 @@ def observe(
     secrets: Secrets,
     encrypted: bool,
     texts: bool = False,
+    heads: Sequence[str] = (),
     names: Sequence[str] = (),
     owners: Mapping[str, Sequence[OwnerQuestion]] | None = None,
     processes: bool = True,
@@ -58,12 +61,14 @@ def observe(
         "credentials": CredentialStore(encrypted=encrypted).observe(secrets),
         "paths": {path: _kind(path) for path in paths},
         "names": resolve(names),
+        "heads": {path: _head(path) for path in heads},
         "staged": _staged(),
         "overlays": {vm: _overlays(vm) for vm in vms},
         "unmanaged": unmanaged_processes(paths) if processes else [],
         "in_use": asked["in_use"],
         "not_asked": asked["not_asked"],
         "folders": leftovers.folders(vms),
+        "links": leftovers.links(vms),
     }
 
 
@@ -72,6 +77,7 @@ def _observe_files(texts: bool) -> dict[str, ObservedFile]:
     for path in (
         *glob.glob(f"{unit_paths.PROGRAMS}/qemu-*"),
         *(f"{unit_paths.UNIT_DIRECTORY}/{unit}" for unit in unit_paths.COMMON_UNITS),
+        unit_paths.NEEDRESTART,
         *glob.glob(f"{unit_paths.UNIT_DIRECTORY}/qemu-vm-*.service"),
         *glob.glob(f"{unit_paths.UNIT_DIRECTORY}/qemu-image-*.service"),
     ):
@@ -107,7 +113,8 @@ def _started(unit: str) -> float | None:
 
 def _overlays(vm: str) -> list[str]:
     """Return the names of the overlays in a VM's state directory; its user owns it, so their number is bounded."""
-    paths = glob.iglob(f"{unit_paths.state_directory(vm)}/*.qcow2")
+    # The link to it goes with an absent VM.
+    paths = glob.iglob(f"{unit_paths.private_state_directory(vm)}/*.qcow2")
     return sorted(os.path.basename(path) for path in itertools.islice(paths, _MOST_OVERLAYS))
 
 
@@ -142,3 +149,19 @@ def _kind(path: str) -> str:
         (stat.S_ISSOCK, "socket"),
     )
     return next((name for test, name in kinds if test(mode)), "other")
+
+
+def _head(path: str) -> str:
+    """Return the first bytes of a regular file or block device in hexadecimal; empty if it cannot be read."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode) and not stat.S_ISBLK(os.stat(path).st_mode):
+            return ""
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        return os.read(handle, _HEAD).hex()
+    except OSError:
+        return ""
+    finally:
+        os.close(handle)

@@ -12,7 +12,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
 
-_PROPERTIES = ("Id", "ActiveState", "UnitFileState", "NeedDaemonReload", "InvocationID")
+_PROPERTIES = ("Id", "ActiveState", "LoadState", "UnitFileState", "NeedDaemonReload", "InvocationID")
 
 
 def systemctl(verb: str, units: Iterable[str] = (), *options: str) -> None:
@@ -37,6 +37,7 @@ def show(units: Sequence[str]) -> dict[str, UnitState]:
         states[facts["Id"]] = {
             "active": facts["ActiveState"],
             "enabled": facts["UnitFileState"] == "enabled",
+            "masked": facts["LoadState"] == "masked",
             "reload": facts["NeedDaemonReload"] == "yes",
             "invocation": facts.get("InvocationID", ""),
         }

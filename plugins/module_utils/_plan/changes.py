@@ -33,6 +33,8 @@ class Changes:
     remove_credentials: list[str] = field(default_factory=list)
     remove_folders: list[str] = field(default_factory=list)
     """Folders of VMs that are removed."""
+    remove_links: list[str] = field(default_factory=list)
+    """Links to folders that are kept: systemd makes them when a VM starts."""
     remove_images: list[str] = field(default_factory=list)
     """Staged images that no VM declares any more."""
     reload: bool = False
@@ -58,6 +60,7 @@ class Changes:
             "remove_files": "remove",
             "remove_credentials": "remove credential",
             "remove_folders": "remove folder",
+            "remove_links": "remove link",
             "remove_images": "remove staged image",
             "enable": "enable vm",
             "restart": "restart vm",
@@ -94,7 +97,7 @@ def decide(desired: DesiredHost, observed: ObservedHost) -> Changes:
     if "images" in desired:
         _decide_staged(desired, observed, changes)
         units += [unit_paths.image_unit_name(image) for image in desired["images"]]
-        if desired["vms"] and not _enabled(observed, unit_paths.TARGET):
+        if desired["vms"] and not _enabled(observed, unit_paths.TARGET) and not is_masked(observed):
             changes.enable.append("")
     unit_files = [
         path for path in (*changes.write_files, *changes.remove_files) if path.startswith(unit_paths.UNIT_DIRECTORY)
@@ -107,6 +110,11 @@ def decide(desired: DesiredHost, observed: ObservedHost) -> Changes:
 
 def _sha256(observed: ObservedHost, path: str) -> str:
     return observed["files"][path]["sha256"] if path in observed["files"] else ""
+
+
+def is_masked(observed: ObservedHost) -> bool:
+    """Return if the target of all VMs is masked, so that systemd starts no VM when the host boots."""
+    return unit_paths.TARGET in observed["units"] and bool(observed["units"][unit_paths.TARGET].get("masked"))
 
 
 def _active(observed: ObservedHost, unit: str) -> str:
@@ -217,6 +225,9 @@ def _decide_absent(name: str, vm: DesiredVm, observed: ObservedHost, changes: Ch
         if unit_paths.vm_of_directory(path.rpartition("/")[2]) == name
         # systemd itself removes the runtime directory of what it stops.
         and not (name in changes.stop and path.startswith(unit_paths.runtime_directory(name)))
+    ]
+    changes.remove_links += [
+        path for path in observed["links"] if unit_paths.vm_of_directory(path.rpartition("/")[2]) == name
     ]
 
 

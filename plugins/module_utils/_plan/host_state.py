@@ -86,6 +86,7 @@ class UnitState(TypedDict):
 
     active: str
     enabled: bool
+    masked: bool
     reload: bool
     """If its file is newer than what systemd has loaded."""
     invocation: str
@@ -140,6 +141,8 @@ class ObservedHost(StorageOwners):
     """Kinds of files (file, directory, block, char, socket, other, missing) by path."""
     names: dict[str, list[str]]
     """Addresses of servers, and device and inode numbers of paths."""
+    heads: dict[str, str]
+    """First bytes of files and devices in hexadecimal, by path."""
     staged: list[str]
     """Images in the cache."""
     overlays: dict[str, list[str]]
@@ -147,6 +150,8 @@ class ObservedHost(StorageOwners):
     unmanaged: list[UnmanagedProcess]
     folders: list[str]
     """Folders of the VMs that are removed with them."""
+    links: list[str]
+    """Links to their other folders, which are kept."""
 
 
 class FileSource(TypedDict, total=False):
@@ -178,6 +183,8 @@ class ObserveRequest(TypedDict):
     """Paths whose kind of file is reported."""
     texts: bool
     """Report the text of each unit, for a diff."""
+    heads: list[str]
+    """Files and devices whose first bytes are reported."""
     names: list[str]
     """Servers and paths of disks, to find out which of them are the same."""
     owners: dict[str, list[OwnerQuestion]]

@@ -9,6 +9,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from typing import IO
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 
@@ -16,6 +17,8 @@ _LISTENING = "00010000"
 """Flags of a listening socket (proc(5), /proc/net/unix)."""
 _MESSAGE = 300
 """Characters of a process's last message that an error repeats."""
+_TAIL = 65536
+"""Bytes at the end of a log that are read."""
 
 
 @contextlib.contextmanager
@@ -26,31 +29,29 @@ def background_process(
 
     ready: the unix socket on which it listens. An error of QEMU gets the last line of the process's log added.
     """
-    log = f"{ready}.log"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(ready)
-    with open(log, "wb") as stream:
+    # It has no name: in the folder of the socket, confined processes may put links.
+    with open(os.memfd_create("log"), "w+b") as log:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=stream,
+            stderr=log,
             env=dict(environment) if environment is not None else None,
         )
-    try:
-        _await(process, command, ready, seconds, log)
-        yield process
-    except QmpError as error:
-        message = _last_message(log)
-        raise type(error)(f"{error}: {message}" if message else str(error)) from None
-    finally:
-        process.kill()
-        process.wait()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(log)
+        try:
+            _await(process, command, ready, seconds, log)
+            yield process
+        except QmpError as error:
+            message = _last_message(log)
+            raise type(error)(f"{error}: {message}" if message else str(error)) from None
+        finally:
+            process.kill()
+            process.wait()
 
 
-def _await(process: subprocess.Popen[bytes], command: list[str], ready: str, seconds: float, log: str) -> None:
+def _await(process: subprocess.Popen[bytes], command: list[str], ready: str, seconds: float, log: IO[bytes]) -> None:
     deadline = time.monotonic() + seconds
     while not _listens(ready):
         if process.poll() is not None:
@@ -68,8 +69,9 @@ def _listens(path: str) -> bool:
         return any(line.split()[3] == _LISTENING for line in stream if line.endswith(f" {path}\n"))
 
 
-def _last_message(log: str) -> str:
-    with contextlib.suppress(OSError), open(log, encoding="utf-8", errors="replace") as stream:
-        lines = stream.read().strip().splitlines()
-        return lines[-1].strip()[:_MESSAGE] if lines else ""
-    return ""
+def _last_message(log: IO[bytes]) -> str:
+    """Return the last line of a log to which the process may still write: it shares the position in the file."""
+    size = os.fstat(log.fileno()).st_size
+    text = os.pread(log.fileno(), _TAIL, max(size - _TAIL, 0)).decode(errors="replace")
+    lines = text.strip().splitlines()
+    return lines[-1].strip()[:_MESSAGE] if lines else ""

@@ -17,10 +17,11 @@ import contextlib
 import hashlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import IO, NamedTuple
 from urllib.parse import urlsplit
 
 # A server that sends less than so many bytes a second, for so many seconds, is as good as gone.
@@ -148,7 +149,7 @@ def fetch_from(
     url_in_config: bool,
 ) -> Answer:
     """Follow allowed redirects."""
-    before = os.path.getsize(part) if os.path.exists(part) else None
+    before = size_of(part)
     answer = fetch([] if url_in_config else ["--", url], part, options, begin, most)
     for _hop in range(HOPS):
         if not answer.sent_to:
@@ -157,7 +158,8 @@ def fetch_from(
         if before is None:
             remove(part)
         else:
-            os.truncate(part, before)
+            with open_part(part, "r+b") as stream:
+                stream.truncate(before)
         options, url = next_hop(url, answer.sent_to, options, places, own_url=url_in_config), answer.sent_to
         url_in_config = False
         answer = fetch(URL_ON_STDIN, part, options, begin, most, url_config(url))
@@ -168,20 +170,40 @@ def remember(path: str, name: str, text: str) -> None:
     """Write an attribute of a file, which is renamed and removed with it. Not every file system supports them."""
     if text:
         with contextlib.suppress(OSError):
-            os.setxattr(path, name, text.encode())
+            os.setxattr(path, name, text.encode(), follow_symlinks=False)
 
 
 def remembered(path: str, name: str) -> str:
     """Read the attribute; empty if nothing is known."""
     try:
-        return os.getxattr(path, name).decode()
+        return os.getxattr(path, name, follow_symlinks=False).decode()
     except OSError:
         return ""
 
 
+def size_of(part: str) -> int | None:
+    """Return the bytes of a download; None if there is none."""
+    try:
+        return os.lstat(part).st_size
+    except FileNotFoundError:
+        return None
+
+
+def open_part(part: str, mode: str = "rb") -> IO[bytes]:
+    """Open a download, and no other file: root runs this, too, in a folder that belongs to the process that fetches."""
+    try:
+        handle = os.open(part, (os.O_RDONLY if mode == "rb" else os.O_RDWR) | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise Failed(f"{part}: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Failed(f"{part}: it is not a regular file")
+    return os.fdopen(handle, mode)
+
+
 def sha256(path: str) -> str:
     digest = hashlib.sha256()
-    with open(path, "rb") as stream:
+    with open_part(path) as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -259,7 +281,7 @@ def fetch_image(
     url_in_config: whether the options bring the whole url, and url is for messages alone.
     """
     part = f"{image}.part"
-    most = bounded(most, os.path.dirname(image)) + (os.path.getsize(part) if os.path.exists(part) else 0)
+    most = bounded(most, os.path.dirname(image)) + (size_of(part) or 0)
     fetch_checked(
         *(url, part, options, wanted),
         resume=resume,
@@ -268,12 +290,12 @@ def fetch_image(
         most=most,
         url_in_config=url_in_config,
     )
-    if not os.path.exists(part) or not os.path.getsize(part):
+    if not size_of(part):
         remove(part)
         raise Failed(f"{url}: the server sent nothing")
-    with open(part, "rb") as stream:
+    with open_part(part) as stream:
         os.fsync(stream.fileno())
-    os.chmod(part, 0o444)
+        os.fchmod(stream.fileno(), 0o444)
     os.rename(part, image)
 
 

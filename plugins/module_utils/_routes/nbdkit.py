@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes import sta
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import PINS, Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Opened, Packages, Route, Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox, is_address
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service, grant_access
 
 PROGRAM = "/usr/bin/nbdkit"
@@ -61,9 +61,9 @@ def _open(disk: Disk, site: Site) -> Opened:
     resources = site.helper_resources(unit, disk.name)
     reach = reached(disk)
     plugin = plugin_of(disk, resources)
-    # nbdkit goes into the background when its socket accepts connections, so it is ready then. If it would send secrets
-    # along, it must not follow redirects; otherwise the address filter limits them.
-    pins = site.pins and bool(plugin.leaks)
+    # nbdkit goes into the background when its socket accepts connections, so it is ready then. It must not follow
+    # redirects if it would send secrets along, or if no filter of addresses limits them.
+    pins = site.pins and (bool(plugin.leaks) or not all(map(is_address, reach.servers)))
     argv = command(disk, plugin, socket, f"--pidfile={pid_file}", "--log=syslog", pins=pins)
     before, after = grant_access(unit, paths.helper_user_name(site.vm, disk.name), [(reach, False)])
     service = Service(

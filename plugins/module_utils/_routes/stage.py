@@ -30,7 +30,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.service imp
 FOLLOW = Option(
     "follow",
     "Servers to which the server of a url may redirect, each as scheme://host[:port]. A redirect to any other server "
-    "is an error, which names that server. Passwords and cookies are sent to the url's own server only.",
+    "is an error, which names that server. Passwords and cookies are sent to the url's own server only. With route "
+    "V(nbdkit) and a url that has a name, a VM follows no redirect without this option, and reads the answer of the "
+    "server as the image; declare the url to which it redirects.",
     "list",
     pattern=r"[a-z]+://[^/\s]+",
     pattern_help="is not scheme://host[:port]",

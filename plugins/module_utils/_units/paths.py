@@ -12,6 +12,8 @@ TARGET = "qemu-vms.target"
 RESUME_TIMER = "qemu-vms-resume.timer"
 COMMON_UNITS = (TARGET, RESUME_TIMER, "qemu-vms-resume.service")
 """The units that all VMs of a host share."""
+NEEDRESTART = "/etc/needrestart/conf.d/qemu-vms.conf"
+"""Settings of needrestart, which restarts services after upgrades of their libraries (Debian)."""
 PROGRAMS = "/usr/local/libexec"
 """Folder of the small programs that units run."""
 CONTROL_PROGRAM = f"{PROGRAMS}/qemu-vm-control.py"
@@ -107,6 +109,11 @@ def runtime_directory(vm: str) -> str:
 
 def state_directory(vm: str) -> str:
     return f"/var/lib/{directory_name(vm)}"
+
+
+def private_state_directory(vm: str) -> str:
+    """Return the place of a VM's state directory: the other one is a link that systemd makes for a dynamic user."""
+    return f"/var/lib/private/{directory_name(vm)}"
 
 
 def cache_directory(vm: str) -> str:

@@ -13,6 +13,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resource
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import Sandbox
 
+START_MARGIN = 30
+"""Seconds that systemd waits longer than the programs of a unit: each has the declared start_timeout as its own time
+limit, and on a host under load it needs time to begin and to report what QEMU waits for."""
+
 Args = list[tuple[str, ...]]
 """Arguments in groups that belong together: an option and its value make one line of the unit."""
 
@@ -69,6 +73,11 @@ class Service:
     """The only port that it may listen on, as in SocketBindAllow=."""
     reloads: bool = False
     """If it may be restarted at any time, so that a change takes effect while the VM runs."""
+
+    @property
+    def start_limit(self) -> int:
+        """Return the seconds after which systemd ends a start whose programs did not end it in time themselves."""
+        return self.start_timeout + START_MARGIN
 
     @property
     def owner(self) -> str:

@@ -9,16 +9,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind import not_raw
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import doubts, names_in
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import is_port
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, refuse_shared_disks
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, Changes, is_masked
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     DesiredHost,
     DesiredVm,
@@ -70,6 +71,7 @@ def observe_request(vms: Iterable[Vm], *, texts: bool) -> ObserveRequest:
         "vms": [vm.name for vm in vms],
         "paths": sorted({path for vm in present for path, _kinds, _where in _needed_paths(vm)}),
         "texts": texts,
+        "heads": sorted({path for vm in present for disk in vm.disks for path in _unmanaged_raw(disk)}),
         "names": sorted({name for vm in present for disk in vm.disks for name in names_in(disk)}),
         "owners": questions(present),
     }
@@ -166,6 +168,7 @@ def desired_state(plans: Iterable[Plan], *, encrypted: bool) -> DesiredHost:
     files: dict[str, FileContent] = {path: {"text": text, "mode": 0o755} for path, text in sorted(texts.items())}
     for unit in unit_paths.COMMON_UNITS:
         files[f"{unit_paths.UNIT_DIRECTORY}/{unit}"] = {"text": render.render_common(unit), "mode": 0o644}
+    files[unit_paths.NEEDRESTART] = {"text": render.render_common("needrestart.conf"), "mode": 0o644}
     images: dict[str, list[str]] = {}
     for service in (service for plan in plans for service in plan.services):
         text = render.render_service(service, encrypted=encrypted)
@@ -233,6 +236,38 @@ def refuse_taken_storage(vms: Iterable[Vm], observed: ObservedHost, names: Itera
         for name, unit in running.items()
     }
     refuse_shared_disks(vms, opened, observed.get("names", {}))
+
+
+def refuse_masked_target(changes: Changes, observed: ObservedHost) -> None:
+    """Refuse to start VMs on a host that has been told to start none."""
+    names = sorted({*changes.start, *changes.restart, *changes.enable})
+    if names and is_masked(observed):
+        raise HostError(
+            f"{unit_paths.TARGET} is masked, so this host starts no VM, and {', '.join(names)} would start: unmask it "
+            f"(systemctl unmask {unit_paths.TARGET}; or boot without systemd.mask={unit_paths.TARGET}), or declare "
+            "state: stopped or absent"
+        )
+
+
+def _unmanaged_raw(disk: Disk) -> tuple[str, ...]:
+    """Return the file or device of a raw disk that no module looks into: it is neither created nor kept."""
+    if disk.kept or disk.settings["format"] != "raw":
+        return ()
+    reach = disk.backend.access.reach(disk.source)
+    return (*reach.files, *reach.devices)
+
+
+def not_raw_disks(plans: Iterable[Plan], changes: Changes, observed: ObservedHost) -> dict[str, list[str]]:
+    """Return why VMs must not start, by name: a disk is declared raw, and its file or device is an image."""
+    refused: dict[str, list[str]] = {}
+    for vm in (plan.vm for plan in plans if plan.vm.name in {*changes.start, *changes.restart}):
+        for disk in vm.disks:
+            heads = (bytes.fromhex(observed["heads"].get(path, "")) for path in _unmanaged_raw(disk))
+            problems = (not_raw(disk.settings, head, written_by_guests=True) for head in heads)
+            lines = [f"disk {disk.name} of {vm.name}: {disk.described}: {problem}" for problem in problems if problem]
+            if lines:
+                refused.setdefault(vm.name, []).extend(lines)
+    return refused
 
 
 def doubtful_storage(vms: Iterable[Vm], observed: ObservedHost, host: str) -> list[str]:

@@ -29,6 +29,7 @@ class Run:
         self._observed = observed
         self._only = only
         self.desired, self.changes = self._decide()
+        self.leave_alone(host_plans.not_raw_disks(self.plans, self.changes, observed))
 
     def _decide(self) -> tuple[DesiredHost, Changes]:
         desired = host_plans.desired_state(self.plans, encrypted=self.encrypted)
@@ -38,7 +39,7 @@ class Run:
         return desired, decide(desired, self._observed)
 
     def leave_alone(self, failures: Mapping[str, Sequence[str]]) -> None:
-        """Leave VMs as they are because their disks failed; failures: the reasons by VM."""
+        """Leave VMs as they are because of their disks; failures: the reasons by VM."""
         if failures:
             self.failures.update({name: [f"{self.host}: {line}" for line in failures[name]] for name in failures})
             self.plans = [plan for plan in self.plans if plan.vm.name not in failures]

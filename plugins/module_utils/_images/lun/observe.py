@@ -12,7 +12,9 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind import not_raw
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.qemu_img import output_of_qemu_img
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import Session
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
@@ -30,7 +32,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volum
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import session
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import observe as server
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run
 
 RAW = ("raw", False)
 
@@ -178,16 +179,16 @@ def _content_inside(disk: Disk, node: OpenNode, described: Mapping[str, Any], sa
             return content.UNFINISHED
     if disk.settings["format"] == "qcow2":
         with node.served(writable=False) as uri:
-            is_blank = content.all_zero(json.loads(_extents(uri)))
+            is_blank = content.all_zero(json.loads(_extents(uri, node.bench)))
     else:
         # Blocks that were never written decrypt to noise; as they are stored, they are zeroes.
         is_blank = content.is_blank(samples, described["format-specific"]["data"]["payload-offset"])
     return content.BLANK if is_blank else content.DATA
 
 
-def _extents(uri: str) -> str:
+def _extents(uri: str, bench: Workspace) -> str:
     """Return the map of extents of an export, as JSON."""
-    return run(["qemu-img", "map", "--output=json", "-f", "raw", uri])
+    return output_of_qemu_img(bench, "map", "--output=json", "-f", "raw", uri)
 
 
 def _observe_in_vm(desired: DesiredImage, observed: ObservedLun) -> ObservedLun:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.qemu_img import output_of_qemu_img
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import exported_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
@@ -16,13 +17,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import format_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume import content
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume.changes import (
     ImportSource,
     WriteFormat,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vms_resume import open_regular
 
 ZEROES: Node = {"driver": "null-co", "read-zeroes": "on", "size": content.HEAD}
 _PIECE: Node = {"driver": "raw"}
@@ -39,10 +41,10 @@ def write_format(desired: DesiredImage, change: WriteFormat, bench: Workbench) -
         try:
             length = _make_format(disk, change.size, node, path)
             with node.served(writable=True) as uri:
-                _wipe(uri, change.wipe)
-                _mark(uri, bench)
-                _copy({"driver": "file", "filename": path}, uri, content.HEAD, length - content.HEAD)
-                _copy({"driver": "file", "filename": path}, uri, 0, content.HEAD)
+                _wipe(bench, uri, change.wipe)
+                _mark(bench, uri)
+                _copy(bench, {"driver": "file", "filename": path}, uri, content.HEAD, length - content.HEAD)
+                _copy(bench, {"driver": "file", "filename": path}, uri, 0, content.HEAD)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -58,8 +60,20 @@ def _make_format(disk: Disk, size: int, node: OpenNode, path: str) -> int:
     if disk.settings["format"] == "raw":
         return content.LUKS_HEADER
     # The last table of a small image ends within a sector, and QEMU counts in sectors.
-    length = -(-os.path.getsize(path) // content.HEAD) * content.HEAD
-    os.truncate(path, length)
+    return _fill_last_sector(path)
+
+
+def _fill_last_sector(path: str) -> int:
+    """Make a file end with a whole sector, and return its length. Its folder is that of the confined processes."""
+    try:
+        handle = open_regular(path, os.O_RDWR)
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}") from None
+    try:
+        length = -(-os.fstat(handle).st_size // content.HEAD) * content.HEAD
+        os.ftruncate(handle, length)
+    finally:
+        os.close(handle)
     return length
 
 
@@ -77,29 +91,29 @@ def import_source(desired: DesiredImage, change: ImportSource, bench: Workbench)
         origin.served(writable=False) as source,
         target.served(writable=True) as sink,
     ):
-        _wipe(sink, change.wipe)
-        _mark(sink, bench)
+        _wipe(bench, sink, change.wipe)
+        _mark(bench, sink)
         if size > head:
-            _copy(nbd_node(source), sink, head, size - head)
+            _copy(bench, nbd_node(source), sink, head, size - head)
         if head < content.HEAD:
-            _copy(ZEROES, sink, head, content.HEAD - head)
-        _copy(nbd_node(source), sink, 0, head)
+            _copy(bench, ZEROES, sink, head, content.HEAD - head)
+        _copy(bench, nbd_node(source), sink, 0, head)
 
 
-def _mark(uri: str, bench: Workbench) -> None:
+def _mark(bench: Workbench, uri: str) -> None:
     path = bench.file("mark", content.MARK.decode())
-    _copy({"driver": "file", "filename": path}, uri, 0, content.HEAD)
+    _copy(bench, {"driver": "file", "filename": path}, uri, 0, content.HEAD)
 
 
-def _wipe(uri: str, places: Iterable[tuple[int, int]]) -> None:
+def _wipe(bench: Workbench, uri: str, places: Iterable[tuple[int, int]]) -> None:
     for start, length in places:
-        _copy({**ZEROES, "size": start + length}, uri, start, length)
+        _copy(bench, {**ZEROES, "size": start + length}, uri, start, length)
 
 
-def _copy(source: Node, uri: str, start: int, length: int) -> None:
+def _copy(bench: Workbench, source: Node, uri: str, start: int, length: int) -> None:
     """Copy a piece to the same place of an export; it is on its storage before this returns."""
     images = [piece_of(source, start, length), piece_of(nbd_node(uri), start, length)]
-    run(["qemu-img", "convert", "-n", "-t", "writeback", "--image-opts", "--target-image-opts", *images])
+    output_of_qemu_img(bench, "convert", "-n", "-t", "writeback", "--image-opts", "--target-image-opts", *images)
 
 
 def piece_of(node: Node, start: int, length: int) -> str:

@@ -9,12 +9,11 @@ reads the whole volume.
 from __future__ import annotations
 
 import re
-import subprocess
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.qemu_img import run_qemu_img
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume.apply import ZEROES, nbd_node, piece_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
 
 PROBE = 64 << 10
 """Bytes of the sample around data that was found, which become part of its fingerprint."""
@@ -31,8 +30,7 @@ def first_data(node: OpenNode, since: int = 0) -> int | None:
         return None
     with node.served(writable=False) as uri:
         images = [piece_of(nbd_node(uri), since, length), piece_of({**ZEROES, "size": since + length}, since, length)]
-        command = [*END_WITH_PARENT, "qemu-img", "compare", "--image-opts", *images]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = run_qemu_img(node.bench, "compare", "--image-opts", *images)
     if done.returncode == 0:
         return None
     mismatch = _MISMATCH.search(done.stdout)

@@ -533,3 +533,52 @@ def test_storage_that_somebody_has_open_is_not_opened_by_one_task_either() -> No
     result = run(host, SIMPLE)
     assert result["msg"] == "hv1: disk root of web1: nbd 192.0.2.5:10809/ is open by client 192.0.2.77"
     assert len(host.calls) == 1
+
+
+MASKED = {"active": "inactive", "enabled": False, "masked": True, "reload": False, "started": None}
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_host_that_is_to_start_no_vm_starts_none(check: bool) -> None:
+    host = Host(empty_host(units={"qemu-vms.target": MASKED}))
+    answer = run(host, {"web1": {}}, check=check)
+    assert answer["failed"]
+    assert "qemu-vms.target is masked, so this host starts no VM, and web1 would start" in answer["msg"]
+    assert [list(call["vms"]) for call in host.calls] == [["observe"]]
+
+
+@pytest.mark.parametrize("state", ["stopped", "absent"])
+def test_a_host_that_is_to_start_no_vm_is_changed_otherwise(state: str) -> None:
+    host = Host(empty_host(units={"qemu-vms.target": MASKED}))
+    answer = run(host, {"web1": {"state": state}}, check=True)
+    assert "msg" not in answer
+    assert "enable all vms" not in answer["actions"]
+
+
+QCOW2 = b"QFI\xfb".ljust(512, b"\0").hex()
+RAW_FILE = {"file": {"path": "/srv/a.img"}}
+
+
+def file_host(**changes: Any) -> Host:
+    return Host(empty_host(paths={"/srv/a.img": "file"}, heads={"/srv/a.img": QCOW2}, **changes))
+
+
+def test_a_vm_does_not_start_on_a_qcow2_that_is_declared_raw() -> None:
+    host = file_host()
+    answer = run(host, {"web1": {"disks": {"root": RAW_FILE}}, "web2": {}})
+    assert "hv1: disk root of web1: file /srv/a.img: it is a qcow2 image, and raw is declared" in answer["msg"]
+    assert host.calls[0]["vms"]["observe"]["heads"] == ["/srv/a.img"]
+    assert all(list(call["vms"]["desired"]["vms"]) == ["web2"] for call in host.calls[1:])
+
+
+@pytest.mark.parametrize("declared", [{"raw_content": True}, {"format": "qcow2"}])
+def test_a_qcow2_may_be_meant(declared: dict[str, Any]) -> None:
+    assert "msg" not in run(file_host(), {"web1": {"disks": {"root": {**RAW_FILE, **declared}}}}, check=True)
+
+
+def test_what_a_guest_has_written_does_not_stop_the_run_of_its_host() -> None:
+    host = Host(empty_host(paths={"/srv/a.img": "file"}))
+    vms = {"web1": {"disks": {"root": RAW_FILE}}}
+    assert run(host, vms)["changed"]
+    host.seen["observed"]["heads"] = {"/srv/a.img": QCOW2}
+    assert not run(host, vms).get("failed")

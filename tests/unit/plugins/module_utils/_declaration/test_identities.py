@@ -35,6 +35,9 @@ RESOLVED = {
     "/dev/loop7": ["inode:1:2"],
     "/dev/sdb": ["device:8:16"],
     "/dev/disk/by-id/wwn-1": ["device:8:16"],
+    "/dev/sdb1": ["device:8:17", "within:device:8:16"],
+    "/dev/sdb2": ["device:8:18", "within:device:8:16"],
+    "/dev/loop7p1": ["device:259:0", "within:inode:1:2"],
     "/run/a.sock": ["inode:1:9"],
     "/run/b.sock": ["inode:1:9"],
 }
@@ -106,6 +109,8 @@ SAME = [
     ({"file": {"filename": "/srv/a"}}, {"file": {"filename": "/srv/link"}}),
     ({"file": {"filename": "/srv/a"}}, {"host_device": {"filename": "/dev/loop7"}}),
     ({"host_device": {"filename": "/dev/sdb"}}, {"host_device": {"filename": "/dev/disk/by-id/wwn-1"}}),
+    ({"host_device": {"filename": "/dev/sdb1"}}, {"host_device": {"filename": "/dev/disk/by-id/wwn-1"}}),
+    ({"file": {"filename": "/srv/a"}}, {"host_device": {"filename": "/dev/loop7p1"}}),
 ]
 APART = [
     (nfs("store"), nfs("other")),
@@ -115,6 +120,7 @@ APART = [
     (ssh(path="images/a"), ssh(path="/home/joe/a")),
     ({"rbd": {"pool": "p", "image": "i", "fsid": FSIDS[1]}}, {"rbd": {"pool": "p", "image": "i", "fsid": FSIDS[0]}}),
     ({"file": {"filename": "/srv/a"}}, {"host_device": {"filename": "/dev/sdb"}}),
+    ({"host_device": {"filename": "/dev/sdb1"}}, {"host_device": {"filename": "/dev/sdb2"}}),
 ]
 
 
@@ -194,3 +200,21 @@ def test_a_server_is_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     monkeypatch.setattr(names, "SECONDS", 0.2)
     assert names.resolve(["store", "gone", "slow"]) == {"store": ["192.0.2.6", "192.0.2.7"], "gone": [], "slow": []}
+
+
+def test_a_partition_and_a_mapping_are_parts_of_their_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "_DEVICES", str(tmp_path / "dev"))
+    disks = {"8:16": "sdb", "8:17": "sdb/sdb1", "253:0": "dm-0", "7:7": "loop7", "259:0": "loop7/loop7p1"}
+    for number, place in disks.items():
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "dev").write_text(f"{number}\n")
+        (tmp_path / "dev").mkdir(exist_ok=True)
+        (tmp_path / "dev" / number).symlink_to(tmp_path / place)
+        if "/" in place:
+            (tmp_path / place / "partition").touch()
+    (tmp_path / "dm-0" / "slaves").mkdir()
+    (tmp_path / "dm-0" / "slaves" / "sdb1").symlink_to(tmp_path / "sdb" / "sdb1")
+    assert names._devices_below("8:16") == []
+    assert names._devices_below("8:17") == ["8:16"]
+    assert names._devices_below("253:0") == ["8:16", "8:17"]
+    assert names._devices_below("259:0") == ["7:7"]

@@ -49,6 +49,14 @@ def test_folders_go_with_their_vm_unless_they_hold_what_it_wrote(root: Path) -> 
     assert (root / "lib" / "private" / "qemu-vm-web1" / "root.qcow2").exists()
 
 
+def test_only_the_link_to_a_folder_that_is_kept_goes(root: Path) -> None:
+    found = leftovers.links(["web1"])
+    assert found == [f"{root}/lib/qemu-vm-web1"]
+    leftovers.remove_folders(Changes(remove_links=found))
+    assert leftovers.links(["web1"]) == []
+    assert (root / "lib" / "private" / "qemu-vm-web1" / "root.qcow2").exists()
+
+
 def test_what_was_written_meanwhile_stays(root: Path) -> None:
     (root / "log" / "private" / "qemu-vm-web1" / "console.log").touch()
     leftovers.remove_folders(Changes(remove_folders=[f"{root}/log/qemu-vm-web1"]))

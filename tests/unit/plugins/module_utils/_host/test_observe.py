@@ -33,3 +33,21 @@ def test_an_image_that_is_being_fetched_counts_once(tmp_path: Path, monkeypatch:
 def test_the_time_of_a_link_is_its_own(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/proc/self/status")
     assert observe._mtime(str(tmp_path / "link")) == (tmp_path / "link").lstat().st_mtime
+
+
+def test_overlays_are_found_without_the_link_that_an_absent_vm_has_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert paths.private_state_directory("web1") == "/var/lib/private/qemu-vm-web1"
+    monkeypatch.setattr(paths, "private_state_directory", lambda vm: f"{tmp_path}/{vm}")
+    (tmp_path / "web1").mkdir()
+    (tmp_path / "web1" / "root-1a2b3c4d.qcow2").touch()
+    assert observe._overlays("web1") == ["root-1a2b3c4d.qcow2"]
+    assert observe._overlays("web2") == []
+
+
+def test_the_first_bytes_of_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(b"QFI\xfb" + bytes(1000))
+    os.mkfifo(tmp_path / "fifo")
+    assert bytes.fromhex(observe._head(str(tmp_path / "image"))) == b"QFI\xfb" + bytes(508)
+    assert [observe._head(str(tmp_path / name)) for name in ("fifo", "missing", ".")] == [""] * 3

@@ -55,6 +55,7 @@ def settled() -> State:
         "credentials": {SECRET: {"mtime": WRITTEN, "current": True}},
         "staged": [],
         "folders": [],
+        "links": [],
     }
     return desired, observed
 

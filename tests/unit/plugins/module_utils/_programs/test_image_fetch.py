@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -194,6 +195,41 @@ def test_what_comes_from_where_it_may_is_kept(tmp_path: Path, server: str) -> No
     if image_fetch.remembered(str(image), image_fetch.PLACE):  # not every file system has attributes
         assert image_fetch.remembered(str(image), image_fetch.PLACE) == other
         assert image_fetch.remembered(str(image), image_fetch.ETAG) == ETAG
+
+
+@pytest.mark.parametrize("path", ["/image", "/image?resumed"])
+def test_a_link_in_the_place_of_a_download_is_not_followed(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Root runs this during a run, and the folder belongs to the process that speaks to the server."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(IMAGE)
+    secret.chmod(0o600)
+    really_fetch = image_fetch.fetch
+
+    def fetched(named: Sequence[str], part: str, *rest: Any) -> image_fetch.Answer:
+        answer = really_fetch(named, part, *rest)
+        Path(part).unlink()
+        Path(part).symlink_to(secret)
+        return answer
+
+    monkeypatch.setattr(image_fetch, "fetch", fetched)
+    with pytest.raises(image_fetch.Failed, match=r"a\.part: Too many levels of symbolic links"):
+        image_fetch.fetch_image(str(tmp_path / "a"), f"{server}{path}", [], wanted=DIGEST if "?" in path else "")
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_link_in_the_place_of_a_download_is_not_cut(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(IMAGE)
+    (tmp_path / "a.part").symlink_to(secret)
+    monkeypatch.setattr(image_fetch, "fetch", lambda *_rest: image_fetch.Answer(0, "", "", "", f"{server}/image"))
+    with pytest.raises(image_fetch.Failed, match="Too many levels of symbolic links"):
+        image_fetch.fetch_from(f"{server}/a", str(tmp_path / "a.part"), [], [], 1 << 20, (server,), url_in_config=False)
+    assert secret.read_bytes() == IMAGE
 
 
 def test_nothing_is_known_of_a_file_without_attributes(tmp_path: Path) -> None:

@@ -4,11 +4,20 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.host_plans import explain_failure
+from ansible_collections.directdisk.qemu.plugins.module_utils import _programs
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import find_hint
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.paths import NEEDRESTART
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import render
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.host_plans import desired_state, explain_failure
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH, plan
 
 DISKS: dict[str, Any] = {
@@ -83,7 +92,7 @@ def explained(line: str) -> str:
             "name its authority in ca_bundle",
         ),
         (
-            "qemu-vm-web1.kit.nbdkit.service: nbdkit: curl[1]: error: Could not resolve host: h",
+            "qemu-vm-web1.kit.nbdkit: nbdkit: curl[1]: error: Could not resolve host: h",
             "disk kit of web1: http http://192.0.2.7/b: the server's name is unknown to this host; "
             "check the name and the host's resolver",
         ),
@@ -490,6 +499,60 @@ def test_what_a_storage_or_its_helper_says_is_explained(disk: str, line: str, wo
     assert explained(line) == f"hv1: disk {disk} of web1: {DESCRIBED[disk]}: {words}"
 
 
+OF_SYSTEMD = (
+    "start-post operation timed out. Terminating.",
+    "State 'stop-sigterm' timed out. Killing.",
+    "Failed to set up credentials: Permission denied",
+    "Failed to set up mount namespacing: /srv/data.img: No such file or directory",
+    "Failed at step NAMESPACE spawning /usr/bin/qemu-system-x86_64: Read-only file system",
+    "Failed to run 'start' task: No space left on device",
+    "Failed with result 'timeout'.",
+    "Control process exited, code=killed, status=9/KILL",
+)
+
+
+@pytest.mark.parametrize("unit", ["qemu-vm-web1.service", "qemu-vm-web1.kit.nbdkit.service", "qemu-image-0a.service"])
+@pytest.mark.parametrize("message", OF_SYSTEMD)
+def test_a_message_of_systemd_is_not_taken_for_one_of_a_storage(unit: str, message: str) -> None:
+    assert explained(f"{unit}: {message}") == "hv1: vm web1: did not start"
+
+
+def test_the_signal_that_ends_an_unpacker_is_reported_by_systemd() -> None:
+    line = "qemu-vm-web1.tar.nbdkit.service: Main process exited, code=killed, status=25/XFSZ"
+    assert "unpacked, it is larger than max_size allows" in explained(line)
+
+
+PROGRAMS = (*(render.TEMPLATES.parent / "files").glob("*.py"), *Path(_programs.__file__).parent.glob("*.py"))
+MEANT = (
+    "Gluster connection for volume ... failed to connect: ...",
+    "error opening pool",
+    "error reading conf file",
+    "error reading header from ...",
+    "...: its sha256 is ..., and ... is declared; nothing was kept",
+)
+"""Messages that hints explain: libgfapi.py and owners_rbd.py report errors as QEMU's drivers do."""
+
+
+def messages_of(program: Path) -> Iterator[str]:
+    """Yield the texts of a program that may be messages."""
+    tree = ast.parse(program.read_text(encoding="utf-8"))
+    texts = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    inner = {id(value) for text in texts for value in text.values}
+    documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for text in texts:
+        yield "".join(str(value.value) if isinstance(value, ast.Constant) else "..." for value in text.values)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner | documented:
+            yield node.value
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
+def test_a_message_of_the_collection_is_not_taken_for_one_of_a_storage(program: Path) -> None:
+    hints = {hint for backend in BACKENDS.values() for hint in backend.hints}
+    taken = {text: find_hint(hints, text) for text in messages_of(program) if " " in text}
+    assert {text: hint for text, hint in taken.items() if hint and text not in MEANT} == {}
+
+
 def test_each_cause_is_told_once_and_the_log_comes_last() -> None:
     lines = ['{"node-name":"root.storage"}: Connection refused'] * 2 + ["/srv/data.img: Permission denied"]
     lines.append("Could not open '/srv/data.img': Permission denied")
@@ -504,3 +567,10 @@ def test_no_log_is_said_to_be_none() -> None:
 
 def test_a_secret_stands_in_no_explanation() -> None:
     assert "pass-of-joe" not in explained('{"node-name":"web.storage"}: Connection refused')
+
+
+def test_needrestart_leaves_vms_and_their_helpers_alone() -> None:
+    files = desired_state([plan({"disks": DISKS})], encrypted=False)["files"]
+    (pattern,) = re.findall(r"^\$nrconf\{override_rc\}->\{qr\((.*)\)\} = 0;$", files[NEEDRESTART]["text"], re.MULTILINE)
+    units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
+    assert {unit for unit in units if not re.match(pattern, unit)} == {"qemu-vms-resume.service"}

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -97,6 +98,8 @@ def test_a_map_without_data() -> None:
 
 class Node:
     """An open disk."""
+
+    bench = SimpleNamespace(confined=lambda _allowed: [])
 
     def __init__(self, size: int) -> None:
         self.size = size

@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import StorageDaemon
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume import content
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume.changes import (
     ImportSource,
@@ -89,11 +92,11 @@ def test_an_import_that_was_killed_is_known_by_its_mark(
     copies: list[tuple[int, int]] = []
     copy = work._copy
 
-    def die(source: Any, uri: str, start: int, length: int) -> None:
+    def die(bench: Workbench, source: Any, uri: str, start: int, length: int) -> None:
         copies.append((start, length))
         if len(copies) > step:
             raise KeyboardInterrupt
-        copy(source, uri, start, length)
+        copy(bench, source, uri, start, length)
 
     monkeypatch.setattr(work, "_copy", die)
     with open_bench() as bench, pytest.raises(KeyboardInterrupt):
@@ -109,6 +112,26 @@ def test_a_qcow2_is_written_over_old_data(volume: Volume) -> None:
     shown = subprocess.run(["qemu-img", "info", "--output=json", str(volume.file)], capture_output=True, check=True)
     assert json.loads(shown.stdout)["format"] == "qcow2"
     assert volume.data[-content.WIPED :].strip(b"\0") == b""
+
+
+def test_a_link_in_the_place_of_a_format_is_not_followed(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon that writes it speaks to servers, and its folder is its own."""
+    secret = volume.file.with_name("secret")
+    secret.write_bytes(b"secret")
+
+    def replaced(daemon: StorageDaemon, options: Any, *, seconds: float) -> None:
+        create(daemon, options, seconds=seconds)
+        if options.get("file") == "format":
+            (made,) = Path(bench.folder).glob("*.format")
+            made.unlink()
+            made.symlink_to(secret)
+
+    create = StorageDaemon.create
+    monkeypatch.setattr(StorageDaemon, "create", replaced)
+    with open_bench() as bench, pytest.raises(HostError, match=r"\.format: it is a symbolic link"):
+        work.write_format(DESIRED, WriteFormat(volume.disk(format="qcow2"), 4 * MIB), bench)
+    assert secret.read_bytes() == b"secret"
+    assert b"secret" not in volume.data
 
 
 def test_data_is_found_wherever_it_is(volume: Volume) -> None:

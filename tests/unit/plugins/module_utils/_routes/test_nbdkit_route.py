@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Redirects that nbdkit follows in the unit of a VM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import PINS
+from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, plan, probed
+
+PIN = "followlocation=false"
+BY_ADDRESS, BY_NAME = "http://192.0.2.7/a", "http://images.example/a"
+
+
+def words(
+    url: str, source: dict[str, Any] | None = None, changes: dict[str, Any] | None = None, **disk: Any
+) -> list[str]:
+    one = plan(
+        disk_of({"http": {"url": url, **(source or {})}}, route="nbdkit", writes="deny", **disk), **(changes or {})
+    )
+    (service,) = (service for service in one.services if service.template == "nbdkit.service.j2")
+    return [word for group in service.args for word in group]
+
+
+@pytest.mark.parametrize(
+    ("url", "source", "disk", "pinned"),
+    [
+        # The filter of addresses limits where it can get.
+        (BY_ADDRESS, {}, {}, False),
+        (BY_ADDRESS, {"cookie": "a=b"}, {}, True),
+        (BY_NAME, {}, {}, True),
+        (BY_NAME, {"cookie": "a=b"}, {}, True),
+        (BY_NAME, {}, {"provision": {"follow": ["http://mirror.example"]}}, False),
+    ],
+)
+def test_nbdkit_follows_redirects_where_something_limits_them(
+    url: str, source: dict[str, Any], disk: dict[str, Any], pinned: bool
+) -> None:
+    assert (PIN in words(url, source, **disk)) == pinned
+
+
+def test_an_nbdkit_without_that_option_is_not_given_it() -> None:
+    nbdkit = {**probed("debian13")["nbdkit"], PINS: "this nbdkit follows every redirect"}
+    assert PIN not in words(BY_NAME, changes={"nbdkit": nbdkit})
