@@ -10,11 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import (
-    is_command_line,
-    read_arguments,
-    split_words,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import read_arguments
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import (
     Process,
     context_of,
@@ -30,6 +26,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result impo
     without_secrets,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.shell import (
+    Command,
+    find_command,
+    read_script,
+    split_words,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import NAME, read_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
@@ -37,6 +39,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Col
 
 _KEYVAL = re.compile("[A-Za-z][A-Za-z0-9_.-]*[=,]")
 _LINE = re.compile(r"\s*-{1,2}[a-z]+\s")
+_SHELL = re.compile("#!")
 _BLOCKDEV = re.compile(
     r"\{|(driver=|node-name=|[a-z0-9_-]+,)(?!(.*[^,],)?(if|id|index|media|snapshot|readonly|format|[wr]error)=)",
     re.DOTALL,
@@ -57,9 +60,12 @@ def _converted(given: Any, name: str, process: Process) -> Converted:
     context = CommandLineContext(directory=process.directory)
     if isinstance(given, Mapping):
         return _disk(name, drives.read_blockdev(dict(given), {}, context, "-blockdev"))
+    command = _command(given)
+    if command and command.words:
+        known = replace(process, name=name or process.name, directory=command.directory or process.directory)
+        vm = read_command_line(command.words, known)
+        return replace(vm, left=[*command.left, *vm.left])
     words = _words(given)
-    if is_command_line(words):
-        return read_command_line(words, replace(process, name=name or process.name))
     if words:
         return _disk(name, _read_options(words, process))
     if isinstance(given, str) and given.lstrip().startswith("<"):
@@ -71,10 +77,21 @@ def _disk(name: str, found: FoundDisk) -> Converted:
     return converted_disk(name, found.declared, found.left, found.notes)
 
 
+def _command(given: Any) -> Command | None:
+    """Return the command line of a whole VM; None if the input is something else."""
+    if isinstance(given, str):
+        return read_script(given.strip())
+    return find_command(given) if _is_words(given) else None
+
+
+def _is_words(given: Any) -> bool:
+    return isinstance(given, Sequence) and bool(given) and all(isinstance(word, str) for word in given)
+
+
 def _words(given: Any) -> list[str]:
-    """Return the words of a command line; None if it is something else."""
+    """Return the words of options without a program's name; empty if the input is something else."""
     if isinstance(given, Sequence) and not isinstance(given, str):
-        if not given or not all(isinstance(word, str) for word in given):
+        if not _is_words(given):
             raise DeclarationError("command line", "is not a list of words")
         return list(given)
     if not isinstance(given, str):
@@ -82,8 +99,9 @@ def _words(given: Any) -> list[str]:
     text = given.strip()
     if not text:
         raise DeclarationError("", "is empty")
-    first = text.split(None, 1)[0]
-    return split_words(text) if _LINE.match(text) or is_command_line([first]) else []
+    if _SHELL.match(text):
+        raise DeclarationError("command line", "is a script that starts no QEMU; pass the text that does")
+    return split_words(text) if _LINE.match(text) else []
 
 
 def _read_options(words: Sequence[str], process: Process) -> FoundDisk:

@@ -37,6 +37,7 @@ UNITS = {
     "loadvm": "the VM is started, not restored",
     "readconfig": "the file is not read; add its content by hand",
     "net": "a network of this old kind; declare it in networks",
+    "id": "Proxmox's own number of the VM, which no other QEMU knows",
     "h": "",
     "help": "",
     "version": "",

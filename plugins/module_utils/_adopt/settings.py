@@ -22,7 +22,14 @@ DEFAULT_MEMORY = "128"
 _CPU = re.compile(r"[A-Za-z0-9_.+,=-]+")
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([bBkKmMgGtT]?)")
 _POWERS = {"B": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_TYPES = {"q35": "q35", "pc": "pc", "pc-q35": "q35", "pc-i440fx": "pc"}
+_TYPES = (
+    ("q35", re.compile("q35|pc-q35(-.+)?")),
+    ("pc", re.compile(r"pc|pc-i440fx(-.+)?|pc-[0-9].*|rhel6\..*")),
+)
+_PROXMOX = re.compile(r"\+pve[0-9]+$")
+"""Suffix of a machine type that only Proxmox's QEMU knows."""
+_OTHER_SYSTEMS = ("hax", "hvf", "mshv", "nvmm", "whpx")
+"""Accelerators of systems other than Linux."""
 _TOPOLOGY = ("sockets", "dies", "clusters", "modules", "cores", "threads", "books", "drawers")
 
 
@@ -75,12 +82,15 @@ def read_settings(found: Found, context: CommandLineContext, *, binary: str) -> 
 def _read_type(found: Found, binary: str) -> None:
     said = found.take_all("machine", "M")
     word = str(said.pop("type", "pc"))
-    family, _dash, version = word.rpartition("-") if word not in _TYPES else (word, "", "")
-    if family not in _TYPES:
+    known, suffix = _PROXMOX.sub("", word), _PROXMOX.search(word)
+    family = next((name for name, pattern in _TYPES if pattern.fullmatch(known)), "")
+    if not family:
         raise DeclarationError("-machine", f"{texts.shown(word)} cannot be declared; q35 and pc can")
-    found.vm["machine"] = _TYPES[family]
-    if version:
-        found.keep("machine", word, "the guest sees the hardware of that release")
+    found.vm["machine"] = family
+    if suffix:
+        found.left.append(f"{suffix[0]} of -machine {word}: only Proxmox's own QEMU knows it")
+    if known != family:
+        found.keep("machine", known, "the guest sees the hardware of that release")
     accels = [str(a.said.get("accel", "")) for a in found.of("accel")] or re.split(":", str(said.pop("accel", "")))
     _read_accel(found, list(filter(None, accels)), binary)
     firmware = [str(said.pop(name)) for name in ("pflash0", "pflash1") if name in said]
@@ -99,6 +109,9 @@ def _read_accel(found: Found, accels: list[str], binary: str) -> None:
     found.take(*switches)
     kvm = bool(switches) or binary.rpartition("/")[2] in ("kvm", "qemu-kvm")
     wanted = accels or (["kvm"] if kvm else ["tcg"])
+    if wanted[0] in _OTHER_SYSTEMS:
+        found.left.append(f"accel {wanted[0]}: Linux does not have it; kvm is declared")
+        wanted = ["kvm", *wanted[1:]]
     if wanted[0] not in ("kvm", "tcg"):
         raise DeclarationError("-accel", f"{texts.shown(wanted[0])} cannot be declared; kvm and tcg can")
     found.vm["accel"] = wanted[0]
