@@ -27,7 +27,7 @@ _TYPES = (
     ("pc", re.compile(r"pc|pc-i440fx(-.+)?|pc-[0-9].*|rhel6\..*")),
 )
 _PROXMOX = re.compile(r"\+pve[0-9]+$")
-"""Suffix of a machine type that only Proxmox's QEMU knows."""
+"""Suffix of a board that only Proxmox's QEMU knows."""
 _OTHER_SYSTEMS = ("hax", "hvf", "mshv", "nvmm", "whpx")
 """Accelerators of systems other than Linux."""
 _TOPOLOGY = ("sockets", "dies", "clusters", "modules", "cores", "threads", "books", "drawers")
