@@ -11,7 +11,12 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.argument_secrets import has_secret
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import REMOVED, WITH_VALUE
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import (
+    REMOVED,
+    WITH_VALUE,
+    WITHOUT_NAMES,
+    WITHOUT_REFERENCES,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.shell import EMULATOR
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
@@ -89,16 +94,7 @@ _MANY = ("hostfwd", "guestfwd", "dnssearch", "host-nodes")
 """Keys that may occur several times."""
 _PASSED_ON = ("boot", "chardev", "cpu", "fsdev", "fw_cfg", "global", "numa", "rtc", "set", "smbios", "spice", "tpmdev")
 """Options that are only passed on, so that a key that occurs several times is QEMU's matter."""
-_NO_NAMES = frozenset(
-    "D L accel acpitable append bios boot cdrom cpu d dtb fda fdb full-screen global hda hdb hdc hdd icount initrd k "
-    "kernel m mtdblock name option-rom pidfile rtc sandbox sd smbios smp usbdevice uuid vga watchdog".split()
-)
-"""Options in whose values QEMU looks up no names of others."""
-_NO_REFERENCES = frozenset(
-    "driver type qom-type backend id node-name path filename url serial host hostname address addr mac model product "
-    "vendor romfile mount_tag name ifname br script downscript guest size ver wwn device_id mode".split()
-)
-"""Keys whose values are no names of other arguments."""
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -127,13 +123,13 @@ class Argument:
         """Return True if QEMU would look up this name for it."""
         if name.endswith(":"):
             return name in self.value
-        if self.option in _NO_NAMES or (self.option == "fw_cfg" and "gen_id" not in self.said):
+        if self.option in WITHOUT_NAMES or (self.option == "fw_cfg" and "gen_id" not in self.said):
             return False
         if self.said:
             return any(
                 text == name or text.startswith(f"{name}.") or text == f"chardev:{name}"
                 for key, text in _leaves(self.said)
-                if key.rpartition(".")[2] not in _NO_REFERENCES and (self.option, key) != ("drive", "file")
+                if key.rpartition(".")[2] not in WITHOUT_REFERENCES and (self.option, key) != ("drive", "file")
             )
         return bool(re.search(rf"(?<![A-Za-z0-9_-]){re.escape(name)}(?![A-Za-z0-9_-])", self.value))
 

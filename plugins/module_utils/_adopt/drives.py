@@ -33,7 +33,7 @@ _ERRORS = {"stop": "stop", "report": "report", "ignore": "ignore"}
 _SWITCHES = ("snapshot", "readonly", "read-only", "copy-on-read")
 _POSITION = ("index", "bus", "unit")
 _OWN = ("id", "if", "media", "snapshot", "readonly", "werror", "rerror", "aio", "copy-on-read", *_POSITION)
-_OLD_LIMIT = re.compile("(iops|bps)(_rd|_wr)?(_max)?")
+_OLD_LIMIT = re.compile("(iops|bps)(_rd|_wr)?(_max)?(_length)?|iops_size")
 
 
 @dataclass
@@ -116,7 +116,10 @@ def _take_limits(said: dict[str, str], where: str) -> dict[str, Any]:
     directions = {None: "total", "_rd": "read", "_wr": "write"}
     for key in list(said):
         old = _OLD_LIMIT.fullmatch(key)
-        name = f"{old[1]}-{directions[old[2]]}{'-max' if old[3] else ''}" if old else ""
+        name = ""
+        if old:
+            burst = f"{'-max' if old[3] else ''}{'-length' if old[4] else ''}"
+            name = f"{old[1]}-{directions[old[2]]}{burst}" if old[1] else "iops-size"
         if key.startswith("throttling."):
             name = key[len("throttling.") :]
         elif re.fullmatch("(iops|bps).*|group", key) and not old:
@@ -139,7 +142,7 @@ def read_drive(drive: Drive, context: CommandLineContext, where: str) -> FoundDi
         disk["writes"] = "discard"
     if texts.switch(drive.own.get("copy-on-read", False), f"{where}: copy-on-read"):
         disk["copy_on_read"] = True
-    disk.update(read_limits(drive.limits, where))
+    disk.update(read_limits(drive.limits, found))
     _read_aio(drive, disk, found, where)
     set_write_cache(disk, drive.write_cache, where)
     set_errors(disk, drive.own, found)

@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.boot import boot_after_kept
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.kept import USB_CONTROLLER, fitted, why_impossible
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
 
 UNSAID = (
@@ -78,9 +80,10 @@ def read_leftovers(found: Found) -> None:
         found.left.append(f"{argument.shown}: not kept, because {why}")
     if any(argument.option in _DRIVES for argument in kept):
         kept += [argument for argument in found.of("snapshot")[:1] if argument not in kept]
-    for argument in sorted(kept, key=lambda one: one.position):
-        found.extra += argument.words
-        found.left.append(f"{argument.shown}: kept in extra_args")
+    boot_after_kept(found, kept)
+    for one in fitted(found, sorted(kept, key=lambda one: one.position)):
+        found.extra += one.argument.words
+        found.left.append(f"{one.argument.shown}: {'; '.join(['kept in extra_args', *one.comments])}")
     if found.extra:
         found.vm["extra_args"] = found.extra
 
@@ -100,17 +103,39 @@ def _needed(rest: list[Argument]) -> list[Argument]:
     kept = [argument for argument in rest if not _serves(argument)]
     waiting = [argument for argument in rest if _serves(argument)]
     while True:
-        more = [one for one in waiting if any(other.mentions(name) for other in kept for name in one.names)]
+        more = [one for one in waiting if _is_used(one, kept)]
         if not more:
             return kept
         kept += more
         waiting = [one for one in waiting if one not in more]
 
 
+_WITHOUT_BUS = (
+    (re.compile("usb-.*|u2f-.*"), USB_CONTROLLER),
+    (re.compile("scsi-.*"), re.compile("virtio-scsi.*|lsi.*|megasas.*|pvscsi|mptsas.*")),
+)
+"""Devices that QEMU puts on any controller of a kind unless they name one."""
+
+
+def _is_used(servant: Argument, kept: list[Argument]) -> bool:
+    driver = str(servant.said.get("driver", ""))
+    for other in kept:
+        if any(other.mentions(name) for name in servant.names):
+            return True
+        free = other.option == "device" and "bus" not in other.said
+        for devices, controllers in _WITHOUT_BUS:
+            if free and controllers.fullmatch(driver) and devices.fullmatch(str(other.said.get("driver"))):
+                return True
+    return False
+
+
 def _first_broken(kept: list[Argument], lost: dict[str, str]) -> tuple[Argument, str] | None:
     for argument in kept:
         if argument.has_secret:
             return argument, "it has a secret in it"
+        impossible = why_impossible(argument)
+        if impossible:
+            return argument, impossible
         for name, why in lost.items():
             if name not in argument.names and argument.mentions(name):
                 return argument, f"it mentions {name}, and {why}"

@@ -63,15 +63,15 @@ _WRAPPERS = {
     "ionice": _wrapper("-c --class -n --classdata", matters=True),
     "nice": _wrapper("-n --adjustment", matters=True),
     "nohup": _wrapper(),
-    "numactl": _wrapper(
-        "-i --interleave -p --preferred -m --membind -N --cpunodebind -C --physcpubind", matters=True
-    ),
+    "numactl": _wrapper("-i --interleave -p --preferred -m --membind -N --cpunodebind -C --physcpubind", matters=True),
     "prlimit": _wrapper(matters=True),
     "runuser": _wrapper("-u --user -g --group -G --supp-group"),
     "setsid": _wrapper(),
     "stdbuf": _wrapper("-i -o -e --input --output --error"),
     "sudo": _wrapper("-u --user -g --group -C -D --chdir -h --host -p --prompt -R -r -t -T -U"),
-    "systemd-run": _wrapper("-p --property -u --unit -E --setenv -M -H --slice --description --uid --gid", matters=True),
+    "systemd-run": _wrapper(
+        "-p --property -u --unit -E --setenv -M -H --slice --description --uid --gid", matters=True
+    ),
     "taskset": _wrapper(operands=1, matters=True),
     "time": _wrapper(),
     "timeout": _wrapper("-s --signal -k --kill-after", operands=1),
