@@ -64,8 +64,10 @@ def _without_host(word: str) -> str:
 def _here(argument: Argument) -> list[str]:
     """Return a kept argument without the files, sockets and servers that it names."""
     said = dict(argument.said)
-    if argument.option in _FILES or (argument.option == "object" and "mem-path" in said):
+    if argument.option in _FILES:
         return []
+    if argument.option == "object" and str(said["qom-type"]).startswith("memory-backend-"):
+        return ["-object", f"memory-backend-ram,id={said['id']},size={said['size']}"]
     if argument.option == "drive":
         kept = {key: value for key, value in said.items() if key in ("if", "id", "index", "media", "bus", "unit")}
         return changed(argument, {**kept, "file": "null-co://", "format": "raw"}).words

@@ -116,8 +116,9 @@ def _read_text(text: str, context: CommandLineContext) -> FoundDisk:
     if text.startswith("json:"):
         text = f"if=none,file={text.replace(',', ',,')}"
     if not _KEYVAL.match(text):
-        backend, options = read_storage({NAME: text}, context, "file")
-        found = FoundDisk({backend.name: options})
+        found = FoundDisk()
+        backend, options = read_storage({NAME: text}, context, "file", found.left)
+        found.declared[backend.name] = options
         read_probed(found.declared, found, "file")
         drives.refuse_writes(found.declared, found)
         return found

@@ -73,7 +73,7 @@ def read_graph(top: Node, nodes: Mapping[str, Node], context: CommandLineContext
     storage = layers[-1]
     formats = [layer for layer in layers[:-1] if layer.node.get("driver", PROBED) in FORMATS]
     bare = {key: value for key, value in storage.node.items() if key not in COMMON}
-    backend, options = read_storage(bare, context, where)
+    backend, options = read_storage(bare, context, where, found.left)
     disk: dict[str, Any] = {backend.name: options}
     for layer in formats:
         _read_format(layer.node, disk, context, where, found)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import boot
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import IMPLIED, Argument
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import WITHOUT_REFERENCES
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 
 _CHARDEVS = ("qmp", "console")
 """The unit's own character devices."""
@@ -27,6 +29,27 @@ _NOT_PCI = re.compile(
     "usb-.*|u2f-.*|ide-.*|scsi-.*|isa-.*|virtserialport|virtconsole|hda-.*|floppy|tpm-.*|pc-dimm|nvdimm|vmgenid|"
     "vmcoreinfo|pvpanic|sb16|gus|adlib|cs4231a|ccid-.*|smartcard|ib700|i2c-.*|smbus-.*|nvme-ns|loader|generic-sdhci"
 )
+_PATHS = {
+    "blockdev": "filename",
+    "cdrom": "",
+    "drive": "file",
+    "dtb": "",
+    "fda": "",
+    "fdb": "",
+    "fw_cfg": "file",
+    "hda": "",
+    "hdb": "",
+    "hdc": "",
+    "hdd": "",
+    "initrd": "",
+    "kernel": "",
+    "mtdblock": "",
+    "object": "mem-path",
+    "sd": "",
+    "smbios": "file",
+}
+"""Key of a file's path by option; empty if the whole value is one."""
+_PROTOCOL = re.compile(r"[a-z0-9+-]+:")
 _FREE_SLOTS = 4
 """Slots of the board's own PCI devices, with one to spare."""
 _MOST_SLOTS = 32
@@ -54,15 +77,30 @@ def why_impossible(argument: Argument) -> str:
     return ""
 
 
-def fitted(found: Found, kept: Iterable[Argument]) -> list[Kept]:
-    """Return the arguments with all that clashes with the unit's own taken out."""
+def fitted(found: Found, kept: Iterable[Argument], context: CommandLineContext) -> list[Kept]:
+    """Return the arguments with all that clashes with the unit's own taken out, and with absolute paths."""
     result = [Kept(argument) for argument in kept]
     result = _renamed(found, result)
     result = _without_lost_buses(found, result)
     result = _without_low_slots(found, result)
     result = _moved_ide(found, result)
     result = _with_usb(found, result)
-    return [_commented(found, one) for one in result]
+    return [_commented(found, _with_paths(one, context)) for one in result]
+
+
+def _with_paths(one: Kept, context: CommandLineContext) -> Kept:
+    """Make relative paths absolute: the unit starts in another directory."""
+    argument = one.argument
+    key = _PATHS.get(argument.option)
+    path = argument.value if key == "" else str(argument.said.get(key or "", ""))
+    if key is None or not path or path.startswith("/") or _PROTOCOL.match(path):
+        return one
+    if not context.directory:
+        return one.say(f"{path} is relative to the folder where QEMU was started")
+    absolute = posixpath.join(context.directory, path)
+    if key == "":
+        return replace(one, argument=replace(argument, value=absolute))
+    return replace(one, argument=changed(argument, {**argument.said, key: absolute}))
 
 
 def _commented(found: Found, one: Kept) -> Kept:

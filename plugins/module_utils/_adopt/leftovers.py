@@ -10,6 +10,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments i
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.boot import boot_after_kept
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.kept import USB_CONTROLLER, fitted, why_impossible
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 
 UNSAID = (
     "name",
@@ -59,7 +60,7 @@ _SERVANTS = re.compile("secret|iothread|throttle-group|tls-creds-.*")
 """Objects that only serve others."""
 
 
-def read_leftovers(found: Found) -> None:
+def read_leftovers(found: Found, context: CommandLineContext) -> None:
     """Pass on undeclared arguments with everything that they need, but never a secret."""
     rest = [a for a in found.arguments if a.position not in found.taken]
     for argument in [a for a in rest if a.option in UNSAID or a.option in UNITS or a.words == ["-rtc", "base=utc"]]:
@@ -81,7 +82,7 @@ def read_leftovers(found: Found) -> None:
     if any(argument.option in _DRIVES for argument in kept):
         kept += [argument for argument in found.of("snapshot")[:1] if argument not in kept]
     boot_after_kept(found, kept)
-    for one in fitted(found, sorted(kept, key=lambda one: one.position)):
+    for one in fitted(found, sorted(kept, key=lambda one: one.position), context):
         found.extra += one.argument.words
         found.left.append(f"{one.argument.shown}: {'; '.join(['kept in extra_args', *one.comments])}")
     if found.extra:

@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from math import prod
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.argument_secrets import redacted
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
@@ -44,6 +42,8 @@ class Found:
         self.notes: list[str] = []
         self.taken: set[int] = set()
         """Positions of the declared arguments."""
+        self.flash: dict[str, Any] = {}
+        """Nodes of the board's flash memory, by its property."""
         self.gone: set[str] = set()
         """Names that no longer exist because the declaration uses other ones."""
 
@@ -71,11 +71,10 @@ class Found:
         self.left.append(f"-{option} {value}: kept in extra_args; {why}")
 
 
-def read_settings(found: Found, context: CommandLineContext, *, binary: str) -> None:
+def read_settings(found: Found, *, binary: str) -> None:
     _read_type(found, binary)
     _read_memory(found)
     _read_processors(found)
-    _read_screen(found, context)
     _read_console(found)
 
 
@@ -93,8 +92,7 @@ def _read_type(found: Found, binary: str) -> None:
         found.keep("machine", known, "the guest sees the hardware of that release")
     accels = [str(a.said.get("accel", "")) for a in found.of("accel")] or re.split(":", str(said.pop("accel", "")))
     _read_accel(found, list(filter(None, accels)), binary)
-    firmware = [str(said.pop(name)) for name in ("pflash0", "pflash1") if name in said]
-    _read_firmware(found, firmware)
+    found.flash = {name: said.pop(name) for name in ("pflash0", "pflash1") if name in said}
     for key, value in said.items():
         found.keep("machine", f"{key}={str(value).replace(',', ',,')}", "there is no option for it")
 
@@ -117,32 +115,6 @@ def _read_accel(found: Found, accels: list[str], binary: str) -> None:
     found.vm["accel"] = wanted[0]
     if wanted[1:]:
         found.left.append(f"accel {':'.join(wanted)}: {wanted[0]} alone is declared")
-
-
-def _read_firmware(found: Found, nodes: list[str]) -> None:
-    """Declare UEFI for firmware in flash; its variables must be copied by hand."""
-    drives = [a for a in found.of("drive") if a.said.get("if") == "pflash"]
-    flash = [a for a in found.of("blockdev") if a.names & set(nodes)]
-    if not drives and not nodes and not found.of("pflash"):
-        return
-    files = [_flash_file(a) for a in (*drives, *flash, *found.of("pflash"))]
-    found.vm["firmware"] = "uefi"
-    below = {str(a.said["file"]) for a in flash if "file" in a.said}
-    found.take(*drives, *flash, *found.of("pflash"), *(a for a in found.of("blockdev") if a.names & below))
-    if set(nodes) != {"machine.uefi-code", "machine.uefi-vars"}:
-        found.left.append(
-            f"UEFI in {' and '.join(files) or 'flash'}: firmware: uefi takes the host's own; copy the variables to "
-            "uefi-vars.fd in the VM's directory under /var/lib before its first start"
-        )
-
-
-def _flash_file(argument: Argument) -> str:
-    """Return the file of a flash device, for people."""
-    file = argument.said.get("file", argument.said.get("filename", argument.value))
-    if isinstance(file, Mapping):
-        place = next((file[key] for key in ("filename", "url", "path", "image") if key in file), "")
-        file = f"{file.get('driver', '')} {place}".strip()
-    return redacted(str(file))
 
 
 def _read_memory(found: Found) -> None:
@@ -183,38 +155,6 @@ def _number(text: Any, where: str) -> int:
     if not re.fullmatch("[1-9][0-9]{0,5}", str(text)):
         raise DeclarationError(where, f"{texts.shown(text)} is not a number above 0")
     return int(str(text))
-
-
-def _read_screen(found: Found, context: CommandLineContext) -> None:
-    for argument in found.of("display", "vga", "nographic", "sdl", "curses"):
-        found.take(argument)
-        if argument.words not in (["-display", "none"], ["-vga", "none"], ["-vga", "std"], ["-nographic"]):
-            found.left.append(f"{argument.shown}: a VM has VNC (vnc), with a VGA adapter, or no screen")
-    for argument in found.of("device"):
-        if argument.said.get("driver") == "VGA":
-            found.take(argument)
-    for argument in found.of("vnc"):
-        found.take(argument)
-        vnc = _read_vnc(dict(argument.said), found, context)
-        if vnc is not None:
-            found.vm["vnc"] = vnc
-
-
-def _read_vnc(said: dict[str, Any], found: Found, context: CommandLineContext) -> dict[str, Any] | None:
-    place = str(said.pop("vnc", "none"))
-    vnc: dict[str, Any] = {}
-    match = re.fullmatch(r"(.*):(\d{1,4})", place)
-    if match and not place.startswith("unix:"):
-        vnc = {"address": match[1].strip("[]") or "0.0.0.0", "port": 5900 + int(match[2])}
-    elif not place.startswith("unix:"):
-        if place != "none":
-            found.left.append(f"-vnc {place}: cannot be declared")
-        return None
-    if "password-secret" in said:
-        vnc["password"] = context.secret(said.pop("password-secret"))
-    if said:
-        found.left.append(f"-vnc: {', '.join(said)} cannot be declared")
-    return vnc
 
 
 def _read_console(found: Found) -> None:
