@@ -50,6 +50,10 @@ _PATHS = {
 }
 """Key of a file's path by option; empty if the whole value is one."""
 _PROTOCOL = re.compile(r"[a-z0-9+-]+:")
+_BOARD_BUSES = {
+    "pc": ("pci.0", "isa.0", "ide.0", "ide.1"),
+    "q35": ("pcie.0", "isa.0", *(f"ide.{number}" for number in range(6))),
+}
 _FREE_SLOTS = 4
 """Slots of the board's own PCI devices, with one to spare."""
 _MOST_SLOTS = 32
@@ -191,13 +195,10 @@ def _without_lost_buses(found: Found, kept: list[Kept]) -> list[Kept]:
     for one in kept:
         bus = str(one.argument.said.get("bus", ""))
         bases = {bus, bus.rpartition(".")[0]}
-        lost = _driver(one) and bus and not bases & names and (bases & former or (from_file and not _is_boards(bus)))
+        unknown = bases & former or (from_file and bus not in _BOARD_BUSES[found.vm["machine"]])
+        lost = _driver(one) and bus and not bases & names and unknown
         result.append(_without(one, _PLACE, "because nothing of that name is kept") if lost else one)
     return result
-
-
-def _is_boards(bus: str) -> bool:
-    return bool(re.fullmatch(r"(pci|pcie|isa|ide|usb-bus)\.[0-9]", bus)) and bus not in ("pci.1", "pci.2", "pci.3")
 
 
 def _without_low_slots(found: Found, kept: list[Kept]) -> list[Kept]:

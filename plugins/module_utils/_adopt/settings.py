@@ -93,8 +93,9 @@ def _read_type(found: Found, binary: str) -> None:
     accels = [str(a.said.get("accel", "")) for a in found.of("accel")] or re.split(":", str(said.pop("accel", "")))
     _read_accel(found, list(filter(None, accels)), binary)
     found.flash = {name: said.pop(name) for name in ("pflash0", "pflash1") if name in said}
-    for key, value in said.items():
-        found.keep("machine", f"{key}={str(value).replace(',', ',,')}", "there is no option for it")
+    if said:
+        pairs = (f"{key}={str(value).replace(',', ',,')}" for key, value in said.items())
+        found.keep("machine", ",".join(pairs), "there is no option for it")
 
 
 def _read_accel(found: Found, accels: list[str], binary: str) -> None:
