@@ -72,6 +72,7 @@ SWITCHES = frozenset(
 IMPLIED = {
     "accel": "accel",
     "blockdev": "driver",
+    "boot": "order",
     "chardev": "backend",
     "cpu": "model",
     "device": "driver",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives, libvirt
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import read_arguments
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import (
     Process,
@@ -18,10 +18,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_lin
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import lone_disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk, read_probed
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt import read_libvirt
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_domain import read_domain
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import (
     Converted,
     converted_disk,
+    converted_vm,
     covered,
     without_secrets,
 )
@@ -69,8 +70,22 @@ def _converted(given: Any, name: str, process: Process) -> Converted:
     if words:
         return _disk(name, _read_options(words, process))
     if isinstance(given, str) and given.lstrip().startswith("<"):
-        return _disk(name, read_libvirt(given.strip()))
+        return _read_xml(given, name)
     return _disk(name, _read_text(str(given), context))
+
+
+def _read_xml(text: str, name: str) -> Converted:
+    """Convert a domain or a disk of libvirt; pools may stand beside it."""
+    elements = libvirt.parse(text.strip())
+    pools = libvirt.pools_of(elements)
+    domains = [element for element in elements if element.tag == "domain"]
+    disks = [element for element in elements if element.tag == "disk"]
+    if len(domains) == 1 and not disks:
+        vm_name, found = read_domain(domains[0], pools, name)
+        return converted_vm(vm_name, found.vm, found.left, found.notes)
+    if len(disks) != 1 or domains:
+        raise DeclarationError("libvirt", "exactly one <disk> or <domain> is required, with the <pool>s of its volumes")
+    return _disk(name, libvirt.read_disk(disks[0], pools))
 
 
 def _disk(name: str, found: FoundDisk) -> Converted:

@@ -76,9 +76,6 @@ _DEFAULTS: Mapping[str, tuple[Any, ...]] = {
 }
 """Values that are QEMU's default, so that nothing is lost with them."""
 _MOST_BOOT_INDEX = 999
-_SERIAL = re.compile("[A-Za-z0-9_.-]+")
-_LONG_SERIAL, _SHORT_SERIAL = 36, 20
-_LONG_SERIALS = ("virtio-scsi", "usb")
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ def read_properties(found: Found, hardware: Hardware, disk: FoundDisk) -> None:
     declared = disk.declared
     _read_boot_index(properties, disk)
     if "serial" in properties:
-        _read_serial(hardware.model, str(properties.pop("serial")), disk)
+        drives.set_serial(hardware.model, str(properties.pop("serial")), disk)
     _read_numbers(hardware.model, properties, declared)
     drives.set_write_cache(declared, _write_cache(properties.pop("write-cache", "auto"), where), where)
     errors: dict[str, str] = {key: str(properties.pop(key)) for key in ("werror", "rerror") if key in properties}
@@ -140,16 +137,6 @@ def _read_boot_index(properties: dict[str, Any], disk: FoundDisk) -> None:
     if isinstance(number, int) and 0 <= number <= _MOST_BOOT_INDEX:
         disk.declared["boot_index"] = number
         del properties["bootindex"]
-
-
-def _read_serial(model: str, serial: str, disk: FoundDisk) -> None:
-    most = _LONG_SERIAL if model in _LONG_SERIALS else _SHORT_SERIAL
-    if model in ("scsi-block", "scsi-generic") or not _SERIAL.fullmatch(serial):
-        disk.left.append(f"serial={serial}: not declared")
-        return
-    disk.declared["serial"] = serial[:most]
-    if len(serial) > most:
-        disk.left.append(f"serial={serial}: the guest sees {most} characters of it, as before")
 
 
 def _read_numbers(model: str, properties: dict[str, Any], declared: dict[str, Any]) -> None:

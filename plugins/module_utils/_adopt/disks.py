@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import boot
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.devices import DEVICES, Hardware, read_properties
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import fitting_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import check_disk, covered
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
@@ -131,17 +131,3 @@ def _disk_name(hardware: Hardware, argument: Argument, taken: Mapping[str, Any])
     """Return a valid, unused name, derived from QEMU's."""
     words = [str(hardware.properties.get("id", "")), *sorted(argument.names), "disk"]
     return fitting_name(words, taken)
-
-
-def fitting_name(words: list[str], taken: Mapping[str, Any]) -> str:
-    """Return the first usable name, shortened and numbered if necessary."""
-    for word in words:
-        name = re.sub("[^A-Za-z0-9_-]+", "-", re.sub("^drive-", "", word)).strip("-")[:16]
-        if re.match("[A-Za-z]", name) and name != "machine":
-            break
-    number = 1
-    unique = name
-    while unique in taken:
-        number += 1
-        unique = f"{name[: 16 - len(str(number))]}{number}"
-    return unique

@@ -184,6 +184,22 @@ def set_errors(disk: dict[str, Any], said: Mapping[str, str], found: FoundDisk) 
         found.left.append(f"{pairs}: on_error is {disk.get('on_error', 'stop')}")
 
 
+_SERIAL = re.compile("[A-Za-z0-9_.-]+")
+_LONG_SERIAL, _SHORT_SERIAL = 36, 20
+_LONG_SERIALS = ("virtio-scsi", "usb")
+
+
+def set_serial(model: str, serial: str, found: FoundDisk) -> None:
+    """Declare a serial number as far as the guest sees it."""
+    most = _LONG_SERIAL if model in _LONG_SERIALS else _SHORT_SERIAL
+    if model in ("scsi-block", "scsi-generic") or not _SERIAL.fullmatch(serial):
+        found.left.append(f"serial={serial}: not declared")
+        return
+    found.declared["serial"] = serial[:most]
+    if len(serial) > most:
+        found.left.append(f"serial={serial}: the guest sees {most} characters of it, as before")
+
+
 def refuse_writes(disk: dict[str, Any], found: FoundDisk) -> None:
     """Declare read-only storage: QEMU opens it read-only without a message."""
     backend = next(BACKENDS[name] for name in disk if name in BACKENDS)

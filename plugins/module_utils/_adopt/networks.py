@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import fitting_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import fitting_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError

@@ -70,6 +70,18 @@ class Found:
         self.extra += [f"-{option}", value]
         self.left.append(f"-{option} {value}: kept in extra_args; {why}")
 
+    def read_board(self, word: str, where: str) -> None:
+        """Declare the type of the board."""
+        known, suffix = _PROXMOX.sub("", word), _PROXMOX.search(word)
+        family = next((name for name, pattern in _TYPES if pattern.fullmatch(known)), "")
+        if not family:
+            raise DeclarationError(where, f"{texts.shown(word)} cannot be declared; q35 and pc can")
+        self.vm["machine"] = family
+        if suffix:
+            self.left.append(f"{suffix[0]} of -machine {word}: only Proxmox's own QEMU knows it")
+        if known != family:
+            self.keep("machine", known, "the guest sees the hardware of that release")
+
 
 def read_settings(found: Found, *, binary: str) -> None:
     _read_type(found, binary)
@@ -81,15 +93,7 @@ def read_settings(found: Found, *, binary: str) -> None:
 def _read_type(found: Found, binary: str) -> None:
     said = found.take_all("machine", "M")
     word = str(said.pop("type", "pc"))
-    known, suffix = _PROXMOX.sub("", word), _PROXMOX.search(word)
-    family = next((name for name, pattern in _TYPES if pattern.fullmatch(known)), "")
-    if not family:
-        raise DeclarationError("-machine", f"{texts.shown(word)} cannot be declared; q35 and pc can")
-    found.vm["machine"] = family
-    if suffix:
-        found.left.append(f"{suffix[0]} of -machine {word}: only Proxmox's own QEMU knows it")
-    if known != family:
-        found.keep("machine", known, "the guest sees the hardware of that release")
+    found.read_board(word, "-machine")
     accels = [str(a.said.get("accel", "")) for a in found.of("accel")] or re.split(":", str(said.pop("accel", "")))
     _read_accel(found, list(filter(None, accels)), binary)
     found.flash = {name: said.pop(name) for name in ("pflash0", "pflash1") if name in said}
