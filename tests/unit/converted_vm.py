@@ -19,7 +19,21 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.command_line
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import iothread_objects
 
 NULL = {"driver": "null-co", "size": 2**20}
-_FILES = ("kernel", "initrd", "dtb", "bios", "pflash", "L", "append", "spice", "acpitable", "tpmdev", "trace", "D", "set")
+_FILES = (
+    "kernel",
+    "initrd",
+    "dtb",
+    "bios",
+    "pflash",
+    "L",
+    "append",
+    "spice",
+    "acpitable",
+    "tpmdev",
+    "trace",
+    "D",
+    "set",
+)
 _FORMATS = ("raw", "qcow2", "luks", "throttle", "copy-on-read")
 _QUIT = '{"execute": "qmp_capabilities"}\n{"execute": "quit"}\n'
 
@@ -34,7 +48,9 @@ def started(declaration: Mapping[str, Any], emulator: str) -> str:
 def _command_line(declaration: Mapping[str, Any]) -> list[str]:
     text = re.sub(r"\{\{ \w+ \}\}", "AAAA", json.dumps({**declaration, "accel": "tcg"}))
     vm = read_vm("vm", json.loads(text))
-    vm.settings["extra_args"] = [word for a in read_arguments(["kvm", *vm.settings.get("extra_args", ())]) for word in _here(a)]  # type: ignore[index]
+    vm.settings["extra_args"] = [
+        word for a in read_arguments(["kvm", *vm.settings.get("extra_args", ())]) for word in _here(a)
+    ]  # type: ignore[index]
     if str(vm.settings.get("cpu_model", "max")).startswith("host"):
         vm.settings["cpu_model"] = "max"  # type: ignore[index]
     graphs: list[tuple[Any, Graph]] = []

@@ -83,7 +83,7 @@ def read_graph(top: Node, nodes: Mapping[str, Node], context: CommandLineContext
         disk["writes"] = "deny"
     for layer in layers:
         _read_filter(layer.node, disk, context, where, found)
-    _read_common([*formats, storage], disk, where)
+    _read_common(layers, [*formats, storage], disk, where)
     found.declared = disk
     return found
 
@@ -207,8 +207,11 @@ def read_limits(said: Mapping[str, Any], found: FoundDisk) -> dict[str, dict[str
     return {kind: values for kind, values in limits.items() if values}
 
 
-def _read_common(layers: list[_Layer], disk: dict[str, Any], where: str) -> None:
-    """Read the options that format and storage share; a storage node within its format's node inherits them."""
+def _read_common(layers: list[_Layer], images: list[_Layer], disk: dict[str, Any], where: str) -> None:
+    """Read the options that all nodes have; a node within another one inherits them.
+
+    images: those of format and storage, which have one cache mode. A discard ends at any node that ignores it.
+    """
     caches: list[tuple[bool, bool]] = []
     discards: list[bool] = []
     zeroes = []
@@ -216,8 +219,9 @@ def _read_common(layers: list[_Layer], disk: dict[str, Any], where: str) -> None
         node = layer.node
         if _is_on(node, "force-share", where):
             raise DeclarationError(where, "force-share cannot be declared")
-        inherited = caches[-1] if layer.inline and caches else (False, False)
-        caches.append(_cache(node.get("cache"), inherited, where))
+        if layer in images:
+            inherited = caches[-1] if layer.inline and caches else (False, False)
+            caches.append(_cache(node.get("cache"), inherited, where))
         discards.append(_discards(node, where, inline=layer.inline))
         zeroes.append(str(node.get("detect-zeroes", "off")))
     if len(set(caches)) > 1:

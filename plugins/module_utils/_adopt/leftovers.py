@@ -51,7 +51,8 @@ UNITS = {
 
 _CARRIERS = re.compile(
     r"virtio-scsi(-pci)?|pcie-root-port|pcie-pci-bridge|pci-bridge|ioh3420|i82801b11-bridge|x3130.*|xio3130.*|"
-    r"qemu-xhci|nec-usb-xhci|.*usb-[eu]hci.*|ahci|ich9-ahci"
+    r"qemu-xhci|nec-usb-xhci|.*usb-[eu]hci.*|ahci|ich9-ahci|lsi.*|megasas.*|mptsas1068|pvscsi|nvme(-subsys)?|"
+    r"virtio-scsi-pci-.*"
 )
 """Devices that only carry others."""
 _DRIVES = ("drive", "hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "mtdblock", "pflash", "sd", "")
@@ -96,7 +97,9 @@ def _serves(argument: Argument) -> bool:
         return argument.said.get("if") == "none"
     kinds = {"device": ("driver", _CARRIERS), "object": ("qom-type", _SERVANTS)}
     key, pattern = kinds.get(argument.option, ("", _SERVANTS))
-    return bool(key and argument.names and pattern.fullmatch(str(argument.said.get(key))))
+    return bool(
+        key and argument.names and "drive" not in argument.said and pattern.fullmatch(str(argument.said.get(key)))
+    )
 
 
 def _needed(rest: list[Argument]) -> list[Argument]:

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk, read_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_source import (
     attributes,
     read_storage,
@@ -56,7 +56,7 @@ def read_disk(disk: ElementTree.Element, pools: Pools) -> FoundDisk:
     """Convert an element ``<disk>`` to a disk."""
     device = disk.get("device", "disk")
     if device not in ("disk", "lun"):
-        raise DeclarationError("libvirt", f"device={shown(device)} is no disk")
+        raise DeclarationError("libvirt", f"device={shown(device)} is not a disk")
     found = FoundDisk()
     chain = disk.find("backingStore")
     if chain is not None and len(chain):
@@ -213,7 +213,7 @@ def _read_limits(iotune: ElementTree.Element | None, found: FoundDisk) -> None:
             limits[f"{kind}-{match[1] or 'size'}{(match[3] or '').replace('_', '-')}"] = text
         elif text != "0":
             found.left.append(f"<{element.tag}> of <iotune>: not declared")
-    found.declared.update(drives.read_limits(limits, found))
+    found.declared.update(read_limits(limits, found))
 
 
 def _name_the_rest(disk: ElementTree.Element, found: FoundDisk) -> None:

@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt imp
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_source import attributes
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import fitting_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import check_disk, covered
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import DEFAULT_CPU, Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import DEFAULT_CPU, Found, size_words
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
@@ -42,7 +42,7 @@ def read_domain(domain: ElementTree.Element, pools: Pools, name: str) -> tuple[s
     _read_machine(domain, found)
     if uuid and uuid != vm.uuid_of(named):
         found.keep("uuid", uuid, "the guest keeps its UUID")
-    found.vm["memory"] = _memory(domain.find("memory"))
+    found.vm["memory"] = size_words(_memory(domain.find("memory")))
     found.vm["cpus"] = int(_digits((domain.findtext("vcpu") or "1").strip(), "vcpu"))
     _read_cpu(domain.find("cpu"), found)
     devices = domain.find("devices")

@@ -129,12 +129,12 @@ def _read_memory(found: Found) -> None:
     size = Fraction(match[1]) * 1024 ** _POWERS[match[2].upper() or "M"] if match else Fraction(0)
     if size.denominator != 1 or size == 0:
         raise DeclarationError("-m", f"{texts.shown(text)} is not a whole number of bytes")
-    found.vm["memory"] = _size_words(int(size))
+    found.vm["memory"] = size_words(int(size))
     if said:
         found.keep("m", ",".join(f"{key}={value}" for key, value in said.items()), "there is no option for it")
 
 
-def _size_words(size: int) -> str | int:
+def size_words(size: int) -> str | int:
     words = in_words(size)
     return size if words.endswith(" bytes") else words.replace(" ", "")
 
