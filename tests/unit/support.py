@@ -42,6 +42,10 @@ SSH: dict[str, Any] = {"host": "192.0.2.8", "user": "vms", "path": "/srv/a.img",
 """The shortest disk behind SSH."""
 
 
+ADOPTED: list[dict[str, Any]] = yaml.safe_load((UNIT_TESTS / "adopted.yml").read_text(encoding="utf-8"))
+"""Command lines and XML that people have, with their declarations."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A declaration on one recorded host, and the folder of what is expected of it."""

@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import jinja2
+import pytest
 import yaml
 from ansible.plugins.filter.core import to_nice_yaml
 from hypothesis import given
@@ -15,6 +19,8 @@ from hypothesis import strategies as st
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import unit_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import unmanaged
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import render
+from ansible_collections.directdisk.qemu.tests.unit.ansible_run import run_playbook, write_inventory
+from ansible_collections.directdisk.qemu.tests.unit.real_parts import may_confine
 from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS
 
 TEMPLATE = UNIT_TESTS.parents[1] / "playbooks" / "templates" / "adopted.yml.j2"
@@ -58,3 +64,22 @@ def test_a_host_without_machines_has_an_empty_declaration() -> None:
 def test_a_unit_of_odd_words_is_read_as_it_was_written(words: list[str]) -> None:
     line = " ".join(render.word(word) for word in ["/bin/x", *words])
     assert unit_file.start_commands(f"ExecStart={line}\n") == [["/bin/x", *words]]
+
+
+def test_hosts_are_written_if_the_first_one_has_nothing(tmp_path: Path) -> None:
+    if not may_confine():
+        pytest.skip("a host without processes requires namespaces")
+    alone = tmp_path / "alone"
+    alone.write_text(f'#!/bin/sh\nexec unshare --fork --pid --mount-proc {sys.executable} "$@"\n')
+    alone.chmod(0o755)
+    local = "ansible_connection: local, ansible_python_interpreter:"
+    hosts = f'{{hv1: {{{local} "{alone}"}}, hv2: {{{local} "{sys.executable}"}}}}'
+    write_inventory(tmp_path, {"hosts.yml": f"all: {{children: {{hypervisors: {{hosts: {hosts}}}}}}}\n"})
+    with subprocess.Popen(["kvm", "600"], executable="/bin/sleep") as process:
+        try:
+            folder = tmp_path / "adopted"
+            status, output = run_playbook(tmp_path, "directdisk.qemu.adopt", "-e", f"adopt_directory={folder}")
+        finally:
+            process.kill()
+    assert status == 0, output
+    assert [path.name for path in (folder / "host_vars").iterdir()] == ["hv2.yml"]

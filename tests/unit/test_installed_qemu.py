@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments i
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import WITH_VALUE
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import BAD_NODE_NAME, EMULATORS
-from ansible_collections.directdisk.qemu.tests.unit.support import golden_nodes
+from ansible_collections.directdisk.qemu.tests.unit.converted_vm import started
+from ansible_collections.directdisk.qemu.tests.unit.support import ADOPTED, golden_nodes
 from ansible_collections.directdisk.qemu.tests.unit.test_schemas import gone, needed
 
 EMULATOR = next((path for path in EMULATORS if Path(path).exists()), "")
@@ -63,3 +65,23 @@ def test_every_option_of_the_installed_qemu_is_known_to_the_converter() -> None:
     text = subprocess.run([EMULATOR, "-help"], capture_output=True, text=True, check=True).stdout
     options = set(re.findall(r"(?:^|/)-([a-zA-Z][a-z0-9_-]*)", text, re.MULTILINE))
     assert options - WITH_VALUE - SWITCHES == set()
+
+
+MISSING = re.compile(
+    "is not a valid device model name|unsupported machine type|invalid option|does not accept value|No such file|"
+    "Could not (open|init)|not found, do you want to install|supports only|unable to find CPU model|"
+    "total memory for NUMA nodes"
+)
+"""Messages of a QEMU that has a thing not yet or no longer, or on a host without a device or file."""
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in ADOPTED if "memory" in case.get("declaration", {})], ids=lambda case: case["name"]
+)
+def test_a_converted_command_line_starts(case: dict[str, Any]) -> None:
+    if not EMULATOR:
+        pytest.skip(f"none of {', '.join(EMULATORS)} is installed")
+    message = started(case["declaration"], EMULATOR)
+    if MISSING.search(message):
+        pytest.skip(message.splitlines()[-1])
+    assert message == ""

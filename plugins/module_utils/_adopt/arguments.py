@@ -11,11 +11,14 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.argument_secrets import has_secret
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import REMOVED, WITH_VALUE
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import (
+    REMOVED,
+    WITH_VALUE,
+    WITHOUT_NAMES,
+    WITHOUT_REFERENCES,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.shell import EMULATOR
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-
-MOST_BYTES = 2 * 1024 * 1024
-"""Maximum length of a command line in Linux with the usual stack."""
 
 SWITCHES = frozenset(
     [
@@ -69,6 +72,7 @@ SWITCHES = frozenset(
 IMPLIED = {
     "accel": "accel",
     "blockdev": "driver",
+    "boot": "order",
     "chardev": "backend",
     "cpu": "model",
     "device": "driver",
@@ -87,16 +91,10 @@ IMPLIED = {
 """The implied key of the first value of each option. Values of other options are not parsed."""
 
 _PLAIN = ("drive", "iscsi", "boot", "rtc", "global", "set", "smbios", "fw_cfg", "spice", "numa", "tpmdev", "fsdev")
-_MANY = ("hostfwd", "guestfwd", "dnssearch")
+_MANY = ("hostfwd", "guestfwd", "dnssearch", "host-nodes")
 """Keys that may occur several times."""
-
-_EMULATOR = re.compile(r"(.*/)?(qemu-system-(?P<arch>[a-z0-9_]+)|qemu-kvm|kvm)")
-_WORD = re.compile(
-    r"""((?:[^\s'"\\$`;&|<>()]|\\.|'[^']*'|"(?:[^"\\$`]|\\.)*")+)(?:\s+|\Z)""",
-    re.DOTALL,
-)
-"""A word of a shell command without expansions."""
-_QUOTED = re.compile(r"""\\(.)|'([^']*)'|"((?:[^"\\]|\\.)*)\"""", re.DOTALL)
+_PASSED_ON = ("boot", "chardev", "cpu", "fsdev", "fw_cfg", "global", "numa", "rtc", "set", "smbios", "spice", "tpmdev")
+"""Options that are only passed on, so that a key that occurs several times is QEMU's matter."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +121,17 @@ class Argument:
         )
 
     def mentions(self, name: str) -> bool:
+        """Return True if QEMU would look up this name for it."""
+        if name.endswith(":"):
+            return name in self.value
+        if self.option in WITHOUT_NAMES or (self.option == "fw_cfg" and "gen_id" not in self.said):
+            return False
+        if self.said:
+            return any(
+                text == name or text.startswith(f"{name}.") or text == f"chardev:{name}"
+                for key, text in _leaves(self.said)
+                if key.rpartition(".")[2] not in WITHOUT_REFERENCES and (self.option, key) != ("drive", "file")
+            )
         return bool(re.search(rf"(?<![A-Za-z0-9_-]){re.escape(name)}(?![A-Za-z0-9_-])", self.value))
 
     @property
@@ -139,41 +148,21 @@ class Argument:
         return " ".join(word if len(word) <= 200 else f"{word[:200]}..." for word in self.words)
 
 
-def split_words(line: str) -> list[str]:
-    """Split a command line as a shell does, without expansions."""
-    if len(line) > MOST_BYTES:
-        raise DeclarationError("command line", f"has {len(line)} characters, and Linux takes {MOST_BYTES} bytes")
-    words = []
-    line = re.sub(r"\\\r?\n", " ", line).strip().removesuffix(" &").rstrip()
-    position = 0
-    while position < len(line):
-        match = _WORD.match(line, position)
-        if not match:
-            raise DeclarationError("command line", f"at character {position + 1}: {_not_a_word(line[position])}")
-        words.append(_QUOTED.sub(_unquoted, match[1]))
-        position = match.end()
-    return words
-
-
-def _not_a_word(character: str) -> str:
-    if character in "'\"\\":
-        return "a quote has no end, or a shell would fill in what is between the quotes"
-    return f"a shell would do something at {texts.shown(character)}; quote it, or write the words as a list"
-
-
-def _unquoted(match: re.Match[str]) -> str:
-    if match[1] is not None:
-        return match[1]
-    return match[2] if match[2] is not None else re.sub(r'\\(["\\$`])', r"\1", match[3])
-
-
-def is_command_line(words: Sequence[str]) -> bool:
-    return bool(words) and (_EMULATOR.fullmatch(words[0]) is not None)
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the texts of an argument's value with their keys; JSON has them within others."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(inner, str(name))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _leaves(inner, key)
+    else:
+        yield key, str(value)
 
 
 def read_arguments(words: Sequence[str]) -> list[Argument]:
     """Read the arguments after the program's name."""
-    found = _EMULATOR.fullmatch(words[0]) if words else None
+    found = EMULATOR.fullmatch(words[0]) if words else None
     if not found:
         raise DeclarationError(
             "command line", f"{texts.shown(words[0] if words else '')} is not QEMU's system emulator"
@@ -232,7 +221,8 @@ def _said(option: str, value: str) -> dict[str, Any]:
         if option in ("drive", "device", "netdev", "object", "blockdev"):
             raise
         return {}
-    said: dict[str, Any] = dict(texts.unique((pair for pair in pairs if pair[0] not in _MANY), where))
+    single = [pair for pair in pairs if pair[0] not in _MANY]
+    said: dict[str, Any] = dict(single) if option in _PASSED_ON else dict(texts.unique(single, where))
     for key in _MANY:
         many = [text for name, text in pairs if name == key]
         if many:

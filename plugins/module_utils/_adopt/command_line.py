@@ -12,11 +12,15 @@ from itertools import count
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import settings
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import read_arguments
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import read_disks
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.firmware import read_firmware
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.leftovers import read_leftovers
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.networks import read_networks
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import Converted, converted_vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.screen import read_screen
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import vm
+
+_UUID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,12 @@ def read_command_line(words: Sequence[str], process: Process) -> Converted:
     name = _unused(vm_name(called or process.name), process.taken, found)
     context = context_of(found, process, called)
     _take_uuid(found, name)
-    settings.read_settings(found, context, binary=words[0])
+    settings.read_settings(found, binary=words[0])
+    read_firmware(found)
+    read_screen(found, context)
     read_disks(found, context)
     read_networks(found, process.bridges)
-    read_leftovers(found)
+    read_leftovers(found, context)
     return converted_vm(name, found.vm, found.left, found.notes)
 
 
@@ -60,22 +66,29 @@ def _unused(name: str, taken: frozenset[str], found: settings.Found) -> str:
     return next(one for one in (f"{name[:22]}-{number}" for number in count(2)) if one not in taken)
 
 
+def _uuids(found: settings.Found) -> list[str]:
+    """Return the VM's UUIDs, the one that QEMU takes last: that of -smbios, or else that of -uuid."""
+    own = [argument.value for argument in found.of("uuid")]
+    smbios = [str(a.said["uuid"]) for a in found.of("smbios") if str(a.said.get("type")) == "1" and "uuid" in a.said]
+    return [text.lower() for text in (*own, *smbios) if _UUID.fullmatch(text)]
+
+
 def _take_uuid(found: settings.Found, name: str) -> None:
     """Omit a UUID that the VM would get anyway."""
-    uuids = found.of("uuid")
-    if uuids and uuids[-1].value.lower() == vm.uuid_of(name):
-        found.take(*uuids)
+    arguments = found.of("uuid")
+    if arguments and arguments[-1].value.lower() == vm.uuid_of(name):
+        found.take(*arguments)
 
 
 def context_of(found: settings.Found, process: Process, called: str | None = None) -> CommandLineContext:
     """Return the context; called: QEMU's name of the VM, None if there is no VM."""
-    uuids = found.of("uuid")
-    ours = called is not None and bool(uuids) and uuids[-1].value.lower() == vm.uuid_of(called)
+    uuids = _uuids(found)
+    ours = called is not None and bool(uuids) and uuids[-1] == vm.uuid_of(called)
     return CommandLineContext(
         objects={name: a.said for a in found.of("object") for name in a.names},
         beside={a.option: [one.said for one in found.arguments if one.option == a.option] for a in found.arguments},
         vm=None if ours else called,
-        uuid="" if not uuids else uuids[-1].value,
+        uuid=uuids[-1] if uuids else "",
         user=process.user,
         directory=process.directory,
         open_files=process.open_files,

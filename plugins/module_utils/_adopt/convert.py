@@ -9,12 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import (
-    is_command_line,
-    read_arguments,
-    split_words,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives, libvirt
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import read_arguments
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import (
     Process,
     context_of,
@@ -22,14 +18,21 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_lin
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import lone_disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk, read_probed
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt import read_libvirt
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_domain import read_domain
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import (
     Converted,
     converted_disk,
+    converted_vm,
     covered,
     without_secrets,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.shell import (
+    Command,
+    find_command,
+    read_script,
+    split_words,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import NAME, read_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
@@ -37,6 +40,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Col
 
 _KEYVAL = re.compile("[A-Za-z][A-Za-z0-9_.-]*[=,]")
 _LINE = re.compile(r"\s*-{1,2}[a-z]+\s")
+_SHELL = re.compile("#!")
 _BLOCKDEV = re.compile(
     r"\{|(driver=|node-name=|[a-z0-9_-]+,)(?!(.*[^,],)?(if|id|index|media|snapshot|readonly|format|[wr]error)=)",
     re.DOTALL,
@@ -57,24 +61,52 @@ def _converted(given: Any, name: str, process: Process) -> Converted:
     context = CommandLineContext(directory=process.directory)
     if isinstance(given, Mapping):
         return _disk(name, drives.read_blockdev(dict(given), {}, context, "-blockdev"))
+    command = _command(given)
+    if command and command.words:
+        known = replace(process, name=name or process.name, directory=command.directory or process.directory)
+        vm = read_command_line(command.words, known)
+        return replace(vm, left=[*command.left, *vm.left])
     words = _words(given)
-    if is_command_line(words):
-        return read_command_line(words, replace(process, name=name or process.name))
     if words:
         return _disk(name, _read_options(words, process))
     if isinstance(given, str) and given.lstrip().startswith("<"):
-        return _disk(name, read_libvirt(given.strip()))
+        return _read_xml(given, name)
     return _disk(name, _read_text(str(given), context))
+
+
+def _read_xml(text: str, name: str) -> Converted:
+    """Convert a domain or a disk of libvirt; pools may stand beside it."""
+    elements = libvirt.parse(text.strip())
+    pools = libvirt.pools_of(elements)
+    domains = [element for element in elements if element.tag == "domain"]
+    disks = [element for element in elements if element.tag == "disk"]
+    if len(domains) == 1 and not disks:
+        vm_name, found = read_domain(domains[0], pools, name)
+        return converted_vm(vm_name, found.vm, found.left, found.notes)
+    if len(disks) != 1 or domains:
+        raise DeclarationError("libvirt", "exactly one <disk> or <domain> is required, with the <pool>s of its volumes")
+    return _disk(name, libvirt.read_disk(disks[0], pools))
 
 
 def _disk(name: str, found: FoundDisk) -> Converted:
     return converted_disk(name, found.declared, found.left, found.notes)
 
 
+def _command(given: Any) -> Command | None:
+    """Return the command line of a whole VM; None if the input is something else."""
+    if isinstance(given, str):
+        return read_script(given.strip())
+    return find_command(given) if _is_words(given) else None
+
+
+def _is_words(given: Any) -> bool:
+    return isinstance(given, Sequence) and bool(given) and all(isinstance(word, str) for word in given)
+
+
 def _words(given: Any) -> list[str]:
-    """Return the words of a command line; None if it is something else."""
+    """Return the words of options without a program's name; empty if the input is something else."""
     if isinstance(given, Sequence) and not isinstance(given, str):
-        if not given or not all(isinstance(word, str) for word in given):
+        if not _is_words(given):
             raise DeclarationError("command line", "is not a list of words")
         return list(given)
     if not isinstance(given, str):
@@ -82,8 +114,9 @@ def _words(given: Any) -> list[str]:
     text = given.strip()
     if not text:
         raise DeclarationError("", "is empty")
-    first = text.split(None, 1)[0]
-    return split_words(text) if _LINE.match(text) or is_command_line([first]) else []
+    if _SHELL.match(text):
+        raise DeclarationError("command line", "is a script that starts no QEMU; pass the text that does")
+    return split_words(text) if _LINE.match(text) else []
 
 
 def _read_options(words: Sequence[str], process: Process) -> FoundDisk:
@@ -98,8 +131,9 @@ def _read_text(text: str, context: CommandLineContext) -> FoundDisk:
     if text.startswith("json:"):
         text = f"if=none,file={text.replace(',', ',,')}"
     if not _KEYVAL.match(text):
-        backend, options = read_storage({NAME: text}, context, "file")
-        found = FoundDisk({backend.name: options})
+        found = FoundDisk()
+        backend, options = read_storage({NAME: text}, context, "file", found.left)
+        found.declared[backend.name] = options
         read_probed(found.declared, found, "file")
         drives.refuse_writes(found.declared, found)
         return found

@@ -33,7 +33,7 @@ _ERRORS = {"stop": "stop", "report": "report", "ignore": "ignore"}
 _SWITCHES = ("snapshot", "readonly", "read-only", "copy-on-read")
 _POSITION = ("index", "bus", "unit")
 _OWN = ("id", "if", "media", "snapshot", "readonly", "werror", "rerror", "aio", "copy-on-read", *_POSITION)
-_OLD_LIMIT = re.compile("(iops|bps)(_rd|_wr)?(_max)?")
+_OLD_LIMIT = re.compile("(iops|bps)(_rd|_wr)?(_max)?(_length)?|iops_size")
 
 
 @dataclass
@@ -116,7 +116,10 @@ def _take_limits(said: dict[str, str], where: str) -> dict[str, Any]:
     directions = {None: "total", "_rd": "read", "_wr": "write"}
     for key in list(said):
         old = _OLD_LIMIT.fullmatch(key)
-        name = f"{old[1]}-{directions[old[2]]}{'-max' if old[3] else ''}" if old else ""
+        name = ""
+        if old:
+            burst = f"{'-max' if old[3] else ''}{'-length' if old[4] else ''}"
+            name = f"{old[1]}-{directions[old[2]]}{burst}" if old[1] else "iops-size"
         if key.startswith("throttling."):
             name = key[len("throttling.") :]
         elif re.fullmatch("(iops|bps).*|group", key) and not old:
@@ -139,7 +142,7 @@ def read_drive(drive: Drive, context: CommandLineContext, where: str) -> FoundDi
         disk["writes"] = "discard"
     if texts.switch(drive.own.get("copy-on-read", False), f"{where}: copy-on-read"):
         disk["copy_on_read"] = True
-    disk.update(read_limits(drive.limits, where))
+    disk.update(read_limits(drive.limits, found))
     _read_aio(drive, disk, found, where)
     set_write_cache(disk, drive.write_cache, where)
     set_errors(disk, drive.own, found)
@@ -179,6 +182,22 @@ def set_errors(disk: dict[str, Any], said: Mapping[str, str], found: FoundDisk) 
     elif words:
         pairs = ",".join(f"{key}={said[key]}" for key in ("werror", "rerror") if key in said)
         found.left.append(f"{pairs}: on_error is {disk.get('on_error', 'stop')}")
+
+
+_SERIAL = re.compile("[A-Za-z0-9_.-]+")
+_LONG_SERIAL, _SHORT_SERIAL = 36, 20
+_LONG_SERIALS = ("virtio-scsi", "usb")
+
+
+def set_serial(model: str, serial: str, found: FoundDisk) -> None:
+    """Declare a serial number as far as the guest sees it."""
+    most = _LONG_SERIAL if model in _LONG_SERIALS else _SHORT_SERIAL
+    if model in ("scsi-block", "scsi-generic") or not _SERIAL.fullmatch(serial):
+        found.left.append(f"serial={serial}: not declared")
+        return
+    found.declared["serial"] = serial[:most]
+    if len(serial) > most:
+        found.left.append(f"serial={serial}: the guest sees {most} characters of it, as before")
 
 
 def refuse_writes(disk: dict[str, Any], found: FoundDisk) -> None:

@@ -39,7 +39,8 @@ _TUNING = re.compile(
     "lazy-refcounts|pass-discard-.*|discard-no-unref|overlap-check.*|(l2-|refcount-)?cache(-entry)?-size|cache-clean.*"
 )
 """Options of qcow2 that affect its speed, not its content."""
-_LIMIT = re.compile("(?:x-)?(iops|bps)-(total|read|write)(-max)?")
+_LIMIT = re.compile("(?:x-)?(iops|bps)-((?:total|read|write)(?:-max(?:-length)?)?|size)")
+_DEFAULT_LENGTH = "1"
 
 CACHES = {
     (False, False): "writeback",
@@ -72,7 +73,7 @@ def read_graph(top: Node, nodes: Mapping[str, Node], context: CommandLineContext
     storage = layers[-1]
     formats = [layer for layer in layers[:-1] if layer.node.get("driver", PROBED) in FORMATS]
     bare = {key: value for key, value in storage.node.items() if key not in COMMON}
-    backend, options = read_storage(bare, context, where)
+    backend, options = read_storage(bare, context, where, found.left)
     disk: dict[str, Any] = {backend.name: options}
     for layer in formats:
         _read_format(layer.node, disk, context, where, found)
@@ -81,8 +82,8 @@ def read_graph(top: Node, nodes: Mapping[str, Node], context: CommandLineContext
     elif _is_on((formats or [storage])[0].node, "read-only", where):
         disk["writes"] = "deny"
     for layer in layers:
-        _read_filter(layer.node, disk, context, where)
-    _read_common([*formats, storage], disk, where)
+        _read_filter(layer.node, disk, context, where, found)
+    _read_common(layers, [*formats, storage], disk, where)
     found.declared = disk
     return found
 
@@ -165,7 +166,7 @@ def _read_format(node: Node, disk: dict[str, Any], context: CommandLineContext, 
         found.left.append(f"{key} of its qcow2 node: QEMU's own choice is taken")
 
 
-def _read_filter(node: Node, disk: dict[str, Any], context: CommandLineContext, where: str) -> None:
+def _read_filter(node: Node, disk: dict[str, Any], context: CommandLineContext, where: str, found: FoundDisk) -> None:
     driver = node.get("driver")
     if driver not in FILTERS:
         return
@@ -179,27 +180,38 @@ def _read_filter(node: Node, disk: dict[str, Any], context: CommandLineContext, 
     said: dict[str, Any] = {key: value for key, value in group.items() if key not in ("qom-type", "id", "limits")}
     limits = group.get("limits")
     said.update(limits if isinstance(limits, Mapping) else {})
-    for kind, values in read_limits(said, where).items():
+    for kind, values in read_limits(said, found).items():
         if kind in disk:
             raise DeclarationError(where, "several throttle nodes cannot be declared")
         disk[kind] = values
 
 
-def read_limits(said: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:
-    """Return iops and bps from the properties of a throttle group."""
-    found: dict[str, dict[str, Any]] = {}
+def read_limits(said: Mapping[str, Any], found: FoundDisk) -> dict[str, dict[str, Any]]:
+    """Return iops and bps from the properties of a throttle group; name what is not declared."""
+    limits: dict[str, dict[str, Any]] = {}
     for name, value in said.items():
-        if str(value) == "0":
-            continue  # no limit
         match = _LIMIT.fullmatch(name)
-        if not match:
-            raise DeclarationError(where, f"{name} of a limit cannot be declared")
-        found.setdefault(match[1], {})[f"{match[2]}{'_max' if match[3] else ''}"] = number_in(value)
-    return found
+        if str(value) == "0" or (name.endswith("-length") and str(value) == _DEFAULT_LENGTH):
+            continue  # no limit
+        if match and (match[1], match[2]) != ("bps", "size"):
+            limits.setdefault(match[1], {})[match[2].replace("-", "_")] = number_in(value)
+        elif name == "group":
+            found.left.append(f"group={value} of its limits: each disk has limits of its own")
+        else:
+            found.left.append(f"{name}={shown(value)[1:-1]} of its limits: not declared")
+    for values in limits.values():
+        for name in [
+            name for name in values if name.endswith("_length") and name.removesuffix("_length") not in values
+        ]:
+            found.left.append(f"{name}={values.pop(name)} of its limits: has no effect without {name[:-7]}")
+    return {kind: values for kind, values in limits.items() if values}
 
 
-def _read_common(layers: list[_Layer], disk: dict[str, Any], where: str) -> None:
-    """Read the options that format and storage share; a storage node within its format's node inherits them."""
+def _read_common(layers: list[_Layer], images: list[_Layer], disk: dict[str, Any], where: str) -> None:
+    """Read the options that all nodes have; a node within another one inherits them.
+
+    images: those of format and storage, which have one cache mode. A discard ends at any node that ignores it.
+    """
     caches: list[tuple[bool, bool]] = []
     discards: list[bool] = []
     zeroes = []
@@ -207,8 +219,9 @@ def _read_common(layers: list[_Layer], disk: dict[str, Any], where: str) -> None
         node = layer.node
         if _is_on(node, "force-share", where):
             raise DeclarationError(where, "force-share cannot be declared")
-        inherited = caches[-1] if layer.inline and caches else (False, False)
-        caches.append(_cache(node.get("cache"), inherited, where))
+        if layer in images:
+            inherited = caches[-1] if layer.inline and caches else (False, False)
+            caches.append(_cache(node.get("cache"), inherited, where))
         discards.append(_discards(node, where, inline=layer.inline))
         zeroes.append(str(node.get("detect-zeroes", "off")))
     if len(set(caches)) > 1:

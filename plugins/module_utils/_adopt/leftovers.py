@@ -7,7 +7,10 @@ from __future__ import annotations
 import re
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.boot import boot_after_kept
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.kept import USB_CONTROLLER, fitted, why_impossible
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 
 UNSAID = (
     "name",
@@ -37,6 +40,7 @@ UNITS = {
     "loadvm": "the VM is started, not restored",
     "readconfig": "the file is not read; add its content by hand",
     "net": "a network of this old kind; declare it in networks",
+    "id": "Proxmox's own number of the VM, which no other QEMU knows",
     "h": "",
     "help": "",
     "version": "",
@@ -47,7 +51,8 @@ UNITS = {
 
 _CARRIERS = re.compile(
     r"virtio-scsi(-pci)?|pcie-root-port|pcie-pci-bridge|pci-bridge|ioh3420|i82801b11-bridge|x3130.*|xio3130.*|"
-    r"qemu-xhci|nec-usb-xhci|.*usb-[eu]hci.*|ahci|ich9-ahci"
+    r"qemu-xhci|nec-usb-xhci|.*usb-[eu]hci.*|ahci|ich9-ahci|lsi.*|megasas.*|mptsas1068|pvscsi|nvme(-subsys)?|"
+    r"virtio-scsi-pci-.*"
 )
 """Devices that only carry others."""
 _DRIVES = ("drive", "hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "mtdblock", "pflash", "sd", "")
@@ -56,7 +61,7 @@ _SERVANTS = re.compile("secret|iothread|throttle-group|tls-creds-.*")
 """Objects that only serve others."""
 
 
-def read_leftovers(found: Found) -> None:
+def read_leftovers(found: Found, context: CommandLineContext) -> None:
     """Pass on undeclared arguments with everything that they need, but never a secret."""
     rest = [a for a in found.arguments if a.position not in found.taken]
     for argument in [a for a in rest if a.option in UNSAID or a.option in UNITS or a.words == ["-rtc", "base=utc"]]:
@@ -77,9 +82,10 @@ def read_leftovers(found: Found) -> None:
         found.left.append(f"{argument.shown}: not kept, because {why}")
     if any(argument.option in _DRIVES for argument in kept):
         kept += [argument for argument in found.of("snapshot")[:1] if argument not in kept]
-    for argument in sorted(kept, key=lambda one: one.position):
-        found.extra += argument.words
-        found.left.append(f"{argument.shown}: kept in extra_args")
+    boot_after_kept(found, kept)
+    for one in fitted(found, sorted(kept, key=lambda one: one.position), context):
+        found.extra += one.argument.words
+        found.left.append(f"{one.argument.shown}: {'; '.join(['kept in extra_args', *one.comments])}")
     if found.extra:
         found.vm["extra_args"] = found.extra
 
@@ -91,7 +97,9 @@ def _serves(argument: Argument) -> bool:
         return argument.said.get("if") == "none"
     kinds = {"device": ("driver", _CARRIERS), "object": ("qom-type", _SERVANTS)}
     key, pattern = kinds.get(argument.option, ("", _SERVANTS))
-    return bool(key and argument.names and pattern.fullmatch(str(argument.said.get(key))))
+    return bool(
+        key and argument.names and "drive" not in argument.said and pattern.fullmatch(str(argument.said.get(key)))
+    )
 
 
 def _needed(rest: list[Argument]) -> list[Argument]:
@@ -99,17 +107,39 @@ def _needed(rest: list[Argument]) -> list[Argument]:
     kept = [argument for argument in rest if not _serves(argument)]
     waiting = [argument for argument in rest if _serves(argument)]
     while True:
-        more = [one for one in waiting if any(other.mentions(name) for other in kept for name in one.names)]
+        more = [one for one in waiting if _is_used(one, kept)]
         if not more:
             return kept
         kept += more
         waiting = [one for one in waiting if one not in more]
 
 
+_WITHOUT_BUS = (
+    (re.compile("usb-.*|u2f-.*"), USB_CONTROLLER),
+    (re.compile("scsi-.*"), re.compile("virtio-scsi.*|lsi.*|megasas.*|pvscsi|mptsas.*")),
+)
+"""Devices that QEMU puts on any controller of a kind unless they name one."""
+
+
+def _is_used(servant: Argument, kept: list[Argument]) -> bool:
+    driver = str(servant.said.get("driver", ""))
+    for other in kept:
+        if any(other.mentions(name) for name in servant.names):
+            return True
+        free = other.option == "device" and "bus" not in other.said
+        for devices, controllers in _WITHOUT_BUS:
+            if free and controllers.fullmatch(driver) and devices.fullmatch(str(other.said.get("driver"))):
+                return True
+    return False
+
+
 def _first_broken(kept: list[Argument], lost: dict[str, str]) -> tuple[Argument, str] | None:
     for argument in kept:
         if argument.has_secret:
             return argument, "it has a secret in it"
+        impossible = why_impossible(argument)
+        if impossible:
+            return argument, impossible
         for name, why in lost.items():
             if name not in argument.names and argument.mentions(name):
                 return argument, f"it mentions {name}, and {why}"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Converts libvirt's ``<disk type='network'>`` to a disk."""
+"""Converts libvirt's ``<disk>`` to a disk; storage pools in front of it give its volume's place."""
 
 from __future__ import annotations
 
@@ -10,169 +10,166 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import check_length, shown
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import LibvirtSource, as_declared
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
-    CommandLineContext,
-    Secret,
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk, read_limits
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_source import (
+    attributes,
+    read_storage,
+    secrets_of,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import check_length, shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
+Pools = Mapping[str, ElementTree.Element]
+
 _BUSES = {"virtio": "virtio-blk", "scsi": "virtio-scsi", "sata": "ide", "ide": "ide", "usb": "usb", "nvme": "nvme"}
 _CACHES = ("default", "none", "writeback", "writethrough", "unsafe")
-_LIMIT = re.compile("(total|read|write)_(bytes|iops)_sec(_max)?")
-_AROUND = ("driver", "auth", "source", "target", "iotune", "readonly", "transient", "serial", "boot", "encryption")
-_WITHOUT_MEANING = ("address", "alias", "backingStore", "mirror", "backenddomain", "privatedata")
-"""Elements about the device in the guest, or about libvirt's own state."""
-_SOURCE = ("protocol", "name", "query", "index", "startupPolicy")
+_LIMIT = re.compile("(?:(total|read|write)_(bytes|iops)_sec(_max(?:_length)?)?|(size)_(iops)_sec)")
+_READ = (
+    *("driver", "auth", "source", "target", "iotune", "readonly", "transient", "serial", "boot", "encryption"),
+    *("wwn", "blockio", "backingStore"),
+)
+_SILENT = ("alias", "backenddomain", "privatedata")
+"""Elements about libvirt's own state."""
+_PLACE = "the place of a device is QEMU's choice"
+_SECTORS = ("logical_block_size", "physical_block_size")
 
 
-def read_libvirt(text: str) -> FoundDisk:
-    """Convert an element ``<disk>`` to a disk."""
+def parse(text: str) -> list[ElementTree.Element]:
+    """Return the elements of a text, which may be several documents after one another."""
     check_length(text, "libvirt")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise DeclarationError("libvirt", "has a document type, which libvirt never writes")
+    bare = re.sub(r"<\?xml[^>]*\?>", "", text)
     try:
-        disk = ElementTree.fromstring(text)
+        return list(ElementTree.fromstring(f"<x>{bare}</x>"))
     except ElementTree.ParseError as error:
         raise DeclarationError("libvirt", f"is not valid XML at line {error.position[0]}") from None
-    if disk.tag != "disk" or disk.get("type") != "network" or disk.get("device", "disk") != "disk":
-        raise DeclarationError("libvirt", "<disk type='network' device='disk'> is required")
-    for element in disk:
-        if element.tag not in (*_AROUND, *_WITHOUT_MEANING):
-            raise DeclarationError("libvirt", f"<{shown(element.tag)[1:-1]}> cannot be declared")
-    found = _storage(disk)
-    _read_driver(_attributes(disk, "driver"), found)
-    _read_target(disk, found)
+
+
+def pools_of(elements: list[ElementTree.Element]) -> Pools:
+    """Return the storage pools by name."""
+    return {pool.findtext("name", ""): pool for pool in elements if pool.tag == "pool"}
+
+
+def read_disk(disk: ElementTree.Element, pools: Pools) -> FoundDisk:
+    """Convert an element ``<disk>`` to a disk."""
+    device = disk.get("device", "disk")
+    if device not in ("disk", "lun"):
+        raise DeclarationError("libvirt", f"device={shown(device)} is not a disk")
+    found = FoundDisk()
+    chain = disk.find("backingStore")
+    if chain is not None and len(chain):
+        problem = "the overlay above its backing store would be left behind; commit it to its base first"
+        raise DeclarationError("libvirt: backingStore", problem)
+    backend, options = read_storage(disk, pools, found)
+    found.declared[backend.name] = options
+    _read_encryption(disk, found)
+    _read_driver(attributes(disk, "driver"), disk.find("driver"), found, has_aio=_has_aio(backend.options))
+    _read_target(disk, found, passthrough=device == "lun" and backend.access.scsi_passthrough)
+    if device == "lun" and found.declared.get("model") != "scsi-block":
+        found.left.append("device='lun': SCSI commands of the guest do not reach the device")
+    _read_identity(disk, found)
     _read_limits(disk.find("iotune"), found)
     if disk.find("readonly") is not None:
         found.declared["writes"] = "deny"
     if disk.find("transient") is not None:
         found.declared["writes"] = "discard"
+    _name_the_rest(disk, found)
     drives.refuse_writes(found.declared, found)
     return found
 
 
-def _attributes(element: ElementTree.Element, path: str) -> dict[str, str]:
-    found = element.find(path)
-    return dict(found.attrib) if found is not None else {}
+def _has_aio(options: Any) -> bool:
+    return any(option.qemu == "aio" for option in options)
 
 
-def _storage(disk: ElementTree.Element) -> FoundDisk:
-    source = disk.find("source")
-    protocol = source.get("protocol", "") if source is not None else ""
-    backend = BACKENDS.get(protocol)
-    if source is None or backend is None:
-        raise DeclarationError("libvirt: source", f"protocol {shown(protocol)} cannot be declared")
-    odd = [key for key in source.attrib if key not in _SOURCE]
-    known = ("host", "auth", "encryption", "address", "slices", "privateData", *backend.adoption.libvirt_elements)
-    odd += [element.tag for element in source if element.tag not in known or element.tag == "slices"]
-    if odd:
-        raise DeclarationError("libvirt: source", f"{shown(odd[0])} cannot be declared")
-    auth = next((one for one in (disk.find("auth"), source.find("auth")) if one is not None), None)
-    try:
-        said = backend.adoption.read_libvirt(_source(source, auth))
-        table = {option.name: option for option in backend.options}
-        options = {name: as_declared(table[name], value) for name, value in said.items()}
-        options = backend.adoption.fill_defaults(options, CommandLineContext())
-    except DeclarationError as error:
-        raise error.within(f"libvirt: {protocol}") from None
-    found = FoundDisk({backend.name: options})
-    encryption = next((one for one in (disk.find("encryption"), source.find("encryption")) if one is not None), None)
-    if encryption is not None:
-        _read_encryption(encryption, found.declared)
-    return found
+def _read_encryption(disk: ElementTree.Element, found: FoundDisk) -> None:
+    """Read the encryption by QEMU; that of the storage's own client is the backend's."""
+    element = disk.find("encryption")
+    element = disk.find("source/encryption") if element is None else element
+    if element is None or element.get("engine", "qemu") != "qemu":
+        return
+    secrets = secrets_of(element)
+    if element.get("format") != "luks" or len(secrets) != 1:
+        raise DeclarationError("libvirt: encryption", "luks by QEMU, with one secret, can be declared")
+    found.declared["luks"] = {"passphrase": secrets[0]}
 
 
-def _source(source: ElementTree.Element, auth: ElementTree.Element | None) -> LibvirtSource:
-    return LibvirtSource(
-        source.get("name", ""),
-        source.get("query", ""),
-        tuple(_host(host) for host in source.findall("host")),
-        auth.get("username", "") if auth is not None else "",
-        _secret(auth),
-        {element.tag: _part(element) for element in source},
-    )
-
-
-def _host(host: ElementTree.Element) -> Mapping[str, str]:
-    if host.get("transport", "tcp") not in ("tcp", "unix"):
-        raise DeclarationError("host", f"transport {shown(host.get('transport'))} cannot be declared")
-    return dict(host.attrib)
-
-
-def _part(element: ElementTree.Element) -> dict[str, str]:
-    """Return the attributes of an element and its children; cookies by their names."""
-    found = dict(element.attrib)
-    for inner in element:
-        found.update({inner.get("name", ""): inner.text or ""} if inner.tag == "cookie" else inner.attrib)
-    return found
-
-
-def _secret(element: ElementTree.Element | None) -> Secret | None:
-    secret = element.find("secret") if element is not None else None
-    if secret is None:
-        return None
-    name = secret.get("uuid") or secret.get("usage") or ""
-    return Secret(f"libvirt's secret {name}: virsh secret-get-value (by its uuid)")
-
-
-def _read_encryption(encryption: ElementTree.Element, declared: dict[str, Any]) -> None:
-    secret = _secret(encryption)
-    if encryption.get("format") != "luks" or encryption.get("engine", "qemu") != "qemu" or secret is None:
-        raise DeclarationError("libvirt: encryption", "luks by QEMU, with a secret, alone can be declared")
-    declared["luks"] = {"passphrase": secret}
-
-
-def _read_driver(said: dict[str, str], found: FoundDisk) -> None:
-    declared = found.declared
-    image = said.pop("type", "raw")
+def _read_driver(
+    declared: dict[str, str], element: ElementTree.Element | None, found: FoundDisk, *, has_aio: bool
+) -> None:
+    disk = found.declared
+    image = declared.pop("type", "raw")
     if image not in ("raw", "qcow2"):
         raise DeclarationError("libvirt: driver", f"type {shown(image)} cannot be declared")
     if image == "qcow2":
-        declared["format"] = image
-    cache = said.pop("cache", "default")
+        disk["format"] = image
+    cache = declared.pop("cache", "default")
+    if cache == "directsync":
+        found.left.append("cache=directsync of <driver>: cache none is declared, with the disk's own write cache")
+        cache = "none"
     if cache not in _CACHES:
         raise DeclarationError("libvirt: driver", f"cache {shown(cache)} cannot be declared")
     if cache not in ("default", "writeback"):
-        declared["cache"] = cache
-    if said.pop("discard", "ignore") == "unmap":
-        declared["discard"] = "unmap"
-    zeroes = said.pop("detect_zeroes", "off")
+        disk["cache"] = cache
+    unmap = declared.pop("discard", "ignore") == "unmap"
+    if unmap:
+        disk["discard"] = "unmap"
+    zeroes = declared.pop("detect_zeroes", "off")
     if zeroes != "off":
-        declared["detect_zeroes"] = zeroes
-    if said.pop("copy_on_read", "off") == "on":
-        declared["copy_on_read"] = True
-    if "queues" in said:
-        declared["queues"] = number_in(said.pop("queues"))
-    if said.pop("iothread", None):
-        declared["iothread"] = True
-    drives.set_errors(declared, _error_policies(said), found)
-    said.pop("name", None)
-    found.left += [f"{key}={value} of <driver>: QEMU's own choice" for key, value in said.items()]
+        # libvirt itself makes it on, because QEMU refuses unmap without discard.
+        disk["detect_zeroes"] = zeroes if unmap else "on"
+    if declared.pop("copy_on_read", "off") == "on":
+        disk["copy_on_read"] = True
+    if "queues" in declared:
+        disk["queues"] = number_in(declared.pop("queues"))
+    aio = declared.pop("io", None)
+    if aio and has_aio:
+        next(value for value in disk.values() if isinstance(value, dict))["aio"] = aio
+    elif aio:
+        found.left.append(f"io={aio} of <driver>: has no effect on this storage")
+    if declared.pop("iothread", None):
+        disk["iothread"] = True
+    for inner in element if element is not None else ():
+        if inner.tag == "iothreads" and len(inner):
+            disk["iothread"] = True
+        number = f"{len(inner)} " if len(inner) > 1 else ""
+        found.left.append(f"<{inner.tag}> of <driver>: {number}{_INNER.get(inner.tag, 'not declared')}".strip())
+    drives.set_errors(disk, _error_policies(declared), found)
+    declared.pop("name", None)
+    found.left += [f"{key}={value} of <driver>: QEMU's own choice" for key, value in declared.items()]
 
 
-def _error_policies(said: dict[str, str]) -> dict[str, str]:
+_INNER = {"iothreads": "I/O threads; one of its own is declared", "metadata_cache": "QEMU's own choice"}
+
+
+def _error_policies(declared: dict[str, str]) -> dict[str, str]:
     """Return the error policies; the default of reads is that of writes."""
-    write = said.pop("error_policy", "")
-    read = said.pop("rerror_policy", write if write != "enospace" else "")
-    return {key: value for key, value in (("werror", write), ("rerror", read)) if value}
+    write = declared.pop("error_policy", "")
+    read = declared.pop("rerror_policy", write if write != "enospace" else "")
+    words = {"enospace": "enospc"}
+    return {key: words.get(value, value) for key, value in (("werror", write), ("rerror", read)) if value}
 
 
-def _read_target(disk: ElementTree.Element, found: FoundDisk) -> None:
-    target = _attributes(disk, "target")
-    bus = target.get("bus", "virtio" if target.get("dev", "vd").startswith("vd") else "")
+def _read_target(disk: ElementTree.Element, found: FoundDisk, *, passthrough: bool) -> None:
+    target = attributes(disk, "target")
+    name = target.get("dev", "vd")
+    bus = target.pop("bus", {"vd": "virtio", "hd": "ide", "sd": "scsi"}.get(name[:2], ""))
     if bus not in _BUSES:
         raise DeclarationError("libvirt: target", f"bus {shown(bus)} cannot be declared")
-    if bus != "virtio":
-        found.declared["model"] = _BUSES[bus]
-    serial = disk.findtext("serial")
-    if serial:
-        found.declared["serial"] = serial
-    order = _attributes(disk, "boot").get("order")
+    model = "scsi-block" if passthrough and bus == "scsi" else _BUSES[bus]
+    if model != "virtio-blk":
+        found.declared["model"] = model
+    rate = number_in(target.pop("rotation_rate", None))
+    if isinstance(rate, int) and rate and model in ("virtio-scsi", "ide"):
+        found.declared["rotation_rate"] = rate
+    elif rate:
+        found.left.append(f"rotation_rate={rate} of <target>: not declared")
+    for key, value in target.items():
+        if key != "dev" and (key, value) not in (("removable", "off"), ("tray", "closed")):
+            found.left.append(f"{key}={value} of <target>: not declared")
+    order = attributes(disk, "boot").get("order")
     if order:
         found.declared["boot_index"] = _boot_index(order)
 
@@ -184,12 +181,52 @@ def _boot_index(order: str) -> int:
     return int(order) - 1
 
 
+def _read_identity(disk: ElementTree.Element, found: FoundDisk) -> None:
+    """Read serial number, world wide name and sizes of sectors."""
+    declared = found.declared
+    model = declared.get("model", "virtio-blk")
+    serial = (disk.findtext("serial") or "").strip()
+    if serial:
+        drives.set_serial(model, serial, found)
+    wwn = (disk.findtext("wwn") or "").strip()
+    if wwn and model in ("virtio-scsi", "ide") and re.fullmatch("[0-9a-fA-F]{16}", wwn):
+        declared["wwn"] = wwn
+    elif wwn:
+        found.left.append(f"wwn {wwn}: not declared")
+    for key, value in attributes(disk, "blockio").items():
+        size = number_in(value)
+        if key in _SECTORS and model not in ("scsi-block",) and (model, key) != ("ide", _SECTORS[0]):
+            declared.update({key: size} if size != 512 else {})
+        else:
+            found.left.append(f"{key}={value} of <blockio>: not declared")
+
+
 def _read_limits(iotune: ElementTree.Element | None, found: FoundDisk) -> None:
+    limits: dict[str, Any] = {}
     for element in iotune if iotune is not None else ():
+        text = (element.text or "0").strip()
         match = _LIMIT.fullmatch(element.tag)
-        if not match:
-            raise DeclarationError("libvirt: iotune", f"<{element.tag}> cannot be declared")
-        if (element.text or "0").strip() != "0":
-            kind = {"bytes": "bps", "iops": "iops"}[match[2]]
-            limits = found.declared.setdefault(kind, {})
-            limits[f"{match[1]}{match[3] or ''}"] = number_in((element.text or "").strip())
+        if element.tag == "group_name":
+            limits["group"] = text
+        elif match:
+            kind = "bps" if "bytes" in element.tag else "iops"
+            limits[f"{kind}-{match[1] or 'size'}{(match[3] or '').replace('_', '-')}"] = text
+        elif text != "0":
+            found.left.append(f"<{element.tag}> of <iotune>: not declared")
+    found.declared.update(read_limits(limits, found))
+
+
+def _name_the_rest(disk: ElementTree.Element, found: FoundDisk) -> None:
+    """Name what is not declared, so that nothing is lost in silence."""
+    known = ("type", "device", "snapshot")
+    found.left += [f"{key}={value} of <disk>: not declared" for key, value in disk.attrib.items() if key not in known]
+    for element in disk:
+        if element.tag == "address":
+            place = ",".join(f"{key}={value}" for key, value in element.attrib.items())
+            found.left.append(f"<address> {place}: {_PLACE}")
+        elif element.tag == "mirror":
+            found.left.append("<mirror>: a block copy is running; what is opened after its end is another image")
+        elif element.tag == "shareable":
+            found.left.append("<shareable>: several VMs may write to it, which a declaration refuses")
+        elif element.tag not in (*_READ, *_SILENT):
+            found.left.append(f"<{element.tag}>: not declared")

@@ -9,12 +9,20 @@ from itertools import count
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import fitting_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import fitting_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
-CARDS = {"virtio-net-pci": "virtio", "virtio-net": "virtio", "virtio": "virtio", "e1000": "e1000"}
+CARDS = {
+    "virtio-net-pci": "virtio",
+    "virtio-net-pci-transitional": "virtio",
+    "virtio-net-pci-non-transitional": "virtio",
+    "virtio-net": "virtio",
+    "virtio": "virtio",
+    "e1000": "e1000",
+    "e1000-82540em": "e1000",
+}
 _FIRST_MAC = 0x56
 """QEMU's default addresses count from 52:54:00:12:34:56."""
 
@@ -44,6 +52,8 @@ def read_networks(found: Found, bridges: Mapping[str, str]) -> None:
         left += _unsaid(
             argument, ("driver", "id", "netdev", "mac", "model", *(netdev.said if netdev is argument else ()))
         )
+        if "transitional" in card:
+            left.append(f"{card}: a virtio device of both kinds is declared")
         found.left += [f"network {name}: {text}" for text in left]
         found.take(argument, netdev)
         found.gone |= {*argument.names, *netdev.names}
@@ -82,7 +92,10 @@ def _read_netdev(netdev: Argument, bridges: Mapping[str, str]) -> tuple[dict[str
     if not bridge:
         raise DeclarationError(f"tap {tap}".strip(), "its bridge is not known; declare the network with it")
     own = ("br", "ifname", "script", "downscript", "helper")
-    return {"bridge": bridge}, [f"{key}={value}: QEMU's choice" for key, value in said.items() if key not in own]
+    left = [f"{key}={value}: QEMU's choice" for key, value in said.items() if key not in own]
+    scripts = [f"{key}={said[key]}" for key in ("script", "downscript") if said.get(key, "no") not in ("no", "")]
+    left += [f"{text}: not run any more; see what it does beside the bridge" for text in scripts]
+    return {"bridge": bridge}, left
 
 
 def _forward(rule: Any) -> str:

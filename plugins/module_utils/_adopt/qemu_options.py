@@ -32,3 +32,17 @@ REMOVED: Mapping[str, str] = {
     "vmwarevga": "-vga vmware",
 }
 """Removed options without a value, with their replacement."""
+
+_PLAIN = """
+    D L accel acpitable append bios boot cdrom cpu d dtb fda fdb full-screen global hda hdb hdc hdd icount initrd k
+    kernel m mtdblock name option-rom pidfile rtc sandbox sd smbios smp usbdevice uuid vga watchdog
+"""
+WITHOUT_NAMES = frozenset(_PLAIN.split())
+"""The options in whose values QEMU looks up no names of other arguments."""
+
+_TEXTS = """
+    driver type qom-type backend id node-name path filename url serial host hostname address addr mac model product
+    vendor romfile mount_tag name ifname br script downscript guest size ver wwn device_id mode
+"""
+WITHOUT_REFERENCES = frozenset(_TEXTS.split())
+"""The keys whose values are no names of other arguments."""

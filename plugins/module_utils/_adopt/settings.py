@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from math import prod
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.argument_secrets import redacted
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
@@ -22,7 +20,14 @@ DEFAULT_MEMORY = "128"
 _CPU = re.compile(r"[A-Za-z0-9_.+,=-]+")
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([bBkKmMgGtT]?)")
 _POWERS = {"B": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_TYPES = {"q35": "q35", "pc": "pc", "pc-q35": "q35", "pc-i440fx": "pc"}
+_TYPES = (
+    ("q35", re.compile("q35|pc-q35(-.+)?")),
+    ("pc", re.compile(r"pc|pc-i440fx(-.+)?|pc-[0-9].*|rhel6\..*")),
+)
+_PROXMOX = re.compile(r"\+pve[0-9]+$")
+"""Suffix of a board that only Proxmox's QEMU knows."""
+_OTHER_SYSTEMS = ("hax", "hvf", "mshv", "nvmm", "whpx")
+"""Accelerators of systems other than Linux."""
 _TOPOLOGY = ("sockets", "dies", "clusters", "modules", "cores", "threads", "books", "drawers")
 
 
@@ -37,6 +42,8 @@ class Found:
         self.notes: list[str] = []
         self.taken: set[int] = set()
         """Positions of the declared arguments."""
+        self.flash: dict[str, Any] = {}
+        """Nodes of the board's flash memory, by its property."""
         self.gone: set[str] = set()
         """Names that no longer exist because the declaration uses other ones."""
 
@@ -63,30 +70,36 @@ class Found:
         self.extra += [f"-{option}", value]
         self.left.append(f"-{option} {value}: kept in extra_args; {why}")
 
+    def read_board(self, word: str, where: str) -> None:
+        """Declare the type of the board."""
+        known, suffix = _PROXMOX.sub("", word), _PROXMOX.search(word)
+        family = next((name for name, pattern in _TYPES if pattern.fullmatch(known)), "")
+        if not family:
+            raise DeclarationError(where, f"{texts.shown(word)} cannot be declared; q35 and pc can")
+        self.vm["machine"] = family
+        if suffix:
+            self.left.append(f"{suffix[0]} of -machine {word}: only Proxmox's own QEMU knows it")
+        if known != family:
+            self.keep("machine", known, "the guest sees the hardware of that release")
 
-def read_settings(found: Found, context: CommandLineContext, *, binary: str) -> None:
+
+def read_settings(found: Found, *, binary: str) -> None:
     _read_type(found, binary)
     _read_memory(found)
     _read_processors(found)
-    _read_screen(found, context)
     _read_console(found)
 
 
 def _read_type(found: Found, binary: str) -> None:
     said = found.take_all("machine", "M")
     word = str(said.pop("type", "pc"))
-    family, _dash, version = word.rpartition("-") if word not in _TYPES else (word, "", "")
-    if family not in _TYPES:
-        raise DeclarationError("-machine", f"{texts.shown(word)} cannot be declared; q35 and pc can")
-    found.vm["machine"] = _TYPES[family]
-    if version:
-        found.keep("machine", word, "the guest sees the hardware of that release")
+    found.read_board(word, "-machine")
     accels = [str(a.said.get("accel", "")) for a in found.of("accel")] or re.split(":", str(said.pop("accel", "")))
     _read_accel(found, list(filter(None, accels)), binary)
-    firmware = [str(said.pop(name)) for name in ("pflash0", "pflash1") if name in said]
-    _read_firmware(found, firmware)
-    for key, value in said.items():
-        found.keep("machine", f"{key}={str(value).replace(',', ',,')}", "there is no option for it")
+    found.flash = {name: said.pop(name) for name in ("pflash0", "pflash1") if name in said}
+    if said:
+        pairs = (f"{key}={str(value).replace(',', ',,')}" for key, value in said.items())
+        found.keep("machine", ",".join(pairs), "there is no option for it")
 
 
 def _read_accel(found: Found, accels: list[str], binary: str) -> None:
@@ -99,37 +112,14 @@ def _read_accel(found: Found, accels: list[str], binary: str) -> None:
     found.take(*switches)
     kvm = bool(switches) or binary.rpartition("/")[2] in ("kvm", "qemu-kvm")
     wanted = accels or (["kvm"] if kvm else ["tcg"])
+    if wanted[0] in _OTHER_SYSTEMS:
+        found.left.append(f"accel {wanted[0]}: Linux does not have it; kvm is declared")
+        wanted = ["kvm", *wanted[1:]]
     if wanted[0] not in ("kvm", "tcg"):
         raise DeclarationError("-accel", f"{texts.shown(wanted[0])} cannot be declared; kvm and tcg can")
     found.vm["accel"] = wanted[0]
     if wanted[1:]:
         found.left.append(f"accel {':'.join(wanted)}: {wanted[0]} alone is declared")
-
-
-def _read_firmware(found: Found, nodes: list[str]) -> None:
-    """Declare UEFI for firmware in flash; its variables must be copied by hand."""
-    drives = [a for a in found.of("drive") if a.said.get("if") == "pflash"]
-    flash = [a for a in found.of("blockdev") if a.names & set(nodes)]
-    if not drives and not nodes and not found.of("pflash"):
-        return
-    files = [_flash_file(a) for a in (*drives, *flash, *found.of("pflash"))]
-    found.vm["firmware"] = "uefi"
-    below = {str(a.said["file"]) for a in flash if "file" in a.said}
-    found.take(*drives, *flash, *found.of("pflash"), *(a for a in found.of("blockdev") if a.names & below))
-    if set(nodes) != {"machine.uefi-code", "machine.uefi-vars"}:
-        found.left.append(
-            f"UEFI in {' and '.join(files) or 'flash'}: firmware: uefi takes the host's own; copy the variables to "
-            "uefi-vars.fd in the VM's directory under /var/lib before its first start"
-        )
-
-
-def _flash_file(argument: Argument) -> str:
-    """Return the file of a flash device, for people."""
-    file = argument.said.get("file", argument.said.get("filename", argument.value))
-    if isinstance(file, Mapping):
-        place = next((file[key] for key in ("filename", "url", "path", "image") if key in file), "")
-        file = f"{file.get('driver', '')} {place}".strip()
-    return redacted(str(file))
 
 
 def _read_memory(found: Found) -> None:
@@ -139,12 +129,12 @@ def _read_memory(found: Found) -> None:
     size = Fraction(match[1]) * 1024 ** _POWERS[match[2].upper() or "M"] if match else Fraction(0)
     if size.denominator != 1 or size == 0:
         raise DeclarationError("-m", f"{texts.shown(text)} is not a whole number of bytes")
-    found.vm["memory"] = _size_words(int(size))
+    found.vm["memory"] = size_words(int(size))
     if said:
         found.keep("m", ",".join(f"{key}={value}" for key, value in said.items()), "there is no option for it")
 
 
-def _size_words(size: int) -> str | int:
+def size_words(size: int) -> str | int:
     words = in_words(size)
     return size if words.endswith(" bytes") else words.replace(" ", "")
 
@@ -170,38 +160,6 @@ def _number(text: Any, where: str) -> int:
     if not re.fullmatch("[1-9][0-9]{0,5}", str(text)):
         raise DeclarationError(where, f"{texts.shown(text)} is not a number above 0")
     return int(str(text))
-
-
-def _read_screen(found: Found, context: CommandLineContext) -> None:
-    for argument in found.of("display", "vga", "nographic", "sdl", "curses"):
-        found.take(argument)
-        if argument.words not in (["-display", "none"], ["-vga", "none"], ["-vga", "std"], ["-nographic"]):
-            found.left.append(f"{argument.shown}: a VM has VNC (vnc), with a VGA adapter, or no screen")
-    for argument in found.of("device"):
-        if argument.said.get("driver") == "VGA":
-            found.take(argument)
-    for argument in found.of("vnc"):
-        found.take(argument)
-        vnc = _read_vnc(dict(argument.said), found, context)
-        if vnc is not None:
-            found.vm["vnc"] = vnc
-
-
-def _read_vnc(said: dict[str, Any], found: Found, context: CommandLineContext) -> dict[str, Any] | None:
-    place = str(said.pop("vnc", "none"))
-    vnc: dict[str, Any] = {}
-    match = re.fullmatch(r"(.*):(\d{1,4})", place)
-    if match and not place.startswith("unix:"):
-        vnc = {"address": match[1].strip("[]") or "0.0.0.0", "port": 5900 + int(match[2])}
-    elif not place.startswith("unix:"):
-        if place != "none":
-            found.left.append(f"-vnc {place}: cannot be declared")
-        return None
-    if "password-secret" in said:
-        vnc["password"] = context.secret(said.pop("password-secret"))
-    if said:
-        found.left.append(f"-vnc: {', '.join(said)} cannot be declared")
-    return vnc
 
 
 def _read_console(found: Found) -> None:

@@ -28,8 +28,11 @@ _NO_DEVICES = ("/dev/shm/", "/dev/hugepages/", "/dev/mqueue/")
 Storage = tuple[Backend, dict[str, Any]]
 
 
-def read_storage(node: Node, context: CommandLineContext, where: str) -> Storage:
-    """Return the backend and its options; node: QAPI members, without those of the disk."""
+def read_storage(node: Node, context: CommandLineContext, where: str, left: list[str]) -> Storage:
+    """Return the backend and its options; node: QAPI members, without those of the disk.
+
+    left: takes what the backend does not declare.
+    """
     members = dict(node)
     name, driver = members.pop(NAME, None), members.pop("driver", None)
     backend, said = _by_name(str(name), context, where) if name is not None else (None, {})
@@ -39,6 +42,10 @@ def read_storage(node: Node, context: CommandLineContext, where: str) -> Storage
         if "filename" not in members:
             raise DeclarationError(where, "names no file and no driver")
         backend = BACKENDS["host_device" if is_device(_absolute(str(members["filename"]), context, where)) else "file"]
+    options_of = {option.qemu for option in backend.options}
+    for member, why in backend.access.unhandled.items():
+        if member in members and member not in options_of:
+            left.append(f"{member}={members.pop(member)}: {why}")
     if isinstance(members.get("filename"), str):
         members["filename"] = _absolute(members["filename"], context, where)
     try:

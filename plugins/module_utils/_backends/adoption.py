@@ -31,6 +31,11 @@ class LibvirtSource:
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Attributes of the elements within it, such as ``snapshot`` and ``config``."""
 
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Attributes of ``<source>`` itself, such as ``tls``."""
+    encryption: Mapping[str, Any] | None = None
+    """Encryption by the storage's own client: ``format``, and its secrets in ``passphrases``."""
+
     def part(self, element: str, attribute: str) -> str | None:
         return self.parts.get(element, {}).get(attribute)
 
@@ -49,6 +54,10 @@ class Adoption:
     """Read the options from libvirt's XML."""
     libvirt_elements: tuple[str, ...] = ()
     """The elements within ``<source>`` that read_libvirt() reads."""
+    libvirt_attributes: tuple[str, ...] = ()
+    """The attributes of ``<source>`` that read_libvirt() reads."""
+    libvirt_engine: str = ""
+    """libvirt's name for the encryption by the storage's own client, which read_libvirt() reads."""
     read_beside_uri: Callable[[dict[str, Any], CommandLineContext], dict[str, Any]] = lambda options, context: {}
     """Read what another option of the command line declares for an image that a URI names."""
     fill_defaults: Callable[[dict[str, Any], CommandLineContext], dict[str, Any]] = lambda options, context: options

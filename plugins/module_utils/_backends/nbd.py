@@ -187,6 +187,9 @@ def _read_uri(uri: str) -> dict[str, Any]:
         return _read_old_form(uri)
     pieces = uris.split(uri)
     export = uris.decoded(pieces.path[1:], "its export") or None
+    if {".", ".."} & set((export or "").split("/")):
+        # QEMU 10.0 and later resolve them; earlier releases pass them to the server.
+        raise DeclarationError("uri", "its export has '.' or '..' between slashes, which could be read in two ways")
     if pieces.scheme == "nbd+unix":
         query = uris.query_of(pieces, ("socket",))
         if pieces.netloc or "socket" not in query:
@@ -230,12 +233,20 @@ def _read_tls(said: Mapping[str, str]) -> dict[str, Any]:
     return {"psk_username": user, "psk_key": Secret(f"{folder}/keys.psk on the host, after '{user}:'", like="00")}
 
 
+LIBVIRT_TLS = "/etc/pki/qemu"
+"""Folder of the certificates that libvirt's QEMU takes unless qemu.conf names another one."""
+
+
 def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    tls = None
+    if source.attributes.get("tls", "no") == "yes":
+        tls = uris.drop_none({"directory": LIBVIRT_TLS, "hostname": source.attributes.get("tlsHostname")})
     return uris.drop_none(
         {
             **uris.libvirt_host(source.hosts, DEFAULT_PORT),
             "export": source.name or None,
             "reconnect_delay": source.part("reconnect", "delay"),
+            "tls": tls,
         }
     )
 
@@ -272,6 +283,7 @@ BACKEND = Backend(
         read_node=_read_node,
         read_libvirt=_read_libvirt,
         libvirt_elements=("reconnect",),
+        libvirt_attributes=("tls", "tlsHostname"),
     ),
     hints=HINTS,
 )

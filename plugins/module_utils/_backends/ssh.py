@@ -344,6 +344,8 @@ def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
 
 
 def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
+    if source.secret:
+        raise DeclarationError("auth", "contains a password, which QEMU does not use; set key")
     user = source.part("identity", "username") or source.user
     keyfile = source.part("identity", "keyfile")
     key = Secret(f"the file {keyfile} on the host", like=_KEY.like) if keyfile else None

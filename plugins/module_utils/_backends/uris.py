@@ -62,7 +62,8 @@ def place_of(text: str, default_port: int) -> tuple[str, int]:
     bare = text.count(":") > 1 and not text.startswith("[")
     match = _PLACE.fullmatch(f"[{text}]" if bare else text)
     port = int(match["port"] or default_port) if match else 0
-    if not match or not 0 < port < 65536 or (match["address"] and not _is_address(match["address"])):
+    odd_port = match is not None and match["port"] is not None and not 0 < port < 65536
+    if not match or odd_port or (match["address"] and not _is_address(match["address"])):
         raise DeclarationError("", f"{text!r} is not a host, host:port or [address]:port")
     return match["address"] or match["host"], port
 
@@ -174,6 +175,8 @@ def address_of(server: Any, default_port: int) -> dict[str, Any]:
     """Host and port, or the socket, of one of QEMU's SocketAddress; a port that goes without saying is left out."""
     declared = dict(server) if isinstance(server, Mapping) else {}
     kind = str(declared.pop("type", "inet"))
+    if kind == "unix" and "socket" in declared and "path" not in declared:
+        declared["path"] = declared.pop("socket")  # an older name of the member
     members = {"inet": ("host", "port"), "tcp": ("host", "port"), "unix": ("path",)}.get(kind, ())
     if not members:
         raise DeclarationError("server", f"type {kind!r} cannot be declared; inet and unix can")

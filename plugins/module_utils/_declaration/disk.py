@@ -104,7 +104,11 @@ def read_disk(name: str, declared: Any, where: str, *, default_writes: str = "")
     _check_image(settings, origin, backend, read_only, where)
     if origin and origin.image.identity == backend.source.identity(source):
         raise DeclarationError(f"{where}: source", f"is the disk itself ({origin.described})")
+    if settings["detect_zeroes"] == "unmap" and settings["discard"] != "unmap":
+        raise DeclarationError(f"{where}: detect_zeroes", "unmap requires discard: unmap")
+    _check_limits(settings, where)
     _check_model(settings, backend, where)
+    _check_identity(settings, where)
     try:
         backend.source.check_disk(source, settings)
     except DeclarationError as error:
@@ -232,6 +236,43 @@ def _check_model(settings: Values, backend: Backend, where: str) -> None:
         raise DeclarationError(
             f"{where}: on_error", f"QEMU's {model} device reports errors to the guest itself and knows no on_error"
         )
+
+
+_SHORT_SERIAL = 20
+"""Characters of a serial number of virtio-blk, ATA and NVMe; SCSI has 36."""
+_ON_MODELS = {
+    "wwn": ("virtio-scsi", "ide"),
+    "rotation_rate": ("virtio-scsi", "ide"),
+    "logical_block_size": ("virtio-blk", "virtio-scsi", "nvme", "usb"),
+    "physical_block_size": ("virtio-blk", "virtio-scsi", "nvme", "ide", "usb"),
+}
+"""Options that QEMU's devices of other models do not have."""
+
+
+def _check_identity(settings: Values, where: str) -> None:
+    """Check what the guest sees of the disk itself."""
+    model = settings["model"]
+    for option, models in _ON_MODELS.items():
+        if option in settings and model not in models:
+            raise DeclarationError(f"{where}: {option}", f"is for {', '.join(models)}, not for {model}")
+    if len(settings.get("serial", "")) > _SHORT_SERIAL and model not in ("virtio-scsi", "usb"):
+        raise DeclarationError(f"{where}: serial", f"a {model} disk shows the guest at most {_SHORT_SERIAL} characters")
+    for option in ("logical_block_size", "physical_block_size"):
+        if settings.get(option, 512) & (settings.get(option, 512) - 1):
+            raise DeclarationError(f"{where}: {option}", f"{settings[option]} is not a power of 2")
+    logical, physical = settings.get("logical_block_size", 512), settings.get("physical_block_size")
+    if physical is not None and physical < logical:
+        raise DeclarationError(f"{where}: physical_block_size", f"{physical} is less than logical_block_size")
+
+
+def _check_limits(settings: Values, where: str) -> None:
+    """Refuse a burst's length without its burst, as QEMU does."""
+    for kind in ("iops", "bps"):
+        limits = settings.get(kind, {})
+        for option in limits:
+            burst = option.removesuffix("_length")
+            if burst != option and burst not in limits:
+                raise DeclarationError(f"{where}: {kind}: {option}", f"is the length of a burst; set {burst}, too")
 
 
 def _check_passthrough(settings: Values, backend: Backend, where: str) -> None:

@@ -13,6 +13,13 @@ LIMITS = (
     Option("total_max", "As O(total), for a burst.", "size"),
     Option("read_max", "As O(read), for a burst.", "size"),
     Option("write_max", "As O(write), for a burst.", "size"),
+    Option("total_max_length", "Seconds that a burst of O(total_max) may last. Default: 1.", "int", minimum=1),
+    Option("read_max_length", "Seconds that a burst of O(read_max) may last. Default: 1.", "int", minimum=1),
+    Option("write_max_length", "Seconds that a burst of O(write_max) may last. Default: 1.", "int", minimum=1),
+)
+IOPS_LIMITS = (
+    *LIMITS,
+    Option("size", "Bytes that count as one request: a larger request counts several times.", "size", minimum=1),
 )
 
 PASSTHROUGH = ("scsi-block", "scsi-generic")
@@ -85,9 +92,38 @@ DISK_OPTIONS = (
     ),
     Option(
         "serial",
-        "Serial number that the guest sees. Default: the name of the disk.",
-        pattern=r"^[A-Za-z0-9_.-]{1,20}$",
-        pattern_help="is not 1 to 20 of the characters A-Z a-z 0-9 _ . -",
+        "Serial number that the guest sees; up to 36 characters for virtio-scsi and usb, 20 for the other models. "
+        "Default: the name of the disk.",
+        pattern=r"^[A-Za-z0-9_.-]{1,36}$",
+        pattern_help="is not 1 to 36 of the characters A-Z a-z 0-9 _ . -",
+    ),
+    Option(
+        "wwn",
+        "World wide name that the guest sees, 16 hexadecimal digits (virtio-scsi, ide).",
+        pattern="(0x)?[0-9a-fA-F]{16}",
+        pattern_help="is not 16 hexadecimal digits (in quotes)",
+    ),
+    Option(
+        "logical_block_size",
+        "Size in bytes of the sectors that the guest addresses. Default: 512.",
+        "size",
+        minimum=512,
+        maximum=2 << 20,
+    ),
+    Option(
+        "physical_block_size",
+        "Size in bytes of the sectors that the guest should align its writes to. Default: O(logical_block_size).",
+        "size",
+        minimum=512,
+        maximum=2 << 20,
+    ),
+    Option(
+        "rotation_rate",
+        "Rotation rate of the disk that the guest sees: V(1) for an SSD, otherwise rotations per minute "
+        "(virtio-scsi, ide).",
+        "int",
+        minimum=1,
+        maximum=65534,
     ),
     Option(
         "route",
@@ -95,7 +131,7 @@ DISK_OPTIONS = (
         choices=("auto", "driver", "nbdkit", "stage", "tgt"),
         default="auto",
     ),
-    Option("iops", "Limits of requests per second.", "dict", options=LIMITS),
+    Option("iops", "Limits of requests per second.", "dict", options=IOPS_LIMITS),
     Option("bps", "Limits of bytes per second.", "dict", options=LIMITS),
     Option(
         "on_error",

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import unit_file
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import is_command_line
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import Process, vm_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.convert import convert
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.shell import find_command, is_emulator
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable, printable_data
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -103,7 +103,7 @@ def _running(proc: str) -> Iterator[Start]:
     for folder in processes:
         arguments = _command_line(folder)
         unit = _unit_of(folder)
-        if is_command_line(arguments) and not paths.vm_of_unit(unit):
+        if arguments and is_emulator(arguments[0]) and not paths.vm_of_unit(unit):
             yield start_of(folder)
 
 
@@ -180,7 +180,7 @@ def _of_unit(text: str, unit: str) -> Iterator[Start]:
     process = Process(name=unit.removesuffix(".service"))
     try:
         for arguments in unit_file.start_commands(text):
-            if is_command_line(arguments):
+            if find_command(arguments):
                 yield Start(arguments, process, unit)
             elif _QEMU.search(" ".join(arguments)):
                 yield Start(

@@ -118,6 +118,5 @@ def _limits(settings: Values) -> dict[str, str]:
     properties: dict[str, Any] = {}
     for kind in ("iops", "bps"):
         for option, value in settings.get(kind, {}).items():
-            direction, _maximum, burst = option.partition("_")
-            properties[f"x-{kind}-{direction}{'-max' if burst else ''}"] = str(value)
+            properties[f"x-{kind}-{option.replace('_', '-')}"] = str(value)
     return properties

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, serial_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import PciPlaces, ScsiController
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
@@ -62,6 +63,7 @@ def _device(disk: Disk, top: str, place: str) -> str:
         return ",".join(properties)
     if model not in PASSTHROUGH:
         properties.append(f"serial={keyval(serial_of(disk))}")
+    properties += _identity(settings)
     if model == "virtio-blk":
         properties += [f"num-queues={settings['queues']}"] if "queues" in settings else []
         properties += [f"iothread={disk.name}.iothread"] if settings["iothread"] else []
@@ -72,6 +74,25 @@ def _device(disk: Disk, top: str, place: str) -> str:
         write_error = "report" if disk.writes == "deny" else settings["on_error"]
         properties += [f"werror={write_error}", f"rerror={settings['on_error']}"]
     return ",".join(properties)
+
+
+_DEVICE_ID_LENGTH = 20
+
+
+def _identity(settings: Values) -> list[str]:
+    """Return the properties that tell the guest which disk this is, and of which kind."""
+    properties = [
+        f"{option}={settings[option]}"
+        for option in ("logical_block_size", "physical_block_size", "rotation_rate")
+        if option in settings
+    ]
+    if "wwn" in settings:
+        properties.append(f"wwn=0x{settings['wwn'].lower().removeprefix('0x')}")
+    serial = settings.get("serial", "")
+    if settings["model"] == "virtio-scsi" and len(serial) > _DEVICE_ID_LENGTH:
+        # QEMU 9.1 and later refuse to shorten a serial number to the device's id.
+        properties.append(f"device_id={keyval(serial[:_DEVICE_ID_LENGTH])}")
+    return properties
 
 
 def _ide_bus(number: int, machine_type: str) -> str:

@@ -159,6 +159,7 @@ BACKEND = Backend(
         read_node=read_node,
         read_libvirt=read_libvirt,
         libvirt_elements=("snapshot", "config"),
+        libvirt_engine="librbd",
         fill_defaults=settle,
     ),
     hints=HINTS,

@@ -11,7 +11,6 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.options import (
     DEFAULT_CONF,
-    DEFAULT_PORT,
     DEFAULT_USER,
     MOUNT_TIMEOUT,
 )
@@ -101,15 +100,35 @@ def _config_value(key: str, value: Any) -> str:
     return text
 
 
+_VECTOR = re.compile(r"\[(v[12]:.*)\]")
+_TYPED = re.compile(r"(?:(v[12]):)?((?:\[[^\]]*\]|[^\[\],:]*)(?::\d+)?)(?:/\d+)?(?:,|\Z)")
+BOTH_PROTOCOLS = 0
+"""Port of a monitor without one: Ceph's client tries 3300 and 6789."""
+
+
 def monitors_of(values: Values) -> list[tuple[str, int]]:
-    return [uris.place_of(monitor, DEFAULT_PORT) for monitor in values.get("monitors", ())]
+    """Return host and port of each monitor."""
+    return [uris.place_of(plain_monitor(monitor), BOTH_PROTOCOLS) for monitor in values.get("monitors", ())]
+
+
+def plain_monitor(text: str) -> str:
+    """Return ``host:port`` of an address as Ceph prints it: ``[v2:HOST:3300/0,v1:HOST:6789/0]``; any other text as is.
+
+    The address of the newer protocol is taken.
+    """
+    vector = _VECTOR.fullmatch(text)
+    addresses = list(_TYPED.finditer(vector[1] if vector else text))
+    if not vector and not text.startswith(("v1:", "v2:")):
+        return text.partition("/")[0] if re.fullmatch(r".+:\d+/\d+", text) else text
+    places = {match[1]: match[2] for match in addresses if match[2]}
+    return places.get("v2") or places.get("v1") or text
 
 
 def client_settings(values: Values) -> dict[str, str]:
     """Return the options of Ceph's client that QEMU sets itself, beside its configuration file and the key."""
     settings = {}
     if "monitors" in values:
-        places = (f"{uris.in_brackets(host)}:{port}" for host, port in monitors_of(values))
+        places = (f"{uris.in_brackets(host)}{f':{port}' if port else ''}" for host, port in monitors_of(values))
         settings["mon_host"] = ",".join(places)
     if "auth_client_required" in values:
         settings["auth_client_required"] = ",".join(values["auth_client_required"])

@@ -79,8 +79,8 @@ OPTIONS = (
     ),
     Option(
         "monitors",
-        "The cluster's monitors: C(host), C(host:port) or C([address]:port). "
-        "Port 6789 unless said; 3300 speaks the newer protocol.",
+        "The cluster's monitors: C(host), C(host:port), C([address]:port), or as Ceph prints them: "
+        "C([v2:ADDRESS:3300/0,v1:ADDRESS:6789/0]). Without a port 3300 (the newer protocol) and 6789 are tried.",
         "list",
     ),
     Option(

@@ -14,6 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_
     CommandLineContext,
     Secret,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.ceph import plain_monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.rbd.options import (
     DEFAULT_CONF,
     DEFAULT_PORT,
@@ -70,12 +71,19 @@ def _words(text: str) -> list[str]:
     return [word for word in re.split("[;, ]+", text) if word]
 
 
+_MONITOR = re.compile(r"\[v[12]:(?:\[[^\]]*\]|[^\[\]])*\]|[^;,\s]+")
+
+
+def _monitors(text: str) -> list[str]:
+    return [plain_monitor(word) for word in _MONITOR.findall(text)]
+
+
 _URI_KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "id": ("user", str),
     "conf": ("conf", str),
     "key": ("key", str),
     "keyring": ("keyring", str),
-    "mon_host": ("monitors", _words),
+    "mon_host": ("monitors", _monitors),
     "auth_supported": ("auth_client_required", _words),
     "auth_client_required": ("auth_client_required", _words),
     "client_mount_timeout": ("mount_timeout", str),
@@ -83,15 +91,22 @@ _URI_KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
 """Names of the options in a URI, and readers of their values."""
 
 
+_KEYS = ("key-secret", "password-secret")
+"""Members that name the key, the second one in a -drive of older command lines."""
+
+
 def read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
-    found = read_members(OPTIONS, node, context, {}, "server", "conf", "key-secret", "encrypt")
+    found = read_members(OPTIONS, node, context, {}, "server", "conf", *_KEYS, "encrypt")
     if "conf" in node:
         found["conf"] = node["conf"]
     if "server" in node:
         servers = node["server"] if isinstance(node["server"], list) else [node["server"]]
         found["monitors"] = [_monitor(uris.address_of(server, DEFAULT_PORT)) for server in servers]
-    if "key-secret" in node:
-        found["key"] = context.base64_secret(node["key-secret"])
+    keys = [node[member] for member in _KEYS if member in node]
+    if len(keys) > 1:
+        raise DeclarationError("key-secret", "is given together with password-secret")
+    if keys:
+        found["key"] = context.base64_secret(keys[0])
     if "encrypt" in node:
         found["encryption"] = _read_encrypt(node["encrypt"], context)
     return found
@@ -132,8 +147,20 @@ def read_libvirt(source: LibvirtSource) -> dict[str, Any]:
             "key": key and Secret(key.found, key.text, "AA=="),
             "monitors": [_monitor(uris.libvirt_host((host,), DEFAULT_PORT)) for host in source.hosts] or None,
             "conf": source.part("config", "file"),
+            "encryption": _libvirt_encryption(source),
         }
     )
+
+
+def _libvirt_encryption(source: LibvirtSource) -> dict[str, Any] | None:
+    """Return the encryption of the image, and of its parent if there is a second passphrase."""
+    if source.encryption is None:
+        return None
+    kind = source.encryption["format"]
+    layers = [{"format": kind, "passphrase": secret} for secret in source.encryption["passphrases"]]
+    if not 1 <= len(layers) <= 2:
+        raise DeclarationError("encryption", f"has {len(layers)} secrets; one or two can be declared")
+    return {**layers[0], "parent": layers[1]} if layers[1:] else layers[0]
 
 
 def settle(options: dict[str, Any], context: CommandLineContext) -> dict[str, Any]:

@@ -92,7 +92,9 @@ def test_a_machine_says_what_qemu_takes_for_granted() -> None:
         "console": True,
     }
     assert found.left == [
-        "the network card that QEMU adds unasked (user network): declare networks if the guest uses it"
+        "the VGA adapter and the window that QEMU adds unasked: a VM has a VGA adapter only with a screen: "
+        "declare vnc if the guest needs one",
+        "the network card that QEMU adds unasked (user network): declare networks if the guest uses it",
     ]
 
 

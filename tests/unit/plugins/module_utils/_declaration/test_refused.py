@@ -200,7 +200,7 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             disk_of({"rbd": {**RBD, "monitors": [f"192.0.2.{n}" for n in range(100, 130)]}}, writes="overlay"),
             "debian13",
             {},
-            "disk root of web1: its options have 1280 bytes, and an overlay can name a base of 1023 bytes; "
+            "disk root of web1: its options have 1190 bytes, and an overlay can name a base of 1023 bytes; "
             "shorten its url or path, or name fewer servers",
             id="too many servers for an overlay",
         ),

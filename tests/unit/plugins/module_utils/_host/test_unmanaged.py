@@ -85,11 +85,11 @@ def test_machines_of_one_name_have_two_and_so_have_their_secrets(host: Host) -> 
 def test_what_cannot_be_read_is_said(host: Host) -> None:
     host.process(1, EMULATOR, "-M", "microvm")
     host.unit("vm@.service", f"{EMULATOR} -name %i")
-    host.unit("wrapped.service", f"/usr/bin/numactl -N 0 {EMULATOR}")
+    host.unit("wrapped.service", f"/opt/start-vm -N 0 {EMULATOR}")
     assert [(one["name"], one["problem"], one["declaration"]) for one in host.vms()] == [
         ("vm", "-machine: 'microvm' cannot be declared; q35 and pc can", {}),
         ("vm", "ExecStart: has a specifier of systemd (%), whose value is not known", {}),
-        ("wrapped", "ExecStart: /usr/bin/numactl starts QEMU; start the unit and run this again", {}),
+        ("wrapped", "ExecStart: /opt/start-vm starts QEMU; start the unit and run this again", {}),
     ]
 
 

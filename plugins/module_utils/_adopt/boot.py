@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keeps the boot order of a command line: a declaration boots its first disk unless a boot_index is declared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.devices import Hardware
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+
+# SeaBIOS, src/block.h: drives without a bootindex are tried in the order of these types.
+_TYPES = ("ide", "virtio-scsi", "scsi-block", "scsi-generic", "virtio-blk", "usb", "nvme")
+_HD = {"hda": 0, "hdb": 1, "hdc": 2, "hdd": 3}
+_CDROM = 2
+_INDEX = re.compile("bootindex[AB]?")
+_DISK_FIRST = re.compile("c.*|")
+
+
+def rank(hardware: Hardware) -> tuple[int, int]:
+    """Return the place of a disk among those that the firmware tries, if none has a bootindex."""
+    return _TYPES.index(hardware.model), -1 if hardware.index is None else hardware.index
+
+
+def ide_indices(found: Found, units: int) -> dict[int, int]:
+    """Return the IDE index of each drive that the board places, by position; units: disks of one IDE bus."""
+    indices: dict[int, int] = {}
+    for argument in found.arguments:
+        index = _ide_index(argument, units)
+        if index is None:
+            continue
+        if index < 0:
+            index = next(number for number in range(len(indices) + 1) if number not in indices.values())
+        indices[argument.position] = index
+    return indices
+
+
+def _ide_index(argument: Argument, units: int) -> int | None:
+    """Return the index of a drive, -1 if the board chooses; None for what is not a drive of the board's IDE."""
+    if argument.option in _HD:
+        return _HD[argument.option]
+    if argument.option == "cdrom":
+        return _CDROM
+    if argument.option == "":
+        return 0
+    if argument.option != "drive" or argument.said.get("if", "ide") != "ide":
+        return None
+    if "index" in argument.said:
+        return _number(argument.said["index"])
+    if "bus" in argument.said or "unit" in argument.said:
+        return units * _number(argument.said.get("bus", 0)) + _number(argument.said.get("unit", 0))
+    return -1
+
+
+def place_of_device(properties: Mapping[str, Any], units: int) -> int | None:
+    """Return the IDE index of an ide-hd or ide-cd; None if QEMU chooses, or if it is on another controller."""
+    bus = re.fullmatch(r"ide\.(\d{1,2})", str(properties.get("bus", "")))
+    return units * int(bus[1]) + _number(properties.get("unit", 0)) if bus else None
+
+
+def _number(value: Any) -> int:
+    return int(str(value)) if re.fullmatch(r"\d{1,3}", str(value)) else 0
+
+
+def boot_after_kept(found: Found, kept: Iterable[Argument]) -> None:
+    """Boot the first disk after the kept devices that have a bootindex, if no disk has one."""
+    taken = [_number(value) for argument in kept for key, value in argument.said.items() if _INDEX.fullmatch(key)]
+    disks = found.vm.get("disks", {})
+    if not taken or not disks or any("boot_index" in disk for disk in disks.values()):
+        return
+    name = next(iter(disks))
+    disks[name]["boot_index"] = max(taken) + 1
+    found.notes.append(f"disk {name}: boot_index: {max(taken) + 1}, because a device in extra_args boots before it")
+
+
+def boot_comment(found: Found, argument: Argument) -> str:
+    """Return what is to be known of a -boot that is kept; empty if it does what it did."""
+    order = str(argument.said.get("order", ""))
+    if "once" in argument.said:
+        order = str(argument.said["once"])
+    if _DISK_FIRST.fullmatch(order) or not found.vm.get("disks"):
+        return ""
+    return "a disk with boot_index 0 boots before it, which is the first one if no disk declares it"

@@ -1,0 +1,271 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fits the arguments that stay in extra_args to the command line that the unit builds: QEMU starts with both."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import boot
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import IMPLIED, Argument
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import WITHOUT_REFERENCES
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
+
+_CHARDEVS = ("qmp", "console")
+"""The unit's own character devices."""
+_PASSED = ("fd", "fds", "vhostfd", "vhostfds", "sockfd")
+_TAPS = ("tap", "bridge")
+_PLACE = ("bus", "addr", "multifunction", "port", "unit", "lun", "scsi-id", "channel")
+USB_CONTROLLER = re.compile(r"qemu-xhci|nec-usb-xhci|.*usb-[eu]hci.*|pci-ohci")
+_USB_DEVICE = re.compile("usb-.*|u2f-.*")
+_IDE_DEVICE = re.compile("ide-(cd|hd|cf|drive)")
+_NOT_PCI = re.compile(
+    "usb-.*|u2f-.*|ide-.*|scsi-.*|isa-.*|virtserialport|virtconsole|hda-.*|floppy|tpm-.*|pc-dimm|nvdimm|vmgenid|"
+    "vmcoreinfo|pvpanic|sb16|gus|adlib|cs4231a|ccid-.*|smartcard|ib700|i2c-.*|smbus-.*|nvme-ns|loader|generic-sdhci"
+)
+_PATHS = {
+    "blockdev": "filename",
+    "cdrom": "",
+    "drive": "file",
+    "dtb": "",
+    "fda": "",
+    "fdb": "",
+    "fw_cfg": "file",
+    "hda": "",
+    "hdb": "",
+    "hdc": "",
+    "hdd": "",
+    "initrd": "",
+    "kernel": "",
+    "mtdblock": "",
+    "object": "mem-path",
+    "sd": "",
+    "smbios": "file",
+}
+"""Key of a file's path by option; empty if the whole value is one."""
+_PROTOCOL = re.compile(r"[a-z0-9+-]+:")
+_BOARD_BUSES = {
+    "pc": ("pci.0", "isa.0", "ide.0", "ide.1"),
+    "q35": ("pcie.0", "isa.0", *(f"ide.{number}" for number in range(6))),
+}
+_FREE_SLOTS = 4
+"""Slots of the board's own PCI devices, with one to spare."""
+_MOST_SLOTS = 32
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An argument that stays, as it is passed on."""
+
+    argument: Argument
+    comments: tuple[str, ...] = ()
+
+    def say(self, comment: str) -> Kept:
+        return replace(self, comments=(*self.comments, comment))
+
+
+def why_impossible(argument: Argument) -> str:
+    """Return why QEMU cannot have an argument in a unit; empty if it can."""
+    if argument.option == "add-fd" or any(key in argument.said for key in _PASSED):
+        return "it is a file that another process has opened for QEMU"
+    if "/dev/fdset/" in argument.value:
+        return "it is a file that another process has opened for QEMU"
+    if argument.option == "netdev" and argument.said.get("type") in _TAPS:
+        return "it needs root, and the unit's own tap devices are those of networks"
+    return ""
+
+
+def fitted(found: Found, kept: Iterable[Argument], context: CommandLineContext) -> list[Kept]:
+    """Return the arguments with all that clashes with the unit's own taken out, and with absolute paths."""
+    result = [Kept(argument) for argument in kept]
+    result = _renamed(found, result)
+    result = _without_lost_buses(found, result)
+    result = _without_low_slots(found, result)
+    result = _moved_ide(found, result)
+    result = _with_usb(found, result)
+    return [_commented(found, _with_paths(one, context)) for one in result]
+
+
+def _with_paths(one: Kept, context: CommandLineContext) -> Kept:
+    """Make relative paths absolute: the unit starts in another directory."""
+    argument = one.argument
+    key = _PATHS.get(argument.option)
+    path = argument.value if key == "" else str(argument.said.get(key or "", ""))
+    if key is None or not path or path.startswith("/") or _PROTOCOL.match(path):
+        return one
+    if not context.directory:
+        return one.say(f"{path} is relative to the folder where QEMU was started")
+    absolute = posixpath.join(context.directory, path)
+    if key == "":
+        return replace(one, argument=replace(argument, value=absolute))
+    return replace(one, argument=changed(argument, {**argument.said, key: absolute}))
+
+
+def _commented(found: Found, one: Kept) -> Kept:
+    if one.argument.option == "boot":
+        comment = boot.boot_comment(found, one.argument)
+        return one.say(comment) if comment else one
+    return one
+
+
+def changed(argument: Argument, said: Mapping[str, Any]) -> Argument:
+    """Return an argument with other keys and values, in its own notation."""
+    if argument.value.startswith("{"):
+        value = json.dumps(said, separators=(",", ":"))
+    else:
+        implied = IMPLIED.get(argument.option, "")
+        pairs = [(key, item) for key, held in said.items() for item in (held if isinstance(held, list) else [held])]
+        first = pairs[0][0] == implied and "=" not in argument.value.partition(",")[0]
+        texts = [f"{key}={str(item).replace(',', ',,')}" for key, item in pairs]
+        value = ",".join([texts[0].partition("=")[2], *texts[1:]] if first else texts)
+    return replace(argument, value=value, said=dict(said))
+
+
+def _without(one: Kept, keys: Iterable[str], why: str) -> Kept:
+    argument = one.argument
+    gone = [key for key in keys if key in argument.said]
+    if not gone:
+        return one
+    texts = ",".join(f"{key}={argument.said[key]}" for key in gone)
+    left = {key: value for key, value in argument.said.items() if key not in gone}
+    return replace(one, argument=changed(argument, left)).say(f"without {texts}, {why}")
+
+
+def _renamed(found: Found, kept: list[Kept]) -> list[Kept]:
+    """Rename what has a name that the unit uses itself."""
+    disks, networks = found.vm.get("disks", {}), found.vm.get("networks", {})
+    own: dict[str, set[str]] = {
+        "chardev": set(_CHARDEVS),
+        "device": {*disks, *(f"{disk}.scsi" for disk in disks), *(f"{network}.nic" for network in networks)},
+        "netdev": set(networks),
+    }
+    for option, names in own.items():
+        for name in sorted({name for one in kept if one.argument.option == option for name in one.argument.names}):
+            if name not in names:
+                continue
+            new = f"kept-{name}"
+            kept = [_with_name(one, option, name, new) for one in kept]
+    return kept
+
+
+def _with_name(one: Kept, option: str, old: str, new: str) -> Kept:
+    argument = one.argument
+    if argument.option == option and old in argument.names:
+        renamed = changed(argument, {**argument.said, "id": new})
+        return replace(one, argument=renamed).say(f"named {new}, because the unit has a {old} of its own")
+    if not argument.mentions(old):
+        return one
+    if not argument.said:
+        value = re.sub(rf"(?<![A-Za-z0-9_-]){re.escape(old)}(?![A-Za-z0-9_-])", new, argument.value)
+        return replace(one, argument=replace(argument, value=value))
+    said = _mapped(argument.said, lambda key, text: _reference(key, text, old, new))
+    return replace(one, argument=changed(argument, said))
+
+
+def _reference(key: str, text: str, old: str, new: str) -> str:
+    if key in WITHOUT_REFERENCES or not (text in (old, f"chardev:{old}") or text.startswith(f"{old}.")):
+        return text
+    return f"chardev:{new}" if text.startswith("chardev:") else new + text[len(old) :]
+
+
+def _mapped(value: Any, change: Callable[[str, str], str], key: str = "") -> Any:
+    if isinstance(value, Mapping):
+        return {name: _mapped(inner, change, str(name)) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_mapped(inner, change, key) for inner in value]
+    return change(key, value) if isinstance(value, str) else value
+
+
+def _driver(one: Kept) -> str:
+    return str(one.argument.said.get("driver", "")) if one.argument.option == "device" else ""
+
+
+def _without_lost_buses(found: Found, kept: list[Kept]) -> list[Kept]:
+    """Let QEMU choose the bus of a device if its controller is not kept, or came from a file."""
+    names = {name for one in kept for name in one.argument.names}
+    former = {name for argument in found.arguments if argument.option == "device" for name in argument.names}
+    from_file = found.has("readconfig")
+    result = []
+    for one in kept:
+        bus = str(one.argument.said.get("bus", ""))
+        bases = {bus, bus.rpartition(".")[0]}
+        unknown = bases & former or (from_file and bus not in _BOARD_BUSES[found.vm["machine"]])
+        lost = _driver(one) and bus and not bases & names and unknown
+        result.append(_without(one, _PLACE, "because nothing of that name is kept") if lost else one)
+    return result
+
+
+def _without_low_slots(found: Found, kept: list[Kept]) -> list[Kept]:
+    """Let QEMU choose a slot that the unit's own devices may take, which have no address."""
+    root = "pci.0" if found.vm["machine"] == "pc" else "pcie.0"
+    devices = [one for one in kept if _driver(one) and not _NOT_PCI.fullmatch(_driver(one))]
+    own = 2 * len(found.vm.get("disks", {})) + len(found.vm.get("networks", {})) + len(devices)
+    taken = min(_FREE_SLOTS + own, _MOST_SLOTS)
+    result = []
+    for one in kept:
+        said = one.argument.said
+        slot = _slot(said.get("addr")) if one in devices and said.get("bus", root) == root else None
+        chipset = slot == 1 and root == "pci.0"
+        if slot is None or slot > taken or chipset:
+            result.append(one)
+        else:
+            result.append(_without(one, ("addr", "multifunction"), "because the unit's devices may be there"))
+    return result
+
+
+def _slot(address: Any) -> int | None:
+    match = re.fullmatch(r"(?:0x)?([0-9a-fA-F]{1,2})(?:\.(?:0x)?[0-7])?", str(address))
+    return int(match[1], 16) if match else None
+
+
+def _moved_ide(found: Found, kept: list[Kept]) -> list[Kept]:
+    """Move IDE drives behind those of the declaration, which come first."""
+    disks = sum(disk.get("model") == "ide" for disk in found.vm.get("disks", {}).values())
+    units = 1 if found.vm["machine"] == "q35" else 2
+    indices = boot.ide_indices(found, units)
+    result, taken = [], set(range(disks))
+    for one in sorted(kept, key=lambda one: one.argument.position):
+        index = indices.get(one.argument.position)
+        if index is None:
+            result.append(one)
+            continue
+        place = index if index not in taken else min(set(range(8)) - taken)
+        taken.add(place)
+        result.append(one if place == index and _is_fixed(one.argument) else _at_index(one, place))
+    return [
+        _without(one, ("bus", "unit"), "because disks of the declaration may be there")
+        if disks and _IDE_DEVICE.fullmatch(_driver(one)) and boot.place_of_device(one.argument.said, units) is not None
+        else one
+        for one in result
+    ]
+
+
+def _is_fixed(argument: Argument) -> bool:
+    return argument.option != "drive" or "index" in argument.said
+
+
+def _at_index(one: Kept, index: int) -> Kept:
+    """Return a drive as -drive with its place."""
+    argument = one.argument
+    if argument.option == "drive":
+        said = {key: value for key, value in argument.said.items() if key not in ("index", "bus", "unit")}
+    else:
+        said = {"file": argument.value, **({"media": "cdrom"} if argument.option == "cdrom" else {})}
+    drive = replace(argument, option="drive", value="", said={})
+    return replace(one, argument=changed(drive, {**said, "index": index})).say(f"at place {index} of the IDE drives")
+
+
+def _with_usb(found: Found, kept: list[Kept]) -> list[Kept]:
+    """Keep or add the board's USB controller for devices that need one."""
+    needs = any(_USB_DEVICE.fullmatch(_driver(one)) for one in kept)
+    has = any(USB_CONTROLLER.fullmatch(_driver(one)) for one in kept)
+    has = has or any(disk.get("model") == "usb" for disk in found.vm.get("disks", {}).values())
+    if not needs or has:
+        return kept
+    return [Kept(Argument("usb")), *kept]

@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Converts libvirt's ``<source>`` to a backend and its options: network disks, files, devices and volumes of a pool."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import Storage, is_device
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import LibvirtSource, as_declared
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
+    CommandLineContext,
+    Secret,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+_SILENT = ("protocol", "name", "query", "index", "file", "dev")
+_ELEMENTS = ("host", "auth", "encryption", "address", "privateData")
+_NAMED = {"startupPolicy": "QEMU does not start without the storage", "reservations": "no helper runs for it"}
+_LOCAL = {"file": "file", "block": "dev"}
+"""Attribute of ``<source>`` with the path, by the type of the disk."""
+_POOLS_OF_FILES = ("dir", "fs", "netfs", "logical", "disk", "scsi", "mpath", "zfs")
+
+
+def attributes(element: ElementTree.Element, path: str) -> dict[str, str]:
+    found = element.find(path)
+    return dict(found.attrib) if found is not None else {}
+
+
+def read_storage(disk: ElementTree.Element, pools: Mapping[str, ElementTree.Element], found: FoundDisk) -> Storage:
+    """Return the backend of a disk and its options."""
+    kind = disk.get("type", "network")
+    source = disk.find("source")
+    if source is None:
+        raise DeclarationError("libvirt", "has no <source>")
+    auth = next((one for one in (disk.find("auth"), source.find("auth")) if one is not None), None)
+    _name(source, disk, found)
+    if kind == "volume":
+        return _of_pool(source, pools, auth)
+    if kind in _LOCAL:
+        return _local(source.get(_LOCAL[kind], ""))
+    if kind != "network":
+        raise DeclarationError("libvirt", f"type={shown(kind)} cannot be declared; network, file, block, volume can")
+    protocol = source.get("protocol", "")
+    backend = BACKENDS.get(protocol)
+    if backend is None:
+        raise DeclarationError("libvirt: source", f"protocol {shown(protocol)} cannot be declared")
+    odd = [key for key in source.attrib if key not in (*_SILENT, *_NAMED, *backend.adoption.libvirt_attributes)]
+    odd = [key for key in odd if (key, source.get(key)) not in (("tls", "no"), ("removable", "no"))]
+    known = (*_ELEMENTS, *_NAMED, *backend.adoption.libvirt_elements)
+    odd += [element.tag for element in source if element.tag not in known]
+    if odd:
+        raise DeclarationError("libvirt: source", f"{shown(odd[0])} cannot be declared")
+    if source.get("tls") == "yes":
+        found.notes.append("tls: directory: libvirt's own, unless its qemu.conf names another one")
+    return _network(backend, _source(source, auth, _encryption(disk, source, backend)))
+
+
+def _name(source: ElementTree.Element, disk: ElementTree.Element, found: FoundDisk) -> None:
+    for name, why in _NAMED.items():
+        if source.get(name) or source.find(name) is not None:
+            found.left.append(f"{name}{'=' + source.get(name, '') if source.get(name) else ''} of <source>: {why}")
+    if source.find("slices") is not None:
+        raise DeclarationError("libvirt: source", "'slices' cannot be declared")
+
+
+def _local(path: str) -> Storage:
+    if not path.startswith("/"):
+        raise DeclarationError("libvirt: source", f"{shown(path)} is not an absolute path")
+    return BACKENDS["host_device" if is_device(path) else "file"], {"filename": path}
+
+
+def _network(backend: Backend, source: LibvirtSource) -> Storage:
+    try:
+        declared = backend.adoption.read_libvirt(source)
+        table = {option.name: option for option in backend.options}
+        options = {name: as_declared(table[name], value) for name, value in declared.items()}
+        return backend, backend.adoption.fill_defaults(options, CommandLineContext())
+    except DeclarationError as error:
+        raise error.within(f"libvirt: {backend.name}") from None
+
+
+def _source(
+    source: ElementTree.Element, auth: ElementTree.Element | None, encryption: Mapping[str, Any] | None
+) -> LibvirtSource:
+    return LibvirtSource(
+        source.get("name", ""),
+        source.get("query", ""),
+        tuple(_host(host) for host in source.findall("host")),
+        auth.get("username", "") if auth is not None else "",
+        next(iter(secrets_of(auth)), None),
+        {element.tag: _part(element) for element in source},
+        dict(source.attrib),
+        encryption,
+    )
+
+
+def _encryption(disk: ElementTree.Element, source: ElementTree.Element, backend: Backend) -> Mapping[str, Any] | None:
+    """Return the encryption by the storage's own client; None if there is none."""
+    element = source.find("encryption")
+    element = disk.find("encryption") if element is None else element
+    engine = element.get("engine", "qemu") if element is not None else "qemu"
+    if element is None or engine == "qemu":
+        return None
+    if engine != backend.adoption.libvirt_engine:
+        raise DeclarationError("libvirt: encryption", f"engine {shown(engine)} cannot be declared for {backend.name}")
+    return {"format": element.get("format", ""), "passphrases": secrets_of(element)}
+
+
+def _host(host: ElementTree.Element) -> Mapping[str, str]:
+    if host.get("transport", "tcp") not in ("tcp", "unix"):
+        raise DeclarationError("host", f"transport {shown(host.get('transport'))} cannot be declared")
+    return dict(host.attrib)
+
+
+def _part(element: ElementTree.Element) -> dict[str, str]:
+    """Return the attributes of an element and its children; cookies by their names."""
+    found = dict(element.attrib)
+    for inner in element:
+        found.update({inner.get("name", ""): inner.text or ""} if inner.tag == "cookie" else inner.attrib)
+    return found
+
+
+def secrets_of(element: ElementTree.Element | None) -> list[Secret]:
+    """Return the secrets that an element names."""
+    names = [
+        one.get("uuid") or one.get("usage") or "" for one in (element.findall("secret") if element is not None else ())
+    ]
+    return [Secret(f"libvirt's secret {name}: virsh secret-get-value (by its uuid)") for name in names]
+
+
+def _of_pool(
+    source: ElementTree.Element, pools: Mapping[str, ElementTree.Element], auth: ElementTree.Element | None
+) -> Storage:
+    """Return the storage of a volume; its pool must be known."""
+    name, volume = source.get("pool", ""), source.get("volume", "")
+    pool = pools.get(name)
+    if pool is None:
+        advice = f"put the output of virsh pool-dumpxml {name} before it"
+        raise DeclarationError("libvirt: source", f"the volume {shown(volume)} is in the pool {shown(name)}; {advice}")
+    kind = pool.get("type", "")
+    place = pool.find("source")
+    folder = (pool.findtext("target/path") or "").strip()
+    direct = kind == "iscsi-direct" or (kind == "iscsi" and source.get("mode") == "direct")
+    if kind in _POOLS_OF_FILES or (kind == "iscsi" and not direct):
+        return _local(posixpath.join(folder, volume))
+    if place is None or (kind not in BACKENDS and not direct):
+        raise DeclarationError("libvirt: pool", f"type {shown(kind)} cannot be declared")
+    own = place.find("auth")
+    names = {"rbd": f"{(place.findtext('name') or '').strip()}/{volume}"}
+    top = attributes(place, "dir").get("path", "").strip("/")
+    names["gluster"] = posixpath.join((place.findtext("name") or "").strip(), top, volume)
+    if direct:
+        lun = re.fullmatch(r"unit:\d+:\d+:(\d+)", volume)
+        if not lun:
+            raise DeclarationError("libvirt: pool", f"{shown(volume)} is not the name of a LUN: unit:0:0:N")
+        target = attributes(place, "device").get("path", "")
+        return _network(BACKENDS["iscsi"], _named(place, f"{target}/{lun[1]}", auth if auth is not None else own))
+    if kind not in names:
+        raise DeclarationError("libvirt: pool", f"type {shown(kind)} cannot be declared")
+    return _network(BACKENDS[kind], _named(place, names[kind], auth if auth is not None else own))
+
+
+def _named(place: ElementTree.Element, name: str, auth: ElementTree.Element | None) -> LibvirtSource:
+    """Return the ``<source>`` of a pool as that of a disk."""
+    element = ElementTree.Element("source", {"name": name})
+    element.extend([one for one in place if one.tag in ("host", "initiator")])
+    return _source(element, auth, None)

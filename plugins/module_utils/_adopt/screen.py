@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Converts the screen of a command line: VNC and the VGA adapter."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
+
+_SAME_SCREEN = (["-display", "none"], ["-vga", "none"], ["-vga", "std"], ["-nographic"])
+_PLACE = ("driver", "id", "bus", "addr")
+_ADAPTERS = re.compile("VGA|.*-vga(-gl)?|qxl|virtio-gpu.*|bochs-display|ramfb|ati-vga|secondary-vga")
+_WITH_VGA = re.compile("(cirrus|qxl|virtio|ati|vhost-user)-vga(-gl)?|vmware-svga")
+"""Adapters that cannot be beside the VGA adapter of the unit."""
+_NO_ADAPTER = "a VM has a VGA adapter only with a screen: declare vnc if the guest needs one"
+
+
+def read_screen(found: Found, context: CommandLineContext) -> None:
+    for argument in found.of("vnc"):
+        found.take(argument)
+        vnc = _read_vnc(dict(argument.said), found, context)
+        if vnc is not None:
+            found.vm["vnc"] = vnc
+    unasked = not any(found.has(option) for option in ("nodefaults", "vga", "nographic")) and not any(
+        _ADAPTERS.fullmatch(str(a.said.get("driver"))) for a in found.of("device")
+    )
+    for argument in found.of("display", "vga", "nographic", "sdl", "curses"):
+        found.take(argument)
+        if argument.words not in _SAME_SCREEN:
+            found.left.append(f"{argument.shown}: a VM has VNC (vnc), with a VGA adapter, or no screen")
+        elif argument.words == ["-vga", "std"] and "vnc" not in found.vm:
+            found.left.append(f"{argument.shown}: {_NO_ADAPTER}")
+    for argument in found.of("device"):
+        driver = str(argument.said.get("driver"))
+        if "vnc" in found.vm and _WITH_VGA.fullmatch(driver):
+            found.take(argument)
+            found.left.append(f"-device {driver}: a VM with vnc has the adapter VGA in its place")
+        if driver == "VGA":
+            found.take(argument)
+            more = ",".join(f"{key}={value}" for key, value in argument.said.items() if key not in _PLACE)
+            if "vnc" not in found.vm:
+                found.left.append(f"{argument.shown}: {_NO_ADAPTER}")
+            elif more:
+                found.left.append(f"-device VGA: {more}: not declared")
+    if unasked and "vnc" not in found.vm:
+        found.left.append(f"the VGA adapter and the window that QEMU adds unasked: {_NO_ADAPTER}")
+
+
+def _read_vnc(said: dict[str, Any], found: Found, context: CommandLineContext) -> dict[str, Any] | None:
+    place = str(said.pop("vnc", "none"))
+    vnc: dict[str, Any] = {}
+    match = re.fullmatch(r"(.*):(\d{1,4})", place)
+    if match and not place.startswith("unix:"):
+        vnc = {"address": match[1].strip("[]") or "0.0.0.0", "port": 5900 + int(match[2])}
+    elif not place.startswith("unix:"):
+        if place != "none":
+            found.left.append(f"-vnc {place}: cannot be declared")
+        return None
+    if "password-secret" in said:
+        vnc["password"] = context.secret(said.pop("password-secret"))
+    if said:
+        found.left.append(f"-vnc: {', '.join(said)} cannot be declared")
+    return vnc

@@ -1,0 +1,210 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the words of a shell command or script that starts QEMU. Nothing in it is run or expanded."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+
+MOST_BYTES = 2 * 1024 * 1024
+"""Maximum length of a command line in Linux with the usual stack."""
+
+EMULATOR = re.compile(r"(.*/)?(\.?qemu-system-(?P<arch>[a-z0-9_]+)([.-][^/]*)?|qemu-kvm|kvm)", re.DOTALL)
+_NAMED = re.compile(r"(^|[\s/'\"])(qemu-system-|qemu-kvm\s|kvm\s+-)")
+_WORD = re.compile(
+    r"""((?:[^\s'"\\$`;&|<>()]|\\.|'[^']*'|"(?:[^"\\$`]|\\.)*")+)(?:\s+|\Z)""",
+    re.DOTALL,
+)
+"""A word of a shell command without expansions."""
+_QUOTED = re.compile(r"""\\(.)|'([^']*)'|"((?:[^"\\]|\\.)*)\"""", re.DOTALL)
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=.*", re.DOTALL)
+_END = re.compile(r"(\s+([012&]?>>?\s*(&[012]|[^\s;&|<>()$`'\"]+)|<\s*/dev/null))*\s*&?\s*\Z")
+"""Redirections to files and the mark of a background command, at the end of a command."""
+_SILENT = re.compile(r"set(\s+[-+]\S+(\s+pipefail)?)*|:|true|exit(\s+\d+)?|#.*|")
+"""Lines of a script without an effect on the VM."""
+
+
+_LINE = re.compile(
+    r"""[ \t]*\#[^\n]*|(?:[^\n'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*"|['"\\])+""",
+    re.DOTALL,
+)
+"""A comment, or a command with its quotes."""
+
+
+@dataclass(frozen=True)
+class _Wrapper:
+    """A program that starts the program that its arguments name."""
+
+    valued: frozenset[str] = frozenset()
+    """Its options that take the next word as their value."""
+    operands: int = 0
+    """Words between its options and the program."""
+    matters: bool = False
+    """True if the VM runs differently without it."""
+
+
+def _wrapper(valued: str = "", *, operands: int = 0, matters: bool = False) -> _Wrapper:
+    return _Wrapper(frozenset(valued.split()), operands, matters)
+
+
+_WRAPPERS = {
+    "cgexec": _wrapper("-g", matters=True),
+    "chrt": _wrapper("-T -P -D", operands=1, matters=True),
+    "command": _wrapper(),
+    "doas": _wrapper("-u -C"),
+    "env": _wrapper("-u --unset -C --chdir"),
+    "exec": _wrapper("-a"),
+    "ionice": _wrapper("-c --class -n --classdata", matters=True),
+    "nice": _wrapper("-n --adjustment", matters=True),
+    "nohup": _wrapper(),
+    "numactl": _wrapper("-i --interleave -p --preferred -m --membind -N --cpunodebind -C --physcpubind", matters=True),
+    "prlimit": _wrapper(matters=True),
+    "runuser": _wrapper("-u --user -g --group -G --supp-group"),
+    "setsid": _wrapper(),
+    "stdbuf": _wrapper("-i -o -e --input --output --error"),
+    "sudo": _wrapper("-u --user -g --group -C -D --chdir -h --host -p --prompt -R -r -t -T -U"),
+    "systemd-run": _wrapper(
+        "-p --property -u --unit -E --setenv -M -H --slice --description --uid --gid", matters=True
+    ),
+    "taskset": _wrapper(operands=1, matters=True),
+    "time": _wrapper(),
+    "timeout": _wrapper("-s --signal -k --kill-after", operands=1),
+}
+_PLAIN_ENVIRONMENT = re.compile("LC_.*|LANG|PATH|HOME|USER|LOGNAME|XDG_.*|TERM|DISPLAY|PWD|SHELL|TMPDIR")
+"""Variables of the environment without an effect on the guest."""
+
+
+@dataclass
+class Command:
+    """QEMU's command line within a longer command or a script."""
+
+    words: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    directory: str = ""
+    """The directory that the script changes to."""
+
+
+def split_words(line: str) -> list[str]:
+    """Split a command line as a shell does, without expansions."""
+    if len(line) > MOST_BYTES:
+        raise DeclarationError("command line", f"has {len(line)} characters, and Linux takes {MOST_BYTES} bytes")
+    words = []
+    line = _END.sub("", re.sub(r"\\\r?\n", " ", line).strip(), count=1)
+    position = 0
+    while position < len(line):
+        match = _WORD.match(line, position)
+        if not match:
+            raise DeclarationError("command line", f"at character {position + 1}: {_not_a_word(line[position])}")
+        words.append(_QUOTED.sub(_unquoted, match[1]))
+        position = match.end()
+    return words
+
+
+def _not_a_word(character: str) -> str:
+    if character in "'\"\\":
+        return "a quote has no end, or a shell would fill in what is between the quotes"
+    return f"a shell would do something at {texts.shown(character)}; quote it, or write the words as a list"
+
+
+def _unquoted(match: re.Match[str]) -> str:
+    if match[1] is not None:
+        return match[1]
+    return match[2] if match[2] is not None else re.sub(r'\\(["\\$`])', r"\1", match[3])
+
+
+def is_emulator(word: str) -> bool:
+    return EMULATOR.fullmatch(word) is not None
+
+
+def find_command(words: Sequence[str]) -> Command | None:
+    """Return QEMU's command line behind assignments and programs such as sudo; None if there is none."""
+    left: list[str] = []
+    rest = list(words)
+    while rest and not is_emulator(rest[0]):
+        name = posixpath.basename(rest[0])
+        assignment = _ASSIGNMENT.fullmatch(rest[0])
+        if assignment:
+            if not _PLAIN_ENVIRONMENT.fullmatch(assignment[1]):
+                left.append(f"{assignment[1]} of the environment: the unit does not set it")
+            del rest[0]
+        elif name in _WRAPPERS:
+            length = _length(_WRAPPERS[name], rest)
+            if _WRAPPERS[name].matters:
+                left.append(f"{' '.join(rest[:length])}: the unit does not run QEMU with it")
+            del rest[:length]
+        else:
+            return None
+    return Command(rest, left) if rest else None
+
+
+def _length(wrapper: _Wrapper, words: Sequence[str]) -> int:
+    """Return the number of words before the program that a wrapper starts."""
+    position = 1
+    while position < len(words) and words[position].startswith("-"):
+        option = words[position]
+        if option == "--":
+            position += 1
+            break
+        position += 2 if option in wrapper.valued else 1
+    return position + wrapper.operands
+
+
+def read_script(text: str) -> Command | None:
+    """Return QEMU's command line in a command or a script; None if the text is something else."""
+    if not _NAMED.search(text) and not is_emulator(text.strip()):
+        return None
+    if len(text) > MOST_BYTES:
+        raise DeclarationError("command line", f"has {len(text)} characters, and Linux takes {MOST_BYTES} bytes")
+    lines = _lines(text)
+    starts = [line for line in lines if _starts(line)]
+    if len(starts) > 1:
+        raise DeclarationError("command line", f"the text starts QEMU {len(starts)} times; pass one command line")
+    if not starts:
+        return None
+    found = Command()
+    for line in lines:
+        if line in starts:
+            command = find_command(split_words(line))
+            if command is None:
+                raise DeclarationError("command line", f"begins with {texts.shown(line.split()[0])}; {_FROM_PROGRAM}")
+            found.words = command.words
+            found.left += command.left
+        elif not found.words and re.fullmatch(r"cd\s+/[^\s'\"\\$`;&|<>()*?]*", line):
+            found.directory = line.split()[1]
+        elif not _SILENT.fullmatch(line):
+            found.left.append(f"{_first_word(line)}: a command of the script, which no unit runs")
+    return found
+
+
+def _lines(text: str) -> list[str]:
+    """Split a script into commands: a line end in quotes and an indented option after it belong to the command."""
+    joined = re.sub(r"\n\s*(?=-)", " ", re.sub(r"\\\r?\n", " ", text).replace("\r\n", "\n"))
+    return [match[0].strip() for match in _LINE.finditer(joined)]
+
+
+_FROM_PROGRAM = "pass the command line from QEMU's program on"
+
+
+def _starts(line: str) -> bool:
+    """Return True for a line that runs QEMU: its program is a word of its own, before any option of QEMU."""
+    if line.startswith(("#", "<", "{")):
+        return False
+    words = line.split()
+    position = next((number for number, word in enumerate(words) if is_emulator(word)), -1)
+    named = position >= 0 and (posixpath.basename(words[position]) != "kvm" or position == 0 or len(words) > position)
+    return named and all(_is_prefix(word) for word in words[:position])
+
+
+def _is_prefix(word: str) -> bool:
+    return not re.match(r"-{1,2}(drive|device|blockdev|hda|name|m|machine|M)$", word)
+
+
+def _first_word(line: str) -> str:
+    """Return what names a command without its arguments, which may be secret."""
+    return re.split(r"[=\s]", line, maxsplit=1)[0][:40]
