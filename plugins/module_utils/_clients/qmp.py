@@ -9,8 +9,11 @@ alone.
 from __future__ import annotations
 
 import json
+import select
 import socket
 import time
+from collections import deque
+from collections.abc import Collection
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
@@ -18,6 +21,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs import v
 
 ANSWER_LIMIT = 8 * 1024**2
 """Maximum size of an answer in bytes. The answer about 300 disks with backing chains has about 3 MiB."""
+_MOST_EVENTS, _LONGEST_NAME = 1000, 200
+"""Limits of what is remembered of events."""
+_WHOLE_EVENT = 5.0
+"""Seconds for the rest of an event whose beginning has come."""
 _DIGITS = 20
 """Maximum digits of a number: QEMU's have 64 bits, and Python takes minutes for a million digits."""
 
@@ -29,6 +36,7 @@ class Monitor:
         self._connection = connection
         self._deadline = time.monotonic() + seconds
         self._buffer = bytearray()
+        self._events: deque[tuple[str, str]] = deque(maxlen=_MOST_EVENTS)
         self.lost = ""
         """The reason why no more replies are read: a late one would count as the reply to a later command."""
         self._receive()  # the greeting
@@ -60,27 +68,57 @@ class Monitor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
-        """Execute a command and return its value; raise QmpError with QEMU's message if it fails."""
-        reply = self.try_execute(command, arguments)
+    def execute(self, command: str, arguments: dict[str, Any] | None = None, *, descriptor: int | None = None) -> Any:
+        """Execute a command and return its value; raise QmpError with QEMU's message if it fails.
+
+        descriptor: an open file that QEMU gets with the command (add-fd, getfd).
+        """
+        reply = self.try_execute(command, arguments, descriptor=descriptor)
         if "error" in reply:
             error = reply["error"]
             raise QmpError(f"{command}: {error.get('desc', error) if isinstance(error, dict) else error}")
         return reply["return"]
 
-    def try_execute(self, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+    def try_execute(
+        self, command: str, arguments: dict[str, Any] | None = None, *, descriptor: int | None = None
+    ) -> dict[str, Any]:
         """Execute a command and return the whole reply, a return or an error."""
         if self.lost:
             raise QmpError(f"{command}: {self.lost}")
         request: dict[str, Any] = {"execute": command, **({"arguments": arguments} if arguments else {})}
         try:
-            self._connection.sendall(json.dumps(request).encode() + b"\n")
+            # The descriptor goes with the first byte.
+            data = json.dumps(request).encode() + b"\n"
+            sent = 0 if descriptor is None else socket.send_fds(self._connection, [data], [descriptor])
+            self._connection.sendall(data[sent:])
         except OSError as error:
             raise QmpError(f"{command}: {error}") from None
         while True:
             message = self._receive()
             if "return" in message or "error" in message:
                 return message
+            self._keep(message)
+
+    def wait_for_device_event(self, names: Collection[str], device: str, *, seconds: float) -> str:
+        """Wait for an event about a device, also one that came before; return its name, empty if none came in time."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for event in self._events:
+                if event[0] in names and event[1] == device:
+                    self._events.remove(event)
+                    return event[0]
+            left = deadline - time.monotonic()
+            if b"\n" not in self._buffer and (left <= 0 or not select.select([self._connection], [], [], left)[0]):
+                return ""
+            self.allow(_WHOLE_EVENT)
+            self._keep(self._receive())
+
+    def _keep(self, message: dict[str, Any]) -> None:
+        """Remember an event about a device that has an id."""
+        data = message.get("data")
+        event, device = message.get("event"), data.get("device") if isinstance(data, dict) else None
+        if isinstance(event, str) and isinstance(device, str):
+            self._events.append((event[:_LONGEST_NAME], device[:_LONGEST_NAME]))
 
     def _receive(self) -> dict[str, Any]:
         searched = 0

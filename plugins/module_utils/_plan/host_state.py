@@ -107,6 +107,23 @@ class ObservedCredential(TypedDict):
     """If its text is the declared one."""
 
 
+class LiveDisk(TypedDict):
+    """A disk as a running QEMU gets it: arguments of its command line, and what they need."""
+
+    objects: list[str]
+    nodes: list[dict[str, Any]]
+    devices: list[str]
+    """A controller of its own, if it has one, and the disk."""
+    secrets: dict[str, str]
+    """Paths of credentials at rest, by the ids of the objects that hold them."""
+    files: dict[str, str]
+    """Files and devices that QEMU is given, with their access: r or rw."""
+    addresses: list[str]
+    """Servers that the filter of addresses must let through."""
+    images: dict[str, Any]
+    """By base node, the declared backing file, as in StartCheck."""
+
+
 class UnmanagedProcess(TypedDict):
     """A QEMU process that no unit of the collection started."""
 

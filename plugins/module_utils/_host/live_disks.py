@@ -1,0 +1,138 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Attaches disks to a running QEMU and detaches them, over its monitor (QEMU, docs/interop/qemu-qmp-ref).
+
+QEMU is confined: it gets secrets as data of objects, and files and devices of the host as descriptors. What cannot be
+attached whole is taken away again.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import properties_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
+
+_TEXT = ("addr", "bus", "device_id", "drive", "driver", "id", "iothread", "serial")
+"""Properties of devices that are text, even if it consists of digits."""
+_UNPLUGGED, _REFUSED = "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR"
+UNPLUG_SECONDS = 30.0
+"""Time for a guest to give a device back; Linux takes five seconds, because a port may be pressed twice."""
+
+
+def attach(monitor: Monitor, name: str, disk: LiveDisk, secrets: Mapping[str, str]) -> None:
+    """Attach a disk; secrets: texts by the paths of credentials. A disk that cannot be attached leaves nothing."""
+    with contextlib.ExitStack() as undo:
+        for one in disk["objects"]:
+            _add_object(monitor, one, disk["secrets"], secrets)
+            undo.callback(_quietly, monitor, "object-del", {"id": properties_of(one)["id"]})
+        for node in disk["nodes"]:
+            opened = undo.enter_context(_with_descriptors(monitor, name, node, disk["files"]))
+            monitor.execute("blockdev-add", opened)
+            undo.callback(_quietly, monitor, "blockdev-del", {"node-name": node["node-name"]})
+        for device in disk["devices"]:
+            monitor.execute("device_add", typed(properties_of(device)))
+        undo.pop_all()
+
+
+def detach(monitor: Monitor, name: str, disk: LiveDisk, *, seconds: float = UNPLUG_SECONDS) -> None:
+    """Detach a disk, or what is left of one; raise HostError if the guest does not give it back in time."""
+    for device in reversed(disk["devices"]):
+        _unplug(monitor, str(properties_of(device)["id"]), seconds)
+    present = {str(node.get("node-name")) for node in monitor.execute("query-named-block-nodes", {"flat": True})}
+    for node in reversed(disk["nodes"]):
+        if node["node-name"] in present:
+            monitor.execute("blockdev-del", {"node-name": node["node-name"]})
+    for one in reversed(disk["objects"]):
+        _quietly(monitor, "object-del", {"id": properties_of(one)["id"]})
+    for descriptors in monitor.execute("query-fdsets"):
+        if {str(one.get("opaque")) for one in descriptors["fds"]} == {_opaque(name)}:
+            _quietly(monitor, "remove-fd", {"fdset-id": descriptors["fdset-id"]})
+
+
+def typed(properties: Mapping[str, str]) -> dict[str, Any]:
+    """Return the properties of a device as device_add takes them: numbers as numbers."""
+    return {name: value if name in _TEXT else _number(value) for name, value in properties.items()}
+
+
+def _number(value: str) -> int | str:
+    if re.fullmatch("[0-9]+", value):
+        return int(value)
+    return int(value, 16) if re.fullmatch("0x[0-9a-f]+", value) else value
+
+
+def _unplug(monitor: Monitor, device: str, seconds: float) -> None:
+    reply = monitor.try_execute("device_del", {"id": device})
+    if "error" in reply:
+        error = reply["error"] if isinstance(reply["error"], dict) else {}
+        if error.get("class") == "DeviceNotFound":
+            return
+        if "already in the process of unplug" not in str(error.get("desc")):
+            raise QmpError(f"device_del: {error.get('desc')}")
+    event = monitor.wait_for_device_event((_UNPLUGGED, _REFUSED), device, seconds=seconds)
+    monitor.allow(seconds)
+    if event == _REFUSED:
+        raise HostError("the guest refuses to give it back; unmount it there, and run this again")
+    if not event:
+        raise HostError(
+            f"the guest has not given it back within {seconds:g} s, as a system without support for it, or one that "
+            "uses the disk; run this again, or stop the VM to remove it"
+        )
+
+
+def _add_object(monitor: Monitor, argument: str, credentials: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+    properties: dict[str, Any] = dict(properties_of(argument))
+    kind = properties.pop("driver")
+    if properties["id"] in credentials:
+        text = secrets[credentials[properties["id"]]]
+        encoded = properties.get("format") == "base64"
+        properties = {"id": properties["id"], "format": "base64"}
+        properties["data"] = text if encoded else base64.b64encode(text.encode()).decode()
+    monitor.execute("object-add", {"qom-type": kind, **{name: _value(name, one) for name, one in properties.items()}})
+
+
+def _value(name: str, value: Any) -> Any:
+    return _number(value) if name.startswith("x-") else value
+
+
+@contextlib.contextmanager
+def _with_descriptors(monitor: Monitor, name: str, node: Node, files: Mapping[str, str]) -> Iterator[Node]:
+    """Give QEMU the file of a node; yield the node that names it. The set is removed if the node cannot be added."""
+    path = str(node.get("filename", ""))
+    if path not in files:
+        yield node
+        return
+    number: int | None = None
+    try:
+        # QEMU takes the descriptor whose mode is that of the open.
+        for mode in (os.O_RDWR, os.O_RDONLY) if files[path] == "rw" else (os.O_RDONLY,):
+            handle = os.open(path, mode | os.O_CLOEXEC)
+            try:
+                more = {} if number is None else {"fdset-id": number}
+                number = monitor.execute("add-fd", {"opaque": _opaque(name), **more}, descriptor=handle)["fdset-id"]
+            finally:
+                os.close(handle)
+        yield {**node, "filename": f"/dev/fdset/{number}"}
+    except BaseException:
+        if number is not None:
+            _quietly(monitor, "remove-fd", {"fdset-id": number})
+        raise
+
+
+def _opaque(name: str) -> str:
+    return disk_node(name, "file")
+
+
+def _quietly(monitor: Monitor, command: str, arguments: Mapping[str, Any]) -> None:
+    """Take back a part; it may be gone already."""
+    with contextlib.suppress(QmpError):
+        monitor.try_execute(command, dict(arguments))

@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The changes that lead a running QEMU to its plan without a restart, and what does require one. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part, RunningParts
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import vm_node
+
+_OPTIONS = {
+    "-accel": "accel",
+    "-cpu": "cpu_model",
+    "-display": "vnc",
+    "-m": "memory",
+    "-smp": "cpus",
+    "-serial": "console",
+    "-vnc": "vnc",
+}
+"""Options of QEMU whose values come from one setting of the VM."""
+_NODES = {"seed": "cloud_init", "uefi-code": "firmware", "uefi-vars": "firmware", "usb": "usb disks"}
+_LIMITS = "throttle-group,"
+
+
+@dataclass(frozen=True)
+class LiveChanges:
+    """What a run changes in a running VM."""
+
+    attach: tuple[str, ...] = ()
+    """Disks."""
+    detach: tuple[str, ...] = ()
+    limit: tuple[str, ...] = ()
+    """Disks whose limits change."""
+    restart: tuple[str, ...] = ()
+    """Reasons why the VM must be restarted to be as declared."""
+
+    def __bool__(self) -> bool:
+        return bool(self.attach or self.detach or self.limit)
+
+
+def live_changes(
+    running: RunningParts, planned: RunningParts, fixed: Mapping[str, str], boots: Collection[str]
+) -> LiveChanges:
+    """Return the changes of one VM.
+
+    fixed: why disks of the plan cannot be attached to a running VM; boots: the disks that the running VM boots from.
+    """
+    attach: list[str] = []
+    detach: list[str] = []
+    limit: list[str] = []
+    reasons = list(_rest(running, planned))
+    for name, part in planned.disks.items():
+        before = running.disks.get(name)
+        if before is None and name in fixed:
+            reasons.append(f"disk {name} is new: {fixed[name]}")
+        elif before is None:
+            attach.append(name)
+        elif before != part and _without_limits(before) == _without_limits(part):
+            limit.append(name)
+        elif before != part:
+            reasons.append(f"disk {name} has other {_difference(before, part)}")
+    for name, part in running.disks.items():
+        if name not in planned.disks:
+            why = "the VM boots from it" if name in boots else why_fixed(part)
+            if why:
+                reasons.append(f"disk {name} is not declared any more: {why}")
+            else:
+                detach.append(name)
+    for name in dict.fromkeys((*planned.networks, *running.networks)):
+        if planned.networks.get(name) != running.networks.get(name):
+            reasons.append(f"network {name} has changed")
+    return LiveChanges(tuple(attach), tuple(detach), tuple(limit), tuple(dict.fromkeys(reasons)))
+
+
+def why_fixed(part: Part) -> str:
+    """Return why a disk with this device can be neither plugged nor unplugged; empty if it can."""
+    device = part.devices[-1].partition(",")[0] if part.devices else ""
+    return "an ide disk cannot be plugged while the VM runs" if device == "ide-hd" else ""
+
+
+def _without_limits(part: Part) -> Part | None:
+    """Return a part without its limits; None if it has none, which are a node in the graph and cannot be added."""
+    others = tuple(one for one in part.objects if not one.startswith(_LIMITS))
+    return None if others == part.objects else Part(others, part.nodes, part.devices)
+
+
+def _difference(before: Part, after: Part) -> str:
+    """Return what a disk has other than before."""
+    if before.nodes != after.nodes:
+        return "storage, or other options of it"
+    return "secrets or threads" if before.objects != after.objects else "properties in the guest"
+
+
+def _rest(running: RunningParts, planned: RunningParts) -> Iterator[str]:
+    """Yield the reasons in arguments that belong to no disk and no network."""
+    before, after = Counter(running.rest), Counter(planned.rest)
+    for group in (before - after) + (after - before):
+        yield _reason(group)
+
+
+def _reason(group: tuple[str, ...]) -> str:
+    option, value = group[0], group[-1]
+    if option in _OPTIONS:
+        return f"{_OPTIONS[option]} has changed"
+    if value.startswith("pcie-root-port,"):
+        return "there is no free port for a new device"
+    for role, setting in _NODES.items():
+        if vm_node(role) in value:
+            return f"{setting} has changed"
+    return f"{option} has changed" if option.startswith("-") else f"extra_args has changed: {option}"

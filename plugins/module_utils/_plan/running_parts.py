@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A command line of QEMU in parts: what belongs to each disk and network, and the rest. Pure.
+
+Command lines of the collection only: names of objects, nodes and devices tell to what they belong.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import nic_id
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node, disk_of_node
+
+_COMMA = re.compile(r"(?<!,),(?!,)")
+"""Ends an option; a comma within a value is doubled."""
+_OF_PARTS = ("-object", "-blockdev", "-device", "-netdev")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The arguments of one disk or network, without their options."""
+
+    objects: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    netdevs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunningParts:
+    """A command line in parts."""
+
+    disks: Mapping[str, Part] = field(default_factory=dict)
+    networks: Mapping[str, Part] = field(default_factory=dict)
+    controllers: Mapping[str, str] = field(default_factory=dict)
+    """SCSI controllers that disks share, by id."""
+    rest: tuple[tuple[str, ...], ...] = ()
+    """All other arguments: options with their values."""
+
+
+def parts_of(argv: Sequence[str]) -> RunningParts:
+    """Return the parts of a command line; argv: with the program as its first word."""
+    groups = _groups(argv)
+    names = [json.loads(value)["node-name"] for option, value in _values(groups, "-blockdev") if _is_json(value)]
+    disks = {disk_of_node(name) for name in names if name == disk_node(disk_of_node(name), "storage")} - {""}
+    networks = {_property(value, "id") for _option, value in _values(groups, "-netdev")}
+    collected: dict[tuple[str, str], dict[str, list[str]]] = {}
+    controllers: dict[str, str] = {}
+    rest: list[tuple[str, ...]] = []
+    for group in groups:
+        owner = _owner(group, disks, networks)
+        if owner == _CONTROLLER:
+            controllers[_property(group[1], "id")] = group[1]
+        elif owner is None:
+            rest.append(group)
+        else:
+            collected.setdefault(owner, {}).setdefault(group[0], []).append(group[1])
+    parts = {owner: _part(found) for owner, found in collected.items()}
+    return RunningParts(
+        {name: part for (kind, name), part in parts.items() if kind == "disk"},
+        {name: part for (kind, name), part in parts.items() if kind == "network"},
+        controllers,
+        tuple(rest),
+    )
+
+
+_CONTROLLER = ("controller", "")
+
+
+def _groups(argv: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return options with their values; a word that no option takes is a group of its own."""
+    groups: list[tuple[str, ...]] = []
+    words = list(argv[1:])
+    while words:
+        word = words.pop(0)
+        takes_value = word.startswith("-") and words and not words[0].startswith("-")
+        groups.append((word, words.pop(0)) if takes_value else (word,))
+    return groups
+
+
+def _values(groups: Sequence[tuple[str, ...]], option: str) -> list[tuple[str, str]]:
+    return [(group[0], group[1]) for group in groups if len(group) == 2 and group[0] == option]
+
+
+def _owner(group: tuple[str, ...], disks: set[str], networks: set[str]) -> tuple[str, str] | None:
+    """Return the kind and name of what an option belongs to; None if it belongs to the VM itself."""
+    if len(group) != 2 or group[0] not in _OF_PARTS:
+        return None
+    option, value = group
+    if option == "-blockdev":
+        name = disk_of_node(json.loads(value)["node-name"]) if _is_json(value) else ""
+        return ("disk", name) if name in disks else None
+    identifier = _property(value, "id")
+    if option == "-netdev":
+        return ("network", identifier)
+    name = identifier.partition(".")[0]
+    if option == "-device" and identifier == nic_id(name) and name in networks:
+        return ("network", name)
+    if option == "-device" and value.startswith("virtio-scsi-pci,") and not disk_of_node(identifier):
+        return _CONTROLLER
+    return ("disk", name) if name in disks else None
+
+
+def _part(found: Mapping[str, Sequence[str]]) -> Part:
+    return Part(
+        tuple(found.get("-object", ())),
+        tuple(compact(json.loads(node)) for node in found.get("-blockdev", ())),
+        tuple(found.get("-device", ())),
+        tuple(found.get("-netdev", ())),
+    )
+
+
+def _is_json(value: str) -> bool:
+    return value.startswith("{")
+
+
+def properties_of(argument: str) -> dict[str, str]:
+    """Return the properties of ``-object``, ``-device`` or ``-netdev``; the first word is the driver."""
+    pairs = (part.replace(",,", ",").partition("=") for part in _COMMA.split(argument))
+    return {name if equals else "driver": value if equals else name for name, equals, value in pairs}
+
+
+def _property(argument: str, name: str) -> str:
+    return properties_of(argument).get(name, "")

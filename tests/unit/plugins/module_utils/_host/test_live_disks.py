@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Disks of a running QEMU, with a real one: what it gets, and that nothing is left of what fails."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_disks
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk
+
+EMULATOR = shutil.which("qemu-system-x86_64") or ""
+pytestmark = pytest.mark.skipif(not EMULATOR, reason="QEMU's system emulator is not installed")
+
+
+@pytest.fixture
+def monitor(tmp_path: Path) -> Iterator[Monitor]:
+    """The monitor of a VM whose firmware finds nothing to boot."""
+    socket = tmp_path / "qmp"
+    words = "-nodefaults -display none -machine q35 -accel tcg -m 64 -device"
+    port = "pcie-root-port,id=machine.port17,bus=pcie.0,addr=0x06.0,chassis=17"
+    qemu = subprocess.Popen([EMULATOR, *words.split(), port, "-qmp", f"unix:{socket},server=on,wait=off"])
+    try:
+        with _connected(str(socket)) as connected:
+            yield connected
+    finally:
+        qemu.kill()
+        qemu.wait()
+
+
+def _connected(path: str) -> Monitor:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return Monitor.connect(path, seconds=30)
+        except QmpError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def disk(path: Path, **more: Any) -> LiveDisk:
+    device = "virtio-blk-pci,bus=machine.port17,drive=data.format,id=data,serial=17,write-cache=on,werror=stop"
+    nodes = [
+        {"driver": "file", "filename": str(path), "node-name": "data.storage", "read-only": False},
+        {"driver": "raw", "file": "data.storage", "node-name": "data.format", "read-only": False},
+    ]
+    whole: dict[str, Any] = {
+        "objects": [],
+        "nodes": nodes,
+        "devices": [device],
+        "secrets": {},
+        "files": {str(path): "rw"},
+        "addresses": [],
+        "images": {},
+    }
+    return LiveDisk(**{**whole, **more})  # type: ignore[typeddict-item]
+
+
+def state(monitor: Monitor) -> dict[str, set[str]]:
+    """What QEMU has of disks: devices, nodes, objects and descriptors."""
+    return {
+        "devices": {one["name"] for one in monitor.execute("qom-list", {"path": "/machine/peripheral"})}
+        - {"type", "machine.port17"},
+        "nodes": {one["node-name"] for one in monitor.execute("query-named-block-nodes", {"flat": True})},
+        "objects": {one["name"] for one in monitor.execute("qom-list", {"path": "/objects"})} - {"type", "pc.ram"},
+        "descriptors": {str(one["fdset-id"]) for one in monitor.execute("query-fdsets")},
+    }
+
+
+NOTHING: dict[str, set[str]] = {"devices": set(), "nodes": set(), "objects": set(), "descriptors": set()}
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "data.img"
+    path.write_bytes(bytes(1 << 20))
+    path.chmod(0o600)
+    return path
+
+
+def test_a_disk_is_attached_by_descriptor(monitor: Monitor, image: Path) -> None:
+    live_disks.attach(monitor, "data", disk(image), {})
+    after = state(monitor)
+    assert (after["devices"], after["nodes"]) == ({"data"}, {"data.storage", "data.format"})
+    (block,) = monitor.execute("query-block")
+    assert block["inserted"]["image"]["virtual-size"] == 1 << 20
+    assert block["inserted"]["file"].startswith("/dev/fdset/")
+    assert monitor.execute("qom-get", {"path": "/machine/peripheral/data", "property": "serial"}) == "17"
+
+
+def test_limits_and_secrets_are_objects(monitor: Monitor, image: Path) -> None:
+    luks = "secret,id=data.luks,file=/run/credentials/qemu-vm-web1.service/data.luks"
+    objects = [luks, "throttle-group,id=data.limits,x-iops-total=100"]
+    nodes = [
+        *disk(image)["nodes"],
+        {"driver": "throttle", "throttle-group": "data.limits", "file": "data.format", "node-name": "data.throttle"},
+    ]
+    secrets = {"data.luks": "/etc/credstore/qemu-vm-web1.data.luks"}
+    device = disk(image)["devices"][0].replace("drive=data.format", "drive=data.throttle")
+    whole = disk(image, objects=objects, nodes=nodes, secrets=secrets, devices=[device])
+    live_disks.attach(monitor, "data", whole, {"/etc/credstore/qemu-vm-web1.data.luks": "se cret"})
+    assert state(monitor)["objects"] == {"data.luks", "data.limits"}
+    limits = monitor.execute("qom-get", {"path": "/objects/data.limits", "property": "limits"})
+    assert limits["iops-total"] == 100
+    data = monitor.execute("qom-get", {"path": "/objects/data.luks", "property": "data"})
+    assert base64.b64decode(data) == b"se cret"
+
+
+@pytest.mark.parametrize(
+    ("broken", "error"),
+    [
+        (
+            {"devices": ["virtio-blk-pci,bus=machine.port99,drive=data.format,id=data"]},
+            "Bus 'machine.port99' not found",
+        ),
+        (
+            {"objects": ["throttle-group,id=data.limits,x-iops-total=1,x-iops-read=1"]},
+            "cannot be used at the same time",
+        ),
+        ({"nodes": [{"driver": "qcow2", "file": "nothing", "node-name": "data.format"}]}, "nothing"),
+        ({"files": {}}, None),
+    ],
+    ids=["no such port", "wrong limits", "no such node", "without the descriptor it is opened by its path"],
+)
+def test_a_disk_that_cannot_be_attached_leaves_nothing(
+    monitor: Monitor, image: Path, broken: dict[str, Any], error: str | None
+) -> None:
+    if error is None:
+        live_disks.attach(monitor, "data", disk(image, **broken), {})
+        return
+    with pytest.raises(QmpError, match=error):
+        live_disks.attach(monitor, "data", disk(image, **broken), {})
+    assert state(monitor) == NOTHING
+
+
+def test_a_guest_that_does_not_give_a_disk_back_keeps_it(monitor: Monitor, image: Path) -> None:
+    live_disks.attach(monitor, "data", disk(image), {})
+    before = state(monitor)
+    with pytest.raises(HostError, match=r"^the guest has not given it back within 0.5 s"):
+        live_disks.detach(monitor, "data", disk(image), seconds=0.5)
+    assert state(monitor) == before
+
+
+def test_what_is_left_of_a_disk_is_removed(monitor: Monitor, image: Path) -> None:
+    with_limits = disk(image, objects=["throttle-group,id=data.limits,x-iops-total=100"])
+    live_disks.attach(monitor, "data", disk(image, objects=with_limits["objects"], devices=[]), {})
+    assert state(monitor)["nodes"] == {"data.storage", "data.format"}
+    live_disks.detach(monitor, "data", with_limits)
+    assert state(monitor) == NOTHING
+    live_disks.detach(monitor, "data", with_limits)
