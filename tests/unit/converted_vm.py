@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument, read_arguments
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.kept import changed
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import pci_places
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.command_line import build_argv
@@ -64,8 +65,17 @@ def _command_line(declaration: Mapping[str, Any]) -> list[str]:
         graphs.append((disk, build_graph(disk, NULL, resources, "")))
         objects += [one.argument for one in resources.objects]
     taps = {network.name: f"tap{number}" for number, network in enumerate(vm.networks)}
+    places = pci_places(vm.settings, vm.disks, [network.name for network in vm.networks])
     rest = build_argv(
-        vm, binary="", graphs=graphs, objects=objects, firmware=None, taps=taps, seed_directory="", vnc_secret=""
+        vm,
+        binary="",
+        places=places,
+        graphs=graphs,
+        objects=objects,
+        firmware=None,
+        taps=taps,
+        seed_directory="",
+        vnc_secret="",
     )
     words = [word for argument in rest for word in argument]
     return [_without_host(word) for word in words]

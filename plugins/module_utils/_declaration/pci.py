@@ -161,11 +161,11 @@ class _Needs:
     extra: Sequence[str]
     """Devices of extra_args."""
     always: int
-    """How many of the screen, the USB controller and the seed the VM has."""
+    """Number of screens, USB controllers and seeds that the VM has."""
 
     @property
     def extra_slots(self) -> int:
-        """Return how many slots of the root bus extra_args take beside those that are reserved and not used."""
+        """Return the number of slots of the root bus that extra_args take beside those that are reserved and unused."""
         return max(sum(map(_takes_free_slot, self.extra)) - (_ALWAYS - self.always), 0)
 
 
@@ -175,7 +175,7 @@ class _Board:
 
     ports: tuple[RootPort, ...]
     always: tuple[str, str, str]
-    """Of the screen, the USB controller and the seed."""
+    """Places of the screen, the USB controller and the seed."""
     places: Mapping[str, str]
 
 

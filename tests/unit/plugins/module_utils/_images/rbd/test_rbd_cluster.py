@@ -95,7 +95,7 @@ def test_a_connection_is_what_qemu_s_would_be() -> None:
         (handle,) = Handle.made
         assert handle.user == "qemu"
         assert handle.text == "[global]\nclient_mount_timeout = 20\nrbd_cache_size = 5\n"
-        assert handle.settings["mon_host"] == "192.0.2.1:6789,[2001:db8::1]:3300"
+        assert handle.settings["mon_host"] == "192.0.2.1,[2001:db8::1]:3300"
         assert handle.settings["auth_client_required"] == "cephx"
         assert handle.settings["key"] == KEY
         assert handle.open
