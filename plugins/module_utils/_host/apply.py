@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import former_storage, leftovers, systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import former_storage, leftovers, live, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import CredentialStore, Secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.observe import observe, opened_by_unit
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
@@ -54,8 +54,11 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         changes = decide(desired, observed)
         replaced = {path: observed["files"][path] for path in changes.write_files if path in observed["files"]}
         former_storage.remember(opened_by_unit(replaced), observed["units"])
+        failures = live.detach(desired, observed, changes)
+        changes.attach = [one for one in changes.attach if one[0] not in failures]
         _write(desired, secrets, changes, CredentialStore(encrypted=encrypted))
-        failures = _switch(desired, changes)
+        failures.update(_switch(desired, changes))
+        failures.update(live.attach(desired, observed, changes, secrets))
     return {"actions": changes.actions(), "failures": failures}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import properties_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part, properties_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 
 _TEXT = ("addr", "bus", "device_id", "drive", "driver", "id", "iothread", "serial")
@@ -44,15 +45,15 @@ def attach(monitor: Monitor, name: str, disk: LiveDisk, secrets: Mapping[str, st
         undo.pop_all()
 
 
-def detach(monitor: Monitor, name: str, disk: LiveDisk, *, seconds: float = UNPLUG_SECONDS) -> None:
+def detach(monitor: Monitor, name: str, part: Part, *, seconds: float = UNPLUG_SECONDS) -> None:
     """Detach a disk, or what is left of one; raise HostError if the guest does not give it back in time."""
-    for device in reversed(disk["devices"]):
-        _unplug(monitor, str(properties_of(device)["id"]), seconds)
+    for device in reversed(part.devices):
+        _unplug(monitor, properties_of(device)["id"], seconds)
     present = {str(node.get("node-name")) for node in monitor.execute("query-named-block-nodes", {"flat": True})}
-    for node in reversed(disk["nodes"]):
+    for node in map(json.loads, reversed(part.nodes)):
         if node["node-name"] in present:
             monitor.execute("blockdev-del", {"node-name": node["node-name"]})
-    for one in reversed(disk["objects"]):
+    for one in reversed(part.objects):
         _quietly(monitor, "object-del", {"id": properties_of(one)["id"]})
     for descriptors in monitor.execute("query-fdsets"):
         if {str(one.get("opaque")) for one in descriptors["fds"]} == {_opaque(name)}:

@@ -16,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_s
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use import ask_owners, of_stopped
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.open_storage import unmanaged_processes
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.processes import running_processes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED, digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
@@ -67,6 +68,7 @@ def observe(
         "unmanaged": unmanaged_processes(paths) if processes else [],
         "in_use": asked["in_use"],
         "not_asked": asked["not_asked"],
+        "processes": running_processes(vms, states),
         "folders": leftovers.folders(vms),
         "links": leftovers.links(vms),
     }

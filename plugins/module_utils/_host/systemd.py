@@ -12,7 +12,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
 
-_PROPERTIES = ("Id", "ActiveState", "LoadState", "UnitFileState", "NeedDaemonReload", "InvocationID")
+_PROPERTIES = ("Id", "ActiveState", "LoadState", "UnitFileState", "NeedDaemonReload", "InvocationID", "MainPID")
 
 
 def systemctl(verb: str, units: Iterable[str] = (), *options: str) -> None:
@@ -21,6 +21,14 @@ def systemctl(verb: str, units: Iterable[str] = (), *options: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise HostError(f"systemctl {verb}: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def set_property(unit: str, *settings: str) -> None:
+    """Change settings of a unit until the next boot, or until the drop-in is removed."""
+    command = ["systemctl", "set-property", "--quiet", "--runtime", "--", unit, *settings]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise HostError(f"systemctl set-property {unit}: {done.stderr.strip()}")
 
 
 def show(units: Sequence[str]) -> dict[str, UnitState]:
@@ -40,6 +48,7 @@ def show(units: Sequence[str]) -> dict[str, UnitState]:
             "masked": facts["LoadState"] == "masked",
             "reload": facts["NeedDaemonReload"] == "yes",
             "invocation": facts.get("InvocationID", ""),
+            "pid": int(facts.get("MainPID") or 0),
         }
     return states
 

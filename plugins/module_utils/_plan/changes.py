@@ -14,11 +14,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     DesiredVm,
     ObservedHost,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import LiveChanges, live_changes, running_now
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import parts_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import THIS_RUN, is_restart_due
 
 RUNNING = ("active", "reloading")
 STOPPED = ("inactive", "failed", "")
+
+
+Disk = tuple[str, str]
+"""A VM and one of its disks."""
 
 
 @dataclass
@@ -41,14 +47,20 @@ class Changes:
     enable: list[str] = field(default_factory=list)
     restart: list[str] = field(default_factory=list)
     start: list[str] = field(default_factory=list)
+    detach: list[Disk] = field(default_factory=list)
+    """Disks of running VMs."""
+    attach: list[Disk] = field(default_factory=list)
+    limit: list[Disk] = field(default_factory=list)
     refresh: list[str] = field(default_factory=list)
     """Helper units that are restarted while their VM runs on."""
     restart_needed: list[str] = field(default_factory=list)
-    """VMs that run on unchanged because their declaration does not allow a restart."""
+    """VMs that keep old settings because their declaration does not allow a restart."""
+    restart_reasons: dict[str, list[str]] = field(default_factory=dict)
+    """What a restart would change, by VM."""
 
     def any(self) -> bool:
         """Return if a run would change the host."""
-        return any(value for key, value in asdict(self).items() if key != "restart_needed")
+        return any(value for key, value in asdict(self).items() if key not in ("restart_needed", "restart_reasons"))
 
     def actions(self) -> list[str]:
         """Describe the changes, one line each."""
@@ -70,6 +82,8 @@ class Changes:
         lines = [
             f"{verb} {item}" if item else "enable all vms" for key, verb in verbs.items() for item in getattr(self, key)
         ]
+        for verb, disks in (("detach", self.detach), ("attach", self.attach), ("change limits of", self.limit)):
+            lines += [f"{verb} disk {disk} of {vm}" for vm, disk in disks]
         return [*lines, "reload systemd"] if self.reload else lines
 
 
@@ -240,8 +254,27 @@ def _decide_present(name: str, vm: DesiredVm, observed: ObservedHost, changes: C
             changes.stop.append(name)
     elif active not in RUNNING:
         changes.start.append(name)
-    elif is_restart_due(_started(observed, vm["unit"]), _sources(vm, vm["units"], observed, changes), vm["reloaded"]):
-        (changes.restart if vm["restart"] == "when_needed" else changes.restart_needed).append(name)
+    else:
+        _decide_running(name, vm, observed, changes)
+
+
+def _decide_running(name: str, vm: DesiredVm, observed: ObservedHost, changes: Changes) -> None:
+    """Change what can be changed while the VM runs, and restart it for the rest if that is allowed."""
+    due = is_restart_due(_started(observed, vm["unit"]), _sources(vm, vm["units"], observed, changes), vm["reloaded"])
+    process = observed["processes"].get(name)
+    live = LiveChanges()
+    if process and not process["error"]:
+        live = live_changes(running_now(process), parts_of(vm["argv"]), vm["fixed"])
+        due = bool(live.restart)
+    if due and vm["restart"] == "when_needed":
+        changes.restart.append(name)
+        return
+    if due:
+        changes.restart_needed.append(name)
+        changes.restart_reasons[name] = list(live.restart)
+    changes.detach += [(name, disk) for disk in live.detach]
+    changes.attach += [(name, disk) for disk in live.attach]
+    changes.limit += [(name, disk) for disk in live.limit]
 
 
 def _started(observed: ObservedHost, unit: str) -> float | None:

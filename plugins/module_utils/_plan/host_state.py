@@ -39,6 +39,12 @@ class DesiredVm(TypedDict):
     staged: list[str]
     """Units that fetch the images that the VM waits for."""
     start_timeout: int
+    argv: list[str]
+    """QEMU's command line."""
+    fixed: dict[str, str]
+    """Why disks cannot be attached while the VM runs, by disk."""
+    disks: dict[str, LiveDisk]
+    """The others, as a running QEMU gets them."""
 
 
 class Baseline(TypedDict):
@@ -91,6 +97,8 @@ class UnitState(TypedDict):
     """If its file is newer than what systemd has loaded."""
     invocation: str
     """ID of its last start; empty if there was none since the boot."""
+    pid: int
+    """Its main process; 0 if it does not run."""
 
 
 class ObservedUnit(UnitState):
@@ -112,6 +120,8 @@ class LiveDisk(TypedDict):
 
     objects: list[str]
     nodes: list[dict[str, Any]]
+    controller: str
+    """A SCSI controller that it shares with other disks, and that QEMU may not have yet."""
     devices: list[str]
     """A controller of its own, if it has one, and the disk."""
     secrets: dict[str, str]
@@ -122,6 +132,20 @@ class LiveDisk(TypedDict):
     """Servers that the filter of addresses must let through."""
     images: dict[str, Any]
     """By base node, the declared backing file, as in StartCheck."""
+
+
+class ObservedProcess(TypedDict):
+    """The QEMU process of a running VM."""
+
+    argv: list[str]
+    """The command line that it was started with."""
+    disks: dict[str, LiveDisk | None]
+    """Disks that were attached since, and None for disks that were detached."""
+    devices: list[str]
+    """Ids of its devices."""
+    status: str
+    error: str
+    """Reason why its monitor could not be asked."""
 
 
 class UnmanagedProcess(TypedDict):
@@ -165,6 +189,8 @@ class ObservedHost(StorageOwners):
     overlays: dict[str, list[str]]
     """Names of qcow2 files in the state directory, by VM."""
     unmanaged: list[UnmanagedProcess]
+    processes: dict[str, ObservedProcess]
+    """Of the VMs that run, by VM."""
     folders: list[str]
     """Folders of the VMs that are removed with them."""
     links: list[str]

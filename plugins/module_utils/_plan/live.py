@@ -5,10 +5,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part, RunningParts
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk, ObservedProcess
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
+    Part,
+    RunningParts,
+    parts_of,
+    properties_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import vm_node
 
 _OPTIONS = {
@@ -41,13 +48,31 @@ class LiveChanges:
         return bool(self.attach or self.detach or self.limit)
 
 
-def live_changes(
-    running: RunningParts, planned: RunningParts, fixed: Mapping[str, str], boots: Collection[str]
-) -> LiveChanges:
-    """Return the changes of one VM.
+def running_now(process: ObservedProcess) -> RunningParts:
+    """Return the parts that a process has: those of its start, and what has changed since."""
+    parts = parts_of(process["argv"])
+    disks = dict(parts.disks)
+    for name, disk in process["disks"].items():
+        if disk is None:
+            disks.pop(name, None)
+        else:
+            disks[name] = part_of(disk)
+    present = set(process["devices"])
+    plugged = {name: part for name, part in disks.items() if not _ids(part) - present}
+    return replace(parts, disks=plugged)
 
-    fixed: why disks of the plan cannot be attached to a running VM; boots: the disks that the running VM boots from.
-    """
+
+def part_of(disk: LiveDisk) -> Part:
+    """Return the arguments of a disk on a command line."""
+    return Part(tuple(disk["objects"]), tuple(map(compact, disk["nodes"])), tuple(disk["devices"]))
+
+
+def _ids(part: Part) -> set[str]:
+    return {properties_of(device)["id"] for device in part.devices}
+
+
+def live_changes(running: RunningParts, planned: RunningParts, fixed: Mapping[str, str]) -> LiveChanges:
+    """Return the changes of one VM; fixed: why disks of the plan cannot be attached to a running VM."""
     attach: list[str] = []
     detach: list[str] = []
     limit: list[str] = []
@@ -64,7 +89,7 @@ def live_changes(
             reasons.append(f"disk {name} has other {_difference(before, part)}")
     for name, part in running.disks.items():
         if name not in planned.disks:
-            why = "the VM boots from it" if name in boots else why_fixed(part)
+            why = "the VM boots from it" if _boots(part) else why_fixed(part)
             if why:
                 reasons.append(f"disk {name} is not declared any more: {why}")
             else:
@@ -73,6 +98,10 @@ def live_changes(
         if planned.networks.get(name) != running.networks.get(name):
             reasons.append(f"network {name} has changed")
     return LiveChanges(tuple(attach), tuple(detach), tuple(limit), tuple(dict.fromkeys(reasons)))
+
+
+def _boots(part: Part) -> bool:
+    return any(properties_of(device).get("bootindex") == "0" for device in part.devices)
 
 
 def why_fixed(part: Part) -> str:

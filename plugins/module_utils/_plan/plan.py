@@ -41,7 +41,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners impor
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import start_check
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
-from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Site
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Opened, Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -72,6 +72,8 @@ class PlannedDisk:
     disk: Disk
     route: str
     graph: Graph
+    opened: Opened
+    resources: UnitResources
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ class _Planner:
         self.helpers += opened.services
         self.staged += opened.bound
         self.reaches.append((opened.reach, disk.writes == "keep"))
-        self.disks.append(PlannedDisk(disk, route, graph))
+        self.disks.append(PlannedDisk(disk, route, graph, opened, resources))
         self._use(resources)
         if graph.overlay:
             self._prepare_overlay(disk, graph, resources, where)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import nic_id
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node, disk_of_node
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Args
 
 _COMMA = re.compile(r"(?<!,),(?!,)")
 """Ends an option; a comma within a value is doubled."""
@@ -117,6 +118,11 @@ def _part(found: Mapping[str, Sequence[str]]) -> Part:
 
 def _is_json(value: str) -> bool:
     return value.startswith("{")
+
+
+def words_of(args: Args) -> list[str]:
+    """Return a command line of a unit as the words that QEMU gets."""
+    return [word for group in args for word in group]
 
 
 def properties_of(argument: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_jso
 
 _OPENED = "# Storage, and whether it is written to: "
 _WANTS = "Wants="
+_ALLOWED = "IPAddressAllow="
 _DEVICE = re.compile(r"^    -device '?([^'\n]*?)'? \\\\?$", re.M)
 _COMMA = re.compile(r"(?<!,),(?!,)")
 """Ends an option; a comma within a value is doubled."""
@@ -48,6 +49,11 @@ def credential_line(name: str, source: str, *, encrypted: bool) -> str:
 def credentials_in(text: str) -> list[str]:
     """Return the paths of the collection's credentials that a unit loads."""
     return [path for path in _LOADED.findall(text) if path.startswith(paths.CREDENTIALS)]
+
+
+def addresses_in(text: str) -> list[str]:
+    """Return the only addresses that a unit's process may connect to; none if it has no such filter."""
+    return [line[len(_ALLOWED) :] for line in text.split("\n") if line.startswith(_ALLOWED)]
 
 
 def places_in(text: str) -> dict[str, str]:

@@ -24,8 +24,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     DesiredHost,
     DesiredVm,
     FileContent,
+    LiveDisk,
     ObservedHost,
     ObserveRequest,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_disk import (
+    fixed_disks,
+    live_disk,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import PROGRAMS, questions
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import (
@@ -33,6 +38,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import 
     declared_credentials,
     describe_plan,
     make_plan,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
+    RunningParts,
+    parts_of,
+    words_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
@@ -208,6 +218,9 @@ def _credentials(service: Service, *, encrypted: bool) -> list[str]:
 def _desired_vm(plan: Plan, *, encrypted: bool) -> DesiredVm:
     name, settings = plan.vm.name, plan.vm.settings
     services = [service for service in plan.services if service.vm]
+    argv = words_of(plan.services[-1].args) if plan.services else []
+    parts = parts_of(argv)
+    fixed = fixed_disks(plan, parts)
     return {
         "state": settings["state"],
         "autostart": settings["autostart"],
@@ -218,6 +231,18 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> DesiredVm:
         "credentials": {service.name: _credentials(service, encrypted=encrypted) for service in services},
         "staged": [service.name for service in plan.services if service.image],
         "start_timeout": plan.vm.settings["start_timeout"],
+        "argv": argv,
+        "fixed": fixed,
+        "disks": _live_disks(plan, parts, fixed, encrypted=encrypted),
+    }
+
+
+def _live_disks(plan: Plan, parts: RunningParts, fixed: Mapping[str, str], *, encrypted: bool) -> dict[str, LiveDisk]:
+    """Return the disks that a running VM can be given."""
+    return {
+        planned.disk.name: live_disk(plan, planned, parts, encrypted=encrypted)
+        for planned in plan.disks
+        if planned.disk.name not in fixed
     }
 
 

@@ -28,6 +28,7 @@ _UNKNOWN: ObservedUnit = {
     "masked": False,
     "reload": False,
     "invocation": "",
+    "pid": 0,
     "started": None,
 }
 

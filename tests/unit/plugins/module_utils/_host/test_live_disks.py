@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import part_of
 
 EMULATOR = shutil.which("qemu-system-x86_64") or ""
 pytestmark = pytest.mark.skipif(not EMULATOR, reason="QEMU's system emulator is not installed")
@@ -56,6 +57,7 @@ def disk(path: Path, **more: Any) -> LiveDisk:
     ]
     whole: dict[str, Any] = {
         "objects": [],
+        "controller": "",
         "nodes": nodes,
         "devices": [device],
         "secrets": {},
@@ -147,7 +149,7 @@ def test_a_guest_that_does_not_give_a_disk_back_keeps_it(monitor: Monitor, image
     live_disks.attach(monitor, "data", disk(image), {})
     before = state(monitor)
     with pytest.raises(HostError, match=r"^the guest has not given it back within 0.5 s"):
-        live_disks.detach(monitor, "data", disk(image), seconds=0.5)
+        live_disks.detach(monitor, "data", part_of(disk(image)), seconds=0.5)
     assert state(monitor) == before
 
 
@@ -155,6 +157,6 @@ def test_what_is_left_of_a_disk_is_removed(monitor: Monitor, image: Path) -> Non
     with_limits = disk(image, objects=["throttle-group,id=data.limits,x-iops-total=100"])
     live_disks.attach(monitor, "data", disk(image, objects=with_limits["objects"], devices=[]), {})
     assert state(monitor)["nodes"] == {"data.storage", "data.format"}
-    live_disks.detach(monitor, "data", with_limits)
+    live_disks.detach(monitor, "data", part_of(with_limits))
     assert state(monitor) == NOTHING
-    live_disks.detach(monitor, "data", with_limits)
+    live_disks.detach(monitor, "data", part_of(with_limits))

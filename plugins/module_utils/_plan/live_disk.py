@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The disks of a plan as a running QEMU can be given them, and why others have to wait for a restart. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Object
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import why_fixed
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan, PlannedDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
+    Part,
+    RunningParts,
+    properties_of,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+
+
+def why_not_live(planned: PlannedDisk, part: Part) -> str:
+    """Return why a disk cannot be attached while its VM runs; empty if it can."""
+    resources, opened = planned.resources, planned.opened
+    secrets = {one.properties.get("file") for one in resources.objects if one.kind == "secret"}
+    files = [name for name in resources.credentials if resources.credential_path(name) not in secrets]
+    if planned.graph.overlay:
+        return "its overlay is made when the VM starts"
+    if opened.services or opened.bound:
+        return f"its route {planned.route} needs units that start before the VM"
+    if resources.identities:
+        return "the ssh-agent gets keys when the VM starts"
+    if files or resources.links or resources.joins:
+        return "QEMU reads its credentials or its configuration from files, which it gets when the VM starts"
+    if opened.reach.trust or opened.reach.known_hosts or opened.reach.sockets:
+        return "QEMU sees its files and sockets only from its start on"
+    if opened.reach.open_because:
+        return f"{opened.reach.open_because}, so the filter of addresses would have to be off from the start"
+    return why_fixed(part)
+
+
+def live_disk(plan: Plan, planned: PlannedDisk, parts: RunningParts, *, encrypted: bool) -> LiveDisk:
+    """Return a disk as the host attaches it; encrypted: if credentials are encrypted at rest."""
+    name = planned.disk.name
+    part, reach = parts.disks[name], planned.opened.reach
+    owner = paths.owner_name(plan.vm.name)
+    access = "rw" if planned.disk.writes == "keep" else "r"
+    bus = properties_of(part.devices[-1]).get("bus", "").rpartition(".")[0]
+    return {
+        "objects": list(part.objects),
+        "nodes": list(planned.graph.nodes),
+        "controller": parts.controllers.get(bus, ""),
+        "devices": list(part.devices),
+        "secrets": {
+            one.identifier: paths.credential_file(owner, _credential(one), encrypted=encrypted)
+            for one in planned.resources.objects
+            if one.kind == "secret"
+        },
+        "files": dict.fromkeys((*reach.files, *reach.devices), access),
+        "addresses": list(reach.servers),
+        "images": {planned.graph.base: planned.disk.backing or None},
+    }
+
+
+def _credential(secret: Object) -> str:
+    """Return the name of the credential that a secret reads."""
+    return secret.properties["file"].rpartition("/")[2]
+
+
+def fixed_disks(plan: Plan, parts: RunningParts) -> dict[str, str]:
+    """Return why disks of a plan cannot be attached while the VM runs, by disk."""
+    reasons = {one.disk.name: why_not_live(one, parts.disks[one.disk.name]) for one in plan.disks}
+    return {name: reason for name, reason in reasons.items() if reason}
