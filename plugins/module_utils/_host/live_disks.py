@@ -21,6 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part, properties_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vm_control import open_problem
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 
 _TEXT = ("addr", "bus", "device_id", "drive", "driver", "id", "iothread", "serial")
@@ -40,9 +41,24 @@ def attach(monitor: Monitor, name: str, disk: LiveDisk, secrets: Mapping[str, st
             opened = undo.enter_context(_with_descriptors(monitor, name, node, disk["files"]))
             monitor.execute("blockdev-add", opened)
             undo.callback(_quietly, monitor, "blockdev-del", {"node-name": node["node-name"]})
-        for device in disk["devices"]:
-            monitor.execute("device_add", typed(properties_of(device)))
+        _check_headers(monitor, disk)
+        for device in _controller(monitor, disk), *disk["devices"]:
+            if device:
+                monitor.execute("device_add", typed(properties_of(device)))
         undo.pop_all()
+
+
+def _check_headers(monitor: Monitor, disk: LiveDisk) -> None:
+    """Refuse an image whose header has made QEMU open another file, before the guest gets it."""
+    problem = open_problem(monitor.execute("query-named-block-nodes"), {"images": disk["images"], "overlays": ()})
+    if problem:
+        raise HostError(problem)
+
+
+def _controller(monitor: Monitor, disk: LiveDisk) -> str:
+    """Return the controller of a disk if QEMU does not have it yet; it stays there without disks."""
+    listed = {one.get("name") for one in monitor.execute("qom-list", {"path": "/machine/peripheral"})}
+    return "" if not disk["controller"] or properties_of(disk["controller"])["id"] in listed else disk["controller"]
 
 
 def detach(monitor: Monitor, name: str, part: Part, *, seconds: float = UNPLUG_SECONDS) -> None:

@@ -49,6 +49,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
     file_access,
     image_fetch,
     tgt_serve,
+    vm_control,
     vms_resume,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
@@ -66,6 +67,7 @@ _WAITS = Hint(
 _FILES = render.TEMPLATES.parent / "files"
 _MODULES = {
     unit_paths.ACCESS_PROGRAM: file_access,
+    unit_paths.CONTROL_PROGRAM: vm_control,
     unit_paths.IMAGE_PROGRAM: image_fetch,
     unit_paths.TGT_PROGRAM: tgt_serve,
     unit_paths.RESUME_PROGRAM: vms_resume,

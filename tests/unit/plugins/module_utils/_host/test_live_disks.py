@@ -160,3 +160,22 @@ def test_what_is_left_of_a_disk_is_removed(monitor: Monitor, image: Path) -> Non
     live_disks.detach(monitor, "data", part_of(with_limits))
     assert state(monitor) == NOTHING
     live_disks.detach(monitor, "data", part_of(with_limits))
+
+
+def test_an_image_that_names_another_file_is_not_given_to_the_guest(monitor: Monitor, tmp_path: Path) -> None:
+    data, image = tmp_path / "data.raw", tmp_path / "data.qcow2"
+    options = f"data_file={data},data_file_raw=on"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", options, str(image), "1M"], check=True)
+    nodes = disk(image)["nodes"]
+    nodes[1]["driver"] = "qcow2"
+    with pytest.raises(HostError, match=r"^disk data: its data is in another file"):
+        live_disks.attach(monitor, "data", disk(image, nodes=nodes, images={"data.format": None}), {})
+    assert state(monitor) == NOTHING
+
+
+def test_a_shared_controller_comes_with_its_first_disk(monitor: Monitor, image: Path) -> None:
+    controller = "virtio-scsi-pci,id=machine.scsi-0,bus=machine.port17"
+    device = "scsi-hd,bus=machine.scsi-0.0,scsi-id=0,drive=data.format,id=data,serial=data"
+    live_disks.attach(monitor, "data", disk(image, controller=controller, devices=[device]), {})
+    assert state(monitor)["devices"] == {"machine.scsi-0", "data"}
+    assert live_disks._controller(monitor, disk(image, controller=controller)) == ""

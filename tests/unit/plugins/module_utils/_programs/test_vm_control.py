@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import vm_control
 from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu, FloodingMonitor
-from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS
 
-PROGRAM = UNIT_TESTS.parents[1] / "roles" / "qemu_vms" / "files" / "qemu-vm-control.py"
+PROGRAM = vm_control.__file__
 
 
 RAW = {"node-name": "root.format", "image": {"format": "raw", "virtual-size": 512}}

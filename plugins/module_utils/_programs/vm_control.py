@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
+# A program of its own, which no module runs in its own process.
 """qemu-vm-control.py started SOCKET SECONDS CHECK | stop SOCKET SECONDS: what a launch unit says to its QEMU.
 
 started: wait until every disk is open, check what QEMU has opened, and let the guest run (ExecStartPost=).
@@ -75,7 +77,7 @@ def reply(monitor: socket.socket, heard: bytearray, command: str, deadline: floa
         line, newline, rest = heard.partition(b"\n")
         if newline:
             heard[:] = rest
-            message = message_in(line)
+            message = message_in(bytes(line))
             if "return" in message or "error" in message:
                 return message
             continue
