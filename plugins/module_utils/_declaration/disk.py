@@ -11,11 +11,17 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, routes_for, why_unfit
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS, from_uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS, PASSTHROUGH
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
+    DISK_OPTIONS,
+    ORIGIN_OPTIONS,
+    PASSTHROUGH,
+    SOURCE_FORMATS,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import did_you_mean, read_options
 
-ORIGIN_OPTIONS = ("uri", "format", "raw_content", "luks", "route")
+ORIGIN_KEYS = ("uri", "format", "raw_content", "luks", "route")
 """Options of a disk that is only a source of a copy, beside its backend."""
 OF_SOURCES = ("follow", "max_size", "fetch_timeout")
 """Options of a disk's provision that apply to its source, too."""
@@ -75,12 +81,14 @@ def read_image(name: str, declared: Any, where: str) -> Disk:
     return read_disk(name, declared, where, default_writes="" if has_writes else "deny")
 
 
-def read_disk(name: str, declared: Any, where: str, *, default_writes: str = "") -> Disk:
+def read_disk(
+    name: str, declared: Any, where: str, *, default_writes: str = "", options: Sequence[Option] = DISK_OPTIONS
+) -> Disk:
     """Read a disk; default_writes: the value of an undeclared ``writes`` if the storage cannot be written."""
     if not isinstance(declared, Mapping):
         raise DeclarationError(where, "is not a mapping with a backend's key and options")
     backend, source = _read_source(declared, where)
-    settings = read_options(DISK_OPTIONS, {key: value for key, value in declared.items() if key not in BACKENDS}, where)
+    settings = read_options(options, {key: value for key, value in declared.items() if key not in BACKENDS}, where)
     origin = _read_origin(settings.pop("source", None), f"{where}: source")
     provision = _read_provision(settings.pop("provision", None), f"{where}: provision")
     if origin:
@@ -116,10 +124,14 @@ def _read_origin(declared: Any, where: str) -> Disk | None:
     if declared is None:
         return None
     settings = [str(key) for key in declared if key not in BACKENDS] if isinstance(declared, Mapping) else []
-    unknown = [key for key in settings if key not in ORIGIN_OPTIONS]
+    unknown = [key for key in settings if key not in ORIGIN_KEYS]
     if unknown:
-        raise DeclarationError(where, f"unknown option {unknown[0]!r}{did_you_mean(unknown[0], ORIGIN_OPTIONS)}")
-    return read_image("source", {**declared, "read_only": True} if isinstance(declared, Mapping) else declared, where)
+        raise DeclarationError(where, f"unknown option {unknown[0]!r}{did_you_mean(unknown[0], ORIGIN_KEYS)}")
+    declared = {**declared, "read_only": True} if isinstance(declared, Mapping) else declared
+    origin = read_disk("source", declared, where, options=ORIGIN_OPTIONS)
+    if origin.settings["format"] in SOURCE_FORMATS and "luks" in origin.settings:
+        raise DeclarationError(f"{where}: luks", f"is for raw and qcow2, not for {origin.settings['format']}")
+    return origin
 
 
 def _read_provision(declared: Any, where: str) -> Values:

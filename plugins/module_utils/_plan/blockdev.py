@@ -81,7 +81,7 @@ def _format_nodes(disk: Disk, resources: UnitResources, common: Node) -> list[No
         "file": storage,
         **common,
     }
-    if disk.settings["format"] == "qcow2" and not disk.backing:
+    if disk.settings["format"] in ("qcow2", "vmdk") and not disk.backing:
         # Otherwise QEMU opens any file that the header names as backing file, and the guest can read it.
         node["backing"] = None
     luks = disk.settings.get("luks")
