@@ -36,8 +36,8 @@ _IMAGES = (
 _FILES = (
     (0, b"\xfd7zXZ\0", "an xz file", "declare compression: xz, or unpack it"),
     (0, b"\x1f\x8b\x08", "a gzip file", "declare compression: gzip, or unpack it"),
-    (0, b"\x28\xb5\x2f\xfd", "a zstd file", _UNPACK),
-    (0, b"BZh", "a bzip2 file", _UNPACK),
+    (0, b"\x28\xb5\x2f\xfd", "a zstd file", "declare compression: zstd, or unpack it"),
+    (0, b"BZh", "a bzip2 file", "declare compression: bzip2, or unpack it"),
     (0, b"PK\x03\x04", "a zip file", _UNPACK),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z file", _UNPACK),
     (257, b"ustar", "a tar archive", "declare tar_member, or unpack it"),

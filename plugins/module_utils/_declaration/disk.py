@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends._packed import take_unpacker
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, routes_for, why_unfit
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS, from_uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
@@ -39,6 +40,8 @@ class Disk:
     """The initial content of a new image: ``source`` of the declaration."""
     provision: Values = field(default_factory=dict)
     """The options for creating and managing the image, as declared: its lifecycle reads them."""
+    packed: str = ""
+    """Compression of a source that is unpacked whole before it is opened."""
 
     @property
     def writes(self) -> str:
@@ -72,7 +75,8 @@ class Disk:
     @property
     def described(self) -> str:
         """Return backend and storage, for messages."""
-        return f"{self.backend.name} {self.backend.source.describe(self.source)}"
+        packed = f" ({self.packed})" if self.packed else ""
+        return f"{self.backend.name} {self.backend.source.describe(self.source)}{packed}"
 
 
 def read_image(name: str, declared: Any, where: str) -> Disk:
@@ -88,6 +92,7 @@ def read_disk(
     if not isinstance(declared, Mapping):
         raise DeclarationError(where, "is not a mapping with a backend's key and options")
     backend, source = _read_source(declared, where)
+    source, packed = _read_packed(backend, source, where, is_source=options is ORIGIN_OPTIONS)
     settings = read_options(options, {key: value for key, value in declared.items() if key not in BACKENDS}, where)
     origin = _read_origin(settings.pop("source", None), f"{where}: source")
     provision = _read_provision(settings.pop("provision", None), f"{where}: provision")
@@ -116,7 +121,23 @@ def read_disk(
         backend.source.check_disk(source, settings)
     except DeclarationError as error:
         raise error.within(f"{where}: {backend.name}") from None
-    return Disk(name, backend, source, settings, origin, provision)
+    if packed and backend.access.stage and settings["route"] == "auto":
+        settings["route"] = "stage"
+    return Disk(name, backend, source, settings, origin, provision, packed)
+
+
+def _read_packed(
+    backend: Backend, source: dict[str, Any], where: str, *, is_source: bool
+) -> tuple[dict[str, Any], str]:
+    """Return the options of the packed image and its compression, if it is unpacked whole."""
+    try:
+        plain, packed = take_unpacker(source)
+    except DeclarationError as error:
+        raise error.within(f"{where}: {backend.name}") from None
+    if packed and not is_source:
+        problem = f"{packed} is for a source alone, which is unpacked whole; use xz or gzip"
+        raise DeclarationError(f"{where}: {backend.name}: compression", problem)
+    return dict(plain), packed
 
 
 def _read_origin(declared: Any, where: str) -> Disk | None:
