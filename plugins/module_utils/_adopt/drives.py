@@ -166,12 +166,18 @@ def _read_aio(drive: Drive, disk: dict[str, Any], result: ConvertedDisk, where: 
 
 
 def set_write_cache(disk: dict[str, Any], write_cache: bool, where: str) -> None:
-    """Declare writethrough for a device without a write cache."""
+    """Declare writethrough or directsync for a device without a write cache."""
     if write_cache:
         return
-    if disk.get("cache", "writeback") not in ("writeback", "writethrough"):
-        raise DeclarationError(where, "a cache mode without the host's cache and without the disk's cannot be declared")
-    disk["cache"] = "writethrough"
+    flushing = {
+        "none": "directsync",
+        "directsync": "directsync",
+        "writeback": "writethrough",
+        "writethrough": "writethrough",
+    }
+    if disk.get("cache", "writeback") not in flushing:
+        raise DeclarationError(where, "cache unsafe without the disk's own write cache cannot be declared")
+    disk["cache"] = flushing[disk.get("cache", "writeback")]
 
 
 def set_errors(disk: dict[str, Any], values: Mapping[str, str], result: ConvertedDisk) -> None:
@@ -201,7 +207,7 @@ def set_serial(model: str, serial: str, result: ConvertedDisk) -> None:
 
 
 def refuse_writes(disk: dict[str, Any], result: ConvertedDisk) -> None:
-    """Declare read-only storage: QEMU opens it read-only without a message."""
+    """Declare read-only storage: QEMU opens it read-only without a message; leave out what it makes void."""
     backend = next(BACKENDS[name] for name in disk if name in BACKENDS)
     why = (
         backend.source.why_read_only(disk[backend.name])
@@ -211,6 +217,9 @@ def refuse_writes(disk: dict[str, Any], result: ConvertedDisk) -> None:
     if "writes" not in disk and why:
         disk["writes"] = "deny"
         result.notes.append(f"writes: deny, because {why}")
+    if disk.get("copy_on_read") and disk.get("writes") not in ("overlay", "discard"):
+        del disk["copy_on_read"]
+        result.left.append("copy-on-read: not declared, because nothing is copied without an overlay")
 
 
 def read_blockdev_text(text: str, where: str = "-blockdev") -> Node:

@@ -23,7 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 Pools = Mapping[str, ElementTree.Element]
 
 _BUSES = {"virtio": "virtio-blk", "scsi": "virtio-scsi", "sata": "ide", "ide": "ide", "usb": "usb", "nvme": "nvme"}
-_CACHES = ("default", "none", "writeback", "writethrough", "unsafe")
+_CACHES = ("default", "none", "writeback", "writethrough", "directsync", "unsafe")
 _LIMIT = re.compile("(?:(total|read|write)_(bytes|iops)_sec(_max(?:_length)?)?|(size)_(iops)_sec)")
 _READ = (
     *("driver", "auth", "source", "target", "iotune", "readonly", "transient", "serial", "boot", "encryption"),
@@ -106,9 +106,6 @@ def _read_driver(
     if image == "qcow2":
         disk["format"] = image
     cache = declared.pop("cache", "default")
-    if cache == "directsync":
-        result.left.append("cache=directsync of <driver>: cache none is declared, with the disk's own write cache")
-        cache = "none"
     if cache not in _CACHES:
         raise DeclarationError("libvirt: driver", f"cache {shown(cache)} cannot be declared")
     if cache not in ("default", "writeback"):

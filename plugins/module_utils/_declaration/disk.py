@@ -14,6 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
     DISK_OPTIONS,
+    FLUSHING,
     ORIGIN_OPTIONS,
     PASSTHROUGH,
     SOURCE_FORMATS,
@@ -258,7 +259,7 @@ def _check_model(settings: Values, backend: Backend, where: str) -> None:
         _check_passthrough(settings, backend, where)
     if model == "ide" and settings["writes"] == "deny":
         raise DeclarationError(f"{where}: model", "an ide disk cannot be read-only; set model: virtio-blk")
-    if model in ("nvme", *PASSTHROUGH) and settings["cache"] == "writethrough":
+    if model in ("nvme", *PASSTHROUGH) and settings["cache"] in FLUSHING:
         raise DeclarationError(f"{where}: cache", f"QEMU's {model} device cannot be told to flush at each write")
     if model in ("nvme", "scsi-generic") and settings["on_error"] != "stop":
         raise DeclarationError(

@@ -30,6 +30,9 @@ PASSTHROUGH = ("scsi-block", "scsi-generic")
 SOURCE_FORMATS = ("vmdk", "vdi", "vhdx", "vpc")
 """Formats of an image that is only copied from; C(vpc) is QEMU's name of VHD."""
 
+FLUSHING = ("writethrough", "directsync")
+"""Cache modes in which the device in the guest has no write cache."""
+
 DISK_OPTIONS = (
     Option(
         "uri",
@@ -73,8 +76,9 @@ DISK_OPTIONS = (
     Option("provision", "How the image is created and managed: the options of the module for its backend.", "any"),
     Option(
         "cache",
-        "V(none) bypasses the host's page cache; V(writethrough) flushes at each write; V(unsafe) never flushes.",
-        choices=("none", "writeback", "writethrough", "unsafe"),
+        "V(none) bypasses the host's page cache; V(writethrough) flushes at each write, V(directsync) does both; "
+        "V(unsafe) never flushes.",
+        choices=("none", "writeback", "writethrough", "directsync", "unsafe"),
         default="writeback",
     ),
     Option(

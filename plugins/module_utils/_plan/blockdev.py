@@ -64,8 +64,9 @@ def build_graph(disk: Disk, storage: Node, resources: UnitResources, overlay: st
 def _common(settings: Values) -> Node:
     """Return the options of every node of a disk that differ from QEMU's defaults; nodes do not inherit them."""
     common: Node = {}
-    if settings["cache"] in ("none", "unsafe"):
-        common["cache"] = {"direct": settings["cache"] == "none", "no-flush": settings["cache"] == "unsafe"}
+    cache = settings["cache"]
+    if cache in ("none", "directsync", "unsafe"):
+        common["cache"] = {"direct": cache != "unsafe", "no-flush": cache == "unsafe"}
     if settings["discard"] != "ignore":
         common["discard"] = settings["discard"]
     if settings["detect_zeroes"] != "off":

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import FLUSHING, PASSTHROUGH
 
 _SCSI = ("virtio-scsi", *PASSTHROUGH)
 
@@ -70,7 +70,7 @@ def _device(disk: Disk, top: str, ide_bus: str) -> str:
         properties += [f"num-queues={settings['queues']}"] if "queues" in settings else []
         properties += [f"iothread={disk.name}.iothread"] if settings["iothread"] else []
     if model not in ("nvme", "scsi-block"):
-        properties.append(f"write-cache={'off' if settings['cache'] == 'writethrough' else 'on'}")
+        properties.append(f"write-cache={'off' if settings['cache'] in FLUSHING else 'on'}")
     if model != "nvme":
         # A write to a read-only disk always fails: a guest that is paused for it would never continue.
         write_error = "report" if disk.writes == "deny" else settings["on_error"]
