@@ -167,19 +167,19 @@ def read_script(text: str) -> Command | None:
         raise DeclarationError("command line", f"the text starts QEMU {len(starts)} times; pass one command line")
     if not starts:
         return None
-    found = Command()
+    result = Command()
     for line in lines:
         if line in starts:
             command = find_command(split_words(line))
             if command is None:
                 raise DeclarationError("command line", f"begins with {texts.shown(line.split()[0])}; {_FROM_PROGRAM}")
-            found.words = command.words
-            found.left += command.left
-        elif not found.words and re.fullmatch(r"cd\s+/[^\s'\"\\$`;&|<>()*?]*", line):
-            found.directory = line.split()[1]
+            result.words = command.words
+            result.left += command.left
+        elif not result.words and re.fullmatch(r"cd\s+/[^\s'\"\\$`;&|<>()*?]*", line):
+            result.directory = line.split()[1]
         elif not _SILENT.fullmatch(line):
-            found.left.append(f"{_first_word(line)}: a command of the script, which no unit runs")
-    return found
+            result.left.append(f"{_first_word(line)}: a command of the script, which no unit runs")
+    return result
 
 
 def _lines(text: str) -> list[str]:

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 OPTIONS = (
     Option(
         "compression",
-        "How the image is compressed; C(xz --block-size=1MiB) makes it quick to read, V(gzip) is unpacked whole first.",
-        choices=("xz", "gzip"),
+        "How the image is compressed; C(xz --block-size=1MiB) makes it quick to read, V(gzip) is unpacked whole first. "
+        "V(zstd) and V(bzip2) are for a O(source), by the program of that name.",
+        choices=("xz", "gzip", "zstd", "bzip2"),
         routes=("nbdkit",),
     ),
     Option(
@@ -24,6 +26,20 @@ OPTIONS = (
         routes=("nbdkit",),
     ),
 )
+
+UNPACKERS = {"zstd": ("zstd", "-dcq"), "bzip2": ("bzip2", "-dcq")}
+"""Commands that unpack a whole image from standard input, by compression."""
+
+
+def take_unpacker(values: Values) -> tuple[Values, str]:
+    """Return the options without a compression that a program of the host unpacks, and this compression."""
+    kind = str(values.get("compression", ""))
+    if kind not in UNPACKERS:
+        return values, ""
+    if "tar_member" in values:
+        raise DeclarationError("tar_member", f"is for xz, gzip and plain archives, not for {kind}")
+    return {name: value for name, value in values.items() if name != "compression"}, kind
+
 
 PARTS = ("tar", "xz", "gzip")
 """Filters of nbdkit that an option may ask for."""

@@ -147,8 +147,8 @@ def _check(values: Values) -> None:
 def _check_disk(values: Values, settings: Values) -> None:
     """QEMU refuses to keep what it read while it is told to keep nothing."""
     for option in ("readahead_size", "page_cache_size"):
-        if option in values and settings["cache"] == "none":
-            raise DeclarationError(option, "is given together with cache: none; leave one of them out")
+        if option in values and settings["cache"] in ("none", "directsync"):
+            raise DeclarationError(option, f"is given together with cache: {settings['cache']}; leave one of them out")
 
 
 def _describe(values: Values) -> str:
