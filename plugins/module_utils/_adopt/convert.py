@@ -31,6 +31,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.shell impor
     Command,
     find_command,
     read_script,
+    refuse_unknown_start,
     split_words,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import NAME, read_storage
@@ -96,7 +97,12 @@ def _command(given: Any) -> Command | None:
     """Return the command line of a whole VM; None if the input is something else."""
     if isinstance(given, str):
         return read_script(given.strip())
-    return find_command(given) if _is_words(given) else None
+    if not _is_words(given):
+        return None
+    command = find_command(given)
+    if command is None:
+        refuse_unknown_start(given)
+    return command
 
 
 def _is_words(given: Any) -> bool:

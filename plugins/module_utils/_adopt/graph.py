@@ -188,7 +188,9 @@ def _read_filter(
     properties.update(limits if isinstance(limits, Mapping) else {})
     for kind, values in read_limits(properties, result).items():
         if kind in disk:
-            raise DeclarationError(where, "several throttle nodes cannot be declared")
+            result.left.append(f"{kind} of several throttle nodes: the lowest limit of each kind is declared")
+            common = {name: min(values[name], disk[kind][name]) for name in values if name in disk[kind]}
+            values = {**disk[kind], **values, **common}
         disk[kind] = values
 
 

@@ -13,7 +13,7 @@ OPTIONS = (
     Option(
         "compression",
         "How the image is compressed; C(xz --block-size=1MiB) makes it quick to read, V(gzip) is unpacked whole first. "
-        "V(zstd) and V(bzip2) are for a O(source), by the program of that name.",
+        "V(zstd) and V(bzip2) are for a O(source), which the host's program of that name unpacks, without nbdkit.",
         choices=("xz", "gzip", "zstd", "bzip2"),
         routes=("nbdkit",),
     ),
