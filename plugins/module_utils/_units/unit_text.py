@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -13,7 +12,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_jso
 
 _OPENED = "# Storage, and whether it is written to: "
 _WANTS = "Wants="
-_LOADED = re.compile(r"^LoadCredential(?:Encrypted)?=[^:]+:(.+)$", re.M)
 
 
 def opened_line(opened: Mapping[str, bool]) -> str:
@@ -39,11 +37,6 @@ def images_in(text: str) -> list[str]:
 def credential_line(name: str, source: str, *, encrypted: bool) -> str:
     """Return the setting that loads a credential; source: as systemd reads it."""
     return f"LoadCredential{'Encrypted' if encrypted else ''}={name}:{source}"
-
-
-def credentials_in(text: str) -> list[str]:
-    """Return the paths of the collection's credentials that a unit loads."""
-    return [path for path in _LOADED.findall(text) if path.startswith(paths.CREDENTIALS)]
 
 
 def _rest_of_line(text: str, beginning: str) -> str:

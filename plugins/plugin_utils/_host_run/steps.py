@@ -22,7 +22,14 @@ COMPARED = "__qemu_vms_fleet"
 STOPPED_FIRST = "__qemu_vms_stopped"
 APPLIED = "__qemu_vms_applied"
 
-_UNKNOWN: ObservedUnit = {"active": "inactive", "enabled": False, "reload": False, "invocation": "", "started": None}
+_UNKNOWN: ObservedUnit = {
+    "active": "inactive",
+    "enabled": False,
+    "reload": False,
+    "invocation": "",
+    "started_from": None,
+    "drop_ins": {},
+}
 
 
 def pack(value: Any) -> str:

@@ -28,8 +28,3 @@ def test_an_image_that_is_being_fetched_counts_once(tmp_path: Path, monkeypatch:
     for name in ("b0", "a1", "a1.part"):
         (tmp_path / "images" / name).touch()
     assert observe._staged() == ["a1", "b0"]
-
-
-def test_the_time_of_a_link_is_its_own(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("/proc/self/status")
-    assert observe._mtime(str(tmp_path / "link")) == (tmp_path / "link").lstat().st_mtime
