@@ -177,7 +177,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dir
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import running, unmanaged
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable_data
-from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import flaw, missing, why_not
@@ -239,6 +239,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     private_folders.lock_payload()
     try:
+        privileges.require_root()
         facts = observe(module.params)
         if facts["missing"] and module.params["strict"]:
             module.fail_json(msg="\n".join(facts["missing"]), **facts)

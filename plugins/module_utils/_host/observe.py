@@ -16,7 +16,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_s
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use import ask_owners, of_stopped
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.open_storage import unmanaged_processes
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED, digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     ObservedFile,
@@ -24,6 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     ObservedUnit,
     OwnerQuestion,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import images_in, opened_in, places_in
 
@@ -85,7 +85,6 @@ def _observe_files(texts: bool) -> dict[str, ObservedFile]:
         if text:
             observed[path] = {
                 "sha256": digest(text),
-                "mtime": _mtime(path),
                 "opened": opened_in(text),
                 "images": images_in(text),
                 "places": places_in(text),
@@ -102,13 +101,15 @@ def opened_by_unit(files: Mapping[str, ObservedFile]) -> dict[str, dict[str, boo
 
 
 def _observe_units(units: Sequence[str]) -> dict[str, ObservedUnit]:
-    return {unit: {**state, "started": _started(unit)} for unit, state in systemd.show(units).items()}
-
-
-def _started(unit: str) -> float | None:
-    """Return when a VM's QEMU, or its agent's keys, were last ready."""
-    vm = unit_paths.vm_of_unit(unit)
-    return _mtime(ssh_agent.loaded_path(vm) if unit == ssh_agent.keys_unit_name(vm) else unit_paths.qmp_socket(vm))
+    drop_ins = unit_record.drop_ins(units)
+    return {
+        unit: {
+            **state,
+            "started_from": unit_record.recorded(unit, state["invocation"]),
+            "drop_ins": drop_ins[unit],
+        }
+        for unit, state in systemd.show(units).items()
+    }
 
 
 def _overlays(vm: str) -> list[str]:
@@ -125,14 +126,6 @@ def _staged() -> list[str]:
     except FileNotFoundError:
         return []
     return sorted({name.partition(".")[0] for name in names})
-
-
-def _mtime(path: str) -> float | None:
-    """Return when a file was changed; of a link, which a VM may have put there, the link itself."""
-    try:
-        return os.lstat(path).st_mtime
-    except OSError:
-        return None
 
 
 def _kind(path: str) -> str:

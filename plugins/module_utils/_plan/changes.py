@@ -91,8 +91,8 @@ def decide(desired: DesiredHost, observed: ObservedHost) -> Changes:
             _decide_credentials(_credentials(vm), observed, changes)
             if vm["state"] != "unchanged":
                 _decide_removals(name, vm["units"], _credentials(vm), observed, changes)
-                _decide_present(name, vm, observed, changes)
-            _decide_refresh(vm, observed, changes)
+                _decide_present(name, desired, observed, changes)
+            _decide_refresh(vm, desired, observed, changes)
     units = [unit for vm in desired["vms"].values() for unit in vm["units"]]
     if "images" in desired:
         _decide_staged(desired, observed, changes)
@@ -185,11 +185,11 @@ def _decide_credentials(paths: Iterable[str], observed: ObservedHost, changes: C
     changes.write_credentials += [path for path in paths if not _is_current(observed, path)]
 
 
-def _decide_refresh(vm: DesiredVm, observed: ObservedHost, changes: Changes) -> None:
+def _decide_refresh(vm: DesiredVm, desired: DesiredHost, observed: ObservedHost, changes: Changes) -> None:
     """Restart helpers that take a change while their VM runs on."""
     runs = _active(observed, vm["unit"]) in RUNNING
     for helper in vm["reloaded"] if runs and vm["state"] != "stopped" else ():
-        if is_restart_due(_started(observed, helper), _sources(vm, [helper], observed, changes)):
+        if _is_due(helper, [helper], vm, desired, observed):
             changes.refresh.append(helper)
 
 
@@ -231,7 +231,8 @@ def _decide_absent(name: str, vm: DesiredVm, observed: ObservedHost, changes: Ch
     ]
 
 
-def _decide_present(name: str, vm: DesiredVm, observed: ObservedHost, changes: Changes) -> None:
+def _decide_present(name: str, desired: DesiredHost, observed: ObservedHost, changes: Changes) -> None:
+    vm = desired["vms"][name]
     active = _active(observed, vm["unit"])
     if starts_with_host(vm) != _enabled(observed, vm["unit"]):
         (changes.enable if starts_with_host(vm) else changes.disable).append(name)
@@ -240,21 +241,22 @@ def _decide_present(name: str, vm: DesiredVm, observed: ObservedHost, changes: C
             changes.stop.append(name)
     elif active not in RUNNING:
         changes.start.append(name)
-    elif is_restart_due(_started(observed, vm["unit"]), _sources(vm, vm["units"], observed, changes), vm["reloaded"]):
+    elif _is_due(vm["unit"], [unit for unit in vm["units"] if unit not in vm["reloaded"]], vm, desired, observed):
         (changes.restart if vm["restart"] == "when_needed" else changes.restart_needed).append(name)
 
 
-def _started(observed: ObservedHost, unit: str) -> float | None:
-    return observed["units"][unit].get("started") if unit in observed["units"] else None
+def _is_due(unit: str, sources: Iterable[str], vm: DesiredVm, desired: DesiredHost, observed: ObservedHost) -> bool:
+    """Return if a unit that runs was started from other files of some units than this run leaves."""
+    started_from = observed["units"][unit]["started_from"] if unit in observed["units"] else None
+    return is_restart_due(started_from, {source: _written(source, vm, desired, observed) for source in sources})
 
 
-def _sources(vm: DesiredVm, units: Iterable[str], observed: ObservedHost, changes: Changes) -> dict[str, list[float]]:
-    """Return the modification times of the files and credentials of units, by unit."""
-    written = {*changes.write_files, *changes.write_credentials}
-    sources: dict[str, list[float]] = {}
-    for unit in units:
-        path, credentials = f"{unit_paths.UNIT_DIRECTORY}/{unit}", vm["credentials"][unit]
-        times = [THIS_RUN if path in written else observed["files"][path]["mtime"]]
-        times += [THIS_RUN if one in written else observed["credentials"][one]["mtime"] for one in credentials]
-        sources[unit] = [time for time in times if time is not None]
-    return sources
+def _written(unit: str, vm: DesiredVm, desired: DesiredHost, observed: ObservedHost) -> dict[str, str]:
+    """Return the versions of the files of a unit after this run."""
+    path = f"{unit_paths.UNIT_DIRECTORY}/{unit}"
+    versions = dict(observed["units"][unit]["drop_ins"]) if unit in observed["units"] else {}
+    versions[path] = digest(desired["files"][path]["text"])
+    for credential in vm["credentials"][unit]:
+        kept = _is_current(observed, credential)
+        versions[credential] = observed["credentials"][credential]["version"] if kept else THIS_RUN
+    return versions

@@ -65,7 +65,6 @@ class DesiredHost(_Desired, total=False):
 
 class _ObservedFile(TypedDict):
     sha256: str
-    mtime: float | None
     opened: dict[str, bool]
     """Identities of the storage that the unit's VM opens, and if it writes to it."""
     images: list[str]
@@ -94,15 +93,18 @@ class UnitState(TypedDict):
 
 
 class ObservedUnit(UnitState):
-    """The state of a unit, and the time of its last start."""
+    """The state of a unit, and the files that it was started from and has now."""
 
-    started: float | None
+    started_from: dict[str, dict[str, str]] | None
+    """Versions of the files of its last start, by unit and path; None if that start was not recorded."""
+    drop_ins: dict[str, str]
+    """Versions by path."""
 
 
 class ObservedCredential(TypedDict):
     """A credential at rest."""
 
-    mtime: float
+    version: str
     current: bool
     """If its text is the declared one."""
 

@@ -17,7 +17,6 @@ _DEVICE = re.compile(r"^    -device '?([^'\n]*?)'? \\\\?$", re.M)
 _COMMA = re.compile(r"(?<!,),(?!,)")
 """Ends an option; a comma within a value is doubled."""
 _PLACE = ("bus=", "addr=", "scsi-id=")
-_LOADED = re.compile(r"^LoadCredential(?:Encrypted)?=[^:]+:(.+)$", re.M)
 
 
 def opened_line(opened: Mapping[str, bool]) -> str:
@@ -43,11 +42,6 @@ def images_in(text: str) -> list[str]:
 def credential_line(name: str, source: str, *, encrypted: bool) -> str:
     """Return the setting that loads a credential; source: as systemd reads it."""
     return f"LoadCredential{'Encrypted' if encrypted else ''}={name}:{source}"
-
-
-def credentials_in(text: str) -> list[str]:
-    """Return the paths of the collection's credentials that a unit loads."""
-    return [path for path in _LOADED.findall(text) if path.startswith(paths.CREDENTIALS)]
 
 
 def places_in(text: str) -> dict[str, str]:

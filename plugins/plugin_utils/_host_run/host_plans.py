@@ -39,6 +39,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
     file_access,
     image_fetch,
     tgt_serve,
+    unit_record,
     vms_resume,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
@@ -58,6 +59,7 @@ _MODULES = {
     unit_paths.ACCESS_PROGRAM: file_access,
     unit_paths.IMAGE_PROGRAM: image_fetch,
     unit_paths.TGT_PROGRAM: tgt_serve,
+    unit_paths.RECORD_PROGRAM: unit_record,
     unit_paths.RESUME_PROGRAM: vms_resume,
     **PROGRAMS,
 }

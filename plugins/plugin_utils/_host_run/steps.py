@@ -28,7 +28,8 @@ _UNKNOWN: ObservedUnit = {
     "masked": False,
     "reload": False,
     "invocation": "",
-    "started": None,
+    "started_from": None,
+    "drop_ins": {},
 }
 
 

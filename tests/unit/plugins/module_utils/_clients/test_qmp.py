@@ -80,9 +80,10 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
     inserted = {"node-name": "root.format", "image": {"virtual-size": 512}, "ro": True}
     blocks = [{"inserted": inserted, "io-status": "failed"}, {"inserted": {"node-name": "machine.seed"}}, {}]
     states = {
-        name: {"active": "inactive", "enabled": False} for name in ("qemu-vm-web1.service", "qemu-vm-off.service")
+        name: {"active": "inactive", "enabled": False, "invocation": ""}
+        for name in ("qemu-vm-web1.service", "qemu-vm-off.service")
     }
-    states["qemu-vm-web1.service"] = {"active": "active", "enabled": True}
+    states["qemu-vm-web1.service"] = {"active": "active", "enabled": True, "invocation": "1"}
     monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
     monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / f"{vm}.sock"))
     monkeypatch.setattr(paths, "console_log", lambda vm: str(tmp_path / f"{vm}.log"))
@@ -119,27 +120,6 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
     assert found["web1"]["opened"] == {"nbd:h:10809/a": True}
     monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "nothing"))
     assert running.vms()["web1"]["error"].endswith("nothing: No such file or directory")
-
-
-def test_a_machine_needs_a_restart_once_what_it_was_started_from_is_newer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = ("qmp.sock", "key", "new", *(f"qemu-vm-a{part}.service" for part in ("", ".root.tgt", ".ssh.keys", "b")))
-    for name in names:
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (1, 1))
-    loads = f"LoadCredential=root.other:/elsewhere\nLoadCredentialEncrypted=root.key:{tmp_path}/key\n"
-    (tmp_path / "qemu-vm-a.root.tgt.service").write_text(loads, encoding="utf-8")
-    os.utime(tmp_path / "qemu-vm-a.root.tgt.service", (1, 1))
-    monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
-    monkeypatch.setattr(paths, "CREDENTIALS", str(tmp_path))
-    monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "qmp.sock"))
-    stale = []
-    for name in names:
-        os.utime(tmp_path / name, (2, 2))
-        stale += [name] if running.needs_restart("a") else []
-        os.utime(tmp_path / name, (1, 1))
-    assert stale == ["key", "qemu-vm-a.service", "qemu-vm-a.root.tgt.service"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +162,7 @@ def test_answers_of_other_kinds_are_the_error_of_their_vm(
     monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "s"))
     good = {"query-status": {"status": "running"}, "query-block": [], "query-blockstats": []}
     with FakeQemu(tmp_path / "s", answers={**good, command: answer}):
-        found = running._vm("web1", {"active": "active", "enabled": True})
+        found = running._vm("web1", {"active": "active", "enabled": True, "invocation": "1"})
     assert found["error"]
     assert found["disks"] == {}
 
