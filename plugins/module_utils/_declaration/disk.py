@@ -105,6 +105,8 @@ def read_disk(name: str, declared: Any, where: str, *, default_writes: str = "")
     if origin and origin.image.identity == backend.source.identity(source):
         raise DeclarationError(f"{where}: source", f"is the disk itself ({origin.described})")
     _check_model(settings, backend, where)
+    for option in ("iops", "bps"):
+        _check_limits(settings.get(option) or {}, f"{where}: {option}")
     try:
         backend.source.check_disk(source, settings)
     except DeclarationError as error:
@@ -214,6 +216,20 @@ def _check_route(wanted: str, backend: Backend, source: Values, where: str) -> N
         reason = f"none of {backend.name} supports {' and '.join(picky)} together"
     if reason:
         raise DeclarationError(f"{where}: route", reason)
+
+
+def _check_limits(limits: Values, where: str) -> None:
+    """Refuse limits that QEMU refuses when the VM starts."""
+    for suffix in ("", "_max"):
+        parts = [name for name in (f"read{suffix}", f"write{suffix}") if name in limits]
+        if f"total{suffix}" in limits and parts:
+            raise DeclarationError(where, f"total{suffix} and {parts[0]} exclude each other; leave one of them out")
+    for name in ("total", "read", "write"):
+        limit, burst = limits.get(name), limits.get(f"{name}_max")
+        if burst is not None and limit is None:
+            raise DeclarationError(f"{where}: {name}_max", f"requires {name}, above which it allows a burst")
+        if burst is not None and limit is not None and burst < limit:
+            raise DeclarationError(f"{where}: {name}_max", f"{burst} is less than {name}, which is {limit}")
 
 
 def _check_model(settings: Values, backend: Backend, where: str) -> None:

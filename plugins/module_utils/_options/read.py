@@ -17,6 +17,8 @@ _SIZE = re.compile(r"^(\d{1,19}(?:\.\d{1,19})?)\s*(?:([kKMGTP])(i?B?|B)?|B)?$")
 _MOST = 2**63 - 1
 """The largest size that QEMU can count."""
 _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+_LINE = re.compile(r"[^\n]*[\r\n]+")
+"""One line of text with its line break: a text of several lines, such as a key in PEM, needs its last one."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _LAST = "".join(chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF))
 _NO_TEXT = re.compile(f"[\ud800-\udfff\ufdd0-\ufdef{_LAST}]")
@@ -191,6 +193,8 @@ def _read_scalar(option: Option, value: Any, where: str) -> Any:
     except DeclarationError as error:
         # A secret must not reach a message, not even if it has the wrong type.
         refuse("is not text" if option.secret else error.problem)
+    if option.secret and isinstance(result, str) and _LINE.fullmatch(result):
+        refuse("its text ends with a line break; encrypt it without one (echo -n), or add | trim")
     if option.choices and result not in option.choices:
         refuse(f"{result!r} is not one of {', '.join(option.choices)}{did_you_mean(str(result), option.choices)}")
     if option.pattern and not re.fullmatch(option.pattern, result):
