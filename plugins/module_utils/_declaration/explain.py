@@ -27,9 +27,14 @@ _PASSPHRASE = Hint("cannot unlock any keyslot", "the passphrase does not open th
 _COMMON = (_SILENT, _FULL, _FORMAT, _PASSPHRASE)
 
 
+_ARGUMENT = re.compile(r"-(?:blockdev|object|device|netdev|chardev|drive) (?:\{.*\}|\S+): ")
+"""The argument that QEMU repeats before its message."""
+
+
 def find_hint(hints: Iterable[Hint], message: str) -> Hint | None:
-    """Return the first hint whose pattern matches a message."""
-    return next((hint for hint in hints if re.search(hint.pattern, message)), None)
+    """Return the first hint whose pattern matches a message, apart from what the collection itself has written."""
+    said = _ARGUMENT.sub("", message)
+    return next((hint for hint in hints if re.search(hint.pattern, said)), None)
 
 
 def explained(disk: Disk, error: HostError) -> StorageError:

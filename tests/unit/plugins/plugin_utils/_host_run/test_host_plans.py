@@ -504,3 +504,27 @@ def test_no_log_is_said_to_be_none() -> None:
 
 def test_a_secret_stands_in_no_explanation() -> None:
     assert "pass-of-joe" not in explained('{"node-name":"web.storage"}: Connection refused')
+
+
+NBD_ARGUMENT = '-blockdev {"driver":"nbd","export":"web1","node-name":"root.storage","read-only":false}: '
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (
+            "address resolution failed for 192.0.2.5:10809: Temporary failure in name resolution",
+            "the server's name is unknown to this host; check the name and the host's resolver",
+        ),
+        (
+            "Request not supported: the export is read-only",
+            "the server gives it out read-only; set writes: deny, overlay or discard, or correct the server",
+        ),
+    ],
+)
+def test_a_hint_is_about_what_qemu_says(problem: str, words: str) -> None:
+    assert explained(f"{NBD_ARGUMENT}{problem}") == f"hv1: disk root of web1: nbd 192.0.2.5:10809/web1: {words}"
+
+
+def test_no_hint_matches_what_the_collection_itself_wrote() -> None:
+    assert explained(f"{NBD_ARGUMENT}Failed to read data: Unexpected end-of-file") == "hv1: vm web1: did not start"
