@@ -528,3 +528,29 @@ def test_a_hint_is_about_what_qemu_says(problem: str, words: str) -> None:
 
 def test_no_hint_matches_what_the_collection_itself_wrote() -> None:
     assert explained(f"{NBD_ARGUMENT}Failed to read data: Unexpected end-of-file") == "hv1: vm web1: did not start"
+
+
+HEAD = "nbdkit: curl[1]: error: problem doing HEAD request to fetch size of URL [http://192.0.2.7/b]: "
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            f"{HEAD}HTTP response code said error: The requested URL returned error: 405",
+            "the server refuses to tell the image's size (HEAD); check the url and the user's rights; if only HEAD is "
+            "refused, as for a url that is signed for GET, set route: stage",
+        ),
+        (f"{HEAD}HTTP response code said error: The requested URL returned error: 404", "check the url"),
+        (
+            "nbdkit: curl[1]: error: could not get length of remote file [http://192.0.2.7/b], is the URL correct?",
+            "if the server tells no sizes, set route: stage",
+        ),
+        ("nbdkit: curl[1]: error: [http://192.0.2.7/b] server does not support 'range' requests", "set route: stage"),
+    ],
+    ids=["no HEAD", "not found", "no length", "no ranges"],
+)
+def test_a_web_server_that_only_sends_whole_files_is_named(line: str, words: str) -> None:
+    found = explained(line)
+    assert found.startswith("hv1: disk kit of web1: http http://192.0.2.7/b: ")
+    assert found.endswith(words)
