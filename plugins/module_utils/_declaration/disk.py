@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS, PASSTHROUGH
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import did_you_mean, read_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import did_you_mean, nearest, read_options
 
 ORIGIN_OPTIONS = ("uri", "format", "raw_content", "luks", "route")
 """Options of a disk that is only a source of a copy, beside its backend."""
@@ -166,7 +166,7 @@ def _read_source(declared: Mapping[str, Any], where: str) -> tuple[Backend, dict
 
 def _no_backend(declared: Mapping[str, Any]) -> str:
     unknown = [str(key) for key in declared if key not in {option.name for option in DISK_OPTIONS}]
-    hint = f"; {unknown[0]!r} is neither a backend nor an option{did_you_mean(unknown[0], BACKENDS)}" if unknown else ""
+    hint = f"; {unknown[0]!r} is neither a backend nor an option{nearest(unknown[0], BACKENDS)}" if unknown else ""
     return f"no backend (one of {', '.join(BACKENDS)}, or uri){hint}"
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Callable, NoReturn
 
@@ -196,7 +196,7 @@ def _read_scalar(option: Option, value: Any, where: str) -> Any:
     if option.secret and isinstance(result, str) and _LINE.fullmatch(result):
         refuse("its text ends with a line break; encrypt it without one (echo -n), or add | trim")
     if option.choices and result not in option.choices:
-        refuse(f"{result!r} is not one of {', '.join(option.choices)}{did_you_mean(str(result), option.choices)}")
+        refuse(f"{result!r} is not one of {', '.join(option.choices)}{nearest(str(result), option.choices)}")
     if option.pattern and not re.fullmatch(option.pattern, result):
         refuse(f"{'its text' if option.secret else repr(result)} {option.pattern_help or 'does not fit'}")
     if option.minimum is not None and result < option.minimum:
@@ -206,13 +206,16 @@ def _read_scalar(option: Option, value: Any, where: str) -> Any:
     return result
 
 
-def did_you_mean(word: str, known: Any) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint with the nearest known name; empty if none is near."""
+    near = difflib.get_close_matches(word, sorted(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint with the nearest known name, or with all names."""
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1)
-    if near:
-        return f" (did you mean {near[0]!r}?)"
-    return f" (there are: {', '.join(names)})" if names else ""
+    return nearest(word, names) or (f" (there are: {', '.join(names)})" if names else "")
 
 
 def _plain(summary: str) -> str:
