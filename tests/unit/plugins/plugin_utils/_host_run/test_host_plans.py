@@ -481,7 +481,7 @@ def test_what_libiscsi_says_is_explained(line: str, words: str) -> None:
         (
             "tar",
             "NODE: Requested export not available",
-            "nbdkit could not open it; read the log of its unit below",
+            "nbdkit could not open it; read its messages",
         ),
     ],
 )
