@@ -12,6 +12,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments i
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import fitting_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import user_subnet
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 CARDS = {
@@ -42,7 +43,8 @@ def read_networks(conversion: Conversion, bridges: Mapping[str, str]) -> None:
         try:
             if card not in CARDS:
                 raise DeclarationError(f"card {shown(card)}", f"there are {', '.join(sorted(set(CARDS.values())))}")
-            network, left = _read_netdev(netdev, bridges)
+            number = sum("user" in network for network in networks.values())
+            network, left = _read_netdev(netdev, bridges, user_subnet(number))
         except DeclarationError as error:
             conversion.left.append(f"{argument.shown}: {error}")
             continue
@@ -77,11 +79,14 @@ def _unsaid(argument: Argument, known: tuple[str, ...]) -> list[str]:
     return [f"{key}={value}: QEMU's choice" for key, value in argument.values.items() if key not in known]
 
 
-def _read_netdev(netdev: Argument, bridges: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+def _read_netdev(netdev: Argument, bridges: Mapping[str, str], subnet: str) -> tuple[dict[str, Any], list[str]]:
+    """Return a network and what is left of its options; subnet: what a user network has unless declared."""
     values = {key: value for key, value in netdev.values.items() if key not in ("id", "model", "mac")}
     kind = str(values.pop("type", ""))
     if kind == "user":
         forward = [_forward(rule) for rule in values.pop("hostfwd", [])]
+        if values.get("net") == subnet:
+            del values["net"]
         if values:
             raise DeclarationError(f"{next(iter(values))} of a user network", "cannot be declared")
         return {"user": True, **({"forward": forward} if forward else {})}, []

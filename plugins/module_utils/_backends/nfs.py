@@ -117,6 +117,11 @@ HINTS = (
         "declare user and group that may read and write it, or set writes: deny, overlay or discard",
     ),
     Hint(
+        "NFS3ERR_EXIST",
+        "there is a file of this name in the meantime",
+        "run it again: the file is taken as it is",
+    ),
+    Hint(
         "Program is not available",
         "the server offers no NFS version 3",
         "turn version 3 on, with mountd and portmapper: QEMU speaks no later one",
@@ -125,6 +130,11 @@ HINTS = (
         "Can not resolv",
         "the server's name is unknown to this host",
         "check the name and the host's resolver",
+    ),
+    Hint(
+        r"mount_cb: *$",
+        "the server did not complete the mount",
+        "check that its NFS service and its mountd run, not only its portmapper",
     ),
     Hint(
         "nfs_service failed|Failed to start connection|Connection refused|No route to host|Network is unreachable|"

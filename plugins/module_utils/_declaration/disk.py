@@ -21,7 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schem
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import did_you_mean, read_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import did_you_mean, nearest, read_options
 
 ORIGIN_KEYS = ("uri", "format", "raw_content", "luks", "route")
 """Options of a disk that is only a source of a copy, beside its backend."""
@@ -202,7 +202,7 @@ def _read_source(declared: Mapping[str, Any], where: str) -> tuple[Backend, dict
 
 def _no_backend(declared: Mapping[str, Any]) -> str:
     unknown = [str(key) for key in declared if key not in {option.name for option in DISK_OPTIONS}]
-    hint = f"; {unknown[0]!r} is neither a backend nor an option{did_you_mean(unknown[0], BACKENDS)}" if unknown else ""
+    hint = f"; {unknown[0]!r} is neither a backend nor an option{nearest(unknown[0], BACKENDS)}" if unknown else ""
     return f"no backend (one of {', '.join(BACKENDS)}, or uri){hint}"
 
 
@@ -254,6 +254,33 @@ def _check_route(wanted: str, backend: Backend, source: Values, where: str) -> N
         raise DeclarationError(f"{where}: route", reason)
 
 
+def _check_limits(settings: Values, where: str) -> None:
+    """Refuse limits that QEMU refuses when the VM starts."""
+    for kind in ("iops", "bps"):
+        limits: Values = settings.get(kind) or {}
+        try:
+            _check_kind(limits)
+        except DeclarationError as error:
+            raise error.within(f"{where}: {kind}") from None
+
+
+def _check_kind(limits: Values) -> None:
+    for suffix in ("", "_max"):
+        parts = [name for name in (f"read{suffix}", f"write{suffix}") if name in limits]
+        if f"total{suffix}" in limits and parts:
+            raise DeclarationError("", f"total{suffix} and {parts[0]} exclude each other; leave one of them out")
+    for name in ("total", "read", "write"):
+        limit, burst = limits.get(name), limits.get(f"{name}_max")
+        if burst is not None and limit is None:
+            raise DeclarationError(f"{name}_max", f"requires {name}, above which it allows a burst")
+        if burst is not None and limit is not None and burst < limit:
+            raise DeclarationError(f"{name}_max", f"{burst} is less than {name}, which is {limit}")
+    for option in limits:
+        burst_option = option.removesuffix("_length")
+        if burst_option != option and burst_option not in limits:
+            raise DeclarationError(option, f"is the length of a burst; set {burst_option}, too")
+
+
 def _check_model(settings: Values, backend: Backend, where: str) -> None:
     model = settings["model"]
     virtio = ("virtio-blk", "virtio-scsi")
@@ -297,16 +324,6 @@ def _check_identity(settings: Values, where: str) -> None:
     logical, physical = settings.get("logical_block_size", 512), settings.get("physical_block_size")
     if physical is not None and physical < logical:
         raise DeclarationError(f"{where}: physical_block_size", f"{physical} is less than logical_block_size")
-
-
-def _check_limits(settings: Values, where: str) -> None:
-    """Refuse a burst's length without its burst, as QEMU does."""
-    for kind in ("iops", "bps"):
-        limits = settings.get(kind, {})
-        for option in limits:
-            burst = option.removesuffix("_length")
-            if burst != option and burst not in limits:
-                raise DeclarationError(f"{where}: {kind}: {option}", f"is the length of a burst; set {burst}, too")
 
 
 def _check_passthrough(settings: Values, backend: Backend, where: str) -> None:

@@ -31,6 +31,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import VMS_LOCK, VMS_SECONDS, locked
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 
 LOG_LINES = 16
@@ -107,8 +108,9 @@ def _switch(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
     leftovers.stop_helpers(changes)
     call("disable", changes.disable, "--no-reload")
     for path in changes.remove_files:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        for gone in (path, unit_record.record_path(path.rpartition("/")[2])):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(gone)
     leftovers.revoke_access(changes)
     leftovers.remove_folders(changes)
     CredentialStore(

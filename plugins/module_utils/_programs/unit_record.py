@@ -91,10 +91,15 @@ def units_with(unit: str) -> list[str]:
     return [unit, *sorted(map(os.path.basename, helpers))]
 
 
+def record_path(unit: str) -> str:
+    """Return the path of the record of a unit's last start."""
+    return f"{RECORDS}/{unit}.json"
+
+
 def recorded(unit: str, invocation: str) -> dict[str, Files] | None:
     """Return the files from which a unit was started, by unit; None if that start was not recorded."""
     try:
-        with open(f"{RECORDS}/{unit}.json", encoding="utf-8") as stream:
+        with open(record_path(unit), encoding="utf-8") as stream:
             record: Record = json.load(stream)
     except (OSError, ValueError):
         return None
@@ -108,7 +113,7 @@ def record(unit: str, invocation: str) -> None:
         files[stale][f"{UNIT_FOLDERS[0]}/{stale}"] = NOT_LOADED
     os.makedirs(RECORDS, mode=0o700, exist_ok=True)
     text: Record = {"invocation": invocation, "units": files}
-    path = f"{RECORDS}/{unit}.json"
+    path = record_path(unit)
     with open(f"{path}.new", "w", encoding="utf-8") as stream:
         json.dump(text, stream)
     os.rename(f"{path}.new", path)

@@ -141,7 +141,7 @@ def _read(fleet: DeclaredFleet, host: str, name: Any, declared: Any) -> None:
     filled = Filled(str(name), declared)
     errors: list[Any] = list(filled.errors)
     with _gathered(errors):
-        if filled.vm is not None:
+        if filled.vm is not None or declared is None:
             vm = read_vm(name, filled.vm)
             fleet.vms.append(DeclaredVm(host, vm, filled.missing))
             _check_images(vm, errors)

@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import opened_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import (
     DeclaredFleet,
     DeclaredVm,
@@ -21,6 +22,8 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declare
 )
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.guests import status
 
+_PAUSED = {"paused": "paused", "io-error": "I/O error"}
+"""Drift of a VM whose guest does not run, by QEMU's status."""
 Look = Mapping[str, Any]
 """The registered result of qemu_info on a host, or its failure."""
 
@@ -30,6 +33,10 @@ DRIFT = {
     "not removed": "It is declared absent, but its unit exists. site.yml removes it.",
     "undeclared": "It is not declared. Declare it, or set state: absent.",
     "by hand": "It was not started by this collection. adopt.yml declares it.",
+    "paused": "Somebody has paused it by its monitor. It runs on with cont, or after a restart.",
+    "I/O error": "An I/O error has paused it. It runs on by itself once its storage is back.",
+    "starts at boot": "Its host starts it at boot, which is not declared. site.yml corrects that.",
+    "not started at boot": "Its host does not start it at boot, which is declared. site.yml corrects that.",
     "restart needed": "It was changed after its start. Restart it, or set restart: when_needed.",
     "other storage": "The unit on the host opens other storage, or writes to read-only storage. site.yml corrects it.",
     "not open": "The VM runs without it. Restart the VM.",
@@ -107,7 +114,7 @@ def _vm(pair: _Pair) -> Row:
         "enabled": observed.get("enabled"),
         "problem": observed.get("error", ""),
         "opens": [] if pair.one else list(observed.get("opened", ())),
-        "drift": [] if pair.observed is None else list(_vm_drift(pair.declared, observed)),
+        "drift": [] if pair.observed is None else list(_vm_drift(pair, observed)),
     }
 
 
@@ -130,8 +137,13 @@ def _disks_by_hand(host: str, vm: Mapping[str, Any]) -> Iterator[Row]:
             yield {**_declared(one, disk), "vm": _name_by_hand(vm), **_seen({}), "drift": []}
 
 
-def _vm_drift(declared: str, observed: Mapping[str, Any]) -> Iterator[str]:
-    active = observed.get("active", "")
+def _starts_at_boot(one: DeclaredVm) -> bool:
+    """Return if the host is to start a VM when it boots."""
+    return one.vm.state == "started" and bool(one.vm.settings["autostart"])
+
+
+def _vm_drift(pair: _Pair, observed: Mapping[str, Any]) -> Iterator[str]:
+    declared, active = pair.declared, observed.get("active", "")
     if declared == "undeclared":
         yield "undeclared"
     elif declared == "started" and active not in RUNNING:
@@ -140,6 +152,10 @@ def _vm_drift(declared: str, observed: Mapping[str, Any]) -> Iterator[str]:
         yield "running"
     elif declared == "absent":
         yield "not removed"
+    elif declared == "started" and observed.get("status") in _PAUSED and pair.one and not starts_paused(pair.one.vm):
+        yield _PAUSED[observed["status"]]
+    elif pair.one and observed.get("enabled") not in (None, _starts_at_boot(pair.one)):
+        yield "starts at boot" if observed["enabled"] else "not started at boot"
     if observed.get("restart_needed"):
         yield "restart needed"
 
