@@ -54,7 +54,7 @@ EXAMPLES = r"""
     - name: Ask the hosts
       directdisk.qemu.qemu_info:
         capabilities: false
-        by_hand: true
+        unmanaged: true
       register: seen
       ignore_errors: true
 

@@ -32,7 +32,7 @@ DRIFT = {
     "running": "It is declared stopped or absent. site.yml stops it.",
     "not removed": "It is declared absent, but its unit exists. site.yml removes it.",
     "undeclared": "It is not declared. Declare it, or set state: absent.",
-    "by hand": "It was not started by this collection. adopt.yml declares it.",
+    "unmanaged": "It was not started by this collection. adopt.yml declares it.",
     "paused": "Somebody has paused it by its monitor. It runs on with cont, or after a restart.",
     "I/O error": "An I/O error has paused it. It runs on by itself once its storage is back.",
     "starts at boot": "Its host starts it at boot, which is not declared. site.yml corrects that.",
@@ -61,10 +61,10 @@ def report(fleet: DeclaredFleet, looks: Mapping[str, Look]) -> dict[str, Any]:
             if pair.observed or not pair.one or pair.one.present:
                 vms.append(_vm(pair))
                 disks += _disks(pair)
-        for vm in look.get("by_hand", ()):
+        for vm in look.get("unmanaged", ()):
             if vm["pid"]:
-                vms.append(_by_hand(host, vm))
-                disks += _disks_by_hand(host, vm)
+                vms.append(_unmanaged(host, vm))
+                disks += _unmanaged_disks(host, vm)
     return {
         "drift": DRIFT,
         "hosts": [_host(host, look, fleet) for host, look in looks.items()],
@@ -118,23 +118,23 @@ def _vm(pair: _Pair) -> Row:
     }
 
 
-def _by_hand(host: str, vm: Mapping[str, Any]) -> Row:
+def _unmanaged(host: str, vm: Mapping[str, Any]) -> Row:
     """Return the row of a VM that the collection does not manage."""
     unknown = dict.fromkeys(("memory", "cpus", "enabled"))
-    known = {"host": host, "vm": _name_by_hand(vm), "declared": "undeclared"}
-    return {**known, "status": "running", **unknown, "problem": "", "opens": [], "drift": ["by hand"]}
+    known = {"host": host, "vm": _unmanaged_name(vm), "declared": "undeclared"}
+    return {**known, "status": "running", **unknown, "problem": "", "opens": [], "drift": ["unmanaged"]}
 
 
-def _name_by_hand(vm: Mapping[str, Any]) -> str:
+def _unmanaged_name(vm: Mapping[str, Any]) -> str:
     # A managed VM may have the same name.
     return f"{vm['name']} (pid {vm['pid']})"
 
 
-def _disks_by_hand(host: str, vm: Mapping[str, Any]) -> Iterator[Row]:
+def _unmanaged_disks(host: str, vm: Mapping[str, Any]) -> Iterator[Row]:
     """Yield the disks of an unmanaged VM as adopt.yml would declare them."""
     for one in as_declared(host, vm["name"], vm["declaration"]):
         for disk in one.vm.disks:
-            yield {**_declared(one, disk), "vm": _name_by_hand(vm), **_seen({}), "drift": []}
+            yield {**_declared(one, disk), "vm": _unmanaged_name(vm), **_seen({}), "drift": []}
 
 
 def _starts_at_boot(one: DeclaredVm) -> bool:
