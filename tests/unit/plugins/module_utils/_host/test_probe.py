@@ -42,7 +42,7 @@ def test_options_are_read_from_the_help(tmp_path: Path) -> None:
     without = ("-h", "-help", "-no-acpi", "-enable-sync-profile", "-preconfig")
     assert host_probe._emulator_options(str(emulator)) == {
         **dict.fromkeys(without, False),
-        **dict.fromkeys(("-machine", "-m", "-fda", "-fdb"), True),
+        **dict.fromkeys(("-machine", "-m", "-fda", "-fdb", "-M", "-qtest", "-qtest-log"), True),
     }
     emulator.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     assert host_probe._emulator_options(str(emulator)) == {}

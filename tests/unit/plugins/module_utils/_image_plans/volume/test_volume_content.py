@@ -20,6 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume.blank_check import is_full
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
 
 MIB = 2**20
@@ -141,4 +142,4 @@ def test_a_volume_is_read_whole_unless_samples_are_declared_to_be_enough(
     state: str, provision: dict[str, str], full: bool
 ) -> None:
     desired = SimpleNamespace(state=state, provision=provision)
-    assert blank.is_full(cast(DesiredImage, desired)) == full
+    assert is_full(cast(DesiredImage, desired)) == full
