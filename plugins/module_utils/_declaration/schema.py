@@ -198,8 +198,7 @@ VM_OPTIONS = (
     Option("machine", "Machine type.", choices=("q35", "pc"), default="q35"),
     Option(
         "hotplug_ports",
-        "Free PCI Express ports of a C(q35) for disks that are added while the VM runs, up to what it has room for; "
-        "with any, there are two more for networks.",
+        "Free PCI Express ports of a C(q35), for disks that are added while the VM runs.",
         "int",
         default=8,
         minimum=0,
