@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
@@ -153,8 +153,11 @@ def changed_since(desired: DesiredHost, observed: ObservedHost) -> list[str]:
     return [*files, *units]
 
 
-def starts_with_host(vm: DesiredVm) -> bool:
-    """Return if the host starts a VM when it boots; a VM that is declared stopped stays stopped."""
+def starts_with_host(vm: Mapping[str, object]) -> bool:
+    """Return if the host starts a VM when it boots; a VM that is declared stopped stays stopped.
+
+    vm: a DesiredVm or the settings of a declared VM.
+    """
     return bool(vm["autostart"]) and vm["state"] == "started"
 
 

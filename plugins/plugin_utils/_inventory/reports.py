@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import opened_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import DiskInfo, IoCounters, VmInfo
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, starts_with_host
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import (
     DeclaredFleet,
@@ -231,11 +231,6 @@ def _unmanaged_disks(host: str, vm: UnmanagedVm) -> Iterator[DiskRow]:
             yield {**_row(host, _unmanaged_name(vm), disk.name, None, []), **_columns(one, disk)}
 
 
-def _starts_at_boot(one: DeclaredVm) -> bool:
-    """Return if the host is to start a VM when it boots."""
-    return one.vm.state == "started" and bool(one.vm.settings["autostart"])
-
-
 def _vm_drift(pair: _Pair, observed: Mapping[str, Any]) -> Iterator[str]:
     declared, active = pair.declared, observed.get("active", "")
     if declared == "undeclared":
@@ -248,7 +243,7 @@ def _vm_drift(pair: _Pair, observed: Mapping[str, Any]) -> Iterator[str]:
         yield "not removed"
     elif declared == "started" and observed.get("status") in _PAUSED and pair.one and not starts_paused(pair.one.vm):
         yield _PAUSED[observed["status"]]
-    elif pair.one and observed.get("enabled") not in (None, _starts_at_boot(pair.one)):
+    elif pair.one and observed.get("enabled") not in (None, starts_with_host(pair.one.vm.settings)):
         yield "starts at boot" if observed["enabled"] else "not started at boot"
     if observed.get("restart_needed"):
         yield "restart needed"
