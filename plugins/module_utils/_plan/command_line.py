@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
@@ -48,9 +50,9 @@ def build_argv(
             ("-blockdev", compact(seed_node(seed_directory))),
             ("-device", f"virtio-blk-pci,{places.seed},drive={SEED_NODE},id={SEED_NODE}-disk"),
         ]
-    user_networks = [network.name for network in vm.networks if not network.bridge]
+    user_networks = count()
     for network in vm.networks:
-        number = user_networks.index(network.name) if network.name in user_networks else 0
+        number = 0 if network.bridge else next(user_networks)
         args += _network(network, taps.get(network.name, ""), places.networks[network.name], number)
     args += _screen(vm, vnc_secret, places.screen)
     args += [(argument,) for argument in settings.get("extra_args", ())]

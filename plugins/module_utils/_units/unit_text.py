@@ -48,9 +48,9 @@ def places_in(text: str) -> dict[str, str]:
     """Return the places of QEMU's devices by their ids, as their options bus, addr and scsi-id."""
     places: dict[str, str] = {}
     for device in _DEVICE.findall(text):
-        options = [part for part in _COMMA.split(device) if part.startswith(_PLACE)]
-        name = next((part[len("id=") :] for part in _COMMA.split(device) if part.startswith("id=")), "")
-        places[name] = ",".join(options)
+        options = _COMMA.split(device)
+        name = next((option[len("id=") :] for option in options if option.startswith("id=")), "")
+        places[name] = ",".join(option for option in options if option.startswith(_PLACE))
     return places
 
 
