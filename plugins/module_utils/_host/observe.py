@@ -147,7 +147,8 @@ def _kind(path: str) -> str:
 def _head(path: str) -> str:
     """Return the first bytes of a regular file or block device in hexadecimal; empty if it cannot be read."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode) and not stat.S_ISBLK(os.stat(path).st_mode):
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
             return ""
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:

@@ -194,8 +194,10 @@ def _names(reply: dict[str, Any]) -> list[str]:
 def _emulator_options(emulator: str) -> dict[str, bool]:
     """Return the options that QEMU's help lists, and if a value follows each; empty if there is no help."""
     done = subprocess.run([emulator, "-help"], capture_output=True, text=True, timeout=30, check=False)
-    options = dict(_NOT_IN_HELP) if done.returncode == 0 else {}
-    for names, value in _HELP_LINE.findall(done.stdout) if done.returncode == 0 else ():
+    if done.returncode:
+        return {}
+    options = dict(_NOT_IN_HELP)
+    for names, value in _HELP_LINE.findall(done.stdout):
         # A few are listed with two dashes, which QEMU accepts for all.
         options.update(dict.fromkeys((f"-{name.lstrip('-')}" for name in re.split(r"/| or ", names)), bool(value)))
     return options
