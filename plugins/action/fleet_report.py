@@ -29,11 +29,13 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         del tmp
-        hosts, register = self._task.args["hosts"], self._task.args["looks"]
+        hosts, register = self._task.args["hosts"], self._task.args["answers"]
         path = os.path.abspath(os.path.expanduser(str(self._task.args["path"])))
         hostvars = (task_vars or {})["hostvars"]
-        looks = {str(host): hostvars.raw_get(host).get(register) or {} for host in hosts}
-        report = reports.report(read_fleet_in_parallel(hostvars, list(looks)), looks)
+        answers: dict[str, reports.HostAnswer] = {
+            str(host): hostvars.raw_get(host).get(register) or reports.HostAnswer() for host in hosts
+        }
+        report = reports.report(read_fleet_in_parallel(hostvars, list(answers)), answers)
         try:
             before, after = _pages(path, report)
             if after != before and not self._task.check_mode:
@@ -50,7 +52,7 @@ class ActionModule(ActionBase):
         return result
 
 
-def _pages(path: str, report: dict[str, Any]) -> tuple[str, str]:
+def _pages(path: str, report: reports.Report) -> tuple[str, str]:
     """Return the existing page and the new one, which are equal if nothing but the time has changed."""
     before = files.read_text(path)
     written = page.written_in(before)

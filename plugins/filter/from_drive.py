@@ -19,8 +19,9 @@ options:
   _input:
     description:
       - "A text: the value of C(-drive) or C(-blockdev) (JSON or C(key=value)), these options themselves, a URI or a
-        C(json:) file name, libvirt's C(<disk type='network'>), or a whole command line, which begins with the name of
-        QEMU's program and is read as a shell reads words."
+        C(json:) file name, libvirt's C(<disk>) or C(<domain>) (with the C(<pool>) of each volume before it), or a whole
+        command line, which is read as a shell reads words. The command line may be a part of a script, and stand
+        behind C(sudo), C(env), C(taskset) and their like."
       - "A list: the words of a command line."
       - "A mapping: the node of a C(-blockdev)."
       - A C(-drive) without C(if) is an IDE disk, as QEMU has it; a URI alone says nothing of the guest's side.

@@ -22,7 +22,7 @@ options:
     type: list
     elements: str
     required: true
-  looks:
+  answers:
     description:
       - Name of the variable in which each host has registered the result of M(directdisk.qemu.qemu_info). A host
         without it is on the page as one that was not asked.
@@ -54,14 +54,14 @@ EXAMPLES = r"""
     - name: Ask the hosts
       directdisk.qemu.qemu_info:
         capabilities: false
-        by_hand: true
+        unmanaged: true
       register: seen
       ignore_errors: true
 
     - name: Write the page
       directdisk.qemu.fleet_report:
         hosts: "{{ ansible_play_hosts_all }}"
-        looks: seen
+        answers: seen
         path: fleet.html
       run_once: true
 """

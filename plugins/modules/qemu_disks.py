@@ -178,7 +178,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import Entry, decode, read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import reconcile_all
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import shown_changes
-from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 
@@ -217,6 +217,7 @@ def main() -> None:
     )
     private_folders.lock_payload()
     try:
+        privileges.require_root()
         if not module.params["request"]:
             raise DirectDiskError(
                 "qemu_disks: its action plugin did not run; use the full name directdisk.qemu.qemu_disks"

@@ -64,7 +64,7 @@ options:
       - If the capabilities are reported. If not, nothing is probed and no cache is written, unless O(requires) is set.
     type: bool
     default: true
-  by_hand:
+  unmanaged:
     description:
       - If VMs that the collection does not manage are reported, from QEMU processes and from units that start QEMU,
         with their declarations.
@@ -95,7 +95,7 @@ EXAMPLES = r"""
 - name: Report the VMs that the collection does not manage
   directdisk.qemu.qemu_info:
     capabilities: false
-    by_hand: true
+    unmanaged: true
 
 - name: Fail if this host cannot run the VMs that are declared for it
   directdisk.qemu.qemu_info:
@@ -147,7 +147,7 @@ vms:
           io_status: ok
           io: {reads: 4201, read_bytes: 98566144, writes: 310, written_bytes: 2097152, errors: 0}
       console: "web1 login:"
-by_hand:
+unmanaged:
   description:
     - The VMs that the collection does not manage, each as the filter P(directdisk.qemu.from_drive#filter) converts its
       command line, with its C(pid) (0 for a unit that does not run) and C(unit). C(problem) is the reason if one could
@@ -177,7 +177,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dir
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import running, unmanaged
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable_data
-from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import flaw, missing, why_not
@@ -201,7 +201,7 @@ ARGUMENTS = {
     "fresh": {"type": "bool", "default": False},
     "vms": {"type": "bool", "default": True},
     "capabilities": {"type": "bool", "default": True},
-    "by_hand": {"type": "bool", "default": False},
+    "unmanaged": {"type": "bool", "default": False},
 }
 
 
@@ -239,12 +239,13 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     private_folders.lock_payload()
     try:
+        privileges.require_root()
         facts = observe(module.params)
         if facts["missing"] and module.params["strict"]:
             module.fail_json(msg="\n".join(facts["missing"]), **facts)
         module.exit_json(
             vms=printable_data(running.vms()) if module.params["vms"] else {},
-            by_hand=unmanaged.unmanaged_vms() if module.params["by_hand"] else [],
+            unmanaged=unmanaged.unmanaged_vms() if module.params["unmanaged"] else [],
             **facts,
         )
     except DirectDiskError as error:

@@ -196,7 +196,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     Request,
     StopAnswer,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
 
 
 def run(request: Request, secrets: dict[str, str]) -> ApplyAnswer | ObserveAnswer | StopAnswer:
@@ -223,6 +223,7 @@ def main() -> None:
     )
     private_folders.lock_payload()
     try:
+        privileges.require_root()
         secrets = {path: base64.b64decode(text).decode() for path, text in module.params["credentials"].items()}
         answer: dict[str, Any] = {**run(module.params["vms"], secrets)}
         module.exit_json(**answer)

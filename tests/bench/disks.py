@@ -108,7 +108,7 @@ class Disks:
             raise BenchError(f"changed={count}\n{output}")
         return seconds
 
-    def by_hand(self, workers: int) -> float:
+    def unmanaged(self, workers: int) -> float:
         """Seconds in which Ceph's own program makes the same images, on the storage host itself."""
         names = f"seq -f bench-new-%g 0 {MANY - 1} | xargs -P {workers} -I NAME rbd"
         begin = time.monotonic()
@@ -142,17 +142,17 @@ def measure(disks: Disks, repeat: int, workers: int) -> dict[str, list[float]]:
             note(f"{count} without a change", disks.run(mixed(count), changed=False))
         note(f"{MANY} new RBD images", disks.run(images(MANY), changed=True))
         note(f"remove {MANY} RBD images", disks.run([{**disk, "state": "absent"} for disk in images(MANY)]))
-        note(f"{MANY} new RBD images by hand, {workers} at a time", disks.by_hand(workers))
+        note(f"{MANY} new RBD images by hand, {workers} at a time", disks.unmanaged(workers))
     return found
 
 
 def report(found: dict[str, list[float]], workers: int) -> str:
     medians = {name: statistics.median(seconds) for name, seconds in found.items()}
     rows = [f"| {name} | {seconds:.2f} s | {seconds / medians['none']:.2f} |" for name, seconds in medians.items()]
-    by_hand = f"{MANY} new RBD images by hand, {workers} at a time"
+    unmanaged = f"{MANY} new RBD images by hand, {workers} at a time"
     aims = (
         (f"{MANY} disks, to {FEW}", f"{MANY} without a change", f"{FEW} without a change", AIM),
-        ("new images, to those by hand", f"{MANY} new RBD images", by_hand, CREATE_AIM),
+        ("new images, to those by hand", f"{MANY} new RBD images", unmanaged, CREATE_AIM),
     )
     lines = [f"{os.cpu_count()} cores; medians, and the ratio to a task without disks", "", "| run | time | ratio |"]
     lines += ["| --- | --- | --- |", *rows, ""]

@@ -87,7 +87,8 @@ def test_the_search_finds_a_disk(browser: Browser) -> None:
     [
         ("host", AWAY, [f"{AWAY}-vm{number:02}" for number in range(50)]),
         ("state", "io-error", ["hv04-vm01"]),
-        ("drift", "any", ["stray", "hv02-vm05", "hv03-vm01"]),
+        ("drift", "any", ["stray", "hv02-vm05", "hv03-vm01", "hv04-vm01"]),
+        ("drift", "I/O error", ["hv04-vm01"]),
         ("drift", "restart needed", ["hv03-vm01"]),
         ("drift", "not running", ["hv02-vm05"]),
     ],

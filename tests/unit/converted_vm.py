@@ -89,24 +89,24 @@ def _without_host(word: str) -> str:
 
 def _here(argument: Argument) -> list[str]:
     """Return a kept argument without the files, sockets and servers that it names."""
-    said = dict(argument.said)
+    values = dict(argument.values)
     if argument.option in _FILES:
         return []
-    if argument.option == "object" and str(said["qom-type"]).startswith("memory-backend-"):
-        return ["-object", f"memory-backend-ram,id={said['id']},size={said['size']}"]
+    if argument.option == "object" and str(values["qom-type"]).startswith("memory-backend-"):
+        return ["-object", f"memory-backend-ram,id={values['id']},size={values['size']}"]
     if argument.option == "drive":
-        kept = {key: value for key, value in said.items() if key in ("if", "id", "index", "media", "bus", "unit")}
+        kept = {key: value for key, value in values.items() if key in ("if", "id", "index", "media", "bus", "unit")}
         return changed(argument, {**kept, "file": "null-co://", "format": "raw"}).words
     if argument.option in ("cdrom", "hda", "hdb", "hdc", "hdd", "fda", "fdb"):
         return [f"-{argument.option}", "null-co://"]
     if argument.option == "chardev":
-        return ["-chardev", f"null,id={said['id']}"]
+        return ["-chardev", f"null,id={values['id']}"]
     if argument.option in ("serial", "parallel") and not argument.value.startswith("chardev:"):
         return [f"-{argument.option}", "null"]
-    if argument.option == "netdev" and said.get("type") not in ("user", "hubport"):
-        return ["-netdev", f"user,id={said['id']}"]
+    if argument.option == "netdev" and values.get("type") not in ("user", "hubport"):
+        return ["-netdev", f"user,id={values['id']}"]
     if argument.option == "blockdev":
-        return ["-blockdev", json.dumps(_null(said))]
+        return ["-blockdev", json.dumps(_null(values))]
     return argument.words
 
 

@@ -26,11 +26,11 @@ from ansible_collections.directdisk.qemu.tests.unit.support import UNIT_TESTS
 TEMPLATE = UNIT_TESTS.parents[1] / "playbooks" / "templates" / "adopted.yml.j2"
 
 
-def printed(by_hand: list[dict[str, Any]]) -> str:
+def printed(unmanaged: list[dict[str, Any]]) -> str:
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters["to_nice_yaml"] = to_nice_yaml
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(inventory_hostname="hv1", __adopt_found={"by_hand": by_hand})
+    return template.render(inventory_hostname="hv1", __adopt_observed={"unmanaged": unmanaged})
 
 
 def vm(*words: str) -> dict[str, Any]:

@@ -8,22 +8,25 @@ declaration is used, or destroyed, as a raw disk.
 
 from __future__ import annotations
 
+import struct
+
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 
 RAW_CONTENT = "raw_content"
 """Option of a disk that confirms that the bytes are intended."""
 
 _CONVERT = "convert it with qemu-img convert"
+_COPY = "declare its format in source (vmdk, vdi, vhdx, vpc), or convert it with qemu-img convert"
 _UNPACK = "unpack it"
 
 _IMAGES = (
     (0, b"QFI\xfb", "a qcow2 image", "declare format: qcow2"),
-    (0, b"KDMV", "a VMDK image", _CONVERT),
-    (0, b"COWD", "a VMDK image", _CONVERT),
-    (0, b"# Disk DescriptorFile", "a VMDK image", _CONVERT),
-    (64, b"\x7f\x10\xda\xbe", "a VDI image", _CONVERT),
-    (0, b"vhdxfile", "a VHDX image", _CONVERT),
-    (0, b"conectix", "a VHD image", _CONVERT),
+    (0, b"KDMV", "a VMDK image", _COPY),
+    (0, b"COWD", "a VMDK image", _COPY),
+    (0, b"# Disk DescriptorFile", "a VMDK image", _COPY),
+    (64, b"\x7f\x10\xda\xbe", "a VDI image", _COPY),
+    (0, b"vhdxfile", "a VHDX image", _COPY),
+    (0, b"conectix", "a VHD image", _COPY),
     (0, b"QED\0", "a QED image", _CONVERT),
     (0, b"WithoutFreeSpace", "a Parallels image", _CONVERT),
     (0, b"WithouFreSpacExt", "a Parallels image", _CONVERT),
@@ -33,8 +36,8 @@ _IMAGES = (
 _FILES = (
     (0, b"\xfd7zXZ\0", "an xz file", "declare compression: xz, or unpack it"),
     (0, b"\x1f\x8b\x08", "a gzip file", "declare compression: gzip, or unpack it"),
-    (0, b"\x28\xb5\x2f\xfd", "a zstd file", _UNPACK),
-    (0, b"BZh", "a bzip2 file", _UNPACK),
+    (0, b"\x28\xb5\x2f\xfd", "a zstd file", "declare compression: zstd, or unpack it"),
+    (0, b"BZh", "a bzip2 file", "declare compression: bzip2, or unpack it"),
     (0, b"PK\x03\x04", "a zip file", _UNPACK),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z file", _UNPACK),
     (257, b"ustar", "a tar archive", "declare tar_member, or unpack it"),
@@ -55,6 +58,26 @@ def file_kind(head: bytes) -> tuple[str, str]:
         return "a page of text (HTML or XML), not an image", "correct the url"
     packed = next(((name, advice) for at, magic, name, advice in _FILES if head.startswith(magic, at)), ("", ""))
     return image_kind(head) if image_kind(head)[0] else packed
+
+
+_MAGIC = {"vmdk": "a VMDK image", "vdi": "a VDI image", "vhdx": "a VHDX image"}
+"""Names of the formats whose images are told by their first bytes; a VHD of a fixed size has its mark at the end."""
+# VMware, Virtual Disk Format 5.0: magic number, version, flags, capacity.
+_VMDK = struct.Struct("<4sIIQ")
+
+
+def why_not_format(form: str, head: bytes) -> str:
+    """Return why an image is not a source of this format that stands alone; empty if it may be one."""
+    name = _MAGIC.get(form, "")
+    if not name:
+        return ""
+    kind, _advice = file_kind(head)
+    if kind != name:
+        return f"it is {kind or 'no ' + name[2:]}, and {form} is declared"
+    if form != "vmdk":
+        return ""
+    single = head.startswith(b"KDMV") and len(head) >= _VMDK.size and _VMDK.unpack_from(head)[3] > 0
+    return "" if single else "it is a VMDK that names other files for its data; convert it to one of a single file"
 
 
 def not_raw(settings: Values, head: bytes, *, written_by_guests: bool) -> str:

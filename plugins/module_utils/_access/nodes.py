@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind import file_kind
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind import file_kind, why_not_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.foreign_files import foreign_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import (
     HEAD,
@@ -20,6 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import SOURCE_FORMATS
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
 
@@ -97,8 +98,13 @@ class Storage(OpenNode):
             raise HostError(f"its header has had {foreign} opened; flatten the image, or declare its backing file")
 
     def _beneath(self) -> Node:
-        """Return the options of a qcow2 node for its backing file; refuse a header that names an undeclared file."""
-        if self._disk.settings["format"] != "qcow2":
+        """Return the options of a format's node for its backing file; refuse a header that names an undeclared file."""
+        form = str(self._disk.settings["format"])
+        if form in SOURCE_FORMATS:
+            problem = why_not_format(form, self.header().head)
+            if problem:
+                raise HostError(problem)
+        if form != "qcow2":
             return {}
         header = self.header()
         if header.format != "qcow2":

@@ -6,17 +6,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import ssh_agent, web_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement, confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends._packed import UNPACKERS
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.background import background_process
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_program
@@ -110,6 +114,32 @@ def _by_stage(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterato
             )
         except image_fetch.Failed as error:
             raise HostError(str(error)) from None
+        yield _copy(copy)
+
+
+@contextlib.contextmanager
+def unpacked(disk: Disk, opened: OpenedHere, bench: Workspace) -> Iterator[OpenedHere]:
+    """Unpack an image that has been opened as a file, by a confined program of the host."""
+    program, *options = UNPACKERS[disk.packed]
+    if opened.node["driver"] != "file":
+        raise HostError(f"{disk.packed} is unpacked from a file or a copy only; leave route out")
+    if not shutil.which(program):
+        raise HostError(f"{program} is not installed on this host; install it, or unpack the image")
+    with private_folder(DOWNLOADS) as outer:
+        folder = bench.new_folder(f"{outer}/w")
+        copy = f"{folder}/image"
+        most = image_fetch.bounded(stage.most_of(disk), DOWNLOADS)
+        begin = bench.confined(Confinement(most=most), folder)
+        with open(opened.node["filename"], "rb") as packed, open(copy, "xb") as image:
+            done = subprocess.run(
+                [*begin, program, *options], stdin=packed, stdout=image, stderr=subprocess.PIPE, check=False
+            )
+        if done.returncode:
+            message = done.stderr.decode(errors="replace").strip()
+            if os.path.getsize(copy) >= most:
+                message = f"unpacked, it is larger than {in_words(most)}; declare a larger provision: max_size"
+            raise HostError(f"{program} cannot unpack it: {message or f'status {done.returncode}'}")
+        bench.give(copy)
         yield _copy(copy)
 
 

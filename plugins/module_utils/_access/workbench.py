@@ -16,7 +16,11 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.foreign_files import local_backing_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode, Storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.qemu_img import output_of_qemu_img
-from ansible_collections.directdisk.qemu.plugins.module_utils._access.route_openers import OpenedHere, open_here
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.route_openers import (
+    OpenedHere,
+    open_here,
+    unpacked,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.source_check import check_content, check_whole
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import StorageDaemon
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import FolderResources, Workspace
@@ -79,6 +83,8 @@ class Workbench(Workspace):
         try:
             with contextlib.ExitStack() as stack:
                 opened = stack.enter_context(open_here(disk, resources, self))
+                if disk.packed:
+                    opened = stack.enter_context(unpacked(disk, opened, self))
                 opened = _with_backing_file(opened, disk)
                 daemon = self._new_daemon(opened, stack) if disk.backend.access.closes_slowly else self.daemon(opened)
                 stack.enter_context(daemon.files.shown(opened.files))

@@ -72,12 +72,12 @@ def all_secrets_in(given: Any) -> set[str]:
         items = given if isinstance(given, (list, tuple)) else ()
         return {secret for one in items for secret in all_secrets_in(one)}
     pairs = ((match[1], match[2].replace(",,", ",")) for match in _PAIR.finditer(given))
-    found = {value for name, value in pairs if _names_secret(name)}
+    result = {value for name, value in pairs if _names_secret(name)}
     patterns = [_COOKIES, *([_DATA] if "secret" in given else [])]
-    found.update(match[1] for pattern in patterns for match in pattern.finditer(given))
+    result.update(match[1] for pattern in patterns for match in pattern.finditer(given))
     texts = {given, given.replace(",,", ","), html.unescape(given)}
-    found.update(secret for text in texts for secret in _in_text(text))
-    return {secret for secret in found if secret not in _NO_SECRETS}
+    result.update(secret for text in texts for secret in _in_text(text))
+    return {secret for secret in result if secret not in _NO_SECRETS}
 
 
 def has_secret(value: Any, text: str) -> bool:

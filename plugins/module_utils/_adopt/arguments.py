@@ -104,7 +104,7 @@ class Argument:
     option: str
     value: str = ""
     position: int = 0
-    said: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The value's keys, if it has any."""
 
     @property
@@ -117,32 +117,32 @@ class Argument:
         return (
             {"iscsi:"}
             if self.option == "iscsi"
-            else {str(self.said[key]) for key in ("id", "node-name") if key in self.said}
+            else {str(self.values[key]) for key in ("id", "node-name") if key in self.values}
         )
 
     def mentions(self, name: str) -> bool:
         """Return True if QEMU would look up this name for it."""
         if name.endswith(":"):
             return name in self.value
-        if self.option in WITHOUT_NAMES or (self.option == "fw_cfg" and "gen_id" not in self.said):
+        if self.option in WITHOUT_NAMES or (self.option == "fw_cfg" and "gen_id" not in self.values):
             return False
-        if self.said:
+        if self.values:
             return any(
                 text == name or text.startswith(f"{name}.") or text == f"chardev:{name}"
-                for key, text in _leaves(self.said)
+                for key, text in _leaves(self.values)
                 if key.rpartition(".")[2] not in WITHOUT_REFERENCES and (self.option, key) != ("drive", "file")
             )
         return bool(re.search(rf"(?<![A-Za-z0-9_-]){re.escape(name)}(?![A-Za-z0-9_-])", self.value))
 
     @property
     def has_secret(self) -> bool:
-        return has_secret(self.said, self.value)
+        return has_secret(self.values, self.value)
 
     @property
     def shown(self) -> str:
         """Return it for people, without secrets."""
         if self.has_secret:
-            kind = next((self.said[key] for key in ("type", "driver", "qom-type") if key in self.said), "")
+            kind = next((self.values[key] for key in ("type", "driver", "qom-type") if key in self.values), "")
             name = ",".join(sorted(self.names))
             return " ".join(filter(None, [f"-{self.option}", str(kind), f"id={name}" if name else ""]))
         return " ".join(word if len(word) <= 200 else f"{word[:200]}..." for word in self.words)
@@ -162,12 +162,12 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 def read_arguments(words: Sequence[str]) -> list[Argument]:
     """Read the arguments after the program's name."""
-    found = EMULATOR.fullmatch(words[0]) if words else None
-    if not found:
+    result = EMULATOR.fullmatch(words[0]) if words else None
+    if not result:
         raise DeclarationError(
             "command line", f"{texts.shown(words[0] if words else '')} is not QEMU's system emulator"
         )
-    if found["arch"] not in (None, "x86_64", "i386"):
+    if result["arch"] not in (None, "x86_64", "i386"):
         raise DeclarationError("command line", f"{texts.shown(words[0])}: only VMs of x86_64 can be declared")
     arguments = list(_arguments(words[1:]))
     _check_names(arguments)
@@ -222,9 +222,9 @@ def _said(option: str, value: str) -> dict[str, Any]:
             raise
         return {}
     single = [pair for pair in pairs if pair[0] not in _MANY]
-    said: dict[str, Any] = dict(single) if option in _PASSED_ON else dict(texts.unique(single, where))
+    values: dict[str, Any] = dict(single) if option in _PASSED_ON else dict(texts.unique(single, where))
     for key in _MANY:
         many = [text for name, text in pairs if name == key]
         if many:
-            said[key] = many
-    return said
+            values[key] = many
+    return values

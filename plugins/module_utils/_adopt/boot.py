@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.devices import Hardware
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 
 # SeaBIOS, src/block.h: drives without a bootindex are tried in the order of these types.
 _TYPES = ("ide", "virtio-scsi", "scsi-block", "scsi-generic", "virtio-blk", "usb", "nvme")
@@ -25,10 +25,10 @@ def rank(hardware: Hardware) -> tuple[int, int]:
     return _TYPES.index(hardware.model), -1 if hardware.index is None else hardware.index
 
 
-def ide_indices(found: Found, units: int) -> dict[int, int]:
+def ide_indices(conversion: Conversion, units: int) -> dict[int, int]:
     """Return the IDE index of each drive that the board places, by position; units: disks of one IDE bus."""
     indices: dict[int, int] = {}
-    for argument in found.arguments:
+    for argument in conversion.arguments:
         index = _ide_index(argument, units)
         if index is None:
             continue
@@ -46,12 +46,12 @@ def _ide_index(argument: Argument, units: int) -> int | None:
         return _CDROM
     if argument.option == "":
         return 0
-    if argument.option != "drive" or argument.said.get("if", "ide") != "ide":
+    if argument.option != "drive" or argument.values.get("if", "ide") != "ide":
         return None
-    if "index" in argument.said:
-        return _number(argument.said["index"])
-    if "bus" in argument.said or "unit" in argument.said:
-        return units * _number(argument.said.get("bus", 0)) + _number(argument.said.get("unit", 0))
+    if "index" in argument.values:
+        return _number(argument.values["index"])
+    if "bus" in argument.values or "unit" in argument.values:
+        return units * _number(argument.values.get("bus", 0)) + _number(argument.values.get("unit", 0))
     return -1
 
 
@@ -65,22 +65,24 @@ def _number(value: Any) -> int:
     return int(str(value)) if re.fullmatch(r"\d{1,3}", str(value)) else 0
 
 
-def boot_after_kept(found: Found, kept: Iterable[Argument]) -> None:
+def boot_after_kept(conversion: Conversion, kept: Iterable[Argument]) -> None:
     """Boot the first disk after the kept devices that have a bootindex, if no disk has one."""
-    taken = [_number(value) for argument in kept for key, value in argument.said.items() if _INDEX.fullmatch(key)]
-    disks = found.vm.get("disks", {})
+    taken = [_number(value) for argument in kept for key, value in argument.values.items() if _INDEX.fullmatch(key)]
+    disks = conversion.vm.get("disks", {})
     if not taken or not disks or any("boot_index" in disk for disk in disks.values()):
         return
     name = next(iter(disks))
     disks[name]["boot_index"] = max(taken) + 1
-    found.notes.append(f"disk {name}: boot_index: {max(taken) + 1}, because a device in extra_args boots before it")
+    conversion.notes.append(
+        f"disk {name}: boot_index: {max(taken) + 1}, because a device in extra_args boots before it"
+    )
 
 
-def boot_comment(found: Found, argument: Argument) -> str:
+def boot_comment(conversion: Conversion, argument: Argument) -> str:
     """Return what is to be known of a -boot that is kept; empty if it does what it did."""
-    order = str(argument.said.get("order", ""))
-    if "once" in argument.said:
-        order = str(argument.said["once"])
-    if _DISK_FIRST.fullmatch(order) or not found.vm.get("disks"):
+    order = str(argument.values.get("order", ""))
+    if "once" in argument.values:
+        order = str(argument.values["once"])
+    if _DISK_FIRST.fullmatch(order) or not conversion.vm.get("disks"):
         return ""
     return "a disk with boot_index 0 boots before it, which is the first one if no disk declares it"

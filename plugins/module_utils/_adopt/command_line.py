@@ -40,18 +40,18 @@ class Process:
 
 def read_command_line(words: Sequence[str], process: Process) -> Converted:
     """Convert a command line to the declaration of its VM."""
-    found = settings.Found(read_arguments(words))
-    called = settings.read_name(found.arguments)
-    name = _unused(vm_name(called or process.name), process.taken, found)
-    context = context_of(found, process, called)
-    _take_uuid(found, name)
-    settings.read_settings(found, binary=words[0])
-    read_firmware(found)
-    read_screen(found, context)
-    read_disks(found, context)
-    read_networks(found, process.bridges)
-    read_leftovers(found, context)
-    return converted_vm(name, found.vm, found.left, found.notes)
+    conversion = settings.Conversion(read_arguments(words))
+    called = settings.read_name(conversion.arguments)
+    name = _unused(vm_name(called or process.name), process.taken, conversion)
+    context = context_of(conversion, process, called)
+    _take_uuid(conversion, name)
+    settings.read_settings(conversion, binary=words[0])
+    read_firmware(conversion)
+    read_screen(conversion, context)
+    read_disks(conversion, context)
+    read_networks(conversion, process.bridges)
+    read_leftovers(conversion, context)
+    return converted_vm(name, conversion.vm, conversion.left, conversion.notes)
 
 
 def vm_name(text: str) -> str:
@@ -59,34 +59,41 @@ def vm_name(text: str) -> str:
     return re.sub("^[^A-Za-z0-9]+", "", re.sub("[^A-Za-z0-9_-]+", "-", text))[:28].rstrip("-") or "vm"
 
 
-def _unused(name: str, taken: frozenset[str], found: settings.Found) -> str:
+def _unused(name: str, taken: frozenset[str], conversion: settings.Conversion) -> str:
     if name not in taken:
         return name
-    found.notes.append(f"another VM is named {name}, too")
+    conversion.notes.append(f"another VM is named {name}, too")
     return next(one for one in (f"{name[:22]}-{number}" for number in count(2)) if one not in taken)
 
 
-def _uuids(found: settings.Found) -> list[str]:
+def _uuids(conversion: settings.Conversion) -> list[str]:
     """Return the VM's UUIDs, the one that QEMU takes last: that of -smbios, or else that of -uuid."""
-    own = [argument.value for argument in found.of("uuid")]
-    smbios = [str(a.said["uuid"]) for a in found.of("smbios") if str(a.said.get("type")) == "1" and "uuid" in a.said]
+    own = [argument.value for argument in conversion.of("uuid")]
+    smbios = [
+        str(a.values["uuid"])
+        for a in conversion.of("smbios")
+        if str(a.values.get("type")) == "1" and "uuid" in a.values
+    ]
     return [text.lower() for text in (*own, *smbios) if _UUID.fullmatch(text)]
 
 
-def _take_uuid(found: settings.Found, name: str) -> None:
+def _take_uuid(conversion: settings.Conversion, name: str) -> None:
     """Omit a UUID that the VM would get anyway."""
-    arguments = found.of("uuid")
+    arguments = conversion.of("uuid")
     if arguments and arguments[-1].value.lower() == vm.uuid_of(name):
-        found.take(*arguments)
+        conversion.take(*arguments)
 
 
-def context_of(found: settings.Found, process: Process, called: str | None = None) -> CommandLineContext:
+def context_of(conversion: settings.Conversion, process: Process, called: str | None = None) -> CommandLineContext:
     """Return the context; called: QEMU's name of the VM, None if there is no VM."""
-    uuids = _uuids(found)
+    uuids = _uuids(conversion)
     ours = called is not None and bool(uuids) and uuids[-1] == vm.uuid_of(called)
     return CommandLineContext(
-        objects={name: a.said for a in found.of("object") for name in a.names},
-        beside={a.option: [one.said for one in found.arguments if one.option == a.option] for a in found.arguments},
+        objects={name: a.values for a in conversion.of("object") for name in a.names},
+        beside={
+            a.option: [one.values for one in conversion.arguments if one.option == a.option]
+            for a in conversion.arguments
+        },
         vm=None if ours else called,
         uuid=uuids[-1] if uuids else "",
         user=process.user,

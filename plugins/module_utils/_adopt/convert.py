@@ -17,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_lin
     read_command_line,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import lone_disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk, read_probed
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import ConvertedDisk, read_probed
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_domain import read_domain
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import (
     Converted,
@@ -26,11 +26,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result impo
     covered,
     without_secrets,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.shell import (
     Command,
     find_command,
     read_script,
+    refuse_unknown_start,
     split_words,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import NAME, read_storage
@@ -81,22 +82,27 @@ def _read_xml(text: str, name: str) -> Converted:
     domains = [element for element in elements if element.tag == "domain"]
     disks = [element for element in elements if element.tag == "disk"]
     if len(domains) == 1 and not disks:
-        vm_name, found = read_domain(domains[0], pools, name)
-        return converted_vm(vm_name, found.vm, found.left, found.notes)
+        vm_name, result = read_domain(domains[0], pools, name)
+        return converted_vm(vm_name, result.vm, result.left, result.notes)
     if len(disks) != 1 or domains:
         raise DeclarationError("libvirt", "exactly one <disk> or <domain> is required, with the <pool>s of its volumes")
     return _disk(name, libvirt.read_disk(disks[0], pools))
 
 
-def _disk(name: str, found: FoundDisk) -> Converted:
-    return converted_disk(name, found.declared, found.left, found.notes)
+def _disk(name: str, result: ConvertedDisk) -> Converted:
+    return converted_disk(name, result.declared, result.left, result.notes)
 
 
 def _command(given: Any) -> Command | None:
     """Return the command line of a whole VM; None if the input is something else."""
     if isinstance(given, str):
         return read_script(given.strip())
-    return find_command(given) if _is_words(given) else None
+    if not _is_words(given):
+        return None
+    command = find_command(given)
+    if command is None:
+        refuse_unknown_start(given)
+    return command
 
 
 def _is_words(given: Any) -> bool:
@@ -119,28 +125,28 @@ def _words(given: Any) -> list[str]:
     return split_words(text) if _LINE.match(text) else []
 
 
-def _read_options(words: Sequence[str], process: Process) -> FoundDisk:
+def _read_options(words: Sequence[str], process: Process) -> ConvertedDisk:
     """Convert the only disk of some options without a program's name."""
-    found = Found(read_arguments(["kvm", *words]))
-    return lone_disk(found, context_of(found, process))
+    conversion = Conversion(read_arguments(["kvm", *words]))
+    return lone_disk(conversion, context_of(conversion, process))
 
 
-def _read_text(text: str, context: CommandLineContext) -> FoundDisk:
+def _read_text(text: str, context: CommandLineContext) -> ConvertedDisk:
     if _BLOCKDEV.match(text):
         return drives.read_blockdev(drives.read_blockdev_text(text), {}, context, "-blockdev")
     if text.startswith("json:"):
         text = f"if=none,file={text.replace(',', ',,')}"
     if not _KEYVAL.match(text):
-        found = FoundDisk()
-        backend, options = read_storage({NAME: text}, context, "file", found.left)
-        found.declared[backend.name] = options
-        read_probed(found.declared, found, "file")
-        drives.refuse_writes(found.declared, found)
-        return found
+        result = ConvertedDisk()
+        backend, options = read_storage({NAME: text}, context, "file", result.left)
+        result.declared[backend.name] = options
+        read_probed(result.declared, result, "file")
+        drives.refuse_writes(result.declared, result)
+        return result
     drive = drives.split_drive(text)
-    found = drives.read_drive(drive, context, "-drive")
+    result = drives.read_drive(drive, context, "-drive")
     if drive.interface not in drives.MODELS:
         raise DeclarationError("-drive", f"if={shown(drive.interface)} is not a disk")
     model = drives.MODELS[drive.interface]
-    found.declared.update({"model": model} if model not in ("", "virtio-blk") else {})
-    return found
+    result.declared.update({"model": model} if model not in ("", "virtio-blk") else {})
+    return result

@@ -11,8 +11,8 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import ConvertedDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown, switch
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
@@ -89,7 +89,7 @@ class Hardware:
     """Number of an IDE disk that a board places by itself."""
 
 
-def read_properties(found: Found, hardware: Hardware, disk: FoundDisk) -> None:
+def read_properties(conversion: Conversion, hardware: Hardware, disk: ConvertedDisk) -> None:
     """Read the model of a disk from the properties of its device; name what cannot be declared."""
     driver = str(hardware.properties.get("driver"))
     where = f"-device {driver}"
@@ -100,7 +100,7 @@ def read_properties(found: Found, hardware: Hardware, disk: FoundDisk) -> None:
     }
     if _VARIANT.fullmatch(driver):
         disk.left.append(f"{driver}: a virtio device of both kinds is declared")
-    _read_bus(found, hardware, properties, disk, where)
+    _read_bus(conversion, hardware, properties, disk, where)
     declared = disk.declared
     _read_boot_index(properties, disk)
     if "serial" in properties:
@@ -132,7 +132,7 @@ def _is_default(key: str, value: Any) -> bool:
     return str(value) in map(str, defaults)
 
 
-def _read_boot_index(properties: dict[str, Any], disk: FoundDisk) -> None:
+def _read_boot_index(properties: dict[str, Any], disk: ConvertedDisk) -> None:
     number = number_in(properties.get("bootindex"))
     if isinstance(number, int) and 0 <= number <= _MOST_BOOT_INDEX:
         disk.declared["boot_index"] = number
@@ -175,40 +175,44 @@ def _write_cache(value: Any, where: str) -> bool:
     return value == "auto" or switch(value, f"{where}: write-cache")
 
 
-def _read_bus(found: Found, hardware: Hardware, properties: dict[str, Any], disk: FoundDisk, where: str) -> None:
+def _read_bus(
+    conversion: Conversion, hardware: Hardware, properties: dict[str, Any], disk: ConvertedDisk, where: str
+) -> None:
     """Read the options of the controller that a disk is on: a declared disk has a controller of its own."""
     if hardware.model in _ON_SCSI:
-        properties.update(_scsi_controller(found, properties.pop("bus", None), disk, where))
+        properties.update(_scsi_controller(conversion, properties.pop("bus", None), disk, where))
         return
     bus = properties.get("bus")
-    controller = _named(found, str(bus)) if bus is not None else None
+    controller = _named(conversion, str(bus)) if bus is not None else None
     if controller is None:
         return
-    driver = str(controller.said.get("driver"))
+    driver = str(controller.values.get("driver"))
     if hardware.model == "nvme":
-        properties.setdefault("serial", controller.said.get("serial", ""))
+        properties.setdefault("serial", controller.values.get("serial", ""))
     if hardware.model == "ide":
-        chip = {"pc": "IDE", "q35": "AHCI"}[found.vm.get("machine", "pc")]
+        chip = {"pc": "IDE", "q35": "AHCI"}[conversion.vm.get("machine", "pc")]
         disk.left.append(f"it is on {driver}: the board's {chip} is declared, for which a guest may lack a driver")
         del properties["bus"]
     if hardware.model == "usb" and not driver.endswith("xhci"):
         disk.left.append(f"it is on {driver}: qemu-xhci is declared")
 
 
-def _named(found: Found, bus: str) -> Argument | None:
+def _named(conversion: Conversion, bus: str) -> Argument | None:
     """Return the device that provides a bus."""
     names = {bus, bus.rpartition(".")[0]}
-    return next((a for a in found.arguments if a.option == "device" and a.names & names), None)
+    return next((a for a in conversion.arguments if a.option == "device" and a.names & names), None)
 
 
-def _scsi_controller(found: Found, bus: Any, disk: FoundDisk, where: str) -> dict[str, Any]:
+def _scsi_controller(conversion: Conversion, bus: Any, disk: ConvertedDisk, where: str) -> dict[str, Any]:
     """Return the properties of a SCSI disk's controller that are the disk's in a declaration."""
-    controllers = [a for a in found.arguments if a.option == "device" and _SCSI.fullmatch(str(a.said.get("driver")))]
-    controller = _named(found, str(bus)) if bus is not None else next(iter(controllers), None)
+    controllers = [
+        a for a in conversion.arguments if a.option == "device" and _SCSI.fullmatch(str(a.values.get("driver")))
+    ]
+    controller = _named(conversion, str(bus)) if bus is not None else next(iter(controllers), None)
     if controller not in controllers or controller is None:
         raise DeclarationError(where, f"is on {shown(bus or 'no bus')}, which is no SCSI controller that is known here")
-    driver = str(controller.said.get("driver"))
-    settings = {re.sub("_", "-", key): value for key, value in controller.said.items() if key not in ("driver", "id")}
+    driver = str(controller.values.get("driver"))
+    settings = {re.sub("_", "-", key): value for key, value in controller.values.items() if key not in ("driver", "id")}
     if not _VIRTIO_SCSI.fullmatch(driver):
         disk.left.append(f"it is on {driver}: virtio-scsi is declared, for which a guest may lack a driver")
         return {}

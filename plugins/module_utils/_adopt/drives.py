@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk, read_graph, read_limits
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import ConvertedDisk, read_graph, read_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import NAME
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
@@ -58,16 +58,16 @@ class Drive:
 
 def split_drive(text: str, where: str = "-drive") -> Drive:
     """Parse the text of a -drive."""
-    said = texts.unique(texts.read_pairs(text, where, switches=_SWITCHES), where)
-    name = said.pop("file", None)
-    own = {key: said.pop(key) for key in _OWN if key in said}
-    limits = _take_limits(said, where)
-    if "format" in said:
-        if "driver" in said:
+    values = texts.unique(texts.read_pairs(text, where, switches=_SWITCHES), where)
+    name = values.pop("file", None)
+    own = {key: values.pop(key) for key in _OWN if key in values}
+    limits = _take_limits(values, where)
+    if "format" in values:
+        if "driver" in values:
             raise DeclarationError(where, "format and driver are both given")
-        said["driver"] = said.pop("format")
-    cache, write_cache = _take_cache(said, where)
-    node = texts.nested(said, where)
+        values["driver"] = values.pop("format")
+    cache, write_cache = _take_cache(values, where)
+    node = texts.nested(values, where)
     node["cache"] = cache
     if name:
         _place_name(node, name, where)
@@ -97,24 +97,24 @@ def _is_protocol(node: Node) -> bool:
     return any(backend.access.driver and backend.access.driver == node.get("driver") for backend in BACKENDS.values())
 
 
-def _take_cache(said: dict[str, str], where: str) -> tuple[dict[str, bool], bool]:
+def _take_cache(values: dict[str, str], where: str) -> tuple[dict[str, bool], bool]:
     """Return cache.direct and cache.no-flush, and if the device has a write cache."""
-    word = said.pop("cache", "writeback")
+    word = values.pop("cache", "writeback")
     if word not in _CACHES:
         raise DeclarationError(where, f"cache={texts.shown(word)} is not one of {', '.join(_CACHES)}")
     names = ("cache.direct", "cache.no-flush", "cache.writeback")
     direct, no_flush, writeback = (
-        texts.switch(said.pop(name), f"{where}: {name}") if name in said else value
+        texts.switch(values.pop(name), f"{where}: {name}") if name in values else value
         for name, value in zip(names, _CACHES[word])
     )
     return {"direct": direct, "no-flush": no_flush}, writeback
 
 
-def _take_limits(said: dict[str, str], where: str) -> dict[str, Any]:
+def _take_limits(values: dict[str, str], where: str) -> dict[str, Any]:
     """Return limits in both spellings, by the names of a throttle group's properties."""
     limits: dict[str, Any] = {}
     directions = {None: "total", "_rd": "read", "_wr": "write"}
-    for key in list(said):
+    for key in list(values):
         old = _OLD_LIMIT.fullmatch(key)
         name = ""
         if old:
@@ -127,33 +127,33 @@ def _take_limits(said: dict[str, str], where: str) -> dict[str, Any]:
         if name and name in limits:
             raise DeclarationError(where, f"the limit {name} is set twice")
         if name:
-            limits[name] = said.pop(key)
+            limits[name] = values.pop(key)
     return limits
 
 
-def read_drive(drive: Drive, context: CommandLineContext, where: str) -> FoundDisk:
+def read_drive(drive: Drive, context: CommandLineContext, where: str) -> ConvertedDisk:
     """Convert a -drive to a disk; the model comes from its device."""
     if drive.own.get("media", "disk") != "disk":
         raise DeclarationError(where, f"media={texts.shown(drive.own['media'])} is not a disk")
     node = drive.node
-    found = read_graph(node, {}, context, where)
-    disk = found.declared
+    result = read_graph(node, {}, context, where)
+    disk = result.declared
     if texts.switch(drive.own.get("snapshot", False), f"{where}: snapshot"):
         disk["writes"] = "discard"
     if texts.switch(drive.own.get("copy-on-read", False), f"{where}: copy-on-read"):
         disk["copy_on_read"] = True
-    disk.update(read_limits(drive.limits, found))
-    _read_aio(drive, disk, found, where)
+    disk.update(read_limits(drive.limits, result))
+    _read_aio(drive, disk, result, where)
     set_write_cache(disk, drive.write_cache, where)
-    set_errors(disk, drive.own, found)
-    found.left += [
+    set_errors(disk, drive.own, result)
+    result.left += [
         f"{key}={drive.own[key]}: disks come in the order of the declaration" for key in _POSITION if key in drive.own
     ]
-    refuse_writes(disk, found)
-    return found
+    refuse_writes(disk, result)
+    return result
 
 
-def _read_aio(drive: Drive, disk: dict[str, Any], found: FoundDisk, where: str) -> None:
+def _read_aio(drive: Drive, disk: dict[str, Any], result: ConvertedDisk, where: str) -> None:
     aio = drive.own.get("aio")
     backend = next(BACKENDS[name] for name in disk if name in BACKENDS)
     if aio is None:
@@ -162,26 +162,32 @@ def _read_aio(drive: Drive, disk: dict[str, Any], found: FoundDisk, where: str) 
         if disk[backend.name].setdefault("aio", aio) != aio:
             raise DeclarationError(where, "aio is set twice")
     else:
-        found.left.append(f"aio={aio}: has no effect on {backend.name}")
+        result.left.append(f"aio={aio}: has no effect on {backend.name}")
 
 
 def set_write_cache(disk: dict[str, Any], write_cache: bool, where: str) -> None:
-    """Declare writethrough for a device without a write cache."""
+    """Declare writethrough or directsync for a device without a write cache."""
     if write_cache:
         return
-    if disk.get("cache", "writeback") not in ("writeback", "writethrough"):
-        raise DeclarationError(where, "a cache mode without the host's cache and without the disk's cannot be declared")
-    disk["cache"] = "writethrough"
+    flushing = {
+        "none": "directsync",
+        "directsync": "directsync",
+        "writeback": "writethrough",
+        "writethrough": "writethrough",
+    }
+    if disk.get("cache", "writeback") not in flushing:
+        raise DeclarationError(where, "cache unsafe without the disk's own write cache cannot be declared")
+    disk["cache"] = flushing[disk.get("cache", "writeback")]
 
 
-def set_errors(disk: dict[str, Any], said: Mapping[str, str], found: FoundDisk) -> None:
+def set_errors(disk: dict[str, Any], values: Mapping[str, str], result: ConvertedDisk) -> None:
     """Read ``on_error`` from werror and rerror; keep the collection's default if they are unset or differ."""
-    words = [said[key] for key in ("werror", "rerror") if said.get(key, "auto") != "auto"]
+    words = [values[key] for key in ("werror", "rerror") if values.get(key, "auto") != "auto"]
     if len(words) == 2 and len(set(words)) == 1 and words[0] in _ERRORS:
         disk["on_error"] = _ERRORS[words[0]]
     elif words:
-        pairs = ",".join(f"{key}={said[key]}" for key in ("werror", "rerror") if key in said)
-        found.left.append(f"{pairs}: on_error is {disk.get('on_error', 'stop')}")
+        pairs = ",".join(f"{key}={values[key]}" for key in ("werror", "rerror") if key in values)
+        result.left.append(f"{pairs}: on_error is {disk.get('on_error', 'stop')}")
 
 
 _SERIAL = re.compile("[A-Za-z0-9_.-]+")
@@ -189,19 +195,19 @@ _LONG_SERIAL, _SHORT_SERIAL = 36, 20
 _LONG_SERIALS = ("virtio-scsi", "usb")
 
 
-def set_serial(model: str, serial: str, found: FoundDisk) -> None:
+def set_serial(model: str, serial: str, result: ConvertedDisk) -> None:
     """Declare a serial number as far as the guest sees it."""
     most = _LONG_SERIAL if model in _LONG_SERIALS else _SHORT_SERIAL
     if model in ("scsi-block", "scsi-generic") or not _SERIAL.fullmatch(serial):
-        found.left.append(f"serial={serial}: not declared")
+        result.left.append(f"serial={serial}: not declared")
         return
-    found.declared["serial"] = serial[:most]
+    result.declared["serial"] = serial[:most]
     if len(serial) > most:
-        found.left.append(f"serial={serial}: the guest sees {most} characters of it, as before")
+        result.left.append(f"serial={serial}: the guest sees {most} characters of it, as before")
 
 
-def refuse_writes(disk: dict[str, Any], found: FoundDisk) -> None:
-    """Declare read-only storage: QEMU opens it read-only without a message."""
+def refuse_writes(disk: dict[str, Any], result: ConvertedDisk) -> None:
+    """Declare read-only storage: QEMU opens it read-only without a message; leave out what it makes void."""
     backend = next(BACKENDS[name] for name in disk if name in BACKENDS)
     why = (
         backend.source.why_read_only(disk[backend.name])
@@ -210,7 +216,10 @@ def refuse_writes(disk: dict[str, Any], found: FoundDisk) -> None:
     )
     if "writes" not in disk and why:
         disk["writes"] = "deny"
-        found.notes.append(f"writes: deny, because {why}")
+        result.notes.append(f"writes: deny, because {why}")
+    if disk.get("copy_on_read") and disk.get("writes") not in ("overlay", "discard"):
+        del disk["copy_on_read"]
+        result.left.append("copy-on-read: not declared, because nothing is copied without an overlay")
 
 
 def read_blockdev_text(text: str, where: str = "-blockdev") -> Node:
@@ -226,10 +235,10 @@ def read_blockdev_text(text: str, where: str = "-blockdev") -> Node:
     return texts.nested(texts.unique(texts.read_pairs(text, where, implied="driver", switches=()), where), where)
 
 
-def read_blockdev(top: Node, nodes: Mapping[str, Node], context: CommandLineContext, where: str) -> FoundDisk:
+def read_blockdev(top: Node, nodes: Mapping[str, Node], context: CommandLineContext, where: str) -> ConvertedDisk:
     """Convert a topmost node to a disk; nodes: the others, by name."""
     if "driver" not in top:
         raise DeclarationError(where, "driver is missing")
-    found = read_graph(top, nodes, context, where)
-    refuse_writes(found.declared, found)
-    return found
+    result = read_graph(top, nodes, context, where)
+    refuse_writes(result.declared, result)
+    return result

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.argument_secrets import redacted
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 
 _OWN_NODES = {"machine.uefi-code", "machine.uefi-vars"}
 """Nodes of a unit of the collection."""
@@ -17,40 +17,40 @@ _PLACES = ("filename", "url", "path", "image", "target", "export", "vdi")
 _DEEPEST = 8
 
 
-def read_firmware(found: Found) -> None:
+def read_firmware(conversion: Conversion) -> None:
     """Declare UEFI for firmware in flash; its variables must be copied by hand."""
-    nodes = [str(found.flash[name]) for name in ("pflash0", "pflash1") if name in found.flash]
-    drives = [a for a in found.of("drive") if a.said.get("if") == "pflash"]
-    devices = [a for a in found.of("blockdev") if a.names & set(nodes)]
+    nodes = [str(conversion.flash[name]) for name in ("pflash0", "pflash1") if name in conversion.flash]
+    drives = [a for a in conversion.of("drive") if a.values.get("if") == "pflash"]
+    devices = [a for a in conversion.of("blockdev") if a.names & set(nodes)]
     devices.sort(key=lambda a: min(nodes.index(name) for name in a.names if name in nodes))
-    if not drives and not nodes and not found.of("pflash"):
+    if not drives and not nodes and not conversion.of("pflash"):
         return
-    blockdevs = {name: a for a in found.of("blockdev") for name in a.names}
-    files = [_file(a.said or a.value, blockdevs) for a in (*drives, *devices, *found.of("pflash"))]
-    found.vm["firmware"] = "uefi"
-    found.take(*drives, *devices, *found.of("pflash"))
+    blockdevs = {name: a for a in conversion.of("blockdev") for name in a.names}
+    files = [_file(a.values or a.value, blockdevs) for a in (*drives, *devices, *conversion.of("pflash"))]
+    conversion.vm["firmware"] = "uefi"
+    conversion.take(*drives, *devices, *conversion.of("pflash"))
     for device in devices:
-        _take_below(found, device.said, blockdevs)
+        _take_below(conversion, device.values, blockdevs)
     if set(nodes) != _OWN_NODES:
-        found.left.append(
+        conversion.left.append(
             f"UEFI in {' and '.join(files) or 'flash'}: firmware: uefi takes the host's own; copy the variables to "
             "uefi-vars.fd in the VM's directory under /var/lib before its first start"
         )
 
 
-def _take_below(found: Found, node: Mapping[str, Any], blockdevs: Mapping[str, Argument]) -> None:
+def _take_below(conversion: Conversion, node: Mapping[str, Any], blockdevs: Mapping[str, Argument]) -> None:
     child = node.get("file")
     if isinstance(child, Mapping):
-        _take_below(found, child, blockdevs)
-    elif child in blockdevs and blockdevs[str(child)].position not in found.taken:
-        found.take(blockdevs[str(child)])
-        _take_below(found, blockdevs[str(child)].said, blockdevs)
+        _take_below(conversion, child, blockdevs)
+    elif child in blockdevs and blockdevs[str(child)].position not in conversion.taken:
+        conversion.take(blockdevs[str(child)])
+        _take_below(conversion, blockdevs[str(child)].values, blockdevs)
 
 
 def _file(node: Any, blockdevs: Mapping[str, Argument], depth: int = 0) -> str:
     """Return the file of a flash device, for people; node: keys and values, a node's name, or text."""
     if isinstance(node, str) and node in blockdevs and depth < _DEEPEST:
-        return _file(blockdevs[node].said, blockdevs, depth + 1)
+        return _file(blockdevs[node].values, blockdevs, depth + 1)
     if not isinstance(node, Mapping):
         return redacted(str(node))
     if "file" in node and depth < _DEEPEST:

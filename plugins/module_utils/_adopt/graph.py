@@ -20,7 +20,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units import path
 PROBED = ""
 """Driver of a layer whose format QEMU probes."""
 PROBED_NOTE = "format: not set, so QEMU probes the image; raw is declared: set qcow2 if qemu-img info reports it"
-NAMED_NOTE = "format: not said, so QEMU looks at the image; qcow2 is declared, as its name ends: see qemu-img info"
+NAMED_NOTE = (
+    "format: not set, so QEMU probes the image; qcow2 is declared because of its name: check it with qemu-img info"
+)
 _OTHER_FORMATS = (".vmdk", ".vdi", ".vhd", ".vhdx", ".qed", ".qcow")
 FORMATS = (PROBED, "raw", "qcow2", "luks")
 FILTERS = ("throttle", "copy-on-read")
@@ -51,7 +53,7 @@ CACHES = {
 
 
 @dataclass
-class FoundDisk:
+class ConvertedDisk:
     """The result for one disk."""
 
     declared: dict[str, Any] = field(default_factory=dict)
@@ -66,29 +68,29 @@ class _Layer:
     """True if it is defined within its parent and inherits its cache mode."""
 
 
-def read_graph(top: Node, nodes: Mapping[str, Node], context: CommandLineContext, where: str) -> FoundDisk:
+def read_graph(top: Node, nodes: Mapping[str, Node], context: CommandLineContext, where: str) -> ConvertedDisk:
     """Convert a graph; nodes: those below others, by name."""
-    found = FoundDisk()
-    layers = _layers(top, nodes, where, found)
+    result = ConvertedDisk()
+    layers = _layers(top, nodes, where, result)
     storage = layers[-1]
     formats = [layer for layer in layers[:-1] if layer.node.get("driver", PROBED) in FORMATS]
     bare = {key: value for key, value in storage.node.items() if key not in COMMON}
-    backend, options = read_storage(bare, context, where, found.left)
+    backend, options = read_storage(bare, context, where, result.left)
     disk: dict[str, Any] = {backend.name: options}
     for layer in formats:
-        _read_format(layer.node, disk, context, where, found)
-    if "writes" in found.declared:
-        disk["writes"] = found.declared["writes"]
+        _read_format(layer.node, disk, context, where, result)
+    if "writes" in result.declared:
+        disk["writes"] = result.declared["writes"]
     elif _is_on((formats or [storage])[0].node, "read-only", where):
         disk["writes"] = "deny"
     for layer in layers:
-        _read_filter(layer.node, disk, context, where, found)
+        _read_filter(layer.node, disk, context, where, result)
     _read_common(layers, [*formats, storage], disk, where)
-    found.declared = disk
-    return found
+    result.declared = disk
+    return result
 
 
-def _layers(top: Node, nodes: Mapping[str, Node], where: str, found: FoundDisk) -> list[_Layer]:
+def _layers(top: Node, nodes: Mapping[str, Node], where: str, result: ConvertedDisk) -> list[_Layer]:
     """Return the layers from the device's node down to the storage, without our own overlay."""
     layers = [_Layer(top, inline=False)]
     while True:
@@ -100,7 +102,7 @@ def _layers(top: Node, nodes: Mapping[str, Node], where: str, found: FoundDisk) 
             raise DeclarationError(where, "has too many nodes above one another")
         backing = node.get("backing")
         if backing not in (None, ""):
-            _read_overlay(node, nodes, where, found)
+            _read_overlay(node, nodes, where, result)
             layers[-1] = _child(backing, nodes, where, "backing")
         elif node.get("file") is None:
             raise DeclarationError(where, f"driver {driver} has no file")
@@ -116,7 +118,7 @@ def _child(child: Any, nodes: Mapping[str, Node], where: str, name: str) -> _Lay
     return _Layer(nodes[str(child)], inline=False)
 
 
-def _read_overlay(node: Node, nodes: Mapping[str, Node], where: str, found: FoundDisk) -> None:
+def _read_overlay(node: Node, nodes: Mapping[str, Node], where: str, result: ConvertedDisk) -> None:
     """Declare the writes of our own overlay; refuse another one, whose content would be lost."""
     file = _child(node.get("file"), nodes, where, "file").node
     path = str(file.get("filename", ""))
@@ -125,10 +127,10 @@ def _read_overlay(node: Node, nodes: Mapping[str, Node], where: str, found: Foun
         raise DeclarationError(
             where, f"backing: the overlay {shown(path)} would be left behind; commit it to its base first"
         )
-    found.declared["writes"] = writes
+    result.declared["writes"] = writes
 
 
-def read_probed(disk: dict[str, Any], found: FoundDisk, where: str) -> None:
+def read_probed(disk: dict[str, Any], result: ConvertedDisk, where: str) -> None:
     """Guess the probed format from the image's name: a qcow2 that is declared raw would be destroyed."""
     texts = [value for options in disk.values() if isinstance(options, Mapping) for value in options.values()]
     names = [text.partition("?")[0].lower() for text in texts if isinstance(text, str)]
@@ -139,14 +141,16 @@ def read_probed(disk: dict[str, Any], found: FoundDisk, where: str) -> None:
     named = any(name.endswith(".qcow2") for name in names)
     if named:
         disk["format"] = "qcow2"
-    found.notes.append(NAMED_NOTE if named else PROBED_NOTE)
+    result.notes.append(NAMED_NOTE if named else PROBED_NOTE)
 
 
-def _read_format(node: Node, disk: dict[str, Any], context: CommandLineContext, where: str, found: FoundDisk) -> None:
+def _read_format(
+    node: Node, disk: dict[str, Any], context: CommandLineContext, where: str, result: ConvertedDisk
+) -> None:
     driver = str(node.get("driver", PROBED))
     own = {key: value for key, value in node.items() if key not in (*COMMON, "driver", "file", "backing")}
     if driver == PROBED:
-        read_probed(disk, found, where)
+        read_probed(disk, result, where)
     if driver in ("luks", "qcow2") and {"luks", "format"} & set(disk):
         raise DeclarationError(where, "one format inside another cannot be declared")
     if driver == "qcow2":
@@ -163,10 +167,12 @@ def _read_format(node: Node, disk: dict[str, Any], context: CommandLineContext, 
     for key in own:
         if driver not in ("qcow2", PROBED) or not _TUNING.fullmatch(key):
             raise DeclarationError(where, f"{key} of a node {driver or 'without driver'} cannot be declared")
-        found.left.append(f"{key} of its qcow2 node: QEMU's own choice is taken")
+        result.left.append(f"{key} of its qcow2 node: QEMU's own choice is taken")
 
 
-def _read_filter(node: Node, disk: dict[str, Any], context: CommandLineContext, where: str, found: FoundDisk) -> None:
+def _read_filter(
+    node: Node, disk: dict[str, Any], context: CommandLineContext, where: str, result: ConvertedDisk
+) -> None:
     driver = node.get("driver")
     if driver not in FILTERS:
         return
@@ -177,33 +183,35 @@ def _read_filter(node: Node, disk: dict[str, Any], context: CommandLineContext, 
         disk["copy_on_read"] = True
         return
     group = context.properties("throttle-group", node.get("throttle-group"))
-    said: dict[str, Any] = {key: value for key, value in group.items() if key not in ("qom-type", "id", "limits")}
+    properties: dict[str, Any] = {key: value for key, value in group.items() if key not in ("qom-type", "id", "limits")}
     limits = group.get("limits")
-    said.update(limits if isinstance(limits, Mapping) else {})
-    for kind, values in read_limits(said, found).items():
+    properties.update(limits if isinstance(limits, Mapping) else {})
+    for kind, values in read_limits(properties, result).items():
         if kind in disk:
-            raise DeclarationError(where, "several throttle nodes cannot be declared")
+            result.left.append(f"{kind} of several throttle nodes: the lowest limit of each kind is declared")
+            common = {name: min(values[name], disk[kind][name]) for name in values if name in disk[kind]}
+            values = {**disk[kind], **values, **common}
         disk[kind] = values
 
 
-def read_limits(said: Mapping[str, Any], found: FoundDisk) -> dict[str, dict[str, Any]]:
+def read_limits(properties: Mapping[str, Any], result: ConvertedDisk) -> dict[str, dict[str, Any]]:
     """Return iops and bps from the properties of a throttle group; name what is not declared."""
     limits: dict[str, dict[str, Any]] = {}
-    for name, value in said.items():
+    for name, value in properties.items():
         match = _LIMIT.fullmatch(name)
         if str(value) == "0" or (name.endswith("-length") and str(value) == _DEFAULT_LENGTH):
             continue  # no limit
         if match and (match[1], match[2]) != ("bps", "size"):
             limits.setdefault(match[1], {})[match[2].replace("-", "_")] = number_in(value)
         elif name == "group":
-            found.left.append(f"group={value} of its limits: each disk has limits of its own")
+            result.left.append(f"group={value} of its limits: each disk has limits of its own")
         else:
-            found.left.append(f"{name}={shown(value)[1:-1]} of its limits: not declared")
+            result.left.append(f"{name}={shown(value)[1:-1]} of its limits: not declared")
     for values in limits.values():
         for name in [
             name for name in values if name.endswith("_length") and name.removesuffix("_length") not in values
         ]:
-            found.left.append(f"{name}={values.pop(name)} of its limits: has no effect without {name[:-7]}")
+            result.left.append(f"{name}={values.pop(name)} of its limits: has no effect without {name[:-7]}")
     return {kind: values for kind, values in limits.items() if values}
 
 
@@ -239,12 +247,12 @@ def _read_common(layers: list[_Layer], images: list[_Layer], disk: dict[str, Any
         disk["detect_zeroes"] = words.pop()
 
 
-def _cache(said: Any, inherited: tuple[bool, bool], where: str) -> tuple[bool, bool]:
-    if said is None:
+def _cache(values: Any, inherited: tuple[bool, bool], where: str) -> tuple[bool, bool]:
+    if values is None:
         return inherited
-    if not isinstance(said, Mapping) or set(said) - {"direct", "no-flush"}:
+    if not isinstance(values, Mapping) or set(values) - {"direct", "no-flush"}:
         raise DeclarationError(where, "cache: direct and no-flush are known")
-    direct, no_flush = (switch(said.get(key, old), where) for key, old in zip(("direct", "no-flush"), inherited))
+    direct, no_flush = (switch(values.get(key, old), where) for key, old in zip(("direct", "no-flush"), inherited))
     return direct, no_flush
 
 

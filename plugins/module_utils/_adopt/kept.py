@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import boot
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import IMPLIED, Argument
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import WITHOUT_REFERENCES
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 
 _CHARDEVS = ("qmp", "console")
@@ -72,31 +72,31 @@ class Kept:
 
 def why_impossible(argument: Argument) -> str:
     """Return why QEMU cannot have an argument in a unit; empty if it can."""
-    if argument.option == "add-fd" or any(key in argument.said for key in _PASSED):
+    if argument.option == "add-fd" or any(key in argument.values for key in _PASSED):
         return "it is a file that another process has opened for QEMU"
     if "/dev/fdset/" in argument.value:
         return "it is a file that another process has opened for QEMU"
-    if argument.option == "netdev" and argument.said.get("type") in _TAPS:
+    if argument.option == "netdev" and argument.values.get("type") in _TAPS:
         return "it needs root, and the unit's own tap devices are those of networks"
     return ""
 
 
-def fitted(found: Found, kept: Iterable[Argument], context: CommandLineContext) -> list[Kept]:
+def fitted(conversion: Conversion, kept: Iterable[Argument], context: CommandLineContext) -> list[Kept]:
     """Return the arguments with all that clashes with the unit's own taken out, and with absolute paths."""
     result = [Kept(argument) for argument in kept]
-    result = _renamed(found, result)
-    result = _without_lost_buses(found, result)
-    result = _without_low_slots(found, result)
-    result = _moved_ide(found, result)
-    result = _with_usb(found, result)
-    return [_commented(found, _with_paths(one, context)) for one in result]
+    result = _renamed(conversion, result)
+    result = _without_lost_buses(conversion, result)
+    result = _without_low_slots(conversion, result)
+    result = _moved_ide(conversion, result)
+    result = _with_usb(conversion, result)
+    return [_commented(conversion, _with_paths(one, context)) for one in result]
 
 
 def _with_paths(one: Kept, context: CommandLineContext) -> Kept:
     """Make relative paths absolute: the unit starts in another directory."""
     argument = one.argument
     key = _PATHS.get(argument.option)
-    path = argument.value if key == "" else str(argument.said.get(key or "", ""))
+    path = argument.value if key == "" else str(argument.values.get(key or "", ""))
     if key is None or not path or path.startswith("/") or _PROTOCOL.match(path):
         return one
     if not context.directory:
@@ -104,42 +104,42 @@ def _with_paths(one: Kept, context: CommandLineContext) -> Kept:
     absolute = posixpath.join(context.directory, path)
     if key == "":
         return replace(one, argument=replace(argument, value=absolute))
-    return replace(one, argument=changed(argument, {**argument.said, key: absolute}))
+    return replace(one, argument=changed(argument, {**argument.values, key: absolute}))
 
 
-def _commented(found: Found, one: Kept) -> Kept:
+def _commented(conversion: Conversion, one: Kept) -> Kept:
     if one.argument.option == "boot":
-        comment = boot.boot_comment(found, one.argument)
+        comment = boot.boot_comment(conversion, one.argument)
         return one.say(comment) if comment else one
     return one
 
 
-def changed(argument: Argument, said: Mapping[str, Any]) -> Argument:
+def changed(argument: Argument, values: Mapping[str, Any]) -> Argument:
     """Return an argument with other keys and values, in its own notation."""
     if argument.value.startswith("{"):
-        value = json.dumps(said, separators=(",", ":"))
+        value = json.dumps(values, separators=(",", ":"))
     else:
         implied = IMPLIED.get(argument.option, "")
-        pairs = [(key, item) for key, held in said.items() for item in (held if isinstance(held, list) else [held])]
+        pairs = [(key, item) for key, held in values.items() for item in (held if isinstance(held, list) else [held])]
         first = pairs[0][0] == implied and "=" not in argument.value.partition(",")[0]
         texts = [f"{key}={str(item).replace(',', ',,')}" for key, item in pairs]
         value = ",".join([texts[0].partition("=")[2], *texts[1:]] if first else texts)
-    return replace(argument, value=value, said=dict(said))
+    return replace(argument, value=value, values=dict(values))
 
 
 def _without(one: Kept, keys: Iterable[str], why: str) -> Kept:
     argument = one.argument
-    gone = [key for key in keys if key in argument.said]
+    gone = [key for key in keys if key in argument.values]
     if not gone:
         return one
-    texts = ",".join(f"{key}={argument.said[key]}" for key in gone)
-    left = {key: value for key, value in argument.said.items() if key not in gone}
+    texts = ",".join(f"{key}={argument.values[key]}" for key in gone)
+    left = {key: value for key, value in argument.values.items() if key not in gone}
     return replace(one, argument=changed(argument, left)).say(f"without {texts}, {why}")
 
 
-def _renamed(found: Found, kept: list[Kept]) -> list[Kept]:
+def _renamed(conversion: Conversion, kept: list[Kept]) -> list[Kept]:
     """Rename what has a name that the unit uses itself."""
-    disks, networks = found.vm.get("disks", {}), found.vm.get("networks", {})
+    disks, networks = conversion.vm.get("disks", {}), conversion.vm.get("networks", {})
     own: dict[str, set[str]] = {
         "chardev": set(_CHARDEVS),
         "device": {*disks, *(f"{disk}.scsi" for disk in disks), *(f"{network}.nic" for network in networks)},
@@ -157,15 +157,15 @@ def _renamed(found: Found, kept: list[Kept]) -> list[Kept]:
 def _with_name(one: Kept, option: str, old: str, new: str) -> Kept:
     argument = one.argument
     if argument.option == option and old in argument.names:
-        renamed = changed(argument, {**argument.said, "id": new})
+        renamed = changed(argument, {**argument.values, "id": new})
         return replace(one, argument=renamed).say(f"named {new}, because the unit has a {old} of its own")
     if not argument.mentions(old):
         return one
-    if not argument.said:
+    if not argument.values:
         value = re.sub(rf"(?<![A-Za-z0-9_-]){re.escape(old)}(?![A-Za-z0-9_-])", new, argument.value)
         return replace(one, argument=replace(argument, value=value))
-    said = _mapped(argument.said, lambda key, text: _reference(key, text, old, new))
-    return replace(one, argument=changed(argument, said))
+    values = _mapped(argument.values, lambda key, text: _reference(key, text, old, new))
+    return replace(one, argument=changed(argument, values))
 
 
 def _reference(key: str, text: str, old: str, new: str) -> str:
@@ -183,34 +183,34 @@ def _mapped(value: Any, change: Callable[[str, str], str], key: str = "") -> Any
 
 
 def _driver(one: Kept) -> str:
-    return str(one.argument.said.get("driver", "")) if one.argument.option == "device" else ""
+    return str(one.argument.values.get("driver", "")) if one.argument.option == "device" else ""
 
 
-def _without_lost_buses(found: Found, kept: list[Kept]) -> list[Kept]:
+def _without_lost_buses(conversion: Conversion, kept: list[Kept]) -> list[Kept]:
     """Let QEMU choose the bus of a device if its controller is not kept, or came from a file."""
     names = {name for one in kept for name in one.argument.names}
-    former = {name for argument in found.arguments if argument.option == "device" for name in argument.names}
-    from_file = found.has("readconfig")
+    former = {name for argument in conversion.arguments if argument.option == "device" for name in argument.names}
+    from_file = conversion.has("readconfig")
     result = []
     for one in kept:
-        bus = str(one.argument.said.get("bus", ""))
+        bus = str(one.argument.values.get("bus", ""))
         bases = {bus, bus.rpartition(".")[0]}
-        unknown = bases & former or (from_file and bus not in _BOARD_BUSES[found.vm["machine"]])
+        unknown = bases & former or (from_file and bus not in _BOARD_BUSES[conversion.vm["machine"]])
         lost = _driver(one) and bus and not bases & names and unknown
         result.append(_without(one, _PLACE, "because nothing of that name is kept") if lost else one)
     return result
 
 
-def _without_low_slots(found: Found, kept: list[Kept]) -> list[Kept]:
+def _without_low_slots(conversion: Conversion, kept: list[Kept]) -> list[Kept]:
     """Let QEMU choose a slot that the unit's own devices may take, which have no address."""
-    root = "pci.0" if found.vm["machine"] == "pc" else "pcie.0"
+    root = "pci.0" if conversion.vm["machine"] == "pc" else "pcie.0"
     devices = [one for one in kept if _driver(one) and not _NOT_PCI.fullmatch(_driver(one))]
-    own = 2 * len(found.vm.get("disks", {})) + len(found.vm.get("networks", {})) + len(devices)
+    own = 2 * len(conversion.vm.get("disks", {})) + len(conversion.vm.get("networks", {})) + len(devices)
     taken = min(_FREE_SLOTS + own, _MOST_SLOTS)
     result = []
     for one in kept:
-        said = one.argument.said
-        slot = _slot(said.get("addr")) if one in devices and said.get("bus", root) == root else None
+        values = one.argument.values
+        slot = _slot(values.get("addr")) if one in devices and values.get("bus", root) == root else None
         chipset = slot == 1 and root == "pci.0"
         if slot is None or slot > taken or chipset:
             result.append(one)
@@ -224,11 +224,11 @@ def _slot(address: Any) -> int | None:
     return int(match[1], 16) if match else None
 
 
-def _moved_ide(found: Found, kept: list[Kept]) -> list[Kept]:
+def _moved_ide(conversion: Conversion, kept: list[Kept]) -> list[Kept]:
     """Move IDE drives behind those of the declaration, which come first."""
-    disks = sum(disk.get("model") == "ide" for disk in found.vm.get("disks", {}).values())
-    units = 1 if found.vm["machine"] == "q35" else 2
-    indices = boot.ide_indices(found, units)
+    disks = sum(disk.get("model") == "ide" for disk in conversion.vm.get("disks", {}).values())
+    units = 1 if conversion.vm["machine"] == "q35" else 2
+    indices = boot.ide_indices(conversion, units)
     result, taken = [], set(range(disks))
     for one in sorted(kept, key=lambda one: one.argument.position):
         index = indices.get(one.argument.position)
@@ -240,32 +240,34 @@ def _moved_ide(found: Found, kept: list[Kept]) -> list[Kept]:
         result.append(one if place == index and _is_fixed(one.argument) else _at_index(one, place))
     return [
         _without(one, ("bus", "unit"), "because disks of the declaration may be there")
-        if disks and _IDE_DEVICE.fullmatch(_driver(one)) and boot.place_of_device(one.argument.said, units) is not None
+        if disks
+        and _IDE_DEVICE.fullmatch(_driver(one))
+        and boot.place_of_device(one.argument.values, units) is not None
         else one
         for one in result
     ]
 
 
 def _is_fixed(argument: Argument) -> bool:
-    return argument.option != "drive" or "index" in argument.said
+    return argument.option != "drive" or "index" in argument.values
 
 
 def _at_index(one: Kept, index: int) -> Kept:
     """Return a drive as -drive with its place."""
     argument = one.argument
     if argument.option == "drive":
-        said = {key: value for key, value in argument.said.items() if key not in ("index", "bus", "unit")}
+        values = {key: value for key, value in argument.values.items() if key not in ("index", "bus", "unit")}
     else:
-        said = {"file": argument.value, **({"media": "cdrom"} if argument.option == "cdrom" else {})}
-    drive = replace(argument, option="drive", value="", said={})
-    return replace(one, argument=changed(drive, {**said, "index": index})).say(f"at place {index} of the IDE drives")
+        values = {"file": argument.value, **({"media": "cdrom"} if argument.option == "cdrom" else {})}
+    drive = replace(argument, option="drive", value="", values={})
+    return replace(one, argument=changed(drive, {**values, "index": index})).say(f"at place {index} of the IDE drives")
 
 
-def _with_usb(found: Found, kept: list[Kept]) -> list[Kept]:
+def _with_usb(conversion: Conversion, kept: list[Kept]) -> list[Kept]:
     """Keep or add the board's USB controller for devices that need one."""
     needs = any(_USB_DEVICE.fullmatch(_driver(one)) for one in kept)
     has = any(USB_CONTROLLER.fullmatch(_driver(one)) for one in kept)
-    has = has or any(disk.get("model") == "usb" for disk in found.vm.get("disks", {}).values())
+    has = has or any(disk.get("model") == "usb" for disk in conversion.vm.get("disks", {}).values())
     if not needs or has:
         return kept
     return [Kept(Argument("usb")), *kept]

@@ -9,7 +9,7 @@ import re
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.boot import boot_after_kept
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.kept import USB_CONTROLLER, fitted, why_impossible
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 
 UNSAID = (
@@ -61,17 +61,17 @@ _SERVANTS = re.compile("secret|iothread|throttle-group|tls-creds-.*")
 """Objects that only serve others."""
 
 
-def read_leftovers(found: Found, context: CommandLineContext) -> None:
+def read_leftovers(conversion: Conversion, context: CommandLineContext) -> None:
     """Pass on undeclared arguments with everything that they need, but never a secret."""
-    rest = [a for a in found.arguments if a.position not in found.taken]
+    rest = [a for a in conversion.arguments if a.position not in conversion.taken]
     for argument in [a for a in rest if a.option in UNSAID or a.option in UNITS or a.words == ["-rtc", "base=utc"]]:
         rest.remove(argument)
         if UNITS.get(argument.option):
-            found.left.append(f"{argument.shown}: {UNITS[argument.option]}")
+            conversion.left.append(f"{argument.shown}: {UNITS[argument.option]}")
     kept = _needed(rest)
     unused = [a for a in rest if a.option in ("drive", "blockdev", "netdev") and a not in kept]
-    found.left += [f"{argument.shown}: not kept, because nothing uses it" for argument in unused]
-    lost = dict.fromkeys(found.gone, "it is declared under a name of its own now")
+    conversion.left += [f"{argument.shown}: not kept, because nothing uses it" for argument in unused]
+    lost = dict.fromkeys(conversion.gone, "it is declared under a name of its own now")
     while True:
         broken = _first_broken(kept, lost)
         if broken is None:
@@ -79,26 +79,26 @@ def read_leftovers(found: Found, context: CommandLineContext) -> None:
         argument, why = broken
         kept.remove(argument)
         lost.update(dict.fromkeys(argument.names, "it is not kept"))
-        found.left.append(f"{argument.shown}: not kept, because {why}")
+        conversion.left.append(f"{argument.shown}: not kept, because {why}")
     if any(argument.option in _DRIVES for argument in kept):
-        kept += [argument for argument in found.of("snapshot")[:1] if argument not in kept]
-    boot_after_kept(found, kept)
-    for one in fitted(found, sorted(kept, key=lambda one: one.position), context):
-        found.extra += one.argument.words
-        found.left.append(f"{one.argument.shown}: {'; '.join(['kept in extra_args', *one.comments])}")
-    if found.extra:
-        found.vm["extra_args"] = found.extra
+        kept += [argument for argument in conversion.of("snapshot")[:1] if argument not in kept]
+    boot_after_kept(conversion, kept)
+    for one in fitted(conversion, sorted(kept, key=lambda one: one.position), context):
+        conversion.extra += one.argument.words
+        conversion.left.append(f"{one.argument.shown}: {'; '.join(['kept in extra_args', *one.comments])}")
+    if conversion.extra:
+        conversion.vm["extra_args"] = conversion.extra
 
 
 def _serves(argument: Argument) -> bool:
     if argument.option in ("chardev", "blockdev", "netdev", "iscsi"):
         return True
     if argument.option == "drive":
-        return argument.said.get("if") == "none"
+        return argument.values.get("if") == "none"
     kinds = {"device": ("driver", _CARRIERS), "object": ("qom-type", _SERVANTS)}
     key, pattern = kinds.get(argument.option, ("", _SERVANTS))
     return bool(
-        key and argument.names and "drive" not in argument.said and pattern.fullmatch(str(argument.said.get(key)))
+        key and argument.names and "drive" not in argument.values and pattern.fullmatch(str(argument.values.get(key)))
     )
 
 
@@ -122,13 +122,13 @@ _WITHOUT_BUS = (
 
 
 def _is_used(servant: Argument, kept: list[Argument]) -> bool:
-    driver = str(servant.said.get("driver", ""))
+    driver = str(servant.values.get("driver", ""))
     for other in kept:
         if any(other.mentions(name) for name in servant.names):
             return True
-        free = other.option == "device" and "bus" not in other.said
+        free = other.option == "device" and "bus" not in other.values
         for devices, controllers in _WITHOUT_BUS:
-            if free and controllers.fullmatch(driver) and devices.fullmatch(str(other.said.get("driver"))):
+            if free and controllers.fullmatch(driver) and devices.fullmatch(str(other.values.get("driver"))):
                 return True
     return False
 

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk, read_limits
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import ConvertedDisk, read_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_source import (
     attributes,
     read_storage,
@@ -23,7 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 Pools = Mapping[str, ElementTree.Element]
 
 _BUSES = {"virtio": "virtio-blk", "scsi": "virtio-scsi", "sata": "ide", "ide": "ide", "usb": "usb", "nvme": "nvme"}
-_CACHES = ("default", "none", "writeback", "writethrough", "unsafe")
+_CACHES = ("default", "none", "writeback", "writethrough", "directsync", "unsafe")
 _LIMIT = re.compile("(?:(total|read|write)_(bytes|iops)_sec(_max(?:_length)?)?|(size)_(iops)_sec)")
 _READ = (
     *("driver", "auth", "source", "target", "iotune", "readonly", "transient", "serial", "boot", "encryption"),
@@ -52,39 +52,39 @@ def pools_of(elements: list[ElementTree.Element]) -> Pools:
     return {pool.findtext("name", ""): pool for pool in elements if pool.tag == "pool"}
 
 
-def read_disk(disk: ElementTree.Element, pools: Pools) -> FoundDisk:
+def read_disk(disk: ElementTree.Element, pools: Pools) -> ConvertedDisk:
     """Convert an element ``<disk>`` to a disk."""
     device = disk.get("device", "disk")
     if device not in ("disk", "lun"):
         raise DeclarationError("libvirt", f"device={shown(device)} is not a disk")
-    found = FoundDisk()
+    result = ConvertedDisk()
     chain = disk.find("backingStore")
     if chain is not None and len(chain):
         problem = "the overlay above its backing store would be left behind; commit it to its base first"
         raise DeclarationError("libvirt: backingStore", problem)
-    backend, options = read_storage(disk, pools, found)
-    found.declared[backend.name] = options
-    _read_encryption(disk, found)
-    _read_driver(attributes(disk, "driver"), disk.find("driver"), found, has_aio=_has_aio(backend.options))
-    _read_target(disk, found, passthrough=device == "lun" and backend.access.scsi_passthrough)
-    if device == "lun" and found.declared.get("model") != "scsi-block":
-        found.left.append("device='lun': SCSI commands of the guest do not reach the device")
-    _read_identity(disk, found)
-    _read_limits(disk.find("iotune"), found)
+    backend, options = read_storage(disk, pools, result)
+    result.declared[backend.name] = options
+    _read_encryption(disk, result)
+    _read_driver(attributes(disk, "driver"), disk.find("driver"), result, has_aio=_has_aio(backend.options))
+    _read_target(disk, result, passthrough=device == "lun" and backend.access.scsi_passthrough)
+    if device == "lun" and result.declared.get("model") != "scsi-block":
+        result.left.append("device='lun': SCSI commands of the guest do not reach the device")
+    _read_identity(disk, result)
+    _read_limits(disk.find("iotune"), result)
     if disk.find("readonly") is not None:
-        found.declared["writes"] = "deny"
+        result.declared["writes"] = "deny"
     if disk.find("transient") is not None:
-        found.declared["writes"] = "discard"
-    _name_the_rest(disk, found)
-    drives.refuse_writes(found.declared, found)
-    return found
+        result.declared["writes"] = "discard"
+    _name_the_rest(disk, result)
+    drives.refuse_writes(result.declared, result)
+    return result
 
 
 def _has_aio(options: Any) -> bool:
     return any(option.qemu == "aio" for option in options)
 
 
-def _read_encryption(disk: ElementTree.Element, found: FoundDisk) -> None:
+def _read_encryption(disk: ElementTree.Element, result: ConvertedDisk) -> None:
     """Read the encryption by QEMU; that of the storage's own client is the backend's."""
     element = disk.find("encryption")
     element = disk.find("source/encryption") if element is None else element
@@ -93,22 +93,19 @@ def _read_encryption(disk: ElementTree.Element, found: FoundDisk) -> None:
     secrets = secrets_of(element)
     if element.get("format") != "luks" or len(secrets) != 1:
         raise DeclarationError("libvirt: encryption", "luks by QEMU, with one secret, can be declared")
-    found.declared["luks"] = {"passphrase": secrets[0]}
+    result.declared["luks"] = {"passphrase": secrets[0]}
 
 
 def _read_driver(
-    declared: dict[str, str], element: ElementTree.Element | None, found: FoundDisk, *, has_aio: bool
+    declared: dict[str, str], element: ElementTree.Element | None, result: ConvertedDisk, *, has_aio: bool
 ) -> None:
-    disk = found.declared
+    disk = result.declared
     image = declared.pop("type", "raw")
     if image not in ("raw", "qcow2"):
         raise DeclarationError("libvirt: driver", f"type {shown(image)} cannot be declared")
     if image == "qcow2":
         disk["format"] = image
     cache = declared.pop("cache", "default")
-    if cache == "directsync":
-        found.left.append("cache=directsync of <driver>: cache none is declared, with the disk's own write cache")
-        cache = "none"
     if cache not in _CACHES:
         raise DeclarationError("libvirt: driver", f"cache {shown(cache)} cannot be declared")
     if cache not in ("default", "writeback"):
@@ -128,17 +125,17 @@ def _read_driver(
     if aio and has_aio:
         next(value for value in disk.values() if isinstance(value, dict))["aio"] = aio
     elif aio:
-        found.left.append(f"io={aio} of <driver>: has no effect on this storage")
+        result.left.append(f"io={aio} of <driver>: has no effect on this storage")
     if declared.pop("iothread", None):
         disk["iothread"] = True
     for inner in element if element is not None else ():
         if inner.tag == "iothreads" and len(inner):
             disk["iothread"] = True
         number = f"{len(inner)} " if len(inner) > 1 else ""
-        found.left.append(f"<{inner.tag}> of <driver>: {number}{_INNER.get(inner.tag, 'not declared')}".strip())
-    drives.set_errors(disk, _error_policies(declared), found)
+        result.left.append(f"<{inner.tag}> of <driver>: {number}{_INNER.get(inner.tag, 'not declared')}".strip())
+    drives.set_errors(disk, _error_policies(declared), result)
     declared.pop("name", None)
-    found.left += [f"{key}={value} of <driver>: QEMU's own choice" for key, value in declared.items()]
+    result.left += [f"{key}={value} of <driver>: QEMU's own choice" for key, value in declared.items()]
 
 
 _INNER = {"iothreads": "I/O threads; one of its own is declared", "metadata_cache": "QEMU's own choice"}
@@ -152,7 +149,7 @@ def _error_policies(declared: dict[str, str]) -> dict[str, str]:
     return {key: words.get(value, value) for key, value in (("werror", write), ("rerror", read)) if value}
 
 
-def _read_target(disk: ElementTree.Element, found: FoundDisk, *, passthrough: bool) -> None:
+def _read_target(disk: ElementTree.Element, result: ConvertedDisk, *, passthrough: bool) -> None:
     target = attributes(disk, "target")
     name = target.get("dev", "vd")
     bus = target.pop("bus", {"vd": "virtio", "hd": "ide", "sd": "scsi"}.get(name[:2], ""))
@@ -160,18 +157,18 @@ def _read_target(disk: ElementTree.Element, found: FoundDisk, *, passthrough: bo
         raise DeclarationError("libvirt: target", f"bus {shown(bus)} cannot be declared")
     model = "scsi-block" if passthrough and bus == "scsi" else _BUSES[bus]
     if model != "virtio-blk":
-        found.declared["model"] = model
+        result.declared["model"] = model
     rate = number_in(target.pop("rotation_rate", None))
     if isinstance(rate, int) and rate and model in ("virtio-scsi", "ide"):
-        found.declared["rotation_rate"] = rate
+        result.declared["rotation_rate"] = rate
     elif rate:
-        found.left.append(f"rotation_rate={rate} of <target>: not declared")
+        result.left.append(f"rotation_rate={rate} of <target>: not declared")
     for key, value in target.items():
         if key != "dev" and (key, value) not in (("removable", "off"), ("tray", "closed")):
-            found.left.append(f"{key}={value} of <target>: not declared")
+            result.left.append(f"{key}={value} of <target>: not declared")
     order = attributes(disk, "boot").get("order")
     if order:
-        found.declared["boot_index"] = _boot_index(order)
+        result.declared["boot_index"] = _boot_index(order)
 
 
 def _boot_index(order: str) -> int:
@@ -181,27 +178,27 @@ def _boot_index(order: str) -> int:
     return int(order) - 1
 
 
-def _read_identity(disk: ElementTree.Element, found: FoundDisk) -> None:
+def _read_identity(disk: ElementTree.Element, result: ConvertedDisk) -> None:
     """Read serial number, world wide name and sizes of sectors."""
-    declared = found.declared
+    declared = result.declared
     model = declared.get("model", "virtio-blk")
     serial = (disk.findtext("serial") or "").strip()
     if serial:
-        drives.set_serial(model, serial, found)
+        drives.set_serial(model, serial, result)
     wwn = (disk.findtext("wwn") or "").strip()
     if wwn and model in ("virtio-scsi", "ide") and re.fullmatch("[0-9a-fA-F]{16}", wwn):
         declared["wwn"] = wwn
     elif wwn:
-        found.left.append(f"wwn {wwn}: not declared")
+        result.left.append(f"wwn {wwn}: not declared")
     for key, value in attributes(disk, "blockio").items():
         size = number_in(value)
         if key in _SECTORS and model not in ("scsi-block",) and (model, key) != ("ide", _SECTORS[0]):
             declared.update({key: size} if size != 512 else {})
         else:
-            found.left.append(f"{key}={value} of <blockio>: not declared")
+            result.left.append(f"{key}={value} of <blockio>: not declared")
 
 
-def _read_limits(iotune: ElementTree.Element | None, found: FoundDisk) -> None:
+def _read_limits(iotune: ElementTree.Element | None, result: ConvertedDisk) -> None:
     limits: dict[str, Any] = {}
     for element in iotune if iotune is not None else ():
         text = (element.text or "0").strip()
@@ -212,21 +209,21 @@ def _read_limits(iotune: ElementTree.Element | None, found: FoundDisk) -> None:
             kind = "bps" if "bytes" in element.tag else "iops"
             limits[f"{kind}-{match[1] or 'size'}{(match[3] or '').replace('_', '-')}"] = text
         elif text != "0":
-            found.left.append(f"<{element.tag}> of <iotune>: not declared")
-    found.declared.update(read_limits(limits, found))
+            result.left.append(f"<{element.tag}> of <iotune>: not declared")
+    result.declared.update(read_limits(limits, result))
 
 
-def _name_the_rest(disk: ElementTree.Element, found: FoundDisk) -> None:
+def _name_the_rest(disk: ElementTree.Element, result: ConvertedDisk) -> None:
     """Name what is not declared, so that nothing is lost in silence."""
     known = ("type", "device", "snapshot")
-    found.left += [f"{key}={value} of <disk>: not declared" for key, value in disk.attrib.items() if key not in known]
+    result.left += [f"{key}={value} of <disk>: not declared" for key, value in disk.attrib.items() if key not in known]
     for element in disk:
         if element.tag == "address":
             place = ",".join(f"{key}={value}" for key, value in element.attrib.items())
-            found.left.append(f"<address> {place}: {_PLACE}")
+            result.left.append(f"<address> {place}: {_PLACE}")
         elif element.tag == "mirror":
-            found.left.append("<mirror>: a block copy is running; what is opened after its end is another image")
+            result.left.append("<mirror>: a block copy is running; what is opened after its end is another image")
         elif element.tag == "shareable":
-            found.left.append("<shareable>: several VMs may write to it, which a declaration refuses")
+            result.left.append("<shareable>: several VMs may write to it, which a declaration refuses")
         elif element.tag not in (*_READ, *_SILENT):
-            found.left.append(f"<{element.tag}>: not declared")
+            result.left.append(f"<{element.tag}>: not declared")

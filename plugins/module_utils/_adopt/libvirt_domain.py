@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt imp
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_source import attributes
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import fitting_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import check_disk, covered
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import DEFAULT_CPU, Found, size_words
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import DEFAULT_CPU, Conversion, size_words
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
@@ -31,30 +31,30 @@ _DEVICES = ("disk", "interface", "graphics", "serial", "console", "emulator", "v
 _CARDS = {"virtio": "virtio", "e1000": "e1000", "virtio-transitional": "virtio", "virtio-non-transitional": "virtio"}
 
 
-def read_domain(domain: ElementTree.Element, pools: Pools, name: str) -> tuple[str, Found]:
+def read_domain(domain: ElementTree.Element, pools: Pools, name: str) -> tuple[str, Conversion]:
     """Return the name of a VM, and what is declared and left of it."""
-    found = Found([])
+    conversion = Conversion([])
     named = vm_name((domain.findtext("name") or name).strip())
     if domain.get("type") not in (None, "kvm", "qemu"):
         raise DeclarationError("libvirt", f"<domain type={shown(domain.get('type'))}>: kvm and qemu can be declared")
-    found.vm["accel"] = "tcg" if domain.get("type") == "qemu" else "kvm"
+    conversion.vm["accel"] = "tcg" if domain.get("type") == "qemu" else "kvm"
     uuid = (domain.findtext("uuid") or "").strip().lower()
-    _read_machine(domain, found)
+    _read_machine(domain, conversion)
     if uuid and uuid != vm.uuid_of(named):
-        found.keep("uuid", uuid, "the guest keeps its UUID")
-    found.vm["memory"] = size_words(_memory(domain.find("memory")))
-    found.vm["cpus"] = int(_digits((domain.findtext("vcpu") or "1").strip(), "vcpu"))
-    _read_cpu(domain.find("cpu"), found)
+        conversion.keep("uuid", uuid, "the guest keeps its UUID")
+    conversion.vm["memory"] = size_words(_memory(domain.find("memory")))
+    conversion.vm["cpus"] = int(_digits((domain.findtext("vcpu") or "1").strip(), "vcpu"))
+    _read_cpu(domain.find("cpu"), conversion)
     devices = domain.find("devices")
     devices = ElementTree.Element("devices") if devices is None else devices
-    _read_disks(devices, pools, found)
-    _read_interfaces(devices, found)
-    _read_screen(devices, found)
-    found.vm["console"] = any(devices.find(tag) is not None for tag in ("serial", "console"))
-    _name_the_rest(domain, devices, found)
-    if found.extra:
-        found.vm["extra_args"] = found.extra
-    return named, found
+    _read_disks(devices, pools, conversion)
+    _read_interfaces(devices, conversion)
+    _read_screen(devices, conversion)
+    conversion.vm["console"] = any(devices.find(tag) is not None for tag in ("serial", "console"))
+    _name_the_rest(domain, devices, conversion)
+    if conversion.extra:
+        conversion.vm["extra_args"] = conversion.extra
+    return named, conversion
 
 
 def _digits(text: str, where: str) -> str:
@@ -73,45 +73,45 @@ def _memory(element: ElementTree.Element | None) -> int:
     return int(_digits((element.text or "").strip(), "memory")) * factor
 
 
-def _read_machine(domain: ElementTree.Element, found: Found) -> None:
+def _read_machine(domain: ElementTree.Element, conversion: Conversion) -> None:
     kind = attributes(domain, "os/type")
     if (domain.findtext("os/type") or "hvm").strip() != "hvm":
         raise DeclarationError("libvirt: os", "hvm can be declared")
     if kind.get("arch", "x86_64") not in ("x86_64", "i686"):
         raise DeclarationError("libvirt: os", f"only VMs of x86_64 can be declared, not of {shown(kind['arch'])}")
-    found.read_board(kind.get("machine", "pc"), "libvirt: os")
+    conversion.read_board(kind.get("machine", "pc"), "libvirt: os")
     loader = domain.find("os/loader")
     if (loader is not None and loader.get("type") == "pflash") or attributes(domain, "os").get("firmware") == "efi":
-        found.vm["firmware"] = "uefi"
+        conversion.vm["firmware"] = "uefi"
         variables = (domain.findtext("os/nvram") or "libvirt's own file").strip()
-        found.left.append(
+        conversion.left.append(
             f"UEFI variables in {variables}: firmware: uefi takes the host's own; copy them to uefi-vars.fd in the "
             "VM's directory under /var/lib before its first start"
         )
     boots = [attributes_of.get("dev", "") for attributes_of in (one.attrib for one in domain.findall("os/boot"))]
     if boots and boots[0] != "hd":
-        found.left.append(f"<boot dev={boots[0]}>: the first disk boots")
+        conversion.left.append(f"<boot dev={boots[0]}>: the first disk boots")
     for element in domain.find("os") or ():
         if element.tag not in ("type", "loader", "nvram", "boot", "firmware", "smbios"):
-            found.left.append(f"<{element.tag}> of <os>: not declared")
+            conversion.left.append(f"<{element.tag}> of <os>: not declared")
 
 
-def _read_cpu(cpu: ElementTree.Element | None, found: Found) -> None:
+def _read_cpu(cpu: ElementTree.Element | None, conversion: Conversion) -> None:
     mode = cpu.get("mode", "custom") if cpu is not None else ""
     model = (cpu.findtext("model") or "").strip() if cpu is not None else ""
     if cpu is None or (mode == "custom" and not model):
-        found.vm["cpu_model"] = DEFAULT_CPU
+        conversion.vm["cpu_model"] = DEFAULT_CPU
     elif mode == "custom":
-        found.vm["cpu_model"] = model
-    elif found.vm["accel"] == "kvm" and mode != "host-passthrough":
-        found.left.append(f"<cpu mode={mode}>: the host's own CPU is declared")
+        conversion.vm["cpu_model"] = model
+    elif conversion.vm["accel"] == "kvm" and mode != "host-passthrough":
+        conversion.left.append(f"<cpu mode={mode}>: the host's own CPU is declared")
     for element in cpu if cpu is not None else ():
         if element.tag != "model":
             texts = " ".join(f"{key}={value}" for key, value in element.attrib.items())
-            found.left.append(f"<{element.tag}> {texts} of <cpu>: not declared".replace("  ", " "))
+            conversion.left.append(f"<{element.tag}> {texts} of <cpu>: not declared".replace("  ", " "))
 
 
-def _read_disks(devices: ElementTree.Element, pools: Pools, found: Found) -> None:
+def _read_disks(devices: ElementTree.Element, pools: Pools, conversion: Conversion) -> None:
     disks: dict[str, dict[str, Any]] = {}
     for element in devices.findall("disk"):
         target = attributes(element, "target").get("dev", "disk")
@@ -119,17 +119,17 @@ def _read_disks(devices: ElementTree.Element, pools: Pools, found: Found) -> Non
             disk = read_disk(element, pools)
             check_disk(disk.declared)
         except (DeclarationError, Collected) as error:
-            found.left.append(f"disk {target}: {covered(error, '')}")
+            conversion.left.append(f"disk {target}: {covered(error, '')}")
             continue
         name = fitting_name([target, "disk"], disks)
         disks[name] = disk.declared
-        found.left += [f"disk {name}: {text}" for text in disk.left]
-        found.notes += [f"disk {name}: {text}" for text in disk.notes]
+        conversion.left += [f"disk {name}: {text}" for text in disk.left]
+        conversion.notes += [f"disk {name}: {text}" for text in disk.notes]
     if disks:
-        found.vm["disks"] = disks
+        conversion.vm["disks"] = disks
 
 
-def _read_interfaces(devices: ElementTree.Element, found: Found) -> None:
+def _read_interfaces(devices: ElementTree.Element, conversion: Conversion) -> None:
     networks: dict[str, dict[str, Any]] = {}
     for number, element in enumerate(devices.findall("interface")):
         kind, mac = element.get("type", ""), attributes(element, "mac").get("address", "")
@@ -138,7 +138,7 @@ def _read_interfaces(devices: ElementTree.Element, found: Found) -> None:
         where = f"<interface type={kind}> {mac}".strip()
         bridge = source.get("bridge", "") if kind in ("bridge", "network") else ""
         if not (bridge or kind == "user") or card not in _CARDS:
-            found.left.append(f"{where}: declare it in networks, with its bridge and the models virtio and e1000")
+            conversion.left.append(f"{where}: declare it in networks, with its bridge and the models virtio and e1000")
             continue
         network: dict[str, Any] = {"bridge": bridge} if bridge else {"user": True}
         network.update({"mac": mac} if mac else {})
@@ -146,27 +146,27 @@ def _read_interfaces(devices: ElementTree.Element, found: Found) -> None:
         networks[fitting_name([f"net{number}"], networks)] = network
         for inner in element:
             if inner.tag not in ("mac", "source", "model", "target", "alias", "address"):
-                found.left.append(f"{where}: <{inner.tag}>: not declared")
+                conversion.left.append(f"{where}: <{inner.tag}>: not declared")
     if networks:
-        found.vm["networks"] = networks
+        conversion.vm["networks"] = networks
 
 
-def _read_screen(devices: ElementTree.Element, found: Found) -> None:
+def _read_screen(devices: ElementTree.Element, conversion: Conversion) -> None:
     for element in devices.findall("graphics"):
         port = element.get("port", "-1")
         listen = element.get("listen", "127.0.0.1")
-        if element.get("type") == "vnc" and "vnc" not in found.vm:
+        if element.get("type") == "vnc" and "vnc" not in conversion.vm:
             fixed = re.fullmatch("[0-9]{4,5}", port) is not None and int(port) >= 5900
-            found.vm["vnc"] = {"address": listen, "port": int(port)} if fixed else {}
+            conversion.vm["vnc"] = {"address": listen, "port": int(port)} if fixed else {}
             continue
-        found.left.append(f"<graphics type={element.get('type', '')}>: a VM has VNC (vnc) or no screen")
+        conversion.left.append(f"<graphics type={element.get('type', '')}>: a VM has VNC (vnc) or no screen")
     for element in devices.findall("video/model"):
         kind = element.get("type", "")
-        if kind not in ("vga", "none") or "vnc" not in found.vm:
-            found.left.append(f"<video> {kind}: a VM has the adapter VGA with vnc, or none")
+        if kind not in ("vga", "none") or "vnc" not in conversion.vm:
+            conversion.left.append(f"<video> {kind}: a VM has the adapter VGA with vnc, or none")
 
 
-def _name_the_rest(domain: ElementTree.Element, devices: ElementTree.Element, found: Found) -> None:
+def _name_the_rest(domain: ElementTree.Element, devices: ElementTree.Element, conversion: Conversion) -> None:
     for element in domain:
         text = (element.text or "").strip()
         if element.tag in (*_READ, *_SILENT) or text in _USUAL.get(element.tag, ()):
@@ -175,8 +175,8 @@ def _name_the_rest(domain: ElementTree.Element, devices: ElementTree.Element, fo
             continue
         if element.tag == "features" and {inner.tag for inner in element} <= {"acpi", "apic", "pae", "vmport"}:
             continue
-        found.left.append(f"<{element.tag.rpartition('}')[2]}>: not declared")
+        conversion.left.append(f"<{element.tag.rpartition('}')[2]}>: not declared")
     for element in devices:
         if element.tag not in _DEVICES:
             kind = element.get("model") or element.get("type") or ""
-            found.left.append(f"<{element.tag}> {kind}: not declared".replace(" :", ":"))
+            conversion.left.append(f"<{element.tag}> {kind}: not declared".replace(" :", ":"))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import FoundDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import ConvertedDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import Storage, is_device
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import LibvirtSource, as_declared
@@ -31,18 +31,18 @@ _POOLS_OF_FILES = ("dir", "fs", "netfs", "logical", "disk", "scsi", "mpath", "zf
 
 
 def attributes(element: ElementTree.Element, path: str) -> dict[str, str]:
-    found = element.find(path)
-    return dict(found.attrib) if found is not None else {}
+    result = element.find(path)
+    return dict(result.attrib) if result is not None else {}
 
 
-def read_storage(disk: ElementTree.Element, pools: Mapping[str, ElementTree.Element], found: FoundDisk) -> Storage:
+def read_storage(disk: ElementTree.Element, pools: Mapping[str, ElementTree.Element], result: ConvertedDisk) -> Storage:
     """Return the backend of a disk and its options."""
     kind = disk.get("type", "network")
     source = disk.find("source")
     if source is None:
         raise DeclarationError("libvirt", "has no <source>")
     auth = next((one for one in (disk.find("auth"), source.find("auth")) if one is not None), None)
-    _name(source, disk, found)
+    _name(source, disk, result)
     if kind == "volume":
         return _of_pool(source, pools, auth)
     if kind in _LOCAL:
@@ -60,14 +60,14 @@ def read_storage(disk: ElementTree.Element, pools: Mapping[str, ElementTree.Elem
     if odd:
         raise DeclarationError("libvirt: source", f"{shown(odd[0])} cannot be declared")
     if source.get("tls") == "yes":
-        found.notes.append("tls: directory: libvirt's own, unless its qemu.conf names another one")
+        result.notes.append("tls: directory: libvirt's own, unless its qemu.conf names another one")
     return _network(backend, _source(source, auth, _encryption(disk, source, backend)))
 
 
-def _name(source: ElementTree.Element, disk: ElementTree.Element, found: FoundDisk) -> None:
+def _name(source: ElementTree.Element, disk: ElementTree.Element, result: ConvertedDisk) -> None:
     for name, why in _NAMED.items():
         if source.get(name) or source.find(name) is not None:
-            found.left.append(f"{name}{'=' + source.get(name, '') if source.get(name) else ''} of <source>: {why}")
+            result.left.append(f"{name}{'=' + source.get(name, '') if source.get(name) else ''} of <source>: {why}")
     if source.find("slices") is not None:
         raise DeclarationError("libvirt: source", "'slices' cannot be declared")
 
@@ -123,10 +123,10 @@ def _host(host: ElementTree.Element) -> Mapping[str, str]:
 
 def _part(element: ElementTree.Element) -> dict[str, str]:
     """Return the attributes of an element and its children; cookies by their names."""
-    found = dict(element.attrib)
+    result = dict(element.attrib)
     for inner in element:
-        found.update({inner.get("name", ""): inner.text or ""} if inner.tag == "cookie" else inner.attrib)
-    return found
+        result.update({inner.get("name", ""): inner.text or ""} if inner.tag == "cookie" else inner.attrib)
+    return result
 
 
 def secrets_of(element: ElementTree.Element | None) -> list[Secret]:

@@ -105,15 +105,15 @@ def _variable(path: tuple[str, ...], taken: set[str]) -> str:
     return f"{name}_{len(taken)}"
 
 
-def without_secrets(found: Converted, given: Any) -> Converted:
+def without_secrets(result: Converted, given: Any) -> Converted:
     """Check the result for secrets once more; given: the input, with all secrets that it may contain."""
     secrets = argument_secrets.all_secrets_in(given)
-    _refuse_secrets(found.declaration, (found.name,))
+    _refuse_secrets(result.declaration, (result.name,))
     return replace(
-        found,
-        secrets=[{**one, "found": argument_secrets.covered(one["found"], secrets)} for one in found.secrets],
-        left=[argument_secrets.covered(text, secrets) for text in found.left],
-        notes=[argument_secrets.covered(text, secrets) for text in found.notes],
+        result,
+        secrets=[{**one, "found": argument_secrets.covered(one["found"], secrets)} for one in result.secrets],
+        left=[argument_secrets.covered(text, secrets) for text in result.left],
+        notes=[argument_secrets.covered(text, secrets) for text in result.notes],
     )
 
 

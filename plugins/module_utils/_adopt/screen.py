@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Found
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 
 _SAME_SCREEN = (["-display", "none"], ["-vga", "none"], ["-vga", "std"], ["-nographic"])
@@ -18,49 +18,49 @@ _WITH_VGA = re.compile("(cirrus|qxl|virtio|ati|vhost-user)-vga(-gl)?|vmware-svga
 _NO_ADAPTER = "a VM has a VGA adapter only with a screen: declare vnc if the guest needs one"
 
 
-def read_screen(found: Found, context: CommandLineContext) -> None:
-    for argument in found.of("vnc"):
-        found.take(argument)
-        vnc = _read_vnc(dict(argument.said), found, context)
+def read_screen(conversion: Conversion, context: CommandLineContext) -> None:
+    for argument in conversion.of("vnc"):
+        conversion.take(argument)
+        vnc = _read_vnc(dict(argument.values), conversion, context)
         if vnc is not None:
-            found.vm["vnc"] = vnc
-    unasked = not any(found.has(option) for option in ("nodefaults", "vga", "nographic")) and not any(
-        _ADAPTERS.fullmatch(str(a.said.get("driver"))) for a in found.of("device")
+            conversion.vm["vnc"] = vnc
+    unasked = not any(conversion.has(option) for option in ("nodefaults", "vga", "nographic")) and not any(
+        _ADAPTERS.fullmatch(str(a.values.get("driver"))) for a in conversion.of("device")
     )
-    for argument in found.of("display", "vga", "nographic", "sdl", "curses"):
-        found.take(argument)
+    for argument in conversion.of("display", "vga", "nographic", "sdl", "curses"):
+        conversion.take(argument)
         if argument.words not in _SAME_SCREEN:
-            found.left.append(f"{argument.shown}: a VM has VNC (vnc), with a VGA adapter, or no screen")
-        elif argument.words == ["-vga", "std"] and "vnc" not in found.vm:
-            found.left.append(f"{argument.shown}: {_NO_ADAPTER}")
-    for argument in found.of("device"):
-        driver = str(argument.said.get("driver"))
-        if "vnc" in found.vm and _WITH_VGA.fullmatch(driver):
-            found.take(argument)
-            found.left.append(f"-device {driver}: a VM with vnc has the adapter VGA in its place")
+            conversion.left.append(f"{argument.shown}: a VM has VNC (vnc), with a VGA adapter, or no screen")
+        elif argument.words == ["-vga", "std"] and "vnc" not in conversion.vm:
+            conversion.left.append(f"{argument.shown}: {_NO_ADAPTER}")
+    for argument in conversion.of("device"):
+        driver = str(argument.values.get("driver"))
+        if "vnc" in conversion.vm and _WITH_VGA.fullmatch(driver):
+            conversion.take(argument)
+            conversion.left.append(f"-device {driver}: a VM with vnc has the adapter VGA in its place")
         if driver == "VGA":
-            found.take(argument)
-            more = ",".join(f"{key}={value}" for key, value in argument.said.items() if key not in _PLACE)
-            if "vnc" not in found.vm:
-                found.left.append(f"{argument.shown}: {_NO_ADAPTER}")
+            conversion.take(argument)
+            more = ",".join(f"{key}={value}" for key, value in argument.values.items() if key not in _PLACE)
+            if "vnc" not in conversion.vm:
+                conversion.left.append(f"{argument.shown}: {_NO_ADAPTER}")
             elif more:
-                found.left.append(f"-device VGA: {more}: not declared")
-    if unasked and "vnc" not in found.vm:
-        found.left.append(f"the VGA adapter and the window that QEMU adds unasked: {_NO_ADAPTER}")
+                conversion.left.append(f"-device VGA: {more}: not declared")
+    if unasked and "vnc" not in conversion.vm:
+        conversion.left.append(f"the VGA adapter and the window that QEMU adds unasked: {_NO_ADAPTER}")
 
 
-def _read_vnc(said: dict[str, Any], found: Found, context: CommandLineContext) -> dict[str, Any] | None:
-    place = str(said.pop("vnc", "none"))
+def _read_vnc(values: dict[str, Any], conversion: Conversion, context: CommandLineContext) -> dict[str, Any] | None:
+    place = str(values.pop("vnc", "none"))
     vnc: dict[str, Any] = {}
     match = re.fullmatch(r"(.*):(\d{1,4})", place)
     if match and not place.startswith("unix:"):
         vnc = {"address": match[1].strip("[]") or "0.0.0.0", "port": 5900 + int(match[2])}
     elif not place.startswith("unix:"):
         if place != "none":
-            found.left.append(f"-vnc {place}: cannot be declared")
+            conversion.left.append(f"-vnc {place}: cannot be declared")
         return None
-    if "password-secret" in said:
-        vnc["password"] = context.secret(said.pop("password-secret"))
-    if said:
-        found.left.append(f"-vnc: {', '.join(said)} cannot be declared")
+    if "password-secret" in values:
+        vnc["password"] = context.secret(values.pop("password-secret"))
+    if values:
+        conversion.left.append(f"-vnc: {', '.join(values)} cannot be declared")
     return vnc

@@ -31,7 +31,7 @@ _OTHER_SYSTEMS = ("hax", "hvf", "mshv", "nvmm", "whpx")
 _TOPOLOGY = ("sockets", "dies", "clusters", "modules", "cores", "threads", "books", "drawers")
 
 
-class Found:
+class Conversion:
     """The state of a conversion."""
 
     def __init__(self, arguments: Sequence[Argument]) -> None:
@@ -59,11 +59,11 @@ class Found:
 
     def take_all(self, *options: str) -> dict[str, Any]:
         """Merge the arguments of an option; the last value counts, as for QEMU."""
-        said: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for argument in self.of(*options):
-            said.update(argument.said)
+            values.update(argument.values)
             self.take(argument)
-        return said
+        return values
 
     def keep(self, option: str, value: str, why: str) -> None:
         """Pass a part of an argument on to QEMU unchanged."""
@@ -83,55 +83,57 @@ class Found:
             self.keep("machine", known, "the guest sees the hardware of that release")
 
 
-def read_settings(found: Found, *, binary: str) -> None:
-    _read_type(found, binary)
-    _read_memory(found)
-    _read_processors(found)
-    _read_console(found)
+def read_settings(conversion: Conversion, *, binary: str) -> None:
+    _read_type(conversion, binary)
+    _read_memory(conversion)
+    _read_processors(conversion)
+    _read_console(conversion)
 
 
-def _read_type(found: Found, binary: str) -> None:
-    said = found.take_all("machine", "M")
-    word = str(said.pop("type", "pc"))
-    found.read_board(word, "-machine")
-    accels = [str(a.said.get("accel", "")) for a in found.of("accel")] or re.split(":", str(said.pop("accel", "")))
-    _read_accel(found, list(filter(None, accels)), binary)
-    found.flash = {name: said.pop(name) for name in ("pflash0", "pflash1") if name in said}
-    if said:
-        pairs = (f"{key}={str(value).replace(',', ',,')}" for key, value in said.items())
-        found.keep("machine", ",".join(pairs), "there is no option for it")
+def _read_type(conversion: Conversion, binary: str) -> None:
+    values = conversion.take_all("machine", "M")
+    word = str(values.pop("type", "pc"))
+    conversion.read_board(word, "-machine")
+    accels = [str(a.values.get("accel", "")) for a in conversion.of("accel")] or re.split(
+        ":", str(values.pop("accel", ""))
+    )
+    _read_accel(conversion, list(filter(None, accels)), binary)
+    conversion.flash = {name: values.pop(name) for name in ("pflash0", "pflash1") if name in values}
+    if values:
+        pairs = (f"{key}={str(value).replace(',', ',,')}" for key, value in values.items())
+        conversion.keep("machine", ",".join(pairs), "there is no option for it")
 
 
-def _read_accel(found: Found, accels: list[str], binary: str) -> None:
-    for argument in found.of("accel"):
-        more = [key for key in argument.said if key != "accel"]
+def _read_accel(conversion: Conversion, accels: list[str], binary: str) -> None:
+    for argument in conversion.of("accel"):
+        more = [key for key in argument.values if key != "accel"]
         if more:
-            found.left.append(f"{argument.shown}: {', '.join(more)} cannot be declared")
-        found.take(argument)
-    switches = found.of("enable-kvm")
-    found.take(*switches)
+            conversion.left.append(f"{argument.shown}: {', '.join(more)} cannot be declared")
+        conversion.take(argument)
+    switches = conversion.of("enable-kvm")
+    conversion.take(*switches)
     kvm = bool(switches) or binary.rpartition("/")[2] in ("kvm", "qemu-kvm")
     wanted = accels or (["kvm"] if kvm else ["tcg"])
     if wanted[0] in _OTHER_SYSTEMS:
-        found.left.append(f"accel {wanted[0]}: Linux does not have it; kvm is declared")
+        conversion.left.append(f"accel {wanted[0]}: Linux does not have it; kvm is declared")
         wanted = ["kvm", *wanted[1:]]
     if wanted[0] not in ("kvm", "tcg"):
         raise DeclarationError("-accel", f"{texts.shown(wanted[0])} cannot be declared; kvm and tcg can")
-    found.vm["accel"] = wanted[0]
+    conversion.vm["accel"] = wanted[0]
     if wanted[1:]:
-        found.left.append(f"accel {':'.join(wanted)}: {wanted[0]} alone is declared")
+        conversion.left.append(f"accel {':'.join(wanted)}: {wanted[0]} alone is declared")
 
 
-def _read_memory(found: Found) -> None:
-    said = found.take_all("m")
-    text = str(said.pop("size", DEFAULT_MEMORY))
+def _read_memory(conversion: Conversion) -> None:
+    values = conversion.take_all("m")
+    text = str(values.pop("size", DEFAULT_MEMORY))
     match = _SIZE.fullmatch(text)
     size = Fraction(match[1]) * 1024 ** _POWERS[match[2].upper() or "M"] if match else Fraction(0)
     if size.denominator != 1 or size == 0:
         raise DeclarationError("-m", f"{texts.shown(text)} is not a whole number of bytes")
-    found.vm["memory"] = size_words(int(size))
-    if said:
-        found.keep("m", ",".join(f"{key}={value}" for key, value in said.items()), "there is no option for it")
+    conversion.vm["memory"] = size_words(int(size))
+    if values:
+        conversion.keep("m", ",".join(f"{key}={value}" for key, value in values.items()), "there is no option for it")
 
 
 def size_words(size: int) -> str | int:
@@ -139,21 +141,21 @@ def size_words(size: int) -> str | int:
     return size if words.endswith(" bytes") else words.replace(" ", "")
 
 
-def _read_processors(found: Found) -> None:
-    said = found.take_all("smp")
-    numbers = {key: _number(value, f"-smp: {key}") for key, value in said.items()}
+def _read_processors(conversion: Conversion) -> None:
+    values = conversion.take_all("smp")
+    numbers = {key: _number(value, f"-smp: {key}") for key, value in values.items()}
     topology = {key: numbers[key] for key in _TOPOLOGY if key in numbers}
-    found.vm["cpus"] = numbers.get("cpus") or numbers.get("maxcpus") or prod(topology.values())
-    more = [f"{key}={value}" for key, value in said.items() if key != "cpus"]
+    conversion.vm["cpus"] = numbers.get("cpus") or numbers.get("maxcpus") or prod(topology.values())
+    more = [f"{key}={value}" for key, value in values.items() if key != "cpus"]
     if more:
-        found.keep("smp", ",".join(more), "there is no option for it")
-    models = found.of("cpu")
-    found.take(*models)
+        conversion.keep("smp", ",".join(more), "there is no option for it")
+    models = conversion.of("cpu")
+    conversion.take(*models)
     model = models[-1].value if models else DEFAULT_CPU
     if not _CPU.fullmatch(model):
-        found.keep("cpu", model, "cpu_model takes no such text")
-    elif model != ("host" if found.vm["accel"] == "kvm" else "max"):
-        found.vm["cpu_model"] = model
+        conversion.keep("cpu", model, "cpu_model takes no such text")
+    elif model != ("host" if conversion.vm["accel"] == "kvm" else "max"):
+        conversion.vm["cpu_model"] = model
 
 
 def _number(text: Any, where: str) -> int:
@@ -162,19 +164,19 @@ def _number(text: Any, where: str) -> int:
     return int(str(text))
 
 
-def _read_console(found: Found) -> None:
+def _read_console(conversion: Conversion) -> None:
     """Declare the first serial port as the console, whatever its backend was."""
-    ports = [*found.of("serial"), *(a for a in found.of("device") if a.said.get("driver") == "isa-serial")]
+    ports = [*conversion.of("serial"), *(a for a in conversion.of("device") if a.values.get("driver") == "isa-serial")]
     if not ports:
-        found.vm["console"] = found.has("nographic") or not found.has("nodefaults")
+        conversion.vm["console"] = conversion.has("nographic") or not conversion.has("nodefaults")
         return
-    found.take(ports[0])
-    found.vm["console"] = ports[0].value != "none"
+    conversion.take(ports[0])
+    conversion.vm["console"] = ports[0].value != "none"
     if ports[0].value not in ("none", "chardev:console"):
-        found.left.append(f"{ports[0].shown}: the console is a socket with a log, both of the unit")
+        conversion.left.append(f"{ports[0].shown}: the console is a socket with a log, both of the unit")
 
 
 def read_name(arguments: Sequence[Argument]) -> str:
     """Return the name from -name; empty if there is none."""
-    names = [str(a.said["guest"]) for a in arguments if a.option == "name" and "guest" in a.said]
+    names = [str(a.values["guest"]) for a in arguments if a.option == "name" and "guest" in a.values]
     return names[-1] if names else ""

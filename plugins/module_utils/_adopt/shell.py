@@ -166,20 +166,21 @@ def read_script(text: str) -> Command | None:
     if len(starts) > 1:
         raise DeclarationError("command line", f"the text starts QEMU {len(starts)} times; pass one command line")
     if not starts:
+        refuse_unknown_start(text.split())
         return None
-    found = Command()
+    result = Command()
     for line in lines:
         if line in starts:
             command = find_command(split_words(line))
             if command is None:
-                raise DeclarationError("command line", f"begins with {texts.shown(line.split()[0])}; {_FROM_PROGRAM}")
-            found.words = command.words
-            found.left += command.left
-        elif not found.words and re.fullmatch(r"cd\s+/[^\s'\"\\$`;&|<>()*?]*", line):
-            found.directory = line.split()[1]
+                raise _unknown_start(line.split()[0])
+            result.words = command.words
+            result.left += command.left
+        elif not result.words and re.fullmatch(r"cd\s+/[^\s'\"\\$`;&|<>()*?]*", line):
+            result.directory = line.split()[1]
         elif not _SILENT.fullmatch(line):
-            found.left.append(f"{_first_word(line)}: a command of the script, which no unit runs")
-    return found
+            result.left.append(f"{_first_word(line)}: a command of the script, which no unit runs")
+    return result
 
 
 def _lines(text: str) -> list[str]:
@@ -188,7 +189,16 @@ def _lines(text: str) -> list[str]:
     return [match[0].strip() for match in _LINE.finditer(joined)]
 
 
-_FROM_PROGRAM = "pass the command line from QEMU's program on"
+def refuse_unknown_start(words: Sequence[str]) -> None:
+    """Refuse a command that starts QEMU in a way that is not known here; options of a disk are no command."""
+    is_command = bool(words) and not re.match("[-<{]|[A-Za-z0-9_.-]+[=:]", words[0])
+    if is_command and any(is_emulator(word.strip("'\"")) for word in words[1:] if word != "kvm"):
+        raise _unknown_start(words[0])
+
+
+def _unknown_start(word: str) -> DeclarationError:
+    problem = f"begins with {texts.shown(word)}; pass the command line from QEMU's program on"
+    return DeclarationError("command line", problem)
 
 
 def _starts(line: str) -> bool:

@@ -35,7 +35,7 @@ def read_storage(node: Node, context: CommandLineContext, where: str, left: list
     """
     members = dict(node)
     name, driver = members.pop(NAME, None), members.pop("driver", None)
-    backend, said = _by_name(str(name), context, where) if name is not None else (None, {})
+    backend, values = _by_name(str(name), context, where) if name is not None else (None, {})
     if driver is not None:
         backend = _by_driver(str(driver), backend, where)
     if backend is None:
@@ -49,7 +49,7 @@ def read_storage(node: Node, context: CommandLineContext, where: str, left: list
     if isinstance(members.get("filename"), str):
         members["filename"] = _absolute(members["filename"], context, where)
     try:
-        options = _joined(said, backend.adoption.read_beside_uri(said, context)) if name is not None else {}
+        options = _joined(values, backend.adoption.read_beside_uri(values, context)) if name is not None else {}
         options = _joined(options, backend.adoption.read_node(members, context)) if members else options
         return backend, backend.adoption.fill_defaults(options, context)
     except DeclarationError as error:
@@ -64,15 +64,15 @@ def _by_name(text: str, context: CommandLineContext, where: str) -> Storage:
         path = _absolute(text, context, where)
         return BACKENDS["host_device" if is_device(path) else "file"], {"filename": path}
     try:
-        backend, said = from_uri(text)
+        backend, values = from_uri(text)
     except DeclarationError as error:
         if error.where == "uri" and error.problem.startswith("its scheme"):
             raise DeclarationError(where, f"{shown(prefix[0])} is not a kind of storage that can be declared") from None
         raise error.within(where) from None
-    if isinstance(said.get("filename"), str):
-        said["filename"] = _absolute(said["filename"], context, where)
-        backend = BACKENDS["host_device"] if is_device(said["filename"]) else backend
-    return backend, with_secrets(backend.options, said, f"the text of {where}, after {prefix[0]}")
+    if isinstance(values.get("filename"), str):
+        values["filename"] = _absolute(values["filename"], context, where)
+        backend = BACKENDS["host_device"] if is_device(values["filename"]) else backend
+    return backend, with_secrets(backend.options, values, f"the text of {where}, after {prefix[0]}")
 
 
 def _by_driver(driver: str, named: Backend | None, where: str) -> Backend:
@@ -96,15 +96,15 @@ def _absolute(path: str, context: CommandLineContext, where: str) -> str:
     if context.directory and path:
         return posixpath.join(context.directory, path)
     tail = posixpath.normpath(f"/{path}")
-    found = [one for one in context.open_files if path and ".." not in path.split("/") and one.endswith(tail)]
-    if len(set(found)) != 1:
+    result = [one for one in context.open_files if path and ".." not in path.split("/") and one.endswith(tail)]
+    if len(set(result)) != 1:
         raise DeclarationError(where, f"{shown(path)} is relative to the folder where QEMU was started")
-    return found[0]
+    return result[0]
 
 
-def _joined(said: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:
+def _joined(values: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:
     """Merge the options of a URI and those beside it; refuse duplicates."""
     for name in members:
-        if name in said and str(said[name]) != str(members[name]):
+        if name in values and str(values[name]) != str(members[name]):
             raise DeclarationError(name, "is set twice, by the URI and by an option beside it")
-    return {**said, **members}
+    return {**values, **members}

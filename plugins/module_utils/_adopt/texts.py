@@ -67,12 +67,12 @@ def _refuse_piece(where: str, piece: str) -> NoReturn:
 
 def unique(pairs: Iterable[tuple[str, str]], where: str) -> dict[str, str]:
     """Return the same as a dict; refuse duplicate keys, of which QEMU would silently use the last."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for key, value in pairs:
-        if found.get(key, value) != value:
+        if result.get(key, value) != value:
             raise DeclarationError(where, f"{shown(key)} is set twice, with two values")
-        found[key] = value
-    return found
+        result[key] = value
+    return result
 
 
 def nested(flat: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -90,8 +90,8 @@ def nested(flat: Mapping[str, Any], where: str) -> dict[str, Any]:
         if last in inner:
             raise DeclarationError(where, f"{shown(key)} is set twice, also by keys within it")
         inner[last] = nested(value, where) if isinstance(value, Mapping) else value
-    found = {key: _with_lists(value, where) for key, value in tree.items()}
-    return found
+    result = {key: _with_lists(value, where) for key, value in tree.items()}
+    return result
 
 
 def _with_lists(value: Any, where: str) -> Any:
@@ -111,12 +111,12 @@ def read_json(text: str, where: str) -> dict[str, Any]:
     check_length(text, where)
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         for key, value in pairs:
-            if key in found:
+            if key in result:
                 raise DeclarationError(where, f"{shown(key)} is set twice")
-            found[key] = value
-        return found
+            result[key] = value
+        return result
 
     try:
         value = json.loads(text, object_pairs_hook=once)

@@ -29,15 +29,15 @@ def start_commands(text: str) -> list[list[str]]:
 
 
 def _words(command: str, marks: str) -> list[str]:
-    found = []
+    result = []
     position = 0
     while position < len(command):
         match = _WORD.match(command, position)
         if not match:
             raise DeclarationError("ExecStart", "has a quote without its end")
         position = match.end()
-        found.append(_filled(_unquoted(match[1]), marks))
-    return found
+        result.append(_filled(_unquoted(match[1]), marks))
+    return result
 
 
 def _unquoted(word: str) -> str:

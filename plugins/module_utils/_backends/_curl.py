@@ -113,8 +113,21 @@ DRIVER_HANGS = Flaw(
 
 _HINTS = (
     Hint("returned error: 401", "the server refuses the user or password", "check username and password"),
-    Hint("returned error: 403", "the server forbids it", "check the cookie, the user's rights and the url"),
     Hint("returned error: 404", "the server has no such image", "check the url"),
+    # The rest of the message, with the status, may be cut off behind a long url.
+    Hint(
+        "problem doing HEAD request.*HTTP response code",
+        "the server refuses to tell the image's size (HEAD)",
+        "check the url and the user's rights; if only HEAD is refused, as for a url that is signed for GET, "
+        "set route: stage",
+    ),
+    Hint(
+        "could not get length of remote file",
+        "the server does not tell the image's size",
+        "check the url; if the server tells no sizes, set route: stage",
+    ),
+    Hint("returned error: 416", "the server does not send this part of the image", "set route: stage"),
+    Hint("returned error: 403", "the server forbids it", "check the cookie, the user's rights and the url"),
     Hint("Access denied: 530|Login denied", "the server refuses the user or password", "check username and password"),
     Hint(
         "The file does not exist|Server denied you to change to the given directory|RETR response: 550",
@@ -126,7 +139,7 @@ _HINTS = (
         "the server does not speak TLS there",
         "check the scheme and the port of the url",
     ),
-    Hint("does not support 'range'", "the server cannot send parts of a file", "serve it from one that can"),
+    Hint("does not support 'range'", "the server cannot send parts of a file", "set route: stage"),
     Hint(
         "(certificate|server) verification failed|SSL certificate problem|unable to get local issuer|peer certificate",
         "the server's certificate is not trusted",

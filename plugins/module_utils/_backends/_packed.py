@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 OPTIONS = (
     Option(
         "compression",
-        "How the image is compressed; C(xz --block-size=1MiB) makes it quick to read, V(gzip) is unpacked whole first.",
-        choices=("xz", "gzip"),
+        "How the image is compressed; C(xz --block-size=1MiB) makes it quick to read, V(gzip) is unpacked whole first. "
+        "V(zstd) and V(bzip2) are for a O(source), which the host's program of that name unpacks, without nbdkit.",
+        choices=("xz", "gzip", "zstd", "bzip2"),
         routes=("nbdkit",),
     ),
     Option(
@@ -24,6 +26,20 @@ OPTIONS = (
         routes=("nbdkit",),
     ),
 )
+
+UNPACKERS = {"zstd": ("zstd", "-dcq"), "bzip2": ("bzip2", "-dcq")}
+"""Commands that unpack a whole image from standard input, by compression."""
+
+
+def take_unpacker(values: Values) -> tuple[Values, str]:
+    """Return the options without a compression that a program of the host unpacks, and this compression."""
+    kind = str(values.get("compression", ""))
+    if kind not in UNPACKERS:
+        return values, ""
+    if "tar_member" in values:
+        raise DeclarationError("tar_member", f"is for xz, gzip and plain archives, not for {kind}")
+    return {name: value for name, value in values.items() if name != "compression"}, kind
+
 
 PARTS = ("tar", "xz", "gzip")
 """Filters of nbdkit that an option may ask for."""
@@ -52,7 +68,7 @@ HINTS = (
         "the archive has no such member, or it is not a tar archive",
         "write tar_member as tar --list shows it, and set compression if the archive is compressed",
     ),
-    Hint("Requested export not available", "nbdkit could not open it", "read the log of its unit below"),
+    Hint("Requested export not available", "nbdkit could not open it", "read its messages"),
 )
 
 

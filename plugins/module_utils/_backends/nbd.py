@@ -93,6 +93,11 @@ HINTS = (
         "list them with nbdinfo --list, and correct export",
     ),
     Hint(
+        "address resolution failed for",
+        "the server's name is unknown to this host",
+        "check the name and the host's resolver",
+    ),
+    Hint(
         "Failed to connect|Connection refused|Connection timed out|NBD: timed out",
         "the server does not answer",
         "check that it runs and that this host may reach it",

@@ -117,6 +117,11 @@ HINTS = (
         "declare user and group that may read and write it, or set writes: deny, overlay or discard",
     ),
     Hint(
+        "NFS3ERR_EXIST",
+        "there is a file of this name in the meantime",
+        "run it again: the file is taken as it is",
+    ),
+    Hint(
         "Program is not available",
         "the server offers no NFS version 3",
         "turn version 3 on, with mountd and portmapper: QEMU speaks no later one",
@@ -125,6 +130,11 @@ HINTS = (
         "Can not resolv",
         "the server's name is unknown to this host",
         "check the name and the host's resolver",
+    ),
+    Hint(
+        r"mount_cb: *$",
+        "the server did not complete the mount",
+        "check that its NFS service and its mountd run, not only its portmapper",
     ),
     Hint(
         "nfs_service failed|Failed to start connection|Connection refused|No route to host|Network is unreachable|"
@@ -147,8 +157,8 @@ def _check(values: Values) -> None:
 def _check_disk(values: Values, settings: Values) -> None:
     """QEMU refuses to keep what it read while it is told to keep nothing."""
     for option in ("readahead_size", "page_cache_size"):
-        if option in values and settings["cache"] == "none":
-            raise DeclarationError(option, "is given together with cache: none; leave one of them out")
+        if option in values and settings["cache"] in ("none", "directsync"):
+            raise DeclarationError(option, f"is given together with cache: {settings['cache']}; leave one of them out")
 
 
 def _describe(values: Values) -> str:

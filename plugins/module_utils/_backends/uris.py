@@ -53,7 +53,8 @@ def host_of(pieces: SplitResult) -> str:
         host, closed, rest = netloc[1:].partition("]")
         if not closed or (rest and not rest.startswith(":")):
             raise DeclarationError("uri", "an IPv6 address must stand in brackets: [::1]:port")
-        return host
+        # RFC 6874: the zone of a link-local address follows a percent sign, which is encoded in a URI.
+        return host.replace("%25", "%", 1)
     return decoded(netloc.partition(":")[0], "its host")
 
 

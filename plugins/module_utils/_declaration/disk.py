@@ -8,14 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends._packed import take_unpacker
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, routes_for, why_unfit
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS, from_uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS, PASSTHROUGH
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
+    DISK_OPTIONS,
+    FLUSHING,
+    ORIGIN_OPTIONS,
+    PASSTHROUGH,
+    SOURCE_FORMATS,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import did_you_mean, read_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import did_you_mean, nearest, read_options
 
-ORIGIN_OPTIONS = ("uri", "format", "raw_content", "luks", "route")
+ORIGIN_KEYS = ("uri", "format", "raw_content", "luks", "route")
 """Options of a disk that is only a source of a copy, beside its backend."""
 OF_SOURCES = ("follow", "max_size", "fetch_timeout")
 """Options of a disk's provision that apply to its source, too."""
@@ -33,6 +41,8 @@ class Disk:
     """The initial content of a new image: ``source`` of the declaration."""
     provision: Values = field(default_factory=dict)
     """The options for creating and managing the image, as declared: its lifecycle reads them."""
+    packed: str = ""
+    """Compression of a source that is unpacked whole before it is opened."""
 
     @property
     def writes(self) -> str:
@@ -66,7 +76,8 @@ class Disk:
     @property
     def described(self) -> str:
         """Return backend and storage, for messages."""
-        return f"{self.backend.name} {self.backend.source.describe(self.source)}"
+        packed = f" ({self.packed})" if self.packed else ""
+        return f"{self.backend.name} {self.backend.source.describe(self.source)}{packed}"
 
 
 def serial_of(disk: Disk) -> str:
@@ -80,12 +91,15 @@ def read_image(name: str, declared: Any, where: str) -> Disk:
     return read_disk(name, declared, where, default_writes="" if has_writes else "deny")
 
 
-def read_disk(name: str, declared: Any, where: str, *, default_writes: str = "") -> Disk:
+def read_disk(
+    name: str, declared: Any, where: str, *, default_writes: str = "", options: Sequence[Option] = DISK_OPTIONS
+) -> Disk:
     """Read a disk; default_writes: the value of an undeclared ``writes`` if the storage cannot be written."""
     if not isinstance(declared, Mapping):
         raise DeclarationError(where, "is not a mapping with a backend's key and options")
     backend, source = _read_source(declared, where)
-    settings = read_options(DISK_OPTIONS, {key: value for key, value in declared.items() if key not in BACKENDS}, where)
+    source, packed = _read_packed(backend, source, where, is_source=options is ORIGIN_OPTIONS)
+    settings = read_options(options, {key: value for key, value in declared.items() if key not in BACKENDS}, where)
     origin = _read_origin(settings.pop("source", None), f"{where}: source")
     provision = _read_provision(settings.pop("provision", None), f"{where}: provision")
     if origin:
@@ -113,7 +127,23 @@ def read_disk(name: str, declared: Any, where: str, *, default_writes: str = "")
         backend.source.check_disk(source, settings)
     except DeclarationError as error:
         raise error.within(f"{where}: {backend.name}") from None
-    return Disk(name, backend, source, settings, origin, provision)
+    if packed and backend.access.stage and settings["route"] == "auto":
+        settings["route"] = "stage"
+    return Disk(name, backend, source, settings, origin, provision, packed)
+
+
+def _read_packed(
+    backend: Backend, source: dict[str, Any], where: str, *, is_source: bool
+) -> tuple[dict[str, Any], str]:
+    """Return the options of the packed image and its compression, if it is unpacked whole."""
+    try:
+        plain, packed = take_unpacker(source)
+    except DeclarationError as error:
+        raise error.within(f"{where}: {backend.name}") from None
+    if packed and not is_source:
+        problem = f"{packed} is for a source alone, which is unpacked whole; use xz or gzip"
+        raise DeclarationError(f"{where}: {backend.name}: compression", problem)
+    return dict(plain), packed
 
 
 def _read_origin(declared: Any, where: str) -> Disk | None:
@@ -121,10 +151,14 @@ def _read_origin(declared: Any, where: str) -> Disk | None:
     if declared is None:
         return None
     settings = [str(key) for key in declared if key not in BACKENDS] if isinstance(declared, Mapping) else []
-    unknown = [key for key in settings if key not in ORIGIN_OPTIONS]
+    unknown = [key for key in settings if key not in ORIGIN_KEYS]
     if unknown:
-        raise DeclarationError(where, f"unknown option {unknown[0]!r}{did_you_mean(unknown[0], ORIGIN_OPTIONS)}")
-    return read_image("source", {**declared, "read_only": True} if isinstance(declared, Mapping) else declared, where)
+        raise DeclarationError(where, f"unknown option {unknown[0]!r}{did_you_mean(unknown[0], ORIGIN_KEYS)}")
+    declared = {**declared, "read_only": True} if isinstance(declared, Mapping) else declared
+    origin = read_disk("source", declared, where, options=ORIGIN_OPTIONS)
+    if origin.settings["format"] in SOURCE_FORMATS and "luks" in origin.settings:
+        raise DeclarationError(f"{where}: luks", f"is for raw and qcow2, not for {origin.settings['format']}")
+    return origin
 
 
 def _read_provision(declared: Any, where: str) -> Values:
@@ -168,7 +202,7 @@ def _read_source(declared: Mapping[str, Any], where: str) -> tuple[Backend, dict
 
 def _no_backend(declared: Mapping[str, Any]) -> str:
     unknown = [str(key) for key in declared if key not in {option.name for option in DISK_OPTIONS}]
-    hint = f"; {unknown[0]!r} is neither a backend nor an option{did_you_mean(unknown[0], BACKENDS)}" if unknown else ""
+    hint = f"; {unknown[0]!r} is neither a backend nor an option{nearest(unknown[0], BACKENDS)}" if unknown else ""
     return f"no backend (one of {', '.join(BACKENDS)}, or uri){hint}"
 
 
@@ -220,6 +254,33 @@ def _check_route(wanted: str, backend: Backend, source: Values, where: str) -> N
         raise DeclarationError(f"{where}: route", reason)
 
 
+def _check_limits(settings: Values, where: str) -> None:
+    """Refuse limits that QEMU refuses when the VM starts."""
+    for kind in ("iops", "bps"):
+        limits: Values = settings.get(kind) or {}
+        try:
+            _check_kind(limits)
+        except DeclarationError as error:
+            raise error.within(f"{where}: {kind}") from None
+
+
+def _check_kind(limits: Values) -> None:
+    for suffix in ("", "_max"):
+        parts = [name for name in (f"read{suffix}", f"write{suffix}") if name in limits]
+        if f"total{suffix}" in limits and parts:
+            raise DeclarationError("", f"total{suffix} and {parts[0]} exclude each other; leave one of them out")
+    for name in ("total", "read", "write"):
+        limit, burst = limits.get(name), limits.get(f"{name}_max")
+        if burst is not None and limit is None:
+            raise DeclarationError(f"{name}_max", f"requires {name}, above which it allows a burst")
+        if burst is not None and limit is not None and burst < limit:
+            raise DeclarationError(f"{name}_max", f"{burst} is less than {name}, which is {limit}")
+    for option in limits:
+        burst_option = option.removesuffix("_length")
+        if burst_option != option and burst_option not in limits:
+            raise DeclarationError(option, f"is the length of a burst; set {burst_option}, too")
+
+
 def _check_model(settings: Values, backend: Backend, where: str) -> None:
     model = settings["model"]
     virtio = ("virtio-blk", "virtio-scsi")
@@ -230,7 +291,7 @@ def _check_model(settings: Values, backend: Backend, where: str) -> None:
         _check_passthrough(settings, backend, where)
     if model == "ide" and settings["writes"] == "deny":
         raise DeclarationError(f"{where}: model", "an ide disk cannot be read-only; set model: virtio-blk")
-    if model in ("nvme", *PASSTHROUGH) and settings["cache"] == "writethrough":
+    if model in ("nvme", *PASSTHROUGH) and settings["cache"] in FLUSHING:
         raise DeclarationError(f"{where}: cache", f"QEMU's {model} device cannot be told to flush at each write")
     if model in ("nvme", "scsi-generic") and settings["on_error"] != "stop":
         raise DeclarationError(
@@ -263,16 +324,6 @@ def _check_identity(settings: Values, where: str) -> None:
     logical, physical = settings.get("logical_block_size", 512), settings.get("physical_block_size")
     if physical is not None and physical < logical:
         raise DeclarationError(f"{where}: physical_block_size", f"{physical} is less than logical_block_size")
-
-
-def _check_limits(settings: Values, where: str) -> None:
-    """Refuse a burst's length without its burst, as QEMU does."""
-    for kind in ("iops", "bps"):
-        limits = settings.get(kind, {})
-        for option in limits:
-            burst = option.removesuffix("_length")
-            if burst != option and burst not in limits:
-                raise DeclarationError(f"{where}: {kind}: {option}", f"is the length of a burst; set {burst}, too")
 
 
 def _check_passthrough(settings: Values, backend: Backend, where: str) -> None:

@@ -29,15 +29,18 @@ _COMMON = (_SILENT, _FULL, _FORMAT, _PASSPHRASE)
 
 _SYSTEMD = re.compile(r"\S+\.(service|scope|target|mount|timer|slice): ")
 """Begins the messages of systemd about a unit."""
+_ARGUMENT = re.compile(r"-(?:blockdev|object|device|netdev|chardev|drive) (?:\{.*\}|\S+): ")
+"""The argument that QEMU repeats before its message."""
 
 
 def find_hint(hints: Iterable[Hint], message: str) -> Hint | None:
-    """Return the first hint whose pattern matches a message.
+    """Return the first hint whose pattern matches a message, apart from what the collection itself has written.
 
     A message of systemd, such as "start-post operation timed out", has words that storage uses, too, and another cause.
     """
     of_systemd = bool(_SYSTEMD.match(message))
-    return next((hint for hint in hints if hint.of_systemd == of_systemd and re.search(hint.pattern, message)), None)
+    words = _ARGUMENT.sub("", message)
+    return next((hint for hint in hints if hint.of_systemd == of_systemd and re.search(hint.pattern, words)), None)
 
 
 def explained(disk: Disk, error: HostError) -> StorageError:

@@ -117,11 +117,13 @@ def pci_places(
     kept = kept or {}
     scsi = _scsi_places(disks, kept)
     # The PCI devices of disks: the disk itself or its controller.
-    own = {disk.name: disk.name for disk in disks if disk.settings["model"] in ("virtio-blk", "nvme")}
-    device_of = {disk.name: scsi[disk.name][0] if disk.name in scsi else own.get(disk.name, "") for disk in disks}
-    devices = [device for device in dict.fromkeys(device_of.values()) if device]
+    device_of = {
+        disk.name: scsi[disk.name][0] if disk.name in scsi else disk.name
+        for disk in disks
+        if disk.settings["model"] in ("virtio-blk", "nvme", *_SCSI)
+    }
     needs = _Needs(
-        devices,
+        list(dict.fromkeys(device_of.values())),
         [nic_id(network) for network in networks],
         _devices(settings.get("extra_args", ())),
         sum(
@@ -145,7 +147,6 @@ def pci_places(
         disks={
             disk: f"bus={scsi[disk][0]}.0,scsi-id={scsi[disk][1]}" if disk in scsi else board.places[device]
             for disk, device in device_of.items()
-            if device
         },
         networks={network: board.places[nic_id(network)] for network in networks},
     )

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 LIMITS = (
@@ -24,6 +26,12 @@ IOPS_LIMITS = (
 
 PASSTHROUGH = ("scsi-block", "scsi-generic")
 """Device models that pass a SCSI device through."""
+
+SOURCE_FORMATS = ("vmdk", "vdi", "vhdx", "vpc")
+"""Formats of an image that is only copied from; C(vpc) is QEMU's name of VHD."""
+
+FLUSHING = ("writethrough", "directsync")
+"""Cache modes in which the device in the guest has no write cache."""
 
 DISK_OPTIONS = (
     Option(
@@ -61,14 +69,16 @@ DISK_OPTIONS = (
     Option(
         "source",
         "Initial content of a new image: another disk, as a backend's key or C(uri), with C(format), C(luks) and "
-        "C(route). Cloned from a snapshot within a Ceph cluster, copied from anywhere else.",
+        "C(route). Cloned from a snapshot within a Ceph cluster, copied from anywhere else. Its C(format) may also be "
+        "C(vmdk) (one file), C(vdi), C(vhdx) or C(vpc) (VHD).",
         "any",
     ),
     Option("provision", "How the image is created and managed: the options of the module for its backend.", "any"),
     Option(
         "cache",
-        "V(none) bypasses the host's page cache; V(writethrough) flushes at each write; V(unsafe) never flushes.",
-        choices=("none", "writeback", "writethrough", "unsafe"),
+        "V(none) bypasses the host's page cache; V(writethrough) flushes at each write, V(directsync) does both; "
+        "V(unsafe) never flushes.",
+        choices=("none", "writeback", "writethrough", "directsync", "unsafe"),
         default="writeback",
     ),
     Option(
@@ -147,6 +157,12 @@ DISK_OPTIONS = (
     ),
 )
 
+ORIGIN_OPTIONS = tuple(
+    replace(option, choices=(*option.choices, *SOURCE_FORMATS)) if option.name == "format" else option
+    for option in DISK_OPTIONS
+)
+"""Options of a disk that is only copied from."""
+
 NETWORK_OPTIONS = (
     Option(
         "bridge",
@@ -182,8 +198,7 @@ VM_OPTIONS = (
     Option("machine", "Machine type.", choices=("q35", "pc"), default="q35"),
     Option(
         "hotplug_ports",
-        "Free PCI Express ports of a C(q35) for disks that are added while the VM runs, up to what it has room for; "
-        "with any, there are two more for networks.",
+        "Free PCI Express ports of a C(q35), for disks that are added while the VM runs.",
         "int",
         default=8,
         minimum=0,

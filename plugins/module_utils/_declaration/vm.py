@@ -67,6 +67,11 @@ class Vm:
         return uuid_of(self.name)
 
 
+def user_subnet(number: int) -> str:
+    """Return the subnet of a VM's user network, by its number among them: QEMU gives all of them the same."""
+    return f"10.0.{number + 2}.0/24"
+
+
 def uuid_of(name: str) -> str:
     """Return the UUID of a VM with this name."""
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.vm.directdisk.qemu"))
@@ -102,7 +107,9 @@ def read_vm(name: Any, declared: Any) -> Vm:
     """Read one VM; raises all errors together."""
     if not isinstance(name, str) or not _VM_NAME.fullmatch(name):
         raise DeclarationError(
-            f"vm {name}", "its name is not 1 to 28 of the characters A-Z a-z 0-9 _ -, beginning with a letter or digit"
+            f"vm {name}",
+            "its name is not 1 to 28 of the characters A-Z a-z 0-9 _ -, beginning with a letter or digit"
+            f"{_unquoted(name)}",
         )
     where = f"vm {name}"
     settings: dict[str, Any] = {}
@@ -135,6 +142,13 @@ def read_vm(name: Any, declared: Any) -> Vm:
     return Vm(name, settings, _with_boot_order(disks), tuple(networks), _seed(name, settings.get("cloud_init")))
 
 
+def _unquoted(name: Any) -> str:
+    """Return a hint for a name that YAML has read as something else than text."""
+    if isinstance(name, bool):
+        return "; YAML reads on, off, yes and no without quotes as true or false: write the name in quotes"
+    return "; YAML reads it as a number: write the name in quotes" if isinstance(name, (int, float)) else ""
+
+
 def _parts(declared: Mapping[str, Any], key: str, where: str, errors: list[Exception]) -> Sequence[tuple[str, Any]]:
     """Return the disks or networks of a VM that have valid names."""
     parts = declared.get(key) or {}
@@ -150,18 +164,27 @@ def _parts(declared: Mapping[str, Any], key: str, where: str, errors: list[Excep
                 DeclarationError(
                     f"{where}: {key}: {name}",
                     "the name is not 1 to 16 of the characters A-Z a-z 0-9 _ -, "
-                    "beginning with a letter, and not 'machine' (QEMU refuses others in a node name)",
+                    "beginning with a letter, and not 'machine' (QEMU refuses others in a node name)"
+                    f"{_unquoted(name)}",
                 )
             )
     return good
 
 
 def _read_network(name: str, declared: Any, where: str, seed: str) -> Network:
+    if isinstance(declared, Mapping) and isinstance(declared.get("mac"), int):
+        raise DeclarationError(
+            f"{where}: mac", "is a number: YAML reads digits with colons as one; write the address in quotes"
+        )
     values = read_options(NETWORK_OPTIONS, declared, where)
     if bool(values.get("bridge")) == bool(values.get("user")):
         raise DeclarationError(where, "exactly one of bridge and user: true is required")
     if values.get("forward") and not values.get("user"):
         raise DeclarationError(f"{where}: forward", "is for a user network")
+    for rule in values.get("forward", ()):
+        ports = [int(end.rpartition(":")[2]) for end in rule.split("-")]
+        if not 0 <= ports[0] <= 65535 or not 0 < ports[-1] <= 65535:
+            raise DeclarationError(f"{where}: forward", f"{rule!r}: a port is a number from 1 to 65535")
     digest = hashlib.sha256(seed.encode()).hexdigest()
     mac = values.get("mac") or f"52:54:00:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
     if int(mac[:2], 16) & 1:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
@@ -17,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_s
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.observe import observe, opened_by_unit
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import (
+    RUNNING,
     STOPPED,
     Changes,
     changed_since,
@@ -31,7 +32,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import VMS_LOCK, VMS_SECONDS, locked
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in
 
 LOG_LINES = 16
 
@@ -54,12 +57,49 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         changes = decide(desired, observed)
         replaced = {path: observed["files"][path] for path in changes.write_files if path in observed["files"]}
         former_storage.remember(opened_by_unit(replaced), observed["units"])
-        failures = live.detach(desired, observed, changes)
-        changes.attach = [one for one in changes.attach if one[0] not in failures]
+        kept = live.detach(desired, observed, changes)
+        refused = _refuse_kept_storage(desired, observed, changes, kept)
         _write(desired, secrets, changes, CredentialStore(encrypted=encrypted))
-        failures.update(_switch(desired, changes))
-        failures.update(live.attach(desired, observed, changes, secrets))
-    return {"actions": changes.actions(), "failures": failures}
+        failures = _switch(desired, changes)
+        not_attached = live.attach(desired, observed, changes, secrets)
+        _record_running(desired, observed, changes, unfinished={*kept, *not_attached})
+    return {"actions": changes.actions(), "failures": failures, "live_failures": {**kept, **refused, **not_attached}}
+
+
+def _refuse_kept_storage(
+    desired: DesiredHost, observed: ObservedHost, changes: Changes, kept: Collection[str]
+) -> live.Failures:
+    """Leave VMs as they are that still have a disk to detach, and those that would open the storage of such a VM."""
+    refused: live.Failures = {}
+    opened = opened_by_unit(observed["files"])
+    for vm in kept:
+        changes.keep_vm(vm)
+        still_open = opened.get(desired["vms"][vm]["unit"], {})
+        for other in (*changes.restart, *changes.start, *changes.changed_while_running()):
+            text = desired["files"][f"{unit_paths.UNIT_DIRECTORY}/{desired['vms'][other]['unit']}"]["text"]
+            same = still_open.keys() & opened_in(text).keys()
+            if other != vm and same:
+                refused.setdefault(other, []).append(
+                    f"vm {other}: is left as it is: {vm} still has {', '.join(sorted(same))} open"
+                )
+    for other in refused:
+        changes.keep_vm(other)
+    return refused
+
+
+def _record_running(desired: DesiredHost, observed: ObservedHost, changes: Changes, *, unfinished: set[str]) -> None:
+    """Record that VMs that run on are as their new units say, except those that are due for a restart."""
+    switched = {*changes.stop, *changes.restart, *changes.start}
+    changed = set(changes.changed_while_running())
+    for name, vm in desired["vms"].items():
+        unit = vm["unit"]
+        state = observed["units"][unit]
+        written = f"{unit_paths.UNIT_DIRECTORY}/{unit}" in changes.write_files
+        if state["active"] in RUNNING and name not in switched and (written or name in changed):
+            complete = name not in unfinished and name not in changes.restart_needed
+            unit_record.update(unit, state["invocation"], complete=complete)
+            if complete:
+                former_storage.forget(unit)
 
 
 @contextlib.contextmanager
@@ -110,8 +150,9 @@ def _switch(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
     leftovers.stop_helpers(changes)
     call("disable", changes.disable, "--no-reload")
     for path in changes.remove_files:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        for gone in (path, unit_record.record_path(path.rpartition("/")[2])):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(gone)
     leftovers.revoke_access(changes)
     leftovers.remove_folders(changes)
     CredentialStore(

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedCredential
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import credential_version
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 
 _KEY_NAME = "qemu-vms.digest-key"
@@ -39,12 +40,12 @@ class CredentialStore:
         self._folder = unit_paths.ENCRYPTED_CREDENTIALS if encrypted else unit_paths.CREDENTIALS
 
     def observe(self, desired: Secrets) -> dict[str, ObservedCredential]:
-        """Return the credentials of VMs and images: when each was written, and if its text is the desired one."""
+        """Return the credentials of VMs and images: its version, and if its text is the desired one."""
         observed: dict[str, ObservedCredential] = {}
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(self._folder):
                 if unit_paths.owner_of_credential(entry.path):
-                    observed[entry.path] = {"mtime": entry.stat().st_mtime, "current": False}
+                    observed[entry.path] = {"version": credential_version(entry.path), "current": False}
         present = {path: text for path, text in desired.items() if path in observed}
         for path in self._current(present):
             observed[path]["current"] = True

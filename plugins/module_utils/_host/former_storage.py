@@ -63,6 +63,13 @@ def remember(opened: Opened, states: States) -> None:
         os.unlink(RECORD)
 
 
+def forget(unit: str) -> None:
+    """Remove the entry of a running VM that has the storage open that its unit lists, and no other."""
+    entries = _read()
+    if entries.pop(unit, None):
+        host_files.write_atomically(RECORD, json.dumps(entries) + "\n", mode=0o600)
+
+
 def _read() -> dict[str, Entry]:
     text = host_files.read_text(RECORD)
     entries: dict[str, Entry] = json.loads(text) if text else {}

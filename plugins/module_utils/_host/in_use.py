@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     FileSource,
     ObservedUnit,
@@ -26,6 +27,10 @@ PLACE = "/run"
 """In memory, so that no secret is written to a disk."""
 SECONDS = 8
 """Time limit for all storage together: slow storage must not delay the observation of the host."""
+
+
+OpenedByUnit = Mapping[str, Mapping[str, bool]]
+"""Identities of storage by launch unit."""
 
 
 class _Answer(TypedDict):
@@ -98,9 +103,16 @@ def _read(path: str) -> str:
         return ""
 
 
-def of_stopped(
-    questions: Mapping[str, Sequence[OwnerQuestion]], states: Mapping[str, ObservedUnit], stopped: Iterable[str]
+def of_closed(
+    questions: Mapping[str, Sequence[OwnerQuestion]], states: Mapping[str, ObservedUnit], opened: OpenedByUnit
 ) -> dict[str, Sequence[OwnerQuestion]]:
-    """Return the questions about VMs that neither run nor start: the others have their storage open themselves."""
-    active = {name: states[unit]["active"] for name in questions for unit in [paths.unit_name(name)] if unit in states}
-    return {name: some for name, some in questions.items() if active.get(name, "") in stopped}
+    """Return the questions about storage that its VM does not have open itself; opened: by the VMs that have units."""
+    return {
+        name: [question for question in some if question["identity"] not in _open_of(name, states, opened)]
+        for name, some in questions.items()
+    }
+
+
+def _open_of(vm: str, states: Mapping[str, ObservedUnit], opened: OpenedByUnit) -> Mapping[str, bool]:
+    unit = paths.unit_name(vm)
+    return {} if unit not in states or states[unit]["active"] in STOPPED else opened.get(unit, {})

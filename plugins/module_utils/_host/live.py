@@ -6,71 +6,84 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_disks, live_record, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, VmDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     DesiredHost,
     LiveDisk,
     ObservedHost,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import running_now
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import addresses_in
 
 _CONTROL = "/run/systemd/system.control"
 """systemctl set-property --runtime writes drop-ins there."""
+_SECONDS = 60.0
+"""Time limit of the commands for one disk, without the time that a guest may take."""
+_WORKERS = 16
 
 Failures = dict[str, list[str]]
-"""Lines about VMs whose disks were not changed, by VM."""
+"""Messages about disks that were not changed, by VM."""
 
 
 def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
-    """Detach disks that are not declared any more. A disk that a guest keeps stays in its unit."""
-    failures: Failures = {}
-    for vm, name in changes.detach:
-        unit = desired["vms"][vm]["unit"]
-        part = running_now(observed["processes"][vm]).disks[name]
+    """Detach the disks of running VMs that are not declared any more."""
 
-        def give_back(monitor: Monitor, name: str = name, part: Part = part, unit: str = unit) -> None:
-            live_disks.detach(monitor, name, part)
-            live_record.remember(unit, observed["units"], name, None)
+    def detach_one(monitor: Monitor, vm: str, disk: str) -> None:
+        live_disks.detach(monitor, disk, running_now(observed["processes"][vm]).disks[disk])
+        _remember(desired, observed, (vm, disk), None)
 
-        _try(vm, name, give_back, failures)
-    return failures
+    return _for_all(changes.detach, detach_one)
 
 
 def attach(desired: DesiredHost, observed: ObservedHost, changes: Changes, secrets: Secrets) -> Failures:
-    """Attach new disks."""
-    failures: Failures = {}
-    _let_through(desired, changes)
-    for vm, name in changes.attach:
-        unit, disk = desired["vms"][vm]["unit"], desired["vms"][vm]["disks"][name]
+    """Attach new disks to running VMs, whose units have been written and loaded."""
+    _apply_address_filters(desired, [vm for vm, _disk in (*changes.detach, *changes.attach)])
 
-        def plug(monitor: Monitor, name: str = name, disk: LiveDisk = disk, unit: str = unit) -> None:
-            live_record.remember(unit, observed["units"], name, disk)
-            live_disks.attach(monitor, name, disk, secrets)
+    def attach_one(monitor: Monitor, vm: str, disk: str) -> None:
+        new = desired["vms"][vm]["disks"][disk]
+        # First: a run that is killed leaves a part of the disk at most, and the next run knows what it consists of.
+        _remember(desired, observed, (vm, disk), new)
+        live_disks.attach(monitor, disk, new, secrets)
 
-        _try(vm, name, plug, failures)
-    return failures
+    return _for_all(changes.attach, attach_one)
 
 
-def _try(vm: str, name: str, work: Callable[[Monitor], None], failures: Failures) -> None:
-    try:
-        with Monitor.connect(paths.qmp_socket(vm), seconds=60) as monitor:
-            work(monitor)
-    except DirectDiskError as error:
-        failures.setdefault(vm, []).append(f"disk {name} of {vm}: {error}")
+def _remember(desired: DesiredHost, observed: ObservedHost, disk: VmDisk, now: LiveDisk | None) -> None:
+    live_record.remember(desired["vms"][disk[0]]["unit"], observed["units"], disk[1], now)
 
 
-def _let_through(desired: DesiredHost, changes: Changes) -> None:
-    """Apply the units' filters of addresses to running VMs: systemd 257 does not do so when it reloads."""
-    units = list(dict.fromkeys(desired["vms"][vm]["unit"] for vm, _disk in (*changes.detach, *changes.attach)))
+def _for_all(disks: Iterable[VmDisk], change: Callable[[Monitor, str, str], None]) -> Failures:
+    """Change disks, those of one VM in their order; return why some were not changed."""
+    by_vm: dict[str, list[str]] = {}
+    for vm, disk in disks:
+        by_vm.setdefault(vm, []).append(disk)
+
+    def change_vm(vm: str) -> list[str]:
+        failed: list[str] = []
+        for disk in by_vm[vm]:
+            try:
+                with Monitor.connect(paths.qmp_socket(vm), seconds=_SECONDS) as monitor:
+                    change(monitor, vm, disk)
+            except DirectDiskError as error:
+                failed.append(f"disk {disk} of {vm}: {error}")
+        return failed
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        results = dict(zip(by_vm, pool.map(change_vm, by_vm)))
+    return {vm: failed for vm, failed in results.items() if failed}
+
+
+def _apply_address_filters(desired: DesiredHost, vms: Iterable[str]) -> None:
+    """Apply the filters of addresses in units to running VMs: systemd 257 does not do so when it reloads."""
+    units = list(dict.fromkeys(desired["vms"][vm]["unit"] for vm in vms))
     for unit in units:
         addresses = addresses_in(desired["files"][f"{paths.UNIT_DIRECTORY}/{unit}"]["text"])
         if addresses:

@@ -9,6 +9,7 @@ is valid for it only.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from typing import TypedDict
 
@@ -17,6 +18,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
 
 RECORD = "/run/qemu-vms.live.json"
 """Only root creates files there, and a reboot removes it together with the processes."""
+
+
+_WRITING = threading.Lock()
+"""Disks of several VMs are changed side by side."""
 
 
 class Entry(TypedDict):
@@ -34,10 +39,11 @@ def read(states: Mapping[str, UnitState]) -> dict[str, dict[str, LiveDisk | None
 
 def remember(unit: str, states: Mapping[str, UnitState], disk: str, now: LiveDisk | None) -> None:
     """Record a disk before it is attached, or once it is detached."""
-    entries = _current(states)
-    entry = entries.setdefault(unit, {"invocation": states[unit]["invocation"], "disks": {}})
-    entry["disks"][disk] = now
-    host_files.write_atomically(RECORD, json.dumps(entries) + "\n", mode=0o600)
+    with _WRITING:
+        entries = _current(states)
+        entry = entries.setdefault(unit, {"invocation": states[unit]["invocation"], "disks": {}})
+        entry["disks"][disk] = now
+        host_files.write_atomically(RECORD, json.dumps(entries) + "\n", mode=0o600)
 
 
 def _current(states: Mapping[str, UnitState]) -> dict[str, Entry]:

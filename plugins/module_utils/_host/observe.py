@@ -13,18 +13,18 @@ from collections.abc import Mapping, Sequence
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import former_storage, leftovers, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import CredentialStore, Secrets
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use import ask_owners, of_stopped
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use import ask_owners, of_closed
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.open_storage import unmanaged_processes
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.processes import running_processes
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED, digest
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     ObservedFile,
     ObservedHost,
     ObservedUnit,
     OwnerQuestion,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import images_in, opened_in, places_in
 
@@ -55,7 +55,7 @@ def observe(
     states = _observe_units(sorted(units))
     for unit, opened in former_storage.opened_now(opened_by_unit(files), states).items():
         files[f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["opened"] = opened
-    asked = ask_owners(of_stopped(owners or {}, states, STOPPED), secrets)
+    asked = ask_owners(of_closed(owners or {}, states, opened_by_unit(files)), secrets)
     return {
         "files": files,
         "units": states,
@@ -87,7 +87,6 @@ def _observe_files(texts: bool) -> dict[str, ObservedFile]:
         if text:
             observed[path] = {
                 "sha256": digest(text),
-                "mtime": _mtime(path),
                 "opened": opened_in(text),
                 "images": images_in(text),
                 "places": places_in(text),
@@ -104,13 +103,15 @@ def opened_by_unit(files: Mapping[str, ObservedFile]) -> dict[str, dict[str, boo
 
 
 def _observe_units(units: Sequence[str]) -> dict[str, ObservedUnit]:
-    return {unit: {**state, "started": _started(unit)} for unit, state in systemd.show(units).items()}
-
-
-def _started(unit: str) -> float | None:
-    """Return when a VM's QEMU, or its agent's keys, were last ready."""
-    vm = unit_paths.vm_of_unit(unit)
-    return _mtime(ssh_agent.loaded_path(vm) if unit == ssh_agent.keys_unit_name(vm) else unit_paths.qmp_socket(vm))
+    drop_ins = unit_record.drop_ins(units)
+    return {
+        unit: {
+            **state,
+            "started_from": unit_record.recorded(unit, state["invocation"]),
+            "drop_ins": drop_ins[unit],
+        }
+        for unit, state in systemd.show(units).items()
+    }
 
 
 def _overlays(vm: str) -> list[str]:
@@ -127,14 +128,6 @@ def _staged() -> list[str]:
     except FileNotFoundError:
         return []
     return sorted({name.partition(".")[0] for name in names})
-
-
-def _mtime(path: str) -> float | None:
-    """Return when a file was changed; of a link, which a VM may have put there, the link itself."""
-    try:
-        return os.lstat(path).st_mtime
-    except OSError:
-        return None
 
 
 def _kind(path: str) -> str:
@@ -156,7 +149,8 @@ def _kind(path: str) -> str:
 def _head(path: str) -> str:
     """Return the first bytes of a regular file or block device in hexadecimal; empty if it cannot be read."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode) and not stat.S_ISBLK(os.stat(path).st_mode):
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
             return ""
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:

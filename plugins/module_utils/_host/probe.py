@@ -17,7 +17,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
@@ -38,6 +38,10 @@ CACHE = "/var/cache/qemu-vms/capabilities.json"
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _TGT_MODULES = ("/usr/lib/tgt/backing-store", "/usr/lib64/tgt/backing-store")
 BAD_NODE_NAME = "bad name!"
+_NOT_IN_HELP = {"-M": True, "-qtest": True, "-qtest-log": True}
+"""Options that QEMU knows and its help does not list (qemu-options.hx); all take a value."""
+_HELP_LINE = re.compile(r"^(-[\w-]+(?:(?:/| or )-[\w-]+)*)( \S)?", re.M)
+"""An option of QEMU's help. One space stands before its value, several before an explanation."""
 
 # A change of one of these invalidates the cache: programs, loadable modules, firmware, the package database.
 _WATCHED = (
@@ -118,13 +122,16 @@ def _read_cache() -> dict[str, Any]:
 
 def _probe() -> ProbedCapabilities:
     emulator = next(filter(os.path.exists, EMULATORS), "")
-    version, drivers = _probe_emulator(emulator) if emulator else ([], {})
+    answers = _probe_emulator(emulator) if emulator else _Answers([], {}, [], [])
     return {
         "family": _family(),
         "emulator": emulator,
         "qemu_img": shutil.which("qemu-img") or "",
-        "version": version,
-        "drivers": drivers,
+        "version": answers.version,
+        "drivers": answers.drivers,
+        "cpu_models": answers.cpu_models,
+        "cpu_features": answers.cpu_features,
+        "emulator_options": _emulator_options(emulator) if emulator else {},
         "nbdkit": _probe_nbdkit(),
         "tgt": {backend.name: _why_no_tgt(backend) for backend in BACKENDS.values() if backend.access.tgt},
         "bindings": {
@@ -141,8 +148,18 @@ def _probe() -> ProbedCapabilities:
     }
 
 
-def _probe_emulator(emulator: str) -> tuple[list[int], dict[str, str]]:
-    """Return QEMU's version, and for each backend's driver the reason why it does not work."""
+class _Answers(NamedTuple):
+    """The answers of QEMU's monitor."""
+
+    version: list[int]
+    drivers: dict[str, str]
+    """By driver of a backend, the reason why it does not work."""
+    cpu_models: list[str]
+    cpu_features: list[str]
+
+
+def _probe_emulator(emulator: str) -> _Answers:
+    """Ask a QEMU without a VM."""
     ours, theirs = socket.socketpair()
     command = [emulator, "-machine", "none", "-accel", "tcg", "-nodefaults", "-display", "none", "-qmp", "stdio"]
     theirs_fd = theirs.fileno()
@@ -155,6 +172,9 @@ def _probe_emulator(emulator: str) -> tuple[list[int], dict[str, str]]:
             monitor = Monitor(ours, seconds=30)
             release = monitor.execute("query-version")["qemu"]
             replies = {b.access.driver: _offer(monitor, b) for b in BACKENDS.values() if b.access.driver}
+            models = _names(monitor.try_execute("query-cpu-definitions"))
+            # The model "max" has every feature. QEMU replaces "_" in what it reads.
+            features = _names(monitor.try_execute("device-list-properties", {"typename": "max-x86_64-cpu"}))
             monitor.execute("quit")
         except QmpError as error:
             process.kill()
@@ -162,7 +182,25 @@ def _probe_emulator(emulator: str) -> tuple[list[int], dict[str, str]]:
             raise HostError(f"{emulator} cannot be probed: {error}; {output[-500:]}") from None
         output = process.communicate(timeout=30)[1]
     drivers = {driver: reason and _with_stderr(driver, reason, output) for driver, reason in replies.items()}
-    return [release["major"], release["minor"], release["micro"]], drivers
+    version = [release["major"], release["minor"], release["micro"]]
+    return _Answers(version, drivers, models, sorted({name.replace("_", "-") for name in features}))
+
+
+def _names(reply: dict[str, Any]) -> list[str]:
+    """Return the names in an answer; empty if QEMU does not know the command or its argument."""
+    return sorted(str(one["name"]) for one in reply.get("return") or ())
+
+
+def _emulator_options(emulator: str) -> dict[str, bool]:
+    """Return the options that QEMU's help lists, and if a value follows each; empty if there is no help."""
+    done = subprocess.run([emulator, "-help"], capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode:
+        return {}
+    options = dict(_NOT_IN_HELP)
+    for names, value in _HELP_LINE.findall(done.stdout):
+        # A few are listed with two dashes, which QEMU accepts for all.
+        options.update(dict.fromkeys((f"-{name.lstrip('-')}" for name in re.split(r"/| or ", names)), bool(value)))
+    return options
 
 
 def _offer(monitor: Monitor, backend: Backend) -> str:

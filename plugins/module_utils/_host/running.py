@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict, TypeVar
 
@@ -16,11 +15,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import files
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vms_resume import open_regular
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_of_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import is_restart_due
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import credentials_in, opened_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in
 
 T = TypeVar("T")
 CONSOLE_TAIL = 4096
@@ -99,7 +99,7 @@ def _vm(name: str, state: UnitState) -> VmInfo:
     }
     if state["active"] != "active":
         return info
-    info["restart_needed"] = needs_restart(name)
+    info["restart_needed"] = needs_restart(name, state["invocation"])
     try:
         with Monitor.connect(paths.qmp_socket(name)) as monitor:
             info["status"] = _get(_like(monitor.execute("query-status"), dict), "status", "")
@@ -113,21 +113,12 @@ def _vm(name: str, state: UnitState) -> VmInfo:
     return info
 
 
-def needs_restart(name: str) -> bool:
-    """Return if a unit or credential from which a running VM was started has changed since."""
-    try:
-        # The folder is the VM's own, so links in it are not followed.
-        started = os.lstat(paths.qmp_socket(name)).st_mtime
-        return is_restart_due(started, dict(_sources(name)), (ssh_agent.keys_unit_name(name),))
-    except OSError:
-        return False  # it is being removed
-
-
-def _sources(name: str) -> Iterator[tuple[str, list[float]]]:
-    """Yield the units of a VM with the modification times of their files and credentials."""
-    launch = f"{paths.UNIT_DIRECTORY}/{paths.unit_name(name)}"
-    for path in (launch, *glob.glob(f"{paths.UNIT_DIRECTORY}/{paths.owner_name(name)}.*.*.service")):
-        yield os.path.basename(path), [*map(os.path.getmtime, (path, *credentials_in(files.read_text(path))))]
+def needs_restart(name: str, invocation: str) -> bool:
+    """Return if a running VM was started from other units or credentials than those that are written now."""
+    unit = paths.unit_name(name)
+    written = unit_record.files_of(unit_record.units_with(unit))
+    written.pop(ssh_agent.keys_unit_name(name), None)
+    return is_restart_due(unit_record.recorded(unit, invocation), written)
 
 
 def _like(value: Any, kind: type[T]) -> T:

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import ORIGIN_OPTIONS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import ORIGIN_KEYS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS, ORIGIN_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import ImageKind
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -47,9 +47,9 @@ def disk_module_options(kind: ImageKind) -> tuple[Option, ...]:
     backends = [backend for backend in BACKENDS.values() if backend.lifecycle == kind.name]
     shared = {option.name: option for option in disk_options()}
     storage = _single_backend(kind) if len(backends) == 1 else tuple(shared[name] for name in _storage_names(kind))
-    source = replace(
-        shared["source"], type="dict", options=tuple(shared[name] for name in (*BACKENDS, *ORIGIN_OPTIONS))
-    )
+    backend_options = tuple(shared[name] for name in BACKENDS)
+    own = tuple(option for option in ORIGIN_OPTIONS if option.name in ORIGIN_KEYS)
+    source = replace(shared["source"], type="dict", options=(*backend_options, *own))
     disk = (*(shared[name] for name in ("format", "raw_content", "luks", "size", "route")), source)
     return (*storage, *disk, *kind.options, *MODULE_OPTIONS)
 

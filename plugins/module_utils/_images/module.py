@@ -28,7 +28,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desir
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Lifecycle
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import discover, reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
-from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 WHERE = "disk"
@@ -42,6 +42,7 @@ def run_disk_module(lifecycle: Lifecycle) -> None:
     module = AnsibleModule(argument_spec=argument_spec(options), supports_check_mode=True)
     private_folders.lock_payload()
     try:
+        privileges.require_root()
         values = without_omitted(options, module.params)
         run_options = read_options(
             MODULE_OPTIONS, {option.name: values.get(option.name) for option in MODULE_OPTIONS}, WHERE

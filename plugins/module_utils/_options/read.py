@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Callable, NoReturn
 
@@ -17,6 +17,8 @@ _SIZE = re.compile(r"^(\d{1,19}(?:\.\d{1,19})?)\s*(?:([kKMGTP])(i?B?|B)?|B)?$")
 _MOST = 2**63 - 1
 """The largest size that QEMU can count."""
 _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+_LINE = re.compile(r"[^\n]*[\r\n]+")
+"""One line of text with its line break: a text of several lines, such as a key in PEM, needs its last one."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _LAST = "".join(chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF))
 _NO_TEXT = re.compile(f"[\ud800-\udfff\ufdd0-\ufdef{_LAST}]")
@@ -191,8 +193,10 @@ def _read_scalar(option: Option, value: Any, where: str) -> Any:
     except DeclarationError as error:
         # A secret must not reach a message, not even if it has the wrong type.
         refuse("is not text" if option.secret else error.problem)
+    if option.secret and isinstance(result, str) and _LINE.fullmatch(result):
+        refuse("its text ends with a line break; encrypt it without one (echo -n), or add | trim")
     if option.choices and result not in option.choices:
-        refuse(f"{result!r} is not one of {', '.join(option.choices)}{did_you_mean(str(result), option.choices)}")
+        refuse(f"{result!r} is not one of {', '.join(option.choices)}{nearest(str(result), option.choices)}")
     if option.pattern and not re.fullmatch(option.pattern, result):
         refuse(f"{'its text' if option.secret else repr(result)} {option.pattern_help or 'does not fit'}")
     if option.minimum is not None and result < option.minimum:
@@ -202,13 +206,16 @@ def _read_scalar(option: Option, value: Any, where: str) -> Any:
     return result
 
 
-def did_you_mean(word: str, known: Any) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint with the nearest known name; empty if none is near."""
+    near = difflib.get_close_matches(word, sorted(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint with the nearest known name, or with all names."""
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1)
-    if near:
-        return f" (did you mean {near[0]!r}?)"
-    return f" (there are: {', '.join(names)})" if names else ""
+    return nearest(word, names) or (f" (there are: {', '.join(names)})" if names else "")
 
 
 def _plain(summary: str) -> str:

@@ -64,8 +64,9 @@ def build_graph(disk: Disk, storage: Node, resources: UnitResources, overlay: st
 def _common(settings: Values) -> Node:
     """Return the options of every node of a disk that differ from QEMU's defaults; nodes do not inherit them."""
     common: Node = {}
-    if settings["cache"] in ("none", "unsafe"):
-        common["cache"] = {"direct": settings["cache"] == "none", "no-flush": settings["cache"] == "unsafe"}
+    cache = settings["cache"]
+    if cache in ("none", "directsync", "unsafe"):
+        common["cache"] = {"direct": cache != "unsafe", "no-flush": cache == "unsafe"}
     if settings["discard"] != "ignore":
         common["discard"] = settings["discard"]
     if settings["detect_zeroes"] != "off":
@@ -81,7 +82,7 @@ def _format_nodes(disk: Disk, resources: UnitResources, common: Node) -> list[No
         "file": storage,
         **common,
     }
-    if disk.settings["format"] == "qcow2" and not disk.backing:
+    if disk.settings["format"] in ("qcow2", "vmdk") and not disk.backing:
         # Otherwise QEMU opens any file that the header names as backing file, and the guest can read it.
         node["backing"] = None
     luks = disk.settings.get("luks")

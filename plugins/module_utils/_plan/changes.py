@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
@@ -16,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import LiveChanges, live_changes, running_now
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import parts_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import kept_settings
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import THIS_RUN, is_restart_due
 
@@ -23,8 +24,8 @@ RUNNING = ("active", "reloading")
 STOPPED = ("inactive", "failed", "")
 
 
-Disk = tuple[str, str]
-"""A VM and one of its disks."""
+VmDisk = tuple[str, str]
+"""The names of a VM and of one of its disks."""
 
 
 @dataclass
@@ -47,10 +48,10 @@ class Changes:
     enable: list[str] = field(default_factory=list)
     restart: list[str] = field(default_factory=list)
     start: list[str] = field(default_factory=list)
-    detach: list[Disk] = field(default_factory=list)
+    detach: list[VmDisk] = field(default_factory=list)
     """Disks of running VMs."""
-    attach: list[Disk] = field(default_factory=list)
-    limit: list[Disk] = field(default_factory=list)
+    attach: list[VmDisk] = field(default_factory=list)
+    limit: list[VmDisk] = field(default_factory=list)
     refresh: list[str] = field(default_factory=list)
     """Helper units that are restarted while their VM runs on."""
     restart_needed: list[str] = field(default_factory=list)
@@ -61,6 +62,24 @@ class Changes:
     def any(self) -> bool:
         """Return if a run would change the host."""
         return any(value for key, value in asdict(self).items() if key not in ("restart_needed", "restart_reasons"))
+
+    def changed_while_running(self) -> list[str]:
+        """Return the VMs whose disks change while they run."""
+        return list(dict.fromkeys(vm for vm, _disk in (*self.detach, *self.attach, *self.limit)))
+
+    def keep_vm(self, vm: str) -> None:
+        """Keep a VM as it is: its units, its credentials and its disks."""
+        self.write_files = [path for path in self.write_files if not _belongs(path, vm)]
+        self.remove_files = [path for path in self.remove_files if not _belongs(path, vm)]
+        owner = unit_paths.owner_name(vm)
+        self.remove_credentials = [
+            path for path in self.remove_credentials if unit_paths.owner_of_credential(path) != owner
+        ]
+        for names in (self.restart, self.start, self.enable, self.disable):
+            if vm in names:
+                names.remove(vm)
+        for disks in (self.detach, self.attach, self.limit):
+            disks[:] = [disk for disk in disks if disk[0] != vm]
 
     def actions(self) -> list[str]:
         """Describe the changes, one line each."""
@@ -87,6 +106,11 @@ class Changes:
         return [*lines, "reload systemd"] if self.reload else lines
 
 
+def _belongs(path: str, vm: str) -> bool:
+    """Return if a file is a unit of a VM."""
+    return unit_paths.vm_of_unit(path.rpartition("/")[2]) == vm
+
+
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -105,8 +129,8 @@ def decide(desired: DesiredHost, observed: ObservedHost) -> Changes:
             _decide_credentials(_credentials(vm), observed, changes)
             if vm["state"] != "unchanged":
                 _decide_removals(name, vm["units"], _credentials(vm), observed, changes)
-                _decide_present(name, vm, observed, changes)
-            _decide_refresh(vm, observed, changes)
+                _decide_present(name, desired, observed, changes)
+            _decide_refresh(vm, desired, observed, changes)
     units = [unit for vm in desired["vms"].values() for unit in vm["units"]]
     if "images" in desired:
         _decide_staged(desired, observed, changes)
@@ -167,8 +191,11 @@ def changed_since(desired: DesiredHost, observed: ObservedHost) -> list[str]:
     return [*files, *units]
 
 
-def starts_with_host(vm: DesiredVm) -> bool:
-    """Return if the host starts a VM when it boots; a VM that is declared stopped stays stopped."""
+def starts_with_host(vm: Mapping[str, object]) -> bool:
+    """Return if the host starts a VM when it boots; a VM that is declared stopped stays stopped.
+
+    vm: a DesiredVm or the settings of a declared VM.
+    """
     return bool(vm["autostart"]) and vm["state"] == "started"
 
 
@@ -199,11 +226,11 @@ def _decide_credentials(paths: Iterable[str], observed: ObservedHost, changes: C
     changes.write_credentials += [path for path in paths if not _is_current(observed, path)]
 
 
-def _decide_refresh(vm: DesiredVm, observed: ObservedHost, changes: Changes) -> None:
+def _decide_refresh(vm: DesiredVm, desired: DesiredHost, observed: ObservedHost, changes: Changes) -> None:
     """Restart helpers that take a change while their VM runs on."""
     runs = _active(observed, vm["unit"]) in RUNNING
     for helper in vm["reloaded"] if runs and vm["state"] != "stopped" else ():
-        if is_restart_due(_started(observed, helper), _sources(vm, [helper], observed, changes)):
+        if _is_due(helper, [helper], vm, desired, observed):
             changes.refresh.append(helper)
 
 
@@ -245,7 +272,8 @@ def _decide_absent(name: str, vm: DesiredVm, observed: ObservedHost, changes: Ch
     ]
 
 
-def _decide_present(name: str, vm: DesiredVm, observed: ObservedHost, changes: Changes) -> None:
+def _decide_present(name: str, desired: DesiredHost, observed: ObservedHost, changes: Changes) -> None:
+    vm = desired["vms"][name]
     active = _active(observed, vm["unit"])
     if starts_with_host(vm) != _enabled(observed, vm["unit"]):
         (changes.enable if starts_with_host(vm) else changes.disable).append(name)
@@ -255,39 +283,58 @@ def _decide_present(name: str, vm: DesiredVm, observed: ObservedHost, changes: C
     elif active not in RUNNING:
         changes.start.append(name)
     else:
-        _decide_running(name, vm, observed, changes)
+        _decide_running(name, desired, observed, changes)
 
 
-def _decide_running(name: str, vm: DesiredVm, observed: ObservedHost, changes: Changes) -> None:
+def _decide_running(name: str, desired: DesiredHost, observed: ObservedHost, changes: Changes) -> None:
     """Change what can be changed while the VM runs, and restart it for the rest if that is allowed."""
-    due = is_restart_due(_started(observed, vm["unit"]), _sources(vm, vm["units"], observed, changes), vm["reloaded"])
-    process = observed["processes"].get(name)
-    live = LiveChanges()
-    if process and not process["error"]:
-        live = live_changes(running_now(process), parts_of(vm["argv"]), vm["fixed"])
-        due = bool(live.restart)
-    if due and vm["restart"] == "when_needed":
+    vm = desired["vms"][name]
+    live, reasons = _running_changes(name, desired, observed)
+    if reasons and vm["restart"] == "when_needed":
         changes.restart.append(name)
         return
-    if due:
+    if reasons:
         changes.restart_needed.append(name)
-        changes.restart_reasons[name] = list(live.restart)
+        changes.restart_reasons[name] = list(reasons)
     changes.detach += [(name, disk) for disk in live.detach]
     changes.attach += [(name, disk) for disk in live.attach]
     changes.limit += [(name, disk) for disk in live.limit]
 
 
-def _started(observed: ObservedHost, unit: str) -> float | None:
-    return observed["units"][unit].get("started") if unit in observed["units"] else None
+def _running_changes(name: str, desired: DesiredHost, observed: ObservedHost) -> tuple[LiveChanges, list[str]]:
+    """Return what changes in a VM while it runs, and the reasons why it must be restarted for the rest."""
+    vm = desired["vms"][name]
+    unit = vm["unit"]
+    units = [helper for helper in vm["units"] if helper not in vm["reloaded"]]
+    process = observed["processes"].get(name)
+    started_from = observed["units"][unit]["started_from"]
+    if not process or process["error"] or not started_from or unit not in started_from:
+        due = _is_due(unit, units, vm, desired, observed)
+        cause = f", and its monitor cannot be asked: {process['error']}" if process and process["error"] else ""
+        return LiveChanges(), [f"its unit has changed{cause}"] if due else []
+    live = live_changes(running_now(process), parts_of(vm["argv"]), vm["fixed"])
+    written = {one: _written(one, vm, desired, observed) for one in units if one in started_from}
+    kept = kept_settings(unit, desired["files"][f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["text"])
+    written[unit] = {path: version for path, version in written[unit].items() if path in started_from[unit]} | kept
+    reasons = list(live.restart)
+    for one in units:
+        if one in written and is_restart_due(started_from, {one: written[one]}):
+            reasons.append(f"{one} has changed")
+    return live, reasons
 
 
-def _sources(vm: DesiredVm, units: Iterable[str], observed: ObservedHost, changes: Changes) -> dict[str, list[float]]:
-    """Return the modification times of the files and credentials of units, by unit."""
-    written = {*changes.write_files, *changes.write_credentials}
-    sources: dict[str, list[float]] = {}
-    for unit in units:
-        path, credentials = f"{unit_paths.UNIT_DIRECTORY}/{unit}", vm["credentials"][unit]
-        times = [THIS_RUN if path in written else observed["files"][path]["mtime"]]
-        times += [THIS_RUN if one in written else observed["credentials"][one]["mtime"] for one in credentials]
-        sources[unit] = [time for time in times if time is not None]
-    return sources
+def _is_due(unit: str, sources: Iterable[str], vm: DesiredVm, desired: DesiredHost, observed: ObservedHost) -> bool:
+    """Return if a unit that runs was started from other files of some units than this run leaves."""
+    started_from = observed["units"][unit]["started_from"] if unit in observed["units"] else None
+    return is_restart_due(started_from, {source: _written(source, vm, desired, observed) for source in sources})
+
+
+def _written(unit: str, vm: DesiredVm, desired: DesiredHost, observed: ObservedHost) -> dict[str, str]:
+    """Return the versions of the files of a unit after this run."""
+    path = f"{unit_paths.UNIT_DIRECTORY}/{unit}"
+    versions = dict(observed["units"][unit]["drop_ins"]) if unit in observed["units"] else {}
+    versions[path] = digest(desired["files"][path]["text"])
+    for credential in vm["credentials"][unit]:
+        kept = _is_current(observed, credential)
+        versions[credential] = observed["credentials"][credential]["version"] if kept else THIS_RUN
+    return versions

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import PciPlaces, nic_id
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Network, Vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Network, Vm, user_subnet
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import disk_devices
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -48,8 +50,10 @@ def build_argv(
             ("-blockdev", compact(seed_node(seed_directory))),
             ("-device", f"virtio-blk-pci,{places.seed},drive={SEED_NODE},id={SEED_NODE}-disk"),
         ]
+    user_networks = count()
     for network in vm.networks:
-        args += _network(network, taps.get(network.name, ""), places.networks[network.name])
+        number = 0 if network.bridge else next(user_networks)
+        args += _network(network, taps.get(network.name, ""), places.networks[network.name], number)
     args += _screen(vm, vnc_secret, places.screen)
     args += [(argument,) for argument in settings.get("extra_args", ())]
     return args
@@ -108,12 +112,14 @@ def _monitor_and_console(vm: Vm) -> Args:
     return args
 
 
-def _network(network: Network, tap: str, place: str) -> Args:
+def _network(network: Network, tap: str, place: str, number: int) -> Args:
     device = {"virtio": "virtio-net-pci", "e1000": "e1000"}[network.model]
     if network.bridge:
         backend = f"tap,id={network.name},ifname={tap},script=no,downscript=no"
     else:
-        backend = ",".join(["user", f"id={network.name}", *(f"hostfwd={rule}" for rule in network.forward)])
+        subnet = [f"net={user_subnet(number)}"] if number else []
+        forward = [f"hostfwd={rule}" for rule in network.forward]
+        backend = ",".join(["user", f"id={network.name}", *subnet, *forward])
     return [
         ("-netdev", backend),
         ("-device", f"{device},{place},id={nic_id(network.name)},netdev={network.name},mac={network.mac}"),

@@ -10,7 +10,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resource
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, serial_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import PciPlaces, ScsiController
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import FLUSHING, PASSTHROUGH
 
 
 def disk_devices(disks: Sequence[tuple[Disk, str]], machine_type: str, places: PciPlaces) -> list[str]:
@@ -68,7 +68,7 @@ def _device(disk: Disk, top: str, place: str) -> str:
         properties += [f"num-queues={settings['queues']}"] if "queues" in settings else []
         properties += [f"iothread={disk.name}.iothread"] if settings["iothread"] else []
     if model not in ("nvme", "scsi-block"):
-        properties.append(f"write-cache={'off' if settings['cache'] == 'writethrough' else 'on'}")
+        properties.append(f"write-cache={'off' if settings['cache'] in FLUSHING else 'on'}")
     if model != "nvme":
         # A write to a read-only disk always fails: a guest that is paused for it would never continue.
         write_error = "report" if disk.writes == "deny" else settings["on_error"]

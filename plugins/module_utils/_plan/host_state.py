@@ -71,7 +71,6 @@ class DesiredHost(_Desired, total=False):
 
 class _ObservedFile(TypedDict):
     sha256: str
-    mtime: float | None
     opened: dict[str, bool]
     """Identities of the storage that the unit's VM opens, and if it writes to it."""
     images: list[str]
@@ -102,15 +101,18 @@ class UnitState(TypedDict):
 
 
 class ObservedUnit(UnitState):
-    """The state of a unit, and the time of its last start."""
+    """The state of a unit, and the files that it was started from and has now."""
 
-    started: float | None
+    started_from: dict[str, dict[str, str]] | None
+    """Versions of the files of its last start, by unit and path; None if that start was not recorded."""
+    drop_ins: dict[str, str]
+    """Versions by path."""
 
 
 class ObservedCredential(TypedDict):
     """A credential at rest."""
 
-    mtime: float
+    version: str
     current: bool
     """If its text is the declared one."""
 
@@ -247,6 +249,8 @@ class ApplyAnswer(TypedDict):
     actions: list[str]
     failures: dict[str, list[str]]
     """The last lines of the log by VM that does not run."""
+    live_failures: dict[str, list[str]]
+    """Messages about disks that were not changed, by VM that runs on."""
 
 
 class StopAnswer(TypedDict):

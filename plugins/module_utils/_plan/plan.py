@@ -32,6 +32,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_a
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.command_line import build_argv
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import iothread_objects
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.emulator_check import unknown_to_emulator
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import overlay_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import (
     DiskCheck,
@@ -142,6 +143,7 @@ class _Planner:
             raise CapabilityError(
                 f"{where}: firmware", "this host has no UEFI firmware for x86_64; install ovmf (role storage_client)"
             )
+        raise_collected([*unknown_to_emulator(self.vm, self.capabilities)])
 
     def _check_credentials(self, services: Sequence[Service]) -> None:
         """Refuse units with credentials and other commands on a systemd that fails such commands."""

@@ -25,11 +25,6 @@ def own_socket_path(vm: str) -> str:
     return f"{socket_path(vm)}.own"
 
 
-def loaded_path(vm: str) -> str:
-    """Return the file that is touched whenever the keys have been loaded."""
-    return f"{paths.helper_directory(vm, PART)}/loaded"
-
-
 def agent_unit_name(vm: str) -> str:
     return paths.helper_unit_name(vm, PART, "agent")
 
@@ -72,7 +67,7 @@ def agent_services(vm: str, identities: Mapping[str, Identity], start_timeout: i
         template="ssh-keys.service.j2",
         vm=vm,
         description=f"ssh keys of virtual machine {vm}",
-        args=[("/usr/bin/python3", "-IS", paths.KEYS_PROGRAM, loaded_path(vm))],
+        args=[("/usr/bin/python3", "-IS", paths.KEYS_PROGRAM)],
         # Without a folder of its own: systemd would remove it, and the agent's socket, whenever this unit stops.
         sandbox=build_sandbox([], directory="", replace_trust=False),
         credentials=resources.credentials,

@@ -142,7 +142,7 @@ def too_slow(seconds: float) -> str:
     """Return why QEMU has not opened its disks in time."""
     try:
         waits_for = connections(os.environ["MAINPID"])
-    except OSError:
+    except (OSError, KeyError):  # systemd sets no MAINPID once the process has ended
         return "QEMU ended while it started"
     words = f"; it waits for {', '.join(waits_for)}" if waits_for else ""
     return f"QEMU has not opened its disks within {seconds:g} s{words}"

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -21,6 +21,9 @@ class ProbedCapabilities(TypedDict):
     emulator: str
     qemu_img: str
     version: list[int]
+    cpu_models: list[str]
+    cpu_features: list[str]
+    emulator_options: dict[str, bool]
     drivers: dict[str, str]
     nbdkit: dict[str, str]
     tgt: dict[str, str]
@@ -42,6 +45,12 @@ class Capabilities:
     emulator: str = ""
     qemu_img: str = ""
     version: tuple[int, ...] = ()
+    cpu_models: Sequence[str] = ()
+    """CPU models of the emulator; empty if they are not known."""
+    cpu_features: Sequence[str] = ()
+    """Names that may follow a CPU model; empty if they are not known."""
+    emulator_options: Mapping[str, bool] = field(default_factory=dict)
+    """Options of the emulator's command line, and if a value follows; empty if they are not known."""
     drivers: Mapping[str, str] = field(default_factory=dict)
     """Reason why a block driver does not work, by driver."""
     nbdkit: Mapping[str, str] = field(default_factory=dict)

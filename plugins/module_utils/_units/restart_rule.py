@@ -4,24 +4,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Mapping
 
-THIS_RUN = math.inf
-"""Modification time of a file that this run is about to write."""
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import is_drop_in
+
+THIS_RUN = "this run"
+"""Version of a credential that this run is about to write: no start can have it."""
+
+Files = Mapping[str, Mapping[str, str]]
+"""Versions of files by unit and path."""
 
 
-def is_restart_due(
-    started: float | None, sources: Mapping[str, Iterable[float]], reloadable: Container[str] = ()
-) -> bool:
-    """Return if something that a process was started from has changed since.
+def is_restart_due(started_from: Files | None, written: Files) -> bool:
+    """Return if a process was started from other files than those that are written now.
 
-    started: time of the start; None if it is not known. sources: by unit, the modification times of its file and its
-    credentials. reloadable: units that take a change while the process runs.
+    started_from: as recorded at its start; None if that start was not recorded. written: of the units that count.
     """
-    return any(
-        time == THIS_RUN or (started is not None and time > started)
-        for unit, times in sources.items()
-        if unit not in reloadable
-        for time in times
-    )
+    if started_from is None:
+        return True
+    return any(_differ(started_from.get(unit, {}), files) for unit, files in written.items())
+
+
+def _differ(started_from: Mapping[str, str], written: Mapping[str, str]) -> bool:
+    gone = any(is_drop_in(path) for path in started_from if path not in written)
+    return gone or any(started_from.get(path) != version for path, version in written.items())

@@ -18,7 +18,6 @@ _DEVICE = re.compile(r"^    -device '?([^'\n]*?)'? \\\\?$", re.M)
 _COMMA = re.compile(r"(?<!,),(?!,)")
 """Ends an option; a comma within a value is doubled."""
 _PLACE = ("bus=", "addr=", "scsi-id=")
-_LOADED = re.compile(r"^LoadCredential(?:Encrypted)?=[^:]+:(.+)$", re.M)
 
 
 def opened_line(opened: Mapping[str, bool]) -> str:
@@ -46,11 +45,6 @@ def credential_line(name: str, source: str, *, encrypted: bool) -> str:
     return f"LoadCredential{'Encrypted' if encrypted else ''}={name}:{source}"
 
 
-def credentials_in(text: str) -> list[str]:
-    """Return the paths of the collection's credentials that a unit loads."""
-    return [path for path in _LOADED.findall(text) if path.startswith(paths.CREDENTIALS)]
-
-
 def addresses_in(text: str) -> list[str]:
     """Return the only addresses that a unit's process may connect to; none if it has no such filter."""
     return [line[len(_ALLOWED) :] for line in text.split("\n") if line.startswith(_ALLOWED)]
@@ -60,9 +54,9 @@ def places_in(text: str) -> dict[str, str]:
     """Return the places of QEMU's devices by their ids, as their options bus, addr and scsi-id."""
     places: dict[str, str] = {}
     for device in _DEVICE.findall(text):
-        options = [part for part in _COMMA.split(device) if part.startswith(_PLACE)]
-        name = next((part[len("id=") :] for part in _COMMA.split(device) if part.startswith("id=")), "")
-        places[name] = ",".join(options)
+        options = _COMMA.split(device)
+        name = next((option[len("id=") :] for option in options if option.startswith("id=")), "")
+        places[name] = ",".join(option for option in options if option.startswith(_PLACE))
     return places
 
 

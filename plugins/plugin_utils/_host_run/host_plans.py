@@ -49,6 +49,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
     file_access,
     image_fetch,
     tgt_serve,
+    unit_record,
     vm_control,
     vms_resume,
 )
@@ -70,6 +71,7 @@ _MODULES = {
     unit_paths.CONTROL_PROGRAM: vm_control,
     unit_paths.IMAGE_PROGRAM: image_fetch,
     unit_paths.TGT_PROGRAM: tgt_serve,
+    unit_paths.RECORD_PROGRAM: unit_record,
     unit_paths.RESUME_PROGRAM: vms_resume,
     **PROGRAMS,
 }

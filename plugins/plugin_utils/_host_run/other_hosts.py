@@ -41,10 +41,12 @@ class StartingDisk(TypedDict):
 
 
 class StartingVm(TypedDict):
-    """A VM that this run starts or restarts on a host."""
+    """A VM that this run starts or restarts on a host, or that it gives other disks while it runs."""
 
     name: str
     uuid: str
+    runs_on: bool
+    """If its disks change while it runs: that is after all that other VMs of the host give back."""
     disks: list[StartingDisk]
 
 
@@ -66,10 +68,11 @@ def host_report(
 ) -> HostReport:
     """Return the report of a host on which these changes are due."""
     vms = list(vms)
-    starting = {*changes.start, *changes.restart}
+    live = set(changes.changed_while_running())
+    starting = {*changes.start, *changes.restart, *live}
     return {
         "id": report_id,
-        "starts": [_starting(vm, resolved_in(observed)) for vm in vms if vm.name in starting],
+        "starts": [_starting(vm, resolved_in(observed), runs_on=vm.name in live) for vm in vms if vm.name in starting],
         "stops": list(changes.stop),
         "runs": running_vms(vms, observed),
         "undeclared": list(undeclared),
@@ -90,9 +93,9 @@ def predicted_changes(vms: Iterable[Vm], observed: ObservedHost) -> Changes:
     return changes
 
 
-def _starting(vm: Vm, names: Resolved) -> StartingVm:
+def _starting(vm: Vm, names: Resolved, *, runs_on: bool) -> StartingVm:
     disks = [_starting_disk(disk, names) for disk in vm.disks]
-    return {"name": vm.name, "uuid": vm.uuid, "disks": disks}
+    return {"name": vm.name, "uuid": vm.uuid, "runs_on": runs_on, "disks": disks}
 
 
 def _starting_disk(disk: Disk, names: Resolved) -> StartingDisk:
@@ -203,13 +206,13 @@ def _elsewhere(host: str, start: StartingVm, index: _Index) -> Iterator[tuple[st
 
 def _still_open(host: str, start: StartingVm, index: _Index) -> Iterator[tuple[str, _Place]]:
     """Yield VMs of this host that still have storage open which is no longer declared for them."""
-    runs = any(place.host == host for place in index.by_name.get(start["name"], ()))
+    restarts = not start["runs_on"] and any(place.host == host for place in index.by_name.get(start["name"], ()))
     for disk in start["disks"]:
         for place in index.with_storage(disk["use"]):
             vm = place.vm
             other = place.host == host and vm["name"] != start["name"] and vm["runs"] and not vm["process"]
             # What restarts does so before others start, but not before others restart.
-            if other and not place.leaves and (runs or not place.given_up.intersection(names_of(disk["use"]))):
+            if other and not place.leaves and (restarts or not place.given_up.intersection(names_of(disk["use"]))):
                 yield f"disk {disk['name']} of {start['name']} ({disk['described']})", place
 
 

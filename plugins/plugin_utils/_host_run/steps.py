@@ -29,7 +29,8 @@ _UNKNOWN: ObservedUnit = {
     "reload": False,
     "invocation": "",
     "pid": 0,
-    "started": None,
+    "started_from": None,
+    "drop_ins": {},
 }
 
 

@@ -8,7 +8,7 @@ import copyreg
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
@@ -24,7 +24,30 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variabl
     declarations,
 )
 
-Row = dict[str, Any]
+
+class Row(TypedDict):
+    """One declared disk as plain data, without a secret."""
+
+    host: str
+    vm: str
+    disk: str
+    state: str
+    """The declared state of its VM."""
+    backend: str
+    storage: str
+    """A description, such as ``vms/web1``."""
+    pool: str
+    identity: str
+    """Equal for the same bytes in the whole inventory."""
+    route: str
+    format: str
+    size: int | None
+    """Bytes; None if it is not declared."""
+    writes: str
+    source: str | None
+    """A description of what a new image is a copy of."""
+    servers: list[str]
+    secrets_missing: list[str]
 
 
 @dataclass(frozen=True)
@@ -141,7 +164,7 @@ def _read(fleet: DeclaredFleet, host: str, name: Any, declared: Any) -> None:
     filled = Filled(str(name), declared)
     errors: list[Any] = list(filled.errors)
     with _gathered(errors):
-        if filled.vm is not None:
+        if filled.vm is not None or declared is None:
             vm = read_vm(name, filled.vm)
             fleet.vms.append(DeclaredVm(host, vm, filled.missing))
             _check_images(vm, errors)

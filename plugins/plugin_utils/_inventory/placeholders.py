@@ -56,7 +56,7 @@ class Filled:
             whole, secrets = self._part(part, f"{singular} {name}{of}", options)
             if secrets:
                 self.missing[name] = secrets
-            if whole is not None:
+            if whole is not None or part is None:
                 parts[name] = whole
         return parts
 

@@ -38,7 +38,7 @@ def disks(rows: Iterable[Row]) -> str:
     return layout(_COLUMNS, ([_cell(row, column) for column in _COLUMNS] for row in rows))
 
 
-def _cell(row: Row, column: str) -> str:
+def _cell(row: Mapping[str, Any], column: str) -> str:
     return human(row["size"]) if column == "size" else str(row[column] or "-")
 
 
@@ -71,14 +71,14 @@ def summary(fleet: DeclaredFleet, rows: Iterable[Row]) -> str:
 _SUMS = ("vms", "disks", "declared size")
 
 
-def _sums(rows: Iterable[Row], keys: Sequence[str]) -> list[list[str]]:
-    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+def _sums(rows: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> list[list[str]]:
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[tuple(row[key] for key in keys)].append(row)
     return [[*key, *_sum(groups[key])] for key in sorted(groups)]
 
 
-def _sum(rows: Sequence[Row]) -> list[str]:
+def _sum(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     vms = len({(row["host"], row["vm"]) for row in rows})
     return [str(vms), str(len(rows)), human(sum(row["size"] or 0 for row in rows))]
 

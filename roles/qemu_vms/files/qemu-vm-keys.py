@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""qemu-vm-keys.py LOADED: give the ssh-agent of SSH_AUTH_SOCK the keys among this unit's credentials, and no others.
+"""qemu-vm-keys.py: give the ssh-agent of SSH_AUTH_SOCK the keys among this unit's credentials, and no others.
 
-A credential is a private key; one named KEY.passphrase is what opens that key. LOADED is touched when all are there.
+A credential is a private key; one named KEY.passphrase is what opens that key.
 """
 
 from __future__ import annotations
@@ -60,5 +60,3 @@ def load(folder: str) -> None:
 if __name__ == "__main__":
     wait_for_agent()
     load(os.environ["CREDENTIALS_DIRECTORY"])
-    with open(sys.argv[1], "w", encoding="ascii"):
-        pass

@@ -14,8 +14,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contr
     ImageKind,
     ImagePlan,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image import file_plan as file_plan
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image import readonly_plan, volume_plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image import (
+    file_plan,
+    readonly_plan,
+    volume_plan,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.file_storage import FILE_STORAGE
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume import blank_check
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option

@@ -22,7 +22,7 @@ INVENTORY = {
               hosts:
                 hv1: {ansible_connection: local, ansible_python_interpreter: "{{ ansible_playbook_python }}"}
                 hv2: {ansible_host: 127.0.0.1, ansible_port: 1}
-              vars: {report_by_hand: false, vault_key: c2VjcmV0LWtleQ==, vault_chap: top-secret}
+              vars: {report_unmanaged: false, vault_key: c2VjcmV0LWtleQ==, vault_chap: top-secret}
         """,
     "host_vars/hv1.yml": """\
         qemu_vms:

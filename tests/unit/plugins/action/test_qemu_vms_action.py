@@ -91,12 +91,21 @@ class Host:
         return {"disks": results, "diff": diff, "warnings": ["beware"], **({"failed": True} if failed else {})}
 
     def _settle(self, desired: dict[str, Any]) -> None:
-        running = {"active": "active", "enabled": True, "reload": False, "started": 2.0}
-        units = {unit: running for vm in desired["vms"].values() for unit in vm["units"]}
+        running = {"active": "active", "enabled": True, "reload": False, "drop_ins": {}}
+        started_from = {
+            unit: {
+                f"/etc/systemd/system/{unit}": digest(desired["files"][f"/etc/systemd/system/{unit}"]["text"]),
+                **dict.fromkeys(credentials, "1"),
+            }
+            for vm in desired["vms"].values()
+            for unit, credentials in vm["credentials"].items()
+        }
+        units = {
+            unit: {**running, "started_from": started_from} for vm in desired["vms"].values() for unit in vm["units"]
+        }
         files = {
             path: {
                 "sha256": digest(file["text"]),
-                "mtime": 1.0,
                 "text": file["text"],
                 "opened": opened_in(file["text"]),
                 "images": [],
@@ -108,8 +117,8 @@ class Host:
         written += [path for paths in desired["images"].values() for path in paths]
         self.seen["observed"].update(
             files=files,
-            units={**units, "qemu-vms.target": running},
-            credentials={path: {"mtime": 1.0, "current": True} for path in written},
+            units={**units, "qemu-vms.target": {**running, "started_from": None}},
+            credentials={path: {"version": "1", "current": True} for path in written},
         )
 
 

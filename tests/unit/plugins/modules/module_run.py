@@ -12,13 +12,19 @@ import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
+
 
 class _Exit(Exception):
     pass
 
 
-def run_module(monkeypatch: pytest.MonkeyPatch, module: ModuleType, **arguments: Any) -> dict[str, Any]:
-    """The module's answer, whether it succeeded or failed."""
+def run_module(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, *, root: bool = True, **arguments: Any
+) -> dict[str, Any]:
+    """The module's answer, whether it succeeded or failed; root: whoever runs the tests."""
+    if root:
+        monkeypatch.setattr(privileges, "require_root", lambda: None)
     answers: list[dict[str, Any]] = []
 
     def end(_module: Any, **answer: Any) -> None:

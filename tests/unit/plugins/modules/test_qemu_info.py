@@ -71,12 +71,12 @@ def test_what_is_missing_is_reported_and_fails_only_where_strict(monkeypatch: py
 
 def test_without_capabilities_nothing_is_probed_unless_something_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unmanaged, "unmanaged_vms", lambda: [{"name": "old"}])
-    bare = info(monkeypatch, capabilities=False, vms=False, by_hand=True)
+    bare = info(monkeypatch, capabilities=False, vms=False, unmanaged=True)
     assert (bare["capabilities"], bare["backends"], bare["vms"]) == ({}, {}, {})
-    assert bare["by_hand"] == [{"name": "old"}]
+    assert bare["unmanaged"] == [{"name": "old"}]
     asked = info(monkeypatch, "qemu5", changes={"uefi": {}}, capabilities=False, requires={"uefi": True})
     assert asked["missing"] == ["firmware uefi: this host has none for x86_64"]
-    assert asked["by_hand"] == []
+    assert asked["unmanaged"] == []
 
 
 def test_an_error_of_the_probe_is_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -116,3 +117,9 @@ def test_a_cookie_is_for_its_own_server(server: str, tmp_path: Path) -> None:
 def test_an_image_that_cannot_be_read(server: str, path: str, words: str) -> None:
     with pytest.raises(HostError, match=words):
         ask(server + path)
+
+
+@pytest.mark.parametrize("answer", [b"a: b\r\n", b"x"])
+def test_headers_without_an_end_are_not_kept(answer: bytes) -> None:
+    with pytest.raises(HostError, match=r"the server sends more than \d+ bytes of headers"):
+        web_image._split(io.BytesIO(answer * (web_image._LONGEST + 1)), headers=True)

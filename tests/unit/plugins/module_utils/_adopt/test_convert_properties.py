@@ -80,13 +80,16 @@ SETTINGS = some(
     {},
     format=st.sampled_from(["raw", "qcow2"]),
     luks=st.fixed_dictionaries({"passphrase": SECRET}),
-    cache=st.sampled_from(["none", "unsafe", "writethrough"]),
+    cache=st.sampled_from(["none", "unsafe", "writethrough", "directsync"]),
     discard=st.just("unmap"),
     detect_zeroes=st.sampled_from(["on", "unmap"]),
-    iops=some({"total": NUMBER}, total_max=st.just(200)),
+    iops=some({"total": NUMBER, "total_max": st.just(200)}, total_max_length=st.just(9), size=st.just(4096)),
     on_error=st.sampled_from(["report", "ignore"]),
     boot_index=st.integers(0, 9),
     serial=NAME,
+    wwn=st.just("5000c50015ea71ad"),
+    physical_block_size=st.just(4096),
+    rotation_rate=st.just(1),
     model=st.sampled_from(["virtio-blk", "virtio-scsi", "nvme", "ide", "usb"]),
 )
 NETWORKS = st.dictionaries(

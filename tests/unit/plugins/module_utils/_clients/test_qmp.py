@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients import qmp
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import running, systemd
@@ -58,6 +59,15 @@ def test_a_qemu_that_hangs_is_given_up() -> None:
         Monitor(ours, seconds=0.05)
 
 
+def test_an_answer_without_an_end_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qmp, "ANSWER_LIMIT", 1000)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"x" * 5000)
+        with pytest.raises(QmpError, match=r"^its answer is longer than 1000 bytes, and QEMU's are not$"):
+            Monitor(ours, seconds=0.5)
+
+
 def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,9 +80,10 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
     inserted = {"node-name": "root.format", "image": {"virtual-size": 512}, "ro": True}
     blocks = [{"inserted": inserted, "io-status": "failed"}, {"inserted": {"node-name": "machine.seed"}}, {}]
     states = {
-        name: {"active": "inactive", "enabled": False} for name in ("qemu-vm-web1.service", "qemu-vm-off.service")
+        name: {"active": "inactive", "enabled": False, "invocation": ""}
+        for name in ("qemu-vm-web1.service", "qemu-vm-off.service")
     }
-    states["qemu-vm-web1.service"] = {"active": "active", "enabled": True}
+    states["qemu-vm-web1.service"] = {"active": "active", "enabled": True, "invocation": "1"}
     monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
     monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / f"{vm}.sock"))
     monkeypatch.setattr(paths, "console_log", lambda vm: str(tmp_path / f"{vm}.log"))
@@ -109,27 +120,6 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
     assert found["web1"]["opened"] == {"nbd:h:10809/a": True}
     monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "nothing"))
     assert running.vms()["web1"]["error"].endswith("nothing: No such file or directory")
-
-
-def test_a_machine_needs_a_restart_once_what_it_was_started_from_is_newer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = ("qmp.sock", "key", "new", *(f"qemu-vm-a{part}.service" for part in ("", ".root.tgt", ".ssh.keys", "b")))
-    for name in names:
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (1, 1))
-    loads = f"LoadCredential=root.other:/elsewhere\nLoadCredentialEncrypted=root.key:{tmp_path}/key\n"
-    (tmp_path / "qemu-vm-a.root.tgt.service").write_text(loads, encoding="utf-8")
-    os.utime(tmp_path / "qemu-vm-a.root.tgt.service", (1, 1))
-    monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
-    monkeypatch.setattr(paths, "CREDENTIALS", str(tmp_path))
-    monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "qmp.sock"))
-    stale = []
-    for name in names:
-        os.utime(tmp_path / name, (2, 2))
-        stale += [name] if running.needs_restart("a") else []
-        os.utime(tmp_path / name, (1, 1))
-    assert stale == ["key", "qemu-vm-a.service", "qemu-vm-a.root.tgt.service"]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +162,7 @@ def test_answers_of_other_kinds_are_the_error_of_their_vm(
     monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "s"))
     good = {"query-status": {"status": "running"}, "query-block": [], "query-blockstats": []}
     with FakeQemu(tmp_path / "s", answers={**good, command: answer}):
-        found = running._vm("web1", {"active": "active", "enabled": True})
+        found = running._vm("web1", {"active": "active", "enabled": True, "invocation": "1"})
     assert found["error"]
     assert found["disks"] == {}
 

@@ -114,4 +114,5 @@ def test_what_leaves_a_host_is_ended_in_order(monkeypatch: pytest.MonkeyPatch) -
     path = f"{paths.UNIT_DIRECTORY}/{helper}"
     changes = Changes(remove_files=[path], remove_folders=["/run/qemu-vm-web1.root"])
     apply._switch({"vms": {}}, changes)
-    assert done[:4] == [f"stop ['{helper}']", f"unlink {path}", f"revoke {helper}", "folders"]
+    removed = [f"unlink {path}", f"unlink /run/qemu-vms.started/{helper}.json"]
+    assert done[:5] == [f"stop ['{helper}']", *removed, f"revoke {helper}", "folders"]

@@ -30,11 +30,6 @@ def test_an_image_that_is_being_fetched_counts_once(tmp_path: Path, monkeypatch:
     assert observe._staged() == ["a1", "b0"]
 
 
-def test_the_time_of_a_link_is_its_own(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("/proc/self/status")
-    assert observe._mtime(str(tmp_path / "link")) == (tmp_path / "link").lstat().st_mtime
-
-
 def test_overlays_are_found_without_the_link_that_an_absent_vm_has_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

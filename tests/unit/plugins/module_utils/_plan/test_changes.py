@@ -22,7 +22,9 @@ TARGET = f"{UNITS}/qemu-vms.target"
 UNIT = f"{UNITS}/qemu-vm-web1.service"
 HELPER = f"{UNITS}/qemu-vm-web1.root.nbdkit.service"
 SECRET = "/etc/credstore/qemu-vm-web1.root.password"
-WRITTEN, STARTED = 100.0, 200.0
+VERSION = "1"
+"""The version of each credential."""
+DROP_IN = f"{UNIT}.d/limits.conf"
 
 State = tuple[dict[str, Any], dict[str, Any]]
 
@@ -42,17 +44,19 @@ def settled() -> State:
     }
     files = {path: {"text": text, "mode": 0o644} for path, text in texts.items()}
     desired = {"files": files, "vms": {"web1": vm}, "images": {}}
-    running = {"active": "active", "enabled": True, "reload": False, "started": STARTED}
+    running = {"active": "active", "enabled": True, "reload": False, "started_from": None, "drop_ins": {}}
+    started_from = {
+        "qemu-vm-web1.service": {UNIT: digest("unit\n")},
+        "qemu-vm-web1.root.nbdkit.service": {HELPER: digest("helper\n"), SECRET: VERSION},
+    }
     observed = {
-        "files": {
-            path: {"sha256": digest(text), "mtime": WRITTEN, "images": [], "places": {}} for path, text in texts.items()
-        },
+        "files": {path: {"sha256": digest(text), "images": [], "places": {}} for path, text in texts.items()},
         "units": {
-            "qemu-vm-web1.service": running,
+            "qemu-vm-web1.service": {**running, "started_from": started_from, "drop_ins": {}},
             "qemu-vm-web1.root.nbdkit.service": {**running, "enabled": False},
-            "qemu-vms.target": {**running, "started": None},
+            "qemu-vms.target": running,
         },
-        "credentials": {SECRET: {"mtime": WRITTEN, "current": True}},
+        "credentials": {SECRET: {"version": VERSION, "current": True}},
         "staged": [],
         "folders": [],
         "links": [],
@@ -73,7 +77,37 @@ def unit_is(**state: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
 
 
 def changed_file(path: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
-    return lambda desired, observed: observed["files"][path].update(sha256="old")
+    """Another text is declared than the VM was started from."""
+
+    def change(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+        observed["files"][path].update(sha256="old")
+        started_from(path, "old")(desired, observed)
+
+    return change
+
+
+def edited_file(path: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    """Somebody has changed the file since the start."""
+    return lambda desired, observed: observed["files"][path].update(sha256="edited")
+
+
+def started_from(path: str, version: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    def change(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+        for files in (observed["units"]["qemu-vm-web1.service"]["started_from"] or {}).values():
+            files.update({path: version} if path in files else {})
+
+    return change
+
+
+def drop_in(now: str, then: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    """A drop-in has these versions; empty if it does not exist."""
+
+    def change(desired: dict[str, Any], observed: dict[str, Any]) -> None:
+        state = observed["units"]["qemu-vm-web1.service"]
+        state["drop_ins"].update({DROP_IN: now} if now else {})
+        state["started_from"]["qemu-vm-web1.service"].update({DROP_IN: then} if then else {})
+
+    return change
 
 
 def secret_is(**state: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
@@ -98,8 +132,8 @@ def has_folders(*paths: str) -> Callable[[dict[str, Any], dict[str, Any]], None]
 
 
 def other_vm(desired: dict[str, Any], observed: dict[str, Any]) -> None:
-    observed["files"][f"{UNITS}/qemu-vm-web10.service"] = {"sha256": "x", "mtime": WRITTEN, "images": [], "places": {}}
-    observed["credentials"]["/etc/credstore/qemu-vm-web10.root.password"] = {"mtime": WRITTEN, "current": False}
+    observed["files"][f"{UNITS}/qemu-vm-web10.service"] = {"sha256": "x", "images": [], "places": {}}
+    observed["credentials"]["/etc/credstore/qemu-vm-web10.root.password"] = {"version": VERSION, "current": False}
 
 
 def nothing_declared(desired: dict[str, Any], observed: dict[str, Any]) -> None:
@@ -116,8 +150,10 @@ def gone(desired: dict[str, Any], observed: dict[str, Any]) -> None:
 def gone_already(desired: dict[str, Any], observed: dict[str, Any]) -> None:
     gone(desired, observed)
     new_host(desired, observed)
-    observed["files"][TARGET] = {"sha256": digest("target\n"), "mtime": WRITTEN, "images": [], "places": {}}
-    observed["units"] = {"qemu-vms.target": {"active": "active", "enabled": True, "reload": False, "started": None}}
+    observed["files"][TARGET] = {"sha256": digest("target\n"), "images": [], "places": {}}
+    observed["units"] = {
+        "qemu-vms.target": {"active": "active", "enabled": True, "reload": False, "started_from": None, "drop_ins": {}}
+    }
 
 
 STAGED = f"{UNITS}/qemu-image-abc0.service"
@@ -130,8 +166,8 @@ def staged(desired: dict[str, Any], observed: dict[str, Any]) -> None:
     """web1 has a staged image, and it is there."""
     desired["files"][STAGED] = {"text": "image\n", "mode": 0o644}
     desired["images"]["abc0"] = [STAGED_SECRET]
-    observed["files"][STAGED] = {"sha256": digest("image\n"), "mtime": WRITTEN, "images": [], "places": {}}
-    observed["credentials"][STAGED_SECRET] = {"mtime": WRITTEN, "current": True}
+    observed["files"][STAGED] = {"sha256": digest("image\n"), "images": [], "places": {}}
+    observed["credentials"][STAGED_SECRET] = {"version": VERSION, "current": True}
     observed["staged"].append("abc0")
 
 
@@ -153,11 +189,19 @@ def keys(desired: dict[str, Any], observed: dict[str, Any]) -> None:
     vm["units"] += [AGENT, KEYS]
     vm["credentials"].update({AGENT: [], KEYS: [KEY]})
     vm["reloaded"] = [KEYS]
-    observed["credentials"][KEY] = {"mtime": WRITTEN, "current": True}
+    observed["credentials"][KEY] = {"version": VERSION, "current": True}
     for unit in (AGENT, KEYS):
         desired["files"][f"{UNITS}/{unit}"] = {"text": unit, "mode": 0o644}
-        observed["files"][f"{UNITS}/{unit}"] = {"sha256": digest(unit), "mtime": WRITTEN, "images": [], "places": {}}
-        observed["units"][unit] = {"active": "active", "enabled": False, "reload": False, "started": STARTED}
+        observed["files"][f"{UNITS}/{unit}"] = {"sha256": digest(unit), "images": [], "places": {}}
+        observed["units"][unit] = {
+            "active": "active",
+            "enabled": False,
+            "reload": False,
+            "started_from": None,
+            "drop_ins": {},
+        }
+    observed["units"][KEYS]["started_from"] = {KEYS: {f"{UNITS}/{KEYS}": digest(KEYS), KEY: VERSION}}
+    observed["units"]["qemu-vm-web1.service"]["started_from"][AGENT] = {f"{UNITS}/{AGENT}": digest(AGENT)}
 
 
 def key_is(**state: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
@@ -232,10 +276,26 @@ CASES = [
         [missing("credentials", SECRET)],
         [f"write credential {SECRET}", "restart needed: web1"],
     ),
-    ("a run was killed after it wrote the unit", [unit_is(started=WRITTEN - 1)], ["restart needed: web1"]),
+    ("a run was killed after it wrote the unit", [started_from(UNIT, "old")], ["restart needed: web1"]),
+    ("a run was killed after it wrote the secret", [started_from(SECRET, "0")], ["restart needed: web1"]),
+    (
+        "a file that somebody has edited is written again, and the VM runs from what is declared",
+        [edited_file(UNIT), edited_file(HELPER), wanted(restart="when_needed")],
+        [f"write {UNIT}", f"write {HELPER}", "reload systemd"],
+    ),
+    (
+        "started from what somebody had edited",
+        [started_from(UNIT, "edited"), edited_file(UNIT)],
+        [f"write {UNIT}", "reload systemd", "restart needed: web1"],
+    ),
+    ("started from a unit that systemd had not read", [started_from(UNIT, "")], ["restart needed: web1"]),
+    ("a new drop-in", [drop_in("1", "")], ["restart needed: web1"]),
+    ("a changed drop-in", [drop_in("2", "1")], ["restart needed: web1"]),
+    ("a removed drop-in", [drop_in("", "1")], ["restart needed: web1"]),
+    ("a drop-in of its start", [drop_in("1", "1")], []),
     (
         "a run was killed before it restarted",
-        [unit_is(started=WRITTEN - 1), wanted(restart="when_needed")],
+        [started_from(UNIT, "old"), wanted(restart="when_needed")],
         ["restart vm web1"],
     ),
     (
@@ -250,7 +310,7 @@ CASES = [
         [missing("files", UNIT), unit_is(active="")],
         [f"write {UNIT}", "start vm web1", "reload systemd"],
     ),
-    ("when it started is not known", [unit_is(started=None)], []),
+    ("what it was started from is not known", [unit_is(started_from=None)], ["restart needed: web1"]),
     ("it is on its way up", [unit_is(active="activating")], ["start vm web1"]),
     ("it reloads", [unit_is(active="reloading")], []),
     ("to be stopped, also after a boot", [wanted(state="stopped")], ["stop vm web1", "disable vm web1"]),
@@ -340,7 +400,7 @@ CASES = [
         [keys, key_is(current=False)],
         [f"write credential {KEY}", f"restart {KEYS}"],
     ),
-    ("a run was killed before it loaded a changed key", [keys, key_is(mtime=STARTED + 1)], [f"restart {KEYS}"]),
+    ("a run was killed before it loaded a changed key", [keys, key_is(version="2")], [f"restart {KEYS}"]),
     (
         "a changed key of a VM that is down",
         [keys, key_is(current=False), unit_is(active="failed")],

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import pwd
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -137,3 +139,18 @@ def test_a_helper_that_lost_its_unit_ends_after_its_vm(tmp_path: Path, monkeypat
     assert called[0][-2:] == ["--state=not-found", "qemu-vm-web1.*.service"]
     assert called[1:] == [["systemctl", "stop", "--", "qemu-vm-web1.root.nbdkit.service"]]
     assert [path.name for path in tmp_path.iterdir()] == ["qemu-vm-web1.data"]
+
+
+def test_helpers_without_a_unit_end_with_their_vm(tmp_path: Path) -> None:
+    called = tmp_path / "called"
+    (tmp_path / "systemctl").write_text(
+        f'#!/bin/sh\necho "$@" >>{called}\n'
+        '[ "$1" != list-units ] || echo "qemu-vm-unittest0.old.nbdkit.service not-found active running"\n'
+    )
+    (tmp_path / "systemctl").chmod(0o755)
+    subprocess.run(
+        [sys.executable, "-IS", file_access.__file__, "revoke", "qemu-vm-unittest0.service"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        check=True,
+    )
+    assert called.read_text().splitlines()[1:] == ["stop -- qemu-vm-unittest0.old.nbdkit.service"]

@@ -220,6 +220,18 @@ def test_a_link_in_the_place_of_a_download_is_not_followed(
     assert not (tmp_path / "a").exists()
 
 
+def test_a_url_is_never_an_option_of_curl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named: list[Sequence[str]] = []
+
+    def fetched(words: Sequence[str], *_rest: Any) -> image_fetch.Answer:
+        named.append(words)
+        return image_fetch.Answer(0, "", "", "", "")
+
+    monkeypatch.setattr(image_fetch, "fetch", fetched)
+    image_fetch.fetch_from("-o/etc/passwd", str(tmp_path / "part"), [], [], 1, (), url_in_config=False)
+    assert named == [["--", "-o/etc/passwd"]]
+
+
 def test_a_link_in_the_place_of_a_download_is_not_cut(
     tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

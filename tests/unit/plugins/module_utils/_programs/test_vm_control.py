@@ -155,6 +155,13 @@ def test_a_machine_that_ends_while_it_starts_has_not_started(tmp_path: Path) -> 
     assert (done.returncode, done.stderr) == (1, "QEMU ended while it started\n")
 
 
+def test_a_vm_that_has_ended_before_the_program_begins_has_not_started(tmp_path: Path) -> None:
+    """systemd sets no MAINPID then."""
+    command = [sys.executable, "-IS", str(PROGRAM), "started", str(tmp_path / "s"), "10", json.dumps(CHECK)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env={})
+    assert (done.returncode, done.stderr) == (1, "QEMU ended while it started\n")
+
+
 def test_a_machine_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
     with subprocess.Popen(["true"]) as ended:
         ended.wait()

@@ -71,6 +71,16 @@ def test_answers_of_other_kinds_are_passed_over(tmp_path: Path, answer: object) 
         assert resume(tmp_path) == ""
 
 
+def test_an_answer_without_an_end_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vms_resume, "ANSWER_LIMIT", 1000)
+    ours, theirs = socket.socketpair()
+    with ours:
+        theirs.sendall(b"x" * 5000)
+        theirs.close()
+        with pytest.raises(ValueError, match="its answer has no end"):
+            list(vms_resume.messages(ours, time.monotonic() + 5))
+
+
 def test_a_link_to_another_vms_monitor_is_not_followed(tmp_path: Path) -> None:
     with FakeQemu(tmp_path / "other", answers={"query-status": {"status": "io-error"}}) as other:
         (folder_of(tmp_path, "a") / "qmp.sock").symlink_to(other.path)

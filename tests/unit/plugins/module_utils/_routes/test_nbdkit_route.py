@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import PINS
 from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, plan, probed
 
@@ -45,3 +46,8 @@ def test_nbdkit_follows_redirects_where_something_limits_them(
 def test_an_nbdkit_without_that_option_is_not_given_it() -> None:
     nbdkit = {**probed("debian13")["nbdkit"], PINS: "this nbdkit follows every redirect"}
     assert PIN not in words(BY_NAME, changes={"nbdkit": nbdkit})
+
+
+def test_nbdkit_takes_a_cookie_to_no_other_server() -> None:
+    with pytest.raises(DirectDiskError, match="follow: nbdkit would send the cookie to other servers, too"):
+        words(BY_ADDRESS, {"cookie": "a=b"}, provision={"follow": ["http://192.0.2.8"]})

@@ -6,20 +6,22 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import THIS_RUN, is_restart_due
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import Files, is_restart_due
 
 
 @pytest.mark.parametrize(
-    ("started", "times", "due"),
+    ("started_from", "written", "due"),
     [
-        (10.0, [9.0, 10.0], False),
-        (10.0, [9.0, 10.5], True),
-        (10.0, [THIS_RUN], True),
-        (None, [11.0], False),
-        (None, [THIS_RUN], True),
-        (10.0, [], False),
+        ({"a": {"/a": "1"}}, {"a": {"/a": "1"}}, False),
+        ({"a": {"/a": "1"}}, {"a": {"/a": "2"}}, True),
+        ({"a": {"/a": "1"}}, {"a": {"/a": "1", "/b": "1"}}, True),
+        ({"a": {"/a": "1", "/elsewhere": "1"}}, {"a": {"/a": "1"}}, False),
+        ({"a": {"/a": "1", "/a.d/x.conf": "1"}}, {"a": {"/a": "1"}}, True),
+        ({"a": {"/a": "1"}}, {"a": {"/a": "1"}, "b": {"/b": "1"}}, True),
+        ({"a": {"/a": "1"}, "b": {"/b": "1"}}, {"a": {"/a": "1"}}, False),
+        (None, {"a": {"/a": "1"}}, True),
     ],
+    ids=["same", "changed", "new", "not the collection's", "no drop-in", "new helper", "unit that reloads", "unknown"],
 )
-def test_a_restart_is_due_if_a_source_is_newer(started: float | None, times: list[float], due: bool) -> None:
-    assert is_restart_due(started, {"a.service": [], "b.service": times}) is due
-    assert not is_restart_due(started, {"b.service": times}, ["b.service"])
+def test_a_restart_is_due_if_a_file_is_another_one(started_from: Files | None, written: Files, due: bool) -> None:
+    assert is_restart_due(started_from, written) is due

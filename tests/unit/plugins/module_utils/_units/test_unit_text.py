@@ -23,13 +23,3 @@ def test_a_unit_names_the_images_that_it_waits_for() -> None:
     line = unit_text.wants_line(["network-online.target", paths.image_unit_name("a1"), "qemu-vm-a.root.nbdkit.service"])
     assert unit_text.images_in(f"[Unit]\n{line}\nAfter=qemu-image-b2.service\n") == ["a1"]
     assert unit_text.images_in("[Unit]\n") == []
-
-
-@pytest.mark.parametrize("encrypted", [False, True])
-def test_a_unit_names_the_credentials_that_it_loads(encrypted: bool) -> None:
-    path = paths.credential_file("qemu-vm-a", "root.key", encrypted=encrypted)
-    lines = [
-        unit_text.credential_line("root.key", path, encrypted=encrypted),
-        unit_text.credential_line("root.chap", "/run/qemu-vm-a.root/chap", encrypted=False),
-    ]
-    assert unit_text.credentials_in("\n".join(lines)) == [path]

@@ -490,7 +490,7 @@ def test_what_libiscsi_says_is_explained(line: str, words: str) -> None:
         (
             "tar",
             "NODE: Requested export not available",
-            "nbdkit could not open it; read the log of its unit below",
+            "nbdkit could not open it; read its messages",
         ),
     ],
 )
@@ -574,3 +574,53 @@ def test_needrestart_leaves_vms_and_their_helpers_alone() -> None:
     (pattern,) = re.findall(r"^\$nrconf\{override_rc\}->\{qr\((.*)\)\} = 0;$", files[NEEDRESTART]["text"], re.MULTILINE)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
     assert {unit for unit in units if not re.match(pattern, unit)} == {"qemu-vms-resume.service"}
+
+
+NBD_ARGUMENT = '-blockdev {"driver":"nbd","export":"web1","node-name":"root.storage","read-only":false}: '
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (
+            "address resolution failed for 192.0.2.5:10809: Temporary failure in name resolution",
+            "the server's name is unknown to this host; check the name and the host's resolver",
+        ),
+        (
+            "Request not supported: the export is read-only",
+            "the server gives it out read-only; set writes: deny, overlay or discard, or correct the server",
+        ),
+    ],
+)
+def test_a_hint_is_about_what_qemu_says(problem: str, words: str) -> None:
+    assert explained(f"{NBD_ARGUMENT}{problem}") == f"hv1: disk root of web1: nbd 192.0.2.5:10809/web1: {words}"
+
+
+def test_no_hint_matches_what_the_collection_itself_wrote() -> None:
+    assert explained(f"{NBD_ARGUMENT}Failed to read data: Unexpected end-of-file") == "hv1: vm web1: did not start"
+
+
+HEAD = "nbdkit: curl[1]: error: problem doing HEAD request to fetch size of URL [http://192.0.2.7/b]: "
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            f"{HEAD}HTTP response code said error: The requested URL returned error: 405",
+            "the server refuses to tell the image's size (HEAD); check the url and the user's rights; if only HEAD is "
+            "refused, as for a url that is signed for GET, set route: stage",
+        ),
+        (f"{HEAD}HTTP response code said error: The requested URL returned error: 404", "check the url"),
+        (
+            "nbdkit: curl[1]: error: could not get length of remote file [http://192.0.2.7/b], is the URL correct?",
+            "if the server tells no sizes, set route: stage",
+        ),
+        ("nbdkit: curl[1]: error: [http://192.0.2.7/b] server does not support 'range' requests", "set route: stage"),
+    ],
+    ids=["no HEAD", "not found", "no length", "no ranges"],
+)
+def test_a_web_server_that_only_sends_whole_files_is_named(line: str, words: str) -> None:
+    found = explained(line)
+    assert found.startswith("hv1: disk kit of web1: http http://192.0.2.7/b: ")
+    assert found.endswith(words)

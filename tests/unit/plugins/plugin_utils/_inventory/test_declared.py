@@ -53,6 +53,13 @@ def test_every_error_of_every_host_is_found_at_once() -> None:
     ]
 
 
+def test_what_is_empty_is_an_error_beside_an_unknown_secret_too() -> None:
+    unknown = {"vnc": {"address": "127.0.0.1", "port": 5900, "password": UNKNOWN}}
+    assert len(errors_in(hv1={"a": None})) == 1
+    errors = errors_in(hv1={"a": {**unknown, "disks": {"root": None}}})
+    assert "hv1: disk root of a: is not a mapping with a backend's key and options" in errors
+
+
 @pytest.mark.parametrize(
     ("provision", "error"),
     [

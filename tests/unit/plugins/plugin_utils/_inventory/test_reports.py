@@ -89,6 +89,12 @@ def test_what_is_as_declared_has_no_drift() -> None:
         ({"state": "absent"}, running(active="inactive", status="", disks={}), (["not removed"], [])),
         (None, running(), (["undeclared"], [["undeclared"]])),
         (disk_of(FILE), running(restart_needed=True), (["restart needed"], [[]])),
+        (disk_of(FILE), running(status="paused"), (["paused"], [[]])),
+        (disk_of(FILE), running(status="io-error"), (["I/O error"], [[]])),
+        ({**disk_of(FILE), "extra_args": ["-S"]}, running(status="paused"), ([], [[]])),
+        (disk_of(FILE), running(enabled=False), (["not started at boot"], [[]])),
+        ({**disk_of(FILE), "autostart": False}, running(), (["starts at boot"], [[]])),
+        ({"state": "stopped"}, running(active="inactive", status="", disks={}), (["starts at boot"], [])),
         (disk_of(FILE), running(opened={}), ([], [[]])),
         (disk_of(FILE), running(opened={"path:/srv/b.img": True}), ([], [["other storage"]])),
         (disk_of(FILE), running(opened={"path:/srv/a.img": False}), ([], [["other storage"]])),
@@ -107,16 +113,16 @@ def test_drift_is_named(
 
 def test_what_runs_by_hand_is_shown_beside_a_machine_of_its_name() -> None:
     image = {"pool": "vms", "image": "a", "user": "qemu", "key": "{{ vault_a_root_key }}", "monitors": ["192.0.2.1"]}
-    by_hand = [
+    unmanaged = [
         {"name": "a", "pid": 7, "unit": "", "declaration": {"disks": {"root": {"rbd": image}}}},
         {"name": "b", "pid": 0, "unit": "b.service", "declaration": {"disks": {"root": FILE}}},
         {"name": "c", "pid": 8, "unit": "", "declaration": {}},
     ]
-    made = report_of({"a": disk_of(FILE)}, {"vms": {"a": running()}, "by_hand": by_hand})
+    made = report_of({"a": disk_of(FILE)}, {"vms": {"a": running()}, "unmanaged": unmanaged})
     assert [(vm["vm"], vm["status"], vm["drift"]) for vm in made["vms"]] == [
         ("a", "running", []),
-        ("a (pid 7)", "running", ["by hand"]),
-        ("c (pid 8)", "running", ["by hand"]),
+        ("a (pid 7)", "running", ["unmanaged"]),
+        ("c (pid 8)", "running", ["unmanaged"]),
     ]
     assert [(disk["vm"], disk["disk"], disk["storage"], disk["system"], disk["drift"]) for disk in made["disks"]] == [
         ("a", "root", "/srv/a.img", f"file on {HOST_NAME}", []),
@@ -126,8 +132,8 @@ def test_what_runs_by_hand_is_shown_beside_a_machine_of_its_name() -> None:
 
 def test_what_a_host_says_of_a_machine_is_never_a_template() -> None:
     hostile = {"disks": {"root": {"file": {"path": "{{ lookup('pipe', 'touch /tmp/owned') }}"}}}}
-    by_hand = [{"name": "{{ 1 }}", "pid": 7, "unit": "", "declaration": hostile}]
-    made = report_of({}, {"vms": {}, "by_hand": by_hand})
+    unmanaged = [{"name": "{{ 1 }}", "pid": 7, "unit": "", "declaration": hostile}]
+    made = report_of({}, {"vms": {}, "unmanaged": unmanaged})
     assert [vm["vm"] for vm in made["vms"]] == ["{{ 1 }} (pid 7)"]
     assert made["disks"] == []
 

@@ -18,7 +18,9 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume import content
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume.blank_check import is_full
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
 
 MIB = 2**20
@@ -130,3 +132,14 @@ def test_data_is_found_wherever_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path:
     image.unlink()
     with pytest.raises(HostError, match="cannot tell if it is blank"):
         blank.first_data(node)
+
+
+@pytest.mark.parametrize(
+    ("state", "provision", "full"),
+    [("present", {}, True), ("present", {"blank_check": "full"}, True), ("present", {"blank_check": "sample"}, False)],
+)
+def test_a_volume_is_read_whole_unless_samples_are_declared_to_be_enough(
+    state: str, provision: dict[str, str], full: bool
+) -> None:
+    desired = SimpleNamespace(state=state, provision=provision)
+    assert is_full(cast(DesiredImage, desired)) == full

@@ -9,13 +9,18 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import ssh_agent as _ssh_agent
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import sftp
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError, HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
+    AlreadyExistsError,
+    DirectDiskError,
+    HostError,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import host_mark as _host_mark
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired as _read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file
@@ -63,6 +68,27 @@ def test_a_qcow2_begins_as_its_source_and_grows(tmp_path: Path) -> None:
         assert client.read(MIB, 2 * MIB).strip(b"\0") == b""
     assert manage(path, "absent", format="qcow2")["state"] == "absent"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["lock", "origin"]
+
+
+@needs_qemu
+def test_a_qcow2_is_not_taken_for_a_raw_image(tmp_path: Path) -> None:
+    path = make_image(tmp_path / "image")
+    before = path.read_bytes()
+    with pytest.raises(DirectDiskError, match="it is a qcow2 image, and raw is declared"):
+        manage(path, size="4MiB")
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_appeared_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    made, place = tmp_path / "made", tmp_path / "place"
+    made.write_text("made")
+    place.write_text("of another run")
+    with (
+        STORES["file"].files(disk(file={"path": str(place)}), cast(Workspace, None)) as files,
+        pytest.raises(AlreadyExistsError),
+    ):
+        files.put(str(made), str(place), overwrite=False)
+    assert place.read_text() == "of another run"
 
 
 @needs_qemu
