@@ -284,6 +284,7 @@ class _Planner:
                 kvm=settings["accel"] == "kvm",
                 tun=uses_taps,
                 staged=self.staged,
+                grows=bool(settings["hotplug_ports"]),
                 open_because="its user network carries the guest's own traffic"
                 if guests_traffic
                 else "its screen is served over TCP"

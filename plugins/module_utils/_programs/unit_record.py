@@ -33,8 +33,8 @@ _UNTIL_RELOAD = re.compile(
     r"(?:After|BindPaths|Description|Device(?:Policy|Allow)|Exec\w+|IPAddress(?:Allow|Deny)|LoadCredential(?:Encrypted)?"
     r"|PartOf|PrivateDevices|RequiresMountsFor|Restart(?:Sec)?|StartLimit\w+|Timeout\w+|Wants)="
 )
-"""Settings of a launch unit that its process does not keep, or that are compared in another way: systemd takes some when it
-reloads, the command line is compared with that of the process, and disks are attached with their files and secrets."""
+"""Settings of a launch unit that its process does not keep, or that are compared in another way: systemd takes some when
+it reloads, the command line is compared with that of the process, and disks are attached with their files and secrets."""
 _LOADED = re.compile(r"^LoadCredential(?:Encrypted)?=[^:]+:(.+)$", re.M)
 
 Files = dict[str, str]

@@ -50,14 +50,19 @@ def build_sandbox(
     tun: bool = False,
     open_because: str = "",
     staged: Sequence[tuple[str, str]] = (),
+    grows: bool = False,
 ) -> Sandbox:
-    """Return the sandbox of a process; reaches: the resources of its disks, each with true if it is written."""
+    """Return the sandbox of a process; reaches: the resources of its disks, each with true if it is written.
+
+    grows: if the process may be given disks with other servers while it runs. Families of addresses cannot be added
+    then. The filter of addresses can be changed, and lets it connect to nothing that it does not need.
+    """
     servers = _unique(server for reach, _writes in reaches for server in reach.servers)
     names = [server for server in servers if not is_address(server)]
     open_because = open_because or next((reach.open_because for reach, _writes in reaches if reach.open_because), "")
     if names and not open_because:
         open_because = f"{' '.join(names)} is known by name only: give an address to confine it"
-    uses_network = bool(servers or open_because)
+    uses_network = grows or bool(servers or open_because)
     # An unknown server may be a name, and the resolver uses netlink, too.
     looks_up = bool(names) or any(reach.open_because for reach, _writes in reaches)
     families = ("AF_UNIX", *(("AF_INET", "AF_INET6") if uses_network else ()), *(("AF_NETLINK",) if looks_up else ()))

@@ -75,7 +75,7 @@ class Host:
         if "stop" in request:
             return {"stopped": [name for name in request["stop"] if name not in self.failures]}
         self._settle(request["desired"])
-        return {"actions": ["done"], "failures": self.failures}
+        return {"actions": ["done"], "failures": self.failures, "live_failures": {}}
 
     def _reconcile_disks(self, module_args: dict[str, Any]) -> dict[str, Any]:
         request = decode(module_args["request"])

@@ -145,6 +145,13 @@ def test_a_program_that_fails_leaves_the_question_open(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("active", "asked"), [("inactive", True), ("failed", True), ("active", False), ("activating", False)]
 )
-def test_a_machine_that_has_its_storage_open_itself_is_not_asked_about(active: str, asked: bool) -> None:
-    found = in_use.of_stopped({"web1": []}, {"qemu-vm-web1.service": {"active": active}}, ("inactive", "failed", ""))
-    assert bool(found) is asked or list(found) == (["web1"] if asked else [])
+def test_a_vm_that_has_its_storage_open_itself_is_not_asked_about(active: str, asked: bool) -> None:
+    some = questions([vm(disk_of(ISCSI))])
+    states: Any = {"qemu-vm-web1.service": {"active": active}}
+    closed = in_use.of_closed(some, states, {"qemu-vm-web1.service": {"iscsi:iqn.x:y/1": True}})
+    assert closed == (some if asked else {"web1": []})
+
+
+def test_a_running_vm_is_asked_about_storage_that_it_does_not_have_open() -> None:
+    some = questions([vm(disk_of(ISCSI))])
+    assert in_use.of_closed(some, {"qemu-vm-web1.service": {"active": "active"}}, {}) == some  # type: ignore[dict-item]
