@@ -164,7 +164,7 @@ def _switch(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
         systemd.systemctl("daemon-reload")
     _reset_failures([path.rpartition("/")[2] for path in changes.remove_files])
     suspects: list[str] = []
-    late = await_images(desired, [*changes.start, *changes.restart])
+    late = await_images(desired, [*changes.start, *changes.restart], "the VM starts by itself once it is there")
     # A restart may close storage that another VM starts with.
     for verb, names in (("restart", changes.restart), ("start", changes.start)):
         call(verb, [name for name in names if name in late], "--no-block")

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_disks, live_record, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, VmDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     DesiredHost,
@@ -28,6 +29,7 @@ _CONTROL = "/run/systemd/system.control"
 _SECONDS = 60.0
 """Time limit of the commands for one disk, without the time that a guest may take."""
 _WORKERS = 16
+_LOG_LINES = 8
 
 Failures = dict[str, list[str]]
 """Messages about disks that were not changed, by VM."""
@@ -46,14 +48,27 @@ def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fa
 def attach(desired: DesiredHost, observed: ObservedHost, changes: Changes, secrets: Secrets) -> Failures:
     """Attach new disks to running VMs, whose units have been written and loaded."""
     _apply_address_filters(desired, [vm for vm, _disk in (*changes.detach, *changes.attach)])
+    late = await_images(desired, dict(changes.attach), "run this again once it is there")
 
     def attach_one(monitor: Monitor, vm: str, disk: str) -> None:
         new = desired["vms"][vm]["disks"][disk]
+        _start_helpers(new)
         # First: a run that is killed leaves a part of the disk at most, and the next run knows what it consists of.
         _remember(desired, observed, (vm, disk), new)
         live_disks.attach(monitor, disk, new, secrets)
 
-    return _for_all(changes.attach, attach_one)
+    failures = _for_all([one for one in changes.attach if one[0] not in late], attach_one)
+    return {**failures, **{vm: [f"vm {vm}: {line}" for line in lines] for vm, lines in late.items()}}
+
+
+def _start_helpers(disk: LiveDisk) -> None:
+    """Start the helpers of a disk; its VM's unit wants them, so they run on as long as it does."""
+    if disk["helpers"]:
+        try:
+            systemd.systemctl("start", disk["helpers"])
+        except HostError as error:
+            log = "".join(f"\n    {line}" for line in systemd.last_log_lines(disk["helpers"], _LOG_LINES))
+            raise HostError(f"{error}\n  its log:{log}") from None
 
 
 def _remember(desired: DesiredHost, observed: ObservedHost, disk: VmDisk, now: LiveDisk | None) -> None:

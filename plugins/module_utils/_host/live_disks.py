@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import part_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part, properties_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vm_control import open_problem
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
@@ -27,18 +29,20 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names 
 _TEXT = ("addr", "bus", "device_id", "drive", "driver", "id", "iothread", "serial")
 """Properties of devices that are text, even if it consists of digits."""
 _UNPLUGGED, _REFUSED = "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR"
+_LONGEST_SECRET = 4096
 UNPLUG_SECONDS = 30.0
 """Time for a guest to give a device back; Linux takes five seconds, because a port may be pressed twice."""
 
 
 def attach(monitor: Monitor, name: str, disk: LiveDisk, secrets: Mapping[str, str]) -> None:
     """Attach a disk; secrets: texts by the paths of credentials. A disk that cannot be attached leaves nothing."""
+    remove_rest(monitor, name, part_of(disk))
     with contextlib.ExitStack() as undo:
         for one in disk["objects"]:
             _add_object(monitor, one, disk["secrets"], secrets)
             undo.callback(_quietly, monitor, "object-del", {"id": properties_of(one)["id"]})
         for node in disk["nodes"]:
-            opened = undo.enter_context(_with_descriptors(monitor, name, node, disk["files"]))
+            opened = undo.enter_context(_with_descriptors(monitor, name, node, disk))
             monitor.execute("blockdev-add", opened)
             undo.callback(_quietly, monitor, "blockdev-del", {"node-name": node["node-name"]})
         _check_headers(monitor, disk)
@@ -65,6 +69,11 @@ def detach(monitor: Monitor, name: str, part: Part, *, seconds: float = UNPLUG_S
     """Detach a disk, or what is left of one; raise HostError if the guest does not give it back in time."""
     for device in reversed(part.devices):
         _unplug(monitor, properties_of(device)["id"], seconds)
+    remove_rest(monitor, name, part)
+
+
+def remove_rest(monitor: Monitor, name: str, part: Part) -> None:
+    """Remove the nodes, objects and descriptors of a disk without a device, as far as they exist."""
     present = {str(node.get("node-name")) for node in monitor.execute("query-named-block-nodes", {"flat": True})}
     for node in map(json.loads, reversed(part.nodes)):
         if node["node-name"] in present:
@@ -110,11 +119,24 @@ def _add_object(monitor: Monitor, argument: str, credentials: Mapping[str, str],
     properties: dict[str, Any] = dict(properties_of(argument))
     kind = properties.pop("driver")
     if properties["id"] in credentials:
-        text = secrets[credentials[properties["id"]]]
+        path = credentials[properties["id"]]
+        text = secrets[path] if path in secrets else _helper_secret(path)
         encoded = properties.get("format") == "base64"
         properties = {"id": properties["id"], "format": "base64"}
         properties["data"] = text if encoded else base64.b64encode(text.encode()).decode()
     monitor.execute("object-add", {"qom-type": kind, **{name: _value(name, one) for name, one in properties.items()}})
+
+
+def _helper_secret(path: str) -> str:
+    """Read the secret of a helper, whose folder is its own."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}") from None
+    try:
+        return os.read(handle, _LONGEST_SECRET).decode()
+    finally:
+        os.close(handle)
 
 
 def _value(name: str, value: Any) -> Any:
@@ -122,27 +144,48 @@ def _value(name: str, value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _with_descriptors(monitor: Monitor, name: str, node: Node, files: Mapping[str, str]) -> Iterator[Node]:
-    """Give QEMU the file of a node; yield the node that names it. The set is removed if the node cannot be added."""
-    path = str(node.get("filename", ""))
-    if path not in files:
-        yield node
-        return
-    number: int | None = None
+def _with_descriptors(monitor: Monitor, name: str, node: Node, disk: LiveDisk) -> Iterator[Node]:
+    """Give QEMU the files of a node; yield the node that names them. They are removed if it cannot be added."""
+    sets: list[int] = []
     try:
-        # QEMU takes the descriptor whose mode is that of the open.
-        for mode in (os.O_RDWR, os.O_RDONLY) if files[path] == "rw" else (os.O_RDONLY,):
-            handle = os.open(path, mode | os.O_CLOEXEC)
-            try:
-                more = {} if number is None else {"fdset-id": number}
-                number = monitor.execute("add-fd", {"opaque": _opaque(name), **more}, descriptor=handle)["fdset-id"]
-            finally:
-                os.close(handle)
-        yield {**node, "filename": f"/dev/fdset/{number}"}
+        yield {option: _given(monitor, name, value, disk, sets) for option, value in node.items()}
     except BaseException:
-        if number is not None:
+        for number in sets:
             _quietly(monitor, "remove-fd", {"fdset-id": number})
         raise
+
+
+def _given(monitor: Monitor, name: str, value: Any, disk: LiveDisk, sets: list[int]) -> Any:
+    """Return the value of a node's option, or the path by which QEMU opens the file that it is given instead."""
+    if isinstance(value, str) and value in disk["files"]:
+        file = disk["files"][value]
+        # QEMU takes the descriptor whose mode is that of the open.
+        for mode in (os.O_RDWR, os.O_RDONLY) if file["mode"] == "rw" else (os.O_RDONLY,):
+            try:
+                handle = os.open(file["path"], mode | os.O_CLOEXEC)
+            except OSError as error:
+                raise HostError(f"{file['path']}: {error.strerror}") from None
+            _give(monitor, name, handle, sets, same_set=mode == os.O_RDONLY and file["mode"] == "rw")
+        return f"/dev/fdset/{sets[-1]}"
+    if isinstance(value, str) and value in disk["texts"]:
+        handle = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.write(handle, disk["texts"][value].encode())
+        fcntl.fcntl(handle, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+        # A library opens it, and does not know QEMU's names of descriptors.
+        return f"/proc/self/fd/{_give(monitor, name, handle, sets)}"
+    return value
+
+
+def _give(monitor: Monitor, name: str, handle: int, sets: list[int], *, same_set: bool = False) -> int:
+    """Give QEMU a descriptor, and return its number there; sets: the sets of the node's descriptors."""
+    arguments = {"opaque": _opaque(name), **({"fdset-id": sets[-1]} if same_set else {})}
+    try:
+        added = monitor.execute("add-fd", arguments, descriptor=handle)
+    finally:
+        os.close(handle)
+    if not same_set:
+        sets.append(added["fdset-id"])
+    return int(added["fd"])
 
 
 def _opaque(name: str) -> str:

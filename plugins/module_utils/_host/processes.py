@@ -31,11 +31,13 @@ def running_processes(vms: Sequence[str], states: Mapping[str, UnitState]) -> di
 
 
 def _process(vm: str, pid: int) -> ObservedProcess:
-    process: ObservedProcess = {"argv": _argv(pid), "disks": {}, "devices": [], "status": "", "error": ""}
+    process: ObservedProcess = {"argv": _argv(pid), "disks": {}, "devices": [], "nodes": [], "status": "", "error": ""}
     try:
         with Monitor.connect(paths.qmp_socket(vm), seconds=_SECONDS) as monitor:
             process["status"] = str(monitor.execute("query-status").get("status", ""))
             listed = monitor.execute("qom-list", {"path": "/machine/peripheral"})
+            named = monitor.execute("query-named-block-nodes", {"flat": True})
+            process["nodes"] = [str(one.get("node-name")) for one in named]
             process["devices"] = [str(one.get("name")) for one in listed if str(one.get("type")).startswith("child<")]
     except (QmpError, AttributeError, TypeError) as error:
         process["error"] = str(error)

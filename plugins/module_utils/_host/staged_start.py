@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts of VMs whose images must be fetched first: a slow server must not delay the run or other VMs."""
+"""VMs whose images must be fetched first: a slow server must not delay the run or other VMs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ _FETCHING = ("activating", "reloading")
 _INTERVAL = 0.2
 
 
-def await_images(desired: DesiredHost, names: Iterable[str]) -> dict[str, list[str]]:
-    """Fetch the images of VMs; return messages by VM for which that takes longer than its start_timeout."""
+def await_images(desired: DesiredHost, names: Iterable[str], then: str) -> dict[str, list[str]]:
+    """Fetch the images of VMs; return messages by VM for which that takes longer than its start_timeout.
+
+    then: what happens or is to be done once the image is there.
+    """
     missing = {name: _missing(desired["vms"][name]["staged"]) for name in names if name}
     missing = {name: units for name, units in missing.items() if units}
     if not missing:
@@ -36,8 +39,7 @@ def await_images(desired: DesiredHost, names: Iterable[str]) -> dict[str, list[s
             elif waited > limit:
                 del missing[name]
                 late[name] = [
-                    f"{unit} has not fetched its image within start_timeout ({limit} s) and continues; "
-                    "the VM starts by itself once it is there"
+                    f"{unit} has not fetched its image within start_timeout ({limit} s) and continues; {then}"
                     for unit in fetching
                 ]
         time.sleep(_INTERVAL if missing else 0)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     Baseline,
@@ -14,9 +14,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     DesiredVm,
     ObservedHost,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import LiveChanges, live_changes, running_now
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import (
+    LiveChanges,
+    incomplete,
+    live_changes,
+    running_now,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import parts_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import kept_settings
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import is_drop_in, kept_settings
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import THIS_RUN, is_restart_due
 
@@ -312,15 +317,22 @@ def _running_changes(name: str, desired: DesiredHost, observed: ObservedHost) ->
         due = _is_due(unit, units, vm, desired, observed)
         cause = f", and its monitor cannot be asked: {process['error']}" if process and process["error"] else ""
         return LiveChanges(), [f"its unit has changed{cause}"] if due else []
-    live = live_changes(running_now(process), parts_of(vm["argv"]), vm["fixed"])
+    running = running_now(process)
+    live = live_changes(running, parts_of(vm["argv"]), vm["fixed"], incomplete(running, process))
     written = {one: _written(one, vm, desired, observed) for one in units if one in started_from}
     kept = kept_settings(unit, desired["files"][f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["text"])
-    written[unit] = {path: version for path, version in written[unit].items() if path in started_from[unit]} | kept
-    reasons = list(live.restart)
-    for one in units:
-        if one in written and is_restart_due(started_from, {one: written[one]}):
-            reasons.append(f"{one} has changed")
-    return live, reasons
+    # The unit's text itself does not count, but what its process has of it.
+    written[unit] = {
+        name: version
+        for name, version in {**written[unit], **kept}.items()
+        if (name in started_from[unit] or is_drop_in(name)) and name != f"{unit_paths.UNIT_DIRECTORY}/{unit}"
+    }
+    changed = [one for one in units if one in written and is_restart_due(started_from, {one: written[one]})]
+    # The process may lack the families of addresses that its new unit has.
+    waiting = [disk for disk in live.attach if unit in changed and vm["disks"][disk]["addresses"]]
+    attach = tuple(disk for disk in live.attach if disk not in waiting)
+    reasons = [*live.restart, *(f"{one} has changed" for one in changed)]
+    return replace(live, attach=attach), [*reasons, *(f"disk {disk} is new and waits for that" for disk in waiting)]
 
 
 def _is_due(unit: str, sources: Iterable[str], vm: DesiredVm, desired: DesiredHost, observed: ObservedHost) -> bool:

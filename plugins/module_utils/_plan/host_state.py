@@ -117,6 +117,14 @@ class ObservedCredential(TypedDict):
     """If its text is the declared one."""
 
 
+class FileAccess(TypedDict):
+    """A file or device of the host that QEMU is given."""
+
+    path: str
+    mode: str
+    """r or rw."""
+
+
 class LiveDisk(TypedDict):
     """A disk as a running QEMU gets it: arguments of its command line, and what they need."""
 
@@ -127,9 +135,13 @@ class LiveDisk(TypedDict):
     devices: list[str]
     """A controller of its own, if it has one, and the disk."""
     secrets: dict[str, str]
-    """Paths of credentials at rest, by the ids of the objects that hold them."""
-    files: dict[str, str]
-    """Files and devices that QEMU is given, with their access: r or rw."""
+    """Paths of credentials at rest or of a helper's files, by the ids of the objects that hold their texts."""
+    files: dict[str, FileAccess]
+    """Files and devices, by their paths in the nodes."""
+    texts: dict[str, str]
+    """Small files without a secret, by their paths in the nodes."""
+    helpers: list[str]
+    """Units that must run first."""
     addresses: list[str]
     """Servers that the filter of addresses must let through."""
     images: dict[str, Any]
@@ -145,6 +157,8 @@ class ObservedProcess(TypedDict):
     """Disks that were attached since, and None for disks that were detached."""
     devices: list[str]
     """Ids of its devices."""
+    nodes: list[str]
+    """Names of its block nodes."""
     status: str
     error: str
     """Reason why its monitor could not be asked."""

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk, ObservedProcess
@@ -49,7 +50,10 @@ class LiveChanges:
 
 
 def running_now(process: ObservedProcess) -> RunningParts:
-    """Return the parts that a process has: those of its start, and what has changed since."""
+    """Return the parts that a process has, also if only a part of a disk is there.
+
+    These are the parts of its start and those that were attached since, without those that are gone.
+    """
     parts = parts_of(process["argv"])
     disks = dict(parts.disks)
     for name, disk in process["disks"].items():
@@ -57,9 +61,14 @@ def running_now(process: ObservedProcess) -> RunningParts:
             disks.pop(name, None)
         else:
             disks[name] = part_of(disk)
-    present = set(process["devices"])
-    plugged = {name: part for name, part in disks.items() if not _ids(part) - present}
-    return replace(parts, disks=plugged)
+    present = {*process["devices"], *process["nodes"]}
+    return replace(parts, disks={name: part for name, part in disks.items() if _ids(part) & present})
+
+
+def incomplete(running: RunningParts, process: ObservedProcess) -> list[str]:
+    """Return the disks of which a process has only a part: a run that changed them was ended, or somebody has."""
+    present = {*process["devices"], *process["nodes"]}
+    return [name for name, part in running.disks.items() if _ids(part) - present]
 
 
 def part_of(disk: LiveDisk) -> Part:
@@ -68,17 +77,25 @@ def part_of(disk: LiveDisk) -> Part:
 
 
 def _ids(part: Part) -> set[str]:
-    return {properties_of(device)["id"] for device in part.devices}
+    """Return the ids of a disk's devices and the names of its nodes."""
+    return {properties_of(device)["id"] for device in part.devices} | {
+        json.loads(node)["node-name"] for node in part.nodes
+    }
 
 
-def live_changes(running: RunningParts, planned: RunningParts, fixed: Mapping[str, str]) -> LiveChanges:
-    """Return the changes of one VM; fixed: why disks of the plan cannot be attached to a running VM."""
+def live_changes(
+    running: RunningParts, planned: RunningParts, fixed: Mapping[str, str], broken: Collection[str] = ()
+) -> LiveChanges:
+    """Return the changes of one VM.
+
+    fixed: why disks of the plan cannot be attached to a running VM; broken: disks of which it has only a part.
+    """
     attach: list[str] = []
     detach: list[str] = []
     limit: list[str] = []
     reasons = list(_rest(running, planned))
     for name, part in planned.disks.items():
-        before = running.disks.get(name)
+        before = None if name in broken else running.disks.get(name)
         if before is None and name in fixed:
             reasons.append(f"disk {name} is new: {fixed[name]}")
         elif before is None:
@@ -90,7 +107,7 @@ def live_changes(running: RunningParts, planned: RunningParts, fixed: Mapping[st
     for name, part in running.disks.items():
         if name not in planned.disks:
             why = "the VM boots from it" if _boots(part) else why_fixed(part)
-            if why:
+            if why and name not in broken:
                 reasons.append(f"disk {name} is not declared any more: {why}")
             else:
                 detach.append(name)

@@ -20,11 +20,14 @@ def why_not_live(planned: PlannedDisk, part: Part) -> str:
     """Return why a disk cannot be attached while its VM runs; empty if it can."""
     resources, opened = planned.resources, planned.opened
     secrets = {one.properties.get("file") for one in resources.objects if one.kind == "secret"}
-    files = [name for name in resources.credentials if resources.credential_path(name) not in secrets]
+    named = {value for node in planned.graph.nodes for value in node.values() if isinstance(value, str)}
+    files = [
+        credential.name
+        for credential in resources.credentials.values()
+        if resources.credential_path(credential.name) not in (named if credential.public else secrets)
+    ]
     if planned.graph.overlay:
         return "its overlay is made when the VM starts"
-    if opened.services or opened.bound:
-        return f"its route {planned.route} needs units that start before the VM"
     if resources.identities:
         return "the ssh-agent gets keys when the VM starts"
     if files or resources.links or resources.joins:
@@ -49,11 +52,21 @@ def live_disk(plan: Plan, planned: PlannedDisk, parts: RunningParts, *, encrypte
         "controller": parts.controllers.get(bus, ""),
         "devices": list(part.devices),
         "secrets": {
-            one.identifier: paths.credential_file(owner, _credential(one), encrypted=encrypted)
+            one.identifier: planned.resources.credentials[_credential(one)].source
+            or paths.credential_file(owner, _credential(one), encrypted=encrypted)
             for one in planned.resources.objects
             if one.kind == "secret"
         },
-        "files": dict.fromkeys((*reach.files, *reach.devices), access),
+        "files": {
+            **{path: {"path": path, "mode": access} for path in (*reach.files, *reach.devices)},
+            **{seen: {"path": path, "mode": "r"} for path, seen in planned.opened.bound},
+        },
+        "texts": {
+            planned.resources.credential_path(one.name): one.public
+            for one in planned.resources.credentials.values()
+            if one.public
+        },
+        "helpers": [service.name for service in planned.opened.services],
         "addresses": list(reach.servers),
         "images": {planned.graph.base: planned.disk.backing or None},
     }

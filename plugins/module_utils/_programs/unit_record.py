@@ -31,10 +31,15 @@ NOT_LOADED = ""
 """Version of a unit whose file systemd had not read when it started the unit."""
 _UNTIL_RELOAD = re.compile(
     r"(?:After|BindPaths|Description|Device(?:Policy|Allow)|Exec\w+|IPAddress(?:Allow|Deny)|LoadCredential(?:Encrypted)?"
-    r"|PartOf|PrivateDevices|RequiresMountsFor|Restart(?:Sec)?|StartLimit\w+|Timeout\w+|Wants)="
+    r"|PartOf|PrivateDevices|RequiresMountsFor|Restart(?:Sec)?|SetCredential|StartLimit\w+|Timeout\w+|Wants)="
+    r"|BindReadOnlyPaths=-"
 )
-"""Settings of a launch unit that its process does not keep, or that are compared in another way: systemd takes some when
-it reloads, the command line is compared with that of the process, and disks are attached with their files and secrets."""
+"""Settings of a launch unit that its process does not keep, or that are compared in another way.
+
+systemd takes some when it reloads, the command line is compared with that of the process, and disks are attached with
+their files and secrets.
+"""
+_PUBLIC = re.compile(r"^SetCredential=([^:]+):(.*)$", re.M)
 _LOADED = re.compile(r"^LoadCredential(?:Encrypted)?=[^:]+:(.+)$", re.M)
 
 Files = dict[str, str]
@@ -75,7 +80,7 @@ def drop_ins(units: Iterable[str]) -> dict[str, Files]:
 
 
 def is_drop_in(path: str) -> bool:
-    return path.endswith(".conf")
+    return path.startswith(UNIT_FOLDERS) and path.endswith(".conf")
 
 
 def files_of(units: Iterable[str]) -> dict[str, Files]:
@@ -92,10 +97,15 @@ def files_of(units: Iterable[str]) -> dict[str, Files]:
 
 
 def kept_settings(unit: str, text: str) -> Files:
-    """Return the version of the settings of a launch unit that its process keeps until it ends."""
+    """Return the versions of what the process of a launch unit keeps until it ends: small files, and other settings."""
     lines = [line for line in text.split("\n") if line and not line.startswith((" ", "#"))]
     kept = "\n".join(line for line in lines if not _UNTIL_RELOAD.match(line))
-    return {f"{unit}: settings": hashlib.sha256(kept.encode()).hexdigest()}
+    texts = {f"{unit}: {name}": _digest_of(value) for name, value in _PUBLIC.findall(text)}
+    return {f"{unit}: settings": _digest_of(kept), **texts}
+
+
+def _digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def units_with(unit: str) -> list[str]:

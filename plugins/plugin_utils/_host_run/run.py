@@ -80,9 +80,9 @@ class Run:
     def warnings(self) -> list[str]:
         """Return warnings about the plans, and about VMs that need a restart."""
         lines = [f"{self.host}: {warning}" for plan in self._all for warning in plan.warnings]
-        if self.changes.restart_needed:
-            lines.append(
-                f"{self.host}: {', '.join(self.changes.restart_needed)}: changed, but the running VM keeps its old "
-                "settings until it is restarted (set restart: when_needed to let this playbook do it)"
-            )
+        lines += [
+            f"{self.host}: {name}: changed, but the running VM keeps its old settings until it is restarted (set "
+            f"restart: when_needed to let this playbook do it): {'; '.join(self.changes.restart_reasons[name])}"
+            for name in self.changes.restart_needed
+        ]
         return lines

@@ -61,7 +61,9 @@ def disk(path: Path, **more: Any) -> LiveDisk:
         "nodes": nodes,
         "devices": [device],
         "secrets": {},
-        "files": {str(path): "rw"},
+        "files": {str(path): {"path": str(path), "mode": "rw"}},
+        "texts": {},
+        "helpers": [],
         "addresses": [],
         "images": {},
     }

@@ -45,7 +45,7 @@ def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, .
 
 def test_a_slow_download_is_not_waited_for(called: list[tuple[str, ...]]) -> None:
     began = time.monotonic()
-    late = staged_start.await_images(DESIRED, VMS)
+    late = staged_start.await_images(DESIRED, VMS, "the VM starts by itself once it is there")
     assert time.monotonic() - began < 10
     assert sorted(late) == ["both", "slow"]
     (line,) = late["slow"]
@@ -56,7 +56,7 @@ def test_a_slow_download_is_not_waited_for(called: list[tuple[str, ...]]) -> Non
 
 
 def test_nothing_is_asked_where_every_image_is_there(called: list[tuple[str, ...]]) -> None:
-    assert staged_start.await_images(DESIRED, ["there", "none", ""]) == {}
+    assert staged_start.await_images(DESIRED, ["there", "none", ""], "") == {}
     assert called == []
 
 
