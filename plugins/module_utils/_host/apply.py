@@ -61,9 +61,16 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         refused = _refuse_kept_storage(desired, observed, changes, kept)
         _write(desired, secrets, changes, CredentialStore(encrypted=encrypted))
         failures = _switch(desired, changes)
-        not_attached = live.attach(desired, observed, changes, secrets)
-        _record_running(desired, observed, changes, unfinished={*kept, *not_attached})
-    return {"actions": changes.actions(), "failures": failures, "live_failures": {**kept, **refused, **not_attached}}
+        attached = live.attach(desired, observed, changes, secrets)
+        live_failures = _joined(kept, refused, attached, live.limit(desired, observed, changes))
+        _record_running(desired, observed, changes, unfinished=live_failures)
+    return {"actions": changes.actions(), "failures": failures, "live_failures": live_failures}
+
+
+def _joined(*some: live.Failures) -> live.Failures:
+    """Return all messages by VM."""
+    names = dict.fromkeys(name for failures in some for name in failures)
+    return {name: [line for failures in some for line in failures.get(name, ())] for name in names}
 
 
 def _refuse_kept_storage(
@@ -87,7 +94,9 @@ def _refuse_kept_storage(
     return refused
 
 
-def _record_running(desired: DesiredHost, observed: ObservedHost, changes: Changes, *, unfinished: set[str]) -> None:
+def _record_running(
+    desired: DesiredHost, observed: ObservedHost, changes: Changes, *, unfinished: Collection[str]
+) -> None:
     """Record that VMs that run on are as their new units say, except those that are due for a restart."""
     switched = {*changes.stop, *changes.restart, *changes.start}
     changed = set(changes.changed_while_running())

@@ -20,7 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     LiveDisk,
     ObservedHost,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import running_now
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import part_of, running_now
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import addresses_in
 
@@ -43,6 +43,17 @@ def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fa
         _remember(desired, observed, (vm, disk), None)
 
     return _for_all(changes.detach, detach_one)
+
+
+def limit(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
+    """Change the limits of disks of running VMs."""
+
+    def limit_one(monitor: Monitor, vm: str, disk: str) -> None:
+        new = desired["vms"][vm]["disks"][disk]
+        live_disks.limit(monitor, part_of(new))
+        _remember(desired, observed, (vm, disk), new)
+
+    return _for_all(changes.limit, limit_one)
 
 
 def attach(desired: DesiredHost, observed: ObservedHost, changes: Changes, secrets: Secrets) -> Failures:

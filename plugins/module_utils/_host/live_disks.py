@@ -29,6 +29,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names 
 _TEXT = ("addr", "bus", "device_id", "drive", "driver", "id", "iothread", "serial")
 """Properties of devices that are text, even if it consists of digits."""
 _UNPLUGGED, _REFUSED = "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR"
+_LIMITED = [f"{unit}-{operation}" for unit in ("bps", "iops") for operation in ("total", "read", "write")]
+_LIMITS = [*_LIMITED, *(f"{name}-max" for name in _LIMITED), "iops-size"]
+"""Members of ThrottleLimits (QEMU, qapi/block-core.json); 0: no limit."""
+_LENGTHS = [f"{name}-max-length" for name in _LIMITED]
+"""Seconds of a burst."""
 _LONGEST_SECRET = 4096
 UNPLUG_SECONDS = 30.0
 """Time for a guest to give a device back; Linux takes five seconds, because a port may be pressed twice."""
@@ -70,6 +75,17 @@ def detach(monitor: Monitor, name: str, part: Part, *, seconds: float = UNPLUG_S
     for device in reversed(part.devices):
         _unplug(monitor, properties_of(device)["id"], seconds)
     remove_rest(monitor, name, part)
+
+
+def limit(monitor: Monitor, part: Part) -> None:
+    """Change the limits of a disk to those of a part. QEMU has other names for them once an object exists."""
+    for one in part.objects:
+        properties = properties_of(one)
+        if properties["driver"] == "throttle-group":
+            declared = {name[len("x-") :]: _number(value) for name, value in properties.items() if name[:2] == "x-"}
+            limits = {**dict.fromkeys(_LIMITS, 0), **dict.fromkeys(_LENGTHS, 1), **declared}
+            arguments = {"path": f"/objects/{properties['id']}", "property": "limits", "value": limits}
+            monitor.execute("qom-set", arguments)
 
 
 def remove_rest(monitor: Monitor, name: str, part: Part) -> None:

@@ -329,10 +329,14 @@ def _running_changes(name: str, desired: DesiredHost, observed: ObservedHost) ->
     }
     changed = [one for one in units if one in written and is_restart_due(started_from, {one: written[one]})]
     # The process may lack the families of addresses that its new unit has.
-    waiting = [disk for disk in live.attach if unit in changed and vm["disks"][disk]["addresses"]]
+    waiting = [disk for disk in live.attach if unit in changed and vm["disks"][disk]["network"]]
     attach = tuple(disk for disk in live.attach if disk not in waiting)
-    reasons = [*live.restart, *(f"{one} has changed" for one in changed)]
+    reasons = [*live.restart, *(_changed(one, unit) for one in changed)]
     return replace(live, attach=attach), [*reasons, *(f"disk {disk} is new and waits for that" for disk in waiting)]
+
+
+def _changed(one: str, launch_unit: str) -> str:
+    return "settings of its unit have changed" if one == launch_unit else f"{one} has changed"
 
 
 def _is_due(unit: str, sources: Iterable[str], vm: DesiredVm, desired: DesiredHost, observed: ObservedHost) -> bool:

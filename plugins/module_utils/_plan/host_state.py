@@ -44,7 +44,7 @@ class DesiredVm(TypedDict):
     fixed: dict[str, str]
     """Why disks cannot be attached while the VM runs, by disk."""
     disks: dict[str, LiveDisk]
-    """The others, as a running QEMU gets them."""
+    """All disks, as a running QEMU gets them."""
 
 
 class Baseline(TypedDict):
@@ -142,8 +142,8 @@ class LiveDisk(TypedDict):
     """Small files without a secret, by their paths in the nodes."""
     helpers: list[str]
     """Units that must run first."""
-    addresses: list[str]
-    """Servers that the filter of addresses must let through."""
+    network: bool
+    """If QEMU itself connects to its storage over a network."""
     images: dict[str, Any]
     """By base node, the declared backing file, as in StartCheck."""
 

@@ -100,7 +100,7 @@ def live_changes(
             reasons.append(f"disk {name} is new: {fixed[name]}")
         elif before is None:
             attach.append(name)
-        elif before != part and _without_limits(before) == _without_limits(part):
+        elif before != part and _differ_in_limits(before, part):
             limit.append(name)
         elif before != part:
             reasons.append(f"disk {name} has other {_difference(before, part)}")
@@ -127,14 +127,19 @@ def why_fixed(part: Part) -> str:
     return "an ide disk cannot be plugged while the VM runs" if device == "ide-hd" else ""
 
 
-def _without_limits(part: Part) -> Part | None:
-    """Return a part without its limits; None if it has none, which are a node in the graph and cannot be added."""
-    others = tuple(one for one in part.objects if not one.startswith(_LIMITS))
-    return None if others == part.objects else Part(others, part.nodes, part.devices)
+def _differ_in_limits(before: Part, after: Part) -> bool:
+    """Return if nothing but the values of limits differs. A disk without limits has no node for them."""
+    return replace(before, objects=_without_limits(before)) == replace(after, objects=_without_limits(after))
+
+
+def _without_limits(part: Part) -> tuple[str, ...]:
+    return tuple(one for one in part.objects if not one.startswith(_LIMITS))
 
 
 def _difference(before: Part, after: Part) -> str:
     """Return what a disk has other than before."""
+    if len(_without_limits(before)) - len(before.objects) != len(_without_limits(after)) - len(after.objects):
+        return "limits, and had none or has none now"
     if before.nodes != after.nodes:
         return "storage, or other options of it"
     return "secrets or threads" if before.objects != after.objects else "properties in the guest"

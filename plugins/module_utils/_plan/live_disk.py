@@ -34,8 +34,6 @@ def why_not_live(planned: PlannedDisk, part: Part) -> str:
         return "QEMU reads its credentials or its configuration from files, which it gets when the VM starts"
     if opened.reach.trust or opened.reach.known_hosts or opened.reach.sockets:
         return "QEMU sees its files and sockets only from its start on"
-    if opened.reach.open_because:
-        return f"{opened.reach.open_because}, so the filter of addresses would have to be off from the start"
     return why_fixed(part)
 
 
@@ -67,7 +65,7 @@ def live_disk(plan: Plan, planned: PlannedDisk, parts: RunningParts, *, encrypte
             if one.public
         },
         "helpers": [service.name for service in planned.opened.services],
-        "addresses": list(reach.servers),
+        "network": bool(reach.servers or reach.open_because),
         "images": {planned.graph.base: planned.disk.backing or None},
     }
 

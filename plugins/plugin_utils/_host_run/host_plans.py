@@ -24,7 +24,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     DesiredHost,
     DesiredVm,
     FileContent,
-    LiveDisk,
     ObservedHost,
     ObserveRequest,
 )
@@ -40,7 +39,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import 
     make_plan,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
-    RunningParts,
     parts_of,
     words_of,
 )
@@ -237,16 +235,7 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> DesiredVm:
         "start_timeout": plan.vm.settings["start_timeout"],
         "argv": argv,
         "fixed": fixed,
-        "disks": _live_disks(plan, parts, fixed, encrypted=encrypted),
-    }
-
-
-def _live_disks(plan: Plan, parts: RunningParts, fixed: Mapping[str, str], *, encrypted: bool) -> dict[str, LiveDisk]:
-    """Return the disks that a running VM can be given."""
-    return {
-        planned.disk.name: live_disk(plan, planned, parts, encrypted=encrypted)
-        for planned in plan.disks
-        if planned.disk.name not in fixed
+        "disks": {planned.disk.name: live_disk(plan, planned, parts, encrypted=encrypted) for planned in plan.disks},
     }
 
 

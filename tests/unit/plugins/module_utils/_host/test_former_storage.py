@@ -63,6 +63,13 @@ def test_a_unit_that_was_never_started_has_opened_nothing(record: Path) -> None:
     assert not record.exists()
 
 
+def test_a_vm_that_has_given_back_its_former_storage_has_only_that_of_its_unit() -> None:
+    former_storage.remember({UNIT: {OLD: True}}, states())
+    former_storage.forget(UNIT)
+    assert former_storage.opened_now({UNIT: {NEW: True}}, states()) == {UNIT: {NEW: True}}
+    former_storage.forget(UNIT)
+
+
 def test_a_host_is_observed_with_what_its_vms_still_have_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(systemd, "show", lambda _units: states())
     (tmp_path / UNIT).write_text(unit_text(NEW))

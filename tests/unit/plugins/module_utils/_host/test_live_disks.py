@@ -64,7 +64,7 @@ def disk(path: Path, **more: Any) -> LiveDisk:
         "files": {str(path): {"path": str(path), "mode": "rw"}},
         "texts": {},
         "helpers": [],
-        "addresses": [],
+        "network": False,
         "images": {},
     }
     return LiveDisk(**{**whole, **more})  # type: ignore[typeddict-item]
@@ -181,3 +181,58 @@ def test_a_shared_controller_comes_with_its_first_disk(monitor: Monitor, image: 
     live_disks.attach(monitor, "data", disk(image, controller=controller, devices=[device]), {})
     assert state(monitor)["devices"] == {"machine.scsi-0", "data"}
     assert live_disks._controller(monitor, disk(image, controller=controller)) == ""
+
+
+def test_limits_change_and_what_is_not_declared_any_more_is_none(monitor: Monitor, image: Path) -> None:
+    before = ["throttle-group,id=data.limits,x-iops-total=100,x-iops-total-max=200,x-iops-total-max-length=9"]
+    live_disks.attach(monitor, "data", disk(image, objects=before), {})
+    live_disks.limit(monitor, part_of(disk(image, objects=["throttle-group,id=data.limits,x-bps-read=4096"])))
+    limits = monitor.execute("qom-get", {"path": "/objects/data.limits", "property": "limits"})
+    assert (limits["bps-read"], limits["iops-total"], limits["iops-total-max"]) == (4096, 0, 0)
+    assert limits["iops-total-max-length"] == 1
+
+
+def test_a_library_opens_a_small_file_by_its_descriptor(monitor: Monitor, image: Path, tmp_path: Path) -> None:
+    """QEMU itself is the library here: what it opens is a file that has no name."""
+    path = "/run/credentials/qemu-vm-web1.service/data.conf"
+    nodes = [
+        {"driver": "file", "filename": path, "node-name": "data.storage", "read-only": True},
+        disk(image)["nodes"][1],
+    ]
+    nodes[1]["read-only"] = True
+    live_disks.attach(monitor, "data", disk(image, nodes=nodes, files={}, texts={path: "x" * 1024}), {})
+    (node,) = (one for one in monitor.execute("query-named-block-nodes") if one["node-name"] == "data.storage")
+    assert node["image"]["filename"].startswith("/proc/self/fd/")
+    assert node["image"]["virtual-size"] == 1024
+
+
+def test_the_secret_of_a_helper_is_read_where_the_helper_keeps_it(
+    monitor: Monitor, image: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "chap").write_text("of tgtd", encoding="utf-8")
+    one = disk(image, objects=["secret,id=data.chap,file=/x"], secrets={"data.chap": str(tmp_path / "chap")})
+    live_disks.attach(monitor, "data", one, {})
+    data = monitor.execute("qom-get", {"path": "/objects/data.chap", "property": "data"})
+    assert base64.b64decode(data) == b"of tgtd"
+
+
+def test_a_link_in_the_place_of_a_helpers_secret_is_not_followed(monitor: Monitor, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "chap").symlink_to("/etc/hostname")
+    one = disk(image, objects=["secret,id=data.chap,file=/x"], secrets={"data.chap": str(tmp_path / "chap")})
+    with pytest.raises(HostError, match="chap: "):
+        live_disks.attach(monitor, "data", one, {})
+    assert state(monitor) == NOTHING
+
+
+def test_a_file_that_is_gone_leaves_nothing(monitor: Monitor, image: Path) -> None:
+    one = disk(image)
+    image.unlink()
+    with pytest.raises(HostError, match="No such file or directory"):
+        live_disks.attach(monitor, "data", one, {})
+    assert state(monitor) == NOTHING
+
+
+def test_what_a_run_that_was_killed_has_left_is_replaced(monitor: Monitor, image: Path) -> None:
+    live_disks.attach(monitor, "data", disk(image, devices=[]), {})
+    live_disks.attach(monitor, "data", disk(image), {})
+    assert state(monitor)["devices"] == {"data"}

@@ -88,3 +88,38 @@ def test_the_program_knows_the_paths_of_the_collection() -> None:
     assert (
         paths.ENCRYPTED_CREDENTIALS.startswith(unit_record.CREDENTIALS) and paths.CREDENTIALS == unit_record.CREDENTIALS
     )
+
+
+def test_what_a_vm_gains_and_loses_while_it_runs_is_recorded(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A credential that has changed since the start still makes a restart due; one of a new disk does not."""
+    launch = host / "units" / UNIT
+    line = unit_text.credential_line
+    store = host / "credentials"
+    store.mkdir()
+    monkeypatch.setattr(unit_record, "CREDENTIALS", str(store))
+
+    def loads(*names: str) -> None:
+        texts = [line(name, f"{store}/{name}", encrypted=True) for name in names]
+        launch.write_text("\n".join(texts), encoding="utf-8")
+
+    for name in ("old", "stays", "new"):
+        (store / name).write_text(name, encoding="utf-8")
+    loads("old", "stays")
+    unit_record.record(UNIT, "1")
+    (store / "stays").write_text("changed", encoding="utf-8")
+    loads("stays", "new")
+    unit_record.update(UNIT, "1", complete=True)
+    assert running.needs_restart("a-b", "1")
+    unit_record.record(UNIT, "1")
+    loads("old", "stays", "new")
+    unit_record.update(UNIT, "1", complete=False)
+    assert running.needs_restart("a-b", "1")
+    unit_record.update(UNIT, "1", complete=True)
+    assert not running.needs_restart("a-b", "1")
+
+
+def test_the_record_of_another_start_is_left_alone(host: Path) -> None:
+    unit_record.record(UNIT, "1")
+    before = Path(unit_record.record_path(UNIT)).read_text(encoding="utf-8")
+    unit_record.update(UNIT, "2", complete=True)
+    assert Path(unit_record.record_path(UNIT)).read_text(encoding="utf-8") == before

@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Live changes of a run: their order, their record, and what becomes of those that fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply, former_storage, live, live_record
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import unit_text
+
+STATE = {"active": "active", "invocation": "1"}
+DISK = {"objects": [], "nodes": [{"node-name": "data.storage"}], "devices": ["x,id=data"], "helpers": []}
+
+
+class Monitor:
+    """A test double of QEMU's monitor, which only has to be opened and closed."""
+
+    @classmethod
+    def connect(cls, path: str, seconds: float) -> Monitor:
+        return cls()
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is done on a host, in its order."""
+    calls: list[str] = []
+    monkeypatch.setattr(live, "Monitor", Monitor)
+    monkeypatch.setattr(live_record, "RECORD", str(tmp_path / "live.json"))
+    monkeypatch.setattr(live, "_CONTROL", str(tmp_path))
+    monkeypatch.setattr(live.systemd, "systemctl", lambda verb, units=(), *_: calls.append(f"{verb} {[*units]}"))
+    monkeypatch.setattr(live.systemd, "set_property", lambda unit, *settings: calls.append(" ".join(settings)))
+    monkeypatch.setattr(live.systemd, "last_log_lines", lambda units, count: ["why"])
+    monkeypatch.setattr(live.live_disks, "attach", lambda monitor, name, disk, secrets: calls.append(f"attach {name}"))
+    monkeypatch.setattr(live.live_disks, "detach", lambda monitor, name, part: calls.append(f"detach {name}"))
+    return calls
+
+
+def desired(*units: str, **disks: Any) -> Any:
+    text = "IPAddressAllow=192.0.2.1\nIPAddressAllow=192.0.2.2"
+    vms = {
+        name: {"unit": f"qemu-vm-{name}.service", "disks": {"data": {**DISK, **disks}}, "staged": []} for name in units
+    }
+    return {"vms": vms, "files": {f"/etc/systemd/system/qemu-vm-{name}.service": {"text": text} for name in units}}
+
+
+def observed(*names: str) -> Any:
+    blockdev = '{"driver":"file","node-name":"data.storage"}'
+    process = {"argv": ["qemu", "-blockdev", blockdev, "-device", "x,id=data"], "disks": {}}
+    process.update(devices=["data"], nodes=["data.storage"], error="")
+    units = {f"qemu-vm-{name}.service": STATE for name in names}
+    return {"units": units, "processes": dict.fromkeys(names, process)}
+
+
+def recorded(*names: str) -> Any:
+    return live_record.read({f"qemu-vm-{name}.service": STATE for name in names})  # type: ignore[misc]
+
+
+def test_a_disk_is_attached_once_its_server_may_be_reached_and_its_helper_runs(done: list[str]) -> None:
+    goal = desired("web1", helpers=["qemu-vm-web1.data.tgt.service"])
+    assert live.attach(goal, observed("web1"), Changes(attach=[("web1", "data")]), {}) == {}
+    assert done == [
+        "IPAddressAllow= IPAddressAllow=192.0.2.1 IPAddressAllow=192.0.2.2",
+        "daemon-reload []",
+        "start ['qemu-vm-web1.data.tgt.service']",
+        "attach data",
+    ]
+    assert recorded("web1")["qemu-vm-web1.service"]["data"]["devices"] == DISK["devices"]
+
+
+def test_a_server_that_no_disk_needs_any_more_is_shut_out(done: list[str]) -> None:
+    live.attach(desired("web1"), observed("web1"), Changes(detach=[("web1", "old")]), {})
+    assert done[:2] == ["IPAddressAllow= IPAddressAllow=192.0.2.1 IPAddressAllow=192.0.2.2", "daemon-reload []"]
+
+
+def test_a_disk_is_recorded_before_it_is_attached(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(live.live_disks, "attach", killed)
+    with pytest.raises(KeyboardInterrupt):
+        live.attach(desired("web1"), observed("web1"), Changes(attach=[("web1", "data")]), {})
+    assert set(recorded("web1")["qemu-vm-web1.service"]) == {"data"}
+
+
+def test_a_helper_that_does_not_start_is_named_with_its_log(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def systemctl(verb: str, units: Any = (), *_: str) -> None:
+        if verb == "start":
+            raise HostError("systemctl start: failed")
+
+    monkeypatch.setattr(live.systemd, "systemctl", systemctl)
+    failed = live.attach(
+        desired("web1", helpers=["x.service"]), observed("web1"), Changes(attach=[("web1", "data")]), {}
+    )
+    assert failed == {"web1": ["disk data of web1: systemctl start: failed\n  its log:\n    why"]}
+
+
+def test_one_vm_that_fails_does_not_stop_the_others(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def detach(monitor: object, name: str, part: Any) -> None:
+        if name == "data" and not done:
+            done.append("refused")
+            raise HostError("the guest refuses")
+
+    monkeypatch.setattr(live.live_disks, "detach", detach)
+    monkeypatch.setattr(live, "_WORKERS", 1)
+    changes = Changes(detach=[("web1", "data"), ("web2", "data")])
+    assert live.detach(desired("web1", "web2"), observed("web1", "web2"), changes) == {
+        "web1": ["disk data of web1: the guest refuses"]
+    }
+    assert recorded("web1", "web2") == {"qemu-vm-web2.service": {"data": None}}
+
+
+def test_a_record_of_an_earlier_start_does_not_count(done: list[str]) -> None:
+    live_record.remember("qemu-vm-web1.service", {"qemu-vm-web1.service": STATE}, "data", None)  # type: ignore[dict-item]
+    later = {"qemu-vm-web1.service": {**STATE, "invocation": "2"}}
+    assert live_record.read(later) == {}  # type: ignore[arg-type]
+
+
+def test_storage_of_a_disk_that_a_guest_keeps_is_not_opened_by_another_vm() -> None:
+    unit = "/etc/systemd/system/qemu-vm-{}.service"
+    texts = {name: unit_text.opened_line({"nfs:a": True}) for name in ("web2", "web3")}
+    texts.update(web1=unit_text.opened_line({}), web4=unit_text.opened_line({"nfs:b": True}))
+    goal: Any = {
+        "vms": {name: {"unit": f"qemu-vm-{name}.service"} for name in texts},
+        "files": {unit.format(name): {"text": text} for name, text in texts.items()},
+    }
+    seen: Any = {"files": {unit.format("web1"): {"opened": {"nfs:a": True}}}}
+    changes = Changes(start=["web2", "web4"], attach=[("web3", "data")], write_files=list(goal["files"]))
+    refused = apply._refuse_kept_storage(goal, seen, changes, ["web1"])
+    assert refused == {name: [f"vm {name}: is left as it is: web1 still has nfs:a open"] for name in ("web2", "web3")}
+    assert (changes.start, changes.attach, changes.write_files) == (["web4"], [], [unit.format("web4")])
+
+
+def test_a_vm_that_is_as_its_unit_says_is_recorded_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    updated: list[tuple[str, bool]] = []
+    forgotten: list[str] = []
+    monkeypatch.setattr(
+        unit_record, "update", lambda unit, invocation, complete: updated.append((unit[8:12], complete))
+    )
+    monkeypatch.setattr(former_storage, "forget", lambda unit: forgotten.append(unit[8:12]))
+    names = ("web1", "web2", "web3", "web4", "web5")
+    goal: Any = {"vms": {name: {"unit": f"qemu-vm-{name}.service"} for name in names}}
+    changes = Changes(attach=[(name, "data") for name in names[:4]], restart_needed=["web2"], start=["web4"])
+    apply._record_running(goal, observed(*names), changes, unfinished=["web3"])
+    assert updated == [("web1", True), ("web2", False), ("web3", False)]
+    assert forgotten == ["web1"]

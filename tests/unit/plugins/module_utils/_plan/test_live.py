@@ -1,0 +1,261 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The changes of a running VM, from its command line and its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, decide, digest
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import (
+    LiveChanges,
+    live_changes,
+    running_now,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_disk import fixed_disks, live_disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan, make_plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import parts_of, words_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import kept_settings
+from ansible_collections.directdisk.qemu.tests.unit.support import NBD, capabilities, plan, vm
+
+ROOT: dict[str, Any] = {"root": NBD}
+NFS: dict[str, Any] = {"nfs": {"host": "192.0.2.6", "path": "/srv/a.img", "user": 1, "group": 1}}
+LIMITED: dict[str, Any] = {**NFS, "iops": {"total": 100}}
+WITH_TRUST: dict[str, Any] = {
+    "https": {"url": "https://192.0.2.7/x", "ca_bundle": "/etc/x.pem"},
+    "route": "driver",
+    "read_only": True,
+}
+CERTIFICATES: dict[str, Any] = {"nbd": {"host": "192.0.2.9", "tls": {"directory": "/etc/tls"}}}
+PC: dict[str, Any] = {"machine": "pc"}
+
+
+def argv_of(**declared: Any) -> list[str]:
+    return words_of(plan({"memory": "64MiB", **declared}).services[-1].args)
+
+
+def plan_after(argv: Sequence[str], declared: dict[str, Any]) -> Plan:
+    """The plan of a VM that runs with a command line: its devices keep their places."""
+    devices = [value.split(",") for option, value in zip(argv, argv[1:]) if option == "-device"]
+    kept = {
+        next(option[len("id=") :] for option in device if option.startswith("id=")): ",".join(
+            option for option in device if option.startswith(("bus=", "addr=", "scsi-id="))
+        )
+        for device in devices
+    }
+    return make_plan(vm({"memory": "64MiB", **declared}), capabilities(), kept)
+
+
+def changes(before: dict[str, Any], after: dict[str, Any], broken: tuple[str, ...] = ()) -> LiveChanges:
+    argv = argv_of(**before)
+    planned = plan_after(argv, after)
+    parts = parts_of(words_of(planned.services[-1].args))
+    return live_changes(parts_of(argv), parts, fixed_disks(planned, parts), broken)
+
+
+def disks(**more: Any) -> dict[str, Any]:
+    return {"disks": {**ROOT, **more}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (disks(), disks(), LiveChanges()),
+        (disks(), disks(data=NFS), LiveChanges(attach=("data",))),
+        (disks(data=NFS), disks(), LiveChanges(detach=("data",))),
+        (disks(data=NFS), disks(more=NFS | {"nfs": {**NFS["nfs"], "path": "/b"}}), None),
+        (disks(data=LIMITED), disks(data={**LIMITED, "iops": {"total": 50}}), LiveChanges(limit=("data",))),
+        (
+            disks(data=NFS),
+            disks(data=LIMITED),
+            LiveChanges(restart=("disk data has other limits, and had none or has none now",)),
+        ),
+        (
+            disks(data=NFS),
+            disks(data={"nfs": {**NFS["nfs"], "path": "/b"}}),
+            LiveChanges(restart=("disk data has other storage, or other options of it",)),
+        ),
+        (
+            disks(data={**NFS, "serial": "1"}),
+            disks(data={**NFS, "serial": "2"}),
+            LiveChanges(restart=("disk data has other properties in the guest",)),
+        ),
+        (
+            {**disks(), **PC},
+            {**disks(data={**NFS, "model": "ide"}), **PC},
+            LiveChanges(restart=("disk data is new: an ide disk cannot be plugged while the VM runs",)),
+        ),
+        (
+            disks(data=NFS),
+            {"disks": {"data": NFS}},
+            LiveChanges(restart=("disk root is not declared any more: the VM boots from it",)),
+        ),
+        (disks(), {**disks(), "memory": "128MiB"}, LiveChanges(restart=("memory has changed",))),
+        (
+            disks(),
+            {**disks(), "networks": {"lan": {"bridge": "br0"}}},
+            LiveChanges(restart=("network lan has changed",)),
+        ),
+    ],
+    ids=[
+        "the same",
+        "a new disk",
+        "a disk that is gone",
+        "one disk instead of another",
+        "other limits",
+        "new limits",
+        "other storage",
+        "another serial",
+        "an ide disk",
+        "the boot disk",
+        "memory",
+        "a network",
+    ],
+)
+def test_what_changes_while_a_vm_runs(
+    before: dict[str, Any], after: dict[str, Any], expected: LiveChanges | None
+) -> None:
+    found = changes(before, after)
+    if expected is None:
+        assert (found.attach, found.detach) == (("more",), ("data",))
+        return
+    if expected.restart == ("disk root is not declared any more: the VM boots from it",):
+        assert expected.restart[0] in found.restart
+        assert not found
+        return
+    assert found == expected
+
+
+def test_a_disk_of_which_a_part_is_left_is_attached_again_or_detached() -> None:
+    both = disks(data=NFS)
+    assert changes(both, both, ("data",)) == LiveChanges(attach=("data",))
+    assert changes(both, disks(), ("data",)) == LiveChanges(detach=("data",))
+
+
+def test_more_devices_than_ports_need_a_restart() -> None:
+    more = {f"d{number}": {"nfs": {**NFS["nfs"], "path": f"/{number}"}} for number in range(9)}
+    assert changes(disks(), disks(**more)).restart == ("there is no free port for a new device",)
+
+
+@pytest.mark.parametrize(
+    ("disk", "reason"),
+    [
+        ({**NFS, "writes": "overlay"}, "its overlay is made when the VM starts"),
+        (WITH_TRUST, "QEMU sees its files and sockets only from its start on"),
+        ({"nbd": {"socket": "/run/nbd.sock"}}, "QEMU sees its files and sockets only from its start on"),
+        (
+            {"nbd": {"host": "192.0.2.9", "tls": {"directory": "/etc/tls"}}},
+            "from files, which it gets when the VM starts",
+        ),
+    ],
+    ids=["overlay", "trust", "socket", "certificates"],
+)
+def test_why_a_disk_waits_for_a_restart(disk: dict[str, Any], reason: str) -> None:
+    (found,) = changes(disks(), disks(data=disk)).restart
+    assert found.startswith("disk data is new: ")
+    assert reason in found
+
+
+def process(argv: list[str], **more: Any) -> Any:
+    parts = parts_of(argv)
+    nodes = [name for part in parts.disks.values() for node in part.nodes for name in [node.split('"node-name":"')[1]]]
+    names = [name.partition('"')[0] for name in nodes]
+    devices = [device.partition("id=")[2].partition(",")[0] for p in parts.disks.values() for device in p.devices]
+    whole = {"argv": argv, "disks": {}, "devices": devices, "nodes": names, "status": "running", "error": ""}
+    return {**whole, **more}
+
+
+def test_what_was_attached_since_counts_and_what_is_gone_does_not() -> None:
+    one = plan({"memory": "64MiB", **disks(data=NFS)})
+    parts = parts_of(words_of(one.services[-1].args))
+    data = live_disk(one, one.disks[1], parts, encrypted=False)
+    whole = process(words_of(one.services[-1].args))
+    attached = {**process(argv_of(**disks())), "disks": {"data": data}}
+    assert set(running_now(attached).disks) == {"root"}
+    attached.update(devices=whole["devices"], nodes=whole["nodes"])
+    assert running_now(attached).disks == parts.disks
+    assert set(running_now({**whole, "disks": {"data": None}}).disks) == {"root"}
+    left = [name for name in whole["nodes"] if name != "data.format"]
+    assert set(running_now({**whole, "devices": ["root"], "nodes": left}).disks) == {"root", "data"}
+
+
+UNIT = "qemu-vm-web1.service"
+PATH = f"/etc/systemd/system/{UNIT}"
+
+
+def decided(
+    running: dict[str, Any], now: dict[str, Any], *, before: str = "User=a", after: str = "User=a", **vm: Any
+) -> Changes:
+    """The changes of a VM that was started from a declaration and a unit, and has others now."""
+    planned = plan_after(argv_of(**running), now)
+    argv = words_of(planned.services[-1].args)
+    parts = parts_of(argv)
+    wanted = {
+        **{"state": "started", "autostart": True, "restart": "never", "unit": UNIT, "units": [UNIT], "reloaded": []},
+        **{"credentials": {UNIT: []}, "staged": [], "argv": argv, "fixed": fixed_disks(planned, parts)},
+        "disks": {one.disk.name: live_disk(planned, one, parts, encrypted=False) for one in planned.disks},
+    }
+    started_from = {UNIT: {PATH: "old", **kept_settings(UNIT, before)}}
+    state = {"active": "active", "enabled": True, "reload": False, "drop_ins": {}, "started_from": started_from}
+    observed = {
+        **{"units": {UNIT: {**state, **vm.pop("state", {})}}, "credentials": {}, "staged": [], "folders": []},
+        **{"links": [], "files": {PATH: {"sha256": digest("old"), "images": [], "places": {}}}},
+        "processes": {"web1": {**process(argv_of(**running)), **vm.pop("process", {})}},
+    }
+    desired = {"files": {PATH: {"text": after, "mode": 0o644}}, "vms": {"web1": {**wanted, **vm}}}
+    return decide(desired, observed)  # type: ignore[arg-type]
+
+
+def test_disks_of_a_running_vm_change_without_a_restart() -> None:
+    found = decided(disks(old=NFS), disks(new={"nfs": {**NFS["nfs"], "path": "/b"}}))
+    assert (found.attach, found.detach) == ([("web1", "new")], [("web1", "old")])
+    assert (found.restart, found.restart_needed) == ([], [])
+    assert {"attach disk new of web1", "detach disk old of web1"} <= set(found.actions())
+    assert found.any()
+
+
+def test_a_vm_that_is_restarted_gets_its_disks_by_that() -> None:
+    found = decided(disks(), {**disks(data=NFS), "memory": "128MiB"}, restart="when_needed")
+    assert (found.restart, found.attach) == (["web1"], [])
+
+
+def test_what_needs_a_restart_has_a_reason_and_keeps_nothing_else_waiting() -> None:
+    found = decided(disks(), {**disks(data=NFS), "memory": "128MiB"})
+    assert found.restart_reasons == {"web1": ["memory has changed"]}
+    assert found.attach == [("web1", "data")]
+
+
+def test_settings_that_the_process_keeps_need_a_restart() -> None:
+    found = decided(disks(), disks(data=NFS), after="User=b")
+    waits = "disk data is new and waits for that"
+    assert found.restart_reasons == {"web1": ["settings of its unit have changed", waits]}
+    # Its server may be of a family of addresses that the process may not use.
+    assert found.attach == []
+
+
+@pytest.mark.parametrize("line", ["TimeoutStopSec=1", "ExecStopPost=/bin/true", "IPAddressAllow=192.0.2.1", "# words"])
+def test_settings_that_systemd_takes_when_it_reloads_need_none(line: str) -> None:
+    assert decided(disks(), disks(), after=f"User=a\n{line}").restart_needed == []
+
+
+def test_a_monitor_that_does_not_answer_leaves_a_restart() -> None:
+    found = decided(disks(), disks(data=NFS), process={"error": "timed out"})
+    assert found.restart_reasons == {"web1": ["its unit has changed, and its monitor cannot be asked: timed out"]}
+    assert found.attach == []
+
+
+def test_a_new_drop_in_needs_a_restart() -> None:
+    found = decided(disks(), disks(), state={"drop_ins": {f"{PATH}.d/x.conf": "1"}})
+    assert found.restart_reasons == {"web1": ["settings of its unit have changed"]}
+
+
+def test_a_vm_that_keeps_a_disk_is_left_as_it_is() -> None:
+    found = decided(disks(old=NFS), disks(new={"nfs": {**NFS["nfs"], "path": "/b"}}))
+    found.remove_credentials = ["/etc/credstore/qemu-vm-web1.old.key", "/etc/credstore/qemu-vm-web2.old.key"]
+    found.remove_files = ["/etc/systemd/system/qemu-vm-web1.old.nbdkit.service"]
+    found.keep_vm("web1")
+    assert (found.write_files, found.remove_files, found.attach, found.detach) == ([], [], [], [])
+    assert found.remove_credentials == ["/etc/credstore/qemu-vm-web2.old.key"]
