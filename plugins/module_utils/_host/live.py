@@ -73,7 +73,7 @@ def attach(desired: DesiredHost, observed: ObservedHost, changes: Changes, secre
 
 
 def _start_helpers(disk: LiveDisk) -> None:
-    """Start the helpers of a disk; its VM's unit wants them, so they run on as long as it does."""
+    """Start the helpers of a disk; they run as long as its VM, whose unit starts them, too."""
     if disk["helpers"]:
         try:
             systemd.systemctl("start", disk["helpers"])

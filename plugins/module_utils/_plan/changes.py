@@ -62,7 +62,7 @@ class Changes:
     restart_needed: list[str] = field(default_factory=list)
     """VMs that keep old settings because their declaration does not allow a restart."""
     restart_reasons: dict[str, list[str]] = field(default_factory=dict)
-    """What a restart would change, by VM."""
+    """Reasons for a restart, by VM."""
 
     def any(self) -> bool:
         """Return if a run would change the host."""

@@ -42,7 +42,7 @@ class DesiredVm(TypedDict):
     argv: list[str]
     """QEMU's command line."""
     fixed: dict[str, str]
-    """Why disks cannot be attached while the VM runs, by disk."""
+    """Reasons why disks cannot be attached while the VM runs, by disk."""
     disks: dict[str, LiveDisk]
     """All disks, as a running QEMU gets them."""
 

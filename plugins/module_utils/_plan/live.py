@@ -35,7 +35,7 @@ _LIMITS = "throttle-group,"
 
 @dataclass(frozen=True)
 class LiveChanges:
-    """What a run changes in a running VM."""
+    """The changes of a running VM, and the reasons for a restart."""
 
     attach: tuple[str, ...] = ()
     """Disks."""
