@@ -206,7 +206,7 @@ class ObservedHost(StorageOwners):
     """Names of qcow2 files in the state directory, by VM."""
     unmanaged: list[UnmanagedProcess]
     processes: dict[str, ObservedProcess]
-    """Of the VMs that run, by VM."""
+    """Processes of the VMs that run, by VM."""
     folders: list[str]
     """Folders of the VMs that are removed with them."""
     links: list[str]
