@@ -16,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_s
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use import ask_owners, of_stopped
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.open_storage import unmanaged_processes
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import halted_guests
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED, digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     ObservedFile,
@@ -46,7 +47,7 @@ def observe(
 ) -> ObservedHost:
     """Return the state of this host; the arguments are those of an ObserveRequest.
 
-    processes: also report QEMU processes that no unit of the collection started.
+    processes: also report QEMU processes that no unit of the collection started, and guests that do not run.
     """
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
@@ -65,6 +66,7 @@ def observe(
         "staged": _staged(),
         "overlays": {vm: _overlays(vm) for vm in vms},
         "unmanaged": unmanaged_processes(paths) if processes else [],
+        "halted": halted_guests({unit: states[unit] for unit in map(unit_paths.unit_name, vms)}) if processes else {},
         "in_use": asked["in_use"],
         "not_asked": asked["not_asked"],
         "folders": leftovers.folders(vms),

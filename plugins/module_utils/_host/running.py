@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict, TypeVar
 
@@ -13,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files, former_storage, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import HALTED, STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vms_resume import open_regular
@@ -24,6 +25,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text i
 
 T = TypeVar("T")
 CONSOLE_TAIL = 4096
+_SECONDS = 2.0
+"""Time limit of a monitor that is asked for its guest's state alone."""
 
 
 class IoCounters(TypedDict):
@@ -70,6 +73,25 @@ def vms() -> dict[str, VmInfo]:
     states = systemd.show([paths.unit_name(name) for name in names])
     with ThreadPoolExecutor(8) as pool:
         return dict(zip(names, pool.map(lambda name: _vm(name, states[paths.unit_name(name)]), names)))
+
+
+def halted_guests(states: Mapping[str, UnitState]) -> dict[str, str]:
+    """Return the state in QEMU of each VM that runs and whose guest does not; states: by launch unit.
+
+    A VM whose monitor does not answer soon is left out: qemu_info reports it.
+    """
+    names = [paths.vm_of_unit(unit) for unit, state in states.items() if state["active"] == "active"]
+    with ThreadPoolExecutor(8) as pool:
+        guests = dict(zip(names, pool.map(_guest_state, names)))
+    return {name: state for name, state in guests.items() if state in HALTED}
+
+
+def _guest_state(name: str) -> str:
+    try:
+        with Monitor.connect(paths.qmp_socket(name), seconds=_SECONDS) as monitor:
+            return _get(_like(monitor.execute("query-status"), dict), "status", "")
+    except QmpError:
+        return ""
 
 
 def vms_that_open(identity: str) -> list[str]:

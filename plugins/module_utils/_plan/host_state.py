@@ -150,6 +150,8 @@ class ObservedHost(StorageOwners):
     overlays: dict[str, list[str]]
     """Names of qcow2 files in the state directory, by VM."""
     unmanaged: list[UnmanagedProcess]
+    halted: dict[str, str]
+    """State in QEMU of each VM that runs and whose guest does not, by name."""
     folders: list[str]
     """Folders of the VMs that are removed with them."""
     links: list[str]

@@ -11,7 +11,12 @@ from typing import Any, TypedDict
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import opened_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import DiskInfo, IoCounters, VmInfo
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, starts_with_host
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import (
+    HALTED,
+    RUNNING,
+    STOPPED,
+    starts_with_host,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import (
     DeclaredFleet,
@@ -21,10 +26,6 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declare
     row,
 )
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.guests import status
-
-_PAUSED = {"paused": "paused", "io-error": "I/O error"}
-"""Drift of a VM whose guest does not run, by QEMU's status."""
-
 
 class HostAnswer(TypedDict, total=False):
     """The registered result of qemu_info on a host, or its failure."""
@@ -116,6 +117,9 @@ DRIFT = {
     "unmanaged": "It was not started by this collection. adopt.yml declares it.",
     "paused": "Somebody has paused it by its monitor. It runs on with cont, or after a restart.",
     "I/O error": "An I/O error has paused it. It runs on by itself once its storage is back.",
+    "internal error": "QEMU cannot run its guest any more. See its journal for the reason, and restart it.",
+    "guest panicked": "Its guest's kernel has crashed. Restart it.",
+    "watchdog": "Its guest did not answer its watchdog, which has paused it. It runs on with cont, or after a restart.",
     "starts at boot": "Its host starts it at boot, which is not declared. site.yml corrects that.",
     "not started at boot": "Its host does not start it at boot, which is declared. site.yml corrects that.",
     "restart needed": "It was changed after its start. Restart it, or set restart: when_needed.",
@@ -241,8 +245,8 @@ def _vm_drift(pair: _Pair, observed: Mapping[str, Any]) -> Iterator[str]:
         yield "running"
     elif declared == "absent":
         yield "not removed"
-    elif declared == "started" and observed.get("status") in _PAUSED and pair.one and not starts_paused(pair.one.vm):
-        yield _PAUSED[observed["status"]]
+    elif declared == "started" and observed.get("status") in HALTED and pair.one and not starts_paused(pair.one.vm):
+        yield HALTED[observed["status"]]
     elif pair.one and observed.get("enabled") not in (None, starts_with_host(pair.one.vm.settings)):
         yield "starts at boot" if observed["enabled"] else "not started at boot"
     if observed.get("restart_needed"):

@@ -118,8 +118,13 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
         }
     }
     assert found["web1"]["opened"] == {"nbd:h:10809/a": True}
+    for status, halted in (("io-error", {"web1": "io-error"}), ("running", {}), ("inmigrate", {})):
+        (tmp_path / "web1.sock").unlink()
+        with FakeQemu(tmp_path / "web1.sock", answers={"query-status": {"status": status}}):
+            assert running.halted_guests(states) == halted
     monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "nothing"))
     assert running.vms()["web1"]["error"].endswith("nothing: No such file or directory")
+    assert running.halted_guests(states) == {}
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def test_what_is_as_declared_has_no_drift() -> None:
         (disk_of(FILE), running(restart_needed=True), (["restart needed"], [[]])),
         (disk_of(FILE), running(status="paused"), (["paused"], [[]])),
         (disk_of(FILE), running(status="io-error"), (["I/O error"], [[]])),
+        (disk_of(FILE), running(status="guest-panicked"), (["guest panicked"], [[]])),
         ({**disk_of(FILE), "extra_args": ["-S"]}, running(status="paused"), ([], [[]])),
         (disk_of(FILE), running(enabled=False), (["not started at boot"], [[]])),
         ({**disk_of(FILE), "autostart": False}, running(), (["starts at boot"], [[]])),
