@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
@@ -136,13 +136,16 @@ def report(fleet: DeclaredFleet, answers: Mapping[str, HostAnswer]) -> Report:
     for one in fleet.vms:
         declared[one.host][one.vm.name] = one
     unread = set(fleet.unread)
+    by_name: dict[str, list[DeclaredVm]] = {}
+    for one in fleet.vms:
+        by_name.setdefault(one.vm.name, []).append(one)
     vms: list[VmRow] = []
     disks: list[DiskRow] = []
     for host, answer in answers.items():
         seen = answer.get("vms")
         for name in dict.fromkeys((*declared[host], *(seen or ()))):
             whole = not {(host, ""), (host, name)} & unread
-            pair = _Pair(host, name, declared[host].get(name), _observed(seen, name), whole)
+            pair = _Pair(host, name, declared[host].get(name), _observed(seen, name), whole, by_name.get(name, []))
             if pair.observed or not pair.one or pair.one.present:
                 vms.append(_vm(pair))
                 disks += _disks(pair)
@@ -173,6 +176,8 @@ class _Pair:
     """A VmInfo, empty if the host has no such VM; None if the host does not answer."""
     whole: bool
     """If all of its declaration could be read."""
+    of_name: list[DeclaredVm]
+    """The declarations of VMs of this name under all hosts."""
 
     @property
     def declared(self) -> str:
@@ -265,7 +270,7 @@ def _disks(pair: _Pair) -> Iterator[DiskRow]:
     for name in opened:
         if name not in declared:
             drift = ["undeclared"] if pair.whole else []
-            yield _row(pair.host, pair.name, name, opened[name], drift)
+            yield {**_row(pair.host, pair.name, name, opened[name], drift), **_columns_of_open(pair, name)}
 
 
 def _row(host: str, vm: str, disk: str, observed: DiskInfo | None, drift: list[str]) -> DiskRow:
@@ -278,6 +283,16 @@ def _row(host: str, vm: str, disk: str, observed: DiskInfo | None, drift: list[s
         "io": observed["io"] if observed else None,
         "drift": drift,
     }
+
+
+def _columns_of_open(pair: _Pair, name: str) -> _DeclaredColumns:
+    """Return the columns of a disk that the VM should not have open here, as another host declares it, say."""
+    opened = (pair.observed or {}).get("opened") or {}
+    for one in pair.of_name:
+        for disk in one.vm.disks:
+            if disk.name == name and disk.identity in opened:
+                return _columns(replace(one, host=pair.host), disk)
+    return {}
 
 
 def _columns(one: DeclaredVm, disk: Disk) -> _DeclaredColumns:
