@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import check_format
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import check_format, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import (
     DesiredImage,
@@ -29,7 +29,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
-
 def check(desired: DesiredImage) -> None:
     check_format(desired.disk, desired.provision, FILE_STORAGE[desired.disk.backend.name].preallocations)
 
@@ -42,7 +41,10 @@ def plan(desired: DesiredImage, observed: ObservedFile) -> ImagePlan:
     if observed.problem:
         refuse_problem(desired, observed, observed.problem)
         return _plan_new(desired, observed, overwrite=True)
-    return plan_size(desired, observed)
+    planned = plan_size(desired, observed)
+    if planned.steps and observed.fixed_by:
+        _refuse_fixed(desired, observed)
+    return planned
 
 
 def refuse_problem(desired: DesiredImage, observed: ObservedImage, problem: str) -> None:
@@ -66,6 +68,8 @@ def _plan_removal(desired: DesiredImage, observed: ObservedFile) -> ImagePlan:
 
 def _plan_new(desired: DesiredImage, observed: ObservedFile, *, overwrite: bool) -> ImagePlan:
     disk = desired.disk
+    if observed.fixed_by and has_format(disk):
+        raise DeclarationError("format", f"{_fixed(observed)}: a new image must be raw, without luks")
     if observed.folder != "directory":
         raise DeclarationError("", "the folder of the image does not exist; create it, or correct the path")
     size, needed = desired.size or observed.source_size, observed.source_size or 0
@@ -98,6 +102,18 @@ def plan_size(desired: DesiredImage, observed: Kind) -> ImagePlan:
         )
     step = Step(ResizeImage(size), description, destroys=size < current)
     return ImagePlan(replace(observed, size=size), (step,))
+
+
+def _fixed(observed: ObservedFile) -> str:
+    return f"by route {observed.fixed_by} its file does not grow"
+
+
+def _refuse_fixed(desired: DesiredImage, observed: ObservedFile) -> None:
+    """Refuse another size of an image whose file does not grow while it is open."""
+    if has_format(desired.disk):
+        raise DeclarationError("size", f"{_fixed(observed)}: only the size of a raw image can be changed")
+    if observed.opened_by:
+        raise DeclarationError("size", f"{_fixed(observed)} while VM {observed.opened_by[0]} has it open; stop the VM first")
 
 
 def _refuse_shrinking(desired: DesiredImage, observed: ObservedContent) -> None:
