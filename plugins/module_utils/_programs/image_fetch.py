@@ -3,11 +3,13 @@
 """qemu-image-fetch.py [OPTION...] IMAGE URL [CURL OPTION...]
 
 Fetch and check an image. OPTION: --resume --url-in-config --sha256=HEX --max-size=BYTES --from=PLACE.
+With --ask=ABOUT [--any-port] and without IMAGE, ask only if the server redirects to a place that is not allowed.
 
 IMAGE appears whole and checked, or not at all. What came before a download broke is kept beside it as IMAGE.part, where
 --resume allows to go on from there. Its time and its attributes are what the server says of it, so that another one is
 noticed. --from says where it may come from, as scheme://host[:port]; without any, that is the url's own server alone.
 What curl is told by --config belongs to the url's own server: no other server gets it. No more than BYTES are kept.
+With --any-port, other ports of an allowed host are allowed, too. Errors begin with ABOUT.
 With --url-in-config, a file that --config names brings the whole url, in which a secret is; URL is for messages.
 """
 
@@ -40,6 +42,8 @@ TOLD_URL = ("--write-out", "%{stderr}\\n%{url_effective}\\n%{redirect_url}\\n")
 # Begins curl's settings for the url's own server: passwords, cookies.
 CREDENTIALS = "--config"
 HOPS = 10
+# Asks for one byte; a server that sends all of it is cut off.
+ASKED = ("--globoff", "--silent", "--output", "/dev/null", "--range", "0-0", "--max-time", "10", "--max-filesize", "4096")
 ETAG, PLACE = "user.directdisk.etag", "user.directdisk.place"
 PORTS = {"http": ":80", "https": ":443"}
 
@@ -163,6 +167,27 @@ def fetch_from(
         options, url = next_hop(url, answer.sent_to, options, places, own_url=url_in_config), answer.sent_to
         url_in_config = False
         answer = fetch(URL_ON_STDIN, part, options, begin, most, url_config(url))
+    raise Failed("the servers send us on and on")
+
+
+def refuse_redirect(url: str, options: Sequence[str], places: Collection[str], *, any_port: bool) -> None:
+    """Raise Failed if the server redirects to a place that is not allowed; other errors are left to who opens it."""
+    hosts = {urlsplit(place).hostname for place in places} if any_port else set[str]()
+    for _hop in range(HOPS):
+        command = ["curl", *ASKED, *TOLD_URL, *options, *URL_ON_STDIN]
+        try:
+            done = subprocess.run(
+                command, input=url_config(url), capture_output=True, text=True, errors="replace", check=False
+            )
+        except FileNotFoundError:
+            return
+        sent_to = told_by(done.stderr, done.returncode)[2]
+        if not sent_to:
+            return
+        place = place_of(sent_to)
+        if place not in places and urlsplit(sent_to).hostname not in hosts:
+            raise Failed(sent_on(place))
+        options, url = own_credentials(options, leave=place != place_of(url)), sent_to
     raise Failed("the servers send us on and on")
 
 
@@ -301,6 +326,7 @@ def fetch_image(
 
 def main(arguments: list[str]) -> None:
     resume, url_in_config, wanted, places, most = False, False, "", list[str](), MAX_SIZE
+    about, any_port = "", False
     while arguments[0].startswith("--"):
         option, _equals, value = arguments.pop(0).partition("=")
         if option == "--from":
@@ -309,10 +335,21 @@ def main(arguments: list[str]) -> None:
             most = int(value)
         elif option == "--sha256":
             wanted = value
+        elif option == "--ask":
+            about = value
+        elif option == "--any-port":
+            any_port = True
         elif option == "--url-in-config":
             url_in_config = True
         else:
             resume = True
+    if about:
+        url, *options = arguments
+        try:
+            refuse_redirect(url, options, places, any_port=any_port)
+        except Failed as error:
+            raise SystemExit(f"{about}: {error}") from None
+        return
     image, url, *options = arguments
     try:
         fetch_image(
