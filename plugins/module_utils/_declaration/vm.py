@@ -316,7 +316,9 @@ def different_downloads(disks: Iterable[tuple[str, Disk]]) -> list[DeclarationEr
             continue
         other, its = first.setdefault(disk.identity, (where, disk))
         if disk.provision != its.provision:
-            problem = f"is the same image as {other} ({disk.described}), with another provision; declare the same for both"
+            problem = (
+                f"is the same image as {other} ({disk.described}), with another provision; declare the same for both"
+            )
             errors.append(DeclarationError(where, problem))
     return errors
 

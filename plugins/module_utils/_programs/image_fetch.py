@@ -43,7 +43,18 @@ TOLD_URL = ("--write-out", "%{stderr}\\n%{url_effective}\\n%{redirect_url}\\n")
 CREDENTIALS = "--config"
 HOPS = 10
 # Asks for one byte; a server that sends all of it is cut off.
-ASKED = ("--globoff", "--silent", "--output", "/dev/null", "--range", "0-0", "--max-time", "10", "--max-filesize", "4096")
+ASKED = (
+    "--globoff",
+    "--silent",
+    "--output",
+    "/dev/null",
+    "--range",
+    "0-0",
+    "--max-time",
+    "10",
+    "--max-filesize",
+    "4096",
+)
 ETAG, PLACE = "user.directdisk.etag", "user.directdisk.place"
 PORTS = {"http": ":80", "https": ":443"}
 

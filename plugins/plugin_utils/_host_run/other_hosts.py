@@ -84,7 +84,9 @@ def host_report(
 def _halted(vms: Iterable[Vm], observed: ObservedHost, changing: Collection[str]) -> dict[str, str]:
     halted = observed.get("halted") or {}
     return {
-        vm.name: halted[vm.name] for vm in vms if vm.name in halted and vm.name not in changing and not starts_paused(vm)
+        vm.name: halted[vm.name]
+        for vm in vms
+        if vm.name in halted and vm.name not in changing and not starts_paused(vm)
     }
 
 

@@ -27,6 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declare
 )
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.guests import status
 
+
 class HostAnswer(TypedDict, total=False):
     """The registered result of qemu_info on a host, or its failure."""
 

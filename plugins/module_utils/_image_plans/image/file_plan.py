@@ -29,6 +29,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
+
 def check(desired: DesiredImage) -> None:
     check_format(desired.disk, desired.provision, FILE_STORAGE[desired.disk.backend.name].preallocations)
 
@@ -113,7 +114,9 @@ def _refuse_fixed(desired: DesiredImage, observed: ObservedFile) -> None:
     if has_format(desired.disk):
         raise DeclarationError("size", f"{_fixed(observed)}: only the size of a raw image can be changed")
     if observed.opened_by:
-        raise DeclarationError("size", f"{_fixed(observed)} while VM {observed.opened_by[0]} has it open; stop the VM first")
+        raise DeclarationError(
+            "size", f"{_fixed(observed)} while VM {observed.opened_by[0]} has it open; stop the VM first"
+        )
 
 
 def _refuse_shrinking(desired: DesiredImage, observed: ObservedContent) -> None:

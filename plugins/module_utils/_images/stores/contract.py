@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Callable, Protocol
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk

@@ -51,7 +51,7 @@ def report(declared: Vms, running: Vms | None = None, *processes: Any, **observe
 
 
 def test_a_host_reports_the_guests_that_are_to_run_and_do_not() -> None:
-    halted = {name: "io-error" for name in ("web1", "waits", "off", "away")}
+    halted = dict.fromkeys(("web1", "waits", "off", "away"), "io-error")
     declared = {"web1": WEB1, "waits": {**WEB1, "extra_args": ["-S"]}, "off": {**WEB1, "state": "stopped"}}
     assert report(declared, declared, halted=halted)["halted"] == {"web1": "io-error"}
 
