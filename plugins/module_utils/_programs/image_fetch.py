@@ -18,13 +18,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import signal
+import ssl
 import stat
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import IO, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 # A server that sends less than so many bytes a second, for so many seconds, is as good as gone.
 STALLED = ("--connect-timeout", "30", "--speed-limit", "4096", "--speed-time", "30")
@@ -181,18 +185,41 @@ def fetch_from(
     raise Failed("the servers send us on and on")
 
 
+def redirect_of(url: str, options: Sequence[str]) -> str:
+    """Return the url that a server redirects to; empty if there is none, or the server does not tell.
+
+    A host that opens the image by nbdkit may have no curl. Then it is asked without a password.
+    """
+    if not shutil.which("curl"):
+        return redirect_without_curl(url, options)
+    command = ["curl", *ASKED, *TOLD_URL, *options, *URL_ON_STDIN]
+    told = subprocess.run(command, input=url_config(url).encode(), capture_output=True, check=False).stderr
+    return told_by(told.decode(errors="replace"), 0)[2]
+
+
+def redirect_without_curl(url: str, options: Sequence[str]) -> str:
+    pieces = urlsplit(url)
+    trust = options[options.index("--cacert") + 1] if "--cacert" in options else None
+    try:
+        context = ssl.create_default_context(cafile=trust)
+        if "--insecure" in options:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        kind = partial(HTTPSConnection, context=context) if pieces.scheme == "https" else HTTPConnection
+        server = kind(pieces.hostname or "", pieces.port, timeout=10)
+        with contextlib.closing(server):
+            server.request("GET", urlunsplit(("", "", *pieces[2:4], "")) or "/", headers={"Range": "bytes=0-0"})
+            answer = server.getresponse()
+            sent_to = answer.headers.get("Location", "") if 300 <= answer.status < 400 else ""
+            return urljoin(url, sent_to) if sent_to else ""
+    except (OSError, HTTPException, ValueError):
+        return ""
+
+
 def refuse_redirect(url: str, options: Sequence[str], places: Collection[str], *, any_port: bool) -> None:
     """Raise Failed if the server redirects to a place that is not allowed; other errors are left to who opens it."""
     hosts = {urlsplit(place).hostname for place in places} if any_port else set[str]()
     for _hop in range(HOPS):
-        command = ["curl", *ASKED, *TOLD_URL, *options, *URL_ON_STDIN]
-        try:
-            done = subprocess.run(
-                command, input=url_config(url), capture_output=True, text=True, errors="replace", check=False
-            )
-        except FileNotFoundError:
-            return
-        sent_to = told_by(done.stderr, done.returncode)[2]
+        sent_to = redirect_of(url, options)
         if not sent_to:
             return
         place = place_of(sent_to)
@@ -285,12 +312,7 @@ def fetch_checked(
     if not resumed:
         raise Failed(f"{url}: its sha256 is {found}, and {wanted} is declared; nothing was kept")
     fetch_checked(
-        *(url, part, options, wanted),
-        resume=False,
-        places=places,
-        begin=begin,
-        most=most,
-        url_in_config=url_in_config,
+        *(url, part, options, wanted), resume=False, places=places, begin=begin, most=most, url_in_config=url_in_config
     )
 
 
@@ -336,8 +358,7 @@ def fetch_image(
 
 
 def main(arguments: list[str]) -> None:
-    resume, url_in_config, wanted, places, most = False, False, "", list[str](), MAX_SIZE
-    about, any_port = "", False
+    resume, url_in_config, any_port, about, wanted, places, most = False, False, False, "", "", list[str](), MAX_SIZE
     while arguments[0].startswith("--"):
         option, _equals, value = arguments.pop(0).partition("=")
         if option == "--from":
@@ -364,12 +385,7 @@ def main(arguments: list[str]) -> None:
     image, url, *options = arguments
     try:
         fetch_image(
-            *(image, url, options),
-            wanted=wanted,
-            resume=resume,
-            places=places,
-            most=most,
-            url_in_config=url_in_config,
+            *(image, url, options), wanted=wanted, resume=resume, places=places, most=most, url_in_config=url_in_config
         )
     except Failed as error:
         raise SystemExit(str(error)) from None

@@ -77,7 +77,9 @@ def _plan_new(desired: DesiredImage, observed: ObservedFile, *, overwrite: bool)
     if size is None:
         raise DeclarationError("size", "is required for a new image without source")
     if size < needed:
-        raise DeclarationError("size", f"{size} is less than the {needed} bytes of its source")
+        raise DeclarationError(
+            "size", f"{in_words(size, needed)} is less than the {in_words(needed, size)} of its source"
+        )
     verb = "overwrite" if overwrite else "create"
     description = f"{verb} {disk.described} as {disk.settings['format']} of {in_words(size)}"
     if disk.origin:
@@ -93,10 +95,11 @@ def plan_size(desired: DesiredImage, observed: Kind) -> ImagePlan:
     if size is None or current is None or size == current:
         return ImagePlan(observed)
     if "sha256" in desired.provision:
-        raise DeclarationError("size", f"it has {current} bytes; with another size it would have another sha256")
+        sizes = f"{in_words(current, size)}, not {in_words(size, current)}"
+        raise DeclarationError("size", f"it has {sizes}; with another size it would have another sha256")
     description = f"{'grow' if size > current else 'shrink'} {disk.described} to {in_words(size)}"
     if size < current:
-        _refuse_shrinking(desired, observed)
+        _refuse_shrinking(desired, observed, size, current)
     elif observed.opened_by and not desired.monitor:
         raise DeclarationError(
             "size", f"VM {observed.opened_by[0]} has it open and must grow it itself; set monitor and node"
@@ -119,13 +122,11 @@ def _refuse_fixed(desired: DesiredImage, observed: ObservedFile) -> None:
         )
 
 
-def _refuse_shrinking(desired: DesiredImage, observed: ObservedContent) -> None:
+def _refuse_shrinking(desired: DesiredImage, observed: ObservedContent, size: int, current: int) -> None:
     if not desired.provision.get("allow_shrink"):
-        raise DeclarationError(
-            "size",
-            f"it has {observed.size} bytes, more than the {desired.size} declared; declare its real size, or set "
-            "allow_shrink: true to cut off its end",
-        )
+        sizes = f"{in_words(current, size)}, more than the {in_words(size, current)} declared"
+        advice = "declare its real size, or set allow_shrink: true to cut off its end"
+        raise DeclarationError("size", f"it has {sizes}; {advice}")
     storage = FILE_STORAGE.get(desired.disk.backend.name)
     if storage and not storage.shrinks:
         raise DeclarationError("size", f"{desired.disk.backend.name} cannot shrink an image")

@@ -44,8 +44,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection 
 
 _LONG = 7 * 24 * 3600.0
 """Seconds that storage may take to preallocate a whole image."""
-_MISSING = re.compile("NFS3ERR_NOENT|No such file")
-"""Errors of QEMU's drivers about a file that does not exist."""
+_FULL = 1 << 16
+"""Fewer free bytes than QEMU writes at once."""
+_MISSING = re.compile(r"NFS3ERR_NOENT|: No such file or directory|\(.*sftp error code: 2\)")
+"""Errors of QEMU's drivers about a file that does not exist; an SSH server says it in its own language."""
 
 
 def temporary(path: str) -> str:
@@ -108,10 +110,18 @@ def create(desired: DesiredImage, change: CreateImage, bench: Workbench) -> None
             lock = _exclusive(desired, bench) if change.overwrite else contextlib.nullcontext()
             with lock, store.files(disk, bench) as files:
                 _put(files, disk, (aside, place), overwrite=change.overwrite)
-        except BaseException:
+        except BaseException as error:
+            failed = isinstance(error, HostError) and not isinstance(error, MadeMeanwhileError)
+            full = failed and store.free and _is_full(store.free(disk, bench))
             with contextlib.suppress(HostError), store.files(disk, bench) as files:
                 files.remove(aside)
+            if full:
+                raise HostError(f"No space left on the server: {error}") from None
             raise
+
+
+def _is_full(free: int | None) -> bool:
+    return free is not None and free < _FULL
 
 
 def _put(files: Files, disk: Disk, paths: tuple[str, str], *, overwrite: bool) -> None:

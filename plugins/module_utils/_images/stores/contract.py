@@ -66,6 +66,8 @@ class Store:
     """Give the new file of a disk its bytes."""
     resize: Callable[[Disk, Workbench, int], None] | None = None
     """Change the size of a file; None if QEMU does."""
+    free: Callable[[Disk, Workbench], int | None] | None = None
+    """Return the free bytes where a disk is, if its errors do not tell a lack of space; None if it is not known."""
 
     @property
     def storage(self) -> FileStorage:

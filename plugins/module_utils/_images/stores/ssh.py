@@ -78,4 +78,12 @@ def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:
     return {"driver": "ssh", "location": {key: value for key, value in node.items() if key != "driver"}, "size": size}
 
 
-STORE = Store("ssh", _files, by_driver(_create))
+def _free(disk: Disk, bench: Workspace) -> int | None:
+    try:
+        with _files(disk, bench) as files:
+            return files.free(str(disk.source["path"]))
+    except HostError:
+        return None
+
+
+STORE = Store("ssh", _files, by_driver(_create), free=_free)

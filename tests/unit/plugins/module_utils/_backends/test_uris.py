@@ -198,8 +198,8 @@ def test_a_uri_says_the_same_as_these_options(uri: str, source: dict[str, Any]) 
         ),
         (
             "iscsi://joe%40corp:p@h/iqn.x/0",
-            "uri: has a user that can be read in two ways: the % before its password is its end for QEMU, and an escape "
-            "for others; declare user and password",
+            "uri: has a user that can be read in two ways: the % before its password is its end for QEMU, and an "
+            "escape for others; declare user and password",
         ),
         ("nbd:h:0", "nbd: port: 0 is less than 1"),
         ("nbd::10809", "nbd: host: '' is not a name or address"),

@@ -325,6 +325,15 @@ def test_a_redirect_is_named_before_another_program_meets_it(server: str) -> Non
     assert ask(f"{server}/image", here) == ask(f"{server}/nothing", here) == ask("http://127.0.0.1:1/image") == ""
 
 
+def test_a_redirect_is_named_on_a_host_without_curl(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    port = server.rpartition(":")[2]
+    assert ask(f"{server}/localhost/image", f"--from={server}").startswith(
+        f"disk root of web1: it is not there: the server sends us on to http://localhost:{port}"
+    )
+    assert ask(f"{server}/image", f"--from={server}") == ask("http://127.0.0.1:1/image") == ""
+
+
 def test_a_redirect_takes_no_password_along(server: str, tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text('cookie = "a=secret"\n')

@@ -88,4 +88,3 @@ def test_an_image_that_another_host_has_put_there_stays(monkeypatch: pytest.Monk
         file.create(desired, CreateImage(1 << 20), bench)
     aside = file.temporary("a")
     assert store.asked == [f"make {aside}", f"remove {aside}"]
-
