@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""fleet_undeclared: name the VMs that nobody declares. Its documentation is the module's."""
+"""fleet_undeclared: name undeclared VMs, and VMs whose guests do not run. Its documentation is the module's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ display = Display()
 
 
 class ActionModule(ActionBase):
-    """Names the VMs that run on the hosts of the play or have units there, and that nobody declares."""
+    """Names the VMs on the hosts of the play that nobody declares, and those whose guests do not run."""
 
     _requires_connection = False
     _supports_check_mode = True
@@ -26,7 +26,10 @@ class ActionModule(ActionBase):
         del tmp
         variables = task_vars or {}
         results = registered_results(variables["hostvars"], variables["ansible_play_hosts_all"])
-        line = other_hosts.without_declaration(steps.reports_of(results))
-        if line:
+        reports = steps.reports_of(results)
+        lines = [
+            line for line in (other_hosts.without_declaration(reports), other_hosts.halted_guests(reports)) if line
+        ]
+        for line in lines:
             display.warning(line)
-        return {"changed": False, "msg": line}
+        return {"changed": False, "msg": "\n".join(lines)}

@@ -46,6 +46,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_ho
 )
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run import Run
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import refuse_unmanaged_storage
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import declaration_of
 
 display = Display()
 
@@ -81,8 +82,9 @@ class ActionModule(HostAction):
 
     def _observe(self, host: str, options: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Observe the host and plan; then also apply, unless that is another step."""
-        vms = read_vms(self._task.args["vms"], host)
-        managed = managed_disks(vms, plain(self._task.args["vms"])) if options["only"] == "all" else []
+        declared = self._declared(host, task_vars)
+        vms = read_vms(declared, host)
+        managed = managed_disks(vms, plain(declared)) if options["only"] == "all" else []
         read_entries({disk.name: disk.declared for disk in managed})
         host_answer = self._observe_host(vms, task_vars)
         capabilities, observed = Capabilities.from_probe(host_answer["capabilities"]), host_answer["observed"]
@@ -142,8 +144,9 @@ class ActionModule(HostAction):
         report_id = observation["fleet"]["id"]
         names = stopped.get("stopped") or () if stopped.get("of") == report_id else ()
         observed = steps.with_stopped(answers.host["observed"], names)
-        vms = read_vms(self._task.args["vms"], host)
-        managed = managed_disks(vms, plain(self._task.args["vms"]))
+        declared = self._declared(host, task_vars)
+        vms = read_vms(declared, host)
+        managed = managed_disks(vms, plain(declared))
         capabilities = Capabilities.from_probe(answers.host["capabilities"])
         plans = host_plans.make_plans(vms, capabilities, observed)
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
@@ -226,13 +229,18 @@ class ActionModule(HostAction):
 
     def _read_options(self) -> dict[str, str]:
         # Not validate_argument_spec(): it copies every VM twice, and read_machines() checks more.
-        if "vms" not in self._task.args or set(self._task.args) - {"vms", *_CHOICES}:
-            raise DeclarationError("qemu_vms", f"has the options vms (required), {', '.join(_CHOICES)}, and no other")
+        if set(self._task.args) - {"vms", *_CHOICES}:
+            raise DeclarationError("qemu_vms", f"has the options vms, {', '.join(_CHOICES)}, and no other")
         options = {name: self._task.args.get(name, choices[0]) for name, choices in _CHOICES.items()}
         for name, value in options.items():
             if value not in _CHOICES[name]:
                 raise DeclarationError(f"qemu_vms: {name}", f"{value!r} is not one of {', '.join(_CHOICES[name])}")
         return options
+
+    def _declared(self, host: str, task_vars: Mapping[str, Any]) -> Any:
+        """Return the declaration: option vms, or the variable that declares VMs."""
+        args = self._task.args
+        return args["vms"] if "vms" in args else declaration_of(host, task_vars, self._loader)
 
     def _observe_host(self, vms: Sequence[Vm], task_vars: Mapping[str, Any]) -> ObserveAnswer:
         # It is not known yet if the host encrypts credentials, so the texts are passed under both paths.

@@ -14,6 +14,8 @@ description:
     those that it stands on.
   - There is no secret in the result. Where a node needs one, it has the identifier of a QEMU object that is not part of
     the result, or the path of a file.
+  - A file of the VM's unit has a path that begins with a variable of systemd, such as C($CREDENTIALS_DIRECTORY), and
+    C(VM) stands for the VM's name.
 positional: _input, name
 options:
   _input:

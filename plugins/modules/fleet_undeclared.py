@@ -13,6 +13,7 @@ version_added: 0.1.0
 author: directdisk.qemu contributors (@directdisk)
 description:
   - Warns, in one line for the whole play, of VMs that run on its hosts or have units there and that no host declares.
+  - Warns, in another line, of VMs that run and whose guests do not, such as after an I/O error.
   - It uses what role P(directdisk.qemu.qemu_vms#role) has observed earlier in the same play, and asks no host.
   - Playbook C(directdisk.qemu.site) ends with this task.
 extends_documentation_fragment: [directdisk.qemu.attributes]
@@ -43,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: The warning; empty if every VM is declared.
+  description: The warnings; empty if every VM is declared and its guest runs.
   returned: always
   type: str
   sample: "VMs without a declaration, left alone: old1 on hv1, old2 on hv2 (stopped)"

@@ -148,6 +148,8 @@ disks:
       description:
         - Nodes with which QEMU on this host opens the disk, in the order of their C(-blockdev) options. A secret is
           the id of an object, which is not returned.
+        - A file of the VM's unit has a path that begins with a variable of systemd, such as C($CREDENTIALS_DIRECTORY),
+          and C(VM) stands for the VM's name.
       type: list
       elements: dict
       returned: when the disk did not fail

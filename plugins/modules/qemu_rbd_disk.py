@@ -212,6 +212,7 @@ blockdev:
   description:
     - Nodes with which QEMU on this host opens the image, in the order of their C(-blockdev) options. A secret is the
       id of an object, which is not returned.
+    - A file of the VM's unit has a path that begins with a variable of systemd, such as C($CREDENTIALS_DIRECTORY).
   returned: success
   type: list
   elements: dict

@@ -27,8 +27,9 @@ options:
   vms:
     description:
       - The VMs by name. Role P(directdisk.qemu.qemu_vms#role) lists all options of a VM.
+      - Without it, variable C(qemu_vms) of the host declares them. A template in it that fails is then named with its
+        VM and disk.
     type: dict
-    required: true
   when_lacking:
     description:
       - Action if the best route of a disk, or firmware, is missing on the host.
@@ -213,7 +214,7 @@ def run(request: Request, secrets: dict[str, str]) -> ApplyAnswer | ObserveAnswe
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "vms": {"type": "dict", "required": True},
+            "vms": {"type": "dict"},
             "when_lacking": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
             "only": {"type": "str", "choices": ["all", "ssh_agents"], "default": "all"},
             "step": {"type": "str", "choices": ["all", "observe", "compare", "stop", "apply"], "default": "all"},

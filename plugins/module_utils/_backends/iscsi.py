@@ -197,6 +197,9 @@ def _read_uri(uri: str) -> dict[str, Any]:
     if match["query"] not in (None, "", "iser"):
         raise DeclarationError("uri", "knows no parameter but ?iser; declare the others under iscsi, by their names")
     account = match["account"] or ""
+    if ":" in account and "%" in account and not re.search("%(?![0-9A-Fa-f]{2})", account):
+        problem = "the % before its password is its end for QEMU, and an escape for others; declare user and password"
+        raise DeclarationError("uri", f"has a user that can be read in two ways: {problem}")
     user, _mark, password = account.partition("%" if "%" in account else ":")
     # QEMU logs in without CHAP where one half is empty.
     chap = user and password

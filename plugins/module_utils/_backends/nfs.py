@@ -24,6 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
+_PORT = 2049
 NO_PORT = 0
 """QEMU's driver has no option for a port: the portmapper finds it."""
 
@@ -171,15 +172,23 @@ def _path(values: Values) -> str:
 
 
 def _read_uri(uri: str) -> dict[str, Any]:
-    """``nfs://host/path?uid=&gid=...``; a port is dropped, as QEMU does: the portmapper knows it."""
+    """``nfs://host/path?uid=&gid=...``; QEMU ignores a port, so only NFS's own is read."""
     if not uri.startswith("nfs://"):
         raise DeclarationError("uri", "nfs://host/path is required")
     pieces = uris.split(uri)
+    _refuse_port(pieces.port)
     query = uris.query_of(pieces, tuple(_PARAMETERS))
     numbers = {_PARAMETERS[key]: _number(key, text) for key, text in query.items()}
     # But for user and group, 0 is what QEMU takes for "not said".
     said = {option: number for option, number in numbers.items() if number or option in ("user", "group")}
     return {"host": uris.host_of(pieces), "path": uris.decoded(pieces.path, "its path"), **said}
+
+
+def _refuse_port(port: int | None) -> None:
+    if port not in (None, _PORT):
+        raise DeclarationError(
+            "uri", f"its port {port} is ignored by QEMU, which asks the server's portmapper; leave the port out"
+        )
 
 
 def _number(name: str, text: str) -> int:
@@ -201,11 +210,16 @@ def _without_port(place: dict[str, Any]) -> dict[str, Any]:
     return place
 
 
+def _libvirt_host(source: LibvirtSource) -> str | None:
+    place = uris.libvirt_host(source.hosts, NO_PORT)
+    _refuse_port(place.get("port"))
+    return place.get("host")
+
+
 def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
     return uris.drop_none(
         {
-            # The portmapper finds the port, whatever libvirt declares.
-            "host": uris.libvirt_host(source.hosts, NO_PORT).get("host"),
+            "host": _libvirt_host(source),
             "path": source.name,
             "user": (source.part("identity", "user") or "").removeprefix("+") or None,
             "group": (source.part("identity", "group") or "").removeprefix("+") or None,

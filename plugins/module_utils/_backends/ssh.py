@@ -147,8 +147,7 @@ HINTS = (
         "ask its administrator; if it has several keys, declare the ssh-ed25519 one, which it shows first",
     ),
     Hint(
-        "does not match the one in known_hosts",
-        "the server shows another host key than the known one",
+        *("does not match the one in known_hosts", "the server shows another host key than the known one"),
         "ask its administrator, then correct known_hosts",
     ),
     Hint(
@@ -156,9 +155,10 @@ HINTS = (
         "the server's host key is not known",
         "declare it as host_key, or add what ssh-keyscan -p PORT HOST shows to known_hosts",
     ),
-    Hint("SFTP server: No such file", "the server has no such file", "create the image, or correct path"),
+    Hint(r"sftp error code: 2\)", "the server has no such file", "create the image, or correct path"),
+    Hint("No space left on the server", "the server's disk is full", "make room there"),
     Hint(
-        "SFTP server: Permission denied",
+        r"sftp error code: 3\)",
         "the user may not open it",
         "give the user read and write access on the server, or set writes: deny, overlay or discard",
     ),

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import AlreadyExistsError, HostError
 
 _INIT, _OPEN, _CLOSE, _REMOVE, _STAT, _RENAME, _EXTENDED = 1, 3, 4, 13, 17, 18, 200
-_STATUS, _HANDLE, _ATTRS = 101, 102, 105
+_STATUS, _HANDLE, _EXTENDED_REPLY = 101, 102, 201
 _OK, _NO_SUCH_FILE = 0, 2
 _WRITE_CREATE_EXCLUSIVELY = 0x2 | 0x8 | 0x20
 _HAS_SIZE, _HAS_OWNER, _HAS_MODE = 1, 2, 4
@@ -28,6 +28,9 @@ _WORDS = 500
 """Maximum length of the server's message in an error."""
 _TOO_SHORT = "SFTP server: its answer is too short"
 _REPLACING_RENAME = b"posix-rename@openssh.com"
+_FREE_SPACE = b"statvfs@openssh.com"
+_SPACE = struct.Struct(">8xQ16xQ")
+"""f_frsize and f_bavail of an answer to it (PROTOCOL of OpenSSH)."""
 
 
 class Sftp:
@@ -70,6 +73,15 @@ class Sftp:
         if _status(data) != _OK:
             self._refuse_taken(place)
             raise _refusal(data)
+
+    def free(self, path: str) -> int | None:
+        """Return the free bytes of the file system that the folder of a file is on; None if the server cannot tell."""
+        folder = posixpath.dirname(path) or "."
+        kind, data = self._ask(_EXTENDED, _text(_FREE_SPACE) + _text(folder))
+        if kind != _EXTENDED_REPLY or len(data) < _SPACE.size:
+            return None
+        fragment, available = _SPACE.unpack_from(data)
+        return int(fragment * available)
 
     def remove(self, path: str) -> None:
         _kind, data = self._ask(_REMOVE, _text(path))
@@ -160,8 +172,10 @@ def _status(data: bytes) -> int:
 
 
 def _refusal(data: bytes) -> HostError:
-    text = data[8 : 8 + min(_number(data, 4), _WORDS)].decode(errors="replace")
-    return HostError(f"SFTP server: {''.join(one if one.isprintable() else ' ' for one in text)}")
+    """Return the server's words, which may be in any language, and the code that they stand for."""
+    code, text = _status(data), data[8 : 8 + min(_number(data, 4), _WORDS)].decode(errors="replace")
+    words = "".join(one if one.isprintable() else " " for one in text)
+    return HostError(f"SFTP server: {words} (sftp error code: {code})")
 
 
 def _mode(attributes: bytes) -> int:

@@ -92,6 +92,8 @@ def read_vms(declared: Any, host: str = "") -> tuple[Vm, ...]:
         refuse_shared_disks(vms, {})
     except (DeclarationError, Collected) as error:
         errors.append(error)
+    disks = [(f"disk {disk.name} of {vm.name}", disk) for vm in vms if vm.state != "absent" for disk in vm.disks]
+    errors += different_downloads(disks)
     try:
         raise_collected(errors)
     except DeclarationError as error:
@@ -301,6 +303,24 @@ def refuse_shared_disks(
                     if one not in place or (writes and not place[one][1]):
                         place[one] = (who, writes)
     raise_collected(errors)
+
+
+def different_downloads(disks: Iterable[tuple[str, Disk]]) -> list[DeclarationError]:
+    """Return errors about read-only images of one host that are declared twice, and are to be fetched differently.
+
+    disks: with their names in errors. Disks that share a fetched copy share the options of the download.
+    """
+    errors, first = [], dict[str, tuple[str, Disk]]()
+    for where, disk in disks:
+        if disk.backend.source.writable or not disk.backend.access.stage:
+            continue
+        other, its = first.setdefault(disk.identity, (where, disk))
+        if disk.provision != its.provision:
+            problem = (
+                f"is the same image as {other} ({disk.described}), with another provision; declare the same for both"
+            )
+            errors.append(DeclarationError(where, problem))
+    return errors
 
 
 def _seed(name: str, cloud_init: Values | None) -> dict[str, str]:

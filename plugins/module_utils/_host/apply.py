@@ -173,6 +173,7 @@ def _switch(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
         systemd.systemctl("daemon-reload")
     _reset_failures([path.rpartition("/")[2] for path in changes.remove_files])
     suspects: list[str] = []
+    before = systemd.end_of_journal() if changes.start or changes.restart or changes.refresh else ""
     late = await_images(desired, [*changes.start, *changes.restart], "the VM starts by itself once it is there")
     # A restart may close storage that another VM starts with.
     for verb, names in (("restart", changes.restart), ("start", changes.start)):
@@ -183,7 +184,7 @@ def _switch(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
         except HostError:
             # The states of the units show which VM has failed; the others are started all the same.
             suspects += names
-    return {**_failed(desired, suspects), **late, **_refresh(changes.refresh)}
+    return {**_failed(desired, suspects, before), **late, **_refresh(changes.refresh, before)}
 
 
 def _stop(units: list[str]) -> None:
@@ -196,7 +197,7 @@ def _stop(units: list[str]) -> None:
         systemd.systemctl("stop", [*units, *helpers])
 
 
-def _refresh(units: list[str]) -> dict[str, list[str]]:
+def _refresh(units: list[str], before: str) -> dict[str, list[str]]:
     """Restart helpers while their VMs run on; return the last log lines of those that fail, by VM."""
     if not units:
         return {}
@@ -204,7 +205,7 @@ def _refresh(units: list[str]) -> dict[str, list[str]]:
         systemd.systemctl("restart", units)
     states = systemd.show(units)
     failed = [unit for unit in units if not _is_active(states, unit)]
-    return {unit_paths.vm_of_unit(unit): systemd.last_log_lines([unit], LOG_LINES) for unit in failed}
+    return {unit_paths.vm_of_unit(unit): systemd.last_log_lines([unit], LOG_LINES, after=before) for unit in failed}
 
 
 def _reset_failures(units: list[str]) -> None:
@@ -227,14 +228,14 @@ def _remove_images(changes: Changes) -> None:
                 os.unlink(path)
 
 
-def _failed(desired: DesiredHost, names: list[str]) -> dict[str, list[str]]:
-    """Return the last log lines of each VM that should run and does not."""
+def _failed(desired: DesiredHost, names: list[str], before: str) -> dict[str, list[str]]:
+    """Return the last log lines of each VM that should run and does not; before: the journal's end before its start."""
     states = systemd.show([desired["vms"][name]["unit"] for name in names])
     down = [name for name in names if not _is_active(states, desired["vms"][name]["unit"])]
     with ThreadPoolExecutor(4) as pool:
         logs = pool.map(
             lambda name: systemd.last_log_lines(
-                [*desired["vms"][name]["units"], *desired["vms"][name]["staged"]], LOG_LINES
+                [*desired["vms"][name]["units"], *desired["vms"][name]["staged"]], LOG_LINES, after=before
             ),
             down,
         )

@@ -47,7 +47,7 @@ def observe(
 ) -> ObservedHost:
     """Return the state of this host; the arguments are those of an ObserveRequest.
 
-    processes: also report QEMU processes that no unit of the collection started.
+    processes: also report QEMU processes that no unit of the collection started, and guests that do not run.
     """
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}

@@ -24,6 +24,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text i
 
 T = TypeVar("T")
 CONSOLE_TAIL = 4096
+_SECONDS = 2.0
+"""Time limit of a monitor that is asked for its guest's state alone."""
 
 
 class IoCounters(TypedDict):

@@ -59,14 +59,29 @@ _CHATTER = re.compile(
 """Messages of systemd about every start and stop, with which a unit that restarts repeatedly would fill its log."""
 
 
-def last_log_lines(units: Sequence[str], count: int) -> list[str]:
-    """Return the last lines of units in the journal, and systemd's messages about their failures."""
+_CURSOR = "-- cursor: "
+
+
+def end_of_journal() -> str:
+    """Return the cursor of the journal's last entry; empty if there is none."""
+    command = ["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=1", "--show-cursor"]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    last = (done.stdout.splitlines() or [""])[-1]
+    return last.removeprefix(_CURSOR) if last.startswith(_CURSOR) else ""
+
+
+def last_log_lines(units: Sequence[str], count: int, *, after: str = "") -> list[str]:
+    """Return the last lines of units in the journal, and systemd's messages about their failures.
+
+    after: a cursor; lines before it are those of earlier starts.
+    """
     command = [
         "journalctl",
         "--no-pager",
         "--quiet",
         "--output=cat",
-        f"--lines={8 * count}",
+        # With a cursor it counts from there on, and not back from the end.
+        f"--after-cursor={after}" if after else f"--lines={8 * count}",
         *(f"--unit={unit}" for unit in units),
     ]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)

@@ -22,6 +22,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract i
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
 
+_ANY_VM = "VM"
+"""The name of a VM that is not known, in results."""
+
 
 def desired_image(
     kind: ImageKind, disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = ""
@@ -60,9 +63,19 @@ def plan_image(desired: DesiredImage, before: ObservedImage) -> ImagePlan:
         raise error.within(desired.disk.described) from None
 
 
+class _ShownResources(UnitResources):
+    """The resources of the unit of a VM that is not known."""
+
+    def credential_path(self, name: str) -> str:
+        return f"$CREDENTIALS_DIRECTORY/{name}"
+
+
 def node_graph(disk: Disk, capabilities: Capabilities) -> list[Node]:
-    """Return the nodes with which a VM on this host opens the disk; a secret is the id of an object there."""
+    """Return the nodes with which a VM on this host opens the disk; a secret is the id of an object there.
+
+    Files of its unit have paths that begin with a variable of systemd.exec(5), and VM stands for its name.
+    """
     route, _warning = choose_route(disk, capabilities)
-    resources = UnitResources("", disk.name, "")
-    opened = ROUTES[route].open(disk, Site("", resources))
+    resources = _ShownResources("", disk.name, "$RUNTIME_DIRECTORY")
+    opened = ROUTES[route].open(disk, Site(_ANY_VM, resources))
     return list(build_graph(disk, opened.node, resources, "").nodes)

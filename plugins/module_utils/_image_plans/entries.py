@@ -83,7 +83,10 @@ def _shared_storage(entries: Iterable[Entry]) -> list[DeclarationError]:
     for entry in entries:
         disk = entry.desired.disk
         other = observed.setdefault(disk.identity, entry)
-        if other is not entry and {"present", "absent"} & {entry.desired.state, other.desired.state}:
+        states = {entry.desired.state, other.desired.state}
+        # Reading an image changes at most this host's copy, which both disks share.
+        shares = not disk.backend.source.writable and disk.provision == other.desired.disk.provision
+        if other is not entry and {"present", "absent"} & states and not (shares and states == {"present"}):
             problem = f"is the same storage as disk {other.name}, and one of them changes it ({disk.described})"
             errors.append(DeclarationError(f"disk {entry.name}", problem))
     return errors

@@ -38,6 +38,8 @@ def reconcile_all(
     lacking: why this host cannot manage the images of a backend, by the backend's name.
     """
     own = threading.local()
+    # Two disks may be one image, whose copy only one worker may fetch.
+    locks = {entry.desired.disk.identity: threading.Lock() for entry in entries}
 
     def work(entry: Entry) -> dict[str, Any]:
         reason = lacking.get(entry.desired.disk.backend.name)
@@ -45,7 +47,8 @@ def reconcile_all(
             return _failed(entry, entry.error_lines(reason), refused=True)
         if not hasattr(own, "bench"):
             own.bench = benches.enter_context(Workbench(capabilities, open_timeout=open_timeout, shared=shared))
-        return _reconcile_one(entry, own.bench, check_mode=check_mode)
+        with locks[entry.desired.disk.identity]:
+            return _reconcile_one(entry, own.bench, check_mode=check_mode)
 
     # The processes of a thread end with it, so the threads must end last.
     with ThreadPoolExecutor(workers) as pool, ResourceCache() as shared, ExitStack() as benches:

@@ -48,10 +48,13 @@ def parse_size(text: Any) -> int:
     return int(size)
 
 
-def in_words(size: int) -> str:
-    """Format bytes as ``10 GiB``, in the largest unit that gives a whole number."""
+def in_words(size: int, *others: int) -> str:
+    """Format bytes as ``10 GiB``, in the largest unit that gives a whole number.
+
+    others: the other sizes in the same message, which is easier to compare in one unit.
+    """
     for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
-        if size and not size % 1024**power:
+        if any((size, *others)) and not any(one % 1024**power for one in (size, *others)):
             return f"{size // 1024**power} {unit}"
     return f"{size} bytes"
 

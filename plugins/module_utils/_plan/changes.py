@@ -27,6 +27,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rul
 
 RUNNING = ("active", "reloading")
 STOPPED = ("inactive", "failed", "")
+HALTED = {
+    "paused": "paused",
+    "io-error": "I/O error",
+    "internal-error": "internal error",
+    "guest-panicked": "guest panicked",
+    "watchdog": "watchdog",
+}
+"""States of a VM in QEMU (RunState) in which its guest does not run until somebody acts, in words."""
 
 
 VmDisk = tuple[str, str]

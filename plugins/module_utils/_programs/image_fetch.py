@@ -3,11 +3,13 @@
 """qemu-image-fetch.py [OPTION...] IMAGE URL [CURL OPTION...]
 
 Fetch and check an image. OPTION: --resume --url-in-config --sha256=HEX --max-size=BYTES --from=PLACE.
+With --ask=ABOUT [--any-port] and without IMAGE, ask only if the server redirects to a place that is not allowed.
 
 IMAGE appears whole and checked, or not at all. What came before a download broke is kept beside it as IMAGE.part, where
 --resume allows to go on from there. Its time and its attributes are what the server says of it, so that another one is
 noticed. --from says where it may come from, as scheme://host[:port]; without any, that is the url's own server alone.
 What curl is told by --config belongs to the url's own server: no other server gets it. No more than BYTES are kept.
+With --any-port, other ports of an allowed host are allowed, too. Errors begin with ABOUT.
 With --url-in-config, a file that --config names brings the whole url, in which a secret is; URL is for messages.
 """
 
@@ -16,13 +18,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import signal
+import ssl
 import stat
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import IO, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 # A server that sends less than so many bytes a second, for so many seconds, is as good as gone.
 STALLED = ("--connect-timeout", "30", "--speed-limit", "4096", "--speed-time", "30")
@@ -40,6 +46,19 @@ TOLD_URL = ("--write-out", "%{stderr}\\n%{url_effective}\\n%{redirect_url}\\n")
 # Begins curl's settings for the url's own server: passwords, cookies.
 CREDENTIALS = "--config"
 HOPS = 10
+# Asks for one byte; a server that sends all of it is cut off.
+ASKED = (
+    "--globoff",
+    "--silent",
+    "--output",
+    "/dev/null",
+    "--range",
+    "0-0",
+    "--max-time",
+    "10",
+    "--max-filesize",
+    "4096",
+)
 ETAG, PLACE = "user.directdisk.etag", "user.directdisk.place"
 PORTS = {"http": ":80", "https": ":443"}
 
@@ -166,6 +185,50 @@ def fetch_from(
     raise Failed("the servers send us on and on")
 
 
+def redirect_of(url: str, options: Sequence[str]) -> str:
+    """Return the url that a server redirects to; empty if there is none, or the server does not tell.
+
+    A host that opens the image by nbdkit may have no curl. Then it is asked without a password.
+    """
+    if not shutil.which("curl"):
+        return redirect_without_curl(url, options)
+    command = ["curl", *ASKED, *TOLD_URL, *options, *URL_ON_STDIN]
+    told = subprocess.run(command, input=url_config(url).encode(), capture_output=True, check=False).stderr
+    return told_by(told.decode(errors="replace"), 0)[2]
+
+
+def redirect_without_curl(url: str, options: Sequence[str]) -> str:
+    pieces = urlsplit(url)
+    trust = options[options.index("--cacert") + 1] if "--cacert" in options else None
+    try:
+        context = ssl.create_default_context(cafile=trust)
+        if "--insecure" in options:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        kind = partial(HTTPSConnection, context=context) if pieces.scheme == "https" else HTTPConnection
+        server = kind(pieces.hostname or "", pieces.port, timeout=10)
+        with contextlib.closing(server):
+            server.request("GET", urlunsplit(("", "", *pieces[2:4], "")) or "/", headers={"Range": "bytes=0-0"})
+            answer = server.getresponse()
+            sent_to = answer.headers.get("Location", "") if 300 <= answer.status < 400 else ""
+            return urljoin(url, sent_to) if sent_to else ""
+    except (OSError, HTTPException, ValueError):
+        return ""
+
+
+def refuse_redirect(url: str, options: Sequence[str], places: Collection[str], *, any_port: bool) -> None:
+    """Raise Failed if the server redirects to a place that is not allowed; other errors are left to who opens it."""
+    hosts = {urlsplit(place).hostname for place in places} if any_port else set[str]()
+    for _hop in range(HOPS):
+        sent_to = redirect_of(url, options)
+        if not sent_to:
+            return
+        place = place_of(sent_to)
+        if place not in places and urlsplit(sent_to).hostname not in hosts:
+            raise Failed(sent_on(place))
+        options, url = own_credentials(options, leave=place != place_of(url)), sent_to
+    raise Failed("the servers send us on and on")
+
+
 def remember(path: str, name: str, text: str) -> None:
     """Write an attribute of a file, which is renamed and removed with it. Not every file system supports them."""
     if text:
@@ -249,12 +312,7 @@ def fetch_checked(
     if not resumed:
         raise Failed(f"{url}: its sha256 is {found}, and {wanted} is declared; nothing was kept")
     fetch_checked(
-        *(url, part, options, wanted),
-        resume=False,
-        places=places,
-        begin=begin,
-        most=most,
-        url_in_config=url_in_config,
+        *(url, part, options, wanted), resume=False, places=places, begin=begin, most=most, url_in_config=url_in_config
     )
 
 
@@ -300,7 +358,7 @@ def fetch_image(
 
 
 def main(arguments: list[str]) -> None:
-    resume, url_in_config, wanted, places, most = False, False, "", list[str](), MAX_SIZE
+    resume, url_in_config, any_port, about, wanted, places, most = False, False, False, "", "", list[str](), MAX_SIZE
     while arguments[0].startswith("--"):
         option, _equals, value = arguments.pop(0).partition("=")
         if option == "--from":
@@ -309,19 +367,25 @@ def main(arguments: list[str]) -> None:
             most = int(value)
         elif option == "--sha256":
             wanted = value
+        elif option == "--ask":
+            about = value
+        elif option == "--any-port":
+            any_port = True
         elif option == "--url-in-config":
             url_in_config = True
         else:
             resume = True
+    if about:
+        url, *options = arguments
+        try:
+            refuse_redirect(url, options, places, any_port=any_port)
+        except Failed as error:
+            raise SystemExit(f"{about}: {error}") from None
+        return
     image, url, *options = arguments
     try:
         fetch_image(
-            *(image, url, options),
-            wanted=wanted,
-            resume=resume,
-            places=places,
-            most=most,
-            url_in_config=url_in_config,
+            *(image, url, options), wanted=wanted, resume=resume, places=places, most=most, url_in_config=url_in_config
         )
     except Failed as error:
         raise SystemExit(str(error)) from None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""libgfapi.py VOLUME SERVERS kind|make|put|replace|remove PATH...: one file operation on a GlusterFS volume.
+"""libgfapi.py VOLUME SERVERS kind|make|put|replace|remove|resize PATH...: one file operation on a GlusterFS volume.
 
 SERVERS: JSON, as QEMU's gluster driver has it. It is a program of its own, because libgfapi can crash, and takes ten
 seconds to say goodbye. It ends with the number of the error (errno(3)), and with its words.
@@ -45,8 +45,7 @@ class Volume:
 
     def call(self, operation: str, *arguments: object) -> None:
         if getattr(self.gfapi, f"glfs_{operation}")(self.volume, *arguments):
-            number = ctypes.get_errno()
-            raise Failed(number, f"Could not open image: {os.strerror(number)}")
+            raise _failed()
 
     def kind(self, path: str) -> str:
         try:
@@ -59,11 +58,28 @@ class Volume:
 
     def make(self, path: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        handle = self.gfapi.glfs_creat(self.volume, path.encode(), flags, 0o600)
-        if not handle:
-            number = ctypes.get_errno()
-            raise Failed(number, f"Could not open image: {os.strerror(number)}")
+        handle = self._opened(self.gfapi.glfs_creat(self.volume, path.encode(), flags, 0o600))
         self.gfapi.glfs_close(ctypes.c_void_p(handle))
+
+    @staticmethod
+    def _opened(handle: int | None) -> int:
+        if not handle:
+            raise _failed()
+        return handle
+
+    def resize(self, path: str, size: str, preallocation: str) -> None:
+        """Give a file this size; falloc and full allocate its space, the latter by writing zeroes."""
+        handle = ctypes.c_void_p(self._opened(self.gfapi.glfs_open(self.volume, path.encode(), os.O_RDWR)))
+        length = ctypes.c_int64(int(size))
+        if preallocation == "falloc":
+            failed = self.gfapi.glfs_fallocate(handle, 0, ctypes.c_int64(0), length)
+        else:
+            # Since GlusterFS 6 it has two more parameters, for results; an older one ignores them.
+            failed = self.gfapi.glfs_ftruncate(handle, length, None, None)
+        if not failed and preallocation == "full":
+            failed = self.gfapi.glfs_zerofill(handle, ctypes.c_int64(0), length)
+        if failed or self.gfapi.glfs_close(handle):
+            raise _failed("Could not resize file")
 
     def put(self, path: str, place: str) -> None:
         """Link and unlink: unlike a rename this does not replace a file that appeared meanwhile."""
@@ -79,6 +95,11 @@ class Volume:
         except Failed as error:
             if error.number != errno.ENOENT:
                 raise
+
+
+def _failed(what: str = "Could not open image") -> Failed:
+    number = ctypes.get_errno()
+    return Failed(number, f"{what}: {os.strerror(number)}")
 
 
 def main(arguments: list[str]) -> None:

@@ -60,5 +60,7 @@ class Route:
     why_not: Callable[[Backend, Values, Capabilities], str]
     """Return why the route to a backend does not work on a host; empty if it works."""
     open: Callable[[Disk, Site], Opened]
+    grows: bool = True
+    """False if an image that is a file does not grow while QEMU has it open by the route."""
     programs: tuple[str, ...] = ()
     """Programs that the probe searches on the host."""

@@ -16,7 +16,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabiliti
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Opened, Packages, Route, Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox, is_address
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service, grant_access
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import (
+    Command,
+    Service,
+    grant_access,
+)
 
 PROGRAM = "/usr/bin/nbdkit"
 _SPLIT = (
@@ -65,6 +69,7 @@ def _open(disk: Disk, site: Site) -> Opened:
     # redirects if it would send secrets along, or if no filter of addresses limits them.
     pins = site.pins and (bool(plugin.leaks) or not all(map(is_address, reach.servers)))
     argv = command(disk, plugin, socket, f"--pidfile={pid_file}", "--log=syslog", pins=pins)
+    asks = _asks_for_redirect(disk, site, resources, reach, pins=pins) if plugin.pins else ()
     before, after = grant_access(unit, paths.helper_user_name(site.vm, disk.name), [(reach, False)])
     service = Service(
         name=unit,
@@ -81,7 +86,7 @@ def _open(disk: Disk, site: Site) -> Opened:
         pid_file=pid_file,
         credentials=resources.credentials,
         start_timeout=site.start_timeout,
-        before=tuple(before),
+        before=(*before, *asks),
         after=tuple(after),
         largest_file=stage.most_of(disk) if plugin.unpacks else 0,
         part=disk.name,
@@ -92,6 +97,31 @@ def _open(disk: Disk, site: Site) -> Opened:
         "reconnect-delay": nbd.RECONNECT_DELAY,
     }
     return Opened(node, Reach(), (service,))
+
+
+def _asks_for_redirect(
+    disk: Disk, site: Site, resources: UnitResources, reach: Reach, *, pins: bool
+) -> tuple[Command, ...]:
+    """Return the command that names a redirect which nbdkit cannot follow: it would report none.
+
+    pins: nbdkit follows no redirect; else the filter of addresses lets it follow one to another port.
+    """
+    follows = bool(disk.provision.get(stage.FOLLOW.name))
+    if not (pins or follows or all(map(is_address, reach.servers))):
+        return ()
+    download = stage.download_of(disk)
+    about = f"disk {disk.name} of {site.vm}: {disk.described}"
+    return (
+        Command(
+            (
+                *("/usr/bin/python3", "-IS", paths.IMAGE_PROGRAM, f"--ask={about}"),
+                *(() if pins and not follows else ("--any-port",)),
+                *(f"--from={place}" for place in stage.places_of(disk)),
+                download.url,
+                *(word for words in stage.curl_options(download, resources) for word in words),
+            )
+        ),
+    )
 
 
 def reached(disk: Disk) -> Reach:

@@ -94,8 +94,14 @@ def _route_warning(disk: Disk, route: str, release: Version) -> str:
     bad = flaw(disk.backend, route, release)
     if bad:
         return f"route {route}: {bad}"
+    if not ROUTES[route].grows and disk.backend.source.resizable and _grows(disk):
+        return f"route {route}: its file does not grow, so that the guest is paused once it is full; use a raw image"
     ignored = [name for name in disk.backend.access.driver_only if name in disk.source] if route != "driver" else []
     return f"route {route}: {', '.join(ignored)} has no effect" if ignored else ""
+
+
+def _grows(disk: Disk) -> bool:
+    return str(disk.settings["format"]) != "raw" and str(disk.settings["writes"]) == "keep"
 
 
 def _too_new(disk: Disk, route: str, release: Version) -> str:

@@ -31,8 +31,8 @@ FOLLOW = Option(
     "follow",
     "Servers to which the server of a url may redirect, each as scheme://host[:port]. A redirect to any other server "
     "is an error, which names that server. Passwords and cookies are sent to the url's own server only. With route "
-    "V(nbdkit) and a url that has a name, a VM follows no redirect without this option, and reads the answer of the "
-    "server as the image; declare the url to which it redirects.",
+    "V(nbdkit) and a url that has an address, a redirect to another port of it needs no declaration. Route V(driver) "
+    "cannot be told: a redirect that the VM's filter of addresses blocks looks as if the server did not answer.",
     "list",
     pattern=r"[a-z]+://[^/\s]+",
     pattern_help="is not scheme://host[:port]",

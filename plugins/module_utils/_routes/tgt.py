@@ -101,4 +101,4 @@ def node(portal: str, secret: str) -> Node:
     }
 
 
-ROUTE = Route("tgt", _packages, _why_not, _open, programs=("tgtd",))
+ROUTE = Route("tgt", _packages, _why_not, _open, grows=False, programs=("tgtd",))

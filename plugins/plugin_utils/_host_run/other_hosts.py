@@ -9,7 +9,7 @@ start and stop. Reports travel in results of tasks: they are plain data without 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -17,8 +17,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import HALTED, RUNNING, STOPPED, Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import (
     RunningVm,
@@ -59,6 +60,8 @@ class HostReport(TypedDict):
     stops: list[str]
     runs: list[RunningVm]
     undeclared: list[str]
+    halted: dict[str, str]
+    """State in QEMU of each VM whose guest is to run and does not, without those that this run stops or restarts."""
     in_use: dict[str, str]
     """The owners of the storage of VMs that do not run, by the identity of the storage."""
 
@@ -76,7 +79,17 @@ def host_report(
         "stops": list(changes.stop),
         "runs": running_vms(vms, observed),
         "undeclared": list(undeclared),
+        "halted": _halted(vms, observed, {*changes.start, *changes.restart, *changes.stop}),
         "in_use": dict(observed.get("in_use") or {}),
+    }
+
+
+def _halted(vms: Iterable[Vm], observed: ObservedHost, changing: Collection[str]) -> dict[str, str]:
+    guests = {name: process["status"] for name, process in (observed.get("processes") or {}).items()}
+    return {
+        vm.name: guests[vm.name]
+        for vm in vms
+        if guests.get(vm.name) in HALTED and vm.name not in changing and not starts_paused(vm)
     }
 
 
@@ -315,6 +328,16 @@ def _add_twice(places: list[_Place], warnings: dict[tuple[str, ...], str], *, st
             warnings.setdefault(names, f"{' and '.join(names)} {what}, and both run; stop one of them now")
 
 
+def halted_guests(reports: Mapping[str, HostReport], most: int = 20) -> str:
+    """Return one line that names the VMs that run and whose guests do not; empty if there are none."""
+    named = [
+        f"{name} on {host} ({HALTED[state]})"
+        for host, report in sorted(reports.items())
+        for name, state in sorted((report.get("halted") or {}).items())
+    ]
+    return f"VMs that run and whose guests do not: {_first(named, most)}" if named else ""
+
+
 def without_declaration(reports: Mapping[str, HostReport], most: int = 20) -> str:
     """Return one line that names the VMs which no host declares or the collection does not manage; empty if none."""
     named: list[str] = []
@@ -322,5 +345,9 @@ def without_declaration(reports: Mapping[str, HostReport], most: int = 20) -> st
         running = {vm["name"] for vm in report["runs"] if vm["runs"] and not vm["process"]}
         named += [f"{name} on {host}{'' if name in running else ' (stopped)'}" for name in report["undeclared"]]
         named += [f"{vm['name']} on {host} ({vm['process']})" for vm in report["runs"] if vm["process"]]
+    return f"VMs without a declaration, left alone: {_first(named, most)}" if named else ""
+
+
+def _first(named: Sequence[str], most: int) -> str:
     more = f", and {len(named) - most} more (directdisk.qemu.report shows all)" if len(named) > most else ""
-    return f"VMs without a declaration, left alone: {', '.join(named[:most])}{more}" if named else ""
+    return f"{', '.join(named[:most])}{more}"

@@ -15,6 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import doubts
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import different_downloads
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import tap_name
@@ -28,7 +29,7 @@ Findings = Iterator[DeclarationError]
 
 def errors(fleet: DeclaredFleet) -> list[DeclarationError]:
     """Return the conflicts that would lose data or keep a VM from starting."""
-    checks = (_shared_storage, _same_addresses, _same_devices, _same_ports, _same_loopbacks)
+    checks = (_shared_storage, _different_downloads, _same_addresses, _same_devices, _same_ports, _same_loopbacks)
     return [finding for check in checks for finding in check(fleet)]
 
 
@@ -45,6 +46,11 @@ def shared_storage(fleet: DeclaredFleet, hosts: Container[str]) -> list[Declarat
 
 def _shared_storage(fleet: DeclaredFleet) -> Findings:
     return (_shared(*pair) for pair in _shared_pairs(fleet))
+
+
+def _different_downloads(fleet: DeclaredFleet) -> Findings:
+    for vms in _by_host(fleet):
+        yield from different_downloads((one.where("disk", disk.name), disk) for one in vms for disk in one.vm.disks)
 
 
 def _shared_pairs(fleet: DeclaredFleet) -> Iterator[tuple[DeclaredVm, Disk, DeclaredVm, Disk]]:

@@ -10,18 +10,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from ansible.parsing.dataloader import DataLoader
+
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.parallel import map_parts
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.placeholders import Filled
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import (
     VARIABLE,
     Unresolved,
     declarations,
+    evaluated,
 )
 
 
@@ -126,6 +130,19 @@ def read_fleet(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None) 
             for name, declared in vms.items():
                 _read(fleet, host, name, declared)
     return fleet
+
+
+def declaration_of(host: str, variables: Mapping[str, Any], loader: DataLoader) -> Any:
+    """Return the evaluated declaration of one host; raise every template that fails, by VM and disk."""
+    declared = evaluated(variables, loader)
+    if isinstance(declared, Unresolved):
+        raise DeclarationError(f"{host}: {VARIABLE}", declared.problem)
+    errors: list[DeclarationError] = []
+    for name, vm in declared.items() if isinstance(declared, Mapping) else ():
+        filled = Filled(str(name), vm)
+        errors += [error.within(host) for error in (*filled.errors, *filled.secrets)]
+    raise_collected(errors)
+    return declared
 
 
 def as_declared(host: str, name: str, declaration: Any) -> list[DeclaredVm]:

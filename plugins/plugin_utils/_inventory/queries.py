@@ -23,9 +23,22 @@ def ask(expression: str, rows: Sequence[Row]) -> Any:
         raise DeclarationError("query", "needs the Python library jmespath on the controller; install it")
     try:
         return jmespath.search(expression, list(rows))
-    except JMESPathError as error:
-        problem = " ".join(str(error).split())
-        raise DeclarationError(
-            "query",
-            f"{expression}: {problem}; a query with spaces must be quoted: -e 'query=\"...\"'",
-        ) from None
+    except (JMESPathError, TypeError) as error:
+        problem = f"{expression}: {' '.join(str(error).split())}{_first_that_fails(expression, rows)}"
+        raise DeclarationError("query", f"{problem}; a query with spaces must be quoted: -e 'query=\"...\"'") from None
+
+
+def _first_that_fails(expression: str, rows: Sequence[Row]) -> str:
+    """Name the first row on which alone the expression fails; empty if it fails on none, or without any."""
+    if _fails(expression, []):
+        return ""
+    failing = next((row for row in rows if _fails(expression, [row])), None)
+    return f", in the row of disk {failing['disk']} of {failing['vm']} on {failing['host']}" if failing else ""
+
+
+def _fails(expression: str, rows: Sequence[Row]) -> bool:
+    try:
+        jmespath.search(expression, list(rows))
+    except (JMESPathError, TypeError):
+        return True
+    return False

@@ -5,13 +5,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import opened_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import DiskInfo, IoCounters, VmInfo
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, starts_with_host
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import (
+    HALTED,
+    RUNNING,
+    STOPPED,
+    starts_with_host,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import (
     DeclaredFleet,
@@ -21,9 +26,6 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declare
     row,
 )
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.guests import status
-
-_PAUSED = {"paused": "paused", "io-error": "I/O error"}
-"""Drift of a VM whose guest does not run, by QEMU's status."""
 
 
 class HostAnswer(TypedDict, total=False):
@@ -116,6 +118,9 @@ DRIFT = {
     "unmanaged": "It was not started by this collection. adopt.yml declares it.",
     "paused": "Somebody has paused it by its monitor. It runs on with cont, or after a restart.",
     "I/O error": "An I/O error has paused it. It runs on by itself once its storage is back.",
+    "internal error": "QEMU cannot run its guest any more. See its journal for the reason, and restart it.",
+    "guest panicked": "Its guest's kernel has crashed. Restart it.",
+    "watchdog": "Its guest did not answer its watchdog, which has paused it. It runs on with cont, or after a restart.",
     "starts at boot": "Its host starts it at boot, which is not declared. site.yml corrects that.",
     "not started at boot": "Its host does not start it at boot, which is declared. site.yml corrects that.",
     "restart needed": "It was changed after its start. Restart it, or set restart: when_needed.",
@@ -132,13 +137,16 @@ def report(fleet: DeclaredFleet, answers: Mapping[str, HostAnswer]) -> Report:
     for one in fleet.vms:
         declared[one.host][one.vm.name] = one
     unread = set(fleet.unread)
+    by_name: dict[str, list[DeclaredVm]] = {}
+    for one in fleet.vms:
+        by_name.setdefault(one.vm.name, []).append(one)
     vms: list[VmRow] = []
     disks: list[DiskRow] = []
     for host, answer in answers.items():
         seen = answer.get("vms")
         for name in dict.fromkeys((*declared[host], *(seen or ()))):
             whole = not {(host, ""), (host, name)} & unread
-            pair = _Pair(host, name, declared[host].get(name), _observed(seen, name), whole)
+            pair = _Pair(host, name, declared[host].get(name), _observed(seen, name), whole, by_name.get(name, []))
             if pair.observed or not pair.one or pair.one.present:
                 vms.append(_vm(pair))
                 disks += _disks(pair)
@@ -169,6 +177,8 @@ class _Pair:
     """A VmInfo, empty if the host has no such VM; None if the host does not answer."""
     whole: bool
     """If all of its declaration could be read."""
+    of_name: list[DeclaredVm]
+    """The declarations of VMs of this name under all hosts."""
 
     @property
     def declared(self) -> str:
@@ -241,8 +251,8 @@ def _vm_drift(pair: _Pair, observed: Mapping[str, Any]) -> Iterator[str]:
         yield "running"
     elif declared == "absent":
         yield "not removed"
-    elif declared == "started" and observed.get("status") in _PAUSED and pair.one and not starts_paused(pair.one.vm):
-        yield _PAUSED[observed["status"]]
+    elif declared == "started" and observed.get("status") in HALTED and pair.one and not starts_paused(pair.one.vm):
+        yield HALTED[observed["status"]]
     elif pair.one and observed.get("enabled") not in (None, starts_with_host(pair.one.vm.settings)):
         yield "starts at boot" if observed["enabled"] else "not started at boot"
     if observed.get("restart_needed"):
@@ -261,7 +271,7 @@ def _disks(pair: _Pair) -> Iterator[DiskRow]:
     for name in opened:
         if name not in declared:
             drift = ["undeclared"] if pair.whole else []
-            yield _row(pair.host, pair.name, name, opened[name], drift)
+            yield {**_row(pair.host, pair.name, name, opened[name], drift), **_columns_of_open(pair, name)}
 
 
 def _row(host: str, vm: str, disk: str, observed: DiskInfo | None, drift: list[str]) -> DiskRow:
@@ -274,6 +284,16 @@ def _row(host: str, vm: str, disk: str, observed: DiskInfo | None, drift: list[s
         "io": observed["io"] if observed else None,
         "drift": drift,
     }
+
+
+def _columns_of_open(pair: _Pair, name: str) -> _DeclaredColumns:
+    """Return the columns of a disk that the VM should not have open here, as another host declares it, say."""
+    opened = (pair.observed or {}).get("opened") or {}
+    for one in pair.of_name:
+        for disk in one.vm.disks:
+            if disk.name == name and disk.identity in opened:
+                return _columns(replace(one, host=pair.host), disk)
+    return {}
 
 
 def _columns(one: DeclaredVm, disk: Disk) -> _DeclaredColumns:

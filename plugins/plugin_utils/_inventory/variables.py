@@ -37,6 +37,11 @@ def declarations(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None
             yield str(host), _Resolver(loader, variables).resolve(variables[VARIABLE])
 
 
+def evaluated(variables: Mapping[str, Any], loader: DataLoader) -> Any:
+    """Return the declaration in the variables of a task; no VMs if there is none."""
+    return _Resolver(loader, variables).resolve(variables.get(VARIABLE, {}))
+
+
 class _Resolver:
     """The values of one host."""
 

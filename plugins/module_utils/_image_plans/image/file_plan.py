@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import check_format
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import check_format, has_format
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import (
     DesiredImage,
@@ -42,7 +42,10 @@ def plan(desired: DesiredImage, observed: ObservedFile) -> ImagePlan:
     if observed.problem:
         refuse_problem(desired, observed, observed.problem)
         return _plan_new(desired, observed, overwrite=True)
-    return plan_size(desired, observed)
+    planned = plan_size(desired, observed)
+    if planned.steps and observed.fixed_by:
+        _refuse_fixed(desired, observed)
+    return planned
 
 
 def refuse_problem(desired: DesiredImage, observed: ObservedImage, problem: str) -> None:
@@ -66,13 +69,17 @@ def _plan_removal(desired: DesiredImage, observed: ObservedFile) -> ImagePlan:
 
 def _plan_new(desired: DesiredImage, observed: ObservedFile, *, overwrite: bool) -> ImagePlan:
     disk = desired.disk
+    if observed.fixed_by and has_format(disk):
+        raise DeclarationError("format", f"{_fixed(observed)}: a new image must be raw, without luks")
     if observed.folder != "directory":
         raise DeclarationError("", "the folder of the image does not exist; create it, or correct the path")
     size, needed = desired.size or observed.source_size, observed.source_size or 0
     if size is None:
         raise DeclarationError("size", "is required for a new image without source")
     if size < needed:
-        raise DeclarationError("size", f"{size} is less than the {needed} bytes of its source")
+        raise DeclarationError(
+            "size", f"{in_words(size, needed)} is less than the {in_words(needed, size)} of its source"
+        )
     verb = "overwrite" if overwrite else "create"
     description = f"{verb} {disk.described} as {disk.settings['format']} of {in_words(size)}"
     if disk.origin:
@@ -88,10 +95,11 @@ def plan_size(desired: DesiredImage, observed: Kind) -> ImagePlan:
     if size is None or current is None or size == current:
         return ImagePlan(observed)
     if "sha256" in desired.provision:
-        raise DeclarationError("size", f"it has {current} bytes; with another size it would have another sha256")
+        sizes = f"{in_words(current, size)}, not {in_words(size, current)}"
+        raise DeclarationError("size", f"it has {sizes}; with another size it would have another sha256")
     description = f"{'grow' if size > current else 'shrink'} {disk.described} to {in_words(size)}"
     if size < current:
-        _refuse_shrinking(desired, observed)
+        _refuse_shrinking(desired, observed, size, current)
     elif observed.opened_by and not desired.monitor:
         raise DeclarationError(
             "size", f"VM {observed.opened_by[0]} has it open and must grow it itself; set monitor and node"
@@ -100,13 +108,25 @@ def plan_size(desired: DesiredImage, observed: Kind) -> ImagePlan:
     return ImagePlan(replace(observed, size=size), (step,))
 
 
-def _refuse_shrinking(desired: DesiredImage, observed: ObservedContent) -> None:
-    if not desired.provision.get("allow_shrink"):
+def _fixed(observed: ObservedFile) -> str:
+    return f"by route {observed.fixed_by} its file does not grow"
+
+
+def _refuse_fixed(desired: DesiredImage, observed: ObservedFile) -> None:
+    """Refuse another size of an image whose file does not grow while it is open."""
+    if has_format(desired.disk):
+        raise DeclarationError("size", f"{_fixed(observed)}: only the size of a raw image can be changed")
+    if observed.opened_by:
         raise DeclarationError(
-            "size",
-            f"it has {observed.size} bytes, more than the {desired.size} declared; declare its real size, or set "
-            "allow_shrink: true to cut off its end",
+            "size", f"{_fixed(observed)} while VM {observed.opened_by[0]} has it open; stop the VM first"
         )
+
+
+def _refuse_shrinking(desired: DesiredImage, observed: ObservedContent, size: int, current: int) -> None:
+    if not desired.provision.get("allow_shrink"):
+        sizes = f"{in_words(current, size)}, more than the {in_words(size, current)} declared"
+        advice = "declare its real size, or set allow_shrink: true to cut off its end"
+        raise DeclarationError("size", f"it has {sizes}; {advice}")
     storage = FILE_STORAGE.get(desired.disk.backend.name)
     if storage and not storage.shrinks:
         raise DeclarationError("size", f"{desired.disk.backend.name} cannot shrink an image")

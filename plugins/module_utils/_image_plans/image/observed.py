@@ -39,6 +39,8 @@ class ObservedFile(ObservedContent):
     """Kind of the folder that the image is in."""
     unfinished: str = field(default="", metadata=INTERNAL)
     """Path of the unfinished image that an interrupted run of this host left."""
+    fixed_by: str = field(default="", metadata=INTERNAL)
+    """The route by which QEMU reaches the image, if the file does not grow by it."""
     source_size: int | None = field(default=None, metadata=INTERNAL)
 
 

@@ -122,11 +122,13 @@ class _Builder:
         if not size or size == current:
             return
         if size < current:
-            self.warnings.append(f"{self.disk.described} has {current} bytes; it is never shrunk to {size}")
+            self.warnings.append(
+                f"{self.disk.described} has {in_words(current, size)}; it is never shrunk to {in_words(size, current)}"
+            )
             return
         if form == "qcow2":
             check_room(self.disk, size, self.observed.capacity)
-        description = f"grow {self.disk.described} from {in_words(current)} to {in_words(size)}"
+        description = f"grow {self.disk.described} from {in_words(current, size)} to {in_words(size, current)}"
         self.steps.append(Step(GrowLun(at_portal(self.disk, self.observed.portal), size), description))
         self.after = replace(self.after, size=size)
 

@@ -28,7 +28,9 @@ def size_of_new(desired: DesiredImage, new: NewImage) -> int:
     if size is None:
         return -(-minimum // SECTOR) * SECTOR
     if size < minimum:
-        raise DeclarationError("size", f"{in_words(size)} is less than the {in_words(minimum)} of source")
+        raise DeclarationError(
+            "size", f"{in_words(size, minimum)} is less than the {in_words(minimum, size)} of source"
+        )
     return size
 
 

@@ -249,7 +249,7 @@ def _resize(builder: _Builder, image: RbdImage) -> None:
             "or at once if monitor and node of that VM are set"
         )
     verb = "grow" if size > current else "shrink"
-    description = f"{verb} {builder.name} from {in_words(current)} to {in_words(size)}"
+    description = f"{verb} {builder.name} from {in_words(current, size)} to {in_words(size, current)}"
     builder.add(changes.ResizeImage(size, current), description, destroys=size < current)
     builder.size = size
 
@@ -258,7 +258,7 @@ def _refuse_shrinking(builder: _Builder, image: RbdImage, size: int, current: in
     if not builder.desired.provision["allow_shrink"]:
         raise DeclarationError(
             "size",
-            f"{builder.name} has {in_words(current)}, and would lose what is beyond {in_words(size)}; "
+            f"{builder.name} has {in_words(current, size)}, and would lose what is beyond {in_words(size, current)}; "
             "set allow_shrink: true, or a larger size",
         )
     builder.refuse_open(image, "shrunk")

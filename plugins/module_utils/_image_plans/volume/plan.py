@@ -58,7 +58,8 @@ def _import(volume: Volume, size: int, wipe: tuple[tuple[int, int], ...], *, des
     if origin is None or needed is None:
         raise AssertionError
     if needed > size:
-        raise DeclarationError("source", f"has {needed} bytes, and {volume.described} has room for {size}")
+        problem = f"has {in_words(needed, size)}, and {volume.described} has room for {in_words(size, needed)}"
+        raise DeclarationError("source", problem)
     verb = "finish the import of" if volume.content == content.UNFINISHED else "import"
     description = f"{'overwrite the data and ' * destroys}{verb} {origin.described} into {volume.described}"
     # Behind a format, the ends of the volume are those of the format.
@@ -84,7 +85,10 @@ def check_room(disk: Disk, size: int, capacity: int) -> None:
     """Refuse a qcow2 that the volume cannot hold once a guest has written all of it."""
     needed = content.needed_for_qcow2(size, encrypted="luks" in disk.settings)
     if needed > capacity:
-        problem = f"a qcow2 of {size} bytes takes up to {needed} bytes, and {disk.described} has {capacity}"
+        problem = (
+            f"a qcow2 of {in_words(size, needed, capacity)} takes up to {in_words(needed, size, capacity)}, and "
+            f"{disk.described} has {in_words(capacity, size, needed)}"
+        )
         raise DeclarationError("size", f"{problem}; set a smaller size, or grow the storage")
 
 

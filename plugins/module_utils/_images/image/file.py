@@ -39,11 +39,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.veri
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Actions
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Files, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.registry import STORES
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
 
 _LONG = 7 * 24 * 3600.0
 """Seconds that storage may take to preallocate a whole image."""
-_MISSING = re.compile("NFS3ERR_NOENT|No such file")
-"""Errors of QEMU's drivers about a file that does not exist."""
+_FULL = 1 << 16
+"""Fewer free bytes than QEMU writes at once."""
+_MISSING = re.compile(r"NFS3ERR_NOENT|: No such file or directory|\(.*sftp error code: 2\)")
+"""Errors of QEMU's drivers about a file that does not exist; an SSH server says it in its own language."""
 
 
 def temporary(path: str) -> str:
@@ -55,7 +59,9 @@ def observe(desired: DesiredImage, bench: Workbench) -> ObservedFile:
     disk = desired.disk
     store = STORES[disk.backend.name]
     opened_by = tuple(vms_that_open(disk.identity))
-    missing = ObservedFile(exists=False, opened_by=opened_by)
+    route = choose_route(disk, bench.capabilities)[0]
+    fixed_by = "" if ROUTES[route].grows else route
+    missing = ObservedFile(exists=False, opened_by=opened_by, fixed_by=fixed_by)
     if disk.backend.access.closes_slowly and _is_missing(disk, store, bench):
         return _add_surroundings(missing, desired, store, bench)
     with contextlib.ExitStack() as stack:
@@ -66,7 +72,7 @@ def observe(desired: DesiredImage, bench: Workbench) -> ObservedFile:
                 raise
             return _add_surroundings(missing, desired, store, bench)
         observed = observe_content(ObservedFile, desired, storage, in_use=bool(opened_by))
-    observed = replace(observed, opened_by=opened_by)
+    observed = replace(observed, opened_by=opened_by, fixed_by=fixed_by)
     if desired.state == "absent" or (desired.provision.get("overwrite") and observed.problem):
         return _add_surroundings(observed, desired, store, bench)
     return observed
@@ -104,10 +110,18 @@ def create(desired: DesiredImage, change: CreateImage, bench: Workbench) -> None
             lock = _exclusive(desired, bench) if change.overwrite else contextlib.nullcontext()
             with lock, store.files(disk, bench) as files:
                 _put(files, disk, (aside, place), overwrite=change.overwrite)
-        except BaseException:
+        except BaseException as error:
+            failed = isinstance(error, HostError) and not isinstance(error, MadeMeanwhileError)
+            full = failed and store.free and _is_full(store.free(disk, bench))
             with contextlib.suppress(HostError), store.files(disk, bench) as files:
                 files.remove(aside)
+            if full:
+                raise HostError(f"No space left on the server: {error}") from None
             raise
+
+
+def _is_full(free: int | None) -> bool:
+    return free is not None and free < _FULL
 
 
 def _put(files: Files, disk: Disk, paths: tuple[str, str], *, overwrite: bool) -> None:
@@ -142,11 +156,11 @@ def _build(desired: DesiredImage, disk: Disk, store: Store, size: int, bench: Wo
     preallocation = desired.provision["preallocation"]
     seconds = _LONG if preallocation in ("falloc", "full") else None
     if has_format(disk):
-        bench.create(disk, lambda node: store.create(node, 0, "off"))
+        store.create(disk, bench, 0, "off", seconds=bench.open_timeout)
         with bench.storage(disk, writable=True) as storage:
             storage.write_format(format_options(disk, desired.provision, size, storage.key), seconds=seconds)
     else:
-        bench.create(disk, lambda node: store.create(node, size, preallocation), seconds=seconds)
+        store.create(disk, bench, size, preallocation, seconds=seconds or bench.open_timeout)
     if disk.origin:
         # New blocks of an image that is encrypted and has no other format do not read as zeroes.
         bench.copy(disk.origin, disk, blank=disk.settings["format"] != "raw" or not has_format(disk))
@@ -164,6 +178,10 @@ def resize(desired: DesiredImage, change: ResizeImage, bench: Workbench) -> None
 
 
 def _resize(disk: Disk, size: int, bench: Workbench) -> None:
+    resize = STORES[disk.backend.name].resize
+    if resize and not has_format(disk):
+        resize(disk, bench, size)
+        return
     with bench.image(disk, writable=True) as image:
         image.resize(size)
 

@@ -15,6 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.observed import Kind, ObservedContent
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
 
 def observe_content(kind: type[Kind], desired: DesiredImage, storage: Storage, *, in_use: bool = False) -> Kind:
@@ -46,7 +47,9 @@ def verify(desired: DesiredImage, bench: Workbench, consequence: str) -> None:
 def size_problem(desired: DesiredImage, size: int | None) -> str | None:
     """Return why a size is not the declared ``virtual_size``; None if it is, or is not known."""
     declared = desired.provision.get("virtual_size")
-    return None if size is None or declared in (None, size) else f"it has {size} bytes, and {declared} are declared"
+    if size is None or declared in (None, size):
+        return None
+    return f"it has {in_words(size, declared)}, and {in_words(declared, size)} are declared"
 
 
 def _add_digest(observed: Kind, declared: str, storage: Storage) -> Kind:

@@ -32,6 +32,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volum
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import session
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import observe as server
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
 RAW = ("raw", False)
 
@@ -62,10 +63,13 @@ def _observe_lun(desired: DesiredImage, bench: Workbench) -> ObservedLun:
 def assert_expected(disk: Disk, expect: Values, observed: ObservedLun) -> None:
     """Refuse a LUN that is not the expected one. Pure."""
     size, serial = observed.capacity, observed.device.serial
-    if expect.get("size", size) != size:
-        raise DeclarationError(disk.described, f"has {size} bytes, and exactly {expect['size']} are expected")
-    if expect.get("minimum_size", size) > size:
-        raise DeclarationError(disk.described, f"has {size} bytes, and at least {expect['minimum_size']} are expected")
+    exactly, least = expect.get("size", size), expect.get("minimum_size", size)
+    if exactly != size:
+        problem = f"has {in_words(size, exactly)}, and exactly {in_words(exactly, size)} are expected"
+        raise DeclarationError(disk.described, problem)
+    if least > size:
+        problem = f"has {in_words(size, least)}, and at least {in_words(least, size)} are expected"
+        raise DeclarationError(disk.described, problem)
     if expect.get("serial", serial) != serial:
         problem = f"has the serial number {serial!r}, and {expect['serial']!r} is expected"
         raise DeclarationError(disk.described, problem)

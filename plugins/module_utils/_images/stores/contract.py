@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, Protocol
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
@@ -40,14 +41,33 @@ class Files(Protocol):
         """Remove a file, if it exists."""
 
 
+class Create(Protocol):
+    """Gives a new, empty file its bytes."""
+
+    def __call__(self, disk: Disk, bench: Workbench, size: int, preallocation: str, *, seconds: float) -> None: ...
+
+
+def by_driver(options: Callable[[Node, int, str], Mapping[str, Any]]) -> Create:
+    """Let QEMU's driver create the image; options: to QAPI BlockdevCreateOptions, from the disk's protocol node."""
+
+    def create(disk: Disk, bench: Workbench, size: int, preallocation: str, *, seconds: float) -> None:
+        bench.create(disk, lambda node: options(node, size, preallocation), seconds=seconds)
+
+    return create
+
+
 @dataclass(frozen=True)
 class Store:
     """The functions that reach the files of a backend and create images in them."""
 
     backend: str
     files: Callable[[Disk, Workspace], contextlib.AbstractContextManager[Files]]
-    create: Callable[[Node, int, str], Mapping[str, Any]]
-    """From protocol node, bytes and preallocation to QAPI BlockdevCreateOptions."""
+    create: Create
+    """Give the new file of a disk its bytes."""
+    resize: Callable[[Disk, Workbench, int], None] | None = None
+    """Change the size of a file; None if QEMU does."""
+    free: Callable[[Disk, Workbench], int | None] | None = None
+    """Return the free bytes where a disk is, if its errors do not tell a lack of space; None if it is not known."""
 
     @property
     def storage(self) -> FileStorage:

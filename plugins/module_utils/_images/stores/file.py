@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import AlreadyExistsError, HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Store
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Store, by_driver
 
 
 class _LocalFiles:
@@ -76,4 +76,4 @@ def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:
     return {"driver": "file", "filename": node["filename"], "size": size, "preallocation": preallocation}
 
 
-STORE = Store("file", _files, _create)
+STORE = Store("file", _files, by_driver(_create))

@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.nfs import BACKEND
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Store
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Store, by_driver
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.program_files import ProgramFiles
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_program
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import libnfs
@@ -54,4 +54,4 @@ def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:
     return {"driver": "nfs", "location": location, "size": size}
 
 
-STORE = Store("nfs", _files, _create)
+STORE = Store("nfs", _files, by_driver(_create))

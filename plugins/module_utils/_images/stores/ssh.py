@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import sftp
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Store
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Store, by_driver
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import KNOWN_HOSTS
 
 _NOBODYS = "/dev/null"
@@ -78,4 +78,12 @@ def _create(node: Node, size: int, preallocation: str) -> Mapping[str, Any]:
     return {"driver": "ssh", "location": {key: value for key, value in node.items() if key != "driver"}, "size": size}
 
 
-STORE = Store("ssh", _files, _create)
+def _free(disk: Disk, bench: Workspace) -> int | None:
+    try:
+        with _files(disk, bench) as files:
+            return files.free(str(disk.source["path"]))
+    except HostError:
+        return None
+
+
+STORE = Store("ssh", _files, by_driver(_create), free=_free)

@@ -203,7 +203,7 @@ def test_an_image_behind_a_url(monkeypatch: pytest.MonkeyPatch, host: Path, said
     "desired, message",
     [
         ({"etag": '"2"'}, 'the server has another image: its etag is "1", and "2" is declared'),
-        ({"virtual_size": "2MiB"}, "it has 1048576 bytes, and 2097152 are declared"),
+        ({"virtual_size": "2MiB"}, "it has 1 MiB, and 2 MiB are declared"),
         ({"sha256": "0" * 64}, f"and {'0' * 64} is declared; correct the declaration"),
         ({"format": "qcow2"}, "it is declared as qcow2, but it is not a qcow2"),
         ({"state": "absent"}, "can only be read, so it cannot be removed"),

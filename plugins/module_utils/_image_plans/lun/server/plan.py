@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.s
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.server.changes import ObservedExport
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.server.kept import KeptTarget
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.server.options import lun_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
 
 def plan(desired: DesiredImage, observed: ObservedExport) -> ImagePlan:
@@ -81,9 +82,9 @@ class _Builder:
         if current is None and size is None:
             raise DeclarationError("tgt: size", f"is required, because {self.lun.store} does not exist yet")
         if current is None:
-            self._step(changes.MakeStore(), f"make {self.lun.store} of {size} bytes", size=size)
+            self._step(changes.MakeStore(), f"make {self.lun.store} of {in_words(size)}", size=size)
         elif size is not None and size > current:
-            description = f"grow {self.lun.store} from {current} to {size} bytes"
+            description = f"grow {self.lun.store} from {in_words(current, size)} to {in_words(size, current)}"
             if self.observed.exists:
                 self._require_force(description)
             self._step(changes.GrowStore(), description, size=size)

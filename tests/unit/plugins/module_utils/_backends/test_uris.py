@@ -192,6 +192,15 @@ def test_a_uri_says_the_same_as_these_options(uri: str, source: dict[str, Any]) 
         ("nbd+unix:///x?Socket=/a", "uri: unknown parameter 'Socket' (there are: socket)"),
         ("nbd+unix://h/x?socket=/a", "uri: nbd+unix must have no host, and ?socket=PATH"),
         ("nbd:h:", "uri: nbd:HOST:PORT is required"),
+        (
+            "nfs://h:12049/x",
+            "uri: its port 12049 is ignored by QEMU, which asks the server's portmapper; leave the port out",
+        ),
+        (
+            "iscsi://joe%40corp:p@h/iqn.x/0",
+            "uri: has a user that can be read in two ways: the % before its password is its end for QEMU, and an "
+            "escape for others; declare user and password",
+        ),
         ("nbd:h:0", "nbd: port: 0 is less than 1"),
         ("nbd::10809", "nbd: host: '' is not a name or address"),
         ("nbd:unix:", "nbd: socket: '' is not an absolute path"),

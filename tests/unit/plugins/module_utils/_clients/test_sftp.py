@@ -51,8 +51,8 @@ time.sleep(60)
         ("short status", "its answer is too short"),
         ("short attributes", "its answer is too short"),
         ("other request", "it answers request 78, and 1 was made"),
-        ("escapes", r"SFTP server:  \[31m red$"),
-        ("long", "SFTP server: M{500}$"),
+        ("escapes", r"SFTP server:  \[31m red \(sftp error code: 4\)$"),
+        ("long", r"SFTP server: M{500} \(sftp error code: 4\)$"),
     ],
 )
 def test_an_odd_answer_is_one_clear_error(mode: str, words: str) -> None:

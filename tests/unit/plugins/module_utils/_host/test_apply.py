@@ -64,7 +64,7 @@ def test_a_vm_that_does_not_start_is_a_failure_with_its_log(monkeypatch: pytest.
         "show",
         lambda units: {unit: {"active": "failed" if "web1" in unit else "active"} for unit in units},
     )
-    monkeypatch.setattr(apply.systemd, "last_log_lines", lambda units, count: [f"log of {', '.join(units)}"])
+    monkeypatch.setattr(apply.systemd, "last_log_lines", lambda units, count, after: [f"log of {', '.join(units)}"])
     vms = {
         name: {"unit": f"qemu-vm-{name}.service", "units": [f"qemu-vm-{name}.service"], "staged": []}
         for name in ("web1", "web2")

@@ -302,3 +302,43 @@ def test_a_secret_url_is_in_no_message(tmp_path: Path, server: str) -> None:
         assert done.returncode
         assert done.stderr.startswith("https://said.example/image: curl: (")
         assert "hidden" not in done.stdout + done.stderr
+
+
+def ask(url: str, *options: str) -> str:
+    """Its complaint about a redirect; empty if there is none that is not allowed."""
+    command = [sys.executable, "-IS", str(PROGRAM), "--ask=disk root of web1", *options, url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert bool(done.returncode) == bool(done.stderr)
+    return done.stderr
+
+
+def test_a_redirect_is_named_before_another_program_meets_it(server: str) -> None:
+    port = server.rpartition(":")[2]
+    away, here = f"{server}/localhost/image", f"--from={server}"
+    named = f"disk root of web1: it is not there: the server sends us on to http://localhost:{port}"
+    for words in (ask(away, here), ask(away, here, "--any-port"), ask(away, here, "--from=http://localhost")):
+        assert words.startswith(named)
+        assert "hidden" not in words
+    assert ask(away, here, f"--from=http://localhost:{port}") == ""
+    assert ask(away, here, "--from=http://localhost", "--any-port") == ""
+    # What is wrong otherwise is said by the program that opens the image.
+    assert ask(f"{server}/image", here) == ask(f"{server}/nothing", here) == ask("http://127.0.0.1:1/image") == ""
+
+
+def test_a_redirect_is_named_on_a_host_without_curl(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    port = server.rpartition(":")[2]
+    assert ask(f"{server}/localhost/image", f"--from={server}").startswith(
+        f"disk root of web1: it is not there: the server sends us on to http://localhost:{port}"
+    )
+    assert ask(f"{server}/image", f"--from={server}") == ask("http://127.0.0.1:1/image") == ""
+
+
+def test_a_redirect_takes_no_password_along(server: str, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text('cookie = "a=secret"\n')
+    port = server.rpartition(":")[2]
+    options = (f"--from={server}", f"--from=http://localhost:{port}")
+    command = [sys.executable, "-IS", str(PROGRAM), "--ask=x", *options, f"{server}/localhost/image"]
+    subprocess.run([*command, "--config", str(config)], timeout=30, check=True)
+    assert [cookie for cookie, _user in Handler.credentials] == ["a=secret", ""]

@@ -50,6 +50,14 @@ def report(declared: Vms, running: Vms | None = None, *processes: Any, **observe
     return host_report("1", vms, seen, undeclared, predicted_changes(vms, seen))
 
 
+def test_a_host_reports_the_guests_that_are_to_run_and_do_not() -> None:
+    processes = {name: {"status": "io-error"} for name in ("web1", "waits", "off", "away")}
+    declared = {"web1": WEB1, "waits": {**WEB1, "extra_args": ["-S"]}, "off": {**WEB1, "state": "stopped"}}
+    assert report(declared, declared, processes=processes)["halted"] == {"web1": "io-error"}
+    for status in ("running", "inmigrate", ""):
+        assert report(declared, declared, processes={"web1": {"status": status}})["halted"] == {}
+
+
 def restarted(there: HostReport, name: str, declared: Vms) -> HostReport:
     """The same host where a VM is restarted, too."""
     return {**there, "starts": [*there["starts"], *report({name: declared[name]})["starts"]]}

@@ -200,6 +200,17 @@ def test_storage_that_two_hosts_write_to_is_found_under_any_spelling(
     assert found[0].startswith(f"hv2: disk root of b: {problem} ({described}")
 
 
+def test_one_web_image_is_fetched_in_one_way_by_a_host() -> None:
+    image = {"uri": "http://192.0.2.5/x", "writes": "discard"}
+    first, second = ({**image, "provision": {"follow": [f"http://192.0.2.{end}"]}} for end in (6, 7))
+    assert errors_in(hv1={"a": {"disks": {"d": first}}, "b": {"disks": {"d": second}}}) == [
+        "hv1: disk d of b: is the same image as hv1: disk d of a (http http://192.0.2.5/x), with another provision; "
+        "declare the same for both"
+    ]
+    assert errors_in(hv1={"a": {"disks": {"d": first}}}, hv2={"b": {"disks": {"d": second}}}) == []
+    assert errors_in(hv1={"a": {"disks": {"d": first}}, "b": {"disks": {"d": dict(first)}}}) == []
+
+
 def test_images_of_ceph_with_and_without_fsid_may_be_the_same() -> None:
     with_fsid = {**RBD, "fsid": FSID}
     assert errors_in(hv1={"a": disk_of({"rbd": with_fsid})}, hv2={"b": disk_of({"rbd": RBD})}) == [

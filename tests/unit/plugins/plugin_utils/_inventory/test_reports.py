@@ -91,6 +91,7 @@ def test_what_is_as_declared_has_no_drift() -> None:
         (disk_of(FILE), running(restart_needed=True), (["restart needed"], [[]])),
         (disk_of(FILE), running(status="paused"), (["paused"], [[]])),
         (disk_of(FILE), running(status="io-error"), (["I/O error"], [[]])),
+        (disk_of(FILE), running(status="guest-panicked"), (["guest panicked"], [[]])),
         ({**disk_of(FILE), "extra_args": ["-S"]}, running(status="paused"), ([], [[]])),
         (disk_of(FILE), running(enabled=False), (["not started at boot"], [[]])),
         ({**disk_of(FILE), "autostart": False}, running(), (["starts at boot"], [[]])),
@@ -109,6 +110,17 @@ def test_drift_is_named(
 ) -> None:
     assert drift_of(declared, found) == drift
     assert {*drift[0], *(kind for kinds in drift[1] for kind in kinds)} <= DRIFT.keys()
+
+
+def test_a_disk_that_another_host_declares_is_in_use_where_the_vm_runs() -> None:
+    fleet = read_fleet({"old": {"qemu_vms": {}}, "new": {"qemu_vms": {"a": disk_of(FILE)}}})
+    disks = report(fleet, {"old": {"vms": {"a": running()}}, "new": {"vms": {}}})["disks"]
+    assert [(disk["host"], disk["system"], disk["drift"], bool(disk["io"])) for disk in disks] == [
+        ("old", "file on old", ["undeclared"], True),
+        ("new", "file on new", [], False),
+    ]
+    other = {"vms": {"a": running(opened={"path:/srv/b.img": True})}}
+    assert "system" not in report(fleet, {"old": other, "new": {"vms": {}}})["disks"][0]
 
 
 def test_what_runs_by_hand_is_shown_beside_a_machine_of_its_name() -> None:

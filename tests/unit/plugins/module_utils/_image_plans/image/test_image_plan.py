@@ -189,13 +189,13 @@ def test_a_copy_that_is_not_the_newest_is_told_of() -> None:
         (
             {**FILE, **SOURCE, "size": "1MiB"},
             {**MISSING, "source_size": 2 * MIB},
-            "1048576 is less than the 2097152 bytes of its source",
+            "1 MiB is less than the 2 MiB of its source",
         ),
         ({**FILE, "size": "1MiB"}, {**MISSING, "folder": "missing"}, "the folder of the image does not exist"),
         (
             {**FILE, "size": "4MiB"},
             THERE,
-            "it has 8388608 bytes, more than the 4194304 declared; .* set allow_shrink: true",
+            "it has 8 MiB, more than the 4 MiB declared; .* set allow_shrink: true",
         ),
         ({"ssh": SSH, "size": "4MiB", "provision": {"allow_shrink": True}}, THERE, "ssh cannot shrink an image"),
         ({**FILE, "size": "4MiB", "provision": {"allow_shrink": True}}, USED, "VM web1 .* it is not shrunk"),
@@ -216,13 +216,13 @@ def test_a_copy_that_is_not_the_newest_is_told_of() -> None:
         (
             {**DEVICE, **SOURCE},
             {**BLANK, "source_size": 9 * MIB},
-            "has 9437184 bytes, and host_device /dev/sdb has room for 8388608",
+            "has 9 MiB, and host_device /dev/sdb has room for 8 MiB",
         ),
         ({**DEVICE, **SOURCE}, {**BLANK, "opened_by": ("web1",)}, "it is not written to"),
         (
             {**DEVICE, **QCOW2, "size": "8MiB"},
             {**BLANK, "needs_format": True},
-            "a qcow2 of 8388608 bytes takes up to [0-9]+ bytes, and host_device /dev/sdb has 8388608",
+            "a qcow2 of 8192 KiB takes up to [0-9]+ KiB, and host_device /dev/sdb has 8192 KiB",
         ),
         (STAGED, {**COPY, "problem": "it has 1 bytes, and 2 are declared"}, "find out who changed the image"),
         ({**STAGED, "state": "absent"}, {"exists": True, "staged": True, "opened_by": ("web1",)}, "it is not removed"),

@@ -161,8 +161,8 @@ def wiped_by(steps: Sequence[Step]) -> list[tuple[tuple[int, int], ...]]:
             "exports it read-only",
         ),
         ({"format": "qcow2"}, {}, "size: is required"),
-        ({"format": "qcow2", "size": "64MiB"}, {}, "a qcow2 of 67108864 bytes takes up to"),
-        ({"format": "qcow2", "size": "64MiB"}, QCOW2, "a qcow2 of 67108864 bytes takes up to"),
+        ({"format": "qcow2", "size": "64MiB"}, {}, "a qcow2 of 65536 KiB takes up to"),
+        ({"format": "qcow2", "size": "64MiB"}, QCOW2, "a qcow2 of 65536 KiB takes up to"),
         (LUKS, {"device": Device("disk", capacity=MIB)}, "has 1048576 bytes, too few for luks"),
         (
             LUKS,
@@ -177,7 +177,7 @@ def wiped_by(steps: Sequence[Step]) -> list[tuple[tuple[int, int], ...]]:
         (
             {"source": SOURCE},
             {"source_size": 65 * MIB},
-            "source: has 68157440 bytes, and iscsi .* has room for 67108864",
+            "source: has 65 MiB, and iscsi .* has room for 64 MiB",
         ),
     ],
 )
@@ -200,7 +200,7 @@ def test_a_running_machine_only_grows() -> None:
 def test_a_qcow2_is_never_shrunk() -> None:
     image_plan = plan({"format": "qcow2", "size": "1MiB"}, QCOW2)
     assert not image_plan.steps
-    assert image_plan.warnings == (f"{NAME} has 8388608 bytes; it is never shrunk to 1048576",)
+    assert image_plan.warnings == (f"{NAME} has 8 MiB; it is never shrunk to 1 MiB",)
 
 
 def test_an_interrupted_import_without_its_source_is_said() -> None:
@@ -218,8 +218,8 @@ def test_an_initiator_cannot_remove_a_lun() -> None:
 @pytest.mark.parametrize(
     "expect, message",
     [
-        ({"size": "1GiB"}, "has 67108864 bytes, and exactly 1073741824 are expected"),
-        ({"minimum_size": "1GiB"}, "has 67108864 bytes, and at least 1073741824 are expected"),
+        ({"size": "1GiB"}, "has 64 MiB, and exactly 1024 MiB are expected"),
+        ({"minimum_size": "1GiB"}, "has 64 MiB, and at least 1024 MiB are expected"),
         ({"serial": "x"}, "has the serial number 'abc', and 'x' is expected"),
     ],
 )

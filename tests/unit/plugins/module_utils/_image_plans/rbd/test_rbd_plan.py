@@ -128,7 +128,9 @@ def test_an_image_without_a_size_is_as_large_as_its_source() -> None:
     assert words(missing(size=MIB), source=source, size="4MiB") == [
         "import http http://192.0.2.4/a.qcow2 into rbd vms/web1 of 4 MiB"
     ]
-    assert refusal(missing(size=MIB), source=source, size="512KiB") == "size: 512 KiB is less than the 1 MiB of source"
+    assert (
+        refusal(missing(size=MIB), source=source, size="512KiB") == "size: 512 KiB is less than the 1024 KiB of source"
+    )
     assert refusal(missing()) == "size: is required, because rbd vms/web1 does not exist yet"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     HostError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import host_mark as _host_mark
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.changes import CreateImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired as _read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.lifecycle import LIFECYCLE
@@ -166,3 +168,38 @@ def test_a_server_is_known_by_known_hosts_alone_where_that_is_declared(ssh: list
     with open_bench() as bench, STORES["ssh"].files(declared, bench) as files:
         assert files.kind(str(tmp_path / "image")) == "missing"
     assert "-oStrictHostKeyChecking=yes" in ssh[0]
+
+
+@needs_qemu
+@needs_sftp_server
+def test_a_real_server_tells_missing_files_by_code_and_its_free_space(ssh: list[list[str]], tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    with open_bench() as bench, STORES["ssh"].files(disk(ssh={**SSH, "path": str(path)}), bench) as files:
+        assert files.kind(str(path)) == "missing"
+        with pytest.raises(HostError, match=r"\(sftp error code: 2\)$"):
+            files.make(str(tmp_path / "nothing" / "image"))
+        space = os.statvfs(tmp_path)
+        free = cast(sftp.Sftp, files).free(str(path))
+        assert free is not None
+        assert abs(free - space.f_bavail * space.f_frsize) < 1 << 30
+        assert cast(sftp.Sftp, files).free(str(tmp_path / "nothing" / "image")) is None
+
+
+@needs_qemu
+@needs_sftp_server
+@pytest.mark.parametrize(("free", "words"), [(0, "No space left on the server: "), (1 << 20, ""), (None, "")])
+def test_a_full_server_is_named(
+    ssh: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int | None, words: str
+) -> None:
+    def fails(*_: Any) -> None:
+        raise HostError("Input/output error")
+
+    path = tmp_path / "image"
+    monkeypatch.setattr(file, "_build", fails)
+    monkeypatch.setattr(sftp.Sftp, "free", lambda _self, _path: free)
+    desired = _read_desired(disk(ssh={**SSH, "path": str(path)}, size="1MiB"), "disk", state="present")
+    with open_bench() as bench, pytest.raises(HostError) as raised:
+        file.create(desired, CreateImage(MIB), bench)
+    assert f"{words}Input/output error" in str(raised.value)
+    assert ("the server's disk is full" in str(raised.value)) == bool(words)
+    assert list(tmp_path.iterdir()) == []

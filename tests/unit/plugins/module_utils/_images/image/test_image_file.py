@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     AlreadyExistsError,
@@ -20,7 +19,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.changes import CreateImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.registry import STORES
 
 GLUSTER = {"gluster": {"volume": "gv", "path": "a", "host": "192.0.2.7"}}
 NFS = {"nfs": {"host": "192.0.2.7", "path": "/export/a"}}
@@ -90,11 +88,3 @@ def test_an_image_that_another_host_has_put_there_stays(monkeypatch: pytest.Monk
         file.create(desired, CreateImage(1 << 20), bench)
     aside = file.temporary("a")
     assert store.asked == [f"make {aside}", f"remove {aside}"]
-
-
-def test_gluster_keeps_no_log_where_only_root_may_write() -> None:
-    node = read_image("disk", GLUSTER, "disk").backend.access.node(
-        {**GLUSTER["gluster"], "port": 24007}, UnitResources("", "", "")
-    )
-    options = STORES["gluster"].create(node, 1 << 20, "off")
-    assert options["location"]["logfile"] == "-"
