@@ -13,7 +13,6 @@ from typing import Any
 from ansible.utils.display import Display
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vms
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import overlays
@@ -45,12 +44,15 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_ho
     predicted_changes,
 )
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run import Run
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import RunOptions, read_run_options
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import refuse_unmanaged_storage
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.scope import (
+    Scope,
+    scope_of,
+    unmatched_everywhere,
+)
 
 display = Display()
-
-_CHOICES = {"when_lacking": ("fail", "report"), "only": ("all", "ssh_agents"), "step": steps.STEPS}
-"""The values of the options besides vms; the first one is the default."""
 
 
 @dataclass(frozen=True)
@@ -70,51 +72,63 @@ class ActionModule(HostAction):
     """
 
     def run_task(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
-        options = self._read_options()
-        if options["step"] == "compare":
+        options = read_run_options(self._task.args)
+        if options.step == "compare":
             return self._compare(task_vars)
-        if options["step"] == "stop":
+        if options.step == "stop":
             return self._stop(host, task_vars)
-        if options["step"] == "apply":
+        if options.step == "apply":
             return self._apply_observed(host, options, task_vars)
         return self._observe(host, options, task_vars)
 
-    def _observe(self, host: str, options: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def _observe(self, host: str, options: RunOptions, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Observe the host and plan; then also apply, unless that is another step."""
-        vms = read_vms(self._task.args["vms"], host)
-        managed = managed_disks(vms, plain(self._task.args["vms"])) if options["only"] == "all" else []
-        read_entries({disk.name: disk.declared for disk in managed})
-        host_answer = self._observe_host(vms, task_vars)
+        declared = read_vms(self._task.args["vms"], host)
+        read_entries({disk.name: disk.declared for disk in self._managed(declared, options)})
+        host_answer = self._observe_host(declared, task_vars)
         capabilities, observed = Capabilities.from_probe(host_answer["capabilities"]), host_answer["observed"]
-        lacks, packages = missing(requirements(vms), capabilities)
-        lacking = {"missing": lacks, "missing_packages": packages}
-        undeclared = host_plans.undeclared(observed, vms)
-        if options["only"] == "all":
-            refuse_unmanaged_storage(vms, observed)
-        if lacks and options["when_lacking"] == "report":
-            report = self._report(vms, observed, undeclared, predicted_changes(vms, observed))
-            unpredictable = self._unpredictable(host, lacks)
-            return {"changed": False, **lacking, **unpredictable, **_for_other_steps(options, report, due=False)}
-        plans = host_plans.make_plans(vms, capabilities, observed)
-        host_plans.refuse_taken_storage(vms, observed, undeclared)
-        overlays.refuse_left_behind(vms, observed["overlays"])
+        scope = scope_of(declared, options)
+        if options.step == "all":
+            raise_collected(unmatched_everywhere({host: scope.result()}))
+        undeclared = host_plans.undeclared(observed, scope.vms)
+        lacks, packages = ([], []) if scope.is_empty else missing(requirements(scope.chosen), capabilities)
+        always = {"missing": lacks, "missing_packages": packages, **scope.result()}
+        if options.only == "all":
+            refuse_unmanaged_storage(scope.chosen, observed)
+        if scope.is_empty or (lacks and options.when_lacking == "report"):
+            report = self._report(scope.vms, observed, undeclared, predicted_changes(scope.chosen, observed))
+            for_steps = _for_other_steps(report, due=False) if options.step == "observe" else {}
+            return {"changed": False, **always, **self._unpredictable(host, lacks), "undeclared": undeclared, **for_steps}
+        plans = host_plans.make_plans(scope.chosen, capabilities, observed)
+        host_plans.refuse_taken_storage(scope.chosen, observed, undeclared)
+        overlays.refuse_left_behind(scope.chosen, observed["overlays"])
+        managed = self._managed(scope.chosen, options)
         entries = request(managed, plans, observed)
         answer = self._reconcile_disks(managed, entries, task_vars, predict=True)
         predicted = DiskResults.from_answer(managed, answer) if answer else DiskResults()
         predicted.refuse()
-        run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
+        run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options.only)
         host_plans.refuse_masked_target(run.changes, observed)
-        result = {**run.predict(predicted, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
-        written = {paths.vm_of_unit(path.rpartition("/")[2]) for path in run.changes.write_files}
-        left = (f"{host}: {line}" for line in overlays.warnings(vms, observed["overlays"], written))
-        unasked = storage_not_asked(vms, observed, host)
-        for warning in (*run.warnings(), *left, *host_plans.doubtful_storage(vms, observed, host), *unasked):
-            display.warning(warning)
-        report = self._report(vms, observed, undeclared, run.changes)
-        if options["step"] == "observe":
+        result = {**run.predict(predicted, diff=bool(self._task.diff)), "undeclared": undeclared, **always}
+        self._warn(host, run, scope, observed)
+        report = self._report(scope.vms, observed, undeclared, run.changes)
+        if options.step == "observe":
             return self._observed(run, result, report, _HostAnswers(host_answer, answer))
         raise_collected(decide({host: report}).errors)
         return self._finish(run, predicted, result, entries, task_vars)
+
+    def _managed(self, vms: Sequence[Vm], options: RunOptions) -> list[ManagedDisk]:
+        return managed_disks(vms, plain(self._task.args["vms"])) if options.only == "all" else []
+
+    @staticmethod
+    def _warn(host: str, run: Run, scope: Scope, observed: ObservedHost) -> None:
+        """Print the warnings about the VMs on which a run acts."""
+        written = {paths.vm_of_unit(path.rpartition("/")[2]) for path in run.changes.write_files}
+        left = (f"{host}: {line}" for line in overlays.warnings(scope.chosen, observed["overlays"], written))
+        unasked = storage_not_asked(scope.chosen, observed, host)
+        doubtful = host_plans.doubtful_storage(scope.vms, observed, host)
+        for warning in (*run.warnings(), *left, *doubtful, *unasked):
+            display.warning(warning)
 
     @staticmethod
     def _report(vms: Sequence[Vm], observed: ObservedHost, undeclared: list[str], changes: Changes) -> HostReport:
@@ -124,7 +138,7 @@ class ActionModule(HostAction):
     def _observed(run: Run, result: dict[str, Any], report: HostReport, answers: _HostAnswers) -> dict[str, Any]:
         """Return the result of step observe; if something is due, it includes all that step apply needs."""
         due = bool(result["changed"])
-        result = {**result, "changed": False, **_for_other_steps({"step": "observe"}, report, due=due)}
+        result = {**result, "changed": False, **_for_other_steps(report, due=due)}
         if due:
             for key in ("vms", "disks", "actions", "diff"):
                 result.pop(key, None)
@@ -134,7 +148,7 @@ class ActionModule(HostAction):
             result.update(run.failure())
         return result
 
-    def _apply_observed(self, host: str, options: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def _apply_observed(self, host: str, options: RunOptions, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Plan again from the observation of step observe, and apply."""
         observation = task_vars[steps.OBSERVED]
         answers = _HostAnswers(**steps.unpack(observation["observed"]))
@@ -142,17 +156,17 @@ class ActionModule(HostAction):
         report_id = observation["fleet"]["id"]
         names = stopped.get("stopped") or () if stopped.get("of") == report_id else ()
         observed = steps.with_stopped(answers.host["observed"], names)
-        vms = read_vms(self._task.args["vms"], host)
-        managed = managed_disks(vms, plain(self._task.args["vms"]))
+        scope = scope_of(read_vms(self._task.args["vms"], host), options)
+        managed = self._managed(scope.chosen, options)
         capabilities = Capabilities.from_probe(answers.host["capabilities"])
-        plans = host_plans.make_plans(vms, capabilities, observed)
-        run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
+        plans = host_plans.make_plans(scope.chosen, capabilities, observed)
+        run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options.only)
         predicted = DiskResults.from_answer(managed, answers.disks) if answers.disks else DiskResults()
         not_yet = self._waiting_for_stops(host, task_vars)
         run.leave_alone(not_yet)
         predicted = predicted.without(not_yet)
         result = run.predict(predicted, diff=bool(self._task.diff))
-        result.update(undeclared=observation["undeclared"], of=report_id)
+        result.update(undeclared=observation["undeclared"], of=report_id, **scope.result())
         return self._finish(run, predicted, result, request(managed, plans, observed), task_vars)
 
     def _finish(
@@ -172,7 +186,7 @@ class ActionModule(HostAction):
 
     def _unpredictable(self, host: str, lacks: Sequence[str]) -> dict[str, Any]:
         """Report that check mode, which installs nothing, cannot predict what follows the installation."""
-        if not self._task.check_mode:
+        if not lacks or not self._task.check_mode:
             return {}
         line = (
             f"{host}: check mode cannot predict what follows the installation of missing packages "
@@ -224,16 +238,6 @@ class ActionModule(HostAction):
                 refused[name] = lines
         return refused
 
-    def _read_options(self) -> dict[str, str]:
-        # Not validate_argument_spec(): it copies every VM twice, and read_machines() checks more.
-        if "vms" not in self._task.args or set(self._task.args) - {"vms", *_CHOICES}:
-            raise DeclarationError("qemu_vms", f"has the options vms (required), {', '.join(_CHOICES)}, and no other")
-        options = {name: self._task.args.get(name, choices[0]) for name, choices in _CHOICES.items()}
-        for name, value in options.items():
-            if value not in _CHOICES[name]:
-                raise DeclarationError(f"qemu_vms: {name}", f"{value!r} is not one of {', '.join(_CHOICES[name])}")
-        return options
-
     def _observe_host(self, vms: Sequence[Vm], task_vars: Mapping[str, Any]) -> ObserveAnswer:
         # It is not known yet if the host encrypts credentials, so the texts are passed under both paths.
         secrets = host_plans.secrets_of(vms)
@@ -284,6 +288,6 @@ class ActionModule(HostAction):
         return answer
 
 
-def _for_other_steps(options: Mapping[str, str], report: HostReport, *, due: bool) -> dict[str, Any]:
+def _for_other_steps(report: HostReport, *, due: bool) -> dict[str, Any]:
     """Return the members that the result of step observe has in addition to that of a run in one step."""
-    return {"fleet": report, "due": due} if options["step"] == "observe" else {}
+    return {"fleet": report, "due": due}

@@ -43,6 +43,14 @@ options:
     type: str
     choices: [all, ssh_agents]
     default: all
+  only_vms:
+    description:
+      - The names of the VMs on which this task acts, as a list or separated by commas. They may be patterns, such as
+        V(db*).
+      - All other VMs are left as they are, with their helpers, and are returned as RV(left_out). Their declarations
+        still count where VMs are compared, such as two VMs with one writable disk.
+      - A name or pattern that no VM has is an error.
+    type: raw
   step:
     description:
       - V(all) is a whole run on one host, without a comparison with other hosts.
@@ -158,6 +166,15 @@ restart_needed:
   returned: success
   type: list
   elements: str
+left_out:
+  description: Declared VMs that were left as they are, because O(only_vms) does not match them.
+  returned: if there are any
+  type: list
+  elements: str
+unmatched:
+  description: Names and patterns that no VM of this host has, by option. It is an error if no host has such a VM.
+  returned: if there are any
+  type: dict
 undeclared:
   description: VMs that are on the host but not in O(vms).
   returned: success
@@ -216,6 +233,7 @@ def main() -> None:
             "vms": {"type": "dict", "required": True},
             "when_lacking": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
             "only": {"type": "str", "choices": ["all", "ssh_agents"], "default": "all"},
+            "only_vms": {"type": "raw"},
             "step": {"type": "str", "choices": ["all", "observe", "compare", "stop", "apply"], "default": "all"},
             "credentials": {"type": "dict", "default": {}, "no_log": True},
         },
