@@ -98,7 +98,8 @@ class ActionModule(HostAction):
         if scope.is_empty or (lacks and options.when_lacking == "report"):
             report = self._report(scope.vms, observed, undeclared, predicted_changes(scope.chosen, observed))
             for_steps = _for_other_steps(report, due=False) if options.step == "observe" else {}
-            return {"changed": False, **always, **self._unpredictable(host, lacks), "undeclared": undeclared, **for_steps}
+            always["undeclared"] = undeclared
+            return {"changed": False, **always, **self._unpredictable(host, lacks), **for_steps}
         plans = host_plans.make_plans(scope.chosen, capabilities, observed)
         host_plans.refuse_taken_storage(scope.chosen, observed, undeclared)
         overlays.refuse_left_behind(scope.chosen, observed["overlays"])
@@ -109,6 +110,7 @@ class ActionModule(HostAction):
         predicted.refuse()
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options.only)
         host_plans.refuse_masked_target(run.changes, observed)
+        host_plans.refuse_too_large(scope.chosen, run.changes, observed)
         result = {**run.predict(predicted, diff=bool(self._task.diff)), "undeclared": undeclared, **always}
         self._warn(host, run, scope, observed)
         report = self._report(scope.vms, observed, undeclared, run.changes)
@@ -126,8 +128,9 @@ class ActionModule(HostAction):
         written = {paths.vm_of_unit(path.rpartition("/")[2]) for path in run.changes.write_files}
         left = (f"{host}: {line}" for line in overlays.warnings(scope.chosen, observed["overlays"], written))
         unasked = storage_not_asked(scope.chosen, observed, host)
+        too_much = host_plans.overcommitted(scope.vms, run.changes, observed, host)
         doubtful = host_plans.doubtful_storage(scope.vms, observed, host)
-        for warning in (*run.warnings(), *left, *doubtful, *unasked):
+        for warning in (*run.warnings(), *left, *too_much, *doubtful, *unasked):
             display.warning(warning)
 
     @staticmethod

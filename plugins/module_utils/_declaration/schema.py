@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import boards
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 LIMITS = (
@@ -195,7 +196,14 @@ VM_OPTIONS = (
         "QEMU's CPU model. Default: C(host) with kvm, C(max) with tcg.",
         pattern=r"^[A-Za-z0-9_.+,=-]+$",
     ),
-    Option("machine", "Machine type.", choices=("q35", "pc"), default="q35"),
+    Option(
+        "machine",
+        "Machine type: V(q35), V(pc), or the board of one release of QEMU that the host's QEMU knows, such as "
+        "V(pc-q35-9.2).",
+        pattern=boards.PATTERN,
+        pattern_help="is not q35, pc, or the name of a board such as pc-q35-9.2 or pc-i440fx-9.2",
+        default="q35",
+    ),
     Option(
         "hotplug_ports",
         "Free PCI Express ports of a C(q35), for disks that are added while the VM runs.",

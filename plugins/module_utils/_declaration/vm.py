@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import family
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, read_disk, serial_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved, identities
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import pci_places
@@ -215,7 +216,7 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
             where = f"disk {disk.name} of {name}: renamed_from"
             errors.append(DeclarationError(where, f"{former} is declared, too; it is the name of a former disk"))
     ide = [disk for disk in disks if disk.settings["model"] == "ide"]
-    most = 6 if settings.get("machine") == "q35" else 4
+    most = 6 if family(settings.get("machine", "")) == "q35" else 4
     if len(ide) > most:
         errors.append(
             DeclarationError(

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import former_storage, leftovers, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import CredentialStore, Secrets
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_size import host_size
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use import ask_owners, of_stopped
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.open_storage import unmanaged_processes
@@ -69,6 +70,7 @@ def observe(
         "not_asked": asked["not_asked"],
         "folders": leftovers.folders(vms),
         "links": leftovers.links(vms),
+        "size": host_size(),
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_size import HostSize
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import ProbedCapabilities
 
 
@@ -154,6 +155,7 @@ class ObservedHost(StorageOwners):
     """Folders of the VMs that are removed with them."""
     links: list[str]
     """Links to their other folders, which are kept."""
+    size: HostSize
 
 
 class FileSource(TypedDict, total=False):

@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, refuse_shared_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import host_size, ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, Changes, is_masked
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     DesiredHost,
@@ -249,6 +249,20 @@ def refuse_masked_target(changes: Changes, observed: ObservedHost) -> None:
             f"(systemctl unmask {unit_paths.TARGET}; or boot without systemd.mask={unit_paths.TARGET}), or declare "
             "state: stopped or absent"
         )
+
+
+def refuse_too_large(vms: Iterable[Vm], changes: Changes, observed: ObservedHost) -> None:
+    """Refuse to start a VM that needs more memory than the host has."""
+    size, starting = observed.get("size"), {*changes.start, *changes.restart}
+    if size:
+        raise_collected(list(host_size.too_large((vm for vm in vms if vm.name in starting), size)))
+
+
+def overcommitted(vms: Iterable[Vm], changes: Changes, observed: ObservedHost, host: str) -> list[str]:
+    """Return warnings about the memory and CPUs of all VMs of a host on which one will start."""
+    size = observed.get("size")
+    warned = size if changes.start or changes.restart else None
+    return [f"{host}: {warning}" for warning in host_size.overcommitted(vms, warned)] if warned else []
 
 
 def _unmanaged_raw(disk: Disk) -> tuple[str, ...]:

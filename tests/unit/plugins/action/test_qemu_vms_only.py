@@ -105,3 +105,26 @@ def test_a_pattern_needs_a_vm_on_one_host_only() -> None:
     assert fleet.changes("hv2", only_vms="db*")["changed"] is True
     compared = fleet.look(only_vms="db*,mail")
     assert compared["msg"].startswith("qemu_vms_only: mail: no VM of hv1, hv2 has such a name")
+
+
+def test_a_vm_with_more_memory_than_its_host_is_refused_where_it_would_start() -> None:
+    host = Host(empty_host())
+    host.seen["observed"]["size"] = {"memory": 4 << 30, "swap": 0, "cpus": 4}
+    vms = {"web1": vm(1, memory="5GiB"), "db1": vm(2, memory="1GiB")}
+    assert run(host, vms)["msg"].startswith("hv1: vm web1: memory: 5.0 GiB is more than the host has (4.0 GiB)")
+    assert [list(call["vms"]) for call in host.calls] == [["observe"]]
+    assert "failed" not in run(host, {**vms, "web1": vm(1, memory="5GiB", state="stopped")}, check=True)
+    assert "failed" not in run(host, vms, only_vms="db1", check=True)
+    assert "failed" not in run(running(), {**VMS, "db1": vm(2, memory="1TiB")}, check=True)
+
+
+def test_memory_of_all_vms_is_compared_with_the_hosts_when_one_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(display, "warning", said.append)
+    host = running()
+    host.seen["observed"]["size"] = {"memory": 2 << 30, "swap": 0, "cpus": 4}
+    run(host, VMS, check=True)
+    assert not said
+    host.seen["observed"]["units"]["qemu-vm-web1.service"]["active"] = "inactive"
+    run(host, VMS, only_vms="web1", check=True)
+    assert said[0].startswith("hv1: its VMs are declared with 3.0 GiB of memory together (web1 1.0 GiB, db1 1.0 GiB")
