@@ -58,5 +58,6 @@ def _answers(hostvars: Any, register: str, hosts: Sequence[str]) -> answers.Answ
     """Return the answers of hosts to qemu_info; register: the variable in which they are registered."""
     found: dict[str, answers.HostFacts] = {}
     for host, variables in registered_results(hostvars, hosts if register else ()).items():
-        found[host] = variables.get(register) or {}
+        answer: Any = variables.get(register)
+        found[host] = answer if answer else answers.HostFacts()
     return found

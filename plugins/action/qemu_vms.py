@@ -43,6 +43,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_ho
     host_report,
     predicted_changes,
 )
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.recreation import Recreation, recreation_of
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run import Run
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import RunOptions, read_run_options
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import refuse_unmanaged_storage
@@ -62,6 +63,8 @@ class _HostAnswers:
     host: ObserveAnswer
     disks: DisksAnswer | None
     """The predictions of qemu_disks; None if no disk is managed."""
+    removals: DisksAnswer | None
+    """The predictions for the disks that are made again; None if there are none."""
 
 
 class ActionModule(HostAction):
@@ -100,24 +103,29 @@ class ActionModule(HostAction):
             for_steps = _for_other_steps(report, due=False) if options.step == "observe" else {}
             always["undeclared"] = undeclared
             return {"changed": False, **always, **self._unpredictable(host, lacks), **for_steps}
+        managed = self._managed(scope.chosen, options)
+        recreation = recreation_of(scope.chosen, options.recreate, managed, observed)
+        read_entries(recreation.removals(predict=True))
+        observed = recreation.stopped_first(observed)
         plans = host_plans.make_plans(scope.chosen, capabilities, observed)
         host_plans.refuse_taken_storage(scope.chosen, observed, undeclared)
         overlays.refuse_left_behind(scope.chosen, observed["overlays"])
-        managed = self._managed(scope.chosen, options)
         entries = request(managed, plans, observed)
-        answer = self._reconcile_disks(managed, entries, task_vars, predict=True)
-        predicted = DiskResults.from_answer(managed, answer) if answer else DiskResults()
+        answer = self._reconcile_disks(recreation.others(managed), entries, task_vars, predict=True)
+        removals = recreation.removals(predict=True)
+        removed = self._reconcile_disks(recreation.disks, removals, task_vars, predict=True)
+        predicted = _predictions(managed, answer, recreation, removed)
         predicted.refuse()
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options.only)
         host_plans.refuse_masked_target(run.changes, observed)
         host_plans.refuse_too_large(scope.chosen, run.changes, observed)
-        result = {**run.predict(predicted, diff=bool(self._task.diff)), "undeclared": undeclared, **always}
+        result = {**self._predict(run, predicted, recreation), "undeclared": undeclared, **always}
         self._warn(host, run, scope, observed)
         report = self._report(scope.vms, observed, undeclared, run.changes)
         if options.step == "observe":
-            return self._observed(run, result, report, _HostAnswers(host_answer, answer))
+            return self._observed(run, result, report, _HostAnswers(host_answer, answer, removed))
         raise_collected(decide({host: report}).errors)
-        return self._finish(run, predicted, result, entries, task_vars)
+        return self._finish(run, predicted, result, entries, recreation, task_vars)
 
     def _managed(self, vms: Sequence[Vm], options: RunOptions) -> list[ManagedDisk]:
         return managed_disks(vms, plain(self._task.args["vms"])) if options.only == "all" else []
@@ -161,16 +169,26 @@ class ActionModule(HostAction):
         observed = steps.with_stopped(answers.host["observed"], names)
         scope = scope_of(read_vms(self._task.args["vms"], host), options)
         managed = self._managed(scope.chosen, options)
+        recreation = recreation_of(scope.chosen, options.recreate, managed, observed)
+        observed = recreation.stopped_first(observed)
         capabilities = Capabilities.from_probe(answers.host["capabilities"])
         plans = host_plans.make_plans(scope.chosen, capabilities, observed)
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options.only)
-        predicted = DiskResults.from_answer(managed, answers.disks) if answers.disks else DiskResults()
+        predicted = _predictions(managed, answers.disks, recreation, answers.removals)
         not_yet = self._waiting_for_stops(host, task_vars)
         run.leave_alone(not_yet)
-        predicted = predicted.without(not_yet)
-        result = run.predict(predicted, diff=bool(self._task.diff))
+        predicted, recreation = predicted.without(not_yet), recreation.without(not_yet)
+        result = self._predict(run, predicted, recreation)
         result.update(undeclared=observation["undeclared"], of=report_id, **scope.result())
-        return self._finish(run, predicted, result, request(managed, plans, observed), task_vars)
+        return self._finish(run, predicted, result, request(managed, plans, observed), recreation, task_vars)
+
+    def _predict(self, run: Run, predicted: DiskResults, recreation: Recreation) -> dict[str, Any]:
+        result = run.predict(predicted, diff=bool(self._task.diff))
+        actions = recreation.without(run.failures).actions
+        result["actions"] = [*actions, *result["actions"]]
+        if actions and self._task.diff:
+            result["diff"] = [{"prepared": "".join(f"{action}\n" for action in actions)}, *result["diff"]]
+        return result
 
     def _finish(
         self,
@@ -178,10 +196,13 @@ class ActionModule(HostAction):
         predicted: DiskResults,
         result: dict[str, Any],
         entries: Mapping[str, Any],
+        recreation: Recreation,
         task_vars: Mapping[str, Any],
     ) -> dict[str, Any]:
         if result["changed"] and not self._task.check_mode:
-            result.update(self._apply(run, predicted, entries, task_vars))
+            removed = self._remove_disks(run, recreation.without(run.failures), task_vars)
+            result.update(self._apply(run, predicted.without(run.left_alone), entries, task_vars))
+            result["actions"] = [*removed, *result["actions"]]
         if run.failures:
             del result["vms"]
             result.update(run.failure())
@@ -267,6 +288,24 @@ class ActionModule(HostAction):
             run.add_failures(answer["failures"])
         return {"actions": actions, "disks": list({**predicted.rows, **done.rows}.values())}
 
+    def _remove_disks(self, run: Run, recreation: Recreation, task_vars: Mapping[str, Any]) -> list[str]:
+        """Stop the VMs that are made again and remove their disks; return the actions.
+
+        A disk that cannot be removed is left whole, so its VM is started again with it.
+        """
+        if not recreation.disks:
+            return []
+        names = sorted(recreation.running)
+        stopped = self._ask_host({"stop": names}, {}, task_vars)["stopped"] if names else []
+        run_on = set(names) - set(stopped)
+        run.leave_alone({name: [f"vm {name}: does not stop, so it is not made again"] for name in sorted(run_on)})
+        gone = recreation.without(run_on)
+        removals = gone.removals(predict=False)
+        answer = self._reconcile_disks(gone.disks, removals, task_vars, predict=False)
+        removed = DiskResults.from_answer(gone.disks, answer) if answer else DiskResults()
+        run.record(removed.failures)
+        return [*gone.actions, *removed.actions]
+
     def _reconcile_disks(
         self, disks: Sequence[ManagedDisk], entries: Mapping[str, Any], task_vars: Mapping[str, Any], *, predict: bool
     ) -> DisksAnswer | None:
@@ -294,3 +333,11 @@ class ActionModule(HostAction):
 def _for_other_steps(report: HostReport, *, due: bool) -> dict[str, Any]:
     """Return the members that the result of step observe has in addition to that of a run in one step."""
     return {"fleet": report, "due": due}
+
+
+def _predictions(
+    managed: Sequence[ManagedDisk], answer: DisksAnswer | None, recreation: Recreation, removals: DisksAnswer | None
+) -> DiskResults:
+    """Return the predictions for all managed disks."""
+    kept = DiskResults.from_answer(recreation.others(managed), answer) if answer else DiskResults()
+    return kept.plus(recreation.predicted(removals))

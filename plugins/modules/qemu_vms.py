@@ -51,6 +51,13 @@ options:
         still count where VMs are compared, such as two VMs with one writable disk.
       - A name or pattern that no VM has is an error.
     type: raw
+  recreate:
+    description:
+      - The names of VMs that are made again from their sources, as a list or separated by commas. Patterns are refused.
+      - Such a VM is stopped; its disks that have C(source) and C(writes=keep) are removed and created again, which
+        loses all that the guest wrote to them; and it is started. Its other disks stay.
+      - A disk that another client has open is not removed. C(force) of its C(provision) has no effect here.
+    type: raw
   step:
     description:
       - V(all) is a whole run on one host, without a comparison with other hosts.
@@ -234,6 +241,7 @@ def main() -> None:
             "when_lacking": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
             "only": {"type": "str", "choices": ["all", "ssh_agents"], "default": "all"},
             "only_vms": {"type": "raw"},
+            "recreate": {"type": "raw"},
             "step": {"type": "str", "choices": ["all", "observe", "compare", "stop", "apply"], "default": "all"},
             "credentials": {"type": "dict", "default": {}, "no_log": True},
         },

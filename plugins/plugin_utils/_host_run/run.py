@@ -25,6 +25,8 @@ class Run:
         """Plans of the VMs that have not failed."""
         self.failures: dict[str, list[str]] = {}
         """Messages about the VMs that have failed, by name."""
+        self.left_alone: set[str] = set()
+        """Those of them that are left as they are."""
         self._all = plans
         self._observed = observed
         self._only = only
@@ -41,9 +43,14 @@ class Run:
     def leave_alone(self, failures: Mapping[str, Sequence[str]]) -> None:
         """Leave VMs as they are because of their disks; failures: the reasons by VM."""
         if failures:
-            self.failures.update({name: [f"{self.host}: {line}" for line in failures[name]] for name in failures})
+            self.record(failures)
+            self.left_alone.update(failures)
             self.plans = [plan for plan in self.plans if plan.vm.name not in failures]
             self.desired, self.changes = self._decide()
+
+    def record(self, failures: Mapping[str, Sequence[str]]) -> None:
+        """Record failures of VMs on which the run goes on acting; failures: the reasons by VM."""
+        self.failures.update({name: [f"{self.host}: {line}" for line in failures[name]] for name in failures})
 
     def add_failures(self, failures: Mapping[str, Sequence[str]]) -> None:
         """Record VMs that did not start; failures: the last lines of their logs."""

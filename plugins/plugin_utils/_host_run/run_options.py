@@ -14,7 +14,8 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import s
 
 _CHOICES = {"when_lacking": ("fail", "report"), "only": ("all", "ssh_agents"), "step": steps.STEPS}
 """The values of options; the first one is the default."""
-_OTHERS = ("only_vms",)
+_OTHERS = ("only_vms", "recreate")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _SEPARATORS = re.compile(r"[,\s]+")
 
 
@@ -27,6 +28,8 @@ class RunOptions:
     step: str
     only_vms: tuple[str, ...] | None
     """Patterns of the names of the VMs on which the run acts; None for all VMs."""
+    recreate: tuple[str, ...]
+    """Names of the VMs that are made again from their sources."""
 
 
 def read_run_options(arguments: Mapping[str, Any]) -> RunOptions:
@@ -43,6 +46,7 @@ def read_run_options(arguments: Mapping[str, Any]) -> RunOptions:
     return RunOptions(
         **{name: str(value) for name, value in options.items()},
         only_vms=_names(arguments, "only_vms") if arguments.get("only_vms") is not None else None,
+        recreate=_exact_names(arguments, "recreate"),
     )
 
 
@@ -53,4 +57,13 @@ def _names(arguments: Mapping[str, Any], option: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(str(part).strip() for part in parts if str(part).strip()))
     if not names:
         raise DeclarationError(f"qemu_vms: {option}", "is empty; name VMs, or leave it out")
+    return names
+
+
+def _exact_names(arguments: Mapping[str, Any], option: str) -> tuple[str, ...]:
+    """Return names that are no patterns: what they lead to must not happen to a VM that nobody has named."""
+    names = _names(arguments, option) if arguments.get(option) is not None else ()
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise DeclarationError(f"qemu_vms: {option}", f"{name!r} is not the name of a VM; name each VM in full")
     return names
