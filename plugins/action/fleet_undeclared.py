@@ -9,14 +9,14 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import other_hosts, steps
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import last_lines, other_hosts, steps
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import registered_results
 
 display = Display()
 
 
 class ActionModule(ActionBase):
-    """Names the VMs that run on the hosts of the play or have units there, and that nobody declares."""
+    """Names VMs that nobody declares, those that were left out of the run, and those that need a restart."""
 
     _requires_connection = False
     _supports_check_mode = True
@@ -26,7 +26,8 @@ class ActionModule(ActionBase):
         del tmp
         variables = task_vars or {}
         results = registered_results(variables["hostvars"], variables["ansible_play_hosts_all"])
-        line = other_hosts.without_declaration(steps.reports_of(results))
-        if line:
+        undeclared = other_hosts.without_declaration(steps.reports_of(results))
+        lines = [line for line in (undeclared, *last_lines.last_lines(results)) if line]
+        for line in lines:
             display.warning(line)
-        return {"changed": False, "msg": line}
+        return {"changed": False, "msg": "\n".join(lines)}

@@ -49,6 +49,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_opti
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import refuse_unmanaged_storage
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.scope import (
     Scope,
+    pruned,
     scope_of,
     unmatched_everywhere,
 )
@@ -88,9 +89,9 @@ class ActionModule(HostAction):
         """Observe the host and plan; then also apply, unless that is another step."""
         declared = read_vms(self._task.args["vms"], host)
         read_entries({disk.name: disk.declared for disk in self._managed(declared, options)})
-        host_answer = self._observe_host(declared, task_vars)
+        host_answer = self._observe_host(declared, options, task_vars)
         capabilities, observed = Capabilities.from_probe(host_answer["capabilities"]), host_answer["observed"]
-        scope = scope_of(declared, options)
+        scope = self._scope(declared, observed, options)
         if options.step == "all":
             raise_collected(unmatched_everywhere({host: scope.result()}))
         undeclared = host_plans.undeclared(observed, scope.vms)
@@ -101,7 +102,6 @@ class ActionModule(HostAction):
         if scope.is_empty or (lacks and options.when_lacking == "report"):
             report = self._report(scope.vms, observed, undeclared, predicted_changes(scope.chosen, observed))
             for_steps = _for_other_steps(report, due=False) if options.step == "observe" else {}
-            always["undeclared"] = undeclared
             return {"changed": False, **always, **self._unpredictable(host, lacks), **for_steps}
         managed = self._managed(scope.chosen, options)
         recreation = recreation_of(scope.chosen, options.recreate, managed, observed)
@@ -116,7 +116,7 @@ class ActionModule(HostAction):
         removed = self._reconcile_disks(recreation.disks, removals, task_vars, predict=True)
         predicted = _predictions(managed, answer, recreation, removed)
         predicted.refuse()
-        run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options.only)
+        run = Run(host, plans, observed, options, encrypted=capabilities.encrypts)
         host_plans.refuse_masked_target(run.changes, observed)
         host_plans.refuse_too_large(scope.chosen, run.changes, observed)
         result = {**self._predict(run, predicted, recreation), "undeclared": undeclared, **always}
@@ -126,6 +126,11 @@ class ActionModule(HostAction):
             return self._observed(run, result, report, _HostAnswers(host_answer, answer, removed))
         raise_collected(decide({host: report}).errors)
         return self._finish(run, predicted, result, entries, recreation, task_vars)
+
+    @staticmethod
+    def _scope(declared: Sequence[Vm], observed: ObservedHost, options: RunOptions) -> Scope:
+        gone = pruned(declared, host_plans.undeclared(observed, declared), options)
+        return scope_of((*declared, *gone), options)
 
     def _managed(self, vms: Sequence[Vm], options: RunOptions) -> list[ManagedDisk]:
         return managed_disks(vms, plain(self._task.args["vms"])) if options.only == "all" else []
@@ -167,13 +172,13 @@ class ActionModule(HostAction):
         report_id = observation["fleet"]["id"]
         names = stopped.get("stopped") or () if stopped.get("of") == report_id else ()
         observed = steps.with_stopped(answers.host["observed"], names)
-        scope = scope_of(read_vms(self._task.args["vms"], host), options)
+        scope = self._scope(read_vms(self._task.args["vms"], host), observed, options)
         managed = self._managed(scope.chosen, options)
         recreation = recreation_of(scope.chosen, options.recreate, managed, observed)
         observed = recreation.stopped_first(observed)
         capabilities = Capabilities.from_probe(answers.host["capabilities"])
         plans = host_plans.make_plans(scope.chosen, capabilities, observed)
-        run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options.only)
+        run = Run(host, plans, observed, options, encrypted=capabilities.encrypts)
         predicted = _predictions(managed, answers.disks, recreation, answers.removals)
         not_yet = self._waiting_for_stops(host, task_vars)
         run.leave_alone(not_yet)
@@ -262,12 +267,14 @@ class ActionModule(HostAction):
                 refused[name] = lines
         return refused
 
-    def _observe_host(self, vms: Sequence[Vm], task_vars: Mapping[str, Any]) -> ObserveAnswer:
+    def _observe_host(self, vms: Sequence[Vm], options: RunOptions, task_vars: Mapping[str, Any]) -> ObserveAnswer:
         # It is not known yet if the host encrypts credentials, so the texts are passed under both paths.
         secrets = host_plans.secrets_of(vms)
         texts = {**host_plans.at_rest(secrets, encrypted=True), **host_plans.at_rest(secrets, encrypted=False)}
         answer: ObserveAnswer = self._ask_host(
-            {"observe": host_plans.observe_request(vms, texts=bool(self._task.diff))}, texts, task_vars
+            {"observe": host_plans.observe_request(vms, texts=bool(self._task.diff), prune=options.prune)},
+            texts,
+            task_vars,
         )
         return answer
 

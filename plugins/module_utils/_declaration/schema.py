@@ -243,6 +243,13 @@ VM_OPTIONS = (
         choices=("started", "stopped", "absent"),
         default="started",
     ),
+    Option(
+        "purge",
+        "With O(state=absent), also remove what only this host has of the VM: overlays, UEFI variables and the "
+        "console's log.",
+        "bool",
+        default=False,
+    ),
     Option("autostart", "Start with the host; a VM with O(state=stopped) stays stopped.", "bool", default=True),
     Option(
         "on_poweroff",
@@ -255,6 +262,16 @@ VM_OPTIONS = (
         "V(when_needed) restarts the running VM if its unit changed.",
         choices=("never", "when_needed"),
         default="never",
+    ),
+    Option(
+        "ready_when",
+        "Sign that the guest is up after a restart, for which a run with C(qemu_vms_restart_serial) waits before the "
+        "next VM.",
+        "dict",
+        options=(
+            Option("console", "Text that the guest writes to its serial console, such as V(login:).", required=True),
+            Option("timeout", "Time limit in seconds.", "int", default=300, minimum=1, maximum=3600),
+        ),
     ),
     Option(
         "stop_timeout",

@@ -223,6 +223,10 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
                 f"disk {ide[most].name} of {name}: model", f"a {settings.get('machine')} has room for {most} ide disks"
             )
         )
+    if settings.get("purge") and settings.get("state") != "absent":
+        errors.append(
+            DeclarationError(f"vm {name}: purge", "removes what the guest wrote, so it requires state: absent")
+        )
     for option, value in (settings.get("cloud_init") or {}).items():
         if not isinstance(value, Mapping) and not (option == "user_data" and isinstance(value, str)):
             wanted = "text or a mapping" if option == "user_data" else "a mapping"

@@ -43,6 +43,8 @@ def observe(
     heads: Sequence[str] = (),
     names: Sequence[str] = (),
     owners: Mapping[str, Sequence[OwnerQuestion]] | None = None,
+    purged: Sequence[str] = (),
+    prune: bool = False,
     processes: bool = True,
 ) -> ObservedHost:
     """Return the state of this host; the arguments are those of an ObserveRequest.
@@ -52,6 +54,8 @@ def observe(
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
     units |= {unit_paths.unit_name(vm) for vm in vms} | {unit_paths.TARGET}
+    if prune:
+        vms = sorted({*vms, *map(unit_paths.vm_of_unit, units)} - {""})
     states = _observe_units(sorted(units))
     for unit, opened in former_storage.opened_now(opened_by_unit(files), states).items():
         files[f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["opened"] = opened
@@ -70,6 +74,7 @@ def observe(
         "not_asked": asked["not_asked"],
         "folders": leftovers.folders(vms),
         "links": leftovers.links(vms),
+        "written": {vm: leftovers.written(vm) for vm in purged},
         "size": host_size(),
     }
 

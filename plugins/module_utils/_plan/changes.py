@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     ObservedHost,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import THIS_RUN, is_restart_due
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import THIS_RUN, restart_reasons
 
 RUNNING = ("active", "reloading")
 STOPPED = ("inactive", "failed", "")
@@ -35,6 +35,8 @@ class Changes:
     """Folders of VMs that are removed."""
     remove_links: list[str] = field(default_factory=list)
     """Links to folders that are kept: systemd makes them when a VM starts."""
+    purge: dict[str, list[str]] = field(default_factory=dict)
+    """VMs of which nothing is kept, with the files that are lost."""
     remove_images: list[str] = field(default_factory=list)
     """Staged images that no VM declares any more."""
     reload: bool = False
@@ -43,12 +45,12 @@ class Changes:
     start: list[str] = field(default_factory=list)
     refresh: list[str] = field(default_factory=list)
     """Helper units that are restarted while their VM runs on."""
-    restart_needed: list[str] = field(default_factory=list)
-    """VMs that run on unchanged because their declaration does not allow a restart."""
+    restart_required: dict[str, list[str]] = field(default_factory=dict)
+    """VMs that run on unchanged because their declaration does not allow a restart, with the reasons for one."""
 
     def any(self) -> bool:
         """Return if a run would change the host."""
-        return any(value for key, value in asdict(self).items() if key != "restart_needed")
+        return any(value for key, value in asdict(self).items() if key != "restart_required")
 
     def actions(self) -> list[str]:
         """Describe the changes, one line each."""
@@ -67,7 +69,8 @@ class Changes:
             "start": "start vm",
             "refresh": "restart",
         }
-        lines = [
+        lines = [f"DESTROYS DATA: remove {path}" for paths in self.purge.values() for path in paths]
+        lines += [
             f"{verb} {item}" if item else "enable all vms" for key, verb in verbs.items() for item in getattr(self, key)
         ]
         return [*lines, "reload systemd"] if self.reload else lines
@@ -192,7 +195,7 @@ def _decide_refresh(vm: DesiredVm, desired: DesiredHost, observed: ObservedHost,
     """Restart helpers that take a change while their VM runs on."""
     runs = _active(observed, vm["unit"]) in RUNNING
     for helper in vm["reloaded"] if runs and vm["state"] != "stopped" else ():
-        if _is_due(helper, [helper], vm, desired, observed):
+        if _reasons(helper, [helper], vm, desired, observed):
             changes.refresh.append(helper)
 
 
@@ -229,6 +232,9 @@ def _decide_absent(name: str, vm: DesiredVm, observed: ObservedHost, changes: Ch
         # systemd itself removes the runtime directory of what it stops.
         and not (name in changes.stop and path.startswith(unit_paths.runtime_directory(name)))
     ]
+    lost = observed.get("written", {}).get(name, []) if vm["purge"] else []
+    if lost:
+        changes.purge[name] = lost
     changes.remove_links += [
         path for path in observed["links"] if unit_paths.vm_of_directory(path.rpartition("/")[2]) == name
     ]
@@ -244,14 +250,26 @@ def _decide_present(name: str, desired: DesiredHost, observed: ObservedHost, cha
             changes.stop.append(name)
     elif active not in RUNNING:
         changes.start.append(name)
-    elif _is_due(vm["unit"], [unit for unit in vm["units"] if unit not in vm["reloaded"]], vm, desired, observed):
-        (changes.restart if vm["restart"] == "when_needed" else changes.restart_needed).append(name)
+    else:
+        _decide_restart(name, desired, observed, changes)
 
 
-def _is_due(unit: str, sources: Iterable[str], vm: DesiredVm, desired: DesiredHost, observed: ObservedHost) -> bool:
-    """Return if a unit that runs was started from other files of some units than this run leaves."""
+def _decide_restart(name: str, desired: DesiredHost, observed: ObservedHost, changes: Changes) -> None:
+    vm = desired["vms"][name]
+    sources = [unit for unit in vm["units"] if unit not in vm["reloaded"]]
+    reasons = _reasons(vm["unit"], sources, vm, desired, observed)
+    if reasons and vm["restart"] == "when_needed":
+        changes.restart.append(name)
+    elif reasons:
+        changes.restart_required[name] = reasons
+
+
+def _reasons(
+    unit: str, sources: Iterable[str], vm: DesiredVm, desired: DesiredHost, observed: ObservedHost
+) -> list[str]:
+    """Return how the files of some units that this run leaves differ from those that a unit was started from."""
     started_from = observed["units"][unit]["started_from"] if unit in observed["units"] else None
-    return is_restart_due(started_from, {source: _written(source, vm, desired, observed) for source in sources})
+    return restart_reasons(started_from, {source: _written(source, vm, desired, observed) for source in sources})
 
 
 def _written(unit: str, vm: DesiredVm, desired: DesiredHost, observed: ObservedHost) -> dict[str, str]:

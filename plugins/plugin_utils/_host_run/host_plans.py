@@ -66,8 +66,9 @@ _MODULES = {
 """Programs that modules import, too."""
 
 
-def observe_request(vms: Iterable[Vm], *, texts: bool) -> ObserveRequest:
+def observe_request(vms: Iterable[Vm], *, texts: bool, prune: bool = False) -> ObserveRequest:
     """Return the request to observe the host of these VMs; texts: with the texts of units, for a diff."""
+    vms = list(vms)
     present = [vm for vm in vms if vm.state != "absent"]
     return {
         "vms": [vm.name for vm in vms],
@@ -76,6 +77,8 @@ def observe_request(vms: Iterable[Vm], *, texts: bool) -> ObserveRequest:
         "heads": sorted({path for vm in present for disk in vm.disks for path in _unmanaged_raw(disk)}),
         "names": sorted({name for vm in present for disk in vm.disks for name in names_in(disk)}),
         "owners": questions(present),
+        "purged": [vm.name for vm in vms if vm.settings["purge"]],
+        "prune": prune,
     }
 
 
@@ -212,6 +215,7 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> DesiredVm:
     services = [service for service in plan.services if service.vm]
     return {
         "state": settings["state"],
+        "purge": settings["purge"],
         "autostart": settings["autostart"],
         "restart": settings["restart"],
         "unit": unit_paths.unit_name(name),
@@ -219,7 +223,10 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> DesiredVm:
         "reloaded": [service.name for service in services if service.reloads],
         "credentials": {service.name: _credentials(service, encrypted=encrypted) for service in services},
         "staged": [service.name for service in plan.services if service.image],
-        "start_timeout": plan.vm.settings["start_timeout"],
+        "start_timeout": settings["start_timeout"],
+        "stop_timeout": settings["stop_timeout"],
+        "ready_console": (settings.get("ready_when") or {}).get("console", ""),
+        "ready_timeout": (settings.get("ready_when") or {}).get("timeout", 0),
     }
 
 

@@ -9,12 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import steps
 
-_CHOICES = {"when_lacking": ("fail", "report"), "only": ("all", "ssh_agents"), "step": steps.STEPS}
+_CHOICES = {
+    "when_lacking": ("fail", "report"),
+    "only": ("all", "ssh_agents"),
+    "step": steps.STEPS,
+    "restart": ("declared", "due"),
+}
 """The values of options; the first one is the default."""
-_OTHERS = ("only_vms", "recreate")
+_OTHERS = ("only_vms", "recreate", "restart_serial", "restart_force", "prune")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _SEPARATORS = re.compile(r"[,\s]+")
 
@@ -26,8 +33,16 @@ class RunOptions:
     when_lacking: str
     only: str
     step: str
+    restart: str
+    """declared, or due: also VMs that are declared with restart: never."""
+    restart_serial: int
+    """Number of VMs of a host that restart at a time; 0 for all together."""
+    restart_force: bool
+    """Switch off guests that do not shut down."""
     only_vms: tuple[str, ...] | None
     """Patterns of the names of the VMs on which the run acts; None for all VMs."""
+    prune: bool
+    """Remove VMs that have a unit on the host and no declaration."""
     recreate: tuple[str, ...]
     """Names of the VMs that are made again from their sources."""
 
@@ -46,6 +61,9 @@ def read_run_options(arguments: Mapping[str, Any]) -> RunOptions:
     return RunOptions(
         **{name: str(value) for name, value in options.items()},
         only_vms=_names(arguments, "only_vms") if arguments.get("only_vms") is not None else None,
+        restart_serial=_number(arguments, "restart_serial"),
+        restart_force=_flag(arguments, "restart_force"),
+        prune=_flag(arguments, "prune"),
         recreate=_exact_names(arguments, "recreate"),
     )
 
@@ -67,3 +85,20 @@ def _exact_names(arguments: Mapping[str, Any], option: str) -> tuple[str, ...]:
         if not _NAME.fullmatch(name):
             raise DeclarationError(f"qemu_vms: {option}", f"{name!r} is not the name of a VM; name each VM in full")
     return names
+
+
+def _number(arguments: Mapping[str, Any], option: str) -> int:
+    """Return a whole number; text, as -e passes it, is one, too."""
+    value = str(arguments.get(option, 0))
+    if not value.isdecimal():
+        raise DeclarationError(f"qemu_vms: {option}", f"{value!r} is not a whole number")
+    return int(value)
+
+
+def _flag(arguments: Mapping[str, Any], option: str) -> bool:
+    """Return true or false; text, as -e passes it, is read as Ansible does."""
+    value = arguments.get(option, False)
+    try:
+        return bool(boolean(value))
+    except TypeError:
+        raise DeclarationError(f"qemu_vms: {option}", f"{value!r} is neither true nor false") from None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import RunOptions
 
@@ -53,6 +53,18 @@ def scope_of(vms: Iterable[Vm], options: RunOptions) -> Scope:
     }
     left_out = [vm.name for vm in vms if vm not in chosen]
     return Scope(vms, chosen, left_out, {option: names for option, names in unmatched.items() if names})
+
+
+def pruned(vms: Sequence[Vm], undeclared: Iterable[str], options: RunOptions) -> tuple[Vm, ...]:
+    """Return the VMs of a host that left the inventory, as absent ones, if the run removes such VMs."""
+    gone = tuple(undeclared) if options.prune else ()
+    if gone and not vms:
+        raise DeclarationError(
+            "",
+            f"declares no VM, so that qemu_vms_prune would remove all of its VMs ({named(gone)}); if they are to be "
+            "removed, declare them with state: absent",
+        )
+    return tuple(read_vm(name, {"state": "absent"}) for name in gone)
 
 
 def is_chosen(name: str, patterns: Sequence[str] | None) -> bool:

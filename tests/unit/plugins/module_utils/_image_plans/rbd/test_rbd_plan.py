@@ -385,7 +385,7 @@ def test_one_watcher_is_the_vm_that_is_stopped_first() -> None:
     desired = replace(want(state="absent"), closing="web1")
     removal = KINDS["rbd"].plan(desired, there(watchers=(CLIENT,)))
     assert [step.line for step in removal.steps] == ["DESTROYS DATA: remove rbd vms/web1"]
-    with pytest.raises(DeclarationError, match="is not removed: .* has it open"):
+    with pytest.raises(DeclarationError, match=r"is not removed: .* has it open"):
         KINDS["rbd"].plan(desired, there(watchers=(CLIENT, "192.0.2.99")))
-    with pytest.raises(DeclarationError, match="is not removed: .* has it open"):
+    with pytest.raises(DeclarationError, match=r"is not removed: .* has it open"):
         KINDS["rbd"].plan(want(state="absent"), there(watchers=(CLIENT,)))
