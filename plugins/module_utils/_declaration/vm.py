@@ -223,10 +223,7 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
                 f"disk {ide[most].name} of {name}: model", f"a {settings.get('machine')} has room for {most} ide disks"
             )
         )
-    if settings.get("purge") and settings.get("state") != "absent":
-        errors.append(
-            DeclarationError(f"vm {name}: purge", "removes what the guest wrote, so it requires state: absent")
-        )
+    errors.extend(_purge_of_present(name, settings))
     for option, value in (settings.get("cloud_init") or {}).items():
         if not isinstance(value, Mapping) and not (option == "user_data" and isinstance(value, str)):
             wanted = "text or a mapping" if option == "user_data" else "a mapping"
@@ -244,6 +241,12 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
             )
         )
     return errors
+
+
+def _purge_of_present(name: str, settings: Values) -> Iterator[DeclarationError]:
+    """Refuse to remove what the guest of a VM wrote that is not removed itself."""
+    if settings.get("purge") and settings.get("state") != "absent":
+        yield DeclarationError(f"vm {name}: purge", "removes what the guest wrote, so it requires state: absent")
 
 
 def _serial_in_guest(disk: Disk) -> str | None:

@@ -48,7 +48,7 @@ class DesiredVm(TypedDict):
 
 
 class Restarts(TypedDict):
-    """How a run restarts VMs."""
+    """The way in which a run restarts VMs."""
 
     serial: int
     """Number of VMs at a time; 0 for all together."""
