@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -11,7 +12,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import conflicts, queries, tables
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import registered_results
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import answers, conflicts, queries, tables
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet_in_parallel
 
 display = Display()
@@ -38,12 +40,24 @@ class ActionModule(ActionBase):
                 display.display(f"{tables.disks(rows)}\n{tables.summary(fleet, rows)}")
         except DirectDiskError as error:
             return {"failed": True, "msg": str(error)}
-        for warning in conflicts.warnings(fleet, arguments.get("known_images", ())):
-            display.warning(str(warning))
-        errors = fleet.in_order([*fleet.errors, *fleet.secrets, *conflicts.errors(fleet)])
+        asked = _answers(variables["hostvars"], str(arguments.get("answers") or ""), fleet.hosts)
+        known = conflicts.warnings(fleet, arguments.get("known_images", ()))
+        for warning in (*map(str, known), *answers.warnings(fleet, asked)):
+            display.warning(warning)
+        found = [*fleet.errors, *fleet.secrets, *conflicts.errors(fleet), *answers.errors(fleet, asked)]
+        errors = fleet.in_order(found)
         counts = {"hosts": len(fleet.hosts), "vms": len(fleet.vms), "disks": len(rows)}
         if not errors or not boolean(arguments.get("strict", True)):
             return {"changed": False, **counts, "rows": rows, "errors": [str(error) for error in errors]}
         # As a message, Ansible would print them in one line, and some releases twice.
         display.display("\nERRORS\n------\n" + "".join(f"{error}\n" for error in errors))
         return {"failed": True, "msg": f"errors in the declarations, listed above: {len(errors)}", **counts}
+
+
+def _answers(hostvars: Any, register: str, hosts: Sequence[str]) -> answers.Answers:
+    """Return the answers of hosts to qemu_info; register: the variable in which they are registered."""
+    found: dict[str, answers.HostFacts] = {}
+    for host, variables in registered_results(hostvars, hosts if register else ()).items():
+        answer: Any = variables.get(register)
+        found[host] = answer if answer else answers.HostFacts()
+    return found

@@ -9,14 +9,14 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import other_hosts, steps
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import last_lines, other_hosts, steps
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import registered_results
 
 display = Display()
 
 
 class ActionModule(ActionBase):
-    """Names the VMs on the hosts of the play that nobody declares, and those whose guests do not run."""
+    """Names VMs that nobody declares, whose guests do not run, that were left out, and that need a restart."""
 
     _requires_connection = False
     _supports_check_mode = True
@@ -27,9 +27,8 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         results = registered_results(variables["hostvars"], variables["ansible_play_hosts_all"])
         reports = steps.reports_of(results)
-        lines = [
-            line for line in (other_hosts.without_declaration(reports), other_hosts.halted_guests(reports)) if line
-        ]
+        named = (other_hosts.without_declaration(reports), other_hosts.halted_guests(reports))
+        lines = [line for line in (*named, *last_lines.last_lines(results)) if line]
         for line in lines:
             display.warning(line)
         return {"changed": False, "msg": "\n".join(lines)}

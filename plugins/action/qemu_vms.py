@@ -13,7 +13,6 @@ from typing import Any
 from ansible.utils.display import Display
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vms
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import overlays
@@ -44,14 +43,19 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_ho
     host_report,
     predicted_changes,
 )
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.recreation import Recreation, recreation_of
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run import Run
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import RunOptions, read_run_options
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import refuse_unmanaged_storage
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.scope import (
+    Scope,
+    pruned,
+    scope_of,
+    unmatched_everywhere,
+)
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import declaration_of
 
 display = Display()
-
-_CHOICES = {"when_lacking": ("fail", "report"), "only": ("all", "ssh_agents"), "step": steps.STEPS}
-"""The values of the options besides vms; the first one is the default."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class _HostAnswers:
     host: ObserveAnswer
     disks: DisksAnswer | None
     """The predictions of qemu_disks; None if no disk is managed."""
+    removals: DisksAnswer | None
+    """The predictions for the disks that are made again; None if there are none."""
 
 
 class ActionModule(HostAction):
@@ -71,52 +77,73 @@ class ActionModule(HostAction):
     """
 
     def run_task(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
-        options = self._read_options()
-        if options["step"] == "compare":
+        options = read_run_options(self._task.args)
+        if options.step == "compare":
             return self._compare(task_vars)
-        if options["step"] == "stop":
+        if options.step == "stop":
             return self._stop(host, task_vars)
-        if options["step"] == "apply":
+        if options.step == "apply":
             return self._apply_observed(host, options, task_vars)
         return self._observe(host, options, task_vars)
 
-    def _observe(self, host: str, options: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def _observe(self, host: str, options: RunOptions, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Observe the host and plan; then also apply, unless that is another step."""
-        declared = self._declared(host, task_vars)
-        vms = read_vms(declared, host)
-        managed = managed_disks(vms, plain(declared)) if options["only"] == "all" else []
-        read_entries({disk.name: disk.declared for disk in managed})
-        host_answer = self._observe_host(vms, task_vars)
+        declaration = self._declared(host, task_vars)
+        declared = read_vms(declaration, host)
+        read_entries({disk.name: disk.declared for disk in _managed(declared, declaration, options)})
+        host_answer = self._observe_host(declared, options, task_vars)
         capabilities, observed = Capabilities.from_probe(host_answer["capabilities"]), host_answer["observed"]
-        lacks, packages = missing(requirements(vms), capabilities)
-        lacking = {"missing": lacks, "missing_packages": packages}
-        undeclared = host_plans.undeclared(observed, vms)
-        if options["only"] == "all":
-            refuse_unmanaged_storage(vms, observed)
-        if lacks and options["when_lacking"] == "report":
-            report = self._report(vms, observed, undeclared, predicted_changes(vms, observed))
-            unpredictable = self._unpredictable(host, lacks)
-            return {"changed": False, **lacking, **unpredictable, **_for_other_steps(options, report, due=False)}
-        plans = host_plans.make_plans(vms, capabilities, observed)
-        host_plans.refuse_taken_storage(vms, observed, undeclared)
-        overlays.refuse_left_behind(vms, observed["overlays"])
+        scope = self._scope(declared, observed, options)
+        if options.step == "all":
+            raise_collected(unmatched_everywhere({host: scope.result()}))
+        undeclared = host_plans.undeclared(observed, scope.vms)
+        lacks, packages = ([], []) if scope.is_empty else missing(requirements(scope.chosen), capabilities)
+        always = {"missing": lacks, "missing_packages": packages, **scope.result()}
+        if options.only == "all":
+            refuse_unmanaged_storage(scope.chosen, observed)
+        if scope.is_empty or (lacks and options.when_lacking == "report"):
+            report = self._report(scope.vms, observed, undeclared, predicted_changes(scope.chosen, observed))
+            for_steps = _for_other_steps(report, due=False) if options.step == "observe" else {}
+            return {"changed": False, **always, **self._unpredictable(host, lacks), **for_steps}
+        managed = _managed(scope.chosen, declaration, options)
+        recreation = recreation_of(scope.chosen, options.recreate, managed, observed)
+        read_entries(recreation.removals(predict=True))
+        observed = recreation.stopped_first(observed)
+        plans = host_plans.make_plans(scope.chosen, capabilities, observed)
+        host_plans.refuse_taken_storage(scope.chosen, observed, undeclared)
+        overlays.refuse_left_behind(scope.chosen, observed["overlays"])
         entries = request(managed, plans, observed)
-        answer = self._reconcile_disks(managed, entries, task_vars, predict=True)
-        predicted = DiskResults.from_answer(managed, answer) if answer else DiskResults()
+        answer = self._reconcile_disks(recreation.others(managed), entries, task_vars, predict=True)
+        removals = recreation.removals(predict=True)
+        removed = self._reconcile_disks(recreation.disks, removals, task_vars, predict=True)
+        predicted = _predictions(managed, answer, recreation, removed)
         predicted.refuse()
-        run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
+        run = Run(host, plans, observed, options, encrypted=capabilities.encrypts)
         host_plans.refuse_masked_target(run.changes, observed)
-        result = {**run.predict(predicted, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
-        written = {paths.vm_of_unit(path.rpartition("/")[2]) for path in run.changes.write_files}
-        left = (f"{host}: {line}" for line in overlays.warnings(vms, observed["overlays"], written))
-        unasked = storage_not_asked(vms, observed, host)
-        for warning in (*run.warnings(), *left, *host_plans.doubtful_storage(vms, observed, host), *unasked):
-            display.warning(warning)
-        report = self._report(vms, observed, undeclared, run.changes)
-        if options["step"] == "observe":
-            return self._observed(run, result, report, _HostAnswers(host_answer, answer))
+        host_plans.refuse_too_large(scope.chosen, run.changes, observed)
+        result = {**self._predict(run, predicted, recreation), "undeclared": undeclared, **always}
+        self._warn(host, run, scope, observed)
+        report = self._report(scope.vms, observed, undeclared, run.changes)
+        if options.step == "observe":
+            return self._observed(run, result, report, _HostAnswers(host_answer, answer, removed))
         raise_collected(decide({host: report}).errors)
-        return self._finish(run, predicted, result, entries, task_vars)
+        return self._finish(run, predicted, result, entries, recreation, task_vars)
+
+    @staticmethod
+    def _scope(declared: Sequence[Vm], observed: ObservedHost, options: RunOptions) -> Scope:
+        gone = pruned(declared, host_plans.undeclared(observed, declared), options)
+        return scope_of((*declared, *gone), options)
+
+    @staticmethod
+    def _warn(host: str, run: Run, scope: Scope, observed: ObservedHost) -> None:
+        """Print the warnings about the VMs on which a run acts."""
+        written = {paths.vm_of_unit(path.rpartition("/")[2]) for path in run.changes.write_files}
+        left = (f"{host}: {line}" for line in overlays.warnings(scope.chosen, observed["overlays"], written))
+        unasked = storage_not_asked(scope.chosen, observed, host)
+        too_much = host_plans.overcommitted(scope.vms, run.changes, observed, host)
+        doubtful = host_plans.doubtful_storage(scope.vms, observed, host)
+        for warning in (*run.warnings(), *left, *too_much, *doubtful, *unasked):
+            display.warning(warning)
 
     @staticmethod
     def _report(vms: Sequence[Vm], observed: ObservedHost, undeclared: list[str], changes: Changes) -> HostReport:
@@ -126,7 +153,7 @@ class ActionModule(HostAction):
     def _observed(run: Run, result: dict[str, Any], report: HostReport, answers: _HostAnswers) -> dict[str, Any]:
         """Return the result of step observe; if something is due, it includes all that step apply needs."""
         due = bool(result["changed"])
-        result = {**result, "changed": False, **_for_other_steps({"step": "observe"}, report, due=due)}
+        result = {**result, "changed": False, **_for_other_steps(report, due=due)}
         if due:
             for key in ("vms", "disks", "actions", "diff"):
                 result.pop(key, None)
@@ -136,7 +163,7 @@ class ActionModule(HostAction):
             result.update(run.failure())
         return result
 
-    def _apply_observed(self, host: str, options: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def _apply_observed(self, host: str, options: RunOptions, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Plan again from the observation of step observe, and apply."""
         observation = task_vars[steps.OBSERVED]
         answers = _HostAnswers(**steps.unpack(observation["observed"]))
@@ -144,19 +171,29 @@ class ActionModule(HostAction):
         report_id = observation["fleet"]["id"]
         names = stopped.get("stopped") or () if stopped.get("of") == report_id else ()
         observed = steps.with_stopped(answers.host["observed"], names)
-        declared = self._declared(host, task_vars)
-        vms = read_vms(declared, host)
-        managed = managed_disks(vms, plain(declared))
+        declaration = self._declared(host, task_vars)
+        scope = self._scope(read_vms(declaration, host), observed, options)
+        managed = _managed(scope.chosen, declaration, options)
+        recreation = recreation_of(scope.chosen, options.recreate, managed, observed)
+        observed = recreation.stopped_first(observed)
         capabilities = Capabilities.from_probe(answers.host["capabilities"])
-        plans = host_plans.make_plans(vms, capabilities, observed)
-        run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
-        predicted = DiskResults.from_answer(managed, answers.disks) if answers.disks else DiskResults()
+        plans = host_plans.make_plans(scope.chosen, capabilities, observed)
+        run = Run(host, plans, observed, options, encrypted=capabilities.encrypts)
+        predicted = _predictions(managed, answers.disks, recreation, answers.removals)
         not_yet = self._waiting_for_stops(host, task_vars)
         run.leave_alone(not_yet)
-        predicted = predicted.without(not_yet)
+        predicted, recreation = predicted.without(not_yet), recreation.without(not_yet)
+        result = self._predict(run, predicted, recreation)
+        result.update(undeclared=observation["undeclared"], of=report_id, **scope.result())
+        return self._finish(run, predicted, result, request(managed, plans, observed), recreation, task_vars)
+
+    def _predict(self, run: Run, predicted: DiskResults, recreation: Recreation) -> dict[str, Any]:
         result = run.predict(predicted, diff=bool(self._task.diff))
-        result.update(undeclared=observation["undeclared"], of=report_id)
-        return self._finish(run, predicted, result, request(managed, plans, observed), task_vars)
+        actions = recreation.without(run.failures).actions
+        result["actions"] = [*actions, *result["actions"]]
+        if actions and self._task.diff:
+            result["diff"] = [{"prepared": "".join(f"{action}\n" for action in actions)}, *result["diff"]]
+        return result
 
     def _finish(
         self,
@@ -164,10 +201,13 @@ class ActionModule(HostAction):
         predicted: DiskResults,
         result: dict[str, Any],
         entries: Mapping[str, Any],
+        recreation: Recreation,
         task_vars: Mapping[str, Any],
     ) -> dict[str, Any]:
         if result["changed"] and not self._task.check_mode:
-            result.update(self._apply(run, predicted, entries, task_vars))
+            removed = self._remove_disks(run, recreation.without(run.failures), task_vars)
+            result.update(self._apply(run, predicted.without(run.left_alone), entries, task_vars))
+            result["actions"] = [*removed, *result["actions"]]
         if run.failures:
             del result["vms"]
             result.update(run.failure())
@@ -175,7 +215,7 @@ class ActionModule(HostAction):
 
     def _unpredictable(self, host: str, lacks: Sequence[str]) -> dict[str, Any]:
         """Report that check mode, which installs nothing, cannot predict what follows the installation."""
-        if not self._task.check_mode:
+        if not lacks or not self._task.check_mode:
             return {}
         line = (
             f"{host}: check mode cannot predict what follows the installation of missing packages "
@@ -227,27 +267,19 @@ class ActionModule(HostAction):
                 refused[name] = lines
         return refused
 
-    def _read_options(self) -> dict[str, str]:
-        # Not validate_argument_spec(): it copies every VM twice, and read_machines() checks more.
-        if set(self._task.args) - {"vms", *_CHOICES}:
-            raise DeclarationError("qemu_vms", f"has the options vms, {', '.join(_CHOICES)}, and no other")
-        options = {name: self._task.args.get(name, choices[0]) for name, choices in _CHOICES.items()}
-        for name, value in options.items():
-            if value not in _CHOICES[name]:
-                raise DeclarationError(f"qemu_vms: {name}", f"{value!r} is not one of {', '.join(_CHOICES[name])}")
-        return options
-
     def _declared(self, host: str, task_vars: Mapping[str, Any]) -> Any:
         """Return the declaration: option vms, or the variable that declares VMs."""
         args = self._task.args
         return args["vms"] if "vms" in args else declaration_of(host, task_vars, self._loader)
 
-    def _observe_host(self, vms: Sequence[Vm], task_vars: Mapping[str, Any]) -> ObserveAnswer:
+    def _observe_host(self, vms: Sequence[Vm], options: RunOptions, task_vars: Mapping[str, Any]) -> ObserveAnswer:
         # It is not known yet if the host encrypts credentials, so the texts are passed under both paths.
         secrets = host_plans.secrets_of(vms)
         texts = {**host_plans.at_rest(secrets, encrypted=True), **host_plans.at_rest(secrets, encrypted=False)}
         answer: ObserveAnswer = self._ask_host(
-            {"observe": host_plans.observe_request(vms, texts=bool(self._task.diff))}, texts, task_vars
+            {"observe": host_plans.observe_request(vms, texts=bool(self._task.diff), prune=options.prune)},
+            texts,
+            task_vars,
         )
         return answer
 
@@ -268,6 +300,24 @@ class ActionModule(HostAction):
             run.add_failures(answer["failures"])
             run.add_live_failures(answer["live_failures"])
         return {"actions": actions, "disks": list({**predicted.rows, **done.rows}.values())}
+
+    def _remove_disks(self, run: Run, recreation: Recreation, task_vars: Mapping[str, Any]) -> list[str]:
+        """Stop the VMs that are made again and remove their disks; return the actions.
+
+        A disk that cannot be removed is left whole, so its VM is started again with it.
+        """
+        if not recreation.disks:
+            return []
+        names = sorted(recreation.running)
+        stopped = self._ask_host({"stop": names}, {}, task_vars)["stopped"] if names else []
+        run_on = set(names) - set(stopped)
+        run.leave_alone({name: [f"vm {name}: does not stop, so it is not made again"] for name in sorted(run_on)})
+        gone = recreation.without(run_on)
+        removals = gone.removals(predict=False)
+        answer = self._reconcile_disks(gone.disks, removals, task_vars, predict=False)
+        removed = DiskResults.from_answer(gone.disks, answer) if answer else DiskResults()
+        run.record(removed.failures)
+        return [*gone.actions, *removed.actions]
 
     def _reconcile_disks(
         self, disks: Sequence[ManagedDisk], entries: Mapping[str, Any], task_vars: Mapping[str, Any], *, predict: bool
@@ -293,6 +343,18 @@ class ActionModule(HostAction):
         return answer
 
 
-def _for_other_steps(options: Mapping[str, str], report: HostReport, *, due: bool) -> dict[str, Any]:
+def _for_other_steps(report: HostReport, *, due: bool) -> dict[str, Any]:
     """Return the members that the result of step observe has in addition to that of a run in one step."""
-    return {"fleet": report, "due": due} if options["step"] == "observe" else {}
+    return {"fleet": report, "due": due}
+
+
+def _predictions(
+    managed: Sequence[ManagedDisk], answer: DisksAnswer | None, recreation: Recreation, removals: DisksAnswer | None
+) -> DiskResults:
+    """Return the predictions for all managed disks."""
+    kept = DiskResults.from_answer(recreation.others(managed), answer) if answer else DiskResults()
+    return kept.plus(recreation.predicted(removals))
+
+
+def _managed(vms: Sequence[Vm], declaration: Any, options: RunOptions) -> list[ManagedDisk]:
+    return managed_disks(vms, plain(declaration)) if options.only == "all" else []

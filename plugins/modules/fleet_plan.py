@@ -29,6 +29,11 @@ options:
     type: list
     elements: str
     default: []
+  answers:
+    description:
+      - Name of the variable in which the hosts have registered the result of M(directdisk.qemu.qemu_info). With it,
+        the memory and CPUs of VMs are compared with those of their hosts, and their boards with the releases of QEMU.
+    type: str
   strict:
     description: If errors in the declarations fail the task. Otherwise they are returned in RV(errors).
     type: bool

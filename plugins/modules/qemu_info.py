@@ -109,6 +109,11 @@ capabilities:
   returned: success
   type: dict
   sample: {emulator: /usr/bin/qemu-system-x86_64, version: [10, 0, 13], kvm: "", encrypts: true}
+host:
+  description: Memory, swap (in bytes) and CPUs of the host.
+  returned: success
+  type: dict
+  sample: {memory: 67430064128, swap: 0, cpus: 16}
 backends:
   description: For each backend and route if it works, why not, its known flaw, and its packages.
   returned: success
@@ -128,7 +133,8 @@ vms:
   description:
     - The collection's VMs that have a unit on this host. Sizes are in bytes.
     - C(opened) lists the storage that the VM opens according to its unit, and if it writes to it. C(restart_needed) is
-      true if the unit or a credential is newer than the VM's last start. C(io) counts since that start.
+      true if the unit or a credential is newer than the VM's last start. C(machine) is the board of the running VM.
+      C(io) counts since that start.
   returned: success
   type: dict
   sample:
@@ -137,6 +143,7 @@ vms:
       active: active
       enabled: true
       status: running
+      machine: pc-q35-10.0
       opened: {"rbd::vms/web1-root": true}
       restart_needed: false
       disks:
@@ -175,6 +182,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import running, unmanaged
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_size import host_size
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable_data
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
@@ -244,6 +252,7 @@ def main() -> None:
         if facts["missing"] and module.params["strict"]:
             module.fail_json(msg="\n".join(facts["missing"]), **facts)
         module.exit_json(
+            host=host_size(),
             vms=printable_data(running.vms()) if module.params["vms"] else {},
             unmanaged=unmanaged.unmanaged_vms() if module.params["unmanaged"] else [],
             **facts,

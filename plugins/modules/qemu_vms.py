@@ -19,7 +19,8 @@ description:
   - The declaration is checked and planned on the controller; nothing on the host changes if there is an error in it.
   - Disks with C(size), C(source) or C(provision) are created and grown before their VMs start, as by
     M(directdisk.qemu.qemu_disks). If a disk fails, its VM is left as it is; the others are not affected.
-  - VMs that are on the host but not declared are left as they are and returned as RV(undeclared).
+  - VMs that are on the host but not declared are left as they are and returned as RV(undeclared), unless O(prune) is
+    set.
   - A VM is not started if a QEMU process that the collection does not manage has its storage open on this host, and one
     of both writes to it. One task does not know the VMs of other hosts; role P(directdisk.qemu.qemu_vms#role) compares
     them.
@@ -44,6 +45,48 @@ options:
     type: str
     choices: [all, ssh_agents]
     default: all
+  only_vms:
+    description:
+      - The names of the VMs on which this task acts, as a list or separated by commas. They may be patterns, such as
+        V(db*).
+      - All other VMs are left as they are, with their helpers, and are returned as RV(left_out). Their declarations
+        still count where VMs are compared, such as two VMs with one writable disk.
+      - A name or pattern that no VM has is an error.
+    type: raw
+  recreate:
+    description:
+      - The names of VMs that are made again from their sources, as a list or separated by commas. Patterns are refused.
+      - Such a VM is stopped; its disks that have C(source) and C(writes=keep) are removed and created again, which
+        loses all that the guest wrote to them; and it is started. Its other disks stay.
+      - A disk that another client has open is not removed. C(force) of its C(provision) has no effect here.
+    type: raw
+  prune:
+    description:
+      - Stop and remove VMs that have a unit on the host and no declaration, as C(state=absent) would. Their images and
+        what they wrote to the host stay.
+      - Refused on a host that declares no VM at all.
+    type: bool
+    default: false
+  restart:
+    description:
+      - V(declared) restarts running VMs that need it if they are declared with C(restart=when_needed).
+      - V(due) restarts all running VMs that need it.
+    type: str
+    choices: [declared, due]
+    default: declared
+  restart_serial:
+    description:
+      - Number of VMs of a host that are restarted at a time; V(0) restarts all together. The next ones are restarted
+        when the guests are up, for which C(ready_when) of a VM names a sign. A VM that does not come up ends the
+        restarts.
+    type: int
+    default: 0
+  restart_force:
+    description:
+      - Switch off a guest that has not shut down within its C(stop_timeout). Without it, such a VM is not restarted,
+        and the task fails.
+    type: bool
+    default: false
   step:
     description:
       - V(all) is a whole run on one host, without a comparison with other hosts.
@@ -154,11 +197,22 @@ of:
   description: Identifies the observation to which this result belongs.
   returned: with O(step=stop) and O(step=apply)
   type: str
-restart_needed:
-  description: VMs that keep their old settings until a restart, because C(restart=when_needed) is not set in O(vms).
+restart_required:
+  description:
+    - VMs that keep their old settings until a restart, with the reasons. Neither C(restart=when_needed) nor
+      O(restart=due) is set for them.
   returned: success
+  type: dict
+  sample: {web1: [/etc/systemd/system/qemu-vm-web1.service has changed]}
+left_out:
+  description: Declared VMs that were left as they are, because O(only_vms) does not match them.
+  returned: if there are any
   type: list
   elements: str
+unmatched:
+  description: Names and patterns that no VM of this host has, by option. It is an error if no host has such a VM.
+  returned: if there are any
+  type: dict
 undeclared:
   description: VMs that are on the host but not in O(vms).
   returned: success
@@ -217,6 +271,12 @@ def main() -> None:
             "vms": {"type": "dict"},
             "when_lacking": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
             "only": {"type": "str", "choices": ["all", "ssh_agents"], "default": "all"},
+            "only_vms": {"type": "raw"},
+            "recreate": {"type": "raw"},
+            "prune": {"type": "bool", "default": False},
+            "restart": {"type": "str", "choices": ["declared", "due"], "default": "declared"},
+            "restart_serial": {"type": "int", "default": 0},
+            "restart_force": {"type": "bool", "default": False},
             "step": {"type": "str", "choices": ["all", "observe", "compare", "stop", "apply"], "default": "all"},
             "credentials": {"type": "dict", "default": {}, "no_log": True},
         },

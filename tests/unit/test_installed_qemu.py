@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,13 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import SWITCHES
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import WITH_VALUE
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import BAD_NODE_NAME, EMULATORS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import family, is_versioned
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import (
+    BAD_NODE_NAME,
+    EMULATORS,
+    _probe_emulator,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import _board
 from ansible_collections.directdisk.qemu.tests.unit.converted_vm import started
 from ansible_collections.directdisk.qemu.tests.unit.support import ADOPTED, golden_nodes
 from ansible_collections.directdisk.qemu.tests.unit.test_schemas import gone, needed
@@ -57,6 +64,25 @@ def test_every_golden_node_is_accepted_but_for_its_impossible_name(monitor: Moni
             refused[name] = words
     assert refused == {}
     assert {"file", "host_device", "nbd", "qcow2", "raw"} <= offered
+
+
+def test_the_boards_of_the_installed_qemu_are_those_it_starts_and_names(tmp_path: Path) -> None:
+    if not EMULATOR:
+        pytest.skip(f"none of {', '.join(EMULATORS)} is installed")
+    machines = _probe_emulator(EMULATOR).machines
+    known = [name for name in machines if is_versioned(name)]
+    assert {"q35", "pc"} <= {family(name) for name in known}
+    for board in ("q35", sorted(name for name in known if family(name) == "q35")[0]):
+        path = str(tmp_path / f"{board}.sock")
+        command = [EMULATOR, "-machine", board, "-accel", "tcg", "-m", "64", "-nodefaults", "-display", "none", "-S"]
+        with subprocess.Popen([*command, "-qmp", f"unix:{path},server=on,wait=on"]) as process:
+            while not Path(path).exists() and process.poll() is None:
+                time.sleep(0.05)
+            with Monitor.connect(path) as monitor:
+                running = _board(monitor.try_execute("qom-get", {"path": "/machine", "property": "type"}))
+                monitor.execute("quit")
+        assert running in known
+        assert board in ("q35", running)
 
 
 def test_every_option_of_the_installed_qemu_is_known_to_the_converter() -> None:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import family
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
@@ -134,11 +135,10 @@ def pci_places(
             )
         ),
     )
-    slots = _free_slots(settings["machine"], settings.get("extra_args", ()))
+    board_family = family(settings["machine"])
+    slots = _free_slots(board_family, settings.get("extra_args", ()))
     board = (
-        _q35(slots, needs, kept, spare=settings["hotplug_ports"])
-        if settings["machine"] == "q35"
-        else _pc(slots, needs, kept)
+        _q35(slots, needs, kept, spare=settings["hotplug_ports"]) if board_family == "q35" else _pc(slots, needs, kept)
     )
     return PciPlaces(
         board.ports,

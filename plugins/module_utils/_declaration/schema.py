@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import boards
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
 LIMITS = (
@@ -195,7 +196,14 @@ VM_OPTIONS = (
         "QEMU's CPU model. Default: C(host) with kvm, C(max) with tcg.",
         pattern=r"^[A-Za-z0-9_.+,=-]+$",
     ),
-    Option("machine", "Machine type.", choices=("q35", "pc"), default="q35"),
+    Option(
+        "machine",
+        "Machine type: V(q35), V(pc), or the board of one release of QEMU that the host's QEMU knows, such as "
+        "V(pc-q35-9.2).",
+        pattern=boards.PATTERN,
+        pattern_help="is not q35, pc, or the name of a board such as pc-q35-9.2 or pc-i440fx-9.2",
+        default="q35",
+    ),
     Option(
         "hotplug_ports",
         "Free PCI Express ports of a C(q35), for disks that are added while the VM runs.",
@@ -235,6 +243,13 @@ VM_OPTIONS = (
         choices=("started", "stopped", "absent"),
         default="started",
     ),
+    Option(
+        "purge",
+        "With O(state=absent), also remove what only this host has of the VM: overlays, UEFI variables and the "
+        "console's log.",
+        "bool",
+        default=False,
+    ),
     Option("autostart", "Start with the host; a VM with O(state=stopped) stays stopped.", "bool", default=True),
     Option(
         "on_poweroff",
@@ -247,6 +262,16 @@ VM_OPTIONS = (
         "V(when_needed) restarts the running VM if its unit changed.",
         choices=("never", "when_needed"),
         default="never",
+    ),
+    Option(
+        "ready_when",
+        "Sign that the guest is up after a restart, for which a run with C(qemu_vms_restart_serial) waits before the "
+        "next VM.",
+        "dict",
+        options=(
+            Option("console", "Text that the guest writes to its serial console, such as V(login:).", required=True),
+            Option("timeout", "Time limit in seconds.", "int", default=300, minimum=1, maximum=3600),
+        ),
     ),
     Option(
         "stop_timeout",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import family
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, read_disk, serial_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved, identities
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import pci_places
@@ -217,13 +218,14 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
             where = f"disk {disk.name} of {name}: renamed_from"
             errors.append(DeclarationError(where, f"{former} is declared, too; it is the name of a former disk"))
     ide = [disk for disk in disks if disk.settings["model"] == "ide"]
-    most = 6 if settings.get("machine") == "q35" else 4
+    most = 6 if family(settings.get("machine", "")) == "q35" else 4
     if len(ide) > most:
         errors.append(
             DeclarationError(
                 f"disk {ide[most].name} of {name}: model", f"a {settings.get('machine')} has room for {most} ide disks"
             )
         )
+    errors.extend(_purge_of_present(name, settings))
     for option, value in (settings.get("cloud_init") or {}).items():
         if not isinstance(value, Mapping) and not (option == "user_data" and isinstance(value, str)):
             wanted = "text or a mapping" if option == "user_data" else "a mapping"
@@ -241,6 +243,12 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
             )
         )
     return errors
+
+
+def _purge_of_present(name: str, settings: Values) -> Iterator[DeclarationError]:
+    """Refuse to remove what the guest of a VM wrote that is not removed itself."""
+    if settings.get("purge") and settings.get("state") != "absent":
+        yield DeclarationError(f"vm {name}: purge", "removes what the guest wrote, so it requires state: absent")
 
 
 def _serial_in_guest(disk: Disk) -> str | None:

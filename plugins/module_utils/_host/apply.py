@@ -12,7 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import former_storage, leftovers, live, systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
+    former_storage,
+    leftovers,
+    live,
+    restarts,
+    systemd,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import CredentialStore, Secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.observe import observe, opened_by_unit
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
@@ -37,6 +43,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units import path
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in
 
 LOG_LINES = 16
+_NOT_YET = "vm {}: is not restarted, because its image is still being fetched; run this again once that has ended"
 
 
 def stop(names: list[str]) -> StopAnswer:
@@ -52,7 +59,14 @@ def stop(names: list[str]) -> StopAnswer:
 def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAnswer:
     """Apply a desired state; secrets: the texts of its credentials."""
     with _locked():
-        observed = observe(vms=list(desired["vms"]), paths=[], secrets=secrets, encrypted=encrypted, processes=False)
+        observed = observe(
+            vms=list(desired["vms"]),
+            paths=[],
+            secrets=secrets,
+            encrypted=encrypted,
+            processes=False,
+            purged=[name for name, vm in desired["vms"].items() if vm["purge"]],
+        )
         refuse_overtaken(desired, observed)
         changes = decide(desired, observed)
         replaced = {path: observed["files"][path] for path in changes.write_files if path in observed["files"]}
@@ -105,7 +119,7 @@ def _record_running(
         state = observed["units"][unit]
         written = f"{unit_paths.UNIT_DIRECTORY}/{unit}" in changes.write_files
         if state["active"] in RUNNING and name not in switched and (written or name in changed):
-            complete = name not in unfinished and name not in changes.restart_needed
+            complete = name not in unfinished and name not in changes.restart_required
             unit_record.update(unit, state["invocation"], complete=complete)
             if complete:
                 former_storage.forget(unit)
@@ -156,6 +170,7 @@ def _switch(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
             systemd.systemctl(verb, units, *options)
 
     _stop([desired["vms"][name]["unit"] for name in changes.stop])
+    run_on = _shut_down_with_helpers(desired, changes)
     leftovers.stop_helpers(changes)
     call("disable", changes.disable, "--no-reload")
     for path in changes.remove_files:
@@ -164,6 +179,7 @@ def _switch(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
                 os.unlink(gone)
     leftovers.revoke_access(changes)
     leftovers.remove_folders(changes)
+    kept = _purge(desired, changes)
     CredentialStore(
         encrypted=any(path.startswith(unit_paths.ENCRYPTED_CREDENTIALS) for path in changes.remove_credentials)
     ).remove(changes.remove_credentials)
@@ -175,16 +191,35 @@ def _switch(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
     suspects: list[str] = []
     before = systemd.end_of_journal() if changes.start or changes.restart or changes.refresh else ""
     late = await_images(desired, [*changes.start, *changes.restart], "the VM starts by itself once it is there")
+    late.update({name: [_NOT_YET.format(name)] for name in changes.restart if name in late})
     # A restart may close storage that another VM starts with.
-    for verb, names in (("restart", changes.restart), ("start", changes.start)):
-        call(verb, [name for name in names if name in late], "--no-block")
-        names = [name for name in names if name not in late]
-        try:
-            call(verb, names)
-        except HostError:
-            # The states of the units show which VM has failed; the others are started all the same.
-            suspects += names
-    return {**_failed(desired, suspects, before), **late, **_refresh(changes.refresh, before)}
+    restarted = restarts.restart_in_turn(desired, [name for name in changes.restart if name not in late])
+    call("start", [name for name in changes.start if name in late], "--no-block")
+    names = [name for name in changes.start if name not in late]
+    try:
+        call("start", names)
+    except HostError:
+        # The states of the units show which VM has failed; the others are started all the same.
+        suspects += names
+    refreshed = _refresh(changes.refresh, before)
+    return {**_failed(desired, suspects, before), **late, **run_on, **kept, **restarted, **refreshed}
+
+
+def _purge(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
+    """Remove what VMs have written, unless one still runs; return those."""
+    states = systemd.show([desired["vms"][name]["unit"] for name in changes.purge])
+    run_on = [name for name in changes.purge if states[desired["vms"][name]["unit"]]["active"] not in STOPPED]
+    leftovers.purge([name for name in changes.purge if name not in run_on])
+    return {name: [f"vm {name}: has not stopped, so its files were not removed"] for name in run_on}
+
+
+def _shut_down_with_helpers(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
+    """Shut down the VMs that are restarted without one of their helpers; those that run on keep it. Return these."""
+    removed = {unit_paths.vm_of_unit(path.rpartition("/")[2]) for path in changes.remove_files}
+    run_on = restarts.shut_down(desired, [name for name in changes.restart if name in removed])
+    changes.restart = [name for name in changes.restart if name not in run_on]
+    changes.restart_required.update(run_on)
+    return run_on
 
 
 def _stop(units: list[str]) -> None:

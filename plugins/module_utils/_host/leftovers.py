@@ -5,17 +5,21 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import file_access
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 _DISPOSABLE = ("/run", "/var/cache")
 """Folders here are removed with their VM."""
+_MOST_FILES = 1000
+"""The VM's user owns the folders that are kept, so the number of files that are listed is bounded."""
 _KEPT = ("/var/lib", "/var/log")
 """Folders here are removed with their VM only if they are empty: overlays, UEFI variables and logs are in them."""
 
@@ -30,6 +34,30 @@ def links(vms: Collection[str]) -> list[str]:
     """Return the links to folders of these VMs that are kept; the folders themselves are in "private"."""
     candidates = [path for place in _KEPT for path in _folders_in(place, vms)]
     return sorted(path for path in candidates if os.path.islink(path) and not _is_empty(path))
+
+
+def written(vm: str) -> list[str]:
+    """Return the files that a VM and its helpers have written to the folders that are kept."""
+    places = {f"{_private(place)}/{path.rpartition('/')[2]}" for place in _KEPT for path in _folders_in(place, [vm])}
+    walked = (entry for place in sorted(places) for entry in os.walk(place))
+    files = (f"{folder}/{name}" for folder, folders, names in walked for name in (*names, *_links(folder, folders)))
+    return sorted(map(printable, itertools.islice(files, _MOST_FILES)))
+
+
+def _links(folder: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if os.path.islink(f"{folder}/{name}")]
+
+
+def purge(vms: Collection[str]) -> None:
+    """Remove the folders of these VMs that are kept otherwise, and the links to them."""
+    for path in (path for place in _KEPT for path in _folders_in(place, vms)):
+        place, _slash, name = path.rpartition("/")
+        for folder in (path, f"{_private(place)}/{name}"):
+            if os.path.islink(folder):
+                os.unlink(folder)
+            elif os.path.isdir(folder):
+                # It never follows links (shutil.rmtree.avoids_symlink_attacks).
+                shutil.rmtree(folder)
 
 
 def _folders_in(place: str, vms: Collection[str]) -> list[str]:
@@ -61,7 +89,7 @@ def stop_helpers(changes: Changes) -> None:
     unit stops it in the end (file_access.end_orphans).
     """
     removed = [path.rpartition("/")[2] for path in changes.remove_files]
-    helpers = [unit for unit in removed if paths.vm_of_unit(unit) not in ("", *changes.restart_needed)]
+    helpers = [unit for unit in removed if paths.vm_of_unit(unit) not in ("", *changes.restart_required)]
     vms = dict.fromkeys(paths.vm_of_unit(unit) for unit in helpers)
     if helpers:
         systemd.systemctl("stop", [*(paths.unit_name(vm) for vm in vms if vm in changes.restart), *helpers])

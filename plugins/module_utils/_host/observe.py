@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import former_storage, leftovers, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import CredentialStore, Secrets
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_size import host_size
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use import ask_owners, of_closed
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.open_storage import unmanaged_processes
@@ -43,6 +44,8 @@ def observe(
     heads: Sequence[str] = (),
     names: Sequence[str] = (),
     owners: Mapping[str, Sequence[OwnerQuestion]] | None = None,
+    purged: Sequence[str] = (),
+    prune: bool = False,
     processes: bool = True,
 ) -> ObservedHost:
     """Return the state of this host; the arguments are those of an ObserveRequest.
@@ -52,6 +55,8 @@ def observe(
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
     units |= {unit_paths.unit_name(vm) for vm in vms} | {unit_paths.TARGET}
+    if prune:
+        vms = sorted({*vms, *map(unit_paths.vm_of_unit, units)} - {""})
     states = _observe_units(sorted(units))
     for unit, opened in former_storage.opened_now(opened_by_unit(files), states).items():
         files[f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["opened"] = opened
@@ -71,6 +76,8 @@ def observe(
         "processes": running_processes(vms, states),
         "folders": leftovers.folders(vms),
         "links": leftovers.links(vms),
+        "written": {vm: leftovers.written(vm) for vm in purged},
+        "size": host_size(),
     }
 
 

@@ -122,13 +122,14 @@ def _read_cache() -> dict[str, Any]:
 
 def _probe() -> ProbedCapabilities:
     emulator = next(filter(os.path.exists, EMULATORS), "")
-    answers = _probe_emulator(emulator) if emulator else _Answers([], {}, [], [])
+    answers = _probe_emulator(emulator) if emulator else _Answers([], {}, [], [], [])
     return {
         "family": _family(),
         "emulator": emulator,
         "qemu_img": shutil.which("qemu-img") or "",
         "version": answers.version,
         "drivers": answers.drivers,
+        "machines": answers.machines,
         "cpu_models": answers.cpu_models,
         "cpu_features": answers.cpu_features,
         "emulator_options": _emulator_options(emulator) if emulator else {},
@@ -154,6 +155,7 @@ class _Answers(NamedTuple):
     version: list[int]
     drivers: dict[str, str]
     """By driver of a backend, the reason why it does not work."""
+    machines: list[str]
     cpu_models: list[str]
     cpu_features: list[str]
 
@@ -172,6 +174,7 @@ def _probe_emulator(emulator: str) -> _Answers:
             monitor = Monitor(ours, seconds=30)
             release = monitor.execute("query-version")["qemu"]
             replies = {b.access.driver: _offer(monitor, b) for b in BACKENDS.values() if b.access.driver}
+            machines = _names(monitor.try_execute("query-machines"))
             models = _names(monitor.try_execute("query-cpu-definitions"))
             # The model "max" has every feature. QEMU replaces "_" in what it reads.
             features = _names(monitor.try_execute("device-list-properties", {"typename": "max-x86_64-cpu"}))
@@ -183,7 +186,7 @@ def _probe_emulator(emulator: str) -> _Answers:
         output = process.communicate(timeout=30)[1]
     drivers = {driver: reason and _with_stderr(driver, reason, output) for driver, reason in replies.items()}
     version = [release["major"], release["minor"], release["micro"]]
-    return _Answers(version, drivers, models, sorted({name.replace("_", "-") for name in features}))
+    return _Answers(version, drivers, machines, models, sorted({name.replace("_", "-") for name in features}))
 
 
 def _names(reply: dict[str, Any]) -> list[str]:

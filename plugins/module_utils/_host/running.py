@@ -53,6 +53,8 @@ class _VmInfo(TypedDict):
     active: str
     enabled: bool
     status: str
+    machine: str
+    """Its board; empty if it does not run."""
     opened: dict[str, bool]
     restart_needed: bool
     disks: dict[str, DiskInfo]
@@ -94,6 +96,7 @@ def _vm(name: str, state: UnitState) -> VmInfo:
         "active": state["active"],
         "enabled": state["enabled"],
         "status": "",
+        "machine": "",
         "opened": opened_in(files.read_text(f"{paths.UNIT_DIRECTORY}/{paths.unit_name(name)}")),
         "restart_needed": False,
         "disks": {},
@@ -105,6 +108,7 @@ def _vm(name: str, state: UnitState) -> VmInfo:
     try:
         with Monitor.connect(paths.qmp_socket(name)) as monitor:
             info["status"] = _get(_like(monitor.execute("query-status"), dict), "status", "")
+            info["machine"] = _board(monitor.try_execute("qom-get", {"path": "/machine", "property": "type"}))
             counters: dict[str, dict[str, Any]] = {
                 _get(one, "node-name", ""): _get(one, "stats", {}) for one in _rows(monitor.execute("query-blockstats"))
             }
@@ -163,6 +167,11 @@ def _io(stats: dict[str, Any]) -> IoCounters:
         "written_bytes": _get(stats, "wr_bytes", 0),
         "errors": sum(_get(stats, f"failed_{kind}_operations", 0) for kind in ("rd", "wr", "flush")),
     }
+
+
+def _board(reply: dict[str, Any]) -> str:
+    """Return a board by the name of its type in QEMU."""
+    return _get(reply, "return", "").removesuffix("-machine")
 
 
 def _last_line(path: str) -> str:

@@ -77,6 +77,8 @@ class DesiredImage:
     """QMP socket of the VM that has the disk open."""
     node: str = ""
     """Name of the disk's base node in that VM."""
+    closing: str = ""
+    """Name of the VM of this host that has the disk open now, and will have been stopped before the change."""
 
     @property
     def size(self) -> int | None:

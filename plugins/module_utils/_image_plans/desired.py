@@ -27,11 +27,18 @@ _ANY_VM = "VM"
 
 
 def desired_image(
-    kind: ImageKind, disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = ""
+    kind: ImageKind,
+    disk: Disk,
+    where: str,
+    *,
+    state: str = "present",
+    monitor: str = "",
+    node: str = "",
+    closing: str = "",
 ) -> DesiredImage:
     """Return the desired state of a disk; raises DeclarationError for what no host can do."""
     provision = read_options(kind.options, disk.provision, f"{where}: provision")
-    desired = DesiredImage(kind, disk, state, provision, monitor, node)
+    desired = DesiredImage(kind, disk, state, provision, monitor, node, closing)
     try:
         kind.check(desired)
     except DeclarationError as error:

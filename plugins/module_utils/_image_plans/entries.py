@@ -20,6 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.read impo
 
 ENTRY_OPTIONS = (
     Option("name", "Name of the disk in results and errors."),
+    Option("closing", "Name of the VM of this host that has the disk open, for a prediction of what follows its stop."),
     *(option for option in MODULE_OPTIONS if option.name != "open_timeout"),
 )
 """Options of a disk in a batch beside its declaration."""
@@ -70,9 +71,8 @@ def _read_entry(name: str, entry: Any, position: int) -> Entry:
     values = read_options(ENTRY_OPTIONS, {key: options[key] for key in options if key in names}, where)
     declared = {key: options[key] for key in options if key not in names} if options else entry
     disk = read_image(NODE_PREFIX, declared, where)
-    desired = read_desired(
-        disk, where, state=values["state"], monitor=values.get("monitor", ""), node=values.get("node", "")
-    )
+    running = {option: values.get(option, "") for option in ("monitor", "node", "closing")}
+    desired = read_desired(disk, where, state=values["state"], **running)
     return Entry(name or disk.described, desired)
 
 

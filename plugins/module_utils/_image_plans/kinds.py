@@ -14,7 +14,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.k
 KINDS: dict[str, ImageKind] = {kind.name: kind for kind in (IMAGE, LUN, RBD)}
 
 
-def read_desired(disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = "") -> DesiredImage:
+def read_desired(
+    disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = "", closing: str = ""
+) -> DesiredImage:
     """Return the desired state of a disk, of the kind that its backend names."""
     kind = KINDS[disk.backend.lifecycle]
-    return desired_image(kind, disk, where, state=state, monitor=monitor, node=node)
+    return desired_image(kind, disk, where, state=state, monitor=monitor, node=node, closing=closing)

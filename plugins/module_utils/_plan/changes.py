@@ -23,7 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import parts_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import is_drop_in, kept_settings
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import THIS_RUN, is_restart_due
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import THIS_RUN, restart_reasons
 
 RUNNING = ("active", "reloading")
 STOPPED = ("inactive", "failed", "")
@@ -55,6 +55,8 @@ class Changes:
     """Folders of VMs that are removed."""
     remove_links: list[str] = field(default_factory=list)
     """Links to folders that are kept: systemd makes them when a VM starts."""
+    purge: dict[str, list[str]] = field(default_factory=dict)
+    """VMs of which nothing is kept, with the files that are lost."""
     remove_images: list[str] = field(default_factory=list)
     """Staged images that no VM declares any more."""
     reload: bool = False
@@ -67,14 +69,12 @@ class Changes:
     limit: list[VmDisk] = field(default_factory=list)
     refresh: list[str] = field(default_factory=list)
     """Helper units that are restarted while their VM runs on."""
-    restart_needed: list[str] = field(default_factory=list)
-    """VMs that keep old settings because their declaration does not allow a restart."""
-    restart_reasons: dict[str, list[str]] = field(default_factory=dict)
-    """Reasons for a restart, by VM."""
+    restart_required: dict[str, list[str]] = field(default_factory=dict)
+    """VMs that run on unchanged because their declaration does not allow a restart, with the reasons for one."""
 
     def any(self) -> bool:
         """Return if a run would change the host."""
-        return any(value for key, value in asdict(self).items() if key not in ("restart_needed", "restart_reasons"))
+        return any(value for key, value in asdict(self).items() if key != "restart_required")
 
     def changed_while_running(self) -> list[str]:
         """Return the VMs whose disks change while they run."""
@@ -91,6 +91,7 @@ class Changes:
         for names in (self.restart, self.start, self.enable, self.disable):
             if vm in names:
                 names.remove(vm)
+        self.restart_required.pop(vm, None)
         for disks in (self.detach, self.attach, self.limit):
             disks[:] = [disk for disk in disks if disk[0] != vm]
 
@@ -111,7 +112,8 @@ class Changes:
             "start": "start vm",
             "refresh": "restart",
         }
-        lines = [
+        lines = [f"DESTROYS DATA: remove {path}" for paths in self.purge.values() for path in paths]
+        lines += [
             f"{verb} {item}" if item else "enable all vms" for key, verb in verbs.items() for item in getattr(self, key)
         ]
         for verb, disks in (("detach", self.detach), ("attach", self.attach), ("change limits of", self.limit)):
@@ -243,7 +245,7 @@ def _decide_refresh(vm: DesiredVm, desired: DesiredHost, observed: ObservedHost,
     """Restart helpers that take a change while their VM runs on."""
     runs = _active(observed, vm["unit"]) in RUNNING
     for helper in vm["reloaded"] if runs and vm["state"] != "stopped" else ():
-        if _is_due(helper, [helper], vm, desired, observed):
+        if _reasons(helper, [helper], vm, desired, observed):
             changes.refresh.append(helper)
 
 
@@ -280,6 +282,9 @@ def _decide_absent(name: str, vm: DesiredVm, observed: ObservedHost, changes: Ch
         # systemd itself removes the runtime directory of what it stops.
         and not (name in changes.stop and path.startswith(unit_paths.runtime_directory(name)))
     ]
+    lost = observed.get("written", {}).get(name, []) if vm["purge"] else []
+    if lost:
+        changes.purge[name] = lost
     changes.remove_links += [
         path for path in observed["links"] if unit_paths.vm_of_directory(path.rpartition("/")[2]) == name
     ]
@@ -307,8 +312,7 @@ def _decide_running(name: str, desired: DesiredHost, observed: ObservedHost, cha
         changes.restart.append(name)
         return
     if reasons:
-        changes.restart_needed.append(name)
-        changes.restart_reasons[name] = list(reasons)
+        changes.restart_required[name] = list(reasons)
     changes.detach += [(name, disk) for disk in live.detach]
     changes.attach += [(name, disk) for disk in live.attach]
     changes.limit += [(name, disk) for disk in live.limit]
@@ -322,9 +326,10 @@ def _running_changes(name: str, desired: DesiredHost, observed: ObservedHost) ->
     process = observed["processes"].get(name)
     started_from = observed["units"][unit]["started_from"]
     if not process or process["error"] or not started_from or unit not in started_from:
-        due = _is_due(unit, units, vm, desired, observed)
-        cause = f", and its monitor cannot be asked: {process['error']}" if process and process["error"] else ""
-        return LiveChanges(), [f"its unit has changed{cause}"] if due else []
+        reasons = _reasons(unit, units, vm, desired, observed)
+        if reasons and process and process["error"]:
+            reasons.append(f"its monitor cannot be asked what it can be given: {process['error']}")
+        return LiveChanges(), reasons
     running = running_now(process)
     live = live_changes(running, parts_of(vm["argv"]), vm["fixed"], incomplete(running, process))
     written = {one: _written(one, vm, desired, observed) for one in units if one in started_from}
@@ -335,7 +340,7 @@ def _running_changes(name: str, desired: DesiredHost, observed: ObservedHost) ->
         for name, version in {**written[unit], **kept}.items()
         if (name in started_from[unit] or is_drop_in(name)) and name != f"{unit_paths.UNIT_DIRECTORY}/{unit}"
     }
-    changed = [one for one in units if one in written and is_restart_due(started_from, {one: written[one]})]
+    changed = [one for one in units if one in written and restart_reasons(started_from, {one: written[one]})]
     # The process may lack the families of addresses that its new unit has.
     waiting = [disk for disk in live.attach if unit in changed and vm["disks"][disk]["network"]]
     attach = tuple(disk for disk in live.attach if disk not in waiting)
@@ -347,10 +352,12 @@ def _changed(one: str, launch_unit: str) -> str:
     return "settings of its unit have changed" if one == launch_unit else f"{one} has changed"
 
 
-def _is_due(unit: str, sources: Iterable[str], vm: DesiredVm, desired: DesiredHost, observed: ObservedHost) -> bool:
-    """Return if a unit that runs was started from other files of some units than this run leaves."""
+def _reasons(
+    unit: str, sources: Iterable[str], vm: DesiredVm, desired: DesiredHost, observed: ObservedHost
+) -> list[str]:
+    """Return how the files of some units that this run leaves differ from those that a unit was started from."""
     started_from = observed["units"][unit]["started_from"] if unit in observed["units"] else None
-    return is_restart_due(started_from, {source: _written(source, vm, desired, observed) for source in sources})
+    return restart_reasons(started_from, {source: _written(source, vm, desired, observed) for source in sources})
 
 
 def _written(unit: str, vm: DesiredVm, desired: DesiredHost, observed: ObservedHost) -> dict[str, str]:

@@ -8,6 +8,7 @@ from itertools import count
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import family
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import PciPlaces, nic_id
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Network, Vm, user_subnet
@@ -44,7 +45,7 @@ def build_argv(
     for _disk, graph in graphs:
         args += [("-blockdev", compact(node)) for node in graph.nodes]
     disks = [(disk, graph.top) for disk, graph in graphs]
-    args += [("-device", text) for text in disk_devices(disks, settings["machine"], places)]
+    args += [("-device", text) for text in disk_devices(disks, family(settings["machine"]), places)]
     if seed_directory:
         args += [
             ("-blockdev", compact(seed_node(seed_directory))),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import family, is_versioned
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import nearest
@@ -15,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabiliti
 def unknown_to_emulator(vm: Vm, capabilities: Capabilities) -> Iterator[CapabilityError]:
     """Yield what is declared and this emulator refuses. What the probe could not find out is left to QEMU."""
     where = f"vm {vm.name}"
+    yield from _unknown_board(vm, capabilities)
     model, *features = str(vm.settings.get("cpu_model") or "").split(",")
     models = capabilities.cpu_models
     if model and models and model not in models:
@@ -31,6 +33,17 @@ def unknown_to_emulator(vm: Vm, capabilities: Capabilities) -> Iterator[Capabili
                 f"{capabilities.emulator} has no CPU feature {feature!r}{nearest(name, capabilities.cpu_features)}",
             )
     yield from _unknown_arguments(vm, capabilities)
+
+
+def _unknown_board(vm: Vm, capabilities: Capabilities) -> Iterator[CapabilityError]:
+    machine = vm.settings["machine"]
+    if is_versioned(machine) and capabilities.machines and machine not in capabilities.machines:
+        like = sorted(name for name in capabilities.machines if is_versioned(name) and family(name) == family(machine))
+        yield CapabilityError(
+            f"vm {vm.name}: machine",
+            f"{capabilities.emulator} has no board {machine!r}{nearest(machine, like)}; "
+            f"'{capabilities.emulator} -machine help' lists them",
+        )
 
 
 def _unknown_arguments(vm: Vm, capabilities: Capabilities) -> Iterator[CapabilityError]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_size import HostSize
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import ProbedCapabilities
 
 
@@ -25,6 +26,7 @@ class DesiredVm(TypedDict):
 
     state: str
     """started, stopped or absent; unchanged if only its helpers are written."""
+    purge: bool
     autostart: bool
     restart: str
     """when_needed, if a run may restart the VM."""
@@ -45,6 +47,19 @@ class DesiredVm(TypedDict):
     """Reasons why disks cannot be attached while the VM runs, by disk."""
     disks: dict[str, LiveDisk]
     """All disks, as a running QEMU gets them."""
+    stop_timeout: int
+    ready_console: str
+    """Text on the console with which the guest is up after a restart; empty if nothing is waited for."""
+    ready_timeout: int
+
+
+class Restarts(TypedDict):
+    """The way in which a run restarts VMs."""
+
+    serial: int
+    """Number of VMs at a time; 0 for all together."""
+    force: bool
+    """Switch off guests that do not shut down."""
 
 
 class Baseline(TypedDict):
@@ -67,6 +82,7 @@ class DesiredHost(_Desired, total=False):
     images: dict[str, list[str]]
     """Paths of credentials by staged image. If it is missing, only helpers are written, and every VM is unchanged."""
     baseline: Baseline
+    restarts: Restarts
 
 
 class _ObservedFile(TypedDict):
@@ -211,6 +227,9 @@ class ObservedHost(StorageOwners):
     """Folders of the VMs that are removed with them."""
     links: list[str]
     """Links to their other folders, which are kept."""
+    written: dict[str, list[str]]
+    """Files that are kept when a VM is removed, unless it is purged, by VM; only of VMs that may be purged."""
+    size: HostSize
 
 
 class FileSource(TypedDict, total=False):
@@ -248,6 +267,10 @@ class ObserveRequest(TypedDict):
     """Servers and paths of disks, to find out which of them are the same."""
     owners: dict[str, list[OwnerQuestion]]
     """By VM."""
+    purged: list[str]
+    """VMs whose files are listed."""
+    prune: bool
+    """Observe also the VMs that have a unit and are not named."""
 
 
 class ObserveAnswer(TypedDict):

@@ -21,6 +21,7 @@ class ProbedCapabilities(TypedDict):
     emulator: str
     qemu_img: str
     version: list[int]
+    machines: list[str]
     cpu_models: list[str]
     cpu_features: list[str]
     emulator_options: dict[str, bool]
@@ -45,6 +46,8 @@ class Capabilities:
     emulator: str = ""
     qemu_img: str = ""
     version: tuple[int, ...] = ()
+    machines: Sequence[str] = ()
+    """Boards of the emulator; empty if they are not known."""
     cpu_models: Sequence[str] = ()
     """CPU models of the emulator; empty if they are not known."""
     cpu_features: Sequence[str] = ()

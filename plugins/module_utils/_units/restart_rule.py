@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import is_drop_in
 
@@ -16,15 +16,24 @@ Files = Mapping[str, Mapping[str, str]]
 
 
 def is_restart_due(started_from: Files | None, written: Files) -> bool:
-    """Return if a process was started from other files than those that are written now.
+    """Return if a process was started from other files than those that are written now."""
+    return bool(restart_reasons(started_from, written))
+
+
+def restart_reasons(started_from: Files | None, written: Files) -> list[str]:
+    """Return how the files that are written now differ from those that a process was started from.
 
     started_from: as recorded at its start; None if that start was not recorded. written: of the units that count.
     """
     if started_from is None:
-        return True
-    return any(_differ(started_from.get(unit, {}), files) for unit, files in written.items())
+        return ["it is not known from which files it was started"]
+    return [reason for unit, files in written.items() for reason in _differences(started_from.get(unit, {}), files)]
 
 
-def _differ(started_from: Mapping[str, str], written: Mapping[str, str]) -> bool:
-    gone = any(is_drop_in(path) for path in started_from if path not in written)
-    return gone or any(started_from.get(path) != version for path, version in written.items())
+def _differences(started_from: Mapping[str, str], written: Mapping[str, str]) -> Iterator[str]:
+    for path, version in written.items():
+        if path not in started_from:
+            yield f"{path} is new"
+        elif started_from[path] != version:
+            yield f"{path} has changed"
+    yield from (f"{path} was removed" for path in started_from if path not in written and is_drop_in(path))

@@ -11,13 +11,12 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import other_hosts, steps
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import HostReport
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.scope import named, unmatched_everywhere
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import conflicts
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import (
     DeclaredFleet,
     read_fleet_in_parallel,
 )
-
-_MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,11 @@ def registered_results(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> dic
 def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Comparison:
     """Compare all hosts; play_hosts: the hosts of the play that have not failed."""
     asked = [str(host) for host in play_hosts]
-    reports = steps.reports_of(registered_results(hostvars, asked))
+    registered = registered_results(hostvars, asked)
+    reports = steps.reports_of(registered)
+    unmatched = [] if set(asked) - set(reports) else unmatched_everywhere(steps.observed_results(registered))
+    if unmatched:
+        return Comparison(list(unmatched))
     warnings = other_hosts.running_twice(reports)
     if not any(report["starts"] for report in reports.values()):
         return Comparison(warnings=warnings)
@@ -61,7 +64,7 @@ def _asked_later(reports: Mapping[str, HostReport], later: list[str]) -> list[De
     return [
         DeclarationError(
             f"{host}: vm {start['name']}",
-            f"{_named(later)}: of the same play, and not asked yet if it runs there; have all hosts asked first "
+            f"{named(later)}: of the same play, and not asked yet if it runs there; have all hosts asked first "
             "(strategy linear, no serial), or leave those hosts out with --limit",
         )
         for host, report in reports.items()
@@ -70,17 +73,12 @@ def _asked_later(reports: Mapping[str, HostReport], later: list[str]) -> list[De
     ]
 
 
-def _named(hosts: list[str]) -> str:
-    more = f" and {len(hosts) - _MOST_NAMED} more" if len(hosts) > _MOST_NAMED else ""
-    return f"{', '.join(hosts[:_MOST_NAMED])}{more}"
-
-
 def _not_asked(declared: DeclaredFleet, reports: Mapping[str, HostReport]) -> list[str]:
     """Return one line that names the hosts whose running VMs are not known."""
     hosts = [host for host in declared.hosts if host not in reports]
     if not hosts:
         return []
     return [
-        f"not asked which VMs run there: {_named(hosts)} (not in this play or later in it, failed or "
+        f"not asked which VMs run there: {named(hosts)} (not in this play or later in it, failed or "
         "unreachable); only their declarations and the storage itself show if a VM that starts now runs there"
     ]

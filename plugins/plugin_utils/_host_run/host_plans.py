@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, refuse_shared_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import host_size, ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, Changes, is_masked
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     DesiredHost,
@@ -76,8 +76,9 @@ _MODULES = {
 """Programs that modules import, too."""
 
 
-def observe_request(vms: Iterable[Vm], *, texts: bool) -> ObserveRequest:
+def observe_request(vms: Iterable[Vm], *, texts: bool, prune: bool = False) -> ObserveRequest:
     """Return the request to observe the host of these VMs; texts: with the texts of units, for a diff."""
+    vms = list(vms)
     present = [vm for vm in vms if vm.state != "absent"]
     return {
         "vms": [vm.name for vm in vms],
@@ -86,6 +87,8 @@ def observe_request(vms: Iterable[Vm], *, texts: bool) -> ObserveRequest:
         "heads": sorted({path for vm in present for disk in vm.disks for path in _unmanaged_raw(disk)}),
         "names": sorted({name for vm in present for disk in vm.disks for name in names_in(disk)}),
         "owners": questions(present),
+        "purged": [vm.name for vm in vms if vm.settings["purge"]],
+        "prune": prune,
     }
 
 
@@ -225,6 +228,7 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> DesiredVm:
     fixed = fixed_disks(plan, parts)
     return {
         "state": settings["state"],
+        "purge": settings["purge"],
         "autostart": settings["autostart"],
         "restart": settings["restart"],
         "unit": unit_paths.unit_name(name),
@@ -232,7 +236,10 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> DesiredVm:
         "reloaded": [service.name for service in services if service.reloads],
         "credentials": {service.name: _credentials(service, encrypted=encrypted) for service in services},
         "staged": [service.name for service in plan.services if service.image],
-        "start_timeout": plan.vm.settings["start_timeout"],
+        "start_timeout": settings["start_timeout"],
+        "stop_timeout": settings["stop_timeout"],
+        "ready_console": (settings.get("ready_when") or {}).get("console", ""),
+        "ready_timeout": (settings.get("ready_when") or {}).get("timeout", 0),
         "argv": argv,
         "fixed": fixed,
         "disks": {planned.disk.name: live_disk(plan, planned, parts, encrypted=encrypted) for planned in plan.disks},
@@ -265,6 +272,20 @@ def refuse_masked_target(changes: Changes, observed: ObservedHost) -> None:
             f"(systemctl unmask {unit_paths.TARGET}; or boot without systemd.mask={unit_paths.TARGET}), or declare "
             "state: stopped or absent"
         )
+
+
+def refuse_too_large(vms: Iterable[Vm], changes: Changes, observed: ObservedHost) -> None:
+    """Refuse to start a VM that needs more memory than the host has."""
+    size, starting = observed.get("size"), {*changes.start, *changes.restart}
+    if size:
+        raise_collected(list(host_size.too_large((vm for vm in vms if vm.name in starting), size)))
+
+
+def overcommitted(vms: Iterable[Vm], changes: Changes, observed: ObservedHost, host: str) -> list[str]:
+    """Return warnings about the memory and CPUs of all VMs of a host on which one will start."""
+    size = observed.get("size")
+    warned = size if changes.start or changes.restart else None
+    return [f"{host}: {warning}" for warning in host_size.overcommitted(vms, warned)] if warned else []
 
 
 def _unmanaged_raw(disk: Disk) -> tuple[str, ...]:

@@ -121,6 +121,10 @@ class DiskResults:
         """Return the results without the disks of some VMs."""
         return DiskResults([(disk, result) for disk, result in self.results if disk.vm not in vms], self.diff)
 
+    def plus(self, other: DiskResults) -> DiskResults:
+        """Return these results and those of other disks."""
+        return DiskResults([*self.results, *other.results], [*self.diff, *other.diff])
+
     def refuse(self) -> None:
         """Raise DeclarationError for disks whose declaration qemu_disks refuses."""
         refused = [result["msg"] for _disk, result in self.results if result.get("refused")]

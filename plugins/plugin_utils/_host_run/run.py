@@ -12,38 +12,52 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import DiskResults
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import RunOptions
 
 
 class Run:
     """The changes and messages that follow from plans and an observation."""
 
-    def __init__(self, host: str, plans: Sequence[Plan], observed: ObservedHost, *, encrypted: bool, only: str) -> None:
-        """encrypted: if the host encrypts credentials; only: the module's option."""
+    def __init__(
+        self, host: str, plans: Sequence[Plan], observed: ObservedHost, options: RunOptions, *, encrypted: bool
+    ) -> None:
+        """encrypted: if the host encrypts credentials."""
         self.host = host
         self.encrypted = encrypted
         self.plans = list(plans)
         """Plans of the VMs that have not failed."""
         self.failures: dict[str, list[str]] = {}
         """Messages about the VMs that have failed, by name."""
+        self.left_alone: set[str] = set()
+        """Those of them that are left as they are."""
         self._all = plans
         self._observed = observed
-        self._only = only
+        self._options = options
         self.desired, self.changes = self._decide()
         self.leave_alone(host_plans.not_raw_disks(self.plans, self.changes, observed))
 
     def _decide(self) -> tuple[DesiredHost, Changes]:
         desired = host_plans.desired_state(self.plans, encrypted=self.encrypted)
-        if self._only == "ssh_agents":
+        if self._options.only == "ssh_agents":
             desired = host_plans.only_helpers(desired)
+        if self._options.restart == "due":
+            for vm in desired["vms"].values():
+                vm["restart"] = "when_needed"
+        desired["restarts"] = {"serial": self._options.restart_serial, "force": self._options.restart_force}
         desired["baseline"] = baseline_of(desired, self._observed)
         return desired, decide(desired, self._observed)
 
     def leave_alone(self, failures: Mapping[str, Sequence[str]]) -> None:
         """Leave VMs as they are because of their disks; failures: the reasons by VM."""
         if failures:
-            self.failures.update({name: [f"{self.host}: {line}" for line in failures[name]] for name in failures})
+            self.record(failures)
+            self.left_alone.update(failures)
             self.plans = [plan for plan in self.plans if plan.vm.name not in failures]
             self.desired, self.changes = self._decide()
+
+    def record(self, failures: Mapping[str, Sequence[str]]) -> None:
+        """Record failures of VMs on which the run goes on acting; failures: the reasons by VM."""
+        self.failures.update({name: [f"{self.host}: {line}" for line in failures[name]] for name in failures})
 
     def add_failures(self, failures: Mapping[str, Sequence[str]]) -> None:
         """Record VMs that did not start; failures: the last lines of their logs."""
@@ -66,10 +80,14 @@ class Run:
             "actions": [*due.actions, *self.changes.actions()],
             "vms": host_plans.summary(self._all),
             "disks": list(predicted.rows.values()),
-            "restart_needed": self.changes.restart_needed,
+            "restart_required": self.changes.restart_required,
         }
         if diff:
-            result["diff"] = [*due.diff, *host_plans.diffs(self.changes, self.desired, self._observed)]
+            required = [
+                {"prepared": f"restart of vm {name} required: {'; '.join(reasons)}\n"}
+                for name, reasons in self.changes.restart_required.items()
+            ]
+            result["diff"] = [*due.diff, *host_plans.diffs(self.changes, self.desired, self._observed), *required]
         return result
 
     def failure(self) -> dict[str, Any]:
@@ -80,9 +98,9 @@ class Run:
     def warnings(self) -> list[str]:
         """Return warnings about the plans, and about VMs that need a restart."""
         lines = [f"{self.host}: {warning}" for plan in self._all for warning in plan.warnings]
-        lines += [
-            f"{self.host}: {name}: changed, but the running VM keeps its old settings until it is restarted (set "
-            f"restart: when_needed to let this playbook do it): {'; '.join(self.changes.restart_reasons[name])}"
-            for name in self.changes.restart_needed
-        ]
+        if self.changes.restart_required:
+            lines.append(
+                f"{self.host}: {', '.join(self.changes.restart_required)}: changed, but the running VM keeps its old "
+                "settings until it is restarted (set restart: when_needed, or for one run -e qemu_vms_restart=due)"
+            )
         return lines

@@ -45,12 +45,13 @@ def unpack(text: str) -> Any:
 
 def reports_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, HostReport]:
     """Return the reports of the hosts that answered, updated by the later steps; results: registered, by host."""
-    reports = {}
-    for host, registered in results.items():
-        report = (registered.get(OBSERVED) or {}).get("fleet")
-        if report:
-            reports[host] = _since(report, registered)
-    return reports
+    return {host: _since(result["fleet"], results[host]) for host, result in observed_results(results).items()}
+
+
+def observed_results(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the results of step observe of the hosts that answered; results: registered, by host."""
+    observed = {host: registered.get(OBSERVED) or {} for host, registered in results.items()}
+    return {host: result for host, result in observed.items() if result.get("fleet")}
 
 
 def is_stopped(vm: str, registered: Mapping[str, Any]) -> bool:

@@ -136,10 +136,11 @@ def _refuse_shrinking(desired: DesiredImage, observed: ObservedContent, size: in
 
 def refuse_in_use(desired: DesiredImage, observed: ObservedImage, change: str) -> None:
     """Refuse a change while a VM of this host has the image open; change: a participle, such as ``removed``."""
-    if observed.opened_by and not desired.provision.get("force"):
+    others = [vm for vm in observed.opened_by or () if vm != desired.closing]
+    if others and not desired.provision.get("force"):
         raise DeclarationError(
             "",
-            f"VM {observed.opened_by[0]} of this host has it open: it is not {change}; stop the VM, or set force: true",
+            f"VM {others[0]} of this host has it open: it is not {change}; stop the VM, or set force: true",
         )
 
 

@@ -54,7 +54,9 @@ class _Builder:
 
     def refuse_open(self, image: RbdImage, change: str) -> None:
         """Refuse a change under a client that has the image open; change: a participle, such as ``removed``."""
-        if image.watchers and not self.desired.provision["force"]:
+        # One of them is the VM that is stopped first. Those that are left then are seen by the removal itself.
+        others = len(image.watchers) - (1 if self.desired.closing else 0)
+        if others > 0 and not self.desired.provision["force"]:
             raise DeclarationError(
                 self.name,
                 f"is not {change}: {_join(image.watchers)} has it open; stop that client, or set force: true",

@@ -204,7 +204,7 @@ def test_a_diff_shows_each_unit_line_by_line_and_the_rest_in_words() -> None:
     host = Host(empty_host())
     run(host, SIMPLE)
     shown = run(host, {"web1": {**SIMPLE["web1"], "cpus": 2}}, diff=True, check=True)["diff"]
-    assert len(shown) == 2
+    assert len(shown) == 3
     assert "-    -smp 1 \\\n+    -smp 2 \\\n" in shown[0]["prepared"]
     assert shown[1]["prepared"] == "reload systemd\n"
 
@@ -219,13 +219,13 @@ def test_a_running_machine_is_restarted_only_where_that_is_allowed(warnings: lis
     host = Host(empty_host())
     run(host, SIMPLE)
     result = run(host, {"web1": {**SIMPLE["web1"], "cpus": 2}}, check=True)
-    assert result["restart_needed"] == ["web1"]
+    assert result["restart_required"] == {"web1": ["/etc/systemd/system/qemu-vm-web1.service has changed"]}
     assert warnings == [
         "hv1: web1: changed, but the running VM keeps its old settings until it is restarted "
-        "(set restart: when_needed to let this playbook do it)"
+        "(set restart: when_needed, or for one run -e qemu_vms_restart=due)"
     ]
     result = run(host, {"web1": {**SIMPLE["web1"], "cpus": 2, "restart": "when_needed"}}, check=True)
-    assert result["restart_needed"] == []
+    assert result["restart_required"] == {}
     assert "restart vm web1" in result["actions"]
 
 

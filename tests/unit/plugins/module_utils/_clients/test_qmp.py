@@ -91,6 +91,7 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
     stats = {"rd_operations": 2, "rd_bytes": 1024, "failed_rd_operations": 1, "failed_flush_operations": 3}
     answers = {
         "query-status": {"status": "io-error"},
+        "qom-get": "pc-q35-7.2-machine",
         "query-block": blocks,
         "query-blockstats": [{"stats": {}}, {"node-name": "root.format", "stats": stats}],
     }
@@ -102,12 +103,13 @@ def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
         "active": "inactive",
         "enabled": False,
         "status": "",
+        "machine": "",
         "opened": {},
         "restart_needed": False,
         "disks": {},
         "console": "",
     }
-    assert found["web1"]["status"] == "io-error"
+    assert (found["web1"]["status"], found["web1"]["machine"]) == ("io-error", "pc-q35-7.2")
     assert found["web1"]["disks"] == {
         "root": {
             "node": "root.format",
@@ -154,6 +156,7 @@ def test_a_monitor_that_is_not_qemus_is_an_error_soon(tmp_path: Path, piece: byt
         ("query-blockstats", [{"stats": 5}]),
         ("query-blockstats", [{"node-name": {}, "stats": {}}]),
         ("query-status", {"error": ["x"]}),
+        ("qom-get", 5),
     ],
 )
 def test_answers_of_other_kinds_are_the_error_of_their_vm(

@@ -44,7 +44,7 @@ def test_a_new_vm_is_written_enabled_and_started(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(apply, "_locked", contextlib.nullcontext)
     unit = tmp_path / "UNIT_DIRECTORY" / "qemu-vm-web1.service"
     vm = {"unit": unit.name, "units": [unit.name], "reloaded": [], "credentials": {unit.name: []}, "staged": []}
-    vm.update(state="started", autostart=True, restart="never", start_timeout=5)
+    vm.update(state="started", autostart=True, restart="never", purge=False, start_timeout=5)
     desired: dict[str, Any] = {"files": {str(unit): {"text": "[Unit]\n", "mode": 0o644}}, "vms": {"web1": vm}}
     desired.update(images={}, baseline={"files": {str(unit): ""}, "enabled": {unit.name: False}})
     answer = apply.apply(desired, {}, encrypted=False)

@@ -91,7 +91,7 @@ def test_a_helper_that_a_vm_still_uses_runs_on(monkeypatch: pytest.MonkeyPatch) 
     called: list[str] = []
     monkeypatch.setattr(leftovers.systemd, "systemctl", lambda verb, units: called.append(verb))
     files = [f"{UNITS}/qemu-vm-web1.a.nbdkit.service"]
-    leftovers.stop_helpers(Changes(remove_files=files, restart_needed=["web1"]))
+    leftovers.stop_helpers(Changes(remove_files=files, restart_required={"web1": ["changed"]}))
     assert called == []
 
 
@@ -100,3 +100,21 @@ def test_access_is_taken_back_with_the_unit(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(leftovers.file_access, "revoke", revoked.append)
     leftovers.revoke_access(Changes(remove_files=[f"{UNITS}/qemu-vm-web1.service"]))
     assert revoked == ["qemu-vm-web1.service"]
+
+
+def test_a_purge_lists_and_removes_all_of_one_vm(root: Path) -> None:
+    (root / "elsewhere").mkdir()
+    (root / "elsewhere" / "image").touch()
+    (root / "lib" / "private" / "qemu-vm-web1" / "link").symlink_to(root / "elsewhere")
+    (root / "log" / "private" / "qemu-vm-web1" / "a\nb").touch()
+    assert leftovers.written("web1") == [
+        f"{root}/lib/private/qemu-vm-web1/link",
+        f"{root}/lib/private/qemu-vm-web1/root.qcow2",
+        f"{root}/log/private/qemu-vm-web1/a\\x0ab",
+    ]
+    assert leftovers.written("web10") == []
+    leftovers.purge(["web1"])
+    assert [path.name for path in root.glob("l*/**/*web1*")].count("qemu-vm-web1") == 0
+    assert leftovers.written("web1") == []
+    assert (root / "lib" / "private" / "qemu-vm-web10").exists()
+    assert (root / "elsewhere" / "image").exists()

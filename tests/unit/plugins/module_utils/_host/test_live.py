@@ -152,7 +152,9 @@ def test_a_vm_that_is_as_its_unit_says_is_recorded_so(monkeypatch: pytest.Monkey
     monkeypatch.setattr(former_storage, "forget", lambda unit: forgotten.append(unit[8:12]))
     names = ("web1", "web2", "web3", "web4", "web5")
     goal: Any = {"vms": {name: {"unit": f"qemu-vm-{name}.service"} for name in names}}
-    changes = Changes(attach=[(name, "data") for name in names[:4]], restart_needed=["web2"], start=["web4"])
+    changes = Changes(
+        attach=[(name, "data") for name in names[:4]], restart_required={"web2": ["memory has changed"]}, start=["web4"]
+    )
     apply._record_running(goal, observed(*names), changes, unfinished=["web3"])
     assert updated == [("web1", True), ("web2", False), ("web3", False)]
     assert forgotten == ["web1"]

@@ -36,6 +36,7 @@ def settled() -> State:
         "state": "started",
         "autostart": True,
         "restart": "never",
+        "purge": False,
         "unit": "qemu-vm-web1.service",
         "units": ["qemu-vm-web1.root.nbdkit.service", "qemu-vm-web1.service"],
         "reloaded": [],
@@ -417,7 +418,7 @@ def test_what_a_run_does(edits: list[Callable[..., None]], actions: list[str]) -
         edit(desired, observed)
     before = copy.deepcopy((desired, observed))
     changes = decide(desired, observed)
-    assert [*changes.actions(), *(f"restart needed: {name}" for name in changes.restart_needed)] == actions
+    assert [*changes.actions(), *(f"restart needed: {name}" for name in changes.restart_required)] == actions
     assert changes.any() == any(not action.startswith("restart needed") for action in actions)
     assert (desired, observed) == before
 
@@ -427,8 +428,8 @@ def test_every_change_has_words() -> None:
     for name, value in vars(changes).items():
         if isinstance(value, list):
             value.append(("web1", name) if name in ("detach", "attach", "limit") else f"<{name}>")
-    # restart_needed and restart_reasons are no changes.
-    assert len(changes.actions()) == len(vars(changes)) - 2
+    changes.purge["web1"] = ["/lost"]
+    assert len(changes.actions()) == len(vars(changes)) - 1  # restart_required is no change
 
 
 def replaced_by_another_run(desired: dict[str, Any], observed: dict[str, Any]) -> None:

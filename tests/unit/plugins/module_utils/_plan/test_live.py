@@ -212,7 +212,7 @@ def decided(
 def test_disks_of_a_running_vm_change_without_a_restart() -> None:
     found = decided(disks(old=NFS), disks(new={"nfs": {**NFS["nfs"], "path": "/b"}}))
     assert (found.attach, found.detach) == ([("web1", "new")], [("web1", "old")])
-    assert (found.restart, found.restart_needed) == ([], [])
+    assert (found.restart, found.restart_required) == ([], {})
     assert {"attach disk new of web1", "detach disk old of web1"} <= set(found.actions())
     assert found.any()
 
@@ -224,32 +224,34 @@ def test_a_vm_that_is_restarted_gets_its_disks_by_that() -> None:
 
 def test_what_needs_a_restart_has_a_reason_and_keeps_nothing_else_waiting() -> None:
     found = decided(disks(), {**disks(data=NFS), "memory": "128MiB"})
-    assert found.restart_reasons == {"web1": ["memory has changed"]}
+    assert found.restart_required == {"web1": ["memory has changed"]}
     assert found.attach == [("web1", "data")]
 
 
 def test_settings_that_the_process_keeps_need_a_restart() -> None:
     found = decided(disks(), disks(data=NFS), after="User=b")
     waits = "disk data is new and waits for that"
-    assert found.restart_reasons == {"web1": ["settings of its unit have changed", waits]}
+    assert found.restart_required == {"web1": ["settings of its unit have changed", waits]}
     # Its server may be of a family of addresses that the process may not use.
     assert found.attach == []
 
 
 @pytest.mark.parametrize("line", ["TimeoutStopSec=1", "ExecStopPost=/bin/true", "IPAddressAllow=192.0.2.1", "# words"])
 def test_settings_that_systemd_takes_when_it_reloads_need_none(line: str) -> None:
-    assert decided(disks(), disks(), after=f"User=a\n{line}").restart_needed == []
+    assert decided(disks(), disks(), after=f"User=a\n{line}").restart_required == {}
 
 
 def test_a_monitor_that_does_not_answer_leaves_a_restart() -> None:
     found = decided(disks(), disks(data=NFS), process={"error": "timed out"})
-    assert found.restart_reasons == {"web1": ["its unit has changed, and its monitor cannot be asked: timed out"]}
+    assert found.restart_required == {
+        "web1": [f"{PATH} has changed", "its monitor cannot be asked what it can be given: timed out"]
+    }
     assert found.attach == []
 
 
 def test_a_new_drop_in_needs_a_restart() -> None:
     found = decided(disks(), disks(), state={"drop_ins": {f"{PATH}.d/x.conf": "1"}})
-    assert found.restart_reasons == {"web1": ["settings of its unit have changed"]}
+    assert found.restart_required == {"web1": ["settings of its unit have changed"]}
 
 
 def test_a_vm_that_keeps_a_disk_is_left_as_it_is() -> None:

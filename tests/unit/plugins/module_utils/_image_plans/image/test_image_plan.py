@@ -317,3 +317,13 @@ def test_data_between_the_samples_is_told_of() -> None:
 def test_how_a_disk_is_known_to_be_blank_is_said_of_disks_of_a_fixed_size() -> None:
     with pytest.raises(DeclarationError, match="blank_check: is for disks of a fixed size, not for nfs"):
         plan({**NFS, "size": "1MiB", "provision": {"blank_check": "sample"}}, MISSING)
+
+
+def test_a_file_is_removed_under_the_vm_that_is_stopped_first_and_under_no_other() -> None:
+    closing = read_desired(read_image("disk", FILE, "disk"), "disk", state="absent", closing="web1")
+    removal = closing.kind.plan(closing, state_of(closing, USED))
+    assert [step.line for step in removal.steps] == ["DESTROYS DATA: remove file /srv/a.img"]
+    with pytest.raises(DeclarationError, match="VM web2 of this host has it open"):
+        closing.kind.plan(closing, state_of(closing, {**USED, "opened_by": ("web1", "web2")}))
+    with pytest.raises(DeclarationError, match="VM web1 of this host has it open"):
+        plan({**FILE, "state": "absent"}, USED)

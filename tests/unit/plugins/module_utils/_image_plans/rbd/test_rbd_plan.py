@@ -381,3 +381,13 @@ def test_what_other_hosts_left_unfinished_is_removed_first() -> None:
 )
 def test_what_destroys_data_is_marked(observed: ObservedRbd, options: dict[str, Any], destroys: bool) -> None:
     assert [step.destroys for step in plan(observed, **options).steps] == [destroys]
+
+
+def test_one_watcher_is_the_vm_that_is_stopped_first() -> None:
+    desired = replace(want(state="absent"), closing="web1")
+    removal = KINDS["rbd"].plan(desired, there(watchers=(CLIENT,)))
+    assert [step.line for step in removal.steps] == ["DESTROYS DATA: remove rbd vms/web1"]
+    with pytest.raises(DeclarationError, match=r"is not removed: .* has it open"):
+        KINDS["rbd"].plan(desired, there(watchers=(CLIENT, "192.0.2.99")))
+    with pytest.raises(DeclarationError, match=r"is not removed: .* has it open"):
+        KINDS["rbd"].plan(want(state="absent"), there(watchers=(CLIENT,)))
