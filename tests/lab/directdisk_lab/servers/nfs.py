@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""NFS-Ganesha, version 3 behind a portmapper, over /srv/nfs: a folder of the machine, for overlayfs has no handles."""
+"""NFS-Ganesha, version 3 behind a portmapper, over /srv/nfs, a folder of the machine: overlayfs has no handles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from ..host_files import Files
 from ..yaml_text import Value
 from .server import Server, Site
 
-EXPORT = "/srv/nfs"
+EXPORT, SMALL = "/srv/nfs", "/srv/nfs-small"
+# A file system that a test can fill. It is mounted in the container, so it goes with it.
+MAKE_SMALL = f"""mountpoint -q {SMALL} || {{
+  rm -f {SMALL}.ext4 && truncate -s 4M {SMALL}.ext4 && mkfs.ext4 -q -O ^has_journal {SMALL}.ext4
+  mkdir -p {SMALL} && mount -o loop {SMALL}.ext4 {SMALL} && chmod 777 {SMALL}
+}}"""
 WAIT = "timeout 20 sh -c 'until rpcinfo -t 127.0.0.1 mountd 3 >/dev/null 2>&1; do sleep 0.05; done'"
 
 
@@ -20,7 +25,19 @@ def _files(site: Site) -> Files:
 
 
 def _facts(site: Site) -> dict[str, Value]:
-    return {"lab_nfs_export": EXPORT, "lab_nfs_user": STORAGE_USER, "lab_nfs_group": STORAGE_USER}
+    return {
+        "lab_nfs_export": EXPORT,
+        "lab_nfs_small": SMALL,
+        "lab_nfs_user": STORAGE_USER,
+        "lab_nfs_group": STORAGE_USER,
+    }
 
 
-SERVER = Server("nfs", ("rpcbind.service", "nfs-ganesha.service"), _files, after=lambda site: WAIT, facts=_facts)
+SERVER = Server(
+    "nfs",
+    ("rpcbind.service", "nfs-ganesha.service"),
+    _files,
+    before=lambda site: MAKE_SMALL,
+    after=lambda site: WAIT,
+    facts=_facts,
+)
