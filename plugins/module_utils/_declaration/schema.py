@@ -198,8 +198,7 @@ VM_OPTIONS = (
     ),
     Option(
         "machine",
-        "Machine type: V(q35), V(pc), or the board of one release of QEMU that the host's QEMU knows, such as "
-        "V(pc-q35-9.2).",
+        "Board: V(q35), V(pc), or one of a release of QEMU, such as V(pc-q35-9.2).",
         pattern=boards.PATTERN,
         pattern_help="is not q35, pc, or the name of a board such as pc-q35-9.2 or pc-i440fx-9.2",
         default="q35",
@@ -245,8 +244,7 @@ VM_OPTIONS = (
     ),
     Option(
         "purge",
-        "With O(state=absent), also remove what only this host has of the VM: overlays, UEFI variables and the "
-        "console's log.",
+        "With O(state=absent), also remove overlays, UEFI variables and the console's log.",
         "bool",
         default=False,
     ),
@@ -265,8 +263,7 @@ VM_OPTIONS = (
     ),
     Option(
         "ready_when",
-        "Sign that the guest is up after a restart, for which a run with C(qemu_vms_restart_serial) waits before the "
-        "next VM.",
+        "Sign that the guest is up, for which C(qemu_vms_restart_serial) waits before the next restart.",
         "dict",
         options=(
             Option("console", "Text that the guest writes to its serial console, such as V(login:).", required=True),

@@ -341,6 +341,9 @@ def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
     """Explain why a VM did not start: its disk and the hint of the disk's backend, then the log itself."""
     lines = list(lines)
     name = plan.vm.name
+    if lines and all(line.startswith(f"vm {name}: ") for line in lines):
+        # Messages of the module, not a log: the VM may run.
+        return [f"{host}: {line}" for line in lines]
     explained = []
     for line in lines:
         if line.startswith(tuple(f"disk {planned.disk.name} of {name}: " for planned in plan.disks)):

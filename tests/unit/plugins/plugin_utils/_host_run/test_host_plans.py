@@ -624,3 +624,9 @@ def test_a_web_server_that_only_sends_whole_files_is_named(line: str, words: str
     found = explained(line)
     assert found.startswith("hv1: disk kit of web1: http http://192.0.2.7/b: ")
     assert found.endswith(words)
+
+
+def test_a_message_of_the_module_is_not_shown_as_a_log_of_a_vm_that_did_not_start() -> None:
+    lines = ["vm web1: is not restarted: its guest has not shut down within stop_timeout (10 s) and runs on"]
+    assert explain_failure(plan({}), lines, "hv1") == [f"hv1: {lines[0]}"]
+    assert explain_failure(plan({}), [*lines, "qemu: dies"], "hv1")[0].startswith("hv1: vm web1: did not")
