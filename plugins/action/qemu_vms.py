@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from ansible.utils.display import Display
@@ -15,14 +15,18 @@ from ansible.utils.display import Display
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk, entries_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import overlays
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     ApplyAnswer,
+    DisksAnswer,
+    DisksRequest,
     ObserveAnswer,
     ObservedHost,
     Request,
+    encode,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import missing, requirements
@@ -33,10 +37,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare 
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.in_use import storage_not_asked
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import (
     DiskResults,
-    DisksAnswer,
-    ManagedDisk,
     managed_disks,
-    request,
 )
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import (
     HostReport,
@@ -44,6 +45,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_ho
     host_report,
     predicted_changes,
 )
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.raw_disks import read_over_network
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run import Run
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import refuse_unmanaged_storage
 
@@ -53,20 +55,11 @@ _CHOICES = {"when_lacking": ("fail", "report"), "only": ("all", "ssh_agents"), "
 """The values of the options besides vms; the first one is the default."""
 
 
-@dataclass(frozen=True)
-class _HostAnswers:
-    """The answers of a host in step observe."""
-
-    host: ObserveAnswer
-    disks: DisksAnswer | None
-    """The predictions of qemu_disks; None if no disk is managed."""
-
-
 class ActionModule(HostAction):
     """The VMs of one host: one call to observe it, and one more call if something must change.
 
-    If disks are managed, one more call observes all of them, and one applies their changes. With ``step`` the action
-    is one part of that, so that all hosts complete one part before the next.
+    If images of disks must change, one more call does that for all of them. With ``step`` the action is one part of
+    that, so that all hosts complete one part before the next.
     """
 
     def run_task(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,8 +77,9 @@ class ActionModule(HostAction):
         vms = read_vms(self._task.args["vms"], host)
         managed = managed_disks(vms, plain(self._task.args["vms"])) if options["only"] == "all" else []
         read_entries({disk.name: disk.declared for disk in managed})
-        host_answer = self._observe_host(vms, task_vars)
-        capabilities, observed = Capabilities.from_probe(host_answer["capabilities"]), host_answer["observed"]
+        raw = read_over_network(vms, plain(self._task.args["vms"])) if options["only"] == "all" else []
+        answer = self._observe_host(vms, {"managed": [asdict(disk) for disk in managed], "raw": raw}, task_vars)
+        capabilities, observed = Capabilities.from_probe(answer["capabilities"]), answer["observed"]
         lacks, packages = missing(requirements(vms), capabilities)
         lacking = {"missing": lacks, "missing_packages": packages}
         undeclared = host_plans.undeclared(observed, vms)
@@ -98,10 +92,10 @@ class ActionModule(HostAction):
         plans = host_plans.make_plans(vms, capabilities, observed)
         host_plans.refuse_taken_storage(vms, observed, undeclared)
         overlays.refuse_left_behind(vms, observed["overlays"])
-        entries = request(managed, plans, observed)
-        answer = self._reconcile_disks(managed, entries, task_vars, predict=True)
-        predicted = DiskResults.from_answer(managed, answer) if answer else DiskResults()
+        predicted = DiskResults.from_observation(managed, answer)
         predicted.refuse()
+        for warning in predicted.warnings:
+            display.warning(f"{host}: {warning}")
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
         host_plans.refuse_masked_target(run.changes, observed)
         result = {**run.predict(predicted, diff=bool(self._task.diff)), "undeclared": undeclared, **lacking}
@@ -112,23 +106,23 @@ class ActionModule(HostAction):
             display.warning(warning)
         report = self._report(vms, observed, undeclared, run.changes)
         if options["step"] == "observe":
-            return self._observed(run, result, report, _HostAnswers(host_answer, answer))
+            return self._observed(run, result, report, answer)
         raise_collected(decide({host: report}).errors)
-        return self._finish(run, predicted, result, entries, task_vars)
+        return self._finish(run, predicted, result, entries_of(managed, observed["units"]), task_vars)
 
     @staticmethod
     def _report(vms: Sequence[Vm], observed: ObservedHost, undeclared: list[str], changes: Changes) -> HostReport:
         return host_report(uuid.uuid4().hex, vms, observed, undeclared, changes)
 
     @staticmethod
-    def _observed(run: Run, result: dict[str, Any], report: HostReport, answers: _HostAnswers) -> dict[str, Any]:
+    def _observed(run: Run, result: dict[str, Any], report: HostReport, answer: ObserveAnswer) -> dict[str, Any]:
         """Return the result of step observe; if something is due, it includes all that step apply needs."""
         due = bool(result["changed"])
         result = {**result, "changed": False, **_for_other_steps({"step": "observe"}, report, due=due)}
         if due:
             for key in ("vms", "disks", "actions", "diff"):
                 result.pop(key, None)
-            result["observed"] = steps.pack(asdict(answers))
+            result["observed"] = steps.pack(answer)
         elif run.failures:
             del result["vms"]
             result.update(run.failure())
@@ -137,23 +131,23 @@ class ActionModule(HostAction):
     def _apply_observed(self, host: str, options: Mapping[str, str], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Plan again from the observation of step observe, and apply."""
         observation = task_vars[steps.OBSERVED]
-        answers = _HostAnswers(**steps.unpack(observation["observed"]))
+        answer: ObserveAnswer = steps.unpack(observation["observed"])
         stopped = task_vars.get(steps.STOPPED_FIRST) or {}
         report_id = observation["fleet"]["id"]
         names = stopped.get("stopped") or () if stopped.get("of") == report_id else ()
-        observed = steps.with_stopped(answers.host["observed"], names)
+        observed = steps.with_stopped(answer["observed"], names)
         vms = read_vms(self._task.args["vms"], host)
         managed = managed_disks(vms, plain(self._task.args["vms"]))
-        capabilities = Capabilities.from_probe(answers.host["capabilities"])
+        capabilities = Capabilities.from_probe(answer["capabilities"])
         plans = host_plans.make_plans(vms, capabilities, observed)
         run = Run(host, plans, observed, encrypted=capabilities.encrypts, only=options["only"])
-        predicted = DiskResults.from_answer(managed, answers.disks) if answers.disks else DiskResults()
+        predicted = DiskResults.from_observation(managed, answer)
         not_yet = self._waiting_for_stops(host, task_vars)
         run.leave_alone(not_yet)
         predicted = predicted.without(not_yet)
         result = run.predict(predicted, diff=bool(self._task.diff))
         result.update(undeclared=observation["undeclared"], of=report_id)
-        return self._finish(run, predicted, result, request(managed, plans, observed), task_vars)
+        return self._finish(run, predicted, result, entries_of(managed, observed["units"]), task_vars)
 
     def _finish(
         self,
@@ -234,12 +228,12 @@ class ActionModule(HostAction):
                 raise DeclarationError(f"qemu_vms: {name}", f"{value!r} is not one of {', '.join(_CHOICES[name])}")
         return options
 
-    def _observe_host(self, vms: Sequence[Vm], task_vars: Mapping[str, Any]) -> ObserveAnswer:
+    def _observe_host(self, vms: Sequence[Vm], disks: DisksRequest, task_vars: Mapping[str, Any]) -> ObserveAnswer:
         # It is not known yet if the host encrypts credentials, so the texts are passed under both paths.
         secrets = host_plans.secrets_of(vms)
         texts = {**host_plans.at_rest(secrets, encrypted=True), **host_plans.at_rest(secrets, encrypted=False)}
         answer: ObserveAnswer = self._ask_host(
-            {"observe": host_plans.observe_request(vms, texts=bool(self._task.diff))}, texts, task_vars
+            {"observe": host_plans.observe_request(vms, texts=bool(self._task.diff))}, texts, task_vars, disks
         )
         return answer
 
@@ -248,7 +242,7 @@ class ActionModule(HostAction):
     ) -> dict[str, Any]:
         """Apply the changes of disks and VMs, and return the members of the result about them."""
         due = [disk for disk, _result in predicted.due().results]
-        disks = self._reconcile_disks(due, entries, task_vars, predict=False)
+        disks = self._reconcile_disks(due, entries, task_vars)
         done = DiskResults.from_answer(due, disks) if disks else DiskResults()
         run.leave_alone(done.failures)
         actions = done.actions
@@ -261,24 +255,31 @@ class ActionModule(HostAction):
         return {"actions": actions, "disks": list({**predicted.rows, **done.rows}.values())}
 
     def _reconcile_disks(
-        self, disks: Sequence[ManagedDisk], entries: Mapping[str, Any], task_vars: Mapping[str, Any], *, predict: bool
+        self, disks: Sequence[VmDisk], entries: Mapping[str, Any], task_vars: Mapping[str, Any]
     ) -> DisksAnswer | None:
         """Run qemu_disks for all of these disks in one call; return None if there are none."""
         host = task_vars.get("inventory_hostname", "")
         if not disks:
             return None
         names = [disk.name for disk in disks]
-        answer = self.reconcile_disks({name: entries[name] for name in names}, names, task_vars, predict=predict)
+        answer = self.reconcile_disks({name: entries[name] for name in names}, names, task_vars)
         if "disks" not in answer:
             raise HostFailed(answer)
         for warning in answer.get("warnings") or ():
             display.warning(f"{host}: {warning}")  # prints equal warnings once
-        return {"disks": answer["disks"], "diff": answer["diff"]}
+        return {"disks": answer["disks"], "diff": answer["diff"], "warnings": []}
 
-    def _ask_host(self, request: Request, secrets: Mapping[str, str], task_vars: Mapping[str, Any]) -> Any:
+    def _ask_host(
+        self,
+        request: Request,
+        secrets: Mapping[str, str],
+        task_vars: Mapping[str, Any],
+        disks: DisksRequest | None = None,
+    ) -> Any:
         """Run the host's part of this module, and return its answer; raise HostFailed if it fails."""
         encoded = {path: base64.b64encode(text.encode()).decode() for path, text in secrets.items()}
-        answer = self.run_module("qemu_vms", {"vms": request, "credentials": encoded}, task_vars)
+        hidden = {"disks": encode(disks)} if disks and (disks["managed"] or disks["raw"]) else {}
+        answer = self.run_module("qemu_vms", {"vms": request, "credentials": encoded, **hidden}, task_vars)
         if answer.get("failed"):
             raise HostFailed(answer)
         return answer

@@ -41,6 +41,13 @@ def opened_now(opened: Opened, states: States) -> dict[str, dict[str, bool]]:
     return {unit: _both(storage, _storage(entries.get(unit))) for unit, storage in opened.items()}
 
 
+def opened_at_start(opened: Opened, states: States) -> dict[str, Mapping[str, bool]]:
+    """Return the storage of running VMs, by unit, as it was opened at their start, whatever the unit lists now."""
+    entries = _current(_read(), states)
+    running = (unit for unit in opened if unit in states and states[unit]["active"] not in STOPPED)
+    return {unit: _storage(entries[unit]) if unit in entries else opened[unit] for unit in running}
+
+
 def units_that_may_open(identity: str, opened: Opened) -> list[str]:
     """Return the units for which opened_now() may list this storage, so that only their states must be asked."""
     entries = _read()

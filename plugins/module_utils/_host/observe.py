@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.open_storage import unmanaged_processes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED, digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
+    HEAD_LENGTH,
     ObservedFile,
     ObservedHost,
     ObservedUnit,
@@ -28,8 +29,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units import path
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import images_in, opened_in, places_in
 
 _MOST_OVERLAYS = 1000
-_HEAD = 512
-"""Bytes of a file or device that tell the format of an image."""
 
 
 def observe(
@@ -62,6 +61,7 @@ def observe(
         "paths": {path: _kind(path) for path in paths},
         "names": resolve(names),
         "heads": {path: _head(path) for path in heads},
+        "not_read": {},
         "staged": _staged(),
         "overlays": {vm: _overlays(vm) for vm in vms},
         "unmanaged": unmanaged_processes(paths) if processes else [],
@@ -154,7 +154,7 @@ def _head(path: str) -> str:
     except OSError:
         return ""
     try:
-        return os.read(handle, _HEAD).hex()
+        return os.read(handle, HEAD_LENGTH).hex()
     except OSError:
         return ""
     finally:

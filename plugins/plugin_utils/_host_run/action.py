@@ -14,7 +14,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import encode
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
 
 _PR_SET_PDEATHSIG = 1
 """linux/prctl.h"""
@@ -59,10 +59,10 @@ class HostAction(ActionBase):
         return answer
 
     def reconcile_disks(
-        self, disks: Any, names: list[str], task_vars: Mapping[str, Any], *, predict: bool, **options: int
+        self, disks: Any, names: list[str], task_vars: Mapping[str, Any], **options: int
     ) -> dict[str, Any]:
-        """Run qemu_disks on the host; predict: in check mode, whatever the mode of the task is."""
-        request = encode({"disks": disks, "predict": predict})
+        """Run qemu_disks on the host."""
+        request = encode({"disks": disks})
         return self.run_module("qemu_disks", {"disks": names, "request": request, **options}, task_vars)
 
 

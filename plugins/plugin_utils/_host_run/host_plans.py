@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind import not_raw
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import find_hint
@@ -46,7 +45,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabiliti
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import render
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import raw_disks, render
 
 _WAITS = Hint(
     "it waits for",
@@ -73,7 +72,7 @@ def observe_request(vms: Iterable[Vm], *, texts: bool) -> ObserveRequest:
         "vms": [vm.name for vm in vms],
         "paths": sorted({path for vm in present for path, _kinds, _where in _needed_paths(vm)}),
         "texts": texts,
-        "heads": sorted({path for vm in present for disk in vm.disks for path in _unmanaged_raw(disk)}),
+        "heads": raw_disks.paths_of_heads(present),
         "names": sorted({name for vm in present for disk in vm.disks for name in names_in(disk)}),
         "owners": questions(present),
     }
@@ -249,27 +248,6 @@ def refuse_masked_target(changes: Changes, observed: ObservedHost) -> None:
             f"(systemctl unmask {unit_paths.TARGET}; or boot without systemd.mask={unit_paths.TARGET}), or declare "
             "state: stopped or absent"
         )
-
-
-def _unmanaged_raw(disk: Disk) -> tuple[str, ...]:
-    """Return the file or device of a raw disk that no module looks into: it is neither created nor kept."""
-    if disk.kept or disk.settings["format"] != "raw":
-        return ()
-    reach = disk.backend.access.reach(disk.source)
-    return (*reach.files, *reach.devices)
-
-
-def not_raw_disks(plans: Iterable[Plan], changes: Changes, observed: ObservedHost) -> dict[str, list[str]]:
-    """Return why VMs must not start, by name: a disk is declared raw, and its file or device is an image."""
-    refused: dict[str, list[str]] = {}
-    for vm in (plan.vm for plan in plans if plan.vm.name in {*changes.start, *changes.restart}):
-        for disk in vm.disks:
-            heads = (bytes.fromhex(observed["heads"].get(path, "")) for path in _unmanaged_raw(disk))
-            problems = (not_raw(disk.settings, head, written_by_guests=True) for head in heads)
-            lines = [f"disk {disk.name} of {vm.name}: {disk.described}: {problem}" for problem in problems if problem]
-            if lines:
-                refused.setdefault(vm.name, []).extend(lines)
-    return refused
 
 
 def doubtful_storage(vms: Iterable[Vm], observed: ObservedHost, host: str) -> list[str]:

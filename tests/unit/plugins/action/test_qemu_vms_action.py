@@ -16,8 +16,9 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import ActionModule, display
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import decode
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk, entries_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import overlay_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in
@@ -62,7 +63,9 @@ class Host:
         self.disks = disks or {}
         self.calls: list[dict[str, Any]] = []
         self.kept: list[tuple[bool, dict[str, Any]]] = []
-        """For each call of qemu_disks: whether it was to predict only, and the disks."""
+        """Managed disks, for each observation (True) and each call of qemu_disks (False)."""
+        self.raw: list[dict[str, Any]] = []
+        """The raw disks that the last observation was to read."""
 
     def execute(self, *, module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
         if module_name == "directdisk.qemu.qemu_disks":
@@ -71,20 +74,32 @@ class Host:
         self.calls.append(copy.deepcopy(module_args))
         request = module_args["vms"]
         if "observe" in request:
-            return self.seen
+            return {**self.seen, **self._predict(module_args)}
         if "stop" in request:
             return {"stopped": [name for name in request["stop"] if name not in self.failures]}
         self._settle(request["desired"])
         return {"actions": ["done"], "failures": self.failures}
 
+    def _predict(self, module_args: dict[str, Any]) -> dict[str, Any]:
+        request = decode(module_args["disks"]) if "disks" in module_args else {"managed": [], "raw": []}
+        self.raw = request["raw"]
+        if not request["managed"]:
+            return {}
+        entries = entries_of((VmDisk(**one) for one in request["managed"]), self.seen["observed"]["units"])
+        self.kept.append((True, entries))
+        return {"disks": self._results(entries)}
+
     def _reconcile_disks(self, module_args: dict[str, Any]) -> dict[str, Any]:
-        request = decode(module_args["request"])
-        assert module_args["disks"] == list(request["disks"])
-        self.kept.append((request["predict"], request["disks"]))
+        disks = decode(module_args["request"])["disks"]
+        assert module_args["disks"] == list(disks)
+        self.kept.append((False, disks))
         if "msg" in self.disks:
-            return dict(self.disks)
-        results = [{"name": name, "changed": False, **self.disks.get(name, {})} for name in request["disks"]]
-        if not request["predict"]:
+            return {name: self.disks[name] for name in ("failed", "msg")}
+        return self._results(disks, done=True)
+
+    def _results(self, disks: dict[str, Any], *, done: bool = False) -> dict[str, Any]:
+        results = [{"name": name, "changed": False, **self.disks.get(name, {})} for name in disks]
+        if done:
             results = [{**one, **one.pop("done", {})} for one in results]
         diff = [{"before_header": f"disk {one['name']}", "after": {}} for one in results if one["changed"]]
         failed = any(one.get("failed") for one in results)
@@ -419,7 +434,7 @@ def test_what_must_not_be_done_to_a_disk_is_refused_before_anything_changes() ->
 
 def test_a_failure_of_qemu_disks_itself_is_the_result_as_it_is() -> None:
     failure = {"failed": True, "msg": "there is no qemu-storage-daemon"}
-    assert run(Host(empty_host(), disks=failure), KEPT) == failure
+    assert run(Host(empty_host(), disks={**failure, "root of web1": CREATE}), KEPT) == failure
 
 
 def test_how_a_disk_is_made_is_checked_before_the_host_is_asked() -> None:
@@ -591,3 +606,69 @@ def test_what_a_guest_has_written_does_not_stop_the_run_of_its_host() -> None:
     assert run(host, vms)["changed"]
     host.seen["observed"]["heads"] = {"/srv/a.img": QCOW2}
     assert not run(host, vms).get("failed")
+
+
+RAW_NBD = {"nbd": {"host": "192.0.2.5"}}
+NETWORK_RAW = {
+    "name": "root of web1",
+    "unit": "qemu-vm-web1.service",
+    "identity": "nbd:192.0.2.5:10809/",
+    "declared": RAW_NBD,
+}
+
+
+def test_a_vm_does_not_start_on_a_qcow2_behind_a_server_that_is_declared_raw() -> None:
+    host = Host(empty_host(heads={"root of web1": QCOW2}))
+    answer = run(host, {**SIMPLE, "web2": {}})
+    assert host.raw == [NETWORK_RAW]
+    assert "hv1: disk root of web1: nbd 192.0.2.5:10809/: it is a qcow2 image, and raw is declared" in answer["msg"]
+    assert [list(call["vms"]["desired"]["vms"]) for call in host.calls[1:]] == [["web2"]]
+
+
+def test_storage_that_cannot_be_read_before_the_start_is_no_failure_but_a_warning(warnings: list[str]) -> None:
+    host = Host(empty_host(not_read={"root of web1": "nbd 192.0.2.5:10809/: Connection refused"}))
+    assert run(host, SIMPLE)["changed"] is True
+    assert warnings == [
+        "hv1: disk root of web1: it is declared raw, and its first bytes could not be read to check that "
+        "(nbd 192.0.2.5:10809/: Connection refused)"
+    ]
+    warnings.clear()
+    assert run(host, SIMPLE)["changed"] is False
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {**RAW_NBD, "raw_content": True},
+        {**RAW_NBD, "format": "qcow2"},
+        {**RAW_NBD, "luks": {"passphrase": "geheim"}},
+        {**RAW_NBD, "provision": {"virtual_size": "1GiB"}},
+        RAW_FILE,
+    ],
+)
+def test_only_raw_disks_that_are_only_opened_are_read_over_the_network(declared: dict[str, Any]) -> None:
+    host = file_host()
+    run(host, {"web1": {"disks": {"root": declared}}}, check=True)
+    assert host.raw == []
+
+
+@pytest.mark.parametrize("state", ["stopped", "absent"])
+def test_the_disks_of_a_vm_that_is_not_to_run_are_not_read(state: str) -> None:
+    host = Host(empty_host())
+    run(host, {"web1": {**SIMPLE["web1"], "state": state}}, check=True)
+    assert host.raw == []
+
+
+def test_keys_are_loaded_without_reading_disks() -> None:
+    host = Host(empty_host())
+    run(host, SIMPLE, only="ssh_agents", check=True)
+    assert host.raw == []
+
+
+@pytest.mark.parametrize(("backend", "refused"), [("https", True), ("nbd", False)])
+def test_an_archive_is_refused_only_where_no_guest_can_have_written_it(backend: str, refused: bool) -> None:
+    disks = {"https": {"https": {"url": "https://192.0.2.7/x"}, "writes": "discard"}, "nbd": RAW_NBD}
+    host = Host(empty_host(heads={"root of web1": b"\xfd7zXZ\0".hex()}))
+    answer = run(host, {"web1": {"disks": {"root": disks[backend]}}}, check=True)
+    assert ("it is an xz file, and raw is declared" in answer.get("msg", "")) == refused

@@ -28,13 +28,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contr
     ObservedImage,
     Step,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import decode, encode, read_entries
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import KINDS, read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch as images_batch
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Lifecycle
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode, encode
 from ansible_collections.directdisk.qemu.tests.unit.support import capabilities
 
 GIB = 1024**3
@@ -262,7 +263,7 @@ def test_the_machine_that_has_a_disk_open_is_told_to_the_lifecycle(storage: Stor
 
 
 def test_a_request_survives_its_way() -> None:
-    request = {"disks": [disk("ä", luks={"passphrase": "geheim"})], "predict": True}
+    request = {"disks": [disk("ä", luks={"passphrase": "geheim"})]}
     assert decode(encode(request)) == request
     assert "geheim" not in encode(request)
 
