@@ -91,7 +91,7 @@ class ActionModule(HostAction):
             return {"changed": False, **lacking, **unpredictable, **_for_other_steps(options, report, due=False)}
         plans = host_plans.make_plans(vms, capabilities, observed)
         host_plans.refuse_taken_storage(vms, observed, undeclared)
-        overlays.refuse_left_behind(vms, observed["overlays"])
+        overlays.refuse_left_behind(vms, observed["overlays"], observed["files"], observed.get("names", {}))
         predicted = DiskResults.from_observation(managed, answer)
         predicted.refuse()
         for warning in predicted.warnings:

@@ -54,7 +54,8 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         refuse_overtaken(desired, observed)
         changes = decide(desired, observed)
         replaced = {path: observed["files"][path] for path in changes.write_files if path in observed["files"]}
-        former_storage.remember(opened_by_unit(replaced), observed["units"])
+        spellings = {path.rpartition("/")[2]: file["spellings"] for path, file in replaced.items()}
+        former_storage.remember(opened_by_unit(replaced), observed["units"], spellings)
         _write(desired, secrets, changes, CredentialStore(encrypted=encrypted))
         failures = _switch(desired, changes)
     return {"actions": changes.actions(), "failures": failures}

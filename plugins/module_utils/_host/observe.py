@@ -26,7 +26,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import images_in, opened_in, places_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import (
+    images_in,
+    opened_in,
+    places_in,
+    spellings_in,
+)
 
 _MOST_OVERLAYS = 1000
 
@@ -45,7 +50,7 @@ def observe(
 ) -> ObservedHost:
     """Return the state of this host; the arguments are those of an ObserveRequest.
 
-    processes: also report QEMU processes that no unit of the collection started.
+    processes: report names, too, and QEMU processes that no unit of the collection started.
     """
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
@@ -53,13 +58,17 @@ def observe(
     states = _observe_units(sorted(units))
     for unit, opened in former_storage.opened_now(opened_by_unit(files), states).items():
         files[f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["opened"] = opened
+    listed = {path.rpartition("/")[2]: file["spellings"] for path, file in files.items()}
+    for unit, spellings in former_storage.with_former(listed).items():
+        listed[unit].update(spellings)
+    servers = {name for file in files.values() for one in file["spellings"].values() for name in one["names"]}
     asked = ask_owners(of_stopped(owners or {}, states, STOPPED), secrets)
     return {
         "files": files,
         "units": states,
         "credentials": CredentialStore(encrypted=encrypted).observe(secrets),
         "paths": {path: _kind(path) for path in paths},
-        "names": resolve(names),
+        "names": resolve({*names, *servers}) if processes else {},
         "heads": {path: _head(path) for path in heads},
         "not_read": {},
         "staged": _staged(),
@@ -86,6 +95,7 @@ def _observe_files(texts: bool) -> dict[str, ObservedFile]:
             observed[path] = {
                 "sha256": digest(text),
                 "opened": opened_in(text),
+                "spellings": spellings_in(text),
                 "images": images_in(text),
                 "places": places_in(text),
             }

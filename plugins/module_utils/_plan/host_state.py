@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Spellings
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import ProbedCapabilities
 
 
@@ -69,6 +70,8 @@ class _ObservedFile(TypedDict):
     sha256: str
     opened: dict[str, bool]
     """Identities of the storage that the unit's VM opens, and if it writes to it."""
+    spellings: dict[str, Spellings]
+    """Other names of that storage, by identity."""
     images: list[str]
     """Staged images that the unit waits for."""
     places: dict[str, str]
@@ -148,7 +151,7 @@ class ObservedHost(StorageOwners):
     paths: dict[str, str]
     """Kinds of files (file, directory, block, char, socket, other, missing) by path."""
     names: dict[str, list[str]]
-    """Addresses of servers, and device and inode numbers of paths."""
+    """Addresses of servers, and device and inode numbers of paths. Servers of storage that is open are among them."""
     heads: dict[str, str]
     """First bytes in hexadecimal: of files and devices by path, and of other raw disks by "DISK of VM"."""
     not_read: dict[str, str]

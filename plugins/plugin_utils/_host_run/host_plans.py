@@ -12,9 +12,18 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import find_hint
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import doubts, names_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import (
+    Resolved,
+    doubts,
+    identities_of,
+    names_in,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import is_port
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, refuse_shared_disks
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import (
+    OpenStorage,
+    Vm,
+    refuse_shared_disks,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
@@ -23,6 +32,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     DesiredHost,
     DesiredVm,
     FileContent,
+    ObservedFile,
     ObservedHost,
     ObserveRequest,
 )
@@ -232,11 +242,22 @@ def refuse_taken_storage(vms: Iterable[Vm], observed: ObservedHost, names: Itera
     """Refuse storage that a running VM without a declaration has open; names: these VMs."""
     units = {name: unit_paths.unit_name(name) for name in names}
     running = {name: unit for name, unit in units.items() if observed["units"][unit]["active"] not in STOPPED}
+    resolved = observed.get("names", {})
     opened = {
-        f"{name}, which runs without a declaration": observed["files"][f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["opened"]
+        f"{name}, which runs without a declaration": _open_storage(
+            observed["files"][f"{unit_paths.UNIT_DIRECTORY}/{unit}"], resolved
+        )
         for name, unit in running.items()
     }
-    refuse_shared_disks(vms, opened, observed.get("names", {}))
+    refuse_shared_disks(vms, opened, resolved)
+
+
+def _open_storage(file: ObservedFile, resolved: Resolved) -> list[OpenStorage]:
+    """Return the storage that a unit's VM has open, with its other names."""
+    return [
+        OpenStorage(identities_of(identity, file["spellings"].get(identity), resolved), writes)
+        for identity, writes in file["opened"].items()
+    ]
 
 
 def refuse_masked_target(changes: Changes, observed: ObservedHost) -> None:

@@ -54,7 +54,7 @@ def temporary(path: str) -> str:
 def observe(desired: DesiredImage, bench: Workbench) -> ObservedFile:
     disk = desired.disk
     store = STORES[disk.backend.name]
-    opened_by = tuple(vms_that_open(disk.identity))
+    opened_by = tuple(vms_that_open(disk))
     missing = ObservedFile(exists=False, opened_by=opened_by)
     if disk.backend.access.closes_slowly and _is_missing(disk, store, bench):
         return _add_surroundings(missing, desired, store, bench)

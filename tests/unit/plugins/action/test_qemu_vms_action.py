@@ -21,7 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import overlay_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in, spellings_in
 from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, SSH, disk_of, empty_host
 
 PASSWORDS = ["pass-of-joe", "pass-of-luks", "a=cookie-of-joe", "pass-of-seed", "pass-of-vnc"]
@@ -123,6 +123,7 @@ class Host:
                 "sha256": digest(file["text"]),
                 "text": file["text"],
                 "opened": opened_in(file["text"]),
+                "spellings": spellings_in(file["text"]),
                 "images": [],
                 "places": {},
             }
@@ -672,3 +673,28 @@ def test_an_archive_is_refused_only_where_no_guest_can_have_written_it(backend: 
     host = Host(empty_host(heads={"root of web1": b"\xfd7zXZ\0".hex()}))
     answer = run(host, {"web1": {"disks": {"root": disks[backend]}}}, check=True)
     assert ("it is an xz file, and raw is declared" in answer.get("msg", "")) == refused
+
+
+def test_storage_of_a_vm_without_a_declaration_is_known_under_another_name() -> None:
+    host = Host(empty_host())
+    run(host, {"db": disk_of({"nfs": {"host": "storage.lan", "path": "/a"}})})
+    host.seen["observed"]["names"] = {"storage.lan": ["192.0.2.9"]}
+    answer = run(host, {"web1": disk_of({"nfs": {"host": "192.0.2.9", "path": "/a"}})})
+    assert "is the same storage as a disk of db, which runs without a declaration" in answer["msg"]
+
+
+def test_an_overlay_is_not_left_behind_because_its_storage_is_named_otherwise() -> None:
+    old = disk_of({"nfs": {"host": "storage.lan", "path": "/a"}, "writes": "overlay"})
+    new = disk_of({"nfs": {"host": "192.0.2.9", "path": "/a"}, "writes": "overlay"})
+    host = Host(empty_host())
+    run(host, {"web1": old})
+    names = [overlay_of(read_vms({"web1": given}, "hv1")[0].disks[0]).file for given in (old, new)]
+    host.seen["observed"].update(names={"storage.lan": ["192.0.2.9"]}, overlays={"web1": names[:1]})
+    refused = run(host, {"web1": new})
+    assert "disk root of web1: would begin with an empty overlay: " in refused["msg"]
+    assert (
+        f"was declared as nfs:storage.lan:/a; declare it so again, or rename that file to {names[1]}" in refused["msg"]
+    )
+    assert not run(host, {"web1": old}).get("failed")
+    host.seen["observed"]["overlays"] = {"web1": names}
+    assert not run(host, {"web1": new}).get("failed")

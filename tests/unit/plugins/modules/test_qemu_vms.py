@@ -78,7 +78,7 @@ def observe_with_disks(
     """Observe a host with web1's unit, and return the answer and the disks whose storage was read."""
     read: list[Any] = []
     observed = {
-        "files": {f"/etc/systemd/system/{UNIT}": {"opened": {opened: True}}},
+        "files": {f"/etc/systemd/system/{UNIT}": {"opened": {opened: True}, "spellings": {}}},
         "units": {UNIT: {"active": active, "invocation": "1"}},
     }
     monkeypatch.setattr(observe, "observe", lambda **_options: observed)
@@ -113,7 +113,7 @@ def test_a_raw_disk_is_read_that_the_unit_lists_only_for_the_next_start(
     monkeypatch: pytest.MonkeyPatch, calls: dict[str, Any], tmp_path: Path
 ) -> None:
     record = tmp_path / "record"
-    record.write_text(json.dumps({UNIT: {"invocation": "1", "opened": {"nbd:b/": True}}}))
+    record.write_text(json.dumps({UNIT: {"invocation": "1", "opened": {"nbd:b/": True}, "spellings": {}}}))
     monkeypatch.setattr(former_storage, "RECORD", str(record))
     _answer, read = observe_with_disks(monkeypatch, {"managed": [], "raw": [RAW]}, active="active", opened="nbd:a/")
     assert read == [RAW]
