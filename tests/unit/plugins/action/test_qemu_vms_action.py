@@ -231,7 +231,7 @@ def test_no_diff_is_made_or_asked_for_unless_wanted() -> None:
     assert host.calls[0]["vms"]["observe"]["texts"] is False
 
 
-def test_a_running_machine_is_restarted_only_where_that_is_allowed(warnings: list[str]) -> None:
+def test_a_running_vm_is_restarted_only_where_that_is_allowed(warnings: list[str]) -> None:
     host = Host(empty_host())
     run(host, SIMPLE)
     result = run(host, {"web1": {**SIMPLE["web1"], "cpus": 2}}, check=True)
@@ -245,14 +245,14 @@ def test_a_running_machine_is_restarted_only_where_that_is_allowed(warnings: lis
     assert "restart vm web1" in result["actions"]
 
 
-def test_machines_that_are_not_declared_are_named_and_left_alone() -> None:
+def test_vms_that_are_not_declared_are_named_and_left_alone() -> None:
     host = Host(empty_host())
     run(host, SIMPLE)
     result = run(host, {})
     assert (result["undeclared"], result["changed"]) == (["web1"], False)
 
 
-def test_storage_of_a_running_machine_that_is_not_declared_is_not_opened_again() -> None:
+def test_storage_of_a_running_vm_that_is_not_declared_is_not_opened_again() -> None:
     host = Host(empty_host())
     run(host, SIMPLE)
     result = run(host, {"web2": SIMPLE["web1"]})
@@ -366,7 +366,7 @@ def test_an_image_that_will_be_created_need_not_be_there() -> None:
     assert [predicted for predicted, _disks in host.kept] == [True]
 
 
-def test_disks_are_made_before_their_machines_start(warnings: list[str]) -> None:
+def test_disks_are_made_before_their_vms_start(warnings: list[str]) -> None:
     host = Host(empty_host(), disks={"root of web1": CREATE})
     result = run(host, KEPT)
     declared = {"root of web1": {"file": {"path": "/srv/a"}, "size": "1GiB"}}
@@ -386,7 +386,7 @@ def test_disks_that_are_as_declared_are_looked_at_once() -> None:
     assert len(host.calls) == 1
 
 
-def test_a_disk_of_a_running_machine_is_grown_by_the_machine() -> None:
+def test_a_disk_of_a_running_vm_is_grown_by_the_vm() -> None:
     host = Host(empty_host())
     run(host, KEPT)
     host.disks["root of web1"] = {"changed": True, "actions": ["grow"]}
@@ -404,7 +404,7 @@ def test_a_disk_of_a_running_machine_is_grown_by_the_machine() -> None:
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_a_machine_whose_disk_cannot_be_looked_at_is_left_alone(check: bool) -> None:
+def test_a_vm_whose_disk_cannot_be_looked_at_is_left_alone(check: bool) -> None:
     failure = {"failed": True, "refused": False, "msg": "disk root of web1: file /srv/a: it is full"}
     host = Host(empty_host(), disks={"root of web1": failure})
     result = run(host, KEPT, check=check)
@@ -415,7 +415,7 @@ def test_a_machine_whose_disk_cannot_be_looked_at_is_left_alone(check: bool) -> 
         assert list(host.calls[-1]["vms"]["desired"]["vms"]) == ["web2"]
 
 
-def test_a_machine_whose_disk_fails_while_it_is_made_is_left_alone() -> None:
+def test_a_vm_whose_disk_fails_while_it_is_made_is_left_alone() -> None:
     both = {"web1": {"disks": {**KEPT["web1"]["disks"], "data": {"file": {"path": "/srv/b"}, "size": "1GiB"}}}}
     failure = {"failed": True, "changed": False, "actions": [], "msg": "disk root of web1: file /srv/a: it is full"}
     disks = {"root of web1": {**CREATE, "done": failure}, "data of web1": {**CREATE, "actions": ["create /srv/b"]}}
@@ -450,7 +450,7 @@ def test_a_failure_of_the_module_is_the_result_as_it_is() -> None:
     assert run(Host(failure), SIMPLE) == failure
 
 
-def test_a_machine_that_does_not_come_up_is_explained() -> None:
+def test_a_vm_that_does_not_come_up_is_explained() -> None:
     line = 'qemu: -blockdev {"driver":"nbd","node-name":"root.storage"}: Failed to connect to 192.0.2.5: refused'
     result = run(Host(empty_host(), failures={"web1": [line]}), SIMPLE)
     assert result["failed"] is True

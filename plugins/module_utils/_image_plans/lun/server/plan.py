@@ -21,7 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.s
 
 
 def plan(desired: DesiredImage, observed: ObservedExport) -> ImagePlan:
-    builder = _Builder(desired, observed)
+    builder = _ExportPlan(desired, observed)
     if desired.state == "absent":
         builder.remove()
     else:
@@ -33,7 +33,7 @@ def plan(desired: DesiredImage, observed: ObservedExport) -> ImagePlan:
     return ImagePlan(builder.after, tuple(builder.steps))
 
 
-class _Builder:
+class _ExportPlan:
     """Collects steps; ``after`` is the state after those so far."""
 
     def __init__(self, desired: DesiredImage, observed: ObservedExport) -> None:

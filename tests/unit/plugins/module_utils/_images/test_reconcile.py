@@ -214,7 +214,7 @@ def test_what_a_host_lacks_for_a_backend_fails_its_disks_alone(storage: Storage)
     assert [result.get("refused") for result in results] == [None, True]
 
 
-def test_options_of_machines_have_no_effect(storage: Storage) -> None:
+def test_options_of_vms_have_no_effect(storage: Storage) -> None:
     assert batch([disk("there", cache="none", iops={"total": 5}, serial="x", writes="overlay")])[0]["changed"] is False
 
 
@@ -257,7 +257,7 @@ def test_storage_may_be_looked_at_twice(storage: Storage) -> None:
     assert len(batch([disk("a", state="info"), disk("a", state="info")])) == 2
 
 
-def test_the_machine_that_has_a_disk_open_is_told_to_the_lifecycle(storage: Storage) -> None:
+def test_the_vm_that_has_a_disk_open_is_told_to_the_lifecycle(storage: Storage) -> None:
     (entry,) = read_entries({"a": disk("a", monitor="/run/qmp.sock", node="root.format")})
     assert (entry.desired.monitor, entry.desired.node) == ("/run/qmp.sock", "root.format")
 

@@ -145,6 +145,6 @@ def test_a_program_that_fails_leaves_the_question_open(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("active", "asked"), [("inactive", True), ("failed", True), ("active", False), ("activating", False)]
 )
-def test_a_machine_that_has_its_storage_open_itself_is_not_asked_about(active: str, asked: bool) -> None:
+def test_a_vm_that_has_its_storage_open_itself_is_not_asked_about(active: str, asked: bool) -> None:
     found = in_use.of_stopped({"web1": []}, {"qemu-vm-web1.service": {"active": active}}, ("inactive", "failed", ""))
     assert bool(found) is asked or list(found) == (["web1"] if asked else [])
