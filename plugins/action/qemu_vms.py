@@ -14,14 +14,18 @@ from ansible.utils.display import Display
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk, entries_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import overlays
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     ApplyAnswer,
+    DisksAnswer,
+    DisksRequest,
     ObserveAnswer,
     ObservedHost,
     Request,
+    encode,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import missing, requirements
@@ -32,10 +36,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare 
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.in_use import storage_not_asked
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import (
     DiskResults,
-    DisksAnswer,
-    ManagedDisk,
     managed_disks,
-    request,
 )
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import (
     HostReport,
@@ -43,12 +44,14 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_ho
     host_report,
     predicted_changes,
 )
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.raw_disks import read_over_network
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.recreation import Recreation, recreation_of
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run import Run
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import RunOptions, read_run_options
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import refuse_unmanaged_storage
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.scope import (
     Scope,
+    is_chosen,
     pruned,
     scope_of,
     unmatched_everywhere,
@@ -63,8 +66,6 @@ class _HostAnswers:
     """The answers of a host in step observe."""
 
     host: ObserveAnswer
-    disks: DisksAnswer | None
-    """The predictions of qemu_disks; None if no disk is managed."""
     removals: DisksAnswer | None
     """The predictions for the disks that are made again; None if there are none."""
 
@@ -72,8 +73,8 @@ class _HostAnswers:
 class ActionModule(HostAction):
     """The VMs of one host: one call to observe it, and one more call if something must change.
 
-    If disks are managed, one more call observes all of them, and one applies their changes. With ``step`` the action
-    is one part of that, so that all hosts complete one part before the next.
+    If images of disks must change, one more call does that for all of them. With ``step`` the action is one part of
+    that, so that all hosts complete one part before the next.
     """
 
     def run_task(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,8 +92,8 @@ class ActionModule(HostAction):
         declaration = self._declared(host, task_vars)
         declared = read_vms(declaration, host)
         read_entries({disk.name: disk.declared for disk in _managed(declared, declaration, options)})
-        host_answer = self._observe_host(declared, options, task_vars)
-        capabilities, observed = Capabilities.from_probe(host_answer["capabilities"]), host_answer["observed"]
+        answer = self._observe_host(declared, _disks_request(declared, declaration, options), options, task_vars)
+        capabilities, observed = Capabilities.from_probe(answer["capabilities"]), answer["observed"]
         scope = self._scope(declared, observed, options)
         if options.step == "all":
             raise_collected(unmatched_everywhere({host: scope.result()}))
@@ -111,9 +112,7 @@ class ActionModule(HostAction):
         observed = recreation.stopped_first(observed)
         plans = host_plans.make_plans(scope.chosen, capabilities, observed)
         host_plans.refuse_taken_storage(scope.chosen, observed, undeclared)
-        overlays.refuse_left_behind(scope.chosen, observed["overlays"])
-        entries = request(managed, plans, observed)
-        answer = self._reconcile_disks(recreation.others(managed), entries, task_vars, predict=True)
+        overlays.refuse_left_behind(scope.chosen, observed["overlays"], observed["files"], observed.get("names", {}))
         removals = recreation.removals(predict=True)
         removed = self._reconcile_disks(recreation.disks, removals, task_vars, predict=True)
         predicted = _predictions(managed, answer, recreation, removed)
@@ -123,10 +122,13 @@ class ActionModule(HostAction):
         host_plans.refuse_too_large(scope.chosen, run.changes, observed)
         result = {**self._predict(run, predicted, recreation), "undeclared": undeclared, **always}
         self._warn(host, run, scope, observed)
+        for warning in predicted.warnings:
+            display.warning(f"{host}: {warning}")
         report = self._report(scope.vms, observed, undeclared, run.changes)
         if options.step == "observe":
-            return self._observed(run, result, report, _HostAnswers(host_answer, answer, removed))
+            return self._observed(run, result, report, _HostAnswers(answer, removed))
         raise_collected(decide({host: report}).errors)
+        entries = entries_of(managed, observed["units"])
         return self._finish(run, predicted, result, entries, recreation, task_vars)
 
     @staticmethod
@@ -179,13 +181,14 @@ class ActionModule(HostAction):
         capabilities = Capabilities.from_probe(answers.host["capabilities"])
         plans = host_plans.make_plans(scope.chosen, capabilities, observed)
         run = Run(host, plans, observed, options, encrypted=capabilities.encrypts)
-        predicted = _predictions(managed, answers.disks, recreation, answers.removals)
+        predicted = _predictions(managed, answers.host, recreation, answers.removals)
         not_yet = self._waiting_for_stops(host, task_vars)
         run.leave_alone(not_yet)
         predicted, recreation = predicted.without(not_yet), recreation.without(not_yet)
         result = self._predict(run, predicted, recreation)
         result.update(undeclared=observation["undeclared"], of=report_id, **scope.result())
-        return self._finish(run, predicted, result, request(managed, plans, observed), recreation, task_vars)
+        entries = entries_of(managed, observed["units"])
+        return self._finish(run, predicted, result, entries, recreation, task_vars)
 
     def _predict(self, run: Run, predicted: DiskResults, recreation: Recreation) -> dict[str, Any]:
         result = run.predict(predicted, diff=bool(self._task.diff))
@@ -272,7 +275,9 @@ class ActionModule(HostAction):
         args = self._task.args
         return args["vms"] if "vms" in args else declaration_of(host, task_vars, self._loader)
 
-    def _observe_host(self, vms: Sequence[Vm], options: RunOptions, task_vars: Mapping[str, Any]) -> ObserveAnswer:
+    def _observe_host(
+        self, vms: Sequence[Vm], disks: DisksRequest, options: RunOptions, task_vars: Mapping[str, Any]
+    ) -> ObserveAnswer:
         # It is not known yet if the host encrypts credentials, so the texts are passed under both paths.
         secrets = host_plans.secrets_of(vms)
         texts = {**host_plans.at_rest(secrets, encrypted=True), **host_plans.at_rest(secrets, encrypted=False)}
@@ -280,6 +285,7 @@ class ActionModule(HostAction):
             {"observe": host_plans.observe_request(vms, texts=bool(self._task.diff), prune=options.prune)},
             texts,
             task_vars,
+            disks,
         )
         return answer
 
@@ -320,7 +326,7 @@ class ActionModule(HostAction):
         return [*gone.actions, *removed.actions]
 
     def _reconcile_disks(
-        self, disks: Sequence[ManagedDisk], entries: Mapping[str, Any], task_vars: Mapping[str, Any], *, predict: bool
+        self, disks: Sequence[VmDisk], entries: Mapping[str, Any], task_vars: Mapping[str, Any], *, predict: bool
     ) -> DisksAnswer | None:
         """Run qemu_disks for all of these disks in one call; return None if there are none."""
         host = task_vars.get("inventory_hostname", "")
@@ -332,12 +338,19 @@ class ActionModule(HostAction):
             raise HostFailed(answer)
         for warning in answer.get("warnings") or ():
             display.warning(f"{host}: {warning}")  # prints equal warnings once
-        return {"disks": answer["disks"], "diff": answer["diff"]}
+        return {"disks": answer["disks"], "diff": answer["diff"], "warnings": []}
 
-    def _ask_host(self, request: Request, secrets: Mapping[str, str], task_vars: Mapping[str, Any]) -> Any:
+    def _ask_host(
+        self,
+        request: Request,
+        secrets: Mapping[str, str],
+        task_vars: Mapping[str, Any],
+        disks: DisksRequest | None = None,
+    ) -> Any:
         """Run the host's part of this module, and return its answer; raise HostFailed if it fails."""
         encoded = {path: base64.b64encode(text.encode()).decode() for path, text in secrets.items()}
-        answer = self.run_module("qemu_vms", {"vms": request, "credentials": encoded}, task_vars)
+        hidden = {"disks": encode(disks)} if disks and (disks["managed"] or disks["raw"]) else {}
+        answer = self.run_module("qemu_vms", {"vms": request, "credentials": encoded, **hidden}, task_vars)
         if answer.get("failed"):
             raise HostFailed(answer)
         return answer
@@ -349,12 +362,19 @@ def _for_other_steps(report: HostReport, *, due: bool) -> dict[str, Any]:
 
 
 def _predictions(
-    managed: Sequence[ManagedDisk], answer: DisksAnswer | None, recreation: Recreation, removals: DisksAnswer | None
+    managed: Sequence[VmDisk], answer: ObserveAnswer, recreation: Recreation, removals: DisksAnswer | None
 ) -> DiskResults:
-    """Return the predictions for all managed disks."""
-    kept = DiskResults.from_answer(recreation.others(managed), answer) if answer else DiskResults()
+    """Return the predictions for all managed disks, also for those that are made again."""
+    kept = DiskResults.from_observation(managed, answer).of(recreation.others(managed))
     return kept.plus(recreation.predicted(removals))
 
 
-def _managed(vms: Sequence[Vm], declaration: Any, options: RunOptions) -> list[ManagedDisk]:
+def _disks_request(vms: Sequence[Vm], declaration: Any, options: RunOptions) -> DisksRequest:
+    """Return the request to observe the disks of the VMs on which the run acts."""
+    chosen = [vm for vm in vms if is_chosen(vm.name, options.only_vms)]
+    raw = read_over_network(chosen, plain(declaration)) if options.only == "all" else []
+    return {"managed": [asdict(disk) for disk in _managed(chosen, declaration, options)], "raw": raw}
+
+
+def _managed(vms: Sequence[Vm], declaration: Any, options: RunOptions) -> list[VmDisk]:
     return managed_disks(vms, plain(declaration)) if options.only == "all" else []

@@ -170,41 +170,19 @@ disks:
       image: {exists: true, size: 107374182400, format: raw}
 """
 
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError, DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import need_bindings
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import Entry, decode, read_entries
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import reconcile_all
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import shown_changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import (
+    answer_of,
+    lacking_bindings,
+    reconcile_all,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
-
-
-def answer(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the module's result; the caller emits its ``warnings``."""
-    disks, diff, warnings = [], [], []
-    for result in results:
-        before, after = result.pop("before", {}), result.pop("after", {})
-        warnings += [f"disk {result['name']}: {warning}" for warning in result.pop("warnings", ())]
-        if result["changed"]:
-            diff.append(shown_changes(result["name"], result["actions"], before, after))
-        disks.append(result if result.get("failed") else {**result, "image": after})
-    return {"changed": any(disk["changed"] for disk in disks), "disks": disks, "diff": diff, "warnings": warnings}
-
-
-def lacking(entries: list[Entry], capabilities: Capabilities) -> dict[str, DirectDiskError]:
-    """Return why this host cannot manage the images of a backend, by its name; may restart the module elsewhere."""
-    reasons: dict[str, DirectDiskError] = {}
-    for backend in {entry.desired.disk.backend.name: entry.desired.disk.backend for entry in entries}.values():
-        try:
-            need_bindings([backend], capabilities.family)
-        except CapabilityError as error:
-            reasons[backend.name] = error
-    return reasons
 
 
 def main() -> None:
@@ -233,11 +211,11 @@ def main() -> None:
             workers=module.params["workers"],
             open_timeout=module.params["open_timeout"],
             check_mode=module.check_mode or request["predict"],
-            lacking=lacking(entries, capabilities),
+            lacking=lacking_bindings(entries, capabilities),
         )
     except DirectDiskError as error:
         module.fail_json(msg=str(error))
-    done = answer(results)
+    done = answer_of(results)
     for warning in done.pop("warnings"):
         module.warn(warning)
     failed = [disk for disk in done["disks"] if disk.get("failed")]

@@ -104,6 +104,11 @@ options:
         the same letters occur.
     type: dict
     default: {}
+  disks:
+    description:
+      - Internal. The action plugin passes the declarations of disks from O(vms) in this option, so that Ansible hides
+        their secrets.
+    type: str
 extends_documentation_fragment: [directdisk.qemu.attributes]
 attributes:
   check_mode:
@@ -238,31 +243,61 @@ failures:
 """
 
 import base64
+from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply, observe
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply, former_storage, observe
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     ApplyAnswer,
+    DisksRequest,
     ObserveAnswer,
+    ObservedHost,
+    RawDisk,
     Request,
     StopAnswer,
+    decode,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
 
 
-def run(request: Request, secrets: dict[str, str]) -> ApplyAnswer | ObserveAnswer | StopAnswer:
-    """Answer one request of the action plugin."""
+def run(request: Request, secrets: dict[str, str], disks: str | None) -> ApplyAnswer | ObserveAnswer | StopAnswer:
+    """Answer one request of the action plugin; disks: an encoded DisksRequest."""
     if "stop" in request:
         return apply.stop(request["stop"])
     if "desired" in request:
         return apply.apply(request["desired"], secrets, encrypted=request["encrypted"])
     capabilities = probe()
     observed = observe.observe(**request["observe"], secrets=secrets, encrypted=capabilities["encrypts"])
-    return {"capabilities": capabilities, "observed": observed}
+    answer: ObserveAnswer = {"capabilities": capabilities, "observed": observed}
+    if disks:
+        observe_disks(decode(disks), answer)
+    return answer
+
+
+def observe_disks(request: DisksRequest, answer: ObserveAnswer) -> None:
+    """Add the observation of disks to that of their host."""
+    raw = _not_open(request["raw"], answer["observed"])
+    if not request["managed"] and not raw:
+        return
+    # Imported here because most runs need none of it: an import takes longer than the observation of many VMs.
+    from ansible_collections.directdisk.qemu.plugins.module_utils._images import vm_disks
+    from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+
+    capabilities = Capabilities.from_probe(answer["capabilities"])
+    if request["managed"]:
+        answer["disks"] = vm_disks.predict(request["managed"], answer["observed"], capabilities)
+    if raw:
+        vm_disks.read_heads(raw, answer["observed"], capabilities)
+
+
+def _not_open(raw: Iterable[RawDisk], observed: ObservedHost) -> list[RawDisk]:
+    """Return the raw disks that their VMs have not opened: the others were looked at before their start."""
+    opened = former_storage.opened_at_start(observe.opened_by_unit(observed["files"]), observed["units"])
+    return [disk for disk in raw if disk["identity"] not in opened.get(disk["unit"], {})]
 
 
 def main() -> None:
@@ -279,6 +314,7 @@ def main() -> None:
             "restart_force": {"type": "bool", "default": False},
             "step": {"type": "str", "choices": ["all", "observe", "compare", "stop", "apply"], "default": "all"},
             "credentials": {"type": "dict", "default": {}, "no_log": True},
+            "disks": {"type": "str", "no_log": True},
         },
         supports_check_mode=True,
     )
@@ -286,7 +322,7 @@ def main() -> None:
     try:
         privileges.require_root()
         secrets = {path: base64.b64decode(text).decode() for path, text in module.params["credentials"].items()}
-        answer: dict[str, Any] = {**run(module.params["vms"], secrets)}
+        answer: dict[str, Any] = {**run(module.params["vms"], secrets, module.params["disks"])}
         module.exit_json(**answer)
     except DirectDiskError as error:
         module.fail_json(msg=str(error))

@@ -135,5 +135,5 @@ def errors_of(vms: Any, host: str = HOST_NAME) -> list[str]:
 def empty_host(host: str = "debian13", **changes: Any) -> dict[str, Any]:
     """The module's answer to a look at a recorded host on which there is nothing yet."""
     observed: dict[str, Any] = {"files": {}, "units": {}, "credentials": {}, "paths": {}, "staged": [], "overlays": {}}
-    observed.update(unmanaged=[], folders=[], links=[], heads={}, in_use={}, not_asked={}, processes={})
+    observed.update(unmanaged=[], folders=[], links=[], heads={}, not_read={}, in_use={}, not_asked={}, processes={})
     return {"capabilities": probed(host), "observed": {**observed, **changes}}

@@ -54,7 +54,7 @@ def test_what_is_printed_is_the_declaration() -> None:
     assert "p4ss" not in text
 
 
-def test_a_host_without_machines_has_an_empty_declaration() -> None:
+def test_a_host_without_vms_has_an_empty_declaration() -> None:
     assert yaml.safe_load(printed([])) == {"qemu_vms": {}}
 
 

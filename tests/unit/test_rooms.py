@@ -162,7 +162,7 @@ def _names_asked_for(tree: ast.Module, names: set[str], folder: str) -> Iterator
         if isinstance(node, ast.Compare):
             constants = {child.value for child in ast.walk(node) if isinstance(child, ast.Constant)}
             asked = {getattr(child, "attr", getattr(child, "id", "")) for child in ast.walk(node)}
-            if asked & {"backend", "backend_name", "route", "routes_for", "lifecycle"} and "driver" not in asked:
+            if asked & {"backend", "backend_name", "route", "routes_for", "image_kind"} and "driver" not in asked:
                 yield from sorted(names & {constant for constant in constants if isinstance(constant, str)})
         if isinstance(node, ast.ImportFrom) and node.module == f"{PACKAGE}{folder}":
             yield from sorted(names & {alias.name for alias in node.names})

@@ -16,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments i
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import WITHOUT_REFERENCES
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import is_own_id
 
 _CHARDEVS = ("qmp", "console")
 """The unit's own character devices."""
@@ -25,10 +26,6 @@ _PLACE = ("bus", "addr", "multifunction", "port", "unit", "lun", "scsi-id", "cha
 USB_CONTROLLER = re.compile(r"qemu-xhci|nec-usb-xhci|.*usb-[eu]hci.*|pci-ohci")
 _USB_DEVICE = re.compile("usb-.*|u2f-.*")
 _IDE_DEVICE = re.compile("ide-(cd|hd|cf|drive)")
-_NOT_PCI = re.compile(
-    "usb-.*|u2f-.*|ide-.*|scsi-.*|isa-.*|virtserialport|virtconsole|hda-.*|floppy|tpm-.*|pc-dimm|nvdimm|vmgenid|"
-    "vmcoreinfo|pvpanic|sb16|gus|adlib|cs4231a|ccid-.*|smartcard|ib700|i2c-.*|smbus-.*|nvme-ns|loader|generic-sdhci"
-)
 _PATHS = {
     "blockdev": "filename",
     "cdrom": "",
@@ -54,9 +51,6 @@ _BOARD_BUSES = {
     "pc": ("pci.0", "isa.0", "ide.0", "ide.1"),
     "q35": ("pcie.0", "isa.0", *(f"ide.{number}" for number in range(6))),
 }
-_FREE_SLOTS = 4
-"""Slots of the board's own PCI devices, with one to spare."""
-_MOST_SLOTS = 32
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,6 @@ def fitted(conversion: Conversion, kept: Iterable[Argument], context: CommandLin
     result = [Kept(argument) for argument in kept]
     result = _renamed(conversion, result)
     result = _without_lost_buses(conversion, result)
-    result = _without_low_slots(conversion, result)
     result = _moved_ide(conversion, result)
     result = _with_usb(conversion, result)
     return [_commented(conversion, _with_paths(one, context)) for one in result]
@@ -140,14 +133,14 @@ def _without(one: Kept, keys: Iterable[str], why: str) -> Kept:
 def _renamed(conversion: Conversion, kept: list[Kept]) -> list[Kept]:
     """Rename what has a name that the unit uses itself."""
     disks, networks = conversion.vm.get("disks", {}), conversion.vm.get("networks", {})
-    own: dict[str, set[str]] = {
-        "chardev": set(_CHARDEVS),
-        "device": {*disks, *(f"{disk}.scsi" for disk in disks), *(f"{network}.nic" for network in networks)},
-        "netdev": set(networks),
+    own: dict[str, Callable[[str], bool]] = {
+        "chardev": _CHARDEVS.__contains__,
+        "device": lambda name: is_own_id(name, disks, networks),
+        "netdev": networks.__contains__,
     }
-    for option, names in own.items():
+    for option, is_own in own.items():
         for name in sorted({name for one in kept if one.argument.option == option for name in one.argument.names}):
-            if name not in names:
+            if not is_own(name):
                 continue
             new = f"kept-{name}"
             kept = [_with_name(one, option, name, new) for one in kept]
@@ -199,29 +192,6 @@ def _without_lost_buses(conversion: Conversion, kept: list[Kept]) -> list[Kept]:
         lost = _driver(one) and bus and not bases & names and unknown
         result.append(_without(one, _PLACE, "because nothing of that name is kept") if lost else one)
     return result
-
-
-def _without_low_slots(conversion: Conversion, kept: list[Kept]) -> list[Kept]:
-    """Let QEMU choose a slot that the unit's own devices may take, which have no address."""
-    root = "pci.0" if conversion.vm["machine"] == "pc" else "pcie.0"
-    devices = [one for one in kept if _driver(one) and not _NOT_PCI.fullmatch(_driver(one))]
-    own = 2 * len(conversion.vm.get("disks", {})) + len(conversion.vm.get("networks", {})) + len(devices)
-    taken = min(_FREE_SLOTS + own, _MOST_SLOTS)
-    result = []
-    for one in kept:
-        values = one.argument.values
-        slot = _slot(values.get("addr")) if one in devices and values.get("bus", root) == root else None
-        chipset = slot == 1 and root == "pci.0"
-        if slot is None or slot > taken or chipset:
-            result.append(one)
-        else:
-            result.append(_without(one, ("addr", "multifunction"), "because the unit's devices may be there"))
-    return result
-
-
-def _slot(address: Any) -> int | None:
-    match = re.fullmatch(r"(?:0x)?([0-9a-fA-F]{1,2})(?:\.(?:0x)?[0-7])?", str(address))
-    return int(match[1], 16) if match else None
 
 
 def _moved_ide(conversion: Conversion, kept: list[Kept]) -> list[Kept]:

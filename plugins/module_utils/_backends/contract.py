@@ -37,8 +37,8 @@ class Backend:
     access: Access
     packages: Packages
     adoption: Adoption
-    lifecycle: str = "image"
-    """The name of the lifecycle under ``_images/`` that manages its images."""
+    image_kind: str = "image"
+    """The kind of its images: a key of ``KINDS``, and the name of a folder in ``_image_plans/`` and ``_images/``."""
     hints: tuple[Hint, ...] = ()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
@@ -31,6 +32,18 @@ class Identities:
         return bool(self.certain & (other.certain | other.possible) or self.possible & other.certain)
 
 
+class Spellings(TypedDict):
+    """Other identities of the same storage, for declarations that name it differently."""
+
+    alike: list[str]
+    """Identities of declarations with fewer options, which may mean other storage, too."""
+    names: dict[str, str]
+    """By the name of a server, the identity with ANY_SERVER in its place."""
+
+
+ANY_SERVER = "\0"
+
+
 def names_in(disk: Disk) -> list[str]:
     """Return the server names and paths of a disk that a host can resolve."""
     found: list[str] = []
@@ -41,6 +54,34 @@ def names_in(disk: Disk) -> list[str]:
 
     _renamed(disk, remember)
     return [name for name in found if not uris.is_literal(name)]
+
+
+def spellings(disk: Disk) -> Spellings:
+    """Return the other identities of a disk's storage, as far as they can be told without resolving a name."""
+    alike = sorted({*disk.backend.source.other_identities(disk.source)} - {disk.identity})
+    servers = [name for name in names_in(disk) if not name.startswith("/")]
+    anywhere = {name: _renamed(disk, partial(_any_server, name)).identity for name in servers}
+    return {"alike": alike, "names": {name: text for name, text in anywhere.items() if ANY_SERVER in text}}
+
+
+def _any_server(name: str, other: str) -> str:
+    return ANY_SERVER if other == name else other
+
+
+def at_addresses(known: Spellings, resolved: Resolved) -> list[str]:
+    """Return the identities of storage at each address of its servers."""
+    return sorted(
+        text.replace(ANY_SERVER, uris.same_host(address))
+        for name, text in known["names"].items()
+        for address in resolved.get(name, ())
+    )
+
+
+def identities_of(identity: str, known: Spellings | None, resolved: Resolved) -> Identities:
+    """Return all identities of storage that is open; known: its other names, as its unit lists them."""
+    if known is None:
+        return Identities(frozenset({identity}), frozenset())
+    return Identities(frozenset({identity, *at_addresses(known, resolved)}), frozenset(known["alike"]))
 
 
 def identities(disk: Disk, resolved: Resolved) -> Identities:

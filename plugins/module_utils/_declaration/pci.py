@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
@@ -101,6 +101,14 @@ class PciPlaces:
 def is_port(device: str) -> bool:
     """Return if a device is one of the ports."""
     return device.startswith(_PORT)
+
+
+def is_own_id(device: str, disks: Container[str], networks: Container[str]) -> bool:
+    """Return if a VM with these disks and networks may give a device of its own this id."""
+    owner, _dot, part = device.partition(".")
+    if owner == "machine":
+        return bool(part)
+    return device in disks or (owner in disks and part.startswith("scsi")) or (owner in networks and part == "nic")
 
 
 def nic_id(network: str) -> str:

@@ -15,7 +15,13 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import family
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, read_disk, serial_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved, identities
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import (
+    Identities,
+    Resolved,
+    Spellings,
+    identities,
+    spellings,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import pci_places
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
     NETWORK_OPTIONS,
@@ -281,17 +287,33 @@ def opened_storage(vm: Vm) -> dict[str, bool]:
     return {disk.identity: disk.writes == "keep" for disk in vm.disks}
 
 
+def other_names(vm: Vm) -> dict[str, Spellings]:
+    """Return the other names of the storage that a VM opens, by identity; storage that has none is left out."""
+    known = {disk.identity: spellings(disk) for disk in vm.disks}
+    return {identity: one for identity, one in known.items() if one["alike"] or one["names"]}
+
+
+@dataclass(frozen=True)
+class OpenStorage:
+    """Storage that a VM without a declaration has open."""
+
+    identities: Identities
+    writes: bool
+
+
 def refuse_shared_disks(
-    vms: Iterable[Vm], others: Mapping[str, Mapping[str, bool]], resolved: Resolved | None = None
+    vms: Iterable[Vm], others: Mapping[str, Iterable[OpenStorage]], resolved: Resolved | None = None
 ) -> None:
     """Refuse storage that one VM writes and another one opens: that destroys data.
 
     others: storage of VMs without a declaration, by their names; resolved: the names that the host resolved.
     """
-    certain = {
-        identity: (f"a disk of {name}", writes) for name, found in others.items() for identity, writes in found.items()
-    }
+    certain: dict[str, tuple[str, bool]] = {}
     possible: dict[str, tuple[str, bool]] = {}
+    for name, found in others.items():
+        for storage in found:
+            certain.update(dict.fromkeys(storage.identities.certain, (f"a disk of {name}", storage.writes)))
+            possible.update(dict.fromkeys(storage.identities.possible, (f"a disk of {name}", storage.writes)))
     errors: list[Exception] = []
     for vm in vms:
         if vm.state == "absent":

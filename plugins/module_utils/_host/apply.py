@@ -70,7 +70,8 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         refuse_overtaken(desired, observed)
         changes = decide(desired, observed)
         replaced = {path: observed["files"][path] for path in changes.write_files if path in observed["files"]}
-        former_storage.remember(opened_by_unit(replaced), observed["units"])
+        spellings = {path.rpartition("/")[2]: file["spellings"] for path, file in replaced.items()}
+        former_storage.remember(opened_by_unit(replaced), observed["units"], spellings)
         kept = live.detach(desired, observed, changes)
         refused = _refuse_kept_storage(desired, observed, changes, kept)
         _write(desired, secrets, changes, CredentialStore(encrypted=encrypted))

@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import Callable, TypedDict
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Spellings
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
@@ -33,6 +34,7 @@ class Entry(TypedDict):
 
     invocation: str
     opened: dict[str, bool]
+    spellings: dict[str, Spellings]
 
 
 def opened_now(opened: Opened, states: States) -> dict[str, dict[str, bool]]:
@@ -41,22 +43,44 @@ def opened_now(opened: Opened, states: States) -> dict[str, dict[str, bool]]:
     return {unit: _both(storage, _storage(entries.get(unit))) for unit, storage in opened.items()}
 
 
-def units_that_may_open(identity: str, opened: Opened) -> list[str]:
-    """Return the units for which opened_now() may list this storage, so that only their states must be asked."""
+def opened_at_start(opened: Opened, states: States) -> dict[str, Mapping[str, bool]]:
+    """Return the storage of running VMs, by unit, as it was opened at their start, whatever the unit lists now."""
+    entries = _current(_read(), states)
+    running = (unit for unit in opened if unit in states and states[unit]["active"] not in STOPPED)
+    return {unit: _storage(entries[unit]) if unit in entries else opened[unit] for unit in running}
+
+
+def units_that_may_open(
+    is_same: Callable[[str, Spellings | None], bool], opened: Opened, spellings: Mapping[str, Mapping[str, Spellings]]
+) -> list[str]:
+    """Return the units for which opened_now() may list some storage, so that only their states must be asked."""
     entries = _read()
-    return [unit for unit, storage in opened.items() if identity in storage or identity in _storage(entries.get(unit))]
+    found = []
+    for unit, storage in opened.items():
+        known = spellings[unit]
+        if any(is_same(identity, known.get(identity)) for identity in {**storage, **_storage(entries.get(unit))}):
+            found.append(unit)
+    return found
 
 
-def remember(opened: Opened, states: States) -> None:
+def with_former(spellings: Mapping[str, Mapping[str, Spellings]]) -> dict[str, dict[str, Spellings]]:
+    """Return the other names of storage by unit and identity, with those of storage that a former unit listed."""
+    entries = _read()
+    return {unit: {**(entries[unit]["spellings"] if unit in entries else {}), **spellings[unit]} for unit in spellings}
+
+
+def remember(opened: Opened, states: States, spellings: Mapping[str, Mapping[str, Spellings]]) -> None:
     """Record the open storage of VMs whose units will be replaced, and remove outdated entries.
 
     A VM was started from the first unit since its start; storage of later units was never opened.
+    spellings: other names of it, by unit and identity.
     """
     before = _read()
     entries = _current(before, states)
     for unit, storage in opened.items():
         if states[unit]["active"] not in STOPPED and unit not in entries:
-            entries[unit] = {"invocation": states[unit]["invocation"], "opened": dict(storage)}
+            known = dict(spellings.get(unit, {}))
+            entries[unit] = {"invocation": states[unit]["invocation"], "opened": dict(storage), "spellings": known}
     if entries:
         host_files.write_atomically(RECORD, json.dumps(entries) + "\n", mode=0o600)
     elif before:

@@ -20,6 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.open_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.processes import running_processes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
+    HEAD_LENGTH,
     ObservedFile,
     ObservedHost,
     ObservedUnit,
@@ -27,11 +28,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import images_in, opened_in, places_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import (
+    images_in,
+    opened_in,
+    places_in,
+    spellings_in,
+)
 
 _MOST_OVERLAYS = 1000
-_HEAD = 512
-"""Bytes of a file or device that tell the format of an image."""
 
 
 def observe(
@@ -50,7 +54,7 @@ def observe(
 ) -> ObservedHost:
     """Return the state of this host; the arguments are those of an ObserveRequest.
 
-    processes: also report QEMU processes that no unit of the collection started, and guests that do not run.
+    processes: report names, too, and QEMU processes that no unit of the collection started.
     """
     files = _observe_files(texts)
     units = {path.rpartition("/")[2] for path in files if path.endswith(".service")}
@@ -60,14 +64,19 @@ def observe(
     states = _observe_units(sorted(units))
     for unit, opened in former_storage.opened_now(opened_by_unit(files), states).items():
         files[f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["opened"] = opened
+    listed = {path.rpartition("/")[2]: file["spellings"] for path, file in files.items()}
+    for unit, spellings in former_storage.with_former(listed).items():
+        listed[unit].update(spellings)
+    servers = {name for file in files.values() for one in file["spellings"].values() for name in one["names"]}
     asked = ask_owners(of_closed(owners or {}, states, opened_by_unit(files)), secrets)
     return {
         "files": files,
         "units": states,
         "credentials": CredentialStore(encrypted=encrypted).observe(secrets),
         "paths": {path: _kind(path) for path in paths},
-        "names": resolve(names),
+        "names": resolve({*names, *servers}) if processes else {},
         "heads": {path: _head(path) for path in heads},
+        "not_read": {},
         "staged": _staged(),
         "overlays": {vm: _overlays(vm) for vm in vms},
         "unmanaged": unmanaged_processes(paths) if processes else [],
@@ -95,6 +104,7 @@ def _observe_files(texts: bool) -> dict[str, ObservedFile]:
             observed[path] = {
                 "sha256": digest(text),
                 "opened": opened_in(text),
+                "spellings": spellings_in(text),
                 "images": images_in(text),
                 "places": places_in(text),
             }
@@ -163,7 +173,7 @@ def _head(path: str) -> str:
     except OSError:
         return ""
     try:
-        return os.read(handle, _HEAD).hex()
+        return os.read(handle, HEAD_LENGTH).hex()
     except OSError:
         return ""
     finally:

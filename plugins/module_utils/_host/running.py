@@ -4,14 +4,23 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict, TypeVar
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import (
+    Spellings,
+    identities,
+    identities_of,
+    names_in,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files, former_storage, systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
@@ -20,7 +29,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vms_resu
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_of_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import is_restart_due
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in, spellings_in
 
 T = TypeVar("T")
 CONSOLE_TAIL = 4096
@@ -76,14 +85,33 @@ def vms() -> dict[str, VmInfo]:
         return dict(zip(names, pool.map(lambda name: _vm(name, states[paths.unit_name(name)]), names)))
 
 
-def vms_that_open(identity: str) -> list[str]:
-    """Return the running VMs of this host that have a storage open."""
-    opened = {os.path.basename(path): opened_in(files.read_text(path)) for path in _vm_units()}
-    asked = former_storage.units_that_may_open(identity, opened)
+def vms_that_open(disk: Disk) -> list[str]:
+    """Return the running VMs of this host that have the storage of a disk open, under this name or another one."""
+    texts = {os.path.basename(path): files.read_text(path) for path in _vm_units()}
+    opened = {unit: opened_in(text) for unit, text in texts.items()}
+    spellings = former_storage.with_former({unit: spellings_in(text) for unit, text in texts.items()})
+    servers = {name for known in spellings.values() for one in known.values() for name in one["names"]}
+    own_names = frozenset(names_in(disk))
+    resolved = {**_resolved(frozenset(servers)), **_resolved(own_names)}
+    own = identities(disk, resolved)
+
+    def is_same(identity: str, known: Spellings | None) -> bool:
+        return own.same(identities_of(identity, known, resolved))
+
+    asked = former_storage.units_that_may_open(is_same, opened, spellings)
     states = systemd.show(asked)
     now = former_storage.opened_now({unit: opened[unit] for unit in asked}, states)
-    running = (unit for unit in asked if states[unit]["active"] not in STOPPED)
-    return sorted(paths.vm_of_unit(unit) for unit in running if identity in now[unit])
+    return sorted(
+        paths.vm_of_unit(unit)
+        for unit in asked
+        if states[unit]["active"] not in STOPPED and any(is_same(one, spellings[unit].get(one)) for one in now[unit])
+    )
+
+
+@functools.cache
+def _resolved(names: frozenset[str]) -> dict[str, list[str]]:
+    """Resolve names once in a run: a resolver that does not answer must not delay each disk."""
+    return resolve(names)
 
 
 def _vm_units() -> list[str]:

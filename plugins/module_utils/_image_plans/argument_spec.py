@@ -44,7 +44,7 @@ def disk_options() -> tuple[Option, ...]:
 
 def disk_module_options(kind: ImageKind) -> tuple[Option, ...]:
     """Return the options of the module for one disk; those of a single backend are at the top level."""
-    backends = [backend for backend in BACKENDS.values() if backend.lifecycle == kind.name]
+    backends = [backend for backend in BACKENDS.values() if backend.image_kind == kind.name]
     shared = {option.name: option for option in disk_options()}
     storage = _single_backend(kind) if len(backends) == 1 else tuple(shared[name] for name in _storage_names(kind))
     backend_options = tuple(shared[name] for name in BACKENDS)
@@ -56,14 +56,14 @@ def disk_module_options(kind: ImageKind) -> tuple[Option, ...]:
 
 def _single_backend(kind: ImageKind) -> tuple[Option, ...]:
     """Return the options of a single backend; those that a list of disks does not need are checked later."""
-    backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == kind.name)
+    backend = next(backend for backend in BACKENDS.values() if backend.image_kind == kind.name)
     omitted = kind.discover_without
     return tuple(replace(o, required=False) if o.name in omitted else o for o in backend.options)
 
 
 def declaration_of(kind: ImageKind, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the declaration of a disk, as in the inventory, from the options of that module."""
-    backends = [backend for backend in BACKENDS.values() if backend.lifecycle == kind.name]
+    backends = [backend for backend in BACKENDS.values() if backend.image_kind == kind.name]
     provision = {option.name for option in kind.options}
     single = {option.name for option in backends[0].options} if len(backends) == 1 else set()
     module_only = {option.name for option in MODULE_OPTIONS}
@@ -84,7 +84,7 @@ def without_omitted(options: Iterable[Option], parameters: Mapping[str, Any]) ->
 
 
 def _storage_names(kind: ImageKind) -> tuple[str, ...]:
-    return (*(name for name, backend in BACKENDS.items() if backend.lifecycle == kind.name), "uri")
+    return (*(name for name, backend in BACKENDS.items() if backend.image_kind == kind.name), "uri")
 
 
 def argument_spec(options: Iterable[Option]) -> dict[str, dict[str, Any]]:

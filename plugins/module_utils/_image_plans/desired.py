@@ -51,7 +51,7 @@ def read_place(kind: ImageKind, values: Values, where: str) -> Values | None:
     omitted = kind.discover_without
     if not omitted or any(name in values for name in omitted):
         return None
-    backend = next(backend for backend in BACKENDS.values() if backend.lifecycle == kind.name)
+    backend = next(backend for backend in BACKENDS.values() if backend.image_kind == kind.name)
     options = [option for option in backend.options if option.name not in omitted]
     place = read_options(options, {o.name: values[o.name] for o in options if o.name in values}, where)
     try:

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -96,16 +94,3 @@ def about(name: str, line: str) -> str:
     """Return an error line with the disk's name; a disk without a name is named by its storage, once."""
     where = f"disk {name}: "
     return line if line.startswith(where) else where + line.removeprefix(f"{name}: ")
-
-
-def encode(request: Mapping[str, Any]) -> str:
-    """Encode a request with secrets for a parameter that Ansible hides.
-
-    Base64, because Ansible masks the text of a hidden parameter in all results.
-    """
-    return base64.b64encode(json.dumps(request).encode()).decode()
-
-
-def decode(text: str) -> dict[str, Any]:
-    request: dict[str, Any] = json.loads(base64.b64decode(text))
-    return request

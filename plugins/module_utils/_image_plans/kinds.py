@@ -18,5 +18,5 @@ def read_desired(
     disk: Disk, where: str, *, state: str = "present", monitor: str = "", node: str = "", closing: str = ""
 ) -> DesiredImage:
     """Return the desired state of a disk, of the kind that its backend names."""
-    kind = KINDS[disk.backend.lifecycle]
+    kind = KINDS[disk.backend.image_kind]
     return desired_image(kind, disk, where, state=state, monitor=monitor, node=node, closing=closing)

@@ -7,20 +7,25 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.workers import (
+    OPEN_TIMEOUT,
+    WORKERS,
+    at_workbenches,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
+    CapabilityError,
     Collected,
     DeclarationError,
     DirectDiskError,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import need_bindings
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import Entry, about
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import shown_changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import ResourceCache
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 
@@ -28,31 +33,26 @@ def reconcile_all(
     entries: Sequence[Entry],
     capabilities: Capabilities,
     *,
-    workers: int,
-    open_timeout: float,
     check_mode: bool,
+    workers: int = WORKERS,
+    open_timeout: float = OPEN_TIMEOUT,
     lacking: Mapping[str, DirectDiskError],
 ) -> list[dict[str, Any]]:
     """Bring all disks to their desired state; one that fails does not stop the others.
 
     lacking: why this host cannot manage the images of a backend, by the backend's name.
     """
-    own = threading.local()
     # Two disks may be one image, whose copy only one worker may fetch.
     locks = {entry.desired.disk.identity: threading.Lock() for entry in entries}
 
-    def work(entry: Entry) -> dict[str, Any]:
+    def work(entry: Entry, bench: Workbench) -> dict[str, Any]:
         reason = lacking.get(entry.desired.disk.backend.name)
         if reason:
             return _failed(entry, entry.error_lines(reason), refused=True)
-        if not hasattr(own, "bench"):
-            own.bench = benches.enter_context(Workbench(capabilities, open_timeout=open_timeout, shared=shared))
         with locks[entry.desired.disk.identity]:
-            return _reconcile_one(entry, own.bench, check_mode=check_mode)
+            return _reconcile_one(entry, bench, check_mode=check_mode)
 
-    # The processes of a thread end with it, so the threads must end last.
-    with ThreadPoolExecutor(workers) as pool, ResourceCache() as shared, ExitStack() as benches:
-        return list(pool.map(work, entries))
+    return at_workbenches(work, entries, capabilities, open_timeout=open_timeout, workers=workers)
 
 
 def _reconcile_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
@@ -70,3 +70,26 @@ def _reconcile_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[
 def _failed(entry: Entry, lines: Iterable[str], *, refused: bool) -> dict[str, Any]:
     """Return the result of a disk that failed; refused: the declaration cannot be applied here."""
     return {"name": entry.name, "changed": False, "failed": True, "refused": refused, "msg": "\n".join(lines)}
+
+
+def answer_of(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the result of qemu_disks; the caller emits its ``warnings``."""
+    disks, diff, warnings = [], [], []
+    for result in results:
+        before, after = result.pop("before", {}), result.pop("after", {})
+        warnings += [f"disk {result['name']}: {warning}" for warning in result.pop("warnings", ())]
+        if result["changed"]:
+            diff.append(shown_changes(result["name"], result["actions"], before, after))
+        disks.append(result if result.get("failed") else {**result, "image": after})
+    return {"changed": any(disk["changed"] for disk in disks), "disks": disks, "diff": diff, "warnings": warnings}
+
+
+def lacking_bindings(entries: Sequence[Entry], capabilities: Capabilities) -> dict[str, DirectDiskError]:
+    """Return why this host cannot manage the images of a backend, by its name; may restart the module elsewhere."""
+    reasons: dict[str, DirectDiskError] = {}
+    for backend in {entry.desired.disk.backend.name: entry.desired.disk.backend for entry in entries}.values():
+        try:
+            need_bindings([backend], capabilities.family)
+        except CapabilityError as error:
+            reasons[backend.name] = error
+    return reasons

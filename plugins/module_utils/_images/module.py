@@ -50,7 +50,9 @@ def run_disk_module(lifecycle: Lifecycle) -> None:
         place = read_place(kind, values, WHERE) if run_options["state"] == "info" else None
         desired = None if place else _read_desired(kind, values, run_options)
         capabilities = Capabilities.from_probe(probe())
-        need_bindings((backend for backend in BACKENDS.values() if backend.lifecycle == kind.name), capabilities.family)
+        need_bindings(
+            (backend for backend in BACKENDS.values() if backend.image_kind == kind.name), capabilities.family
+        )
         with Workbench(capabilities, open_timeout=run_options["open_timeout"]) as bench:
             result = (
                 reconcile(lifecycle, desired, bench, check_mode=module.check_mode)

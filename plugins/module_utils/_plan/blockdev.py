@@ -31,6 +31,11 @@ class Graph:
         return self.nodes[: names.index(self.base) + 1]
 
 
+def base_node(disk: str) -> str:
+    """Return the name of the node that holds the declared image of a disk."""
+    return disk_node(disk, "format")
+
+
 def build_graph(disk: Disk, storage: Node, resources: UnitResources, overlay: str) -> Graph:
     """Return the graph of a disk; storage: its protocol node; overlay: path of the local qcow2, if it has one."""
     name = disk.name
@@ -78,7 +83,7 @@ def _format_nodes(disk: Disk, resources: UnitResources, common: Node) -> list[No
     storage = disk_node(disk.name, "storage")
     node: Node = {
         "driver": disk.settings["format"],
-        "node-name": disk_node(disk.name, "format"),
+        "node-name": base_node(disk.name),
         "file": storage,
         **common,
     }

@@ -7,9 +7,12 @@ They travel as JSON: reading it back gives these types.
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Spellings
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_size import HostSize
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import ProbedCapabilities
 
@@ -89,6 +92,8 @@ class _ObservedFile(TypedDict):
     sha256: str
     opened: dict[str, bool]
     """Identities of the storage that the unit's VM opens, and if it writes to it."""
+    spellings: dict[str, Spellings]
+    """Other names of that storage, by identity."""
     images: list[str]
     """Staged images that the unit waits for."""
     places: dict[str, str]
@@ -204,6 +209,10 @@ class StorageOwners(TypedDict):
     """The reason why the owner is not known."""
 
 
+HEAD_LENGTH = 512
+"""Number of bytes that tell the format of an image."""
+
+
 class ObservedHost(StorageOwners):
     """The state of a host, without a secret."""
 
@@ -213,9 +222,11 @@ class ObservedHost(StorageOwners):
     paths: dict[str, str]
     """Kinds of files (file, directory, block, char, socket, other, missing) by path."""
     names: dict[str, list[str]]
-    """Addresses of servers, and device and inode numbers of paths."""
+    """Addresses of servers, and device and inode numbers of paths. Servers of storage that is open are among them."""
     heads: dict[str, str]
-    """First bytes of files and devices in hexadecimal, by path."""
+    """First bytes in hexadecimal: of files and devices by path, and of other raw disks by "DISK of VM"."""
+    not_read: dict[str, str]
+    """Why the first bytes of a disk could not be read, by "DISK of VM"."""
     staged: list[str]
     """Images in the cache."""
     overlays: dict[str, list[str]]
@@ -273,11 +284,59 @@ class ObserveRequest(TypedDict):
     """Observe also the VMs that have a unit and are not named."""
 
 
-class ObserveAnswer(TypedDict):
-    """The answer of a host to an ObserveRequest."""
+class RawDisk(TypedDict):
+    """A raw disk whose first bytes are read before its VM starts."""
 
+    name: str
+    """DISK of VM."""
+    unit: str
+    """The VM's launch unit."""
+    identity: str
+    """The identity of its storage."""
+    declared: Mapping[str, Any]
+
+
+class DisksRequest(TypedDict):
+    """The disks in a request to observe a host. It holds their secrets."""
+
+    managed: list[dict[str, Any]]
+    """The fields of VmDisk, for those whose images are managed."""
+    raw: list[RawDisk]
+
+
+class _DiskResult(TypedDict):
+    name: str
+    changed: bool
+
+
+class DiskResult(_DiskResult, total=False):
+    """The result of one disk in the answer of qemu_disks; the module documents its further members."""
+
+    failed: bool
+    refused: bool
+    """If the declaration is wrong, so that nothing at all may change."""
+    msg: str
+    actions: list[str]
+
+
+class DisksAnswer(TypedDict):
+    """The answer of qemu_disks, and the predictions in the observation of a host, as far as they are read here."""
+
+    disks: list[DiskResult]
+    diff: list[dict[str, Any]]
+    warnings: list[str]
+
+
+class _ObserveAnswer(TypedDict):
     capabilities: ProbedCapabilities
     observed: ObservedHost
+
+
+class ObserveAnswer(_ObserveAnswer, total=False):
+    """The answer of a host to an ObserveRequest."""
+
+    disks: DisksAnswer
+    """The predictions for managed disks, if there are any."""
 
 
 class ApplyAnswer(TypedDict):
@@ -304,3 +363,15 @@ class Request(TypedDict, total=False):
     encrypted: bool
     """With desired: if the credentials are encrypted at rest."""
     stop: list[str]
+
+
+def encode(request: Mapping[str, Any]) -> str:
+    """Encode a request with secrets for a parameter that Ansible hides.
+
+    Base64, because Ansible masks the text of a hidden parameter in all results.
+    """
+    return base64.b64encode(json.dumps(request).encode()).decode()
+
+
+def decode(text: str) -> Any:
+    return json.loads(base64.b64decode(text))

@@ -10,9 +10,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import (
+    Resolved,
+    identities,
+    identities_of,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedFile
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 _NAME = re.compile(r"^([A-Za-z][A-Za-z0-9_-]{0,15})-([0-9a-f]{8})\.qcow2$")
@@ -37,7 +43,11 @@ class Overlay:
 
 def overlay_of(disk: Disk, name: str = "") -> Overlay:
     """Return the overlay of a disk; name: a former name of the disk."""
-    return Overlay(name or disk.name, hashlib.sha256(disk.identity.encode()).hexdigest()[:8])
+    return Overlay(name or disk.name, _base(disk.identity))
+
+
+def _base(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:8]
 
 
 def read_names(names: Iterable[str]) -> list[Overlay]:
@@ -45,13 +55,22 @@ def read_names(names: Iterable[str]) -> list[Overlay]:
     return [Overlay(*match.groups()) for match in map(_NAME.match, sorted(names)) if match]
 
 
-def refuse_left_behind(vms: Iterable[Vm], observed: Mapping[str, Sequence[str]]) -> None:
-    """Refuse a disk that would begin with an empty overlay because it was renamed; observed: files by VM."""
+def refuse_left_behind(
+    vms: Iterable[Vm],
+    observed: Mapping[str, Sequence[str]],
+    units: Mapping[str, ObservedFile] | None = None,
+    resolved: Resolved | None = None,
+) -> None:
+    """Refuse a disk that would begin with an empty overlay because it, or its storage, has another name now.
+
+    observed: files by VM; units: the launch units, by path; resolved: names that the host has resolved.
+    """
     errors: list[Exception] = []
     for vm in vms:
         existing = read_names(observed.get(vm.name, ()))
-        for disk in _layered(vm):
-            problem = _left_behind(vm, disk, existing)
+        unit = (units or {}).get(f"{paths.UNIT_DIRECTORY}/{paths.unit_name(vm.name)}")
+        for disk in _layered(vm) if existing else ():
+            problem = _left_behind(vm, disk, existing) or _respelled(vm, disk, existing, unit, resolved or {})
             if problem:
                 errors.append(DeclarationError(f"disk {disk.name} of {vm.name}", problem))
     raise_collected(errors)
@@ -83,6 +102,24 @@ def _left_behind(vm: Vm, disk: Disk, existing: Collection[Overlay]) -> str:
         f"the same storage; set renamed_from: {orphan.disk} to use it, or "
         f"remove {orphan.path(vm.name)} to begin with an empty one"
     )
+
+
+def _respelled(vm: Vm, disk: Disk, existing: Collection[Overlay], unit: ObservedFile | None, resolved: Resolved) -> str:
+    """Describe the overlay that a VM's unit has over the same storage under another name; empty if there is none."""
+    current, own = overlay_of(disk), identities(disk, resolved)
+    names = {disk.name, disk.settings.get("renamed_from", disk.name)}
+    if unit is None or current in existing:
+        return ""
+    for identity in unit["opened"]:
+        if own.same(identities_of(identity, unit["spellings"].get(identity), resolved)):
+            old = next((one for one in existing if one.disk in names and one.base == _base(identity)), None)
+            if old:
+                return (
+                    f"would begin with an empty overlay: {old.path(vm.name)} is over the same storage, which was "
+                    f"declared as {identity}; declare it so again, or rename that file to {current.file} while the VM "
+                    "is stopped"
+                )
+    return ""
 
 
 def warnings(vms: Iterable[Vm], observed: Mapping[str, Sequence[str]], changed: Collection[str]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resource
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import pci_places
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, opened_storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, opened_storage, other_names
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     CapabilityError,
     Collected,
@@ -260,6 +260,7 @@ class _Planner:
             after=(*owners.after, *self.after, *taken),
             helpers=tuple(helper.name for helper in self.helpers),
             opened=opened_storage(vm),
+            spellings=other_names(vm),
             start_check=start_check(
                 vm,
                 [(planned.disk, planned.graph) for planned in self.disks],

@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Credential, UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Spellings
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import Sandbox
 
@@ -59,6 +60,8 @@ class Service:
     """Units that must run before this one."""
     opened: dict[str, bool] = field(default_factory=dict)
     """Identities of the storage that it opens, and if it writes to it."""
+    spellings: Mapping[str, Spellings] = field(default_factory=dict)
+    """Other names of it, by identity."""
     start_check: Mapping[str, Any] = field(default_factory=dict)
     """The check of qemu-vm-control.py before it starts the guest."""
     largest_file: int = 0

@@ -8,10 +8,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Spellings
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 
 _OPENED = "# Storage, and whether it is written to: "
+_SPELLINGS = "# Other names of it: "
 _WANTS = "Wants="
 _ALLOWED = "IPAddressAllow="
 _DEVICE = re.compile(r"^    -device '?([^'\n]*?)'? \\\\?$", re.M)
@@ -28,6 +30,16 @@ def opened_line(opened: Mapping[str, bool]) -> str:
 def opened_in(text: str) -> dict[str, bool]:
     """Return the storage that a unit's VM opens, and if it writes to it."""
     return dict(json.loads(_rest_of_line(text, _OPENED) or "{}"))
+
+
+def spellings_lines(spellings: Mapping[str, Spellings]) -> str:
+    """Return the comment that lists other names of the storage, by identity; empty if there are none."""
+    return f"{_SPELLINGS}{compact(spellings)}\n" if spellings else ""
+
+
+def spellings_in(text: str) -> dict[str, Spellings]:
+    """Return the other names of the storage that a unit's VM opens, by identity."""
+    return dict(json.loads(_rest_of_line(text, _SPELLINGS) or "{}"))
 
 
 def wants_line(units: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import encode
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
 
 _PR_SET_PDEATHSIG = 1
 """linux/prctl.h"""

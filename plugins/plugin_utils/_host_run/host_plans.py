@@ -9,13 +9,21 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind import not_raw
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import find_hint
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import doubts, names_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import (
+    Resolved,
+    doubts,
+    identities_of,
+    names_in,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import is_port
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, refuse_shared_disks
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import (
+    OpenStorage,
+    Vm,
+    refuse_shared_disks,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import host_size, ssh_agent
@@ -24,6 +32,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     DesiredHost,
     DesiredVm,
     FileContent,
+    ObservedFile,
     ObservedHost,
     ObserveRequest,
 )
@@ -55,7 +64,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabiliti
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import render
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import raw_disks, render
 
 _WAITS = Hint(
     "it waits for",
@@ -84,7 +93,7 @@ def observe_request(vms: Iterable[Vm], *, texts: bool, prune: bool = False) -> O
         "vms": [vm.name for vm in vms],
         "paths": sorted({path for vm in present for path, _kinds, _where in _needed_paths(vm)}),
         "texts": texts,
-        "heads": sorted({path for vm in present for disk in vm.disks for path in _unmanaged_raw(disk)}),
+        "heads": raw_disks.paths_of_heads(present),
         "names": sorted({name for vm in present for disk in vm.disks for name in names_in(disk)}),
         "owners": questions(present),
         "purged": [vm.name for vm in vms if vm.settings["purge"]],
@@ -256,11 +265,22 @@ def refuse_taken_storage(vms: Iterable[Vm], observed: ObservedHost, names: Itera
     """Refuse storage that a running VM without a declaration has open; names: these VMs."""
     units = {name: unit_paths.unit_name(name) for name in names}
     running = {name: unit for name, unit in units.items() if observed["units"][unit]["active"] not in STOPPED}
+    resolved = observed.get("names", {})
     opened = {
-        f"{name}, which runs without a declaration": observed["files"][f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["opened"]
+        f"{name}, which runs without a declaration": _open_storage(
+            observed["files"][f"{unit_paths.UNIT_DIRECTORY}/{unit}"], resolved
+        )
         for name, unit in running.items()
     }
-    refuse_shared_disks(vms, opened, observed.get("names", {}))
+    refuse_shared_disks(vms, opened, resolved)
+
+
+def _open_storage(file: ObservedFile, resolved: Resolved) -> list[OpenStorage]:
+    """Return the storage that a unit's VM has open, with its other names."""
+    return [
+        OpenStorage(identities_of(identity, file["spellings"].get(identity), resolved), writes)
+        for identity, writes in file["opened"].items()
+    ]
 
 
 def refuse_masked_target(changes: Changes, observed: ObservedHost) -> None:
@@ -286,27 +306,6 @@ def overcommitted(vms: Iterable[Vm], changes: Changes, observed: ObservedHost, h
     size = observed.get("size")
     warned = size if changes.start or changes.restart else None
     return [f"{host}: {warning}" for warning in host_size.overcommitted(vms, warned)] if warned else []
-
-
-def _unmanaged_raw(disk: Disk) -> tuple[str, ...]:
-    """Return the file or device of a raw disk that no module looks into: it is neither created nor kept."""
-    if disk.kept or disk.settings["format"] != "raw":
-        return ()
-    reach = disk.backend.access.reach(disk.source)
-    return (*reach.files, *reach.devices)
-
-
-def not_raw_disks(plans: Iterable[Plan], changes: Changes, observed: ObservedHost) -> dict[str, list[str]]:
-    """Return why VMs must not start, by name: a disk is declared raw, and its file or device is an image."""
-    refused: dict[str, list[str]] = {}
-    for vm in (plan.vm for plan in plans if plan.vm.name in {*changes.start, *changes.restart}):
-        for disk in vm.disks:
-            heads = (bytes.fromhex(observed["heads"].get(path, "")) for path in _unmanaged_raw(disk))
-            problems = (not_raw(disk.settings, head, written_by_guests=True) for head in heads)
-            lines = [f"disk {disk.name} of {vm.name}: {disk.described}: {problem}" for problem in problems if problem]
-            if lines:
-                refused.setdefault(vm.name, []).extend(lines)
-    return refused
 
 
 def doubtful_storage(vms: Iterable[Vm], observed: ObservedHost, host: str) -> list[str]:

@@ -1,40 +1,28 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The disks of VMs whose images the collection manages: the request to qemu_disks, and its results. No I/O."""
+"""The disks of VMs whose images the collection manages, and the results for them. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
-from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
+    DiskResult,
+    DisksAnswer,
+    ObserveAnswer,
+)
 
 
-@dataclass(frozen=True)
-class ManagedDisk:
-    """One disk, as the user declared it."""
-
-    vm: str
-    disk: str
-    declared: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Return the name of the disk in results and errors."""
-        return f"{self.disk} of {self.vm}"
-
-
-def managed_disks(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[ManagedDisk]:
+def managed_disks(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[VmDisk]:
     """Return the disks whose images are managed; declared: the declaration from which the VMs were read."""
     return [
-        ManagedDisk(vm.name, disk.name, declared[vm.name]["disks"][disk.name])
+        VmDisk(vm.name, disk.name, declared[vm.name]["disks"][disk.name])
         for vm in vms
         if vm.state != "absent"
         for disk in vm.disks
@@ -42,61 +30,23 @@ def managed_disks(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[Manage
     ]
 
 
-def request(disks: Iterable[ManagedDisk], plans: Iterable[Plan], observed: ObservedHost) -> dict[str, Any]:
-    """Return the option disks of qemu_disks; a disk of a running VM is grown over the VM's monitor."""
-    units = {unit for unit, state in observed["units"].items() if state["active"] in RUNNING}
-    running = {
-        (plan.vm.name, planned.disk.name): planned.graph.base
-        for plan in plans
-        if paths.unit_name(plan.vm.name) in units
-        for planned in plan.disks
-    }
-    return {
-        disk.name: {
-            **disk.declared,
-            **(
-                {"monitor": paths.qmp_socket(disk.vm), "node": running[disk.vm, disk.disk]}
-                if (disk.vm, disk.disk) in running
-                else {}
-            ),
-        }
-        for disk in disks
-    }
-
-
-class _DiskResult(TypedDict):
-    name: str
-    changed: bool
-
-
-class DiskResult(_DiskResult, total=False):
-    """The result of one disk in the answer of qemu_disks; the module documents its further members."""
-
-    failed: bool
-    refused: bool
-    """If the declaration is wrong, so that nothing at all may change."""
-    msg: str
-    actions: list[str]
-
-
-class DisksAnswer(TypedDict):
-    """The answer of qemu_disks, as far as it is read here."""
-
-    disks: list[DiskResult]
-    diff: list[dict[str, str]]
-
-
 @dataclass(frozen=True)
 class DiskResults:
-    """The results of qemu_disks, or its predictions."""
+    """The results of qemu_disks, or the predictions in the observation of a host."""
 
-    results: Sequence[tuple[ManagedDisk, DiskResult]] = ()
-    diff: Sequence[Mapping[str, str]] = ()
+    results: Sequence[tuple[VmDisk, DiskResult]] = ()
+    diff: Sequence[Mapping[str, Any]] = ()
+    warnings: Sequence[str] = ()
 
     @classmethod
-    def from_answer(cls, disks: Iterable[ManagedDisk], answer: DisksAnswer) -> DiskResults:
+    def from_answer(cls, disks: Iterable[VmDisk], answer: DisksAnswer) -> DiskResults:
         """Read the answer of qemu_disks to a request for these disks."""
-        return cls(tuple(zip(disks, answer["disks"])), answer["diff"])
+        return cls(tuple(zip(disks, answer["disks"])), answer["diff"], answer["warnings"])
+
+    @classmethod
+    def from_observation(cls, disks: Iterable[VmDisk], answer: ObserveAnswer) -> DiskResults:
+        """Read the predictions for these disks; there are none if no disk is managed."""
+        return cls.from_answer(disks, answer["disks"]) if "disks" in answer else cls()
 
     @property
     def failures(self) -> dict[str, list[str]]:
@@ -121,9 +71,16 @@ class DiskResults:
         """Return the results without the disks of some VMs."""
         return DiskResults([(disk, result) for disk, result in self.results if disk.vm not in vms], self.diff)
 
+    def of(self, disks: Collection[VmDisk]) -> DiskResults:
+        """Return the results of some of the disks."""
+        results = [(disk, result) for disk, result in self.results if disk in disks]
+        headers = {f"disk {disk.name}" for disk, _result in results}
+        return DiskResults(results, [shown for shown in self.diff if shown["before_header"] in headers], self.warnings)
+
     def plus(self, other: DiskResults) -> DiskResults:
         """Return these results and those of other disks."""
-        return DiskResults([*self.results, *other.results], [*self.diff, *other.diff])
+        warnings = [*self.warnings, *other.warnings]
+        return DiskResults([*self.results, *other.results], [*self.diff, *other.diff], warnings)
 
     def refuse(self) -> None:
         """Raise DeclarationError for disks whose declaration qemu_disks refuses."""

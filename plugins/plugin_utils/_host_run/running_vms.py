@@ -8,7 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved, identities
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import (
+    Resolved,
+    Spellings,
+    identities,
+    identities_of,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, uuid_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
@@ -84,21 +89,26 @@ def _with_units(declared: Mapping[str, Vm], observed: ObservedHost) -> Iterator[
             continue
         uses = {disk.identity: storage_use(disk, names) for disk in vm.disks} if vm else {}
         file = observed["files"].get(f"{paths.UNIT_DIRECTORY}/{unit}")
-        opened = file.get("opened", {}) if file else {}
+        opened = file["opened"] if file else {}
+        spelled = file["spellings"] if file else {}
         yield {
             "name": name,
             "uuid": uuid_of(name),
             "declared": vm is not None and vm.state == "started",
             "runs": runs,
             "process": "",
-            "storage": [_opened(identity, writes, uses.get(identity)) for identity, writes in opened.items()],
+            "storage": [
+                {**(uses.get(identity) or _opened(identity, spelled.get(identity), names)), "writes": writes}
+                for identity, writes in opened.items()
+            ],
         }
 
 
-def _opened(identity: str, writes: bool, declared: StorageUse | None) -> StorageUse:
-    """Return storage that a unit's VM opens; declared: the same storage in the declaration."""
-    unknown: StorageUse = {"identity": identity, "alike": [], "resolved": [], "writes": writes, "shared": False}
-    return {**(declared or unknown), "writes": writes}
+def _opened(identity: str, known: Spellings | None, names: Resolved) -> StorageUse:
+    """Return storage that a unit's VM opens, and that is not declared for it; known: other names of it."""
+    found = identities_of(identity, known, names)
+    alike, resolved = sorted(found.possible), sorted(found.certain - {identity})
+    return {"identity": identity, "alike": alike, "resolved": resolved, "writes": True, "shared": False}
 
 
 def _vms(observed: ObservedHost) -> Iterator[UnmanagedProcess]:

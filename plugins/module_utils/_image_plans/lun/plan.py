@@ -41,7 +41,7 @@ def _plan_lun(desired: DesiredImage, observed: ObservedLun) -> ImagePlan:
         others = ", ".join(f"LUN {lun}" for lun in observed.luns if lun != desired.disk.source["lun"])
         problem = f"is a {observed.device.type}, not a disk (there are: {others or 'no other LUN'})"
         raise DeclarationError(described, problem)
-    builder = _Builder(desired, observed)
+    builder = _LunPlan(desired, observed)
     builder.fill()
     builder.grow()
     if builder.steps and observed.device.read_only:
@@ -56,7 +56,7 @@ def _plan_absent(described: str, observed: ObservedLun) -> ImagePlan:
     return ImagePlan(observed)
 
 
-class _Builder:
+class _LunPlan:
     """Collects steps; ``after`` is the state after those so far."""
 
     def __init__(self, desired: DesiredImage, observed: ObservedLun) -> None:

@@ -37,7 +37,7 @@ LATER_OFF_ONLY = frozenset({"deep-flatten"})
 FIXED = frozenset({"layering", "striping", "data-pool"})
 
 
-class _Builder:
+class _RbdPlan:
     """Collects steps; ``image`` and ``size`` are the state after those so far."""
 
     def __init__(self, desired: DesiredImage, observed: ObservedRbd) -> None:
@@ -77,7 +77,7 @@ class _Builder:
 
 def plan(desired: DesiredImage, observed: ObservedRbd) -> ImagePlan:
     """Plan one disk; raises DeclarationError for what must not be done to the observed image."""
-    builder = _Builder(desired, observed)
+    builder = _RbdPlan(desired, observed)
     if "snapshot" in desired.disk.source:
         if not observed.exists:
             raise DeclarationError(builder.name, "there is no such image or snapshot; correct image and snapshot")
@@ -90,7 +90,7 @@ def plan(desired: DesiredImage, observed: ObservedRbd) -> ImagePlan:
     return builder.plan()
 
 
-def _clean_up(builder: _Builder) -> None:
+def _clean_up(builder: _RbdPlan) -> None:
     for name in builder.observed.abandoned:
         part = at(builder.desired.disk, image=name).described
         builder.add(changes.RemoveAbandoned(name), f"remove {part}, which a run on another host left unfinished")
@@ -102,7 +102,7 @@ def _clean_up(builder: _Builder) -> None:
         builder.add(changes.RemoveUnfinished(), f"remove what an unfinished run left of {builder.name}")
 
 
-def _remove(builder: _Builder) -> None:
+def _remove(builder: _RbdPlan) -> None:
     image, provision = builder.image, builder.desired.provision
     if image is None:
         return
@@ -128,7 +128,7 @@ def _refuse_children(name: str, children: Iterable[str], change: str) -> None:
         raise DeclarationError(name, f"is not {change}: it has the clones {_join(children)}; flatten them first")
 
 
-def _provide(builder: _Builder) -> None:
+def _provide(builder: _RbdPlan) -> None:
     image, former = builder.image, builder.observed.former
     if image is not None:
         _refuse_content(builder, builder.observed)
@@ -146,12 +146,12 @@ def _provide(builder: _Builder) -> None:
     builder.image = _snapshots(builder, _metadata(builder, image))
 
 
-def _refuse_content(builder: _Builder, observed: ObservedRbd) -> None:
+def _refuse_content(builder: _RbdPlan, observed: ObservedRbd) -> None:
     if observed.not_raw:
         raise DeclarationError(builder.name, f"{observed.not_raw}; it was not changed")
 
 
-def _bring_back(builder: _Builder, former: FormerImage) -> RbdImage:
+def _bring_back(builder: _RbdPlan, former: FormerImage) -> RbdImage:
     """Rename the image that has the former name, or take it out of the trash."""
     observed = former.observed
     if observed.image is None:
@@ -167,7 +167,7 @@ def _bring_back(builder: _Builder, former: FormerImage) -> RbdImage:
     return observed.image
 
 
-def _create(builder: _Builder) -> RbdImage:
+def _create(builder: _RbdPlan) -> RbdImage:
     desired, new = builder.desired, builder.observed.new
     if new is None:
         raise AssertionError
@@ -192,7 +192,7 @@ def _create(builder: _Builder) -> RbdImage:
 # --- images that exist -----------------------------------------------------------------------------------------------
 
 
-def _refuse_fixed(builder: _Builder, image: RbdImage) -> None:
+def _refuse_fixed(builder: _RbdPlan, image: RbdImage) -> None:
     provision = builder.desired.provision
     for option in ("object_size", "stripe_unit", "stripe_count", "data_pool"):
         current = getattr(image.layout, option)
@@ -202,7 +202,7 @@ def _refuse_fixed(builder: _Builder, image: RbdImage) -> None:
             )
 
 
-def _features(builder: _Builder, image: RbdImage) -> RbdImage:
+def _features(builder: _RbdPlan, image: RbdImage) -> RbdImage:
     if "features" not in builder.desired.provision:
         return image
     current = set(image.layout.features)
@@ -218,7 +218,7 @@ def _features(builder: _Builder, image: RbdImage) -> RbdImage:
     return replace(image, layout=replace(image.layout, features=tuple(sorted(declared))))
 
 
-def _roll_back(builder: _Builder, image: RbdImage) -> None:
+def _roll_back(builder: _RbdPlan, image: RbdImage) -> None:
     name, target = builder.desired.provision.get("rollback"), builder.observed.rollback
     if not name:
         return
@@ -236,7 +236,7 @@ def _roll_back(builder: _Builder, image: RbdImage) -> None:
     builder.size = target.size
 
 
-def _resize(builder: _Builder, image: RbdImage) -> None:
+def _resize(builder: _RbdPlan, image: RbdImage) -> None:
     desired, current = builder.desired, builder.size
     size = desired.size
     # QEMU cannot tell the size of an encrypted image in the trash; the next run sees it.
@@ -256,7 +256,7 @@ def _resize(builder: _Builder, image: RbdImage) -> None:
     builder.size = size
 
 
-def _refuse_shrinking(builder: _Builder, image: RbdImage, size: int, current: int) -> None:
+def _refuse_shrinking(builder: _RbdPlan, image: RbdImage, size: int, current: int) -> None:
     if not builder.desired.provision["allow_shrink"]:
         raise DeclarationError(
             "size",
@@ -266,7 +266,7 @@ def _refuse_shrinking(builder: _Builder, image: RbdImage, size: int, current: in
     builder.refuse_open(image, "shrunk")
 
 
-def _refuse_two_writers(builder: _Builder, image: RbdImage) -> None:
+def _refuse_two_writers(builder: _RbdPlan, image: RbdImage) -> None:
     if is_translated(builder.desired.disk):
         raise DeclarationError(
             "size",
@@ -275,21 +275,21 @@ def _refuse_two_writers(builder: _Builder, image: RbdImage) -> None:
         )
 
 
-def _flatten(builder: _Builder, image: RbdImage) -> RbdImage:
+def _flatten(builder: _RbdPlan, image: RbdImage) -> RbdImage:
     if not builder.desired.provision["flatten"] or not image.parent:
         return image
     builder.add(changes.Flatten(), f"copy into {builder.name} what it shares with {image.parent}")
     return replace(image, parent="")
 
 
-def _metadata(builder: _Builder, image: RbdImage) -> RbdImage:
+def _metadata(builder: _RbdPlan, image: RbdImage) -> RbdImage:
     metadata = _texts(builder, "metadata", image.metadata, changes.SetMetadata)
     image_config = _texts(builder, "image_config", image.image_config, changes.SetConfiguration)
     return replace(image, metadata=metadata, image_config=image_config)
 
 
 def _texts(
-    builder: _Builder,
+    builder: _RbdPlan,
     option: str,
     current: Mapping[str, str],
     kind: type[changes.SetMetadata] | type[changes.SetConfiguration],
@@ -307,7 +307,7 @@ def _texts(
     return after
 
 
-def _snapshots(builder: _Builder, image: RbdImage) -> RbdImage:
+def _snapshots(builder: _RbdPlan, image: RbdImage) -> RbdImage:
     after = {snapshot.name: snapshot for snapshot in image.snapshots}
     for declared in builder.desired.provision.get("snapshots", ()):
         name, current = declared["name"], after.get(declared["name"])
@@ -324,7 +324,7 @@ def _snapshots(builder: _Builder, image: RbdImage) -> RbdImage:
     return replace(image, snapshots=tuple(sorted(after.values(), key=lambda snapshot: snapshot.name)))
 
 
-def _remove_snapshot(builder: _Builder, current: Snapshot, full_name: str, *, unprotect: bool) -> None:
+def _remove_snapshot(builder: _RbdPlan, current: Snapshot, full_name: str, *, unprotect: bool) -> None:
     _refuse_children(full_name, current.children, "removed")
     if current.protected:
         if not unprotect:
@@ -333,7 +333,7 @@ def _remove_snapshot(builder: _Builder, current: Snapshot, full_name: str, *, un
     builder.add(changes.RemoveSnapshot(current.name), f"remove the snapshot {full_name}", destroys=True)
 
 
-def _protect(builder: _Builder, current: Snapshot, full_name: str, protected: bool) -> Snapshot:
+def _protect(builder: _RbdPlan, current: Snapshot, full_name: str, protected: bool) -> Snapshot:
     if current.protected == protected:
         return current
     if not protected:

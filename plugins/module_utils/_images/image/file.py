@@ -58,7 +58,7 @@ def temporary(path: str) -> str:
 def observe(desired: DesiredImage, bench: Workbench) -> ObservedFile:
     disk = desired.disk
     store = STORES[disk.backend.name]
-    opened_by = tuple(vms_that_open(disk.identity))
+    opened_by = tuple(vms_that_open(disk))
     route = choose_route(disk, bench.capabilities)[0]
     fixed_by = "" if ROUTES[route].grows else route
     missing = ObservedFile(exists=False, opened_by=opened_by, fixed_by=fixed_by)

@@ -36,7 +36,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection 
 def observe(desired: DesiredImage, bench: Workbench) -> ObservedReadonly:
     disk = desired.disk
     if desired.state == "absent":
-        opened_by = tuple(vms_that_open(disk.identity))
+        opened_by = tuple(vms_that_open(disk))
         exists = os.path.exists(stage.copy_of(disk))
         return ObservedReadonly(exists=exists, staged=exists, opened_by=opened_by)
     route, _warning = choose_route(disk, bench.capabilities)

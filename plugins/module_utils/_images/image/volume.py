@@ -31,7 +31,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume imp
 
 def observe(desired: DesiredImage, bench: Workbench) -> ObservedVolume:
     disk = desired.disk
-    opened_by = tuple(vms_that_open(disk.identity))
+    opened_by = tuple(vms_that_open(disk))
     in_use = _used_by_host(disk.backend.access.reach(disk.source).devices)
     data_at = None
     with bench.storage(disk) as storage:

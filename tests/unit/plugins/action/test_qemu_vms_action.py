@@ -16,11 +16,12 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import ActionModule, display
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import decode
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk, entries_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import overlay_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in, spellings_in
 from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, SSH, disk_of, empty_host
 
 PASSWORDS = ["pass-of-joe", "pass-of-luks", "a=cookie-of-joe", "pass-of-seed", "pass-of-vnc"]
@@ -62,7 +63,9 @@ class Host:
         self.disks = disks or {}
         self.calls: list[dict[str, Any]] = []
         self.kept: list[tuple[bool, dict[str, Any]]] = []
-        """For each call of qemu_disks: whether it was to predict only, and the disks."""
+        """Managed disks, for each observation (True) and each call of qemu_disks (False)."""
+        self.raw: list[dict[str, Any]] = []
+        """The raw disks that the last observation was to read."""
 
     def execute(self, *, module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
         if module_name == "directdisk.qemu.qemu_disks":
@@ -71,20 +74,32 @@ class Host:
         self.calls.append(copy.deepcopy(module_args))
         request = module_args["vms"]
         if "observe" in request:
-            return self.seen
+            return {**self.seen, **self._predict(module_args)}
         if "stop" in request:
             return {"stopped": [name for name in request["stop"] if name not in self.failures]}
         self._settle(request["desired"])
         return {"actions": ["done"], "failures": self.failures, "live_failures": {}}
 
+    def _predict(self, module_args: dict[str, Any]) -> dict[str, Any]:
+        request = decode(module_args["disks"]) if "disks" in module_args else {"managed": [], "raw": []}
+        self.raw = request["raw"]
+        if not request["managed"]:
+            return {}
+        entries = entries_of((VmDisk(**one) for one in request["managed"]), self.seen["observed"]["units"])
+        self.kept.append((True, entries))
+        return {"disks": self._results(entries)}
+
     def _reconcile_disks(self, module_args: dict[str, Any]) -> dict[str, Any]:
-        request = decode(module_args["request"])
-        assert module_args["disks"] == list(request["disks"])
-        self.kept.append((request["predict"], request["disks"]))
+        disks = decode(module_args["request"])["disks"]
+        assert module_args["disks"] == list(disks)
+        self.kept.append((False, disks))
         if "msg" in self.disks:
-            return dict(self.disks)
-        results = [{"name": name, "changed": False, **self.disks.get(name, {})} for name in request["disks"]]
-        if not request["predict"]:
+            return {name: self.disks[name] for name in ("failed", "msg")}
+        return self._results(disks, done=True)
+
+    def _results(self, disks: dict[str, Any], *, done: bool = False) -> dict[str, Any]:
+        results = [{"name": name, "changed": False, **self.disks.get(name, {})} for name in disks]
+        if done:
             results = [{**one, **one.pop("done", {})} for one in results]
         diff = [{"before_header": f"disk {one['name']}", "after": {}} for one in results if one["changed"]]
         failed = any(one.get("failed") for one in results)
@@ -108,6 +123,7 @@ class Host:
                 "sha256": digest(file["text"]),
                 "text": file["text"],
                 "opened": opened_in(file["text"]),
+                "spellings": spellings_in(file["text"]),
                 "images": [],
                 "places": {},
             }
@@ -215,7 +231,7 @@ def test_no_diff_is_made_or_asked_for_unless_wanted() -> None:
     assert host.calls[0]["vms"]["observe"]["texts"] is False
 
 
-def test_a_running_machine_is_restarted_only_where_that_is_allowed(warnings: list[str]) -> None:
+def test_a_running_vm_is_restarted_only_where_that_is_allowed(warnings: list[str]) -> None:
     host = Host(empty_host())
     run(host, SIMPLE)
     result = run(host, {"web1": {**SIMPLE["web1"], "cpus": 2}}, check=True)
@@ -229,14 +245,14 @@ def test_a_running_machine_is_restarted_only_where_that_is_allowed(warnings: lis
     assert "restart vm web1" in result["actions"]
 
 
-def test_machines_that_are_not_declared_are_named_and_left_alone() -> None:
+def test_vms_that_are_not_declared_are_named_and_left_alone() -> None:
     host = Host(empty_host())
     run(host, SIMPLE)
     result = run(host, {})
     assert (result["undeclared"], result["changed"]) == (["web1"], False)
 
 
-def test_storage_of_a_running_machine_that_is_not_declared_is_not_opened_again() -> None:
+def test_storage_of_a_running_vm_that_is_not_declared_is_not_opened_again() -> None:
     host = Host(empty_host())
     run(host, SIMPLE)
     result = run(host, {"web2": SIMPLE["web1"]})
@@ -350,7 +366,7 @@ def test_an_image_that_will_be_created_need_not_be_there() -> None:
     assert [predicted for predicted, _disks in host.kept] == [True]
 
 
-def test_disks_are_made_before_their_machines_start(warnings: list[str]) -> None:
+def test_disks_are_made_before_their_vms_start(warnings: list[str]) -> None:
     host = Host(empty_host(), disks={"root of web1": CREATE})
     result = run(host, KEPT)
     declared = {"root of web1": {"file": {"path": "/srv/a"}, "size": "1GiB"}}
@@ -370,7 +386,7 @@ def test_disks_that_are_as_declared_are_looked_at_once() -> None:
     assert len(host.calls) == 1
 
 
-def test_a_disk_of_a_running_machine_is_grown_by_the_machine() -> None:
+def test_a_disk_of_a_running_vm_is_grown_by_the_vm() -> None:
     host = Host(empty_host())
     run(host, KEPT)
     host.disks["root of web1"] = {"changed": True, "actions": ["grow"]}
@@ -388,7 +404,7 @@ def test_a_disk_of_a_running_machine_is_grown_by_the_machine() -> None:
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_a_machine_whose_disk_cannot_be_looked_at_is_left_alone(check: bool) -> None:
+def test_a_vm_whose_disk_cannot_be_looked_at_is_left_alone(check: bool) -> None:
     failure = {"failed": True, "refused": False, "msg": "disk root of web1: file /srv/a: it is full"}
     host = Host(empty_host(), disks={"root of web1": failure})
     result = run(host, KEPT, check=check)
@@ -399,7 +415,7 @@ def test_a_machine_whose_disk_cannot_be_looked_at_is_left_alone(check: bool) -> 
         assert list(host.calls[-1]["vms"]["desired"]["vms"]) == ["web2"]
 
 
-def test_a_machine_whose_disk_fails_while_it_is_made_is_left_alone() -> None:
+def test_a_vm_whose_disk_fails_while_it_is_made_is_left_alone() -> None:
     both = {"web1": {"disks": {**KEPT["web1"]["disks"], "data": {"file": {"path": "/srv/b"}, "size": "1GiB"}}}}
     failure = {"failed": True, "changed": False, "actions": [], "msg": "disk root of web1: file /srv/a: it is full"}
     disks = {"root of web1": {**CREATE, "done": failure}, "data of web1": {**CREATE, "actions": ["create /srv/b"]}}
@@ -419,7 +435,7 @@ def test_what_must_not_be_done_to_a_disk_is_refused_before_anything_changes() ->
 
 def test_a_failure_of_qemu_disks_itself_is_the_result_as_it_is() -> None:
     failure = {"failed": True, "msg": "there is no qemu-storage-daemon"}
-    assert run(Host(empty_host(), disks=failure), KEPT) == failure
+    assert run(Host(empty_host(), disks={**failure, "root of web1": CREATE}), KEPT) == failure
 
 
 def test_how_a_disk_is_made_is_checked_before_the_host_is_asked() -> None:
@@ -434,7 +450,7 @@ def test_a_failure_of_the_module_is_the_result_as_it_is() -> None:
     assert run(Host(failure), SIMPLE) == failure
 
 
-def test_a_machine_that_does_not_come_up_is_explained() -> None:
+def test_a_vm_that_does_not_come_up_is_explained() -> None:
     line = 'qemu: -blockdev {"driver":"nbd","node-name":"root.storage"}: Failed to connect to 192.0.2.5: refused'
     result = run(Host(empty_host(), failures={"web1": [line]}), SIMPLE)
     assert result["failed"] is True
@@ -591,3 +607,94 @@ def test_what_a_guest_has_written_does_not_stop_the_run_of_its_host() -> None:
     assert run(host, vms)["changed"]
     host.seen["observed"]["heads"] = {"/srv/a.img": QCOW2}
     assert not run(host, vms).get("failed")
+
+
+RAW_NBD = {"nbd": {"host": "192.0.2.5"}}
+NETWORK_RAW = {
+    "name": "root of web1",
+    "unit": "qemu-vm-web1.service",
+    "identity": "nbd:192.0.2.5:10809/",
+    "declared": RAW_NBD,
+}
+
+
+def test_a_vm_does_not_start_on_a_qcow2_behind_a_server_that_is_declared_raw() -> None:
+    host = Host(empty_host(heads={"root of web1": QCOW2}))
+    answer = run(host, {**SIMPLE, "web2": {}})
+    assert host.raw == [NETWORK_RAW]
+    assert "hv1: disk root of web1: nbd 192.0.2.5:10809/: it is a qcow2 image, and raw is declared" in answer["msg"]
+    assert [list(call["vms"]["desired"]["vms"]) for call in host.calls[1:]] == [["web2"]]
+
+
+def test_storage_that_cannot_be_read_before_the_start_is_no_failure_but_a_warning(warnings: list[str]) -> None:
+    host = Host(empty_host(not_read={"root of web1": "nbd 192.0.2.5:10809/: Connection refused"}))
+    assert run(host, SIMPLE)["changed"] is True
+    assert warnings == [
+        "hv1: disk root of web1: it is declared raw, and its first bytes could not be read to check that "
+        "(nbd 192.0.2.5:10809/: Connection refused)"
+    ]
+    warnings.clear()
+    assert run(host, SIMPLE)["changed"] is False
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {**RAW_NBD, "raw_content": True},
+        {**RAW_NBD, "format": "qcow2"},
+        {**RAW_NBD, "luks": {"passphrase": "geheim"}},
+        {**RAW_NBD, "provision": {"virtual_size": "1GiB"}},
+        RAW_FILE,
+    ],
+)
+def test_only_raw_disks_that_are_only_opened_are_read_over_the_network(declared: dict[str, Any]) -> None:
+    host = file_host()
+    run(host, {"web1": {"disks": {"root": declared}}}, check=True)
+    assert host.raw == []
+
+
+@pytest.mark.parametrize("state", ["stopped", "absent"])
+def test_the_disks_of_a_vm_that_is_not_to_run_are_not_read(state: str) -> None:
+    host = Host(empty_host())
+    run(host, {"web1": {**SIMPLE["web1"], "state": state}}, check=True)
+    assert host.raw == []
+
+
+def test_keys_are_loaded_without_reading_disks() -> None:
+    host = Host(empty_host())
+    run(host, SIMPLE, only="ssh_agents", check=True)
+    assert host.raw == []
+
+
+@pytest.mark.parametrize(("backend", "refused"), [("https", True), ("nbd", False)])
+def test_an_archive_is_refused_only_where_no_guest_can_have_written_it(backend: str, refused: bool) -> None:
+    disks = {"https": {"https": {"url": "https://192.0.2.7/x"}, "writes": "discard"}, "nbd": RAW_NBD}
+    host = Host(empty_host(heads={"root of web1": b"\xfd7zXZ\0".hex()}))
+    answer = run(host, {"web1": {"disks": {"root": disks[backend]}}}, check=True)
+    assert ("it is an xz file, and raw is declared" in answer.get("msg", "")) == refused
+
+
+def test_storage_of_a_vm_without_a_declaration_is_known_under_another_name() -> None:
+    host = Host(empty_host())
+    run(host, {"db": disk_of({"nfs": {"host": "storage.lan", "path": "/a"}})})
+    host.seen["observed"]["names"] = {"storage.lan": ["192.0.2.9"]}
+    answer = run(host, {"web1": disk_of({"nfs": {"host": "192.0.2.9", "path": "/a"}})})
+    assert "is the same storage as a disk of db, which runs without a declaration" in answer["msg"]
+
+
+def test_an_overlay_is_not_left_behind_because_its_storage_is_named_otherwise() -> None:
+    old = disk_of({"nfs": {"host": "storage.lan", "path": "/a"}, "writes": "overlay"})
+    new = disk_of({"nfs": {"host": "192.0.2.9", "path": "/a"}, "writes": "overlay"})
+    host = Host(empty_host())
+    run(host, {"web1": old})
+    names = [overlay_of(read_vms({"web1": given}, "hv1")[0].disks[0]).file for given in (old, new)]
+    host.seen["observed"].update(names={"storage.lan": ["192.0.2.9"]}, overlays={"web1": names[:1]})
+    refused = run(host, {"web1": new})
+    assert "disk root of web1: would begin with an empty overlay: " in refused["msg"]
+    assert (
+        f"was declared as nfs:storage.lan:/a; declare it so again, or rename that file to {names[1]}" in refused["msg"]
+    )
+    assert not run(host, {"web1": old}).get("failed")
+    host.seen["observed"]["overlays"] = {"web1": names}
+    assert not run(host, {"web1": new}).get("failed")

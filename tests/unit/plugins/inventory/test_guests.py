@@ -116,7 +116,7 @@ def groups_of(found: dict[str, Any], host: str) -> list[str]:
     return sorted(name for name, group in found.items() if host in group.get("hosts", ()))
 
 
-def test_declared_machines_are_hosts_in_groups(inventory: Inventory) -> None:
+def test_declared_vms_are_hosts_in_groups(inventory: Inventory) -> None:
     found, complaints = inventory.read()
     assert groups_of(found, "web1") == [
         "backend_nfs",

@@ -132,7 +132,7 @@ def test_no_value_of_a_backend_becomes_an_option(name: str) -> None:
 
 
 @pytest.mark.parametrize("options", [DISK_OPTIONS, VM_OPTIONS, NETWORK_OPTIONS], ids=["disk", "vm", "network"])
-def test_no_value_of_a_machine_becomes_an_option(options: tuple[Option, ...]) -> None:
+def test_no_value_of_a_vm_becomes_an_option(options: tuple[Option, ...]) -> None:
     skipped = {"uri", "source", "provision", "disks", "networks", "extra_args"}
     for path in (path for path in texts(options) if path[0] not in skipped):
         for text in NASTY:

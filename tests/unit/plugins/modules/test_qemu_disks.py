@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import encode
+from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_disks
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -34,8 +35,8 @@ def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return observed
 
 
-def ask(monkeypatch: pytest.MonkeyPatch, *, predict: bool = False, **more: Any) -> dict[str, Any]:
-    request = encode({"disks": {"a": {"nbd": {"host": "192.0.2.5"}, "state": "info"}}, "predict": predict})
+def ask(monkeypatch: pytest.MonkeyPatch, **more: Any) -> dict[str, Any]:
+    request = encode({"disks": {"a": {"nbd": {"host": "192.0.2.5"}, "state": "info"}}})
     return run_module(monkeypatch, qemu_disks, disks=["a"], request=request, **more)
 
 
@@ -75,8 +76,6 @@ def test_an_unexpected_error_is_told_with_its_traceback(
 
 
 def test_a_prediction_is_made_in_check_mode(monkeypatch: pytest.MonkeyPatch, called: dict[str, Any]) -> None:
-    ask(monkeypatch, predict=True)
-    assert called["options"]["check_mode"] is True
     ask(monkeypatch, _ansible_check_mode=True)
     assert called["options"]["check_mode"] is True
 
@@ -93,7 +92,7 @@ def test_what_is_missing_for_one_backend_is_handed_on(monkeypatch: pytest.Monkey
     def need(backends: Any, family: str) -> None:
         raise CapabilityError("nbd", f"no Python has it on {family}")
 
-    monkeypatch.setattr(qemu_disks, "need_bindings", need)
+    monkeypatch.setattr(batch, "need_bindings", need)
     ask(monkeypatch)
     assert {name: str(error) for name, error in called["options"]["lacking"].items()} == {
         "nbd": "nbd: no Python has it on debian"

@@ -5,12 +5,16 @@
 from __future__ import annotations
 
 import base64
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply, observe
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply, former_storage, observe
+from ansible_collections.directdisk.qemu.plugins.module_utils._images import vm_disks
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_vms
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -61,3 +65,55 @@ def test_an_error_of_the_host_is_told_in_its_words(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(observe, "observe", fail)
     answer = run_module(monkeypatch, qemu_vms, vms={"observe": {}})
     assert answer == {"failed": True, "msg": "/srv/a.qcow2 is declared as qcow2, but it is none"}
+
+
+UNIT = "qemu-vm-web1.service"
+RAW = {"name": "root of web1", "unit": UNIT, "identity": "nbd:a/", "declared": {"nbd": {"host": "a"}}}
+MANAGED = {"vm": "web1", "disk": "root", "declared": {"file": {"path": "/srv/a"}, "size": "1GiB"}}
+
+
+def observe_with_disks(
+    monkeypatch: pytest.MonkeyPatch, disks: dict[str, Any], *, active: str = "inactive", opened: str = ""
+) -> tuple[dict[str, Any], list[Any]]:
+    """Observe a host with web1's unit, and return the answer and the disks whose storage was read."""
+    read: list[Any] = []
+    observed = {
+        "files": {f"/etc/systemd/system/{UNIT}": {"opened": {opened: True}, "spellings": {}}},
+        "units": {UNIT: {"active": active, "invocation": "1"}},
+    }
+    monkeypatch.setattr(observe, "observe", lambda **_options: observed)
+    monkeypatch.setattr(vm_disks, "predict", lambda managed, *_: (read.extend(managed), {"disks": []})[1])
+    monkeypatch.setattr(vm_disks, "read_heads", lambda raw, *_: read.extend(raw))
+    return run_module(monkeypatch, qemu_vms, vms={"observe": {}}, disks=encode(disks)), read
+
+
+def test_managed_disks_are_observed_in_the_same_call(monkeypatch: pytest.MonkeyPatch, calls: dict[str, Any]) -> None:
+    answer, read = observe_with_disks(monkeypatch, {"managed": [MANAGED], "raw": []})
+    assert (answer["disks"], read) == ({"disks": []}, [MANAGED])
+
+
+@pytest.mark.parametrize(
+    ("active", "opened", "is_read"),
+    [
+        ("inactive", "nbd:a/", True),
+        ("failed", "nbd:a/", True),
+        ("active", "nbd:a/", False),
+        ("active", "nbd:b/", True),
+    ],
+)
+def test_a_raw_disk_is_read_unless_its_vm_has_it_open(
+    monkeypatch: pytest.MonkeyPatch, calls: dict[str, Any], active: str, opened: str, is_read: bool
+) -> None:
+    answer, read = observe_with_disks(monkeypatch, {"managed": [], "raw": [RAW]}, active=active, opened=opened)
+    assert read == [RAW] * is_read
+    assert "disks" not in answer
+
+
+def test_a_raw_disk_is_read_that_the_unit_lists_only_for_the_next_start(
+    monkeypatch: pytest.MonkeyPatch, calls: dict[str, Any], tmp_path: Path
+) -> None:
+    record = tmp_path / "record"
+    record.write_text(json.dumps({UNIT: {"invocation": "1", "opened": {"nbd:b/": True}, "spellings": {}}}))
+    monkeypatch.setattr(former_storage, "RECORD", str(record))
+    _answer, read = observe_with_disks(monkeypatch, {"managed": [], "raw": [RAW]}, active="active", opened="nbd:a/")
+    assert read == [RAW]

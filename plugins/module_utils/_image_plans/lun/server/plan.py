@@ -22,7 +22,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.read impo
 
 
 def plan(desired: DesiredImage, observed: ObservedExport) -> ImagePlan:
-    builder = _Builder(desired, observed)
+    builder = _ExportPlan(desired, observed)
     if desired.state == "absent":
         builder.remove()
     else:
@@ -34,7 +34,7 @@ def plan(desired: DesiredImage, observed: ObservedExport) -> ImagePlan:
     return ImagePlan(builder.after, tuple(builder.steps))
 
 
-class _Builder:
+class _ExportPlan:
     """Collects steps; ``after`` is the state after those so far."""
 
     def __init__(self, desired: DesiredImage, observed: ObservedExport) -> None:

@@ -80,7 +80,7 @@ def vm_of(*words: str, name: str = "web1", **process: Any) -> Any:
     return convert([EMULATOR, "-name", name, *words], process=Process(**process))
 
 
-def test_a_machine_says_what_qemu_takes_for_granted() -> None:
+def test_a_vm_says_what_qemu_takes_for_granted() -> None:
     found = convert(["kvm"])
     assert found.name == "vm"
     assert found.declaration == {
@@ -98,7 +98,7 @@ def test_a_machine_says_what_qemu_takes_for_granted() -> None:
     ]
 
 
-def test_a_whole_machine_is_declared() -> None:
+def test_a_whole_vm_is_declared() -> None:
     found = vm_of(
         *("-machine", "q35,accel=kvm,usb=off", "-cpu", "host", "-m", "4G", "-smp", "4,cores=2,threads=2"),
         *("-drive", "file=/srv/a.qcow2,if=none,id=drive-virtio-disk0,format=qcow2", "-nodefaults"),

@@ -68,7 +68,7 @@ def test_an_answer_without_an_end_is_not_kept(monkeypatch: pytest.MonkeyPatch) -
             Monitor(ours, seconds=0.5)
 
 
-def test_the_machines_of_a_host_are_read_from_systemd_qmp_and_console(
+def test_the_vms_of_a_host_are_read_from_systemd_qmp_and_console(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("qemu-vm-web1.root.nbdkit.service", "qemu-vm-off.service"):

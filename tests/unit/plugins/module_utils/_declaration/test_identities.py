@@ -19,7 +19,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.ident
     identities,
     names_in,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms, refuse_shared_disks
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import (
+    OpenStorage,
+    read_vms,
+    refuse_shared_disks,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import names
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH, disk_of, vm
@@ -145,7 +149,7 @@ def test_what_two_only_read_may_be_the_same() -> None:
 
 
 def test_what_runs_without_a_declaration_is_found_by_the_address_of_a_name() -> None:
-    opened = {"old": {disk(nfs("192.0.2.5")).identity: True}}
+    opened = {"old": [OpenStorage(identities(disk(nfs("192.0.2.5")), {}), writes=True)]}
     with pytest.raises(DirectDiskError, match="is the same storage as a disk of old"):
         refuse_shared_disks(read_vms({"a": disk_of(nfs("store"))}), opened, RESOLVED)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import PciPlaces, pci_places
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import PciPlaces, is_own_id, pci_places
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.command_line import build_argv
@@ -226,3 +226,10 @@ def test_the_installed_qemu_starts_with_these_slots(machine: str, declared: dict
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("own", ["root", "root.scsi0", "machine.scsi-0", "machine.port3", "lan.nic"])
+@pytest.mark.parametrize("foreign", ["scsi0", "rootier", "lan", "lan.scsi0", "root.nic", "machine", "other.nic"])
+def test_ids_of_the_own_devices_of_a_vm_are_told_from_others(own: str, foreign: str) -> None:
+    assert is_own_id(own, {"root"}, {"lan"})
+    assert not is_own_id(foreign, {"root"}, {"lan"})

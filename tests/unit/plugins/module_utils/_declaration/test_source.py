@@ -39,7 +39,7 @@ def test_a_disk_is_kept_if_anything_is_said_of_its_making(given: dict[str, Any],
     assert read_image("disk", {**NFS, **given}, "disk").kept is kept
 
 
-def test_a_disk_that_no_machine_opens_need_not_say_where_writes_go() -> None:
+def test_a_disk_that_no_vm_opens_need_not_say_where_writes_go() -> None:
     assert read_image("disk", {"https": {"url": "https://192.0.2.7/x"}}, "disk").writes == "deny"
 
 

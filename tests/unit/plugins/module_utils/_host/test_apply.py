@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._process import lo
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 
-def test_the_helpers_of_a_stopped_machine_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_helpers_of_a_stopped_vm_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(apply.systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
     monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))

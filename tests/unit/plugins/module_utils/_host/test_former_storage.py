@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import spellings
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
     apply,
     former_storage,
@@ -19,7 +20,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_line
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_line, spellings_lines
+from ansible_collections.directdisk.qemu.tests.unit.real_parts import disk
 
 UNIT = "qemu-vm-web1.service"
 OLD, NEW, NEWER = "path:/srv/old", "path:/srv/new", "path:/srv/newer"
@@ -42,8 +44,12 @@ def unit_text(identity: str) -> str:
     return f"{opened_line({identity: True})}\n"
 
 
+def open_of(identity: str) -> list[str]:
+    return running.vms_that_open(disk(file={"path": identity.partition(":")[2]}))
+
+
 def test_a_vm_has_open_what_it_was_started_with_and_what_its_unit_says() -> None:
-    former_storage.remember({UNIT: {OLD: True}}, states())
+    former_storage.remember({UNIT: {OLD: True}}, states(), {})
     assert former_storage.opened_now({UNIT: {NEW: False}}, states()) == {UNIT: {OLD: True, NEW: False}}
     assert former_storage.opened_now({UNIT: {OLD: False}}, states()) == {UNIT: {OLD: True}}
     for now in (states("2"), states(active="inactive"), states(active="failed")):
@@ -51,15 +57,15 @@ def test_a_vm_has_open_what_it_was_started_with_and_what_its_unit_says() -> None
 
 
 def test_a_unit_that_was_never_started_has_opened_nothing(record: Path) -> None:
-    former_storage.remember({UNIT: {OLD: True}}, states())
-    former_storage.remember({UNIT: {OLD: True, NEW: True}}, states())
+    former_storage.remember({UNIT: {OLD: True}}, states(), {})
+    former_storage.remember({UNIT: {OLD: True, NEW: True}}, states(), {})
     assert former_storage.opened_now({UNIT: {NEWER: True}}, states()) == {UNIT: {OLD: True, NEWER: True}}
-    former_storage.remember({UNIT: {NEWER: True}}, states("2"))
+    former_storage.remember({UNIT: {NEWER: True}}, states("2"), {})
     assert former_storage.opened_now({UNIT: {}}, states("2")) == {UNIT: {NEWER: True}}
     assert record.stat().st_mode & 0o777 == 0o600
-    former_storage.remember({}, {})
+    former_storage.remember({}, {}, {})
     assert not record.exists()
-    former_storage.remember({UNIT: {OLD: True}}, states(active="inactive"))
+    former_storage.remember({UNIT: {OLD: True}}, states(active="inactive"), {})
     assert not record.exists()
 
 
@@ -73,11 +79,11 @@ def test_a_vm_that_has_given_back_its_former_storage_has_only_that_of_its_unit()
 def test_a_host_is_observed_with_what_its_vms_still_have_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(systemd, "show", lambda _units: states())
     (tmp_path / UNIT).write_text(unit_text(NEW))
-    former_storage.remember({UNIT: {OLD: True}}, states())
+    former_storage.remember({UNIT: {OLD: True}}, states(), {})
     seen = observe.observe(vms=[], paths=[], secrets={}, encrypted=False, processes=False)
     assert seen["files"][str(tmp_path / UNIT)]["opened"] == {NEW: True, OLD: True}
-    assert running.vms_that_open(OLD) == running.vms_that_open(NEW) == ["web1"]
-    assert running.vms_that_open(NEWER) == []
+    assert open_of(OLD) == open_of(NEW) == ["web1"]
+    assert open_of(NEWER) == []
 
 
 def test_a_run_writes_down_what_a_vm_has_open_before_it_replaces_its_unit(
@@ -91,4 +97,31 @@ def test_a_run_writes_down_what_a_vm_has_open_before_it_replaces_its_unit(
     desired: dict[str, Any] = {"files": {str(tmp_path / UNIT): {"text": unit_text(NEW), "mode": 0o644}}, "vms": {}}
     desired["baseline"] = {"files": {str(tmp_path / UNIT): digest(unit_text(OLD))}, "enabled": {}}
     apply.apply(desired, {}, encrypted=False)
-    assert running.vms_that_open(OLD) == running.vms_that_open(NEW) == ["web1"]
+    assert open_of(OLD) == open_of(NEW) == ["web1"]
+
+
+BY_NAME, BY_ADDRESS = disk(nfs={"host": "storage.lan", "path": "/a"}), disk(nfs={"host": "192.0.2.9", "path": "/a"})
+OTHER = disk(nfs={"host": "192.0.2.9", "path": "/b"})
+
+
+@pytest.mark.parametrize("former", [True, False])
+def test_storage_that_is_open_under_another_name_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, former: bool
+) -> None:
+    def resolve(names: Any) -> dict[str, list[str]]:
+        return {name: ["192.0.2.9"] for name in names if name == "storage.lan"}
+
+    running._resolved.cache_clear()
+    monkeypatch.setattr(running, "resolve", resolve)
+    monkeypatch.setattr(observe, "resolve", resolve)
+    monkeypatch.setattr(systemd, "show", lambda _units: states())
+    spelled = {BY_NAME.identity: spellings(BY_NAME)}
+    old = f"{opened_line({BY_NAME.identity: True})}\n{spellings_lines(spelled)}"
+    (tmp_path / UNIT).write_text(unit_text(NEW) if former else old)
+    if former:
+        former_storage.remember({UNIT: {BY_NAME.identity: True}}, states(), {UNIT: spelled})
+    seen = observe.observe(vms=[], paths=[], secrets={}, encrypted=False)
+    assert seen["names"] == {"storage.lan": ["192.0.2.9"]}
+    assert seen["files"][str(tmp_path / UNIT)]["spellings"] == spelled
+    assert running.vms_that_open(BY_ADDRESS) == running.vms_that_open(BY_NAME) == ["web1"]
+    assert running.vms_that_open(OTHER) == []

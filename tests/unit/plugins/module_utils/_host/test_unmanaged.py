@@ -49,7 +49,7 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
-def test_processes_and_units_that_start_machines_are_found_once(host: Host) -> None:
+def test_processes_and_units_that_start_vms_are_found_once(host: Host) -> None:
     host.process(2)
     host.process(11, "/bin/sh", "-c", "qemu-system-x86_64")
     host.process(12, EMULATOR, "-name", "ours", unit="qemu-vm-ours.service")
@@ -73,7 +73,7 @@ def test_processes_and_units_that_start_machines_are_found_once(host: Host) -> N
     assert "p4ss" not in repr(found)
 
 
-def test_machines_of_one_name_have_two_and_so_have_their_secrets(host: Host) -> None:
+def test_vms_of_one_name_have_two_and_so_have_their_secrets(host: Host) -> None:
     for pid, image in ((1, "a"), (2, "b"), (3, "c")):
         host.process(pid, EMULATOR, "-name", "web", *(RBD % image).split())
     found = host.vms()

@@ -28,13 +28,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contr
     ObservedImage,
     Step,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import decode, encode, read_entries
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import KINDS, read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch as images_batch
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Lifecycle
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode, encode
 from ansible_collections.directdisk.qemu.tests.unit.support import capabilities
 
 GIB = 1024**3
@@ -213,7 +214,7 @@ def test_what_a_host_lacks_for_a_backend_fails_its_disks_alone(storage: Storage)
     assert [result.get("refused") for result in results] == [None, True]
 
 
-def test_options_of_machines_have_no_effect(storage: Storage) -> None:
+def test_options_of_vms_have_no_effect(storage: Storage) -> None:
     assert batch([disk("there", cache="none", iops={"total": 5}, serial="x", writes="overlay")])[0]["changed"] is False
 
 
@@ -256,13 +257,13 @@ def test_storage_may_be_looked_at_twice(storage: Storage) -> None:
     assert len(batch([disk("a", state="info"), disk("a", state="info")])) == 2
 
 
-def test_the_machine_that_has_a_disk_open_is_told_to_the_lifecycle(storage: Storage) -> None:
+def test_the_vm_that_has_a_disk_open_is_told_to_the_lifecycle(storage: Storage) -> None:
     (entry,) = read_entries({"a": disk("a", monitor="/run/qmp.sock", node="root.format")})
     assert (entry.desired.monitor, entry.desired.node) == ("/run/qmp.sock", "root.format")
 
 
 def test_a_request_survives_its_way() -> None:
-    request = {"disks": [disk("ä", luks={"passphrase": "geheim"})], "predict": True}
+    request = {"disks": [disk("ä", luks={"passphrase": "geheim"})]}
     assert decode(encode(request)) == request
     assert "geheim" not in encode(request)
 

@@ -39,7 +39,7 @@ def run(
     )
 
 
-def test_a_machine_has_started_when_it_answers_a_command(tmp_path: Path) -> None:
+def test_a_vm_has_started_when_it_answers_a_command(tmp_path: Path) -> None:
     with FakeQemu(tmp_path / "s", answers={"query-named-block-nodes": [RAW]}) as qemu:
         done = run("started", qemu.path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -149,7 +149,7 @@ def test_a_socket_that_comes_late_is_waited_for(tmp_path: Path) -> None:
             assert process.wait(timeout=10) == 0
 
 
-def test_a_machine_that_ends_while_it_starts_has_not_started(tmp_path: Path) -> None:
+def test_a_vm_that_ends_while_it_starts_has_not_started(tmp_path: Path) -> None:
     with FakeQemu(tmp_path / "s", greets=False) as qemu:
         done = run("started", qemu.path)
     assert (done.returncode, done.stderr) == (1, "QEMU ended while it started\n")
@@ -162,7 +162,7 @@ def test_a_vm_that_has_ended_before_the_program_begins_has_not_started(tmp_path:
     assert (done.returncode, done.stderr) == (1, "QEMU ended while it started\n")
 
 
-def test_a_machine_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_vm_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
     start = time.monotonic()
@@ -171,7 +171,7 @@ def test_a_machine_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
     assert time.monotonic() - start < 10
 
 
-def test_a_machine_that_never_listens_is_given_up(tmp_path: Path) -> None:
+def test_a_vm_that_never_listens_is_given_up(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         done = run("started", tmp_path / "s", 0.2, main_pid=process.pid)
         process.kill()
@@ -179,7 +179,7 @@ def test_a_machine_that_never_listens_is_given_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
-def test_the_server_that_a_machine_waits_for_is_named(tmp_path: Path, family: int, host: str) -> None:
+def test_the_server_that_a_vm_waits_for_is_named(tmp_path: Path, family: int, host: str) -> None:
     with socket.socket(family) as server:
         server.bind((host, 0))
         server.listen()
@@ -193,7 +193,7 @@ def test_the_server_that_a_machine_waits_for_is_named(tmp_path: Path, family: in
     assert done.stderr == f"QEMU has not opened its disks within 0.2 s; it waits for {host}:{port}\n"
 
 
-def test_a_machine_that_listens_and_does_not_answer_is_given_up(tmp_path: Path) -> None:
+def test_a_vm_that_listens_and_does_not_answer_is_given_up(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "s"))
         silent.listen()
@@ -269,7 +269,7 @@ def test_nothing_is_left_to_stop_where_qemu_has_ended_by_itself(tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_machine_that_cannot_be_asked_is_left_to_systemd(tmp_path: Path) -> None:
+def test_a_vm_that_cannot_be_asked_is_left_to_systemd(tmp_path: Path) -> None:
     path = tmp_path / "s"
     done = run("stop", path)
     assert (done.returncode, done.stderr) == (

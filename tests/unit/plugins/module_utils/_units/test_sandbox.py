@@ -100,7 +100,7 @@ def test_what_systemd_cannot_filter_by_is_no_address(host: str) -> None:
         ({"vnc": {"address": "127.0.0.1", "port": 5900}}, "its screen is served over TCP"),
     ],
 )
-def test_a_machine_says_why_its_filter_of_addresses_is_off(given: dict[str, Any], reason: str) -> None:
+def test_a_vm_says_why_its_filter_of_addresses_is_off(given: dict[str, Any], reason: str) -> None:
     assert plan(given).services[-1].sandbox.open_because == reason
 
 

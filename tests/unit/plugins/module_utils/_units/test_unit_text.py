@@ -23,3 +23,12 @@ def test_a_unit_names_the_images_that_it_waits_for() -> None:
     line = unit_text.wants_line(["network-online.target", paths.image_unit_name("a1"), "qemu-vm-a.root.nbdkit.service"])
     assert unit_text.images_in(f"[Unit]\n{line}\nAfter=qemu-image-b2.service\n") == ["a1"]
     assert unit_text.images_in("[Unit]\n") == []
+
+
+def test_other_names_of_storage_are_read_back_and_take_no_line_where_there_are_none() -> None:
+    named = {"nfs:store:/a": {"alike": [], "names": {"store": "nfs:\0:/a"}}}
+    text = f"# a comment\n{unit_text.spellings_lines(named)}[Unit]\n"
+    assert len(text.split("\n")) == 4
+    assert unit_text.spellings_in(text) == named
+    assert unit_text.spellings_lines({}) == ""
+    assert unit_text.spellings_in("[Unit]\n") == {}

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import opened_storage, uuid_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import (
+    opened_storage,
+    other_names,
+    uuid_of,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import steps
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import compare
@@ -22,11 +26,12 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_ho
     storage_in_use,
     without_declaration,
 )
-from ansible_collections.directdisk.qemu.tests.unit.support import NBD, disk_of, vm
+from ansible_collections.directdisk.qemu.tests.unit.support import NBD, SSH, disk_of, vm
 
 WEB1 = disk_of(NBD)
 ABSENT = {**WEB1, "state": "absent"}
 RUNS_THERE = "hv2: disk root of web1 (nbd 192.0.2.5:10809/): web1 runs on hv1"
+FSID = "5b8e2a6e-0d4b-4a8d-9f57-3f7a4c1d2e3f"
 MOVE = "; to move it here, declare it state: absent on hv1, or stop it there first"
 Vms = Mapping[str, Mapping[str, Any]]
 
@@ -44,7 +49,7 @@ def report(declared: Vms, running: Vms | None = None, *processes: Any, **observe
     for name, given in (running or {}).items():
         units[paths.unit_name(name)] = {"active": "active", "enabled": True}
         path = f"{paths.UNIT_DIRECTORY}/{paths.unit_name(name)}"
-        files[path] = {"opened": opened_storage(vm(given, name))}
+        files[path] = {"opened": opened_storage(vm(given, name)), "spellings": other_names(vm(given, name))}
     seen = {"units": units, "files": files, "unmanaged": list(processes), **observed}
     undeclared = sorted(set(running or {}) - set(declared))
     return host_report("1", vms, seen, undeclared, predicted_changes(vms, seen))
@@ -84,7 +89,9 @@ def test_a_vm_that_another_host_runs_and_declares_is_not_started() -> None:
 def test_a_vm_that_another_host_starts_at_its_next_boot_is_not_started() -> None:
     left = {"active": "inactive", "enabled": True}
     units = {"qemu-vm-web1.service": left, "qemu-vm-web1.root.nbdkit.service": left}
-    files = {f"{paths.UNIT_DIRECTORY}/qemu-vm-web1.service": {"opened": opened_storage(vm(WEB1, "web1"))}}
+    files = {
+        f"{paths.UNIT_DIRECTORY}/qemu-vm-web1.service": {"opened": opened_storage(vm(WEB1, "web1")), "spellings": {}}
+    }
     there = report({}, units=units, files=files)
     will_run = RUNS_THERE.replace("runs", "will run from the next boot")
     assert errors(hv1=there, hv2=report({"web1": WEB1})) == [f"{will_run}, which does not declare it{MOVE}"]
@@ -135,6 +142,27 @@ def test_storage_that_a_vm_keeps_until_its_restart_is_not_opened_beside_it() -> 
     # Two that exchange their disks restart together.
     both = report({"db": other, "web1": WEB1}, {"db": WEB1, "web1": other})
     assert len(errors(hv1=restarted(restarted(both, "db", {"db": other}), "web1", {"web1": WEB1}))) == 2
+
+
+@pytest.mark.parametrize(
+    ("former", "declared", "resolved"),
+    [
+        ({"nfs": {"host": "storage.lan", "path": "/a"}}, {"nfs": {"host": "192.0.2.9", "path": "/a"}}, True),
+        ({"nbd": {"host": "storage.lan"}}, {"nbd": {"host": "other.lan"}}, True),
+        ({"rbd": {"pool": "vms", "image": "a", "fsid": FSID}}, {"rbd": {"pool": "vms", "image": "a"}}, False),
+        ({"rbd": {"pool": "vms", "image": "a"}}, {"rbd": {"pool": "vms", "image": "a", "fsid": FSID}}, False),
+        ({"ssh": {**SSH, "path": "/home/me/a"}}, {"ssh": {**SSH, "path": "a"}}, False),
+    ],
+)
+def test_storage_that_a_vm_was_started_with_is_known_under_another_name(
+    former: dict[str, Any], declared: dict[str, Any], resolved: bool
+) -> None:
+    names = {"storage.lan": ["192.0.2.9"], "other.lan": ["192.0.2.9"]} if resolved else {}
+    vms = {"db": disk_of({"nbd": {"host": "192.0.2.66"}}), "web1": disk_of(declared)}
+    there = report(vms, {"db": disk_of(former)}, names=names)
+    assert "db still has the same storage open" in errors(hv1=there)[0]
+    others = disk_of({"rbd": {"pool": "vms", "image": "b"}})
+    assert errors(hv1=report({**vms, "web1": others}, {"db": disk_of(former)}, names=names)) == []
 
 
 def test_vms_of_one_name_with_storage_of_their_own_run_on_two_hosts() -> None:

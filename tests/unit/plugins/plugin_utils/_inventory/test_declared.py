@@ -74,7 +74,7 @@ def test_how_an_image_is_kept_is_checked_as_well(provision: dict[str, Any], erro
     assert [row["vm"] for row in found.rows()] == ["a", "gone"]
 
 
-def test_a_host_without_machines_has_no_part() -> None:
+def test_a_host_without_vms_has_no_part() -> None:
     found = read_fleet({"hv1": {"other": 1}, "hv2": {"qemu_vms": {}}})
     assert (found.hosts, found.errors) == (["hv2"], [])
 
@@ -124,7 +124,7 @@ def test_a_missing_secret_is_named_and_its_disk_is_checked_all_the_same(
         ({"cloud_init": {"user_data": {}, "network_config": UNKNOWN}}, "vm a: cloud_init: network_config"),
     ],
 )
-def test_a_missing_secret_of_a_machine_is_named(vm: dict[str, Any], where: str) -> None:
+def test_a_missing_secret_of_a_vm_is_named(vm: dict[str, Any], where: str) -> None:
     found = fleet(hv1={"a": {**vm, **disk_of(NBD)}})
     assert [str(error) for error in found.secrets] == [f"hv1: {where}: 'vault_x' is undefined"]
     assert [row["disk"] for row in found.rows()] == ["root"]
@@ -246,7 +246,7 @@ def test_one_writer_among_readers_is_found_wherever_it_stands() -> None:
     ]
 
 
-def test_a_machine_that_is_absent_opens_nothing() -> None:
+def test_a_vm_that_is_absent_opens_nothing() -> None:
     moved = {**disk_of(NBD), **network(bridge="br0", mac=MAC)}
     assert errors_in(hv1={"a": {**moved, "state": "absent"}}, hv2={"a": moved}) == []
     assert warnings_in(hv1={"a": {**moved, "state": "absent"}}, hv2={"a": moved}) == []
@@ -270,7 +270,7 @@ def test_a_name_on_two_hosts_is_worth_a_warning() -> None:
     ]
 
 
-def test_an_address_is_one_machines_on_bridges_of_a_name() -> None:
+def test_an_address_is_one_vms_on_bridges_of_a_name() -> None:
     lan = network(bridge="br0", mac=MAC)
     assert errors_in(hv1={"a": lan}, hv2={"b": network(bridge="br0", mac=MAC.upper())}) == [
         f"hv2: network lan of b: has the mac {MAC} of hv1: network lan of a on a bridge of the same name, br0; "
@@ -305,7 +305,7 @@ def test_a_tap_device_has_a_name_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", ""])
-def test_a_port_of_a_host_is_one_machines(address: str) -> None:
+def test_a_port_of_a_host_is_one_vms(address: str) -> None:
     first = {"vnc": {"address": "127.0.0.1", "port": 5901}, **network(user=True, forward=["tcp::2222-:22"])}
     second = network(user=True, forward=[f"tcp:{address}:5901-:80", "udp::2222-:22", "tcp:127.0.0.1:2222-:22"])
     assert errors_in(hv1={"a": first, "b": second}, hv2={"c": first}) == [

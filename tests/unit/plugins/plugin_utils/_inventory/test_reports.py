@@ -123,7 +123,7 @@ def test_a_disk_that_another_host_declares_is_in_use_where_the_vm_runs() -> None
     assert "system" not in report(fleet, {"old": other, "new": {"vms": {}}})["disks"][0]
 
 
-def test_what_runs_by_hand_is_shown_beside_a_machine_of_its_name() -> None:
+def test_what_runs_by_hand_is_shown_beside_a_vm_of_its_name() -> None:
     image = {"pool": "vms", "image": "a", "user": "qemu", "key": "{{ vault_a_root_key }}", "monitors": ["192.0.2.1"]}
     unmanaged = [
         {"name": "a", "pid": 7, "unit": "", "declaration": {"disks": {"root": {"rbd": image}}}},
@@ -142,7 +142,7 @@ def test_what_runs_by_hand_is_shown_beside_a_machine_of_its_name() -> None:
     ]
 
 
-def test_what_a_host_says_of_a_machine_is_never_a_template() -> None:
+def test_what_a_host_says_of_a_vm_is_never_a_template() -> None:
     hostile = {"disks": {"root": {"file": {"path": "{{ lookup('pipe', 'touch /tmp/owned') }}"}}}}
     unmanaged = [{"name": "{{ 1 }}", "pid": 7, "unit": "", "declaration": hostile}]
     made = report_of({}, {"vms": {}, "unmanaged": unmanaged})
@@ -166,7 +166,7 @@ def test_a_host_that_says_nothing_is_shown_with_what_is_declared(look: Any, stat
 
 
 @pytest.mark.parametrize("vms", [{"a": {"cpus": 0}}, {"a": 1}, []])
-def test_a_machine_whose_declaration_cannot_be_read_is_not_undeclared(vms: Any) -> None:
+def test_a_vm_whose_declaration_cannot_be_read_is_not_undeclared(vms: Any) -> None:
     made = report_of(vms, {"vms": {"a": running()}})
     assert len(made["hosts"][0]["errors"]) == 1
     assert [(vm["declared"], vm["opens"], vm["drift"]) for vm in made["vms"]] == [("unreadable", list(OPENED), [])]

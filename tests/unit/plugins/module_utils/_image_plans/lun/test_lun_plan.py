@@ -186,7 +186,7 @@ def test_refused(declared: dict[str, Any], observed: dict[str, Any], message: st
         plan(declared, observed)
 
 
-def test_a_running_machine_only_grows() -> None:
+def test_a_running_vm_only_grows() -> None:
     image_plan = plan({}, {"size": 32 * MIB, "header": 0}, **RUNNING)
     assert done(image_plan) == ["grow LUN from 32 MiB to 64 MiB"]
     assert image_plan.after.size == 64 * MIB

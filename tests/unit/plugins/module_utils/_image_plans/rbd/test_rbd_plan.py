@@ -178,7 +178,7 @@ def test_a_smaller_image_grows_and_a_larger_one_shrinks_only_where_that_is_said(
     assert words(there(), size="4MiB", allow_shrink=True) == ["shrink rbd vms/web1 from 8 MiB to 4 MiB"]
 
 
-def test_an_open_image_grows_with_a_warning_or_through_its_machine() -> None:
+def test_an_open_image_grows_with_a_warning_or_through_its_vm() -> None:
     observed = there(watchers=(CLIENT,))
     assert "a guest sees the new size after its VM is restarted" in plan(observed, size="16MiB").warnings[0]
     assert plan(observed, size="16MiB", monitor="/run/qmp.sock", node="root.format").warnings == ()

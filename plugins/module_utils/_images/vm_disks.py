@@ -1,0 +1,38 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Observes the disks of VMs, as a part of the observation of their host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.first_bytes import first_bytes
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk, entries_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import (
+    answer_of,
+    lacking_bindings,
+    reconcile_all,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DisksAnswer, ObservedHost, RawDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+
+
+def predict(managed: Sequence[Mapping[str, Any]], observed: ObservedHost, capabilities: Capabilities) -> DisksAnswer:
+    """Return what would become of the images of disks; may restart the module with another interpreter."""
+    entries = read_entries(entries_of((VmDisk(**disk) for disk in managed), observed["units"]))
+    lacking = lacking_bindings(entries, capabilities)
+    answer = answer_of(reconcile_all(entries, capabilities, check_mode=True, lacking=lacking))
+    return {"disks": answer["disks"], "diff": answer["diff"], "warnings": answer["warnings"]}
+
+
+def read_heads(raw: Sequence[RawDisk], observed: ObservedHost, capabilities: Capabilities) -> None:
+    """Add the first bytes of raw disks to the observation."""
+    disks = [read_image("disk", disk["declared"], disk["name"]) for disk in raw]
+    for disk, found in zip(raw, first_bytes(disks, capabilities)):
+        if found.problem:
+            observed["not_read"][disk["name"]] = found.problem
+        else:
+            observed["heads"][disk["name"]] = found.head.hex()

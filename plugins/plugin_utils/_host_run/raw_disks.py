@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The check, before a VM starts, that disks that are declared raw are not images of another format. No I/O.
+
+It is for disks that are only opened: the modules that create and keep images check them themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind import not_raw
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import name_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost, RawDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
+
+
+def paths_of_heads(vms: Iterable[Vm]) -> list[str]:
+    """Return the files and devices whose first bytes the host reports, for VMs that are not absent."""
+    return sorted({path for vm in vms for disk in vm.disks if _is_only_opened(disk) for path in _places(disk)})
+
+
+def read_over_network(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[RawDisk]:
+    """Return the raw disks on other storage; declared: the declaration from which the VMs were read."""
+    return [
+        {
+            "name": name_of(vm.name, disk.name),
+            "unit": unit_paths.unit_name(vm.name),
+            "identity": disk.identity,
+            "declared": declared[vm.name]["disks"][disk.name],
+        }
+        for vm in vms
+        if vm.state == "started"
+        for disk in vm.disks
+        if _is_only_opened(disk) and not _places(disk) and _why_not_raw(disk, _QCOW2)
+    ]
+
+
+def not_raw_disks(plans: Iterable[Plan], changes: Changes, observed: ObservedHost) -> dict[str, list[str]]:
+    """Return why VMs must not start, by name: a disk is declared raw, and its content is an image."""
+    refused: dict[str, list[str]] = {}
+    for vm, disk in _starting(plans, changes):
+        for key in _places(disk) or (name_of(vm.name, disk.name),):
+            problem = _why_not_raw(disk, bytes.fromhex(observed["heads"].get(key, "")))
+            if problem:
+                line = f"disk {disk.name} of {vm.name}: {disk.described}: {problem}"
+                refused.setdefault(vm.name, []).append(line)
+    return refused
+
+
+def not_read(plans: Iterable[Plan], changes: Changes, observed: ObservedHost, host: str) -> list[str]:
+    """Return warnings about raw disks that could not be read before their VMs start."""
+    reasons = ((name_of(vm.name, disk.name), observed["not_read"]) for vm, disk in _starting(plans, changes))
+    return [
+        f"{host}: disk {name}: it is declared raw, and its first bytes could not be read to check that ({unread[name]})"
+        for name, unread in reasons
+        if name in unread
+    ]
+
+
+def _starting(plans: Iterable[Plan], changes: Changes) -> Iterator[tuple[Vm, Disk]]:
+    """Yield the disks that are about to be opened, of VMs that start and of those that run."""
+    names = {*changes.start, *changes.restart}
+    return (
+        (plan.vm, disk)
+        for plan in plans
+        for disk in plan.vm.disks
+        if _is_only_opened(disk) and (plan.vm.name in names or (plan.vm.name, disk.name) in changes.attach)
+    )
+
+
+_QCOW2 = b"QFI\xfb"
+"""The first bytes of a qcow2, which are refused wherever others are."""
+
+
+def _is_only_opened(disk: Disk) -> bool:
+    return not disk.kept and disk.settings["format"] == "raw"
+
+
+def _why_not_raw(disk: Disk, head: bytes) -> str:
+    source = disk.backend.source
+    writable = source.writable and not source.why_read_only(disk.source)
+    return not_raw(disk.settings, head, written_by_guests=writable)
+
+
+def _places(disk: Disk) -> tuple[str, ...]:
+    """Return the files or devices of the host that hold a disk."""
+    reach = disk.backend.access.reach(disk.source)
+    return (*reach.files, *reach.devices)
