@@ -157,18 +157,15 @@ class _Planner:
 
     def _add_disk(self, disk: Disk) -> None:
         where = f"disk {disk.name} of {self.vm.name}"
-        try:
-            route, warning = choose_route(disk, self.capabilities)
-        except DeclarationError as error:
-            raise error.within(where) from None
-        if warning:
-            self.warnings.append(f"{where}: {warning}")
         resources = self._resources(self.unit, disk.name)
         try:
+            route, warning = choose_route(disk, self.capabilities)
             site = Site(self.vm.name, resources, self.vm.settings["start_timeout"], self.capabilities.pins)
             opened = ROUTES[route].open(disk, site)
         except DeclarationError as error:
             raise error.within(where) from None
+        if warning:
+            self.warnings.append(f"{where}: {warning}")
         graph = build_graph(disk, opened.node, resources, self._overlay_path(disk))
         check = check_of(disk, self.vm, resources)
         self.checks += [check] if check else []

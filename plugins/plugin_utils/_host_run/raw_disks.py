@@ -89,6 +89,8 @@ def _why_not_raw(disk: Disk, head: bytes) -> str:
 
 
 def _places(disk: Disk) -> tuple[str, ...]:
-    """Return the files or devices of the host that hold a disk."""
+    """Return the files or devices of the host whose bytes are those of a disk; a packed file is none of them."""
+    if disk.backend.source.why_read_only(disk.source):
+        return ()
     reach = disk.backend.access.reach(disk.source)
     return (*reach.files, *reach.devices)

@@ -38,7 +38,7 @@ def run(monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> tuple[dict[str, An
 def test_the_host_is_asked_once_and_secrets_are_hidden(monkeypatch: pytest.MonkeyPatch, disks: Any) -> None:
     result, (asked,) = run(monkeypatch, disks=disks, workers="8")
     assert result == {"changed": False, "disks": []}
-    assert decode(asked.pop("request")) == {"disks": disks}
+    assert decode(asked.pop("request")) == {"disks": disks, "predict": False}
     assert asked == {"disks": ["a"], "workers": 8, "open_timeout": 30}
     assert "geheim" not in json.dumps(asked)
 

@@ -63,7 +63,7 @@ class Host:
         self.disks = disks or {}
         self.calls: list[dict[str, Any]] = []
         self.kept: list[tuple[bool, dict[str, Any]]] = []
-        """Managed disks, for each observation (True) and each call of qemu_disks (False)."""
+        """Managed disks, for each observation and prediction (True), and for each call that changes them (False)."""
         self.raw: list[dict[str, Any]] = []
         """The raw disks that the last observation was to read."""
 
@@ -90,12 +90,13 @@ class Host:
         return {"disks": self._results(entries)}
 
     def _reconcile_disks(self, module_args: dict[str, Any]) -> dict[str, Any]:
-        disks = decode(module_args["request"])["disks"]
+        request = decode(module_args["request"])
+        disks, predict = request["disks"], request["predict"]
         assert module_args["disks"] == list(disks)
-        self.kept.append((False, disks))
+        self.kept.append((predict, disks))
         if "msg" in self.disks:
             return {name: self.disks[name] for name in ("failed", "msg")}
-        return self._results(disks, done=True)
+        return self._results(disks, done=not predict)
 
     def _results(self, disks: dict[str, Any], *, done: bool = False) -> dict[str, Any]:
         results = [{"name": name, "changed": False, **self.disks.get(name, {})} for name in disks]
@@ -607,6 +608,15 @@ def test_what_a_guest_has_written_does_not_stop_the_run_of_its_host() -> None:
     assert run(host, vms)["changed"]
     host.seen["observed"]["heads"] = {"/srv/a.img": QCOW2}
     assert not run(host, vms).get("failed")
+
+
+def test_a_packed_file_is_looked_at_as_a_guest_sees_it() -> None:
+    """Its own first bytes are those of the packed format."""
+    host = file_host()
+    packed = {"file": {"path": "/srv/a.img", "compression": "xz"}}
+    run(host, {"web1": {"disks": {"root": packed}}}, check=True)
+    assert host.calls[0]["vms"]["observe"]["heads"] == []
+    assert [disk["name"] for disk in host.raw] == ["root of web1"]
 
 
 RAW_NBD = {"nbd": {"host": "192.0.2.5"}}

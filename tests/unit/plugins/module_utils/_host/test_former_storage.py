@@ -70,7 +70,7 @@ def test_a_unit_that_was_never_started_has_opened_nothing(record: Path) -> None:
 
 
 def test_a_vm_that_has_given_back_its_former_storage_has_only_that_of_its_unit() -> None:
-    former_storage.remember({UNIT: {OLD: True}}, states())
+    former_storage.remember({UNIT: {OLD: True}}, states(), {})
     former_storage.forget(UNIT)
     assert former_storage.opened_now({UNIT: {NEW: True}}, states()) == {UNIT: {NEW: True}}
     former_storage.forget(UNIT)

@@ -16,7 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rul
         ({"a": {"/a": "1"}}, {"a": {"/a": "2"}}, True),
         ({"a": {"/a": "1"}}, {"a": {"/a": "1", "/b": "1"}}, True),
         ({"a": {"/a": "1", "/elsewhere": "1"}}, {"a": {"/a": "1"}}, False),
-        ({"a": {"/a": "1", "/a.d/x.conf": "1"}}, {"a": {"/a": "1"}}, True),
+        ({"a": {"/a": "1", "/etc/systemd/system/a.d/x.conf": "1"}}, {"a": {"/a": "1"}}, True),
         ({"a": {"/a": "1"}}, {"a": {"/a": "1"}, "b": {"/b": "1"}}, True),
         ({"a": {"/a": "1"}, "b": {"/b": "1"}}, {"a": {"/a": "1"}}, False),
         (None, {"a": {"/a": "1"}}, True),
