@@ -89,7 +89,7 @@ def _why_not_raw(disk: Disk, head: bytes) -> str:
 
 
 def _places(disk: Disk) -> tuple[str, ...]:
-    """Return the files or devices of the host whose bytes are those of a disk; a packed file is none of them."""
+    """Return the files or devices of the host whose bytes are those of a disk; not a packed file."""
     if disk.backend.source.why_read_only(disk.source):
         return ()
     reach = disk.backend.access.reach(disk.source)

@@ -613,8 +613,8 @@ def test_what_a_guest_has_written_does_not_stop_the_run_of_its_host() -> None:
 def test_a_packed_file_is_looked_at_as_a_guest_sees_it() -> None:
     """Its own first bytes are those of the packed format."""
     host = file_host()
-    packed = {"file": {"path": "/srv/a.img", "compression": "xz"}}
-    run(host, {"web1": {"disks": {"root": packed}}}, check=True)
+    packed = {"file": {"path": "/srv/a.img", "compression": "xz"}, "writes": "deny"}
+    assert not run(host, {"web1": {"disks": {"root": packed}}}, check=True).get("msg")
     assert host.calls[0]["vms"]["observe"]["heads"] == []
     assert [disk["name"] for disk in host.raw] == ["root of web1"]
 

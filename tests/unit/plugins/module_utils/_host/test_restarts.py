@@ -7,12 +7,13 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import restarts
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import EMULATORS
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -69,11 +70,18 @@ class Host:
         sector = b"".join([*code, HALT])
         (self.folder / f"{name}.img").write_bytes(sector.ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
         self.start(name)
-        log = self.folder / f"{name}.log"
         deadline = time.monotonic() + 60
-        while SAYS_UP in code and not log.read_bytes().endswith(b"up!\n") and time.monotonic() < deadline:
+        while not self.executes(name, code) and time.monotonic() < deadline:
             time.sleep(0.1)
-        time.sleep(1)
+
+    def executes(self, name: str, code: Sequence[bytes]) -> bool:
+        """Return if a guest is in its boot sector, and has said what it says."""
+        log = self.folder / f"{name}.log"
+        if SAYS_UP in code and not (log.exists() and log.read_bytes().endswith(b"up!\n")):
+            return False
+        with Monitor.connect(str(self.folder / f"{name}.qmp"), seconds=10) as monitor:
+            registers = monitor.execute("human-monitor-command", {"command-line": "info registers"})
+        return "EIP=00007c" in registers
 
 
 @pytest.fixture
