@@ -110,7 +110,7 @@ def _respelled(vm: Vm, disk: Disk, existing: Collection[Overlay], unit: Observed
     names = {disk.name, disk.settings.get("renamed_from", disk.name)}
     if unit is None or current in existing:
         return ""
-    for identity in unit["opened"]:
+    for identity in (one for one in unit["opened"] if one != disk.identity):  # renamed disks are _left_behind's
         if own.same(identities_of(identity, unit["spellings"].get(identity), resolved)):
             old = next((one for one in existing if one.disk in names and one.base == _base(identity)), None)
             if old:

@@ -708,3 +708,13 @@ def test_an_overlay_is_not_left_behind_because_its_storage_is_named_otherwise() 
     assert not run(host, {"web1": old}).get("failed")
     host.seen["observed"]["overlays"] = {"web1": names}
     assert not run(host, {"web1": new}).get("failed")
+
+
+def test_a_renamed_disk_takes_its_overlay_along() -> None:
+    root = disk_of({"nfs": {"host": "192.0.2.9", "path": "/a"}, "writes": "overlay"})
+    host = Host(empty_host())
+    run(host, {"web1": root})
+    name = overlay_of(read_vms({"web1": root}, "hv1")[0].disks[0]).file
+    host.seen["observed"].update(names={}, overlays={"web1": [name]})
+    system = {"disks": {"system": {**root["disks"]["root"], "renamed_from": "root"}}}
+    assert not run(host, {"web1": system}, check=True).get("failed")
