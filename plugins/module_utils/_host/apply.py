@@ -11,14 +11,15 @@ from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
+    address_filters,
     former_storage,
     leftovers,
     live,
     restarts,
     systemd,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import CredentialStore, Secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.observe import observe, opened_by_unit
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
@@ -74,12 +75,29 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         former_storage.remember(opened_by_unit(replaced), observed["units"], spellings)
         kept = live.detach(desired, observed, changes)
         refused = _refuse_kept_storage(desired, observed, changes, kept)
+        running = _running_on(desired, observed, changes)
+        filters = address_filters.filters_now(list(running))
         _write(desired, secrets, changes, CredentialStore(encrypted=encrypted))
         failures = _switch(desired, changes)
+        kept_units = [desired["vms"][vm]["unit"] for vm in changes.restart_required if vm in desired["vms"]]
+        address_filters.apply(running, filters, kept_units)
         attached = live.attach(desired, observed, changes, secrets)
         live_failures = _joined(kept, refused, attached, live.limit(desired, observed, changes))
         _record_running(desired, observed, changes, unfinished=live_failures)
     return {"actions": changes.actions(), "failures": failures, "live_failures": live_failures}
+
+
+def _running_on(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> dict[str, str]:
+    """Return the new texts of the units that change while their VMs run, by unit."""
+    switched = {*changes.stop, *changes.restart, *changes.start}
+    changed = set(changes.changed_while_running())
+    texts: dict[str, str] = {}
+    for name, vm in desired["vms"].items():
+        path = f"{unit_paths.UNIT_DIRECTORY}/{vm['unit']}"
+        runs = observed["units"][vm["unit"]]["active"] in RUNNING and name not in switched
+        if runs and (path in changes.write_files or name in changed):
+            texts[vm["unit"]] = desired["files"][path]["text"]
+    return texts
 
 
 def _joined(*some: live.Failures) -> live.Failures:
@@ -113,15 +131,12 @@ def _record_running(
     desired: DesiredHost, observed: ObservedHost, changes: Changes, *, unfinished: Collection[str]
 ) -> None:
     """Record that VMs that run on are as their new units say, except those that are due for a restart."""
-    switched = {*changes.stop, *changes.restart, *changes.start}
-    changed = set(changes.changed_while_running())
+    running = _running_on(desired, observed, changes)
     for name, vm in desired["vms"].items():
         unit = vm["unit"]
-        state = observed["units"][unit]
-        written = f"{unit_paths.UNIT_DIRECTORY}/{unit}" in changes.write_files
-        if state["active"] in RUNNING and name not in switched and (written or name in changed):
+        if unit in running:
             complete = name not in unfinished and name not in changes.restart_required
-            unit_record.update(unit, state["invocation"], complete=complete)
+            unit_record.update(unit, observed["units"][unit]["invocation"], complete=complete)
             if complete:
                 former_storage.forget(unit)
 
@@ -186,7 +201,8 @@ def _switch(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
     ).remove(changes.remove_credentials)
     _remove_images(changes)
     call("enable", changes.enable, "--no-reload")
-    if changes.reload or changes.enable or changes.disable:
+    started = [desired["vms"][name]["unit"] for name in (*changes.restart, *changes.start)]
+    if address_filters.remove(started) or changes.reload or changes.enable or changes.disable:
         systemd.systemctl("daemon-reload")
     _reset_failures([path.rpartition("/")[2] for path in changes.remove_files])
     suspects: list[str] = []

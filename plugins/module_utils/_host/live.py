@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,12 +18,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     LiveDisk,
     ObservedHost,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import part_of, running_now
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import controller_of, part_of, running_now
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import addresses_in
 
-_CONTROL = "/run/systemd/system.control"
-"""systemctl set-property --runtime writes drop-ins there."""
 _SECONDS = 60.0
 """Time limit of the commands for one disk, without the time that a guest may take."""
 _WORKERS = 16
@@ -39,7 +34,10 @@ def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fa
     """Detach the disks of running VMs that are not declared any more."""
 
     def detach_one(monitor: Monitor, vm: str, disk: str) -> None:
-        live_disks.detach(monitor, disk, running_now(observed["processes"][vm]).disks[disk])
+        parts = running_now(observed["processes"][vm]).disks
+        live_disks.detach(monitor, disk, parts[disk])
+        kept = {controller_of(part) for name, part in parts.items() if (vm, name) not in changes.detach}
+        live_disks.remove_controller(monitor, controller_of(parts[disk]), kept)
         _remember(desired, observed, (vm, disk), None)
 
     return _for_all(changes.detach, detach_one)
@@ -58,7 +56,6 @@ def limit(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fai
 
 def attach(desired: DesiredHost, observed: ObservedHost, changes: Changes, secrets: Secrets) -> Failures:
     """Attach new disks to running VMs, whose units have been written and loaded."""
-    _apply_address_filters(desired, [vm for vm, _disk in (*changes.detach, *changes.attach)])
     late = await_images(desired, dict(changes.attach), "run this again once it is there")
 
     def attach_one(monitor: Monitor, vm: str, disk: str) -> None:
@@ -105,16 +102,3 @@ def _for_all(disks: Iterable[VmDisk], change: Callable[[Monitor, str, str], None
     with ThreadPoolExecutor(_WORKERS) as pool:
         results = dict(zip(by_vm, pool.map(change_vm, by_vm)))
     return {vm: failed for vm, failed in results.items() if failed}
-
-
-def _apply_address_filters(desired: DesiredHost, vms: Iterable[str]) -> None:
-    """Apply the filters of addresses in units to running VMs: systemd 257 does not do so when it reloads."""
-    units = list(dict.fromkeys(desired["vms"][vm]["unit"] for vm in vms))
-    for unit in units:
-        addresses = addresses_in(desired["files"][f"{paths.UNIT_DIRECTORY}/{unit}"]["text"])
-        if addresses:
-            systemd.set_property(unit, "IPAddressAllow=", *(f"IPAddressAllow={address}" for address in addresses))
-    for unit in units:  # The unit itself has these settings now.
-        shutil.rmtree(os.path.join(_CONTROL, f"{unit}.d"), ignore_errors=True)
-    if units:
-        systemd.systemctl("daemon-reload")

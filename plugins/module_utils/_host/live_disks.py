@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
@@ -86,6 +86,15 @@ def limit(monitor: Monitor, part: Part) -> None:
             limits = {**dict.fromkeys(_LIMITS, 0), **dict.fromkeys(_LENGTHS, 1), **declared}
             arguments = {"path": f"/objects/{properties['id']}", "property": "limits", "value": limits}
             monitor.execute("qom-set", arguments)
+
+
+def remove_controller(
+    monitor: Monitor, controller: str, used: Collection[str], *, seconds: float = UNPLUG_SECONDS
+) -> None:
+    """Remove a shared controller without disks, whose place is free for others then; used: those with disks."""
+    listed = {one.get("name") for one in monitor.execute("qom-list", {"path": "/machine/peripheral"})}
+    if controller in listed - {*used}:
+        _unplug(monitor, controller, seconds)
 
 
 def remove_rest(monitor: Monitor, name: str, part: Part) -> None:

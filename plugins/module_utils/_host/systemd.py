@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
 
-_PROPERTIES = ("Id", "ActiveState", "LoadState", "UnitFileState", "NeedDaemonReload", "InvocationID", "MainPID")
+_PROPERTIES = ("ActiveState", "LoadState", "UnitFileState", "NeedDaemonReload", "InvocationID", "MainPID")
 
 
 def systemctl(verb: str, units: Iterable[str] = (), *options: str) -> None:
@@ -31,18 +31,22 @@ def set_property(unit: str, *settings: str) -> None:
         raise HostError(f"systemctl set-property {unit}: {done.stderr.strip()}")
 
 
-def show(units: Sequence[str]) -> dict[str, UnitState]:
-    """Return the states of units, by name; a unit that systemd does not know is inactive and not enabled."""
+def properties(units: Collection[str], names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return properties of units as systemd shows them, by unit and name."""
     if not units:
         return {}
-    command = ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", *units]
+    command = ["systemctl", "show", f"--property={','.join(('Id', *names))}", "--", *units]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise HostError(f"systemctl show: {done.stderr.strip()}")
-    states: dict[str, UnitState] = {}
-    for block in done.stdout.strip().split("\n\n"):
-        facts = dict(line.partition("=")[::2] for line in block.splitlines())
-        states[facts["Id"]] = {
+    blocks = [dict(line.partition("=")[::2] for line in one.splitlines()) for one in done.stdout.strip().split("\n\n")]
+    return {block["Id"]: block for block in blocks}
+
+
+def show(units: Sequence[str]) -> dict[str, UnitState]:
+    """Return the states of units, by name; a unit that systemd does not know is inactive and not enabled."""
+    return {
+        unit: {
             "active": facts["ActiveState"],
             "enabled": facts["UnitFileState"] == "enabled",
             "masked": facts["LoadState"] == "masked",
@@ -50,7 +54,8 @@ def show(units: Sequence[str]) -> dict[str, UnitState]:
             "invocation": facts.get("InvocationID", ""),
             "pid": int(facts.get("MainPID") or 0),
         }
-    return states
+        for unit, facts in properties(units, _PROPERTIES).items()
+    }
 
 
 _CHATTER = re.compile(

@@ -76,6 +76,12 @@ def part_of(disk: LiveDisk) -> Part:
     return Part(tuple(disk["objects"]), tuple(map(compact, disk["nodes"])), tuple(disk["devices"]))
 
 
+def controller_of(part: Part) -> str:
+    """Return the id of the SCSI controller of a disk, which others may share; empty if it has none."""
+    bus = properties_of(part.devices[-1]).get("bus", "") if part.devices else ""
+    return bus.rpartition(".")[0] if "scsi-id" in properties_of(part.devices[-1]) else ""
+
+
 def _ids(part: Part) -> set[str]:
     """Return the ids of a disk's devices and the names of its nodes."""
     return {properties_of(device)["id"] for device in part.devices} | {

@@ -16,6 +16,7 @@ _OPENED = "# Storage, and whether it is written to: "
 _SPELLINGS = "# Other names of it: "
 _WANTS = "Wants="
 _ALLOWED = "IPAddressAllow="
+_NO_OTHERS = "IPAddressDeny=any"
 _DEVICE = re.compile(r"^    -device '?([^'\n]*?)'? \\\\?$", re.M)
 _COMMA = re.compile(r"(?<!,),(?!,)")
 """Ends an option; a comma within a value is doubled."""
@@ -55,6 +56,11 @@ def images_in(text: str) -> list[str]:
 def credential_line(name: str, source: str, *, encrypted: bool) -> str:
     """Return the setting that loads a credential; source: as systemd reads it."""
     return f"LoadCredential{'Encrypted' if encrypted else ''}={name}:{source}"
+
+
+def filters_addresses(text: str) -> bool:
+    """Return if a unit's process may connect to some addresses only."""
+    return f"\n{_NO_OTHERS}\n" in text
 
 
 def addresses_in(text: str) -> list[str]:

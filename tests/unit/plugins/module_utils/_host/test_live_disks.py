@@ -181,6 +181,10 @@ def test_a_shared_controller_comes_with_its_first_disk(monitor: Monitor, image: 
     live_disks.attach(monitor, "data", disk(image, controller=controller, devices=[device]), {})
     assert state(monitor)["devices"] == {"machine.scsi-0", "data"}
     assert live_disks._controller(monitor, disk(image, controller=controller)) == ""
+    live_disks.remove_controller(monitor, "machine.scsi-0", {"machine.scsi-0"}, seconds=0.1)
+    with pytest.raises(HostError, match="has not given it back"):
+        live_disks.remove_controller(monitor, "machine.scsi-0", (), seconds=0.1)
+    live_disks.remove_controller(monitor, "machine.scsi-1", (), seconds=0.1)
 
 
 def test_limits_change_and_what_is_not_declared_any_more_is_none(monitor: Monitor, image: Path) -> None:
