@@ -109,11 +109,14 @@ def _joined(*some: live.Failures) -> live.Failures:
 def _refuse_kept_storage(
     desired: DesiredHost, observed: ObservedHost, changes: Changes, kept: Collection[str]
 ) -> live.Failures:
-    """Leave VMs as they are that still have a disk to detach, and those that would open the storage of such a VM."""
+    """Leave VMs as they are that would open the storage of a disk which a guest has not given back.
+
+    A VM that keeps such a disk has its new unit all the same, and what the disk needs until its next start.
+    """
     refused: live.Failures = {}
     opened = opened_by_unit(observed["files"])
     for vm in kept:
-        changes.keep_vm(vm)
+        changes.keep_disks(vm)
         still_open = opened.get(desired["vms"][vm]["unit"], {})
         for other in (*changes.restart, *changes.start, *changes.changed_while_running()):
             text = desired["files"][f"{unit_paths.UNIT_DIRECTORY}/{desired['vms'][other]['unit']}"]["text"]

@@ -80,6 +80,12 @@ class Changes:
         """Return the VMs whose disks change while they run."""
         return list(dict.fromkeys(vm for vm, _disk in (*self.detach, *self.attach, *self.limit)))
 
+    def keep_disks(self, vm: str) -> None:
+        """Change no more disks of a VM until its next start, which gives it those of its unit."""
+        self.restart_required.setdefault(vm, []).append("its guest has not given back every disk")
+        for disks in (self.detach, self.attach, self.limit):
+            disks[:] = [disk for disk in disks if disk[0] != vm]
+
     def keep_vm(self, vm: str) -> None:
         """Keep a VM as it is: its units, its credentials and its disks."""
         self.write_files = [path for path in self.write_files if not _belongs(path, vm)]

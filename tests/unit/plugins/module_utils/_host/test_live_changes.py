@@ -131,7 +131,9 @@ def test_storage_of_a_disk_that_a_guest_keeps_is_not_opened_by_another_vm() -> N
     changes = Changes(start=["web2", "web4"], attach=[("web3", "data")], write_files=list(goal["files"]))
     refused = apply._refuse_kept_storage(goal, seen, changes, ["web1"])
     assert refused == {name: [f"vm {name}: is left as it is: web1 still has nfs:a open"] for name in ("web2", "web3")}
-    assert (changes.start, changes.attach, changes.write_files) == (["web4"], [], [unit.format("web4")])
+    assert (changes.start, changes.attach) == (["web4"], [])
+    assert changes.write_files == [unit.format(name) for name in ("web1", "web4")]
+    assert list(changes.restart_required) == ["web1"]
 
 
 def test_a_vm_that_is_as_its_unit_says_is_recorded_so(monkeypatch: pytest.MonkeyPatch) -> None:

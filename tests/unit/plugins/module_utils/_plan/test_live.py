@@ -254,7 +254,15 @@ def test_a_new_drop_in_needs_a_restart() -> None:
     assert found.restart_required == {"web1": ["settings of its unit have changed"]}
 
 
-def test_a_vm_that_keeps_a_disk_is_left_as_it_is() -> None:
+def test_a_vm_that_keeps_a_disk_gets_its_unit_and_no_other_disks() -> None:
+    found = decided(disks(old=NFS), disks(new={"nfs": {**NFS["nfs"], "path": "/b"}}))
+    found.keep_disks("web1")
+    assert (found.write_files, found.attach, found.detach) == ([PATH], [], [])
+    # Its helpers, and the servers that it may reach, stay until it is started again.
+    assert found.restart_required == {"web1": ["its guest has not given back every disk"]}
+
+
+def test_a_vm_that_is_refused_is_left_as_it_is() -> None:
     found = decided(disks(old=NFS), disks(new={"nfs": {**NFS["nfs"], "path": "/b"}}))
     found.remove_credentials = ["/etc/credstore/qemu-vm-web1.old.key", "/etc/credstore/qemu-vm-web2.old.key"]
     found.remove_files = ["/etc/systemd/system/qemu-vm-web1.old.nbdkit.service"]
