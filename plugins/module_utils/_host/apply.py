@@ -74,6 +74,9 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         spellings = {path.rpartition("/")[2]: file["spellings"] for path, file in replaced.items()}
         former_storage.remember(opened_by_unit(replaced), observed["units"], spellings)
         kept = live.detach(desired, observed, changes)
+        for vm in [name for name in kept if desired["vms"][name]["restart"] == "when_needed"]:
+            del kept[vm]
+            changes.restart_instead(vm)
         refused = _refuse_kept_storage(desired, observed, changes, kept)
         running = _running_on(desired, observed, changes)
         filters = address_filters.filters_now(list(running))

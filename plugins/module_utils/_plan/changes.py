@@ -80,6 +80,12 @@ class Changes:
         """Return the VMs whose disks change while they run."""
         return list(dict.fromkeys(vm for vm, _disk in (*self.detach, *self.attach, *self.limit)))
 
+    def restart_instead(self, vm: str) -> None:
+        """Restart a VM instead of changing its disks while it runs."""
+        self.restart.append(vm)
+        for disks in (self.detach, self.attach, self.limit):
+            disks[:] = [disk for disk in disks if disk[0] != vm]
+
     def keep_disks(self, vm: str) -> None:
         """Change no more disks of a VM until its next start, which gives it those of its unit."""
         self.restart_required.setdefault(vm, []).append("its guest has not given back every disk")

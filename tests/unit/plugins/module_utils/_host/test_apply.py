@@ -116,3 +116,26 @@ def test_what_leaves_a_host_is_ended_in_order(monkeypatch: pytest.MonkeyPatch) -
     apply._switch({"vms": {}}, changes)
     removed = [f"unlink {path}", f"unlink /run/qemu-vms.started/{helper}.json"]
     assert done[:5] == [f"stop ['{helper}']", *removed, f"revoke {helper}", "folders"]
+
+
+@pytest.mark.parametrize(("restart", "restarted", "failed"), [("when_needed", ["web1"], []), ("never", [], ["web1"])])
+def test_a_vm_whose_guest_keeps_a_disk_is_restarted_if_it_may(
+    monkeypatch: pytest.MonkeyPatch, restart: str, restarted: list[str], failed: list[str]
+) -> None:
+    changes = Changes(detach=[("web1", "data")], attach=[("web1", "more")])
+    switched: list[list[str]] = []
+    monkeypatch.setattr(apply, "_locked", contextlib.nullcontext)
+    monkeypatch.setattr(apply, "observe", lambda **_: {"files": {}, "units": {"u": {"active": "active"}}})
+    for name in ("refuse_overtaken", "_write", "_record_running"):
+        monkeypatch.setattr(apply, name, lambda *_, **__: None)
+    monkeypatch.setattr(apply, "decide", lambda *_: changes)
+    monkeypatch.setattr(apply, "_running_on", lambda *_: {})
+    monkeypatch.setattr(apply.former_storage, "remember", lambda *_: None)
+    monkeypatch.setattr(apply.live, "detach", lambda *_: {"web1": ["disk data of web1: the guest keeps it"]})
+    monkeypatch.setattr(apply.live, "attach", lambda *_: {})
+    monkeypatch.setattr(apply.live, "limit", lambda *_: {})
+    monkeypatch.setattr(apply, "_switch", lambda desired, changes: switched.append(list(changes.restart)) or {})
+    vms = {"web1": {"unit": "u", "restart": restart, "purge": False}}
+    answer = apply.apply({"vms": vms, "files": {}}, {}, encrypted=False)  # type: ignore[arg-type]
+    assert (switched, list(answer["live_failures"])) == ([restarted], failed)
+    assert (changes.attach, changes.detach) == ([], [])
