@@ -178,9 +178,9 @@ def resize(desired: DesiredImage, change: ResizeImage, bench: Workbench) -> None
 
 
 def _resize(disk: Disk, size: int, bench: Workbench) -> None:
-    resize = STORES[disk.backend.name].resize
-    if resize and not has_format(disk):
-        resize(disk, bench, size)
+    store = STORES.get(disk.backend.name)  # exports and devices have none
+    if store and store.resize and not has_format(disk):
+        store.resize(disk, bench, size)
         return
     with bench.image(disk, writable=True) as image:
         image.resize(size)

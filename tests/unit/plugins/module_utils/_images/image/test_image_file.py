@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -88,3 +89,11 @@ def test_an_image_that_another_host_has_put_there_stays(monkeypatch: pytest.Monk
         file.create(desired, CreateImage(1 << 20), bench)
     aside = file.temporary("a")
     assert store.asked == [f"make {aside}", f"remove {aside}"]
+
+
+def test_an_image_on_an_export_grows_within_it() -> None:
+    image = MagicMock()
+    bench = MagicMock(image=MagicMock(return_value=contextlib.nullcontext(image)))
+    disk = read_image("disk", {"nbd": {"host": "192.0.2.5"}, "format": "qcow2"}, "disk")
+    file._resize(disk, 1 << 20, bench)
+    image.resize.assert_called_once_with(1 << 20)
