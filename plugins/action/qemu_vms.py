@@ -304,7 +304,7 @@ class ActionModule(HostAction):
             answer: ApplyAnswer = self._ask_host({"desired": run.desired, "encrypted": run.encrypted}, texts, task_vars)
             actions += answer["actions"]
             run.add_failures(answer["failures"])
-            run.add_live_failures(answer["live_failures"])
+            run.record(answer["live_failures"])
         return {"actions": actions, "disks": list({**predicted.rows, **done.rows}.values())}
 
     def _remove_disks(self, run: Run, recreation: Recreation, task_vars: Mapping[str, Any]) -> list[str]:

@@ -83,14 +83,12 @@ class Changes:
     def restart_instead(self, vm: str) -> None:
         """Restart a VM instead of changing its disks while it runs."""
         self.restart.append(vm)
-        for disks in (self.detach, self.attach, self.limit):
-            disks[:] = [disk for disk in disks if disk[0] != vm]
+        self._change_no_disks(vm)
 
     def keep_disks(self, vm: str) -> None:
         """Change no more disks of a VM until its next start, which gives it those of its unit."""
         self.restart_required.setdefault(vm, []).append("its guest has not given back every disk")
-        for disks in (self.detach, self.attach, self.limit):
-            disks[:] = [disk for disk in disks if disk[0] != vm]
+        self._change_no_disks(vm)
 
     def keep_vm(self, vm: str) -> None:
         """Keep a VM as it is: its units, its credentials and its disks."""
@@ -104,6 +102,9 @@ class Changes:
             if vm in names:
                 names.remove(vm)
         self.restart_required.pop(vm, None)
+        self._change_no_disks(vm)
+
+    def _change_no_disks(self, vm: str) -> None:
         for disks in (self.detach, self.attach, self.limit):
             disks[:] = [disk for disk in disks if disk[0] != vm]
 

@@ -8,7 +8,6 @@ Command lines of the collection only: names of objects, nodes and devices tell t
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,9 +15,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci i
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node, disk_of_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Args
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import COMMA
 
-_COMMA = re.compile(r"(?<!,),(?!,)")
-"""Ends an option; a comma within a value is doubled."""
 _OF_PARTS = ("-object", "-blockdev", "-device", "-netdev")
 
 
@@ -127,7 +125,7 @@ def words_of(args: Args) -> list[str]:
 
 def properties_of(argument: str) -> dict[str, str]:
     """Return the properties of ``-object``, ``-device`` or ``-netdev``; the first word is the driver."""
-    pairs = (part.replace(",,", ",").partition("=") for part in _COMMA.split(argument))
+    pairs = (part.replace(",,", ",").partition("=") for part in COMMA.split(argument))
     return {name if equals else "driver": value if equals else name for name, equals, value in pairs}
 
 

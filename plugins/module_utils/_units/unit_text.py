@@ -18,7 +18,7 @@ _WANTS = "Wants="
 _ALLOWED = "IPAddressAllow="
 _NO_OTHERS = "IPAddressDeny=any"
 _DEVICE = re.compile(r"^    -device '?([^'\n]*?)'? \\\\?$", re.M)
-_COMMA = re.compile(r"(?<!,),(?!,)")
+COMMA = re.compile(r"(?<!,),(?!,)")
 """Ends an option; a comma within a value is doubled."""
 _PLACE = ("bus=", "addr=", "scsi-id=")
 
@@ -72,7 +72,7 @@ def places_in(text: str) -> dict[str, str]:
     """Return the places of QEMU's devices by their ids, as their options bus, addr and scsi-id."""
     places: dict[str, str] = {}
     for device in _DEVICE.findall(text):
-        options = _COMMA.split(device)
+        options = COMMA.split(device)
         name = next((option[len("id=") :] for option in options if option.startswith("id=")), "")
         places[name] = ",".join(option for option in options if option.startswith(_PLACE))
     return places

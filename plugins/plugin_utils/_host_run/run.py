@@ -66,11 +66,6 @@ class Run:
             if name in failures:
                 self.failures[name] = host_plans.explain_failure(plan, failures[name], self.host)
 
-    def add_live_failures(self, failures: Mapping[str, Sequence[str]]) -> None:
-        """Record running VMs whose disks were not changed."""
-        for name, lines in failures.items():
-            self.failures[name] = [f"{self.host}: {line}" for line in lines]
-
     def predict(self, predicted: DiskResults, *, diff: bool) -> dict[str, Any]:
         """Return the result of the task if nothing but these changes follows; predicted: the results for its disks."""
         self.leave_alone(predicted.failures)
