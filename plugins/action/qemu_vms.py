@@ -38,13 +38,13 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_
     DiskResults,
     managed_disks,
 )
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.opened_disks import read_over_network
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import (
     HostReport,
     decide,
     host_report,
     predicted_changes,
 )
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.raw_disks import read_over_network
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.recreation import Recreation, recreation_of
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run import Run
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import RunOptions, read_run_options
@@ -349,7 +349,7 @@ class ActionModule(HostAction):
     ) -> Any:
         """Run the host's part of this module, and return its answer; raise HostFailed if it fails."""
         encoded = {path: base64.b64encode(text.encode()).decode() for path, text in secrets.items()}
-        hidden = {"disks": encode(disks)} if disks and (disks["managed"] or disks["raw"]) else {}
+        hidden = {"disks": encode(disks)} if disks and (disks["managed"] or disks["to_read"]) else {}
         answer = self.run_module("qemu_vms", {"vms": request, "credentials": encoded, **hidden}, task_vars)
         if answer.get("failed"):
             raise HostFailed(answer)

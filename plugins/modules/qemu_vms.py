@@ -254,9 +254,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     ApplyAnswer,
     DisksRequest,
+    DiskToRead,
     ObserveAnswer,
     ObservedHost,
-    RawDisk,
     Request,
     StopAnswer,
     decode,
@@ -280,7 +280,7 @@ def run(request: Request, secrets: dict[str, str], disks: str | None) -> ApplyAn
 
 def observe_disks(request: DisksRequest, answer: ObserveAnswer) -> None:
     """Add the observation of disks to that of their host."""
-    raw = _not_open(request["raw"], answer["observed"])
+    raw = _not_open(request["to_read"], answer["observed"])
     if not request["managed"] and not raw:
         return
     # Imported here because most runs need none of it: an import takes longer than the observation of many VMs.
@@ -294,7 +294,7 @@ def observe_disks(request: DisksRequest, answer: ObserveAnswer) -> None:
         vm_disks.read_heads(raw, answer["observed"], capabilities)
 
 
-def _not_open(raw: Iterable[RawDisk], observed: ObservedHost) -> list[RawDisk]:
+def _not_open(raw: Iterable[DiskToRead], observed: ObservedHost) -> list[DiskToRead]:
     """Return the raw disks that their VMs have not opened: the others were looked at before their start."""
     opened = former_storage.opened_at_start(observe.opened_by_unit(observed["files"]), observed["units"])
     return [disk for disk in raw if disk["identity"] not in opened.get(disk["unit"], {})]

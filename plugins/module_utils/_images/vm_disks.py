@@ -16,7 +16,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch impo
     lacking_bindings,
     reconcile_all,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DisksAnswer, ObservedHost, RawDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
+    DisksAnswer,
+    DiskToRead,
+    ObservedHost,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 
@@ -28,7 +32,7 @@ def predict(managed: Sequence[Mapping[str, Any]], observed: ObservedHost, capabi
     return {"disks": answer["disks"], "diff": answer["diff"], "warnings": answer["warnings"]}
 
 
-def read_heads(raw: Sequence[RawDisk], observed: ObservedHost, capabilities: Capabilities) -> None:
+def read_heads(raw: Sequence[DiskToRead], observed: ObservedHost, capabilities: Capabilities) -> None:
     """Add the first bytes of raw disks to the observation."""
     disks = [read_image("disk", disk["declared"], disk["name"]) for disk in raw]
     for disk, found in zip(raw, first_bytes(disks, capabilities)):

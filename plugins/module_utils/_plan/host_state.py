@@ -284,7 +284,7 @@ class ObserveRequest(TypedDict):
     """Observe also the VMs that have a unit and are not named."""
 
 
-class RawDisk(TypedDict):
+class DiskToRead(TypedDict):
     """A raw disk whose first bytes are read before its VM starts."""
 
     name: str
@@ -301,7 +301,7 @@ class DisksRequest(TypedDict):
 
     managed: list[dict[str, Any]]
     """The fields of VmDisk, for those whose images are managed."""
-    raw: list[RawDisk]
+    to_read: list[DiskToRead]
 
 
 class _DiskResult(TypedDict):

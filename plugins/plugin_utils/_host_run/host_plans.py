@@ -64,7 +64,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabiliti
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import raw_disks, render
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import opened_disks, render
 
 _WAITS = Hint(
     "it waits for",
@@ -93,7 +93,7 @@ def observe_request(vms: Iterable[Vm], *, texts: bool, prune: bool = False) -> O
         "vms": [vm.name for vm in vms],
         "paths": sorted({path for vm in present for path, _kinds, _where in _needed_paths(vm)}),
         "texts": texts,
-        "heads": raw_disks.paths_of_heads(present),
+        "heads": opened_disks.paths_of_heads(present),
         "names": sorted({name for vm in present for disk in vm.disks for name in names_in(disk)}),
         "owners": questions(present),
         "purged": [vm.name for vm in vms if vm.settings["purge"]],

@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, baseline_of, decide
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DesiredHost, ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans, raw_disks
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans, opened_disks
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import DiskResults
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import RunOptions
 
@@ -34,7 +34,7 @@ class Run:
         self._observed = observed
         self._options = options
         self.desired, self.changes = self._decide()
-        self.leave_alone(raw_disks.not_raw_disks(self.plans, self.changes, observed))
+        self.leave_alone(opened_disks.not_raw_disks(self.plans, self.changes, observed))
 
     def _decide(self) -> tuple[DesiredHost, Changes]:
         desired = host_plans.desired_state(self.plans, encrypted=self.encrypted)
@@ -93,7 +93,7 @@ class Run:
     def warnings(self) -> list[str]:
         """Return warnings about the plans, and about VMs that need a restart."""
         lines = [f"{self.host}: {warning}" for plan in self._all for warning in plan.warnings]
-        lines += raw_disks.not_read(self.plans, self.changes, self._observed, self.host)
+        lines += opened_disks.not_read(self.plans, self.changes, self._observed, self.host)
         if self.changes.restart_required:
             lines.append(
                 f"{self.host}: {', '.join(self.changes.restart_required)}: changed, but the running VM keeps its old "

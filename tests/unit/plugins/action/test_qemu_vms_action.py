@@ -81,8 +81,8 @@ class Host:
         return {"actions": ["done"], "failures": self.failures, "live_failures": {}}
 
     def _predict(self, module_args: dict[str, Any]) -> dict[str, Any]:
-        request = decode(module_args["disks"]) if "disks" in module_args else {"managed": [], "raw": []}
-        self.raw = request["raw"]
+        request = decode(module_args["disks"]) if "disks" in module_args else {"managed": [], "to_read": []}
+        self.raw = request["to_read"]
         if not request["managed"]:
             return {}
         entries = entries_of((VmDisk(**one) for one in request["managed"]), self.seen["observed"]["units"])

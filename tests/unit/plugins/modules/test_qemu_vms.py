@@ -88,7 +88,7 @@ def observe_with_disks(
 
 
 def test_managed_disks_are_observed_in_the_same_call(monkeypatch: pytest.MonkeyPatch, calls: dict[str, Any]) -> None:
-    answer, read = observe_with_disks(monkeypatch, {"managed": [MANAGED], "raw": []})
+    answer, read = observe_with_disks(monkeypatch, {"managed": [MANAGED], "to_read": []})
     assert (answer["disks"], read) == ({"disks": []}, [MANAGED])
 
 
@@ -104,7 +104,7 @@ def test_managed_disks_are_observed_in_the_same_call(monkeypatch: pytest.MonkeyP
 def test_a_raw_disk_is_read_unless_its_vm_has_it_open(
     monkeypatch: pytest.MonkeyPatch, calls: dict[str, Any], active: str, opened: str, is_read: bool
 ) -> None:
-    answer, read = observe_with_disks(monkeypatch, {"managed": [], "raw": [RAW]}, active=active, opened=opened)
+    answer, read = observe_with_disks(monkeypatch, {"managed": [], "to_read": [RAW]}, active=active, opened=opened)
     assert read == [RAW] * is_read
     assert "disks" not in answer
 
@@ -115,5 +115,5 @@ def test_a_raw_disk_is_read_that_the_unit_lists_only_for_the_next_start(
     record = tmp_path / "record"
     record.write_text(json.dumps({UNIT: {"invocation": "1", "opened": {"nbd:b/": True}, "spellings": {}}}))
     monkeypatch.setattr(former_storage, "RECORD", str(record))
-    _answer, read = observe_with_disks(monkeypatch, {"managed": [], "raw": [RAW]}, active="active", opened="nbd:a/")
+    _answer, read = observe_with_disks(monkeypatch, {"managed": [], "to_read": [RAW]}, active="active", opened="nbd:a/")
     assert read == [RAW]

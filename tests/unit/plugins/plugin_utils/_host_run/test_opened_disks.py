@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import raw_disks
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import opened_disks
 from ansible_collections.directdisk.qemu.tests.unit.support import plan
 
 QCOW2 = b"QFI\xfb".ljust(512, b"\0").hex()
@@ -29,7 +29,7 @@ QCOW2 = b"QFI\xfb".ljust(512, b"\0").hex()
 def test_an_image_that_is_declared_raw_is_not_opened(changes: Changes, refused: bool) -> None:
     one = plan({"disks": {"root": {"nbd": {"host": "192.0.2.5"}}, "data": {"nbd": {"host": "192.0.2.6"}}}})
     observed: Any = {"heads": {"data of web1": QCOW2}, "not_read": {}}
-    found = raw_disks.not_raw_disks([one], changes, observed)
+    found = opened_disks.not_raw_disks([one], changes, observed)
     assert list(found) == (["web1"] if refused else [])
     if refused:
         assert "disk data of web1: nbd 192.0.2.6:10809/: it is a qcow2 image, and raw is declared" in found["web1"][0]

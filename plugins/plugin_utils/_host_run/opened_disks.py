@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import name_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost, RawDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DiskToRead, ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 
@@ -25,7 +25,7 @@ def paths_of_heads(vms: Iterable[Vm]) -> list[str]:
     return sorted({path for vm in vms for disk in vm.disks if _is_only_opened(disk) for path in _places(disk)})
 
 
-def read_over_network(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[RawDisk]:
+def read_over_network(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[DiskToRead]:
     """Return the raw disks on other storage; declared: the declaration from which the VMs were read."""
     return [
         {
