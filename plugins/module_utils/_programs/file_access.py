@@ -44,14 +44,25 @@ def write_list(unit: str, grants: Iterable[Grant]) -> None:
             os.unlink(path)
         return
     os.makedirs(LISTS, mode=0o700, exist_ok=True)
-    with open(f"{path}.new", "w", encoding="utf-8") as stream:
+    # Another unit may read all lists at any time, and the host may crash.
+    with open(_unfinished(unit), "w", encoding="utf-8") as stream:
         json.dump(listed, stream)
-    os.rename(f"{path}.new", path)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.rename(_unfinished(unit), path)
+
+
+def _unfinished(unit: str) -> str:
+    return f"{LISTS}/.{unit}"
+
+
+def _units_with_lists() -> list[str]:
+    return [name for name in os.listdir(LISTS) if not name.startswith(".")]
 
 
 def take_back(unit: str, grants: Iterable[Grant]) -> set[Grant]:
     """Remove entries of access lists; return those that could not be removed."""
-    others = {grant for other in os.listdir(LISTS) if other != unit for grant in read_list(other)}
+    others = {grant for other in _units_with_lists() if other != unit for grant in read_list(other)}
     left = set()
     for uid, path in set(grants) - others:
         command = [SETFACL, "--remove", f"user:{uid}", "--", path]

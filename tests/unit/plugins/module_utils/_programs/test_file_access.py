@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -75,6 +76,31 @@ def test_a_start_takes_back_what_a_crash_has_left(host: Host) -> None:
     host.uid = UID + 1
     file_access.grant(UNIT, USER, ["rw", b])
     assert host.granted() == {b: {f"user:{UID + 1}:rw"}}
+
+
+def test_a_unit_starts_while_the_list_of_another_is_written(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = host.file("a"), host.file("b")
+    dump = file_access.json.dump
+    started: list[int] = []
+
+    def start_another_first(listed: Any, stream: Any) -> None:
+        if not started:
+            started.append(-1)
+            started[0] = file_access.grant("qemu-vm-web2.service", "vm-web2", ["rw", b])
+        dump(listed, stream)
+
+    monkeypatch.setattr(file_access.json, "dump", start_another_first)
+    assert (file_access.grant(UNIT, USER, ["rw", a]), started) == (0, [0])
+    assert host.granted().keys() == {a, b}
+
+
+def test_a_list_that_was_not_finished_is_passed_over(host: Host) -> None:
+    a = host.file("a")
+    file_access.grant("qemu-vm-web2.service", "vm-web2", ["r", a])
+    (host.folder / "lists" / f".{UNIT}").touch()
+    assert file_access.revoke("qemu-vm-web2.service") == 0
+    assert file_access.grant(UNIT, USER, ["rw", a]) == 0
+    assert host.granted() == {a: {f"user:{UID}:rw"}}
 
 
 def test_the_list_is_there_before_access_is(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
