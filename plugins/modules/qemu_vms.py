@@ -262,6 +262,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     decode,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 
 
 def run(request: Request, secrets: dict[str, str], disks: str | None) -> ApplyAnswer | ObserveAnswer | StopAnswer:
@@ -280,8 +281,8 @@ def run(request: Request, secrets: dict[str, str], disks: str | None) -> ApplyAn
 
 def observe_disks(request: DisksRequest, answer: ObserveAnswer) -> None:
     """Add the observation of disks to that of their host."""
-    raw = _not_open(request["to_read"], answer["observed"])
-    if not request["managed"] and not raw:
+    to_read = _not_open(request["to_read"], answer["observed"])
+    if not request["managed"] and not to_read:
         return
     # Imported here because most runs need none of it: an import takes longer than the observation of many VMs.
     from ansible_collections.directdisk.qemu.plugins.module_utils._images import vm_disks
@@ -290,14 +291,25 @@ def observe_disks(request: DisksRequest, answer: ObserveAnswer) -> None:
     capabilities = Capabilities.from_probe(answer["capabilities"])
     if request["managed"]:
         answer["disks"] = vm_disks.predict(request["managed"], answer["observed"], capabilities)
-    if raw:
-        vm_disks.read_heads(raw, answer["observed"], capabilities)
+    if to_read:
+        vm_disks.read_heads(to_read, answer["observed"], capabilities)
 
 
-def _not_open(raw: Iterable[DiskToRead], observed: ObservedHost) -> list[DiskToRead]:
-    """Return the raw disks that their VMs have not opened: the others were looked at before their start."""
+def _not_open(disks: Iterable[DiskToRead], observed: ObservedHost) -> list[DiskToRead]:
+    """Return the disks that will be opened: those of VMs that will start, and those that running VMs do not have."""
     opened = former_storage.opened_at_start(observe.opened_by_unit(observed["files"]), observed["units"])
-    return [disk for disk in raw if disk["identity"] not in opened.get(disk["unit"], {})]
+    return [
+        disk
+        for disk in disks
+        if (disk["before_start"] or disk["unit"] in opened)
+        and (disk["identity"] not in opened.get(disk["unit"], {}) or _is_gone(disk, observed))
+    ]
+
+
+def _is_gone(disk: DiskToRead, observed: ObservedHost) -> bool:
+    """Return if a running VM has lost a disk."""
+    process = observed["processes"].get(unit_paths.vm_of_unit(disk["unit"]))
+    return bool(process and not process["error"] and disk["node"] not in process["nodes"])
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the first bytes of disks on storage that only QEMU's drivers reach, for the check of raw disks."""
+"""Reads the first bytes of disks on storage that only QEMU's drivers reach, before VMs open them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection 
 
 SECONDS = 8.0
 """Time limit for all disks together: slow storage must not delay the observation of the host."""
+_SECONDS_EACH = 0.25
+"""What each disk adds to that, which is longer than storage takes that answers."""
 _OPEN_SECONDS = 4.0
 """Time limit for one disk."""
 
@@ -39,6 +41,7 @@ class FirstBytes:
 
 def first_bytes(disks: Sequence[Disk], capabilities: Capabilities, *, seconds: float = SECONDS) -> list[FirstBytes]:
     """Read the first bytes of disks, in the order of the disks; an error is a part of the result."""
+    seconds += _SECONDS_EACH * len(disks)
     deadline = time.monotonic() + seconds
 
     def read_one(disk: Disk, bench: Workbench) -> FirstBytes:

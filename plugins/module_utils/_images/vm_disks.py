@@ -32,10 +32,10 @@ def predict(managed: Sequence[Mapping[str, Any]], observed: ObservedHost, capabi
     return {"disks": answer["disks"], "diff": answer["diff"], "warnings": answer["warnings"]}
 
 
-def read_heads(raw: Sequence[DiskToRead], observed: ObservedHost, capabilities: Capabilities) -> None:
-    """Add the first bytes of raw disks to the observation."""
-    disks = [read_image("disk", disk["declared"], disk["name"]) for disk in raw]
-    for disk, found in zip(raw, first_bytes(disks, capabilities)):
+def read_heads(to_read: Sequence[DiskToRead], observed: ObservedHost, capabilities: Capabilities) -> None:
+    """Add the first bytes of disks to the observation."""
+    disks = [read_image("disk", disk["declared"], disk["name"]) for disk in to_read]
+    for disk, found in zip(to_read, first_bytes(disks, capabilities)):
         if found.problem:
             observed["not_read"][disk["name"]] = found.problem
         else:

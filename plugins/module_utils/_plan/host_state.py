@@ -285,10 +285,14 @@ class ObserveRequest(TypedDict):
 
 
 class DiskToRead(TypedDict):
-    """A raw disk whose first bytes are read before its VM starts."""
+    """A disk that is only opened, and whose first bytes are read before its VM opens it."""
 
     name: str
     """DISK of VM."""
+    node: str
+    """The node of its storage in QEMU."""
+    before_start: bool
+    """If it is read before its VM starts, too, and not only before a running VM is given it."""
     unit: str
     """The VM's launch unit."""
     identity: str

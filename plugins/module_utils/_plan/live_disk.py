@@ -28,6 +28,8 @@ def why_not_live(planned: PlannedDisk, part: Part) -> str:
     ]
     if planned.graph.overlay:
         return "its overlay is made when the VM starts"
+    if opened.unpacks:
+        return "it is unpacked as it is opened, for which the guest would have to halt"
     if resources.identities:
         return "the ssh-agent gets keys when the VM starts"
     if files or resources.links or resources.joins:

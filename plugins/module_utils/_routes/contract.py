@@ -48,6 +48,8 @@ class Opened:
     """Units that must run before QEMU starts."""
     bound: tuple[tuple[str, str], ...] = ()
     """Files that QEMU sees, read-only, at another path: their path on the host, and the one in the sandbox."""
+    unpacks: bool = False
+    """If an image is unpacked whole before its first byte can be read, for which QEMU waits."""
 
 
 @dataclass(frozen=True)

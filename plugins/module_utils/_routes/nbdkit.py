@@ -96,7 +96,7 @@ def _open(disk: Disk, site: Site) -> Opened:
         "server": {"type": "unix", "path": socket},
         "reconnect-delay": nbd.RECONNECT_DELAY,
     }
-    return Opened(node, Reach(), (service,))
+    return Opened(node, Reach(), (service,), unpacks=plugin.unpacks)
 
 
 def _asks_for_redirect(

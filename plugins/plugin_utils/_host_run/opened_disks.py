@@ -1,8 +1,10 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The check, before a VM starts, that disks that are declared raw are not images of another format. No I/O.
+"""Checks of disks that are only opened, before their VMs open them. No I/O.
 
-It is for disks that are only opened: the modules that create and keep images check them themselves.
+A disk that is declared raw must not be an image of another format. Storage whose disk is attached to a running VM must
+answer: QEMU does nothing else until it has opened a disk, so its guest would halt (seen with QEMU 7.2 and 10.0).
+The modules that create and keep images open and check these themselves.
 """
 
 from __future__ import annotations
@@ -18,18 +20,21 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DiskToRead, ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 
 
 def paths_of_heads(vms: Iterable[Vm]) -> list[str]:
     """Return the files and devices whose first bytes the host reports, for VMs that are not absent."""
-    return sorted({path for vm in vms for disk in vm.disks if _is_only_opened(disk) for path in _places(disk)})
+    return sorted({path for vm in vms for disk in vm.disks if _is_opened_raw(disk) for path in _places(disk)})
 
 
 def read_over_network(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[DiskToRead]:
-    """Return the raw disks on other storage; declared: the declaration from which the VMs were read."""
+    """Return the disks on other storage; declared: the declaration from which the VMs were read."""
     return [
         {
             "name": name_of(vm.name, disk.name),
+            "node": disk_node(disk.name, "storage"),
+            "before_start": _may_be_raw(disk),
             "unit": unit_paths.unit_name(vm.name),
             "identity": disk.identity,
             "declared": declared[vm.name]["disks"][disk.name],
@@ -37,14 +42,14 @@ def read_over_network(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[Di
         for vm in vms
         if vm.state == "started"
         for disk in vm.disks
-        if _is_only_opened(disk) and not _places(disk) and _why_not_raw(disk, _QCOW2)
+        if not disk.kept and not _places(disk)
     ]
 
 
 def not_raw_disks(plans: Iterable[Plan], changes: Changes, observed: ObservedHost) -> dict[str, list[str]]:
-    """Return why VMs must not start, by name: a disk is declared raw, and its content is an image."""
+    """Return why VMs must not open disks, by name: one is declared raw, and its content is an image."""
     refused: dict[str, list[str]] = {}
-    for vm, disk in _starting(plans, changes):
+    for vm, disk in _about_to_be_opened(plans, changes):
         for key in _places(disk) or (name_of(vm.name, disk.name),):
             problem = _why_not_raw(disk, bytes.fromhex(observed["heads"].get(key, "")))
             if problem:
@@ -53,9 +58,22 @@ def not_raw_disks(plans: Iterable[Plan], changes: Changes, observed: ObservedHos
     return refused
 
 
+def without_answer(plans: Iterable[Plan], changes: Changes, observed: ObservedHost) -> dict[str, list[str]]:
+    """Return why running VMs must not be given disks, by name: their storage does not answer."""
+    refused: dict[str, list[str]] = {}
+    for vm, disk in ((plan.vm, disk) for plan in plans for disk in plan.vm.disks):
+        problem = observed["not_read"].get(name_of(vm.name, disk.name))
+        if problem and (vm.name, disk.name) in changes.attach:
+            refused.setdefault(vm.name, []).append(
+                f"disk {disk.name} of {vm.name}: it is not attached, because it cannot be opened now, and the running VM "
+                f"would halt until it is ({problem}); the VM is left as it is"
+            )
+    return refused
+
+
 def not_read(plans: Iterable[Plan], changes: Changes, observed: ObservedHost, host: str) -> list[str]:
     """Return warnings about raw disks that could not be read before their VMs start."""
-    reasons = ((name_of(vm.name, disk.name), observed["not_read"]) for vm, disk in _starting(plans, changes))
+    reasons = ((name_of(vm.name, disk.name), observed["not_read"]) for vm, disk in _about_to_be_opened(plans, changes))
     return [
         f"{host}: disk {name}: it is declared raw, and its first bytes could not be read to check that ({unread[name]})"
         for name, unread in reasons
@@ -63,14 +81,14 @@ def not_read(plans: Iterable[Plan], changes: Changes, observed: ObservedHost, ho
     ]
 
 
-def _starting(plans: Iterable[Plan], changes: Changes) -> Iterator[tuple[Vm, Disk]]:
-    """Yield the disks that are about to be opened, of VMs that start and of those that run."""
+def _about_to_be_opened(plans: Iterable[Plan], changes: Changes) -> Iterator[tuple[Vm, Disk]]:
+    """Yield the raw disks that are about to be opened, of VMs that start and of those that run."""
     names = {*changes.start, *changes.restart}
     return (
         (plan.vm, disk)
         for plan in plans
         for disk in plan.vm.disks
-        if _is_only_opened(disk) and (plan.vm.name in names or (plan.vm.name, disk.name) in changes.attach)
+        if _is_opened_raw(disk) and (plan.vm.name in names or (plan.vm.name, disk.name) in changes.attach)
     )
 
 
@@ -78,8 +96,13 @@ _QCOW2 = b"QFI\xfb"
 """The first bytes of a qcow2, which are refused wherever others are."""
 
 
-def _is_only_opened(disk: Disk) -> bool:
+def _is_opened_raw(disk: Disk) -> bool:
     return not disk.kept and disk.settings["format"] == "raw"
+
+
+def _may_be_raw(disk: Disk) -> bool:
+    """Return if an image of another format is refused there."""
+    return _is_opened_raw(disk) and bool(_why_not_raw(disk, _QCOW2))
 
 
 def _why_not_raw(disk: Disk, head: bytes) -> str:

@@ -35,6 +35,7 @@ class Run:
         self._options = options
         self.desired, self.changes = self._decide()
         self.leave_alone(opened_disks.not_raw_disks(self.plans, self.changes, observed))
+        self.leave_alone(opened_disks.without_answer(self.plans, self.changes, observed))
 
     def _decide(self) -> tuple[DesiredHost, Changes]:
         desired = host_plans.desired_state(self.plans, encrypted=self.encrypted)

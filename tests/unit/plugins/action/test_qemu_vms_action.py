@@ -64,8 +64,8 @@ class Host:
         self.calls: list[dict[str, Any]] = []
         self.kept: list[tuple[bool, dict[str, Any]]] = []
         """Managed disks, for each observation and prediction (True), and for each call that changes them (False)."""
-        self.raw: list[dict[str, Any]] = []
-        """The raw disks that the last observation was to read."""
+        self.to_read: list[dict[str, Any]] = []
+        """The disks that the last observation was to read."""
 
     def execute(self, *, module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
         if module_name == "directdisk.qemu.qemu_disks":
@@ -82,7 +82,7 @@ class Host:
 
     def _predict(self, module_args: dict[str, Any]) -> dict[str, Any]:
         request = decode(module_args["disks"]) if "disks" in module_args else {"managed": [], "to_read": []}
-        self.raw = request["to_read"]
+        self.to_read = request["to_read"]
         if not request["managed"]:
             return {}
         entries = entries_of((VmDisk(**one) for one in request["managed"]), self.seen["observed"]["units"])
@@ -616,12 +616,14 @@ def test_a_packed_file_is_looked_at_as_a_guest_sees_it() -> None:
     packed = {"file": {"path": "/srv/a.img", "compression": "xz"}, "writes": "deny"}
     assert not run(host, {"web1": {"disks": {"root": packed}}}, check=True).get("msg")
     assert host.calls[0]["vms"]["observe"]["heads"] == []
-    assert [disk["name"] for disk in host.raw] == ["root of web1"]
+    assert [disk["name"] for disk in host.to_read] == ["root of web1"]
 
 
 RAW_NBD = {"nbd": {"host": "192.0.2.5"}}
 NETWORK_RAW = {
     "name": "root of web1",
+    "node": "root.storage",
+    "before_start": True,
     "unit": "qemu-vm-web1.service",
     "identity": "nbd:192.0.2.5:10809/",
     "declared": RAW_NBD,
@@ -631,7 +633,7 @@ NETWORK_RAW = {
 def test_a_vm_does_not_start_on_a_qcow2_behind_a_server_that_is_declared_raw() -> None:
     host = Host(empty_host(heads={"root of web1": QCOW2}))
     answer = run(host, {**SIMPLE, "web2": {}})
-    assert host.raw == [NETWORK_RAW]
+    assert host.to_read == [NETWORK_RAW]
     assert "hv1: disk root of web1: nbd 192.0.2.5:10809/: it is a qcow2 image, and raw is declared" in answer["msg"]
     assert [list(call["vms"]["desired"]["vms"]) for call in host.calls[1:]] == [["web2"]]
 
@@ -649,32 +651,34 @@ def test_storage_that_cannot_be_read_before_the_start_is_no_failure_but_a_warnin
 
 
 @pytest.mark.parametrize(
-    "declared",
+    ("declared", "read"),
     [
-        {**RAW_NBD, "raw_content": True},
-        {**RAW_NBD, "format": "qcow2"},
-        {**RAW_NBD, "luks": {"passphrase": "geheim"}},
-        {**RAW_NBD, "provision": {"virtual_size": "1GiB"}},
-        RAW_FILE,
+        (RAW_NBD, [True]),
+        ({**RAW_NBD, "raw_content": True}, [False]),
+        ({**RAW_NBD, "format": "qcow2"}, [False]),
+        ({**RAW_NBD, "luks": {"passphrase": "geheim"}}, [False]),
+        ({**RAW_NBD, "provision": {"virtual_size": "1GiB"}}, []),
+        (RAW_FILE, []),
     ],
 )
-def test_only_raw_disks_that_are_only_opened_are_read_over_the_network(declared: dict[str, Any]) -> None:
+def test_disks_that_are_only_opened_are_read_over_the_network(declared: dict[str, Any], read: list[bool]) -> None:
+    """Before a start those that may be an image of another format."""
     host = file_host()
     run(host, {"web1": {"disks": {"root": declared}}}, check=True)
-    assert host.raw == []
+    assert [disk["before_start"] for disk in host.to_read] == read
 
 
 @pytest.mark.parametrize("state", ["stopped", "absent"])
 def test_the_disks_of_a_vm_that_is_not_to_run_are_not_read(state: str) -> None:
     host = Host(empty_host())
     run(host, {"web1": {**SIMPLE["web1"], "state": state}}, check=True)
-    assert host.raw == []
+    assert host.to_read == []
 
 
 def test_keys_are_loaded_without_reading_disks() -> None:
     host = Host(empty_host())
     run(host, SIMPLE, only="ssh_agents", check=True)
-    assert host.raw == []
+    assert host.to_read == []
 
 
 @pytest.mark.parametrize(("backend", "refused"), [("https", True), ("nbd", False)])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +69,31 @@ def test_an_error_of_the_host_is_told_in_its_words(monkeypatch: pytest.MonkeyPat
 
 
 UNIT = "qemu-vm-web1.service"
-RAW = {"name": "root of web1", "unit": UNIT, "identity": "nbd:a/", "declared": {"nbd": {"host": "a"}}}
+RAW = {
+    "name": "root of web1",
+    "node": "root.storage",
+    "before_start": True,
+    "unit": UNIT,
+    "identity": "nbd:a/",
+    "declared": {"nbd": {"host": "a"}},
+}
 MANAGED = {"vm": "web1", "disk": "root", "declared": {"file": {"path": "/srv/a"}, "size": "1GiB"}}
 
 
 def observe_with_disks(
-    monkeypatch: pytest.MonkeyPatch, disks: dict[str, Any], *, active: str = "inactive", opened: str = ""
+    monkeypatch: pytest.MonkeyPatch,
+    disks: dict[str, Any],
+    *,
+    active: str = "inactive",
+    opened: str = "",
+    nodes: Sequence[str] = ("root.storage",),
 ) -> tuple[dict[str, Any], list[Any]]:
     """Observe a host with web1's unit, and return the answer and the disks whose storage was read."""
     read: list[Any] = []
     observed = {
         "files": {f"/etc/systemd/system/{UNIT}": {"opened": {opened: True}, "spellings": {}}},
         "units": {UNIT: {"active": active, "invocation": "1"}},
+        "processes": {"web1": {"error": "", "nodes": list(nodes)}} if active == "active" else {},
     }
     monkeypatch.setattr(observe, "observe", lambda **_options: observed)
     monkeypatch.setattr(vm_disks, "predict", lambda managed, *_: (read.extend(managed), {"disks": []})[1])
@@ -107,6 +121,30 @@ def test_a_raw_disk_is_read_unless_its_vm_has_it_open(
     answer, read = observe_with_disks(monkeypatch, {"managed": [], "to_read": [RAW]}, active=active, opened=opened)
     assert read == [RAW] * is_read
     assert "disks" not in answer
+
+
+@pytest.mark.parametrize(
+    ("active", "opened", "nodes", "is_read"),
+    [
+        ("inactive", "nbd:a/", [], False),
+        ("active", "nbd:a/", ["root.storage"], False),
+        ("active", "nbd:b/", [], True),
+        ("active", "nbd:a/", ["other.storage"], True),
+    ],
+    ids=["starts", "has it", "is given it", "has lost it"],
+)
+def test_storage_of_any_format_is_read_before_a_running_vm_is_given_it(
+    monkeypatch: pytest.MonkeyPatch,
+    calls: dict[str, Any],
+    active: str,
+    opened: str,
+    nodes: list[str],
+    is_read: bool,
+) -> None:
+    qcow2 = {**RAW, "before_start": False}
+    disks = {"managed": [], "to_read": [qcow2]}
+    _answer, read = observe_with_disks(monkeypatch, disks, active=active, opened=opened, nodes=nodes)
+    assert read == [qcow2] * is_read
 
 
 def test_a_raw_disk_is_read_that_the_unit_lists_only_for_the_next_start(

@@ -144,6 +144,10 @@ def test_more_devices_than_ports_need_a_restart() -> None:
     ("disk", "reason"),
     [
         ({**NFS, "writes": "overlay"}, "its overlay is made when the VM starts"),
+        (
+            {"http": {"url": "http://192.0.2.5/a.gz", "compression": "gzip"}, "writes": "deny"},
+            "it is unpacked as it is opened",
+        ),
         (WITH_TRUST, "QEMU sees its files and sockets only from its start on"),
         ({"nbd": {"socket": "/run/nbd.sock"}}, "QEMU sees its files and sockets only from its start on"),
         (
@@ -151,7 +155,7 @@ def test_more_devices_than_ports_need_a_restart() -> None:
             "from files, which it gets when the VM starts",
         ),
     ],
-    ids=["overlay", "trust", "socket", "certificates"],
+    ids=["overlay", "packed", "trust", "socket", "certificates"],
 )
 def test_why_a_disk_waits_for_a_restart(disk: dict[str, Any], reason: str) -> None:
     (found,) = changes(disks(), disks(data=disk)).restart

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Raw disks are looked at before a VM opens them, also if it runs already."""
+"""Disks that are only opened are looked at before a VM opens them, also if it runs already."""
 
 from __future__ import annotations
 
@@ -33,3 +33,19 @@ def test_an_image_that_is_declared_raw_is_not_opened(changes: Changes, refused: 
     assert list(found) == (["web1"] if refused else [])
     if refused:
         assert "disk data of web1: nbd 192.0.2.6:10809/: it is a qcow2 image, and raw is declared" in found["web1"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [(Changes(attach=[("web1", "data")]), True), (Changes(attach=[("web1", "root")]), False), (Changes(), False)],
+)
+def test_a_running_vm_is_not_given_a_disk_whose_storage_does_not_answer(changes: Changes, refused: bool) -> None:
+    one = plan({"disks": {"root": {"nbd": {"host": "192.0.2.5"}}, "data": {"nbd": {"host": "192.0.2.6"}}}})
+    observed: Any = {"heads": {}, "not_read": {"data of web1": "nbd 192.0.2.6:10809/: it does not answer"}}
+    found = opened_disks.without_answer([one], changes, observed)
+    assert list(found) == (["web1"] if refused else [])
+    if refused:
+        assert found["web1"] == [
+            "disk data of web1: it is not attached, because it cannot be opened now, and the running VM would halt until "
+            "it is (nbd 192.0.2.6:10809/: it does not answer); the VM is left as it is"
+        ]
