@@ -9,7 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError, HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_disks, live_record, systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
+    live_disks,
+    live_networks,
+    live_record,
+    systemd,
+    taps,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, VmDisk
@@ -19,15 +25,16 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     ObservedHost,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import controller_of, part_of, running_now
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import tap_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 _SECONDS = 60.0
-"""Time limit of the commands for one disk, without the time that a guest may take."""
+"""Time limit of the commands for one disk or network, without the time that a guest may take."""
 _WORKERS = 16
 _LOG_LINES = 8
 
 Failures = dict[str, list[str]]
-"""Messages about disks that were not changed, by VM."""
+"""Messages about what was not changed, by VM."""
 
 
 def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
@@ -69,6 +76,64 @@ def attach(desired: DesiredHost, observed: ObservedHost, changes: Changes, secre
     return {**failures, **{vm: [f"vm {vm}: {line}" for line in lines] for vm, lines in late.items()}}
 
 
+def unplug(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
+    """Unplug the networks of running VMs that are not declared any more."""
+
+    def unplug_one(monitor: Monitor, vm: str, network: str) -> None:
+        part = running_now(observed["processes"][vm]).networks[network]
+        unit = desired["vms"][vm]["unit"]
+        try:
+            live_networks.unplug(monitor, vm, network, part)
+        except DirectDiskError:
+            if tap_of(part):
+                taps.remember_kept(vm, tap_of(part), observed["units"][unit]["invocation"])
+            raise
+        live_record.remember_network(unit, observed["units"], network, None)
+
+    return _for_all(changes.unplug, unplug_one, "network")
+
+
+def change_networks(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
+    """Plug new networks into running VMs, whose units have been written, and change links and bridges."""
+
+    def plug_one(monitor: Monitor, vm: str, network: str) -> None:
+        new = desired["vms"][vm]["networks"][network]
+        # First, as with disks.
+        live_record.remember_network(desired["vms"][vm]["unit"], observed["units"], network, new)
+        live_networks.plug(monitor, vm, network, new)
+
+    def link_one(monitor: Monitor, vm: str, network: str) -> None:
+        new = desired["vms"][vm]["networks"][network]
+        live_networks.set_link(monitor, network, up=not new["link_down"])
+        live_record.remember_network(desired["vms"][vm]["unit"], observed["units"], network, new)
+
+    def bridge_one(_monitor: Monitor, vm: str, network: str) -> None:
+        new = desired["vms"][vm]["networks"][network]
+        taps.set_bridge(new["tap"], new["bridge"])
+
+    return joined(
+        _for_all(changes.plug, plug_one, "network"),
+        _for_all(changes.link, link_one, "network"),
+        _for_all(changes.bridge, bridge_one, "network"),
+    )
+
+
+def change_passwords(desired: DesiredHost, changes: Changes, secrets: Secrets) -> Failures:
+    """Give the screens of running VMs their new passwords; their credentials have been written."""
+
+    def change_one(monitor: Monitor, vm: str, _part: str) -> None:
+        password = secrets[desired["vms"][vm]["screen_password"]]
+        monitor.execute("set_password", {"protocol": "vnc", "password": password})
+
+    return _for_all([(vm, "password") for vm in changes.passwords], change_one, "screen")
+
+
+def joined(*some: Failures) -> Failures:
+    """Return all messages by VM."""
+    names = dict.fromkeys(name for failures in some for name in failures)
+    return {name: [line for failures in some for line in failures.get(name, ())] for name in names}
+
+
 def _start_helpers(disk: LiveDisk) -> None:
     """Start the helpers of a disk; they run as long as its VM, whose unit starts them, too."""
     if disk["helpers"]:
@@ -83,20 +148,25 @@ def _remember(desired: DesiredHost, observed: ObservedHost, disk: VmDisk, now: L
     live_record.remember(desired["vms"][disk[0]]["unit"], observed["units"], disk[1], now)
 
 
-def _for_all(disks: Iterable[VmDisk], change: Callable[[Monitor, str, str], None]) -> Failures:
-    """Change disks, those of one VM in their order; return why some were not changed."""
+def _for_all(
+    parts: Iterable[tuple[str, str]], change: Callable[[Monitor, str, str], None], kind: str = "disk"
+) -> Failures:
+    """Change parts of VMs, those of one VM in their order; return why some were not changed.
+
+    kind: what these parts are, for messages.
+    """
     by_vm: dict[str, list[str]] = {}
-    for vm, disk in disks:
-        by_vm.setdefault(vm, []).append(disk)
+    for vm, name in parts:
+        by_vm.setdefault(vm, []).append(name)
 
     def change_vm(vm: str) -> list[str]:
         failed: list[str] = []
-        for disk in by_vm[vm]:
+        for name in by_vm[vm]:
             try:
                 with Monitor.connect(paths.qmp_socket(vm), seconds=_SECONDS) as monitor:
-                    change(monitor, vm, disk)
+                    change(monitor, vm, name)
             except DirectDiskError as error:
-                failed.append(f"disk {disk} of {vm}: {error}")
+                failed.append(f"{kind} {name} of {vm}: {error}")
         return failed
 
     with ThreadPoolExecutor(_WORKERS) as pool:

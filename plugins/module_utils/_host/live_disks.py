@@ -26,7 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_part
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vm_control import open_problem
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 
-_TEXT = ("addr", "bus", "device_id", "drive", "driver", "id", "iothread", "serial")
+_TEXT = ("addr", "bus", "device_id", "drive", "driver", "id", "iothread", "mac", "netdev", "serial")
 """Properties of devices that are text, even if it consists of digits."""
 _UNPLUGGED, _REFUSED = "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR"
 _LIMITED = [f"{unit}-{operation}" for unit in ("bps", "iops") for operation in ("total", "read", "write")]
@@ -73,7 +73,7 @@ def _controller(monitor: Monitor, disk: LiveDisk) -> str:
 def detach(monitor: Monitor, name: str, part: Part, *, seconds: float = UNPLUG_SECONDS) -> None:
     """Detach a disk, or what is left of one; raise HostError if the guest does not give it back in time."""
     for device in reversed(part.devices):
-        _unplug(monitor, properties_of(device)["id"], seconds)
+        unplug(monitor, properties_of(device)["id"], seconds)
     remove_rest(monitor, name, part)
 
 
@@ -94,7 +94,7 @@ def remove_controller(
     """Remove a shared controller without disks, whose place is free for others then; used: those with disks."""
     listed = {one.get("name") for one in monitor.execute("qom-list", {"path": "/machine/peripheral"})}
     if controller in listed - {*used}:
-        _unplug(monitor, controller, seconds)
+        unplug(monitor, controller, seconds)
 
 
 def remove_rest(monitor: Monitor, name: str, part: Part) -> None:
@@ -121,7 +121,8 @@ def _number(value: str) -> int | str:
     return int(value, 16) if re.fullmatch("0x[0-9a-f]+", value) else value
 
 
-def _unplug(monitor: Monitor, device: str, seconds: float) -> None:
+def unplug(monitor: Monitor, device: str, seconds: float) -> None:
+    """Take a device from the guest; raise HostError if it does not give it back in time."""
     reply = monitor.try_execute("device_del", {"id": device})
     if "error" in reply:
         error = reply["error"] if isinstance(reply["error"], dict) else {}
@@ -136,7 +137,7 @@ def _unplug(monitor: Monitor, device: str, seconds: float) -> None:
     if not event:
         raise HostError(
             f"the guest has not given it back within {seconds:g} s, as a system without support for it, or one that "
-            "uses the disk; run this again, or stop the VM to remove it"
+            "uses it; run this again, or stop the VM to remove it"
         )
 
 

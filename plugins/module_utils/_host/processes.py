@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_record
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_record, taps
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedProcess, UnitState
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import properties_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 _SECONDS = 5.0
@@ -22,16 +24,25 @@ def running_processes(vms: Sequence[str], states: Mapping[str, UnitState]) -> di
     running = [vm for vm in vms if states[paths.unit_name(vm)]["active"] == "active"]
     recorded = live_record.read(states) if running else {}
     with ThreadPoolExecutor(_WORKERS) as pool:
-        observed = pool.map(lambda vm: _process(vm, states[paths.unit_name(vm)]["pid"]), running)
-        return {
-            vm: {**process, "disks": recorded.get(paths.unit_name(vm), {})}
-            for vm, process in zip(running, observed)
-            if process["argv"]
-        }
+        observed = pool.map(lambda vm: _process(vm, states[paths.unit_name(vm)], recorded), running)
+        return {vm: process for vm, process in zip(running, observed) if process["argv"]}
 
 
-def _process(vm: str, pid: int) -> ObservedProcess:
-    process: ObservedProcess = {"argv": _argv(pid), "disks": {}, "devices": [], "nodes": [], "status": "", "error": ""}
+def _process(vm: str, state: UnitState, recorded: Mapping[str, live_record.Entry]) -> ObservedProcess:
+    """Return the process of a VM; recorded: what has changed since its start, by launch unit."""
+    unit = paths.unit_name(vm)
+    process: ObservedProcess = {
+        "argv": _argv(state["pid"]),
+        "disks": recorded[unit]["disks"] if unit in recorded else {},
+        "networks": recorded[unit]["networks"] if unit in recorded else {},
+        "links_down": unit_record.links_down(unit, state["invocation"]),
+        "bridges": {},
+        "devices": [],
+        "nodes": [],
+        "status": "",
+        "error": "",
+    }
+    process["bridges"] = {name: taps.bridge_of(tap) for name, tap in taps_of(process).items()}
     try:
         with Monitor.connect(paths.qmp_socket(vm), seconds=_SECONDS) as monitor:
             process["status"] = str(monitor.execute("query-status").get("status", ""))
@@ -42,6 +53,20 @@ def _process(vm: str, pid: int) -> ObservedProcess:
     except (QmpError, AttributeError, TypeError) as error:
         process["error"] = str(error)
     return process
+
+
+def taps_of(process: ObservedProcess) -> dict[str, str]:
+    """Return the tap devices of a process by network: those of its start, and those that it was given since."""
+    argv = process["argv"]
+    started = [value for option, value in zip(argv, argv[1:]) if option == "-netdev" and value.startswith("tap,")]
+    options = [properties_of(value) for value in started]
+    since = {name: one["tap"] for name, one in process["networks"].items() if one and one["tap"]}
+    return {**{one["id"]: one.get("ifname", "") for one in options}, **since}
+
+
+def taps_in_use(processes: Mapping[str, ObservedProcess]) -> dict[str, list[str]]:
+    """Return the tap devices of processes, by VM."""
+    return {vm: list(taps_of(process).values()) for vm, process in processes.items()}
 
 
 def _argv(pid: int) -> list[str]:

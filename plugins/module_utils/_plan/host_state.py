@@ -50,6 +50,10 @@ class DesiredVm(TypedDict):
     """Reasons why disks cannot be attached while the VM runs, by disk."""
     disks: dict[str, LiveDisk]
     """All disks, as a running QEMU gets them."""
+    networks: dict[str, LiveNetwork]
+    """All networks, as a running QEMU gets them."""
+    screen_password: str
+    """Path of the credential with the password of the screen; empty if it has none."""
     stop_timeout: int
     ready_console: str
     """Text on the console with which the guest is up after a restart; empty if nothing is waited for."""
@@ -169,6 +173,17 @@ class LiveDisk(TypedDict):
     """By base node, the declared backing file, as in StartCheck."""
 
 
+class LiveNetwork(TypedDict):
+    """A network as a running QEMU gets it."""
+
+    netdevs: list[str]
+    devices: list[str]
+    tap: str
+    """Its tap device; empty for a user network."""
+    bridge: str
+    link_down: bool
+
+
 class ObservedProcess(TypedDict):
     """The QEMU process of a running VM."""
 
@@ -176,6 +191,12 @@ class ObservedProcess(TypedDict):
     """The command line that it was started with."""
     disks: dict[str, LiveDisk | None]
     """Disks that were attached since, and None for disks that were detached."""
+    networks: dict[str, LiveNetwork | None]
+    """Networks that were plugged or changed since, and None for networks that were unplugged."""
+    links_down: list[str]
+    """Networks whose links were down when it started."""
+    bridges: dict[str, str]
+    """Bridges of its tap devices, by network; empty for one that is on no bridge."""
     devices: list[str]
     """Ids of its devices."""
     nodes: list[str]

@@ -7,12 +7,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk, ObservedProcess
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import NetworkChanges, networks_now
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
     Part,
     RunningParts,
+    needs_port,
     parts_of,
     properties_of,
 )
@@ -42,6 +44,9 @@ class LiveChanges:
     detach: tuple[str, ...] = ()
     limit: tuple[str, ...] = ()
     """Disks whose limits change."""
+    networks: NetworkChanges = field(default_factory=NetworkChanges)
+    new_password: bool = False
+    """If the screen gets another password."""
     restart: tuple[str, ...] = ()
     """Reasons why the VM must be restarted to be as declared."""
 
@@ -62,7 +67,11 @@ def running_now(process: ObservedProcess) -> RunningParts:
         else:
             disks[name] = part_of(disk)
     present = {*process["devices"], *process["nodes"]}
-    return replace(parts, disks={name: part for name, part in disks.items() if _ids(part) & present})
+    return replace(
+        parts,
+        disks={name: part for name, part in disks.items() if _ids(part) & present},
+        networks=networks_now(parts.networks, process),
+    )
 
 
 def incomplete(running: RunningParts, process: ObservedProcess) -> list[str]:
@@ -104,8 +113,10 @@ def live_changes(
         before = None if name in broken else running.disks.get(name)
         if before is None and name in fixed:
             reasons.append(f"disk {name} is new: {fixed[name]}")
-        elif before is None:
+        elif before is None and not needs_port(part, running, planned):
             attach.append(name)
+        elif before is None:
+            continue
         elif before != part and _differ_in_limits(before, part):
             limit.append(name)
         elif before != part:
@@ -117,10 +128,7 @@ def live_changes(
                 reasons.append(f"disk {name} is not declared any more: {why}")
             else:
                 detach.append(name)
-    for name in dict.fromkeys((*planned.networks, *running.networks)):
-        if planned.networks.get(name) != running.networks.get(name):
-            reasons.append(f"network {name} has changed")
-    return LiveChanges(tuple(attach), tuple(detach), tuple(limit), tuple(dict.fromkeys(reasons)))
+    return LiveChanges(tuple(attach), tuple(detach), tuple(limit), restart=tuple(dict.fromkeys(reasons)))
 
 
 def _boots(part: Part) -> bool:

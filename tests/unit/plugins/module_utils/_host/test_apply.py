@@ -125,7 +125,9 @@ def test_a_vm_whose_guest_keeps_a_disk_is_restarted_if_it_may(
     changes = Changes(detach=[("web1", "data")], attach=[("web1", "more")])
     switched: list[list[str]] = []
     monkeypatch.setattr(apply, "_locked", contextlib.nullcontext)
-    monkeypatch.setattr(apply, "observe", lambda **_: {"files": {}, "units": {"u": {"active": "active"}}})
+    seen = {"files": {}, "units": {"u": {"active": "active"}}, "processes": {}}
+    monkeypatch.setattr(apply, "observe", lambda **_: seen)
+    monkeypatch.setattr(apply.taps, "RECORD", "/nonexistent")
     for name in ("refuse_overtaken", "_write", "_record_running"):
         monkeypatch.setattr(apply, name, lambda *_, **__: None)
     monkeypatch.setattr(apply, "decide", lambda *_: changes)

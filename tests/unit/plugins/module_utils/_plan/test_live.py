@@ -16,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import 
     running_now,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_disk import fixed_disks, live_disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import live_networks
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan, make_plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import parts_of, words_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import kept_settings
@@ -97,7 +98,7 @@ def disks(**more: Any) -> dict[str, Any]:
         (
             disks(),
             {**disks(), "networks": {"lan": {"bridge": "br0"}}},
-            LiveChanges(restart=("network lan has changed",)),
+            LiveChanges(),
         ),
     ],
     ids=[
@@ -164,7 +165,9 @@ def process(argv: list[str], **more: Any) -> Any:
     nodes = [name for part in parts.disks.values() for node in part.nodes for name in [node.split('"node-name":"')[1]]]
     names = [name.partition('"')[0] for name in nodes]
     devices = [device.partition("id=")[2].partition(",")[0] for p in parts.disks.values() for device in p.devices]
+    devices += [device.partition("id=")[2].partition(",")[0] for p in parts.networks.values() for device in p.devices]
     whole = {"argv": argv, "disks": {}, "devices": devices, "nodes": names, "status": "running", "error": ""}
+    whole.update(networks={}, links_down=[], bridges=dict.fromkeys(parts.networks, "br0"))
     return {**whole, **more}
 
 
@@ -197,6 +200,8 @@ def decided(
         **{"state": "started", "autostart": True, "restart": "never", "unit": UNIT, "units": [UNIT], "reloaded": []},
         **{"credentials": {UNIT: []}, "staged": [], "argv": argv, "fixed": fixed_disks(planned, parts)},
         "disks": {one.disk.name: live_disk(planned, one, parts, encrypted=False) for one in planned.disks},
+        "networks": live_networks(planned.vm.networks, parts),
+        "screen_password": "",
     }
     started_from = {UNIT: {PATH: "old", **kept_settings(UNIT, before)}}
     state = {"active": "active", "enabled": True, "reload": False, "drop_ins": {}, "started_from": started_from}
@@ -256,10 +261,10 @@ def test_a_new_drop_in_needs_a_restart() -> None:
 
 def test_a_vm_that_keeps_a_disk_gets_its_unit_and_no_other_disks() -> None:
     found = decided(disks(old=NFS), disks(new={"nfs": {**NFS["nfs"], "path": "/b"}}))
-    found.keep_disks("web1")
+    found.keep_devices("web1")
     assert (found.write_files, found.attach, found.detach) == ([PATH], [], [])
     # Its helpers, and the servers that it may reach, stay until it is started again.
-    assert found.restart_required == {"web1": ["its guest has not given back every disk"]}
+    assert found.restart_required == {"web1": ["its guest has not given back every device"]}
 
 
 def test_a_vm_that_is_refused_is_left_as_it_is() -> None:
@@ -269,3 +274,84 @@ def test_a_vm_that_is_refused_is_left_as_it_is() -> None:
     found.keep_vm("web1")
     assert (found.write_files, found.remove_files, found.attach, found.detach) == ([], [], [], [])
     assert found.remove_credentials == ["/etc/credstore/qemu-vm-web2.old.key"]
+
+
+LAN: dict[str, Any] = {"bridge": "br0"}
+
+
+def networks(**more: Any) -> dict[str, Any]:
+    return {**disks(), "networks": more}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "process", "actions"),
+    [
+        (networks(), networks(lan=LAN), {}, ["plug network lan of web1"]),
+        (networks(), networks(out={"user": True}), {}, ["plug network out of web1"]),
+        (networks(lan=LAN), networks(), {}, ["unplug network lan of web1"]),
+        (networks(lan=LAN), networks(lan=LAN), {}, []),
+        (networks(lan=LAN), networks(lan={**LAN, "link": "down"}), {}, ["change link of network lan of web1"]),
+        (networks(lan=LAN), networks(lan=LAN), {"links_down": ["lan"]}, ["change link of network lan of web1"]),
+        (networks(lan=LAN), networks(lan={**LAN, "link": "down"}), {"links_down": ["lan"]}, []),
+        (networks(lan=LAN), networks(lan={"bridge": "br1"}), {}, ["change bridge of network lan of web1"]),
+        (networks(lan=LAN), networks(lan=LAN), {"bridges": {"lan": ""}}, ["change bridge of network lan of web1"]),
+        (networks(lan=LAN), networks(lan=LAN), {"devices": ["root"]}, ["plug network lan of web1"]),
+        (networks(lan=LAN), networks(), {"devices": ["root"]}, ["unplug network lan of web1"]),
+    ],
+    ids=[
+        "plugged",
+        "a user network",
+        "unplugged",
+        "the same",
+        "link down",
+        "link up",
+        "down already",
+        "another bridge",
+        "taken off its bridge by hand",
+        "unplugged by hand",
+        "what is left of one",
+    ],
+)
+def test_networks_change_without_a_restart(
+    before: dict[str, Any], after: dict[str, Any], process: dict[str, Any], actions: list[str]
+) -> None:
+    found = decided(before, after, process=process)
+    assert [line for line in found.actions() if "network" in line] == actions
+    assert found.restart_required == {}
+
+
+def test_what_was_set_since_the_start_counts() -> None:
+    after = networks(lan={**LAN, "link": "down"})
+    planned = plan_after(argv_of(**networks(lan=LAN)), after)
+    lan = live_networks(planned.vm.networks, parts_of(words_of(planned.services[-1].args)))
+    assert decided(networks(lan=LAN), after, process={"networks": lan}).link == []
+    unplugged = decided(networks(lan=LAN), networks(), process={"networks": {"lan": None}, "devices": ["root"]})
+    assert unplugged.unplug == []
+
+
+def test_another_device_or_no_free_port_needs_a_restart() -> None:
+    found = decided(networks(lan=LAN), networks(lan={**LAN, "model": "e1000"}))
+    assert found.restart_required == {"web1": ["network lan has changed"]}
+    many = {f"n{number}": LAN for number in range(3)}
+    found = decided(networks(), networks(**many))
+    assert found.restart_required == {"web1": ["there is no free port for a new device"]}
+    assert found.plug == [("web1", "n0"), ("web1", "n1")]
+
+
+def test_a_user_network_waits_for_families_of_addresses() -> None:
+    found = decided(disks(), networks(out={"user": True}, lan=LAN), after="RestrictAddressFamilies=b")
+    waits = "network out is new and waits for that"
+    assert found.restart_required == {"web1": ["settings of its unit have changed", waits]}
+    assert found.plug == [("web1", "lan")]
+
+
+PASSWORD = "/etc/credstore/qemu-vm-web1.machine.vnc-password"
+
+
+@pytest.mark.parametrize(("known", "passwords"), [(True, ["web1"]), (False, [])], ids=["another", "the first one"])
+def test_the_password_of_a_screen_changes_without_a_restart(known: bool, passwords: list[str]) -> None:
+    started_from = {UNIT: {PATH: "old", **kept_settings(UNIT, "User=a"), **({PASSWORD: "1"} if known else {})}}
+    credentials = {"credentials": {UNIT: [PASSWORD]}, "screen_password": PASSWORD}
+    found = decided(disks(), disks(), state={"started_from": started_from}, **credentials)
+    assert (found.passwords, found.restart_required) == (passwords, {})
+    assert ("change password of screen of web1" in found.actions()) == known
