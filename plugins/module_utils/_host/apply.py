@@ -90,8 +90,8 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         attached = live.attach(desired, observed, changes, secrets)
         networks = live.change_networks(desired, observed, changes)
         passwords = live.change_passwords(desired, changes, secrets)
-        limits = live.limit(desired, observed, changes)
-        live_failures = live.joined(kept, refused, attached, networks, passwords, limits)
+        options = live.change_options(desired, observed, changes)
+        live_failures = live.joined(kept, refused, attached, networks, passwords, options)
         renewed = [desired["vms"][vm]["screen_password"] for vm in changes.passwords if vm not in passwords]
         _record_running(desired, observed, changes, unfinished=live_failures, renewed=renewed)
     return {"actions": changes.actions(), "failures": failures, "live_failures": live_failures}

@@ -19,13 +19,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, VmDisk
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
-    DesiredHost,
-    LiveDisk,
-    ObservedHost,
-)
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import controller_of, part_of, running_now
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DesiredHost, ObservedHost
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import controller_of, running_now
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import tap_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 _SECONDS = 60.0
@@ -50,15 +47,21 @@ def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fa
     return _for_all(changes.detach, detach_one)
 
 
-def limit(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
-    """Change the limits of disks of running VMs."""
+def change_options(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
+    """Change the limits and options of disks of running VMs."""
 
-    def limit_one(monitor: Monitor, vm: str, disk: str) -> None:
+    def change_one(monitor: Monitor, vm: str, disk: str) -> None:
         new = desired["vms"][vm]["disks"][disk]
-        live_disks.limit(monitor, part_of(new))
-        _remember(desired, observed, (vm, disk), new)
+        before = observed["processes"][vm]["disks"].get(disk)
+        # An earlier version recorded none.
+        passed = before.get("passed", {}) if before else {}
+        if (vm, disk) in changes.limit:
+            live_disks.limit(monitor, new)
+        if (vm, disk) in changes.reopen:
+            live_disks.reopen(monitor, disk, new, passed)
+        _remember(desired, observed, (vm, disk), {**new, "passed": passed})
 
-    return _for_all(changes.limit, limit_one)
+    return _for_all(dict.fromkeys((*changes.limit, *changes.reopen)), change_one)
 
 
 def attach(desired: DesiredHost, observed: ObservedHost, changes: Changes, secrets: Secrets) -> Failures:
@@ -70,7 +73,9 @@ def attach(desired: DesiredHost, observed: ObservedHost, changes: Changes, secre
         _start_helpers(new)
         # First: a run that is killed leaves a part of the disk at most, and the next run knows what it consists of.
         _remember(desired, observed, (vm, disk), new)
-        live_disks.attach(monitor, disk, new, secrets)
+        passed = live_disks.attach(monitor, disk, new, secrets)
+        if passed:
+            _remember(desired, observed, (vm, disk), {**new, "passed": passed})
 
     failures = _for_all([one for one in changes.attach if one[0] not in late], attach_one)
     return {**failures, **{vm: [f"vm {vm}: {line}" for line in lines] for vm, lines in late.items()}}

@@ -15,8 +15,8 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_disks, taps
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveNetwork
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import tap_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveNetwork
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part, properties_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import COMMA
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from typing import TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk, LiveNetwork, UnitState
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk, LiveNetwork
 
 RECORD = "/run/qemu-vms.live.json"
 """Only root creates files there, and a reboot removes it together with the processes."""

@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_record, taps
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedProcess, UnitState
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import known_limits
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import ObservedProcess
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import properties_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -39,6 +41,8 @@ def _process(vm: str, state: UnitState, recorded: Mapping[str, live_record.Entry
         "bridges": {},
         "devices": [],
         "nodes": [],
+        "limits": {},
+        "release": [],
         "status": "",
         "error": "",
     }
@@ -49,10 +53,23 @@ def _process(vm: str, state: UnitState, recorded: Mapping[str, live_record.Entry
             listed = monitor.execute("qom-list", {"path": "/machine/peripheral"})
             named = monitor.execute("query-named-block-nodes", {"flat": True})
             process["nodes"] = [str(one.get("node-name")) for one in named]
+            process["release"] = list(monitor.release)
+            process["limits"] = _limits(monitor)
             process["devices"] = [str(one.get("name")) for one in listed if str(one.get("type")).startswith("child<")]
-    except (QmpError, AttributeError, TypeError) as error:
+    except (QmpError, AttributeError, KeyError, TypeError) as error:
         process["error"] = str(error)
     return process
+
+
+def _limits(monitor: Monitor) -> dict[str, dict[str, int]]:
+    """Return the limits of all throttle groups."""
+    groups = [
+        str(one["name"])
+        for one in monitor.execute("qom-list", {"path": "/objects"})
+        if one["type"] == "child<throttle-group>"
+    ]
+    arguments = [{"path": f"/objects/{group}", "property": "limits"} for group in groups]
+    return {group: known_limits(monitor.execute("qom-get", one)) for group, one in zip(groups, arguments)}
 
 
 def taps_of(process: ObservedProcess) -> dict[str, str]:

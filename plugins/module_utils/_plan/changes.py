@@ -43,6 +43,7 @@ _LIVE_VERBS = (
     "detach disk",
     "attach disk",
     "change limits of disk",
+    "change options of disk",
     "unplug network",
     "plug network",
     "change link of network",
@@ -76,6 +77,8 @@ class Changes:
     """Disks of running VMs."""
     attach: list[VmDisk] = field(default_factory=list)
     limit: list[VmDisk] = field(default_factory=list)
+    reopen: list[VmDisk] = field(default_factory=list)
+    """Disks that get another discard or detect_zeroes."""
     unplug: list[VmNetwork] = field(default_factory=list)
     """Networks of running VMs."""
     plug: list[VmNetwork] = field(default_factory=list)
@@ -123,7 +126,7 @@ class Changes:
         self._change_nothing_live(vm)
 
     def _live_parts(self) -> tuple[list[tuple[str, str]], ...]:
-        return self.detach, self.attach, self.limit, self.unplug, self.plug, self.link, self.bridge
+        return self.detach, self.attach, self.limit, self.reopen, self.unplug, self.plug, self.link, self.bridge
 
     def _change_nothing_live(self, vm: str) -> None:
         for part in self._live_parts():
@@ -344,6 +347,7 @@ def _decide_running(name: str, desired: DesiredHost, observed: ObservedHost, cha
     changes.detach += [(name, disk) for disk in live.detach]
     changes.attach += [(name, disk) for disk in live.attach]
     changes.limit += [(name, disk) for disk in live.limit]
+    changes.reopen += [(name, disk) for disk in live.reopen]
     changes.unplug += [(name, network) for network in live.networks.unplug]
     changes.plug += [(name, network) for network in live.networks.plug]
     changes.link += [(name, network) for network in live.networks.link]

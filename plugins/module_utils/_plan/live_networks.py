@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import nic_id
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Network
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveNetwork, ObservedProcess
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveNetwork, ObservedProcess
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
     Part,
     RunningParts,

@@ -19,6 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import 
     running_now,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import network_changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import drifted_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import parts_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import is_drop_in, kept_settings
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
@@ -43,7 +44,14 @@ def running_changes(name: str, desired: DesiredHost, observed: ObservedHost) -> 
         return LiveChanges(), reasons
     running = running_now(process)
     planned = parts_of(vm["argv"])
-    live = live_changes(running, planned, vm["fixed"], incomplete(running, process))
+    live = live_changes(
+        running,
+        planned,
+        vm["fixed"],
+        broken=incomplete(running, process),
+        drifted=drifted_limits(running.disks, process),
+        release=process["release"],
+    )
     networks = network_changes(process, running, planned, vm["networks"])
     written = {one: _written(one, vm, desired, observed) for one in units if one in started_from}
     kept = kept_settings(unit, desired["files"][f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["text"])

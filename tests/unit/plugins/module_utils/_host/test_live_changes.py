@@ -41,7 +41,9 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(live_record, "RECORD", str(tmp_path / "live.json"))
     monkeypatch.setattr(live.systemd, "systemctl", lambda verb, units=(), *_: calls.append(f"{verb} {[*units]}"))
     monkeypatch.setattr(live.systemd, "last_log_lines", lambda units, count: ["why"])
-    monkeypatch.setattr(live.live_disks, "attach", lambda monitor, name, disk, secrets: calls.append(f"attach {name}"))
+    monkeypatch.setattr(
+        live.live_disks, "attach", lambda monitor, name, disk, secrets: calls.append(f"attach {name}") or {}
+    )
     monkeypatch.setattr(live.live_disks, "detach", lambda monitor, name, part: calls.append(f"detach {name}"))
     monkeypatch.setattr(live.live_disks, "remove_controller", lambda monitor, controller, used: None)
     return calls

@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import live, live_networks
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveNetwork
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveNetwork
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part
 
 EMULATOR = shutil.which("qemu-system-x86_64") or ""
