@@ -39,7 +39,8 @@ class Monitor:
         self._events: deque[tuple[str, str]] = deque(maxlen=_MOST_EVENTS)
         self.lost = ""
         """The reason why no more replies are read: a late one would count as the reply to a later command."""
-        self._receive()  # the greeting
+        self.release = _release(self._receive())
+        """Major and minor number of QEMU's release."""
         self.execute("qmp_capabilities")
 
     @classmethod
@@ -157,6 +158,15 @@ class Monitor:
         """Read no more replies, for this reason."""
         self.lost = reason
         return QmpError(reason)
+
+
+def _release(greeting: dict[str, Any]) -> tuple[int, int]:
+    """Return the release that a greeting names; 0, 0 if it names none."""
+    try:
+        numbers = greeting["QMP"]["version"]["qemu"]
+        return int(numbers["major"]), int(numbers["minor"])
+    except (KeyError, TypeError, ValueError):
+        return 0, 0
 
 
 def _whole(digits: str) -> int:

@@ -186,6 +186,12 @@ NETWORK_OPTIONS = (
         pattern_help="is not a hardware address",
     ),
     Option("model", "Device model in the guest.", choices=("virtio", "e1000"), default="virtio"),
+    Option(
+        "link",
+        "State of the link: V(down) as if the cable were pulled.",
+        choices=("up", "down"),
+        default="up",
+    ),
 )
 
 VM_OPTIONS = (
@@ -205,7 +211,7 @@ VM_OPTIONS = (
     ),
     Option(
         "hotplug_ports",
-        "Free PCI Express ports of a C(q35), for disks that are added while the VM runs.",
+        "Free PCI Express ports of a C(q35), for disks and networks that are added while the VM runs.",
         "int",
         default=8,
         minimum=0,

@@ -51,6 +51,7 @@ class Network:
     model: str
     bridge: str = ""
     forward: tuple[str, ...] = ()
+    link: str = "up"
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,9 @@ def _read_network(name: str, declared: Any, where: str, seed: str) -> Network:
     mac = values.get("mac") or f"52:54:00:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
     if int(mac[:2], 16) & 1:
         raise DeclarationError(f"{where}: mac", f"{mac} is a multicast address")
-    return Network(name, mac.lower(), values["model"], values.get("bridge", ""), values.get("forward", ()))
+    return Network(
+        name, mac.lower(), values["model"], values.get("bridge", ""), values.get("forward", ()), values["link"]
+    )
 
 
 def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Exception]:

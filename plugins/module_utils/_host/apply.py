@@ -16,8 +16,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
     former_storage,
     leftovers,
     live,
+    processes,
     restarts,
     systemd,
+    taps,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import CredentialStore, Secrets
@@ -73,7 +75,8 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         replaced = {path: observed["files"][path] for path in changes.write_files if path in observed["files"]}
         spellings = {path.rpartition("/")[2]: file["spellings"] for path, file in replaced.items()}
         former_storage.remember(opened_by_unit(replaced), observed["units"], spellings)
-        kept = live.detach(desired, observed, changes)
+        taps.remove_former(observed["units"], processes.taps_in_use(observed["processes"]))
+        kept = live.joined(live.detach(desired, observed, changes), live.unplug(desired, observed, changes))
         for vm in [name for name in kept if desired["vms"][name]["restart"] == "when_needed"]:
             del kept[vm]
             changes.restart_instead(vm)
@@ -85,8 +88,12 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         kept_units = [desired["vms"][vm]["unit"] for vm in changes.restart_required if vm in desired["vms"]]
         address_filters.apply(running, filters, kept_units)
         attached = live.attach(desired, observed, changes, secrets)
-        live_failures = _joined(kept, refused, attached, live.limit(desired, observed, changes))
-        _record_running(desired, observed, changes, unfinished=live_failures)
+        networks = live.change_networks(desired, observed, changes)
+        passwords = live.change_passwords(desired, changes, secrets)
+        options = live.change_options(desired, observed, changes)
+        live_failures = live.joined(kept, refused, attached, networks, passwords, options)
+        renewed = [desired["vms"][vm]["screen_password"] for vm in changes.passwords if vm not in passwords]
+        _record_running(desired, observed, changes, unfinished=live_failures, renewed=renewed)
     return {"actions": changes.actions(), "failures": failures, "live_failures": live_failures}
 
 
@@ -103,12 +110,6 @@ def _running_on(desired: DesiredHost, observed: ObservedHost, changes: Changes) 
     return texts
 
 
-def _joined(*some: live.Failures) -> live.Failures:
-    """Return all messages by VM."""
-    names = dict.fromkeys(name for failures in some for name in failures)
-    return {name: [line for failures in some for line in failures.get(name, ())] for name in names}
-
-
 def _refuse_kept_storage(
     desired: DesiredHost, observed: ObservedHost, changes: Changes, kept: Collection[str]
 ) -> live.Failures:
@@ -119,7 +120,7 @@ def _refuse_kept_storage(
     refused: live.Failures = {}
     opened = opened_by_unit(observed["files"])
     for vm in kept:
-        changes.keep_disks(vm)
+        changes.keep_devices(vm)
         still_open = opened.get(desired["vms"][vm]["unit"], {})
         for other in (*changes.restart, *changes.start, *changes.changed_while_running()):
             text = desired["files"][f"{unit_paths.UNIT_DIRECTORY}/{desired['vms'][other]['unit']}"]["text"]
@@ -134,7 +135,12 @@ def _refuse_kept_storage(
 
 
 def _record_running(
-    desired: DesiredHost, observed: ObservedHost, changes: Changes, *, unfinished: Collection[str]
+    desired: DesiredHost,
+    observed: ObservedHost,
+    changes: Changes,
+    *,
+    unfinished: Collection[str],
+    renewed: Collection[str] = (),
 ) -> None:
     """Record that VMs that run on are as their new units say, except those that are due for a restart."""
     running = _running_on(desired, observed, changes)
@@ -142,7 +148,7 @@ def _record_running(
         unit = vm["unit"]
         if unit in running:
             complete = name not in unfinished and name not in changes.restart_required
-            unit_record.update(unit, observed["units"][unit]["invocation"], complete=complete)
+            unit_record.update(unit, observed["units"][unit]["invocation"], complete=complete, renewed=renewed)
             if complete:
                 former_storage.forget(unit)
 

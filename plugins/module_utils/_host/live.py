@@ -9,25 +9,29 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError, HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_disks, live_record, systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
+    live_disks,
+    live_networks,
+    live_record,
+    systemd,
+    taps,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, VmDisk
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
-    DesiredHost,
-    LiveDisk,
-    ObservedHost,
-)
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import controller_of, part_of, running_now
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DesiredHost, ObservedHost
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import controller_of, running_now
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import tap_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 _SECONDS = 60.0
-"""Time limit of the commands for one disk, without the time that a guest may take."""
+"""Time limit of the commands for one disk or network, without the time that a guest may take."""
 _WORKERS = 16
 _LOG_LINES = 8
 
 Failures = dict[str, list[str]]
-"""Messages about disks that were not changed, by VM."""
+"""Messages about what was not changed, by VM."""
 
 
 def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
@@ -43,15 +47,21 @@ def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fa
     return _for_all(changes.detach, detach_one)
 
 
-def limit(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
-    """Change the limits of disks of running VMs."""
+def change_options(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
+    """Change the limits and options of disks of running VMs."""
 
-    def limit_one(monitor: Monitor, vm: str, disk: str) -> None:
+    def change_one(monitor: Monitor, vm: str, disk: str) -> None:
         new = desired["vms"][vm]["disks"][disk]
-        live_disks.limit(monitor, part_of(new))
-        _remember(desired, observed, (vm, disk), new)
+        before = observed["processes"][vm]["disks"].get(disk)
+        # An earlier version recorded none.
+        passed = before.get("passed", {}) if before else {}
+        if (vm, disk) in changes.limit:
+            live_disks.limit(monitor, new)
+        if (vm, disk) in changes.reopen:
+            live_disks.reopen(monitor, disk, new, passed)
+        _remember(desired, observed, (vm, disk), {**new, "passed": passed})
 
-    return _for_all(changes.limit, limit_one)
+    return _for_all(dict.fromkeys((*changes.limit, *changes.reopen)), change_one)
 
 
 def attach(desired: DesiredHost, observed: ObservedHost, changes: Changes, secrets: Secrets) -> Failures:
@@ -63,10 +73,70 @@ def attach(desired: DesiredHost, observed: ObservedHost, changes: Changes, secre
         _start_helpers(new)
         # First: a run that is killed leaves a part of the disk at most, and the next run knows what it consists of.
         _remember(desired, observed, (vm, disk), new)
-        live_disks.attach(monitor, disk, new, secrets)
+        passed = live_disks.attach(monitor, disk, new, secrets)
+        if passed:
+            _remember(desired, observed, (vm, disk), {**new, "passed": passed})
 
     failures = _for_all([one for one in changes.attach if one[0] not in late], attach_one)
     return {**failures, **{vm: [f"vm {vm}: {line}" for line in lines] for vm, lines in late.items()}}
+
+
+def unplug(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
+    """Unplug the networks of running VMs that are not declared any more."""
+
+    def unplug_one(monitor: Monitor, vm: str, network: str) -> None:
+        part = running_now(observed["processes"][vm]).networks[network]
+        unit = desired["vms"][vm]["unit"]
+        try:
+            live_networks.unplug(monitor, vm, network, part)
+        except DirectDiskError:
+            if tap_of(part):
+                taps.remember_kept(vm, tap_of(part), observed["units"][unit]["invocation"])
+            raise
+        live_record.remember_network(unit, observed["units"], network, None)
+
+    return _for_all(changes.unplug, unplug_one, "network")
+
+
+def change_networks(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
+    """Plug new networks into running VMs, whose units have been written, and change links and bridges."""
+
+    def plug_one(monitor: Monitor, vm: str, network: str) -> None:
+        new = desired["vms"][vm]["networks"][network]
+        # First, as with disks.
+        live_record.remember_network(desired["vms"][vm]["unit"], observed["units"], network, new)
+        live_networks.plug(monitor, vm, network, new)
+
+    def link_one(monitor: Monitor, vm: str, network: str) -> None:
+        new = desired["vms"][vm]["networks"][network]
+        live_networks.set_link(monitor, network, up=not new["link_down"])
+        live_record.remember_network(desired["vms"][vm]["unit"], observed["units"], network, new)
+
+    def bridge_one(_monitor: Monitor, vm: str, network: str) -> None:
+        new = desired["vms"][vm]["networks"][network]
+        taps.set_bridge(new["tap"], new["bridge"])
+
+    return joined(
+        _for_all(changes.plug, plug_one, "network"),
+        _for_all(changes.link, link_one, "network"),
+        _for_all(changes.bridge, bridge_one, "network"),
+    )
+
+
+def change_passwords(desired: DesiredHost, changes: Changes, secrets: Secrets) -> Failures:
+    """Give the screens of running VMs their new passwords; their credentials have been written."""
+
+    def change_one(monitor: Monitor, vm: str, _part: str) -> None:
+        password = secrets[desired["vms"][vm]["screen_password"]]
+        monitor.execute("set_password", {"protocol": "vnc", "password": password})
+
+    return _for_all([(vm, "password") for vm in changes.passwords], change_one, "screen")
+
+
+def joined(*some: Failures) -> Failures:
+    """Return all messages by VM."""
+    names = dict.fromkeys(name for failures in some for name in failures)
+    return {name: [line for failures in some for line in failures.get(name, ())] for name in names}
 
 
 def _start_helpers(disk: LiveDisk) -> None:
@@ -83,20 +153,25 @@ def _remember(desired: DesiredHost, observed: ObservedHost, disk: VmDisk, now: L
     live_record.remember(desired["vms"][disk[0]]["unit"], observed["units"], disk[1], now)
 
 
-def _for_all(disks: Iterable[VmDisk], change: Callable[[Monitor, str, str], None]) -> Failures:
-    """Change disks, those of one VM in their order; return why some were not changed."""
+def _for_all(
+    parts: Iterable[tuple[str, str]], change: Callable[[Monitor, str, str], None], kind: str = "disk"
+) -> Failures:
+    """Change parts of VMs, those of one VM in their order; return why some were not changed.
+
+    kind: what these parts are, for messages.
+    """
     by_vm: dict[str, list[str]] = {}
-    for vm, disk in disks:
-        by_vm.setdefault(vm, []).append(disk)
+    for vm, name in parts:
+        by_vm.setdefault(vm, []).append(name)
 
     def change_vm(vm: str) -> list[str]:
         failed: list[str] = []
-        for disk in by_vm[vm]:
+        for name in by_vm[vm]:
             try:
                 with Monitor.connect(paths.qmp_socket(vm), seconds=_SECONDS) as monitor:
-                    change(monitor, vm, disk)
+                    change(monitor, vm, name)
             except DirectDiskError as error:
-                failed.append(f"disk {disk} of {vm}: {error}")
+                failed.append(f"{kind} {name} of {vm}: {error}")
         return failed
 
     with ThreadPoolExecutor(_WORKERS) as pool:

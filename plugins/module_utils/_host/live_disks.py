@@ -20,27 +20,28 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import part_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import limits_of, throttle_node
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import FileAccess, LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part, properties_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vm_control import open_problem
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 
-_TEXT = ("addr", "bus", "device_id", "drive", "driver", "id", "iothread", "serial")
+_TEXT = ("addr", "bus", "device_id", "drive", "driver", "id", "iothread", "mac", "netdev", "serial")
 """Properties of devices that are text, even if it consists of digits."""
 _UNPLUGGED, _REFUSED = "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR"
-_LIMITED = [f"{unit}-{operation}" for unit in ("bps", "iops") for operation in ("total", "read", "write")]
-_LIMITS = [*_LIMITED, *(f"{name}-max" for name in _LIMITED), "iops-size"]
-"""Members of ThrottleLimits (QEMU, qapi/block-core.json); 0: no limit."""
-_LENGTHS = [f"{name}-max-length" for name in _LIMITED]
-"""Seconds of a burst."""
+_FDSET = re.compile(r"/dev/fdset/(\d+)")
 _LONGEST_SECRET = 4096
 UNPLUG_SECONDS = 30.0
 """Time for a guest to give a device back; Linux takes five seconds, because a port may be pressed twice."""
 
 
-def attach(monitor: Monitor, name: str, disk: LiveDisk, secrets: Mapping[str, str]) -> None:
-    """Attach a disk; secrets: texts by the paths of credentials. A disk that cannot be attached leaves nothing."""
+def attach(monitor: Monitor, name: str, disk: LiveDisk, secrets: Mapping[str, str]) -> dict[str, str]:
+    """Attach a disk, and return the names of its small files in QEMU. A disk that cannot be attached leaves nothing.
+
+    secrets: texts by the paths of credentials.
+    """
+    passed: dict[str, str] = {}
     remove_rest(monitor, name, part_of(disk))
     with contextlib.ExitStack() as undo:
         for one in disk["objects"]:
@@ -49,12 +50,18 @@ def attach(monitor: Monitor, name: str, disk: LiveDisk, secrets: Mapping[str, st
         for node in disk["nodes"]:
             opened = undo.enter_context(_with_descriptors(monitor, name, node, disk))
             monitor.execute("blockdev-add", opened)
+            passed.update({value: opened[option] for option, value in node.items() if _is_text(value, disk)})
             undo.callback(_quietly, monitor, "blockdev-del", {"node-name": node["node-name"]})
         _check_headers(monitor, disk)
         for device in _controller(monitor, disk), *disk["devices"]:
             if device:
                 monitor.execute("device_add", typed(properties_of(device)))
         undo.pop_all()
+    return passed
+
+
+def _is_text(value: Any, disk: LiveDisk) -> bool:
+    return isinstance(value, str) and value in disk["texts"]
 
 
 def _check_headers(monitor: Monitor, disk: LiveDisk) -> None:
@@ -73,19 +80,57 @@ def _controller(monitor: Monitor, disk: LiveDisk) -> str:
 def detach(monitor: Monitor, name: str, part: Part, *, seconds: float = UNPLUG_SECONDS) -> None:
     """Detach a disk, or what is left of one; raise HostError if the guest does not give it back in time."""
     for device in reversed(part.devices):
-        _unplug(monitor, properties_of(device)["id"], seconds)
+        unplug(monitor, properties_of(device)["id"], seconds)
     remove_rest(monitor, name, part)
 
 
-def limit(monitor: Monitor, part: Part) -> None:
-    """Change the limits of a disk to those of a part. QEMU has other names for them once an object exists."""
-    for one in part.objects:
-        properties = properties_of(one)
-        if properties["driver"] == "throttle-group":
-            declared = {name[len("x-") :]: _number(value) for name, value in properties.items() if name[:2] == "x-"}
-            limits = {**dict.fromkeys(_LIMITS, 0), **dict.fromkeys(_LENGTHS, 1), **declared}
-            arguments = {"path": f"/objects/{properties['id']}", "property": "limits", "value": limits}
-            monitor.execute("qom-set", arguments)
+def limit(monitor: Monitor, disk: LiveDisk) -> None:
+    """Give a disk its limits, or take the last ones away. What a run that was ended has done already is skipped."""
+    part = part_of(disk)
+    node = throttle_node(part)
+    groups = [one for one in part.objects if properties_of(one)["driver"] == "throttle-group"]
+    for one in groups:
+        _set_limits(monitor, properties_of(one)["id"], limits_of(one))
+    device = properties_of(part.devices[-1])
+    filters = disk_node(device["id"], "throttle")
+    present = {str(one.get("node-name")) for one in monitor.execute("query-named-block-nodes", {"flat": True})}
+    if node and node["node-name"] not in present:
+        monitor.execute("blockdev-add", node)
+    path = f"/machine/peripheral/{device['id']}"
+    # QEMU 7.2 ends itself if it is given the node that the device has.
+    if monitor.execute("qom-get", {"path": path, "property": "drive"}) != device["drive"]:
+        monitor.execute("qom-set", {"path": path, "property": "drive", "value": device["drive"]})
+    if not node:
+        if filters in present:
+            monitor.execute("blockdev-del", {"node-name": filters})
+        _quietly(monitor, "object-del", {"id": disk_node(device["id"], "limits")})
+
+
+def _set_limits(monitor: Monitor, group: str, limits: Mapping[str, int]) -> None:
+    """Set the limits of a group, which may be new. QEMU has other names for them once it exists."""
+    listed = {one.get("name") for one in monitor.execute("qom-list", {"path": "/objects"})}
+    if group in listed:
+        monitor.execute("qom-set", {"path": f"/objects/{group}", "property": "limits", "value": limits})
+    else:
+        monitor.execute("object-add", {"qom-type": "throttle-group", "id": group, "limits": limits})
+
+
+def reopen(monitor: Monitor, name: str, disk: LiveDisk, passed: Mapping[str, str]) -> None:
+    """Give the nodes of a disk another discard and detect-zeroes; passed: names of its small files in QEMU."""
+    now = {one["node-name"]: one["file"] for one in monitor.execute("query-named-block-nodes", {"flat": True})}
+    for node in disk["nodes"]:
+        descriptors = _FDSET.fullmatch(now[node["node-name"]])
+        if descriptors and node.get("filename") in disk["files"]:
+            # The first reopening leaves none of the descriptors that were passed before.
+            _give_file(monitor, name, disk["files"][node["filename"]], [int(descriptors[1])], same_set=True)
+    options = [
+        {
+            option: now[node["node-name"]] if option == "filename" else passed.get(str(value), value)
+            for option, value in node.items()
+        }
+        for node in disk["nodes"]
+    ]
+    monitor.execute("blockdev-reopen", {"options": options})
 
 
 def remove_controller(
@@ -94,7 +139,7 @@ def remove_controller(
     """Remove a shared controller without disks, whose place is free for others then; used: those with disks."""
     listed = {one.get("name") for one in monitor.execute("qom-list", {"path": "/machine/peripheral"})}
     if controller in listed - {*used}:
-        _unplug(monitor, controller, seconds)
+        unplug(monitor, controller, seconds)
 
 
 def remove_rest(monitor: Monitor, name: str, part: Part) -> None:
@@ -121,7 +166,8 @@ def _number(value: str) -> int | str:
     return int(value, 16) if re.fullmatch("0x[0-9a-f]+", value) else value
 
 
-def _unplug(monitor: Monitor, device: str, seconds: float) -> None:
+def unplug(monitor: Monitor, device: str, seconds: float) -> None:
+    """Take a device from the guest; raise HostError if it does not give it back in time."""
     reply = monitor.try_execute("device_del", {"id": device})
     if "error" in reply:
         error = reply["error"] if isinstance(reply["error"], dict) else {}
@@ -136,7 +182,7 @@ def _unplug(monitor: Monitor, device: str, seconds: float) -> None:
     if not event:
         raise HostError(
             f"the guest has not given it back within {seconds:g} s, as a system without support for it, or one that "
-            "uses the disk; run this again, or stop the VM to remove it"
+            "uses it; run this again, or stop the VM to remove it"
         )
 
 
@@ -183,22 +229,25 @@ def _with_descriptors(monitor: Monitor, name: str, node: Node, disk: LiveDisk) -
 def _given(monitor: Monitor, name: str, value: Any, disk: LiveDisk, sets: list[int]) -> Any:
     """Return the value of a node's option, or the path by which QEMU opens the file that it is given instead."""
     if isinstance(value, str) and value in disk["files"]:
-        file = disk["files"][value]
-        # QEMU takes the descriptor whose mode is that of the open.
-        for mode in (os.O_RDWR, os.O_RDONLY) if file["mode"] == "rw" else (os.O_RDONLY,):
-            try:
-                handle = os.open(file["path"], mode | os.O_CLOEXEC)
-            except OSError as error:
-                raise HostError(f"{file['path']}: {error.strerror}") from None
-            _give(monitor, name, handle, sets, same_set=mode == os.O_RDONLY and file["mode"] == "rw")
+        _give_file(monitor, name, disk["files"][value], sets)
         return f"/dev/fdset/{sets[-1]}"
-    if isinstance(value, str) and value in disk["texts"]:
+    if _is_text(value, disk):
         handle = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.write(handle, disk["texts"][value].encode())
         fcntl.fcntl(handle, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
         # A library opens it, and does not know QEMU's names of descriptors.
         return f"/proc/self/fd/{_give(monitor, name, handle, sets)}"
     return value
+
+
+def _give_file(monitor: Monitor, name: str, file: FileAccess, sets: list[int], *, same_set: bool = False) -> None:
+    """Give QEMU descriptors of a file; it takes the one whose mode is that of the open."""
+    for mode in (os.O_RDWR, os.O_RDONLY) if file["mode"] == "rw" else (os.O_RDONLY,):
+        try:
+            handle = os.open(file["path"], mode | os.O_CLOEXEC)
+        except OSError as error:
+            raise HostError(f"{file['path']}: {error.strerror}") from None
+        _give(monitor, name, handle, sets, same_set=same_set or (mode == os.O_RDONLY and file["mode"] == "rw"))
 
 
 def _give(monitor: Monitor, name: str, handle: int, sets: list[int], *, same_set: bool = False) -> int:

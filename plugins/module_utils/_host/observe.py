@@ -18,7 +18,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.open_storage import unmanaged_processes
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.processes import running_processes
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     HEAD_LENGTH,
     ObservedFile,
@@ -28,6 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import (
     images_in,
     opened_in,

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     Baseline,
@@ -14,16 +13,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     DesiredVm,
     ObservedHost,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import (
-    LiveChanges,
-    incomplete,
-    live_changes,
-    running_now,
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_changes import (
+    file_reasons,
+    is_current,
+    running_changes,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import parts_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import is_drop_in, kept_settings
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import THIS_RUN, restart_reasons
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import digest
 
 RUNNING = ("active", "reloading")
 STOPPED = ("inactive", "failed", "")
@@ -39,6 +35,20 @@ HALTED = {
 
 VmDisk = tuple[str, str]
 """The names of a VM and of one of its disks."""
+VmNetwork = tuple[str, str]
+"""The names of a VM and of one of its networks."""
+
+
+_LIVE_VERBS = (
+    "detach disk",
+    "attach disk",
+    "change limits of disk",
+    "change options of disk",
+    "unplug network",
+    "plug network",
+    "change link of network",
+    "change bridge of network",
+)
 
 
 @dataclass
@@ -67,6 +77,17 @@ class Changes:
     """Disks of running VMs."""
     attach: list[VmDisk] = field(default_factory=list)
     limit: list[VmDisk] = field(default_factory=list)
+    reopen: list[VmDisk] = field(default_factory=list)
+    """Disks that get another discard or detect_zeroes."""
+    unplug: list[VmNetwork] = field(default_factory=list)
+    """Networks of running VMs."""
+    plug: list[VmNetwork] = field(default_factory=list)
+    link: list[VmNetwork] = field(default_factory=list)
+    """Networks whose link goes up or down."""
+    bridge: list[VmNetwork] = field(default_factory=list)
+    """Networks that are on another bridge."""
+    passwords: list[str] = field(default_factory=list)
+    """Running VMs whose screens get other passwords."""
     refresh: list[str] = field(default_factory=list)
     """Helper units that are restarted while their VM runs on."""
     restart_required: dict[str, list[str]] = field(default_factory=dict)
@@ -77,21 +98,21 @@ class Changes:
         return any(value for key, value in asdict(self).items() if key != "restart_required")
 
     def changed_while_running(self) -> list[str]:
-        """Return the VMs whose disks change while they run."""
-        return list(dict.fromkeys(vm for vm, _disk in (*self.detach, *self.attach, *self.limit)))
+        """Return the VMs that change while they run."""
+        return list(dict.fromkeys([*(vm for part in self._live_parts() for vm, _name in part), *self.passwords]))
 
     def restart_instead(self, vm: str) -> None:
-        """Restart a VM instead of changing its disks while it runs."""
+        """Restart a VM instead of changing it while it runs."""
         self.restart.append(vm)
-        self._change_no_disks(vm)
+        self._change_nothing_live(vm)
 
-    def keep_disks(self, vm: str) -> None:
-        """Change no more disks of a VM until its next start, which gives it those of its unit."""
-        self.restart_required.setdefault(vm, []).append("its guest has not given back every disk")
-        self._change_no_disks(vm)
+    def keep_devices(self, vm: str) -> None:
+        """Change nothing more of a running VM until its next start, which gives it the devices of its unit."""
+        self.restart_required.setdefault(vm, []).append("its guest has not given back every device")
+        self._change_nothing_live(vm)
 
     def keep_vm(self, vm: str) -> None:
-        """Keep a VM as it is: its units, its credentials and its disks."""
+        """Keep a VM as it is: its units, its credentials and its devices."""
         self.write_files = [path for path in self.write_files if not _belongs(path, vm)]
         self.remove_files = [path for path in self.remove_files if not _belongs(path, vm)]
         owner = unit_paths.owner_name(vm)
@@ -102,11 +123,15 @@ class Changes:
             if vm in names:
                 names.remove(vm)
         self.restart_required.pop(vm, None)
-        self._change_no_disks(vm)
+        self._change_nothing_live(vm)
 
-    def _change_no_disks(self, vm: str) -> None:
-        for disks in (self.detach, self.attach, self.limit):
-            disks[:] = [disk for disk in disks if disk[0] != vm]
+    def _live_parts(self) -> tuple[list[tuple[str, str]], ...]:
+        return self.detach, self.attach, self.limit, self.reopen, self.unplug, self.plug, self.link, self.bridge
+
+    def _change_nothing_live(self, vm: str) -> None:
+        for part in self._live_parts():
+            part[:] = [one for one in part if one[0] != vm]
+        self.passwords = [name for name in self.passwords if name != vm]
 
     def actions(self) -> list[str]:
         """Describe the changes, one line each."""
@@ -129,18 +154,15 @@ class Changes:
         lines += [
             f"{verb} {item}" if item else "enable all vms" for key, verb in verbs.items() for item in getattr(self, key)
         ]
-        for verb, disks in (("detach", self.detach), ("attach", self.attach), ("change limits of", self.limit)):
-            lines += [f"{verb} disk {disk} of {vm}" for vm, disk in disks]
+        for verb, parts in zip(_LIVE_VERBS, self._live_parts()):
+            lines += [f"{verb} {name} of {vm}" for vm, name in parts]
+        lines += [f"change password of screen of {vm}" for vm in self.passwords]
         return [*lines, "reload systemd"] if self.reload else lines
 
 
 def _belongs(path: str, vm: str) -> bool:
     """Return if a file is a unit of a VM."""
     return unit_paths.vm_of_unit(path.rpartition("/")[2]) == vm
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def decide(desired: DesiredHost, observed: ObservedHost) -> Changes:
@@ -246,19 +268,15 @@ def _credentials(vm: DesiredVm) -> list[str]:
     return [path for paths in vm["credentials"].values() for path in paths]
 
 
-def _is_current(observed: ObservedHost, path: str) -> bool:
-    return path in observed["credentials"] and observed["credentials"][path]["current"]
-
-
 def _decide_credentials(paths: Iterable[str], observed: ObservedHost, changes: Changes) -> None:
-    changes.write_credentials += [path for path in paths if not _is_current(observed, path)]
+    changes.write_credentials += [path for path in paths if not is_current(observed, path)]
 
 
 def _decide_refresh(vm: DesiredVm, desired: DesiredHost, observed: ObservedHost, changes: Changes) -> None:
     """Restart helpers that take a change while their VM runs on."""
     runs = _active(observed, vm["unit"]) in RUNNING
     for helper in vm["reloaded"] if runs and vm["state"] != "stopped" else ():
-        if _reasons(helper, [helper], vm, desired, observed):
+        if file_reasons(helper, [helper], vm, desired, observed):
             changes.refresh.append(helper)
 
 
@@ -320,7 +338,7 @@ def _decide_present(name: str, desired: DesiredHost, observed: ObservedHost, cha
 def _decide_running(name: str, desired: DesiredHost, observed: ObservedHost, changes: Changes) -> None:
     """Change what can be changed while the VM runs, and restart it for the rest if that is allowed."""
     vm = desired["vms"][name]
-    live, reasons = _running_changes(name, desired, observed)
+    live, reasons = running_changes(name, desired, observed)
     if reasons and vm["restart"] == "when_needed":
         changes.restart.append(name)
         return
@@ -329,56 +347,9 @@ def _decide_running(name: str, desired: DesiredHost, observed: ObservedHost, cha
     changes.detach += [(name, disk) for disk in live.detach]
     changes.attach += [(name, disk) for disk in live.attach]
     changes.limit += [(name, disk) for disk in live.limit]
-
-
-def _running_changes(name: str, desired: DesiredHost, observed: ObservedHost) -> tuple[LiveChanges, list[str]]:
-    """Return what changes in a VM while it runs, and the reasons why it must be restarted for the rest."""
-    vm = desired["vms"][name]
-    unit = vm["unit"]
-    units = [helper for helper in vm["units"] if helper not in vm["reloaded"]]
-    process = observed["processes"].get(name)
-    started_from = observed["units"][unit]["started_from"]
-    if not process or process["error"] or not started_from or unit not in started_from:
-        reasons = _reasons(unit, units, vm, desired, observed)
-        if reasons and process and process["error"]:
-            reasons.append(f"its monitor cannot be asked what it can be given: {process['error']}")
-        return LiveChanges(), reasons
-    running = running_now(process)
-    live = live_changes(running, parts_of(vm["argv"]), vm["fixed"], incomplete(running, process))
-    written = {one: _written(one, vm, desired, observed) for one in units if one in started_from}
-    kept = kept_settings(unit, desired["files"][f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["text"])
-    # The unit's text itself does not count, but what its process has of it.
-    written[unit] = {
-        name: version
-        for name, version in {**written[unit], **kept}.items()
-        if (name in started_from[unit] or is_drop_in(name)) and name != f"{unit_paths.UNIT_DIRECTORY}/{unit}"
-    }
-    changed = [one for one in units if one in written and restart_reasons(started_from, {one: written[one]})]
-    # The process may lack the families of addresses that its new unit has.
-    waiting = [disk for disk in live.attach if unit in changed and vm["disks"][disk]["network"]]
-    attach = tuple(disk for disk in live.attach if disk not in waiting)
-    reasons = [*live.restart, *(_changed(one, unit) for one in changed)]
-    return replace(live, attach=attach), [*reasons, *(f"disk {disk} is new and waits for that" for disk in waiting)]
-
-
-def _changed(one: str, launch_unit: str) -> str:
-    return "settings of its unit have changed" if one == launch_unit else f"{one} has changed"
-
-
-def _reasons(
-    unit: str, sources: Iterable[str], vm: DesiredVm, desired: DesiredHost, observed: ObservedHost
-) -> list[str]:
-    """Return how the files of some units that this run leaves differ from those that a unit was started from."""
-    started_from = observed["units"][unit]["started_from"] if unit in observed["units"] else None
-    return restart_reasons(started_from, {source: _written(source, vm, desired, observed) for source in sources})
-
-
-def _written(unit: str, vm: DesiredVm, desired: DesiredHost, observed: ObservedHost) -> dict[str, str]:
-    """Return the versions of the files of a unit after this run."""
-    path = f"{unit_paths.UNIT_DIRECTORY}/{unit}"
-    versions = dict(observed["units"][unit]["drop_ins"]) if unit in observed["units"] else {}
-    versions[path] = digest(desired["files"][path]["text"])
-    for credential in vm["credentials"][unit]:
-        kept = _is_current(observed, credential)
-        versions[credential] = observed["credentials"][credential]["version"] if kept else THIS_RUN
-    return versions
+    changes.reopen += [(name, disk) for disk in live.reopen]
+    changes.unplug += [(name, network) for network in live.networks.unplug]
+    changes.plug += [(name, network) for network in live.networks.plug]
+    changes.link += [(name, network) for network in live.networks.link]
+    changes.bridge += [(name, network) for network in live.networks.bridge]
+    changes.passwords += [name] if live.new_password else []

@@ -14,6 +14,11 @@ from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Spellings
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_size import HostSize
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import (
+    LiveDisk,
+    LiveNetwork,
+    ObservedProcess,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import ProbedCapabilities
 
 
@@ -50,6 +55,10 @@ class DesiredVm(TypedDict):
     """Reasons why disks cannot be attached while the VM runs, by disk."""
     disks: dict[str, LiveDisk]
     """All disks, as a running QEMU gets them."""
+    networks: dict[str, LiveNetwork]
+    """All networks, as a running QEMU gets them."""
+    screen_password: str
+    """Path of the credential with the password of the screen; empty if it has none."""
     stop_timeout: int
     ready_console: str
     """Text on the console with which the guest is up after a restart; empty if nothing is waited for."""
@@ -136,53 +145,6 @@ class ObservedCredential(TypedDict):
     version: str
     current: bool
     """If its text is the declared one."""
-
-
-class FileAccess(TypedDict):
-    """A file or device of the host that QEMU is given."""
-
-    path: str
-    mode: str
-    """r or rw."""
-
-
-class LiveDisk(TypedDict):
-    """A disk as a running QEMU gets it: arguments of its command line, and what they need."""
-
-    objects: list[str]
-    nodes: list[dict[str, Any]]
-    controller: str
-    """A SCSI controller that it shares with other disks, and that QEMU may not have yet."""
-    devices: list[str]
-    """A controller of its own, if it has one, and the disk."""
-    secrets: dict[str, str]
-    """Paths of credentials at rest or of a helper's files, by the ids of the objects that hold their texts."""
-    files: dict[str, FileAccess]
-    """Files and devices, by their paths in the nodes."""
-    texts: dict[str, str]
-    """Small files without a secret, by their paths in the nodes."""
-    helpers: list[str]
-    """Units that must run first."""
-    network: bool
-    """If QEMU itself connects to its storage over a network."""
-    images: dict[str, Any]
-    """By base node, the declared backing file, as in StartCheck."""
-
-
-class ObservedProcess(TypedDict):
-    """The QEMU process of a running VM."""
-
-    argv: list[str]
-    """The command line that it was started with."""
-    disks: dict[str, LiveDisk | None]
-    """Disks that were attached since, and None for disks that were detached."""
-    devices: list[str]
-    """Ids of its devices."""
-    nodes: list[str]
-    """Names of its block nodes."""
-    status: str
-    error: str
-    """Reason why its monitor could not be asked."""
 
 
 class UnmanagedProcess(TypedDict):

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk, ObservedProcess
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import NetworkChanges, networks_now
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import option_changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk, ObservedProcess
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
     Part,
     RunningParts,
+    needs_port,
     parts_of,
     properties_of,
 )
@@ -30,7 +33,6 @@ _OPTIONS = {
 }
 """Options of QEMU whose values come from one setting of the VM."""
 _NODES = {"seed": "cloud_init", "uefi-code": "firmware", "uefi-vars": "firmware", "usb": "usb disks"}
-_LIMITS = "throttle-group,"
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,16 @@ class LiveChanges:
     detach: tuple[str, ...] = ()
     limit: tuple[str, ...] = ()
     """Disks whose limits change."""
+    reopen: tuple[str, ...] = ()
+    """Disks that get another discard or detect_zeroes."""
+    networks: NetworkChanges = field(default_factory=NetworkChanges)
+    new_password: bool = False
+    """If the screen gets another password."""
     restart: tuple[str, ...] = ()
     """Reasons why the VM must be restarted to be as declared."""
 
     def __bool__(self) -> bool:
-        return bool(self.attach or self.detach or self.limit)
+        return bool(self.attach or self.detach or self.limit or self.reopen)
 
 
 def running_now(process: ObservedProcess) -> RunningParts:
@@ -62,7 +69,11 @@ def running_now(process: ObservedProcess) -> RunningParts:
         else:
             disks[name] = part_of(disk)
     present = {*process["devices"], *process["nodes"]}
-    return replace(parts, disks={name: part for name, part in disks.items() if _ids(part) & present})
+    return replace(
+        parts,
+        disks={name: part for name, part in disks.items() if _ids(part) & present},
+        networks=networks_now(parts.networks, process),
+    )
 
 
 def incomplete(running: RunningParts, process: ObservedProcess) -> list[str]:
@@ -90,26 +101,37 @@ def _ids(part: Part) -> set[str]:
 
 
 def live_changes(
-    running: RunningParts, planned: RunningParts, fixed: Mapping[str, str], broken: Collection[str] = ()
+    running: RunningParts,
+    planned: RunningParts,
+    fixed: Mapping[str, str],
+    *,
+    broken: Collection[str] = (),
+    drifted: Collection[str] = (),
+    release: Sequence[int] = (),
 ) -> LiveChanges:
     """Return the changes of one VM.
 
-    fixed: why disks of the plan cannot be attached to a running VM; broken: disks of which it has only a part.
+    fixed: why disks of the plan cannot be attached to a running VM; broken: disks of which it has only a part; drifted:
+    disks whose limits are not those that they should have; release: of its QEMU.
     """
     attach: list[str] = []
     detach: list[str] = []
     limit: list[str] = []
+    reopen: list[str] = []
     reasons = list(_rest(running, planned))
     for name, part in planned.disks.items():
         before = None if name in broken else running.disks.get(name)
         if before is None and name in fixed:
             reasons.append(f"disk {name} is new: {fixed[name]}")
-        elif before is None:
+        elif before is None and not needs_port(part, running, planned):
             attach.append(name)
-        elif before != part and _differ_in_limits(before, part):
-            limit.append(name)
-        elif before != part:
-            reasons.append(f"disk {name} has other {_difference(before, part)}")
+        elif before is None:
+            continue
+        else:
+            changes = option_changes(before, part, release)
+            limit += [name] if changes.limit or (name in drifted and not changes.reason) else []
+            reopen += [name] if changes.reopen else []
+            reasons += [f"disk {name} has other {changes.reason}"] if changes.reason else []
     for name, part in running.disks.items():
         if name not in planned.disks:
             why = "the VM boots from it" if _boots(part) else why_fixed(part)
@@ -117,10 +139,7 @@ def live_changes(
                 reasons.append(f"disk {name} is not declared any more: {why}")
             else:
                 detach.append(name)
-    for name in dict.fromkeys((*planned.networks, *running.networks)):
-        if planned.networks.get(name) != running.networks.get(name):
-            reasons.append(f"network {name} has changed")
-    return LiveChanges(tuple(attach), tuple(detach), tuple(limit), tuple(dict.fromkeys(reasons)))
+    return LiveChanges(tuple(attach), tuple(detach), tuple(limit), tuple(reopen), restart=tuple(dict.fromkeys(reasons)))
 
 
 def _boots(part: Part) -> bool:
@@ -131,24 +150,6 @@ def why_fixed(part: Part) -> str:
     """Return why a disk with this device can be neither plugged nor unplugged; empty if it can."""
     device = part.devices[-1].partition(",")[0] if part.devices else ""
     return "an ide disk cannot be plugged while the VM runs" if device == "ide-hd" else ""
-
-
-def _differ_in_limits(before: Part, after: Part) -> bool:
-    """Return if nothing but the values of limits differs. A disk without limits has no node for them."""
-    return replace(before, objects=_without_limits(before)) == replace(after, objects=_without_limits(after))
-
-
-def _without_limits(part: Part) -> tuple[str, ...]:
-    return tuple(one for one in part.objects if not one.startswith(_LIMITS))
-
-
-def _difference(before: Part, after: Part) -> str:
-    """Return what a disk has other than before."""
-    if len(_without_limits(before)) - len(before.objects) != len(_without_limits(after)) - len(after.objects):
-        return "limits, and had none or has none now"
-    if before.nodes != after.nodes:
-        return "storage, or other options of it"
-    return "secrets or threads" if before.objects != after.objects else "properties in the guest"
 
 
 def _rest(running: RunningParts, planned: RunningParts) -> Iterator[str]:

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Object
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import why_fixed
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan, PlannedDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
     Part,
@@ -66,6 +66,7 @@ def live_disk(plan: Plan, planned: PlannedDisk, parts: RunningParts, *, encrypte
             for one in planned.resources.credentials.values()
             if one.public
         },
+        "passed": {},
         "helpers": [service.name for service in planned.opened.services],
         "network": bool(reach.servers or reach.open_because),
         "images": {planned.graph.base: planned.disk.backing or None},

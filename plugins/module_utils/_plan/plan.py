@@ -28,7 +28,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     DeclarationError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import screen, ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.command_line import build_argv
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import iothread_objects
@@ -40,7 +40,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners impor
     check_of,
     owner_commands,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import start_check
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import links_down, start_check
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Opened, Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
@@ -257,6 +257,7 @@ class _Planner:
             after=(*owners.after, *self.after, *taken),
             helpers=tuple(helper.name for helper in self.helpers),
             opened=opened_storage(vm),
+            links_down=tuple(links_down(vm)),
             spellings=other_names(vm),
             start_check=start_check(
                 vm,
@@ -312,13 +313,12 @@ class _Planner:
         return folder
 
     def _prepare_vnc(self) -> str:
-        vnc = self.vm.settings.get("vnc") or {}
-        if "password" not in vnc:
+        if not screen.has_password(self.vm):
             return ""
         if self.capabilities.release < (6, 1):
             raise CapabilityError(f"vm {self.vm.name}: vnc: password", "needs QEMU 6.1, and this host has an older one")
         resources = self._resources(self.unit, "machine")
-        secret = resources.secret("vnc-password", vnc["password"])
+        secret = resources.secret(screen.PASSWORD, self.vm.settings["vnc"]["password"])
         self._use(resources)
         return secret
 
@@ -339,8 +339,8 @@ def declared_credentials(vm: Vm) -> dict[tuple[str, str], str]:
     vm_resources = UnitResources("", "machine", "")
     for name, text in vm.seed.items():
         vm_resources.credential(name, text)
-    if "password" in (vm.settings.get("vnc") or {}):
-        vm_resources.secret("vnc-password", vm.settings["vnc"]["password"])
+    if screen.has_password(vm):
+        vm_resources.secret(screen.PASSWORD, vm.settings["vnc"]["password"])
     all_resources, identities = [vm_resources], dict[str, Identity]()
     services: list[Service] = []
     for disk in vm.disks:

@@ -129,5 +129,15 @@ def properties_of(argument: str) -> dict[str, str]:
     return {name if equals else "driver": value if equals else name for name, equals, value in pairs}
 
 
+def needs_port(part: Part, running: RunningParts, planned: RunningParts) -> bool:
+    """Return if a device of a part is behind a port that only the planned VM has: ports cannot be plugged."""
+    new = {_property(group[-1], "id") for group in planned.rest if group not in running.rest and _is_port(group)}
+    return any(_property(device, "bus") in new for device in part.devices)
+
+
+def _is_port(group: tuple[str, ...]) -> bool:
+    return group[-1].startswith("pcie-root-port,")
+
+
 def _property(argument: str, name: str) -> str:
     return properties_of(argument).get(name, "")

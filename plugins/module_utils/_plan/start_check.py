@@ -17,15 +17,20 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm im
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, overlay_node
 
 
-class StartCheck(TypedDict):
-    """The images that QEMU may have opened."""
-
+class _StartCheck(TypedDict):
     images: dict[str, Values | None]
     """By base node, the declared backing file of a disk's image."""
     overlays: list[str]
     """Nodes whose backing is another node, whatever their headers name."""
     run: bool
     """Start the guest after the check."""
+
+
+class StartCheck(_StartCheck, total=False):
+    """The images that QEMU may have opened, and what is set before the guest runs."""
+
+    links_down: list[str]
+    """Networks whose link is down: no option of QEMU starts it so."""
 
 
 _NOT_RUNNING = ("S", "incoming")
@@ -41,4 +46,12 @@ def start_check(vm: Vm, graphs: Sequence[tuple[Disk, Graph]], *, asks_owners: bo
     """Return the input of qemu-vm-control.py; asks_owners: a later command of the unit starts the guest."""
     images = {graph.base: disk.backing or None for disk, graph in graphs}
     overlays = [overlay_node(disk.name) for disk, graph in graphs if graph.overlay]
-    return {"images": images, "overlays": overlays, "run": not asks_owners and not starts_paused(vm)}
+    check: StartCheck = {"images": images, "overlays": overlays, "run": not asks_owners and not starts_paused(vm)}
+    if links_down(vm):
+        check["links_down"] = links_down(vm)
+    return check
+
+
+def links_down(vm: Vm) -> list[str]:
+    """Return the networks of a VM whose link is down."""
+    return [network.name for network in vm.networks if network.link == "down"]

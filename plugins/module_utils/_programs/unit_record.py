@@ -18,7 +18,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TypedDict
 
 UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system")
@@ -39,6 +39,8 @@ _UNTIL_RELOAD = re.compile(
 systemd takes some when it reloads, the command line is compared with that of the process, and disks are attached with
 their files and secrets.
 """
+LINKS_DOWN = "# Networks whose link is down: "
+"""Begins the line of a launch unit that lists them: QEMU does not tell."""
 _PUBLIC = re.compile(r"^SetCredential=([^:]+):(.*)$", re.M)
 _LOADED = re.compile(r"^LoadCredential(?:Encrypted)?=[^:]+:(.+)$", re.M)
 
@@ -51,6 +53,8 @@ class Record(TypedDict):
 
     invocation: str
     units: dict[str, Files]
+    links_down: list[str]
+    """Networks whose links were down then."""
 
 
 def credential_version(path: str) -> str:
@@ -122,12 +126,24 @@ def record_path(unit: str) -> str:
 
 def recorded(unit: str, invocation: str) -> dict[str, Files] | None:
     """Return the files from which a unit was started, by unit; None if that start was not recorded."""
+    record = _read(unit, invocation)
+    return record["units"] if record else None
+
+
+def links_down(unit: str, invocation: str) -> list[str]:
+    """Return the networks whose links were down when a launch unit was started."""
+    record = _read(unit, invocation)
+    # A record of an earlier version of this program has none.
+    return record.get("links_down", []) if record else []
+
+
+def _read(unit: str, invocation: str) -> Record | None:
     try:
         with open(record_path(unit), encoding="utf-8") as stream:
             record: Record = json.load(stream)
     except (OSError, ValueError):
         return None
-    return record["units"] if record["invocation"] == invocation else None
+    return record if record["invocation"] == invocation else None
 
 
 def record(unit: str, invocation: str) -> None:
@@ -135,24 +151,32 @@ def record(unit: str, invocation: str) -> None:
     files = files_of(units_with(unit))
     for stale in _not_loaded(files):
         files[stale] = dict.fromkeys(files[stale], NOT_LOADED)
-    _write(unit, {"invocation": invocation, "units": files})
+    lines = _text(f"{UNIT_FOLDERS[0]}/{unit}").split("\n")
+    down = next((line[len(LINKS_DOWN) :].split() for line in lines if line.startswith(LINKS_DOWN)), [])
+    _write(unit, {"invocation": invocation, "units": files, "links_down": down})
 
 
-def update(unit: str, invocation: str, *, complete: bool) -> None:
+def update(unit: str, invocation: str, *, complete: bool, renewed: Collection[str] = ()) -> None:
     """Update the record of a launch unit whose VM was changed while it ran.
 
     Helpers and credentials that the VM has gained or lost since are those of now. complete: if the VM is as its unit
-    says, so that the file itself counts as the one that it was started from.
+    says, so that the file itself counts as the one that it was started from. renewed: credentials whose
+    new texts the process has been given.
     """
-    before = recorded(unit, invocation)
-    if before is None:
+    record = _read(unit, invocation)
+    if record is None:
         return
+    before = record["units"]
     now = files_of(units_with(unit))
     units = {helper: before.get(helper, files) for helper, files in now.items()}
     others = {path: version for path, version in (now if complete else units)[unit].items() if not _is_secret(path)}
-    secrets = {path: units[unit].get(path, version) for path, version in now[unit].items() if _is_secret(path)}
+    secrets = {
+        path: version if path in renewed else units[unit].get(path, version)
+        for path, version in now[unit].items()
+        if _is_secret(path)
+    }
     units[unit] = {**others, **secrets}
-    _write(unit, {"invocation": invocation, "units": units})
+    _write(unit, {**record, "units": units})
 
 
 def _is_secret(path: str) -> bool:

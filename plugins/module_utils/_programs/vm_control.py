@@ -6,7 +6,7 @@
 
 started: wait until every disk is open, check what QEMU has opened, and let the guest run (ExecStartPost=).
     CHECK is JSON. "images": the declared backing file of each disk's image, or null; "overlays": nodes whose backing is
-    another node; "run": whether the guest is let run.
+    another node; "run": whether the guest is let run; "links_down": networks whose link is down, where there are any.
 stop: ask the guest to shut down, wait, and switch it off when it does not (ExecStop=).
 When QEMU ends, systemd ends this program or sees that nothing is left to do.
 """
@@ -35,8 +35,9 @@ class NotQemu(Exception):
     """The listener at the monitor does not answer as QEMU does."""
 
 
-def send(monitor: socket.socket, command: str) -> None:
-    monitor.sendall(json.dumps({"execute": command}).encode() + b"\n")
+def send(monitor: socket.socket, command: str, **arguments: Any) -> None:
+    request = {"execute": command, **({"arguments": arguments} if arguments else {})}
+    monitor.sendall(json.dumps(request).encode() + b"\n")
 
 
 def runs() -> bool:
@@ -70,9 +71,9 @@ def connect(path: str, seconds: float) -> socket.socket:
     return monitor
 
 
-def reply(monitor: socket.socket, heard: bytearray, command: str, deadline: float) -> dict[str, Any]:
+def reply(monitor: socket.socket, heard: bytearray, command: str, deadline: float, **arguments: Any) -> dict[str, Any]:
     """The answer to a command, with ``return`` or ``error`` in it; empty if QEMU has closed the connection."""
-    send(monitor, command)
+    send(monitor, command, **arguments)
     while True:
         line, newline, rest = heard.partition(b"\n")
         if newline:
@@ -193,6 +194,10 @@ def let_run(monitor: socket.socket, deadline: float, check: dict[str, Any]) -> s
         return "QEMU ended while it started"
     nodes = reply(monitor, heard, "query-named-block-nodes", deadline).get("return")
     problem = "QEMU does not say what it has opened" if nodes is None else open_problem(nodes, check)
+    for name in () if problem else check.get("links_down", ()):
+        answer = reply(monitor, heard, "set_link", deadline, name=name, up=False)
+        if "return" not in answer:
+            problem = f"network {name}: its link stays up: {answer.get('error', {}).get('desc', 'QEMU has ended')}"
     if problem or not check["run"]:
         return problem or None
     answer = reply(monitor, heard, "cont", deadline)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import is_drop_in
@@ -13,6 +14,11 @@ THIS_RUN = "this run"
 
 Files = Mapping[str, Mapping[str, str]]
 """Versions of files by unit and path."""
+
+
+def digest(text: str) -> str:
+    """Return the version of a file with this text."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def is_restart_due(started_from: Files | None, written: Files) -> bool:

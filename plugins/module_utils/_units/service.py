@@ -62,6 +62,8 @@ class Service:
     """Identities of the storage that it opens, and if it writes to it."""
     spellings: Mapping[str, Spellings] = field(default_factory=dict)
     """Other names of it, by identity."""
+    links_down: tuple[str, ...] = ()
+    """Networks whose link is down."""
     start_check: Mapping[str, Any] = field(default_factory=dict)
     """The check of qemu-vm-control.py before it starts the guest."""
     largest_file: int = 0

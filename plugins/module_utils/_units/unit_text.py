@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Spellings
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import LINKS_DOWN
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 
@@ -41,6 +42,12 @@ def spellings_lines(spellings: Mapping[str, Spellings]) -> str:
 def spellings_in(text: str) -> dict[str, Spellings]:
     """Return the other names of the storage that a unit's VM opens, by identity."""
     return dict(json.loads(_rest_of_line(text, _SPELLINGS) or "{}"))
+
+
+def links_lines(networks: Iterable[str]) -> str:
+    """Return the comment that lists the networks whose links are down; empty if there are none."""
+    names = " ".join(networks)
+    return f"{LINKS_DOWN}{names}\n" if names else ""
 
 
 def wants_line(units: Iterable[str]) -> str:

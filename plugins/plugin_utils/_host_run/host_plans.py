@@ -26,7 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm im
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import host_size, ssh_agent
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import host_size, screen, ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, Changes, is_masked
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     DesiredHost,
@@ -40,6 +40,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_disk im
     fixed_disks,
     live_disk,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import live_networks
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import PROGRAMS, questions
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import (
     Plan,
@@ -251,6 +252,8 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> DesiredVm:
         "ready_timeout": (settings.get("ready_when") or {}).get("timeout", 0),
         "argv": argv,
         "fixed": fixed,
+        "networks": live_networks(plan.vm.networks, parts),
+        "screen_password": screen.password_file(plan.vm, encrypted=encrypted),
         "disks": {planned.disk.name: live_disk(plan, planned, parts, encrypted=encrypted) for planned in plan.disks},
     }
 

@@ -55,6 +55,14 @@ def test_a_vm_that_had_no_filter_gets_none_while_it_runs_on(done: list[str]) -> 
     assert done == ["IPAddressDeny="]
 
 
+NO_FILTER = {UNIT: "[Service]\n# No filter of addresses: why.\n"}
+
+
+def test_a_filter_that_the_new_unit_does_not_have_is_taken_from_the_process(done: list[str]) -> None:
+    address_filters.apply(NO_FILTER, BEFORE, keep=[UNIT])
+    assert done == ["IPAddressDeny= IPAddressAllow="]
+
+
 def test_a_unit_without_a_filter_is_left_to_systemd(done: list[str]) -> None:
-    address_filters.apply({UNIT: "[Service]\n# No filter of addresses: why.\n"}, BEFORE, keep=[UNIT])
+    address_filters.apply(NO_FILTER, {}, keep=[UNIT])
     assert done == []

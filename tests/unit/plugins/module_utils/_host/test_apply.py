@@ -125,7 +125,9 @@ def test_a_vm_whose_guest_keeps_a_disk_is_restarted_if_it_may(
     changes = Changes(detach=[("web1", "data")], attach=[("web1", "more")])
     switched: list[list[str]] = []
     monkeypatch.setattr(apply, "_locked", contextlib.nullcontext)
-    monkeypatch.setattr(apply, "observe", lambda **_: {"files": {}, "units": {"u": {"active": "active"}}})
+    seen = {"files": {}, "units": {"u": {"active": "active"}}, "processes": {}}
+    monkeypatch.setattr(apply, "observe", lambda **_: seen)
+    monkeypatch.setattr(apply.taps, "RECORD", "/nonexistent")
     for name in ("refuse_overtaken", "_write", "_record_running"):
         monkeypatch.setattr(apply, name, lambda *_, **__: None)
     monkeypatch.setattr(apply, "decide", lambda *_: changes)
@@ -133,7 +135,7 @@ def test_a_vm_whose_guest_keeps_a_disk_is_restarted_if_it_may(
     monkeypatch.setattr(apply.former_storage, "remember", lambda *_: None)
     monkeypatch.setattr(apply.live, "detach", lambda *_: {"web1": ["disk data of web1: the guest keeps it"]})
     monkeypatch.setattr(apply.live, "attach", lambda *_: {})
-    monkeypatch.setattr(apply.live, "limit", lambda *_: {})
+    monkeypatch.setattr(apply.live, "change_options", lambda *_: {})
     monkeypatch.setattr(apply, "_switch", lambda desired, changes: switched.append(list(changes.restart)) or {})
     vms = {"web1": {"unit": "u", "restart": restart, "purge": False}}
     answer = apply.apply({"vms": vms, "files": {}}, {}, encrypted=False)  # type: ignore[arg-type]

@@ -41,7 +41,9 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(live_record, "RECORD", str(tmp_path / "live.json"))
     monkeypatch.setattr(live.systemd, "systemctl", lambda verb, units=(), *_: calls.append(f"{verb} {[*units]}"))
     monkeypatch.setattr(live.systemd, "last_log_lines", lambda units, count: ["why"])
-    monkeypatch.setattr(live.live_disks, "attach", lambda monitor, name, disk, secrets: calls.append(f"attach {name}"))
+    monkeypatch.setattr(
+        live.live_disks, "attach", lambda monitor, name, disk, secrets: calls.append(f"attach {name}") or {}
+    )
     monkeypatch.setattr(live.live_disks, "detach", lambda monitor, name, part: calls.append(f"detach {name}"))
     monkeypatch.setattr(live.live_disks, "remove_controller", lambda monitor, controller, used: None)
     return calls
@@ -56,14 +58,15 @@ def desired(*units: str, **disks: Any) -> Any:
 
 def observed(*names: str) -> Any:
     blockdev = '{"driver":"file","node-name":"data.storage"}'
-    process = {"argv": ["qemu", "-blockdev", blockdev, "-device", "x,id=data"], "disks": {}}
+    process = {"argv": ["qemu", "-blockdev", blockdev, "-device", "x,id=data"], "disks": {}, "networks": {}}
     process.update(devices=["data"], nodes=["data.storage"], error="")
     units = {f"qemu-vm-{name}.service": STATE for name in names}
     return {"units": units, "processes": dict.fromkeys(names, process)}
 
 
 def recorded(*names: str) -> Any:
-    return live_record.read({f"qemu-vm-{name}.service": STATE for name in names})  # type: ignore[misc]
+    entries = live_record.read({f"qemu-vm-{name}.service": STATE for name in names})  # type: ignore[misc]
+    return {unit: entry["disks"] for unit, entry in entries.items()}
 
 
 def test_a_disk_is_attached_once_its_helper_runs(done: list[str]) -> None:
@@ -140,7 +143,7 @@ def test_a_vm_that_is_as_its_unit_says_is_recorded_so(monkeypatch: pytest.Monkey
     updated: list[tuple[str, bool]] = []
     forgotten: list[str] = []
     monkeypatch.setattr(
-        unit_record, "update", lambda unit, invocation, complete: updated.append((unit[8:12], complete))
+        unit_record, "update", lambda unit, invocation, complete, renewed: updated.append((unit[8:12], complete))
     )
     monkeypatch.setattr(former_storage, "forget", lambda unit: forgotten.append(unit[8:12]))
     names = ("web1", "web2", "web3", "web4", "web5")

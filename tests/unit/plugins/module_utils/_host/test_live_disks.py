@@ -17,8 +17,9 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_disks
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import part_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import known_limits, limits_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
 
 EMULATOR = shutil.which("qemu-system-x86_64") or ""
 pytestmark = pytest.mark.skipif(not EMULATOR, reason="QEMU's system emulator is not installed")
@@ -63,6 +64,7 @@ def disk(path: Path, **more: Any) -> LiveDisk:
         "secrets": {},
         "files": {str(path): {"path": str(path), "mode": "rw"}},
         "texts": {},
+        "passed": {},
         "helpers": [],
         "network": False,
         "images": {},
@@ -187,13 +189,66 @@ def test_a_shared_controller_comes_with_its_first_disk(monitor: Monitor, image: 
     live_disks.remove_controller(monitor, "machine.scsi-1", (), seconds=0.1)
 
 
+def limits(monitor: Monitor) -> dict[str, int]:
+    found: dict[str, int] = monitor.execute("qom-get", {"path": "/objects/data.limits", "property": "limits"})
+    return found
+
+
+def limited(image: Path, *options: str, device: str = "", **more: Any) -> LiveDisk:
+    plain = disk(image, **({"devices": [device]} if device else {}), **more)
+    node = {"driver": "throttle", "throttle-group": "data.limits", "file": "data.format", "node-name": "data.throttle"}
+    devices = [one.replace("drive=data.format", "drive=data.throttle") for one in plain["devices"]]
+    objects = [",".join(["throttle-group,id=data.limits", *options])]
+    return {**plain, "objects": objects, "nodes": [*plain["nodes"], node], "devices": devices}
+
+
+def top(monitor: Monitor) -> str:
+    (block,) = monitor.execute("query-block")
+    return str(block["inserted"]["node-name"])
+
+
 def test_limits_change_and_what_is_not_declared_any_more_is_none(monitor: Monitor, image: Path) -> None:
-    before = ["throttle-group,id=data.limits,x-iops-total=100,x-iops-total-max=200,x-iops-total-max-length=9"]
-    live_disks.attach(monitor, "data", disk(image, objects=before), {})
-    live_disks.limit(monitor, part_of(disk(image, objects=["throttle-group,id=data.limits,x-bps-read=4096"])))
-    limits = monitor.execute("qom-get", {"path": "/objects/data.limits", "property": "limits"})
-    assert (limits["bps-read"], limits["iops-total"], limits["iops-total-max"]) == (4096, 0, 0)
-    assert limits["iops-total-max-length"] == 1
+    before = limited(image, "x-iops-total=100", "x-iops-total-max=200", "x-iops-total-max-length=9")
+    live_disks.attach(monitor, "data", before, {})
+    live_disks.limit(monitor, limited(image, "x-bps-read=4096"))
+    now = limits(monitor)
+    assert (now["bps-read"], now["iops-total"], now["iops-total-max"]) == (4096, 0, 0)
+    assert now["iops-total-max-length"] == 1
+    assert known_limits(now) == limits_of("throttle-group,id=x,x-bps-read=4096")
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "",
+        "nvme,bus=machine.port17,drive=data.format,id=data,serial=17",
+        "virtio-blk-pci,bus=machine.port17,drive=data.format,id=data,iothread=data.iothread",
+    ],
+    ids=["virtio-blk", "nvme", "I/O thread"],
+)
+def test_a_disk_gets_its_first_limits_and_loses_its_last_ones(monitor: Monitor, image: Path, device: str) -> None:
+    monitor.execute("object-add", {"qom-type": "iothread", "id": "data.iothread"})
+    plain = disk(image, **({"devices": [device]} if device else {}))
+    live_disks.attach(monitor, "data", plain, {})
+    for _twice in range(2):  # A run that was killed is repeated.
+        live_disks.limit(monitor, limited(image, "x-iops-total=100", device=device))
+        assert (top(monitor), limits(monitor)["iops-total"]) == ("data.throttle", 100)
+    for _twice in range(2):
+        live_disks.limit(monitor, plain)
+        assert (top(monitor), state(monitor)["objects"]) == ("data.format", {"data.iothread"})
+        assert state(monitor)["nodes"] == {"data.storage", "data.format"}
+
+
+def test_nodes_get_other_options(monitor: Monitor, image: Path) -> None:
+    before = limited(image, "x-iops-total=100")
+    live_disks.attach(monitor, "data", before, {})
+    options = {"discard": "unmap", "detect-zeroes": "unmap"}
+    changed: Any = {**before, "nodes": [{**node, **options} for node in before["nodes"]]}
+    live_disks.reopen(monitor, "data", changed, {})
+    zeroes = {one["node-name"]: one["detect_zeroes"] for one in monitor.execute("query-named-block-nodes")}
+    assert zeroes == dict.fromkeys(("data.storage", "data.format", "data.throttle"), "unmap")
+    live_disks.reopen(monitor, "data", before, {})
+    assert {one["detect_zeroes"] for one in monitor.execute("query-named-block-nodes")} == {"off"}
 
 
 def test_a_library_opens_a_small_file_by_its_descriptor(monitor: Monitor, image: Path, tmp_path: Path) -> None:
@@ -204,9 +259,10 @@ def test_a_library_opens_a_small_file_by_its_descriptor(monitor: Monitor, image:
         disk(image)["nodes"][1],
     ]
     nodes[1]["read-only"] = True
-    live_disks.attach(monitor, "data", disk(image, nodes=nodes, files={}, texts={path: "x" * 1024}), {})
+    passed = live_disks.attach(monitor, "data", disk(image, nodes=nodes, files={}, texts={path: "x" * 1024}), {})
     (node,) = (one for one in monitor.execute("query-named-block-nodes") if one["node-name"] == "data.storage")
     assert node["image"]["filename"].startswith("/proc/self/fd/")
+    assert passed == {path: node["image"]["filename"]}
     assert node["image"]["virtual-size"] == 1024
 
 

@@ -423,11 +423,14 @@ def test_what_a_run_does(edits: list[Callable[..., None]], actions: list[str]) -
     assert (desired, observed) == before
 
 
+LIVE = ("detach", "attach", "limit", "reopen", "unplug", "plug", "link", "bridge")
+
+
 def test_every_change_has_words() -> None:
     changes = Changes(reload=True)
     for name, value in vars(changes).items():
         if isinstance(value, list):
-            value.append(("web1", name) if name in ("detach", "attach", "limit") else f"<{name}>")
+            value.append(("web1", name) if name in LIVE else f"<{name}>")
     changes.purge["web1"] = ["/lost"]
     assert len(changes.actions()) == len(vars(changes)) - 1  # restart_required is no change
 

@@ -16,6 +16,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import 
     running_now,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_disk import fixed_disks, live_disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import live_networks
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import known_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan, make_plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import parts_of, words_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import kept_settings
@@ -49,11 +51,16 @@ def plan_after(argv: Sequence[str], declared: dict[str, Any]) -> Plan:
     return make_plan(vm({"memory": "64MiB", **declared}), capabilities(), kept)
 
 
-def changes(before: dict[str, Any], after: dict[str, Any], broken: tuple[str, ...] = ()) -> LiveChanges:
+def changes(
+    before: dict[str, Any],
+    after: dict[str, Any],
+    broken: tuple[str, ...] = (),
+    release: tuple[int, int] = (7, 2),
+) -> LiveChanges:
     argv = argv_of(**before)
     planned = plan_after(argv, after)
     parts = parts_of(words_of(planned.services[-1].args))
-    return live_changes(parts_of(argv), parts, fixed_disks(planned, parts), broken)
+    return live_changes(parts_of(argv), parts, fixed_disks(planned, parts), broken=broken, release=release)
 
 
 def disks(**more: Any) -> dict[str, Any]:
@@ -71,7 +78,7 @@ def disks(**more: Any) -> dict[str, Any]:
         (
             disks(data=NFS),
             disks(data=LIMITED),
-            LiveChanges(restart=("disk data has other limits, and had none or has none now",)),
+            LiveChanges(limit=("data",)),
         ),
         (
             disks(data=NFS),
@@ -97,7 +104,7 @@ def disks(**more: Any) -> dict[str, Any]:
         (
             disks(),
             {**disks(), "networks": {"lan": {"bridge": "br0"}}},
-            LiveChanges(restart=("network lan has changed",)),
+            LiveChanges(),
         ),
     ],
     ids=[
@@ -168,7 +175,9 @@ def process(argv: list[str], **more: Any) -> Any:
     nodes = [name for part in parts.disks.values() for node in part.nodes for name in [node.split('"node-name":"')[1]]]
     names = [name.partition('"')[0] for name in nodes]
     devices = [device.partition("id=")[2].partition(",")[0] for p in parts.disks.values() for device in p.devices]
+    devices += [device.partition("id=")[2].partition(",")[0] for p in parts.networks.values() for device in p.devices]
     whole = {"argv": argv, "disks": {}, "devices": devices, "nodes": names, "status": "running", "error": ""}
+    whole.update(limits={}, release=[7, 2], networks={}, links_down=[], bridges=dict.fromkeys(parts.networks, "br0"))
     return {**whole, **more}
 
 
@@ -201,6 +210,8 @@ def decided(
         **{"state": "started", "autostart": True, "restart": "never", "unit": UNIT, "units": [UNIT], "reloaded": []},
         **{"credentials": {UNIT: []}, "staged": [], "argv": argv, "fixed": fixed_disks(planned, parts)},
         "disks": {one.disk.name: live_disk(planned, one, parts, encrypted=False) for one in planned.disks},
+        "networks": live_networks(planned.vm.networks, parts),
+        "screen_password": "",
     }
     started_from = {UNIT: {PATH: "old", **kept_settings(UNIT, before)}}
     state = {"active": "active", "enabled": True, "reload": False, "drop_ins": {}, "started_from": started_from}
@@ -260,10 +271,10 @@ def test_a_new_drop_in_needs_a_restart() -> None:
 
 def test_a_vm_that_keeps_a_disk_gets_its_unit_and_no_other_disks() -> None:
     found = decided(disks(old=NFS), disks(new={"nfs": {**NFS["nfs"], "path": "/b"}}))
-    found.keep_disks("web1")
+    found.keep_devices("web1")
     assert (found.write_files, found.attach, found.detach) == ([PATH], [], [])
     # Its helpers, and the servers that it may reach, stay until it is started again.
-    assert found.restart_required == {"web1": ["its guest has not given back every disk"]}
+    assert found.restart_required == {"web1": ["its guest has not given back every device"]}
 
 
 def test_a_vm_that_is_refused_is_left_as_it_is() -> None:
@@ -273,3 +284,152 @@ def test_a_vm_that_is_refused_is_left_as_it_is() -> None:
     found.keep_vm("web1")
     assert (found.write_files, found.remove_files, found.attach, found.detach) == ([], [], [], [])
     assert found.remove_credentials == ["/etc/credstore/qemu-vm-web2.old.key"]
+
+
+LAN: dict[str, Any] = {"bridge": "br0"}
+
+
+def networks(**more: Any) -> dict[str, Any]:
+    return {**disks(), "networks": more}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "process", "actions"),
+    [
+        (networks(), networks(lan=LAN), {}, ["plug network lan of web1"]),
+        (networks(), networks(out={"user": True}), {}, ["plug network out of web1"]),
+        (networks(lan=LAN), networks(), {}, ["unplug network lan of web1"]),
+        (networks(lan=LAN), networks(lan=LAN), {}, []),
+        (networks(lan=LAN), networks(lan={**LAN, "link": "down"}), {}, ["change link of network lan of web1"]),
+        (networks(lan=LAN), networks(lan=LAN), {"links_down": ["lan"]}, ["change link of network lan of web1"]),
+        (networks(lan=LAN), networks(lan={**LAN, "link": "down"}), {"links_down": ["lan"]}, []),
+        (networks(lan=LAN), networks(lan={"bridge": "br1"}), {}, ["change bridge of network lan of web1"]),
+        (networks(lan=LAN), networks(lan=LAN), {"bridges": {"lan": ""}}, ["change bridge of network lan of web1"]),
+        (networks(lan=LAN), networks(lan=LAN), {"devices": ["root"]}, ["plug network lan of web1"]),
+        (networks(lan=LAN), networks(), {"devices": ["root"]}, ["unplug network lan of web1"]),
+    ],
+    ids=[
+        "plugged",
+        "a user network",
+        "unplugged",
+        "the same",
+        "link down",
+        "link up",
+        "down already",
+        "another bridge",
+        "taken off its bridge by hand",
+        "unplugged by hand",
+        "what is left of one",
+    ],
+)
+def test_networks_change_without_a_restart(
+    before: dict[str, Any], after: dict[str, Any], process: dict[str, Any], actions: list[str]
+) -> None:
+    found = decided(before, after, process=process)
+    assert [line for line in found.actions() if "network" in line] == actions
+    assert found.restart_required == {}
+
+
+def test_what_was_set_since_the_start_counts() -> None:
+    after = networks(lan={**LAN, "link": "down"})
+    planned = plan_after(argv_of(**networks(lan=LAN)), after)
+    lan = live_networks(planned.vm.networks, parts_of(words_of(planned.services[-1].args)))
+    assert decided(networks(lan=LAN), after, process={"networks": lan}).link == []
+    unplugged = decided(networks(lan=LAN), networks(), process={"networks": {"lan": None}, "devices": ["root"]})
+    assert unplugged.unplug == []
+
+
+def test_another_device_or_no_free_port_needs_a_restart() -> None:
+    found = decided(networks(lan=LAN), networks(lan={**LAN, "model": "e1000"}))
+    assert found.restart_required == {"web1": ["network lan has changed"]}
+    many = {f"n{number}": LAN for number in range(3)}
+    found = decided(networks(), networks(**many))
+    assert found.restart_required == {"web1": ["there is no free port for a new device"]}
+    assert found.plug == [("web1", "n0"), ("web1", "n1")]
+
+
+def test_a_user_network_waits_for_families_of_addresses() -> None:
+    found = decided(disks(), networks(out={"user": True}, lan=LAN), after="RestrictAddressFamilies=b")
+    waits = "network out is new and waits for that"
+    assert found.restart_required == {"web1": ["settings of its unit have changed", waits]}
+    assert found.plug == [("web1", "lan")]
+
+
+PASSWORD = "/etc/credstore/qemu-vm-web1.machine.vnc-password"
+
+
+@pytest.mark.parametrize(("known", "passwords"), [(True, ["web1"]), (False, [])], ids=["another", "the first one"])
+def test_the_password_of_a_screen_changes_without_a_restart(known: bool, passwords: list[str]) -> None:
+    started_from = {UNIT: {PATH: "old", **kept_settings(UNIT, "User=a"), **({PASSWORD: "1"} if known else {})}}
+    credentials = {"credentials": {UNIT: [PASSWORD]}, "screen_password": PASSWORD}
+    found = decided(disks(), disks(), state={"started_from": started_from}, **credentials)
+    assert (found.passwords, found.restart_required) == (passwords, {})
+    assert ("change password of screen of web1" in found.actions()) == known
+
+
+DISCARDS: dict[str, Any] = {**NFS, "discard": "unmap", "detect_zeroes": "unmap"}
+USB: dict[str, Any] = {**NFS, "model": "usb"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "release", "expected"),
+    [
+        (LIMITED, NFS, (7, 2), LiveChanges(limit=("data",))),
+        (NFS, LIMITED, (6, 1), "limits, and had none or has none now"),
+        (USB, {**LIMITED, **USB}, (7, 2), "limits, and had none or has none now"),
+        ({**LIMITED, **USB}, {**USB, "iops": {"total": 5}}, (7, 2), LiveChanges(limit=("data",))),
+        (NFS, DISCARDS, (7, 2), LiveChanges(reopen=("data",))),
+        (NFS, {**LIMITED, **DISCARDS}, (7, 2), LiveChanges(limit=("data",), reopen=("data",))),
+        (NFS, DISCARDS, (6, 1), "discard or detect_zeroes"),
+        (NFS, {**NFS, "on_error": "report"}, (7, 2), "on_error, which a device keeps"),
+        (NFS, {**NFS, "on_error": "report", "serial": "x"}, (7, 2), "properties in the guest"),
+        (NFS, {**DISCARDS, "cache": "none"}, (7, 2), "storage, or other options of it"),
+    ],
+    ids=[
+        "no limits any more",
+        "an old QEMU",
+        "a stick gets limits",
+        "a stick with limits",
+        "discard",
+        "both",
+        "discard and an old QEMU",
+        "on_error",
+        "on_error and more",
+        "cache",
+    ],
+)
+def test_options_of_a_disk_change_without_a_restart_where_qemu_can(
+    before: dict[str, Any], after: dict[str, Any], release: tuple[int, int], expected: LiveChanges | str
+) -> None:
+    found = changes(disks(data=before), disks(data=after), release=release)
+    if isinstance(expected, str):
+        expected = LiveChanges(restart=(f"disk data has other {expected}",))
+    assert found == expected
+
+
+def test_a_driver_that_cannot_reopen_a_node_is_named() -> None:
+    web = {"https": {"url": "https://192.0.2.7/x"}, "route": "driver", "read_only": True}
+    (reason,) = changes(disks(data=web), disks(data={**web, "discard": "unmap"})).restart
+    assert reason == "disk data has other discard or detect_zeroes, which QEMU's driver https cannot change"
+
+
+@pytest.mark.parametrize(
+    ("limits", "nodes", "drifted"),
+    [
+        ({}, [], False),
+        ({"data.limits": {"iops-total": 100}}, [], False),
+        ({"data.limits": {"iops-total": 7}}, [], True),
+        ({"data.limits": {"iops-total": 100, "bps-read": 1}}, [], True),
+    ],
+)
+def test_limits_that_somebody_has_changed_are_changed_back(
+    limits: dict[str, Any], nodes: list[str], drifted: bool
+) -> None:
+    now = {group: known_limits(one) for group, one in limits.items()}
+    found = decided(disks(data=LIMITED), disks(data=LIMITED), process={"limits": now})
+    assert found.limit == ([("web1", "data")] if drifted else [])
+
+
+def test_a_filter_that_should_not_be_there_is_taken_away() -> None:
+    nodes = [*process(argv_of(**disks(data=NFS)))["nodes"], "data.throttle"]
+    assert decided(disks(data=NFS), disks(data=NFS), process={"nodes": nodes}).limit == [("web1", "data")]

@@ -110,6 +110,9 @@ def test_what_a_vm_gains_and_loses_while_it_runs_is_recorded(host: Path, monkeyp
     loads("stays", "new")
     unit_record.update(UNIT, "1", complete=True)
     assert running.needs_restart("a-b", "1")
+    # The process has been given it.
+    unit_record.update(UNIT, "1", complete=True, renewed=[str(store / "stays")])
+    assert not running.needs_restart("a-b", "1")
     unit_record.record(UNIT, "1")
     loads("old", "stays", "new")
     unit_record.update(UNIT, "1", complete=False)
@@ -123,3 +126,15 @@ def test_the_record_of_another_start_is_left_alone(host: Path) -> None:
     before = Path(unit_record.record_path(UNIT)).read_text(encoding="utf-8")
     unit_record.update(UNIT, "2", complete=True)
     assert Path(unit_record.record_path(UNIT)).read_text(encoding="utf-8") == before
+
+
+def test_the_links_of_a_start_are_recorded_and_stay_so(host: Path) -> None:
+    launch = Path(unit_record.UNIT_FOLDERS[0]) / UNIT
+    launch.write_text(unit_text.links_lines(["lan", "dmz"]) + "[Unit]\n", encoding="utf-8")
+    unit_record.record(UNIT, "1")
+    launch.write_text("[Unit]\n", encoding="utf-8")
+    unit_record.update(UNIT, "1", complete=True)
+    assert unit_record.links_down(UNIT, "1") == ["lan", "dmz"]
+    assert unit_record.links_down(UNIT, "2") == []
+    unit_record.record(UNIT, "2")
+    assert unit_record.links_down(UNIT, "2") == []

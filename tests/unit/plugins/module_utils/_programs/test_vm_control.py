@@ -46,6 +46,22 @@ def test_a_vm_has_started_when_it_answers_a_command(tmp_path: Path) -> None:
     assert qemu.heard == ["qmp_capabilities", "query-named-block-nodes", "cont"]
 
 
+def test_links_that_are_declared_down_are_down_before_the_guest_runs(tmp_path: Path) -> None:
+    with FakeQemu(tmp_path / "s", answers={"query-named-block-nodes": [RAW]}) as qemu:
+        done = run("started", qemu.path, check={**CHECK, "links_down": ["lan", "dmz"]})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert qemu.heard == ["qmp_capabilities", "query-named-block-nodes", "set_link", "set_link", "cont"]
+
+
+def test_a_guest_does_not_run_with_a_link_that_should_be_down(tmp_path: Path) -> None:
+    refused = {"error": {"desc": "no such network"}}
+    with FakeQemu(tmp_path / "s", answers={"query-named-block-nodes": [RAW], "set_link": refused}) as qemu:
+        done = run("started", qemu.path, check={**CHECK, "links_down": ["lan"]})
+    assert done.returncode == 1
+    assert "network lan: its link stays up: no such network" in done.stderr
+    assert "cont" not in qemu.heard
+
+
 def qcow2(**image: Any) -> dict[str, Any]:
     return {"node-name": "root.format", "image": {"format": "qcow2", "virtual-size": 512, **image}}
 

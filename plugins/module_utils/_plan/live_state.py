@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parts of a running VM, as QEMU gets them and as they are observed. Pure. They travel as JSON."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class FileAccess(TypedDict):
+    """A file or device of the host that QEMU is given."""
+
+    path: str
+    mode: str
+    """r or rw."""
+
+
+class LiveDisk(TypedDict):
+    """A disk as a running QEMU gets it: arguments of its command line, and what they need."""
+
+    objects: list[str]
+    nodes: list[dict[str, Any]]
+    controller: str
+    """A SCSI controller that it shares with other disks, and that QEMU may not have yet."""
+    devices: list[str]
+    """A controller of its own, if it has one, and the disk."""
+    secrets: dict[str, str]
+    """Paths of credentials at rest or of a helper's files, by the ids of the objects that hold their texts."""
+    files: dict[str, FileAccess]
+    """Files and devices, by their paths in the nodes."""
+    texts: dict[str, str]
+    """Small files without a secret, by their paths in the nodes."""
+    passed: dict[str, str]
+    """Names of those files in QEMU, once it has been given them."""
+    helpers: list[str]
+    """Units that must run first."""
+    network: bool
+    """If QEMU itself connects to its storage over a network."""
+    images: dict[str, Any]
+    """By base node, the declared backing file, as in StartCheck."""
+
+
+class LiveNetwork(TypedDict):
+    """A network as a running QEMU gets it."""
+
+    netdevs: list[str]
+    devices: list[str]
+    tap: str
+    """Its tap device; empty for a user network."""
+    bridge: str
+    link_down: bool
+
+
+class ObservedProcess(TypedDict):
+    """The QEMU process of a running VM."""
+
+    argv: list[str]
+    """The command line that it was started with."""
+    disks: dict[str, LiveDisk | None]
+    """Disks that were attached since, and None for disks that were detached."""
+    networks: dict[str, LiveNetwork | None]
+    """Networks that were plugged or changed since, and None for networks that were unplugged."""
+    links_down: list[str]
+    """Networks whose links were down when it started."""
+    bridges: dict[str, str]
+    """Bridges of its tap devices, by network; empty for one that is on no bridge."""
+    devices: list[str]
+    """Ids of its devices."""
+    nodes: list[str]
+    """Names of its block nodes."""
+    limits: dict[str, dict[str, int]]
+    """Limits by throttle group."""
+    release: list[int]
+    """Release of its QEMU, major and minor number."""
+    status: str
+    error: str
+    """Reason why its monitor could not be asked."""
