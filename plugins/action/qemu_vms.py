@@ -24,6 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     DisksRequest,
     ObserveAnswer,
     ObservedHost,
+    ObserveRequest,
     Request,
     encode,
 )
@@ -56,6 +57,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.scope im
     scope_of,
     unmatched_everywhere,
 )
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.takeovers import takeovers_of
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import declaration_of
 
 display = Display()
@@ -103,7 +105,8 @@ class ActionModule(HostAction):
         if options.only == "all":
             refuse_unmanaged_storage(scope.chosen, observed)
         if scope.is_empty or (lacks and options.when_lacking == "report"):
-            report = self._report(scope.vms, observed, undeclared, predicted_changes(scope.chosen, observed))
+            changes = predicted_changes(scope.chosen, observed)
+            report = self._report(scope.vms, observed, undeclared, changes, options)
             for_steps = _for_other_steps(report, due=False) if options.step == "observe" else {}
             return {"changed": False, **always, **self._unpredictable(host, lacks), **for_steps}
         managed = _managed(scope.chosen, declaration, options)
@@ -124,10 +127,14 @@ class ActionModule(HostAction):
         self._warn(host, run, scope, observed)
         for warning in predicted.warnings:
             display.warning(f"{host}: {warning}")
-        report = self._report(scope.vms, observed, undeclared, run.changes)
+        report = self._report(scope.vms, observed, undeclared, run.changes, options)
         if options.step == "observe":
             return self._observed(run, result, report, _HostAnswers(answer, removed))
-        raise_collected(decide({host: report}).errors)
+        decision = decide({host: report})
+        raise_collected(decision.errors)
+        if decision.takes:
+            run.take_over(takeovers_of(scope.chosen, observed, decision.takes[host]))
+            result.update(self._predict(run, predicted, recreation))
         entries = entries_of(managed, observed["units"])
         return self._finish(run, predicted, result, entries, recreation, task_vars)
 
@@ -148,8 +155,10 @@ class ActionModule(HostAction):
             display.warning(warning)
 
     @staticmethod
-    def _report(vms: Sequence[Vm], observed: ObservedHost, undeclared: list[str], changes: Changes) -> HostReport:
-        return host_report(uuid.uuid4().hex, vms, observed, undeclared, changes)
+    def _report(
+        vms: Sequence[Vm], observed: ObservedHost, undeclared: list[str], changes: Changes, options: RunOptions
+    ) -> HostReport:
+        return host_report(uuid.uuid4().hex, vms, observed, undeclared, changes, options.takeover)
 
     @staticmethod
     def _observed(run: Run, result: dict[str, Any], report: HostReport, answers: _HostAnswers) -> dict[str, Any]:
@@ -182,6 +191,7 @@ class ActionModule(HostAction):
         plans = host_plans.make_plans(scope.chosen, capabilities, observed)
         run = Run(host, plans, observed, options, encrypted=capabilities.encrypts)
         predicted = _predictions(managed, answers.host, recreation, answers.removals)
+        run.take_over(takeovers_of(scope.chosen, observed, task_vars[steps.COMPARED]["takes"].get(host, {})))
         not_yet = self._waiting_for_stops(host, task_vars)
         run.leave_alone(not_yet)
         predicted, recreation = predicted.without(not_yet), recreation.without(not_yet)
@@ -232,7 +242,8 @@ class ActionModule(HostAction):
         comparison = compare(task_vars["hostvars"], task_vars["ansible_play_hosts"])
         for warning in comparison.warnings:
             display.warning(warning)
-        result: dict[str, Any] = {"changed": False, "stops": comparison.stops, "waits": comparison.waits}
+        found = {"stops": comparison.stops, "waits": comparison.waits, "takes": comparison.takes}
+        result: dict[str, Any] = {"changed": False, **found}
         if comparison.errors:
             result.update(failed=True, msg="\n".join(map(str, comparison.errors)))
         return result
@@ -282,12 +293,17 @@ class ActionModule(HostAction):
         secrets = host_plans.secrets_of(vms)
         texts = {**host_plans.at_rest(secrets, encrypted=True), **host_plans.at_rest(secrets, encrypted=False)}
         answer: ObserveAnswer = self._ask_host(
-            {"observe": host_plans.observe_request(vms, texts=bool(self._task.diff), prune=options.prune)},
+            {"observe": self._observe_request(vms, options)},
             texts,
             task_vars,
             disks,
         )
         return answer
+
+    def _observe_request(self, vms: Sequence[Vm], options: RunOptions) -> ObserveRequest:
+        return host_plans.observe_request(
+            vms, texts=bool(self._task.diff), prune=options.prune, addresses=bool(options.takeover)
+        )
 
     def _apply(
         self, run: Run, predicted: DiskResults, entries: Mapping[str, Any], task_vars: Mapping[str, Any]
@@ -300,7 +316,9 @@ class ActionModule(HostAction):
         actions = done.actions
         if run.changes.any():
             secrets = host_plans.secrets_of(plan.vm for plan in run.plans)
-            texts = host_plans.at_rest(secrets, encrypted=run.encrypted)
+            # A question to storage names its secrets as if they were encrypted.
+            forms = {run.encrypted, True} if run.changes.take_over else {run.encrypted}
+            texts = {path: text for one in forms for path, text in host_plans.at_rest(secrets, encrypted=one).items()}
             answer: ApplyAnswer = self._ask_host({"desired": run.desired, "encrypted": run.encrypted}, texts, task_vars)
             actions += answer["actions"]
             run.add_failures(answer["failures"])

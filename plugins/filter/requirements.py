@@ -32,9 +32,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Routes to backends, each once, backends whose images are kept, and whether UEFI firmware is needed.
+  description:
+    - Routes to backends, each once, backends whose images are kept, and whether UEFI firmware and a TPM are needed.
   type: dict
-  sample: {routes: [{backend: https, route: auto}, {backend: nbd, route: auto}], kept: [rbd], uefi: false}
+  sample:
+    routes: [{backend: https, route: auto}, {backend: nbd, route: auto}]
+    kept: [rbd]
+    uefi: false
+    secure_boot: false
+    tpm: false
 """
 
 from typing import Any, Callable

@@ -47,6 +47,14 @@ options:
         description: If UEFI firmware is required.
         type: bool
         default: false
+      secure_boot:
+        description: If UEFI firmware with Secure Boot is required.
+        type: bool
+        default: false
+      tpm:
+        description: If a program that emulates a TPM is required.
+        type: bool
+        default: false
   strict:
     description: Fail if something in O(requires) does not work.
     type: bool
@@ -203,6 +211,8 @@ ARGUMENTS = {
             },
             "kept": {"type": "list", "elements": "str", "default": []},
             "uefi": {"type": "bool", "default": False},
+            "secure_boot": {"type": "bool", "default": False},
+            "tpm": {"type": "bool", "default": False},
         },
     },
     "strict": {"type": "bool", "default": False},

@@ -60,6 +60,15 @@ options:
         loses all that the guest wrote to them; and it is started. Its other disks stay.
       - A disk that another client has open is not removed. C(force) of its C(provision) has no effect here.
     type: raw
+  takeover:
+    description:
+      - The names of VMs that take their storage from clients which still have it open, as a list or separated by
+        commas. Patterns are refused. For hosts that are dead or cannot be reached.
+      - On RBD, the client is blocklisted and its lock is broken. On iSCSI, its persistent reservation is preempted and
+        cleared. A VM that writes to other storage which more than one host can reach is refused.
+      - Nothing is taken from a client at an address of a host that answers in this run, from a VM that such a host
+        runs, or from a client that has opened the storage since the host was observed.
+    type: raw
   prune:
     description:
       - Stop and remove VMs that have a unit on the host and no declaration, as C(state=absent) would. Their images and
@@ -193,6 +202,10 @@ waits:
   description: The VMs that must stop first, by their host, by the host and the VM that starts there.
   returned: with O(step=compare)
   type: dict
+takes:
+  description: The storage that is taken from other clients, by the host and the VM that starts there.
+  returned: with O(step=compare)
+  type: dict
 stopped:
   description: The VMs that have stopped.
   returned: with O(step=stop)
@@ -320,6 +333,7 @@ def main() -> None:
             "only": {"type": "str", "choices": ["all", "ssh_agents"], "default": "all"},
             "only_vms": {"type": "raw"},
             "recreate": {"type": "raw"},
+            "takeover": {"type": "raw"},
             "prune": {"type": "bool", "default": False},
             "restart": {"type": "str", "choices": ["declared", "due"], "default": "declared"},
             "restart_serial": {"type": "int", "default": 0},

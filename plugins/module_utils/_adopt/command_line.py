@@ -17,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.leftovers i
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.networks import read_networks
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import Converted, converted_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.screen import read_screen
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.tpm import read_tpm
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import vm
 
@@ -47,6 +48,7 @@ def read_command_line(words: Sequence[str], process: Process) -> Converted:
     _take_uuid(conversion, name)
     settings.read_settings(conversion, binary=words[0])
     read_firmware(conversion)
+    read_tpm(conversion)
     read_screen(conversion, context)
     read_disks(conversion, context)
     read_networks(conversion, process.bridges)

@@ -9,7 +9,11 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.argument_secrets import redacted
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import (
+    Conversion,
+    secure_flash,
+    without_s3,
+)
 
 _OWN_NODES = {"machine.uefi-code", "machine.uefi-vars"}
 """Nodes of a unit of the collection."""
@@ -28,13 +32,18 @@ def read_firmware(conversion: Conversion) -> None:
     blockdevs = {name: a for a in conversion.of("blockdev") for name in a.names}
     files = [_file(a.values or a.value, blockdevs) for a in (*drives, *devices, *conversion.of("pflash"))]
     conversion.vm["firmware"] = "uefi"
+    secure = secure_flash(conversion) if conversion.vm["machine"] == "q35" else []
+    if secure:
+        conversion.vm["secure_boot"] = True
+        conversion.take(*secure, *without_s3(conversion))
     conversion.take(*drives, *devices, *conversion.of("pflash"))
     for device in devices:
         _take_below(conversion, device.values, blockdevs)
     if set(nodes) != _OWN_NODES:
+        own = "uefi-vars-secure.fd" if secure else "uefi-vars.fd"
         conversion.left.append(
             f"UEFI in {' and '.join(files) or 'flash'}: firmware: uefi takes the host's own; copy the variables to "
-            "uefi-vars.fd in the VM's directory under /var/lib before its first start"
+            f"{own} in the VM's directory under /var/lib before its first start"
         )
 
 

@@ -15,6 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import check_disk, covered
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import DEFAULT_CPU, Conversion, size_words
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.tpm import MODELS, declare_tpm
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 
@@ -50,6 +51,7 @@ def read_domain(domain: ElementTree.Element, pools: Pools, name: str) -> tuple[s
     _read_disks(devices, pools, conversion)
     _read_interfaces(devices, conversion)
     _read_screen(devices, conversion)
+    _read_tpm(devices, conversion)
     conversion.vm["console"] = any(devices.find(tag) is not None for tag in ("serial", "console"))
     _name_the_rest(domain, devices, conversion)
     if conversion.extra:
@@ -83,9 +85,13 @@ def _read_machine(domain: ElementTree.Element, conversion: Conversion) -> None:
     loader = domain.find("os/loader")
     if (loader is not None and loader.get("type") == "pflash") or attributes(domain, "os").get("firmware") == "efi":
         conversion.vm["firmware"] = "uefi"
+        secure = loader is not None and loader.get("secure") == "yes" and conversion.vm["machine"] == "q35"
+        if secure:
+            conversion.vm["secure_boot"] = True
+        file = "uefi-vars-secure.fd" if secure else "uefi-vars.fd"
         variables = (domain.findtext("os/nvram") or "libvirt's own file").strip()
         conversion.left.append(
-            f"UEFI variables in {variables}: firmware: uefi takes the host's own; copy them to uefi-vars.fd in the "
+            f"UEFI variables in {variables}: firmware: uefi takes the host's own; copy them to {file} in the "
             "VM's directory under /var/lib before its first start"
         )
     boots = [attributes_of.get("dev", "") for attributes_of in (one.attrib for one in domain.findall("os/boot"))]
@@ -166,6 +172,15 @@ def _read_screen(devices: ElementTree.Element, conversion: Conversion) -> None:
             conversion.left.append(f"<video> {kind}: a VM has the adapter VGA with vnc, or none")
 
 
+def _read_tpm(devices: ElementTree.Element, conversion: Conversion) -> None:
+    for element in devices.findall("tpm"):
+        backend, model = element.find("backend"), element.get("model", MODELS[1])
+        emulated = backend is not None and backend.get("type") == "emulator" and backend.get("version") != "1.2"
+        if emulated and model in MODELS:
+            declare_tpm(conversion, model, "libvirt's own folder (/var/lib/libvirt/swtpm)")
+            devices.remove(element)
+
+
 def _name_the_rest(domain: ElementTree.Element, devices: ElementTree.Element, conversion: Conversion) -> None:
     for element in domain:
         text = (element.text or "").strip()
@@ -173,7 +188,8 @@ def _name_the_rest(domain: ElementTree.Element, devices: ElementTree.Element, co
             continue
         if element.tag == "clock" and element.get("offset", "utc") == "utc":
             continue
-        if element.tag == "features" and {inner.tag for inner in element} <= {"acpi", "apic", "pae", "vmport"}:
+        usual = {"acpi", "apic", "pae", "vmport", *(("smm",) if "secure_boot" in conversion.vm else ())}
+        if element.tag == "features" and {inner.tag for inner in element} <= usual:
             continue
         conversion.left.append(f"<{element.tag.rpartition('}')[2]}>: not declared")
     for element in devices:

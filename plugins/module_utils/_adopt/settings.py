@@ -28,6 +28,7 @@ _PROXMOX = re.compile(r"\+pve[0-9]+$")
 """Suffix of a board that only Proxmox's QEMU knows."""
 _OTHER_SYSTEMS = ("hax", "hvf", "mshv", "nvmm", "whpx")
 """Accelerators of systems other than Linux."""
+_ON = ("on", "yes", "true", "y", "1")
 _TOPOLOGY = ("sockets", "dies", "clusters", "modules", "cores", "threads", "books", "drawers")
 
 
@@ -99,9 +100,30 @@ def _read_type(conversion: Conversion, binary: str) -> None:
     )
     _read_accel(conversion, list(filter(None, accels)), binary)
     conversion.flash = {name: values.pop(name) for name in ("pflash0", "pflash1") if name in values}
+    if conversion.vm["machine"] == "q35" and secure_flash(conversion):
+        values.pop("smm", None)
     if values:
         pairs = (f"{key}={str(value).replace(',', ',,')}" for key, value in values.items())
         conversion.keep("machine", ",".join(pairs), "there is no option for it")
+
+
+def secure_flash(conversion: Conversion) -> list[Argument]:
+    """Return the arguments with which only the firmware may write to its flash memory, as Secure Boot needs it."""
+    return [a for a in conversion.of("global") if _global(a) in (("cfi.pflash01", "secure", on) for on in _ON)]
+
+
+def without_s3(conversion: Conversion) -> list[Argument]:
+    """Return the arguments that switch S3 off, which firmware with Secure Boot does not have."""
+    return [a for a in conversion.of("global") if _global(a) in (("ICH9-LPC", "disable_s3", on) for on in _ON)]
+
+
+def _global(argument: Argument) -> tuple[str, str, str]:
+    """Return driver, property and value of -global in either of its forms."""
+    values = {key: str(value) for key, value in argument.values.items()}
+    if "driver" in values:
+        return values["driver"], values.get("property", ""), values.get("value", "")
+    name, _equals, value = argument.value.partition("=")
+    return (*name.rpartition(".")[::2], value)
 
 
 def _read_accel(conversion: Conversion, accels: list[str], binary: str) -> None:

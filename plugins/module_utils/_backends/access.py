@@ -105,6 +105,8 @@ class OwnerCheck:
     """True if the storage also lists QEMU itself once it has opened it: then a second client is always visible."""
     locked: bool = False
     """True if QEMU itself refuses storage that is open elsewhere: then the check only names the owner."""
+    takes: bool = False
+    """True if the program can shut a client out."""
 
 
 def no_driver(values: Values, resources: UnitResources) -> Node:

@@ -173,7 +173,7 @@ def _owner(values: Values, resources: UnitResources, uuid: str) -> OwnerCheck:
     }
     if "password" in values:
         facts.update(user=values["user"], password=resources.credential("password", values["password"]))
-    return OwnerCheck("iscsi", facts)
+    return OwnerCheck("iscsi", facts, takes=True)
 
 
 def _describe(values: Values) -> str:

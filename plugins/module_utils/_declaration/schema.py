@@ -219,6 +219,19 @@ VM_OPTIONS = (
     ),
     Option("accel", "Accelerator.", choices=("kvm", "tcg"), default="kvm"),
     Option("firmware", "Firmware.", choices=("bios", "uefi"), default="bios"),
+    Option(
+        "secure_boot",
+        "Boot only what is signed (UEFI Secure Boot with Microsoft's keys), with O(firmware=uefi) and a C(q35). The "
+        "UEFI variables with and without it are kept in files of their own.",
+        "bool",
+        default=False,
+    ),
+    Option(
+        "tpm",
+        "A TPM 2.0, which a swtpm beside QEMU emulates. Its state is kept on the host, and removed by O(purge) only.",
+        "bool",
+        default=False,
+    ),
     Option("disks", "The disks by name; the first one boots.", "any"),
     Option("networks", "The network interfaces by name; none without it.", "any"),
     Option(
@@ -250,7 +263,7 @@ VM_OPTIONS = (
     ),
     Option(
         "purge",
-        "With O(state=absent), also remove overlays, UEFI variables and the console's log.",
+        "With O(state=absent), also remove overlays, UEFI variables, the state of the TPM and the console's log.",
         "bool",
         default=False,
     ),

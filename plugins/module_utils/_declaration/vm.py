@@ -235,6 +235,7 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
             )
         )
     errors.extend(_purge_of_present(name, settings))
+    errors.extend(_secure_boot_without_uefi(name, settings))
     for option, value in (settings.get("cloud_init") or {}).items():
         if not isinstance(value, Mapping) and not (option == "user_data" and isinstance(value, str)):
             wanted = "text or a mapping" if option == "user_data" else "a mapping"
@@ -258,6 +259,20 @@ def _purge_of_present(name: str, settings: Values) -> Iterator[DeclarationError]
     """Refuse to remove what the guest of a VM wrote that is not removed itself."""
     if settings.get("purge") and settings.get("state") != "absent":
         yield DeclarationError(f"vm {name}: purge", "removes what the guest wrote, so it requires state: absent")
+
+
+def _secure_boot_without_uefi(name: str, settings: Values) -> Iterator[DeclarationError]:
+    """Refuse Secure Boot without the firmware and the board that have it."""
+    if not settings.get("secure_boot"):
+        return
+    if settings.get("firmware") != "uefi":
+        yield DeclarationError(f"vm {name}: secure_boot", "is for firmware: uefi")
+    if family(settings.get("machine", "")) != "q35":
+        yield DeclarationError(
+            f"vm {name}: secure_boot",
+            f"a {settings.get('machine')} cannot protect the UEFI variables from the guest (it has no SMM for them); "
+            "set machine: q35",
+        )
 
 
 def _serial_in_guest(disk: Disk) -> str | None:

@@ -23,6 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import CredentialStore, Secrets
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use import take_over
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.observe import observe, opened_by_unit
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import (
@@ -81,6 +82,7 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
             del kept[vm]
             changes.restart_instead(vm)
         refused = _refuse_kept_storage(desired, observed, changes, kept)
+        refused.update(_take_over(desired, changes, secrets))
         running = _running_on(desired, observed, changes)
         filters = address_filters.filters_now(list(running))
         _write(desired, secrets, changes, CredentialStore(encrypted=encrypted))
@@ -131,6 +133,17 @@ def _refuse_kept_storage(
                 )
     for other in refused:
         changes.keep_vm(other)
+    return refused
+
+
+def _take_over(desired: DesiredHost, changes: Changes, secrets: Secrets) -> live.Failures:
+    """Take storage from other clients before VMs open it; leave VMs as they are whose storage is not free then."""
+    refused: live.Failures = {}
+    for vm in list(changes.take_over):
+        lines = take_over(desired["takeovers"][vm], secrets)
+        if lines:
+            refused[vm] = [f"vm {vm}: is left as it is: {line}" for line in lines]
+            changes.keep_vm(vm)
     return refused
 
 

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Questions to the storage of VMs that will start about its owners, with the programs that their units run, too."""
+"""Questions to the storage of VMs that will start about its owners, with the programs that their units run, too.
+
+Storage is also taken from its owners here, if a run was told to.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,15 @@ from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
-    FileSource,
-    ObservedUnit,
-    OwnerQuestion,
-    StorageOwners,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedUnit
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import PROGRAMS
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.storage_owners import (
+    FileSource,
+    OwnerQuestion,
+    StorageOwner,
+    StorageOwners,
+    Takeover,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_files import write_private
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT, PYTHON, text_of
@@ -27,6 +32,8 @@ PLACE = "/run"
 """In memory, so that no secret is written to a disk."""
 SECONDS = 8
 """Time limit for all storage together: slow storage must not delay the observation of the host."""
+TAKE_SECONDS = 40
+"""Time limit for taking storage from its owners: Ceph's servers learn one after the other whom they serve no more."""
 
 
 OpenedByUnit = Mapping[str, Mapping[str, bool]]
@@ -36,36 +43,61 @@ OpenedByUnit = Mapping[str, Mapping[str, bool]]
 class _Answer(TypedDict):
     in_use: str
     not_asked: str
+    owners: list[StorageOwner]
 
 
 def ask_owners(questions: Mapping[str, Sequence[OwnerQuestion]], secrets: Secrets, place: str = PLACE) -> StorageOwners:
     """Return the owners of the storage of VMs that do not run; questions: by VM."""
     asked = [question for some in questions.values() for question in some]
     if not asked:
-        return {"in_use": {}, "not_asked": {}}
-    with private_folder(place) as folder:
-        for path, program in PROGRAMS.items():
-            write_private(f"{folder}/{path.rpartition('/')[2]}", text_of(program))
-        checks = [_placed(question, f"{folder}/{number}", secrets) for number, question in enumerate(asked)]
-        answers = _run(folder, checks)
+        return {"in_use": {}, "not_asked": {}, "owners": {}}
+    answers = _answers("report", SECONDS, asked, secrets, place)
     pairs = [(question["identity"], answer) for question, answer in zip(asked, answers)]
     return {
         "in_use": {identity: answer["in_use"] for identity, answer in pairs if answer["in_use"]},
         "not_asked": {identity: answer["not_asked"] for identity, answer in pairs if answer["not_asked"]},
+        "owners": {identity: answer["owners"] for identity, answer in pairs if answer["owners"]},
     }
 
 
-def _run(folder: str, checks: Sequence[Mapping[str, Any]]) -> list[_Answer]:
+def take_over(takeovers: Sequence[Takeover], secrets: Secrets, place: str = PLACE) -> list[str]:
+    """Take the storage of a VM from the owners that were observed; return messages about what still has an owner."""
+    questions: list[OwnerQuestion] = [
+        {**one["question"], "check": {**one["question"]["check"], "take": one["take"]}} for one in takeovers
+    ]
+    answers = _answers("take", TAKE_SECONDS, questions, secrets, place)
+    return [
+        f"{one['disk']} {_not_taken(answer)}"
+        for one, answer in zip(takeovers, answers)
+        if answer["in_use"] or answer["not_asked"]
+    ]
+
+
+def _not_taken(answer: _Answer) -> str:
+    if answer["not_asked"]:
+        return f"was not taken over: {answer['not_asked']}"
+    return f"was not taken over: it {answer['in_use']}"
+
+
+def _answers(verb: str, seconds: int, asked: Sequence[OwnerQuestion], secrets: Secrets, place: str) -> list[_Answer]:
+    with private_folder(place) as folder:
+        for path, program in PROGRAMS.items():
+            write_private(f"{folder}/{path.rpartition('/')[2]}", text_of(program))
+        checks = [_placed(question, f"{folder}/{number}", secrets) for number, question in enumerate(asked)]
+        return _run(folder, verb, seconds, checks)
+
+
+def _run(folder: str, verb: str, seconds: int, checks: Sequence[Mapping[str, Any]]) -> list[_Answer]:
     program = f"{folder}/{paths.OWNER_PROGRAM.rpartition('/')[2]}"
-    command = [*END_WITH_PARENT, *PYTHON, program, "report", str(SECONDS)]
+    command = [*END_WITH_PARENT, *PYTHON, program, verb, str(seconds)]
     try:
         done = subprocess.run(
-            command, input=json.dumps(checks), capture_output=True, text=True, timeout=2 * SECONDS, check=False
+            command, input=json.dumps(checks), capture_output=True, text=True, timeout=3 * seconds, check=False
         )
         answers: list[_Answer] = json.loads(done.stdout)
         return answers
     except (subprocess.TimeoutExpired, ValueError):
-        return [{"in_use": "", "not_asked": "the program that asks has failed"}] * len(checks)
+        return [{"in_use": "", "not_asked": "the program that asks has failed", "owners": []}] * len(checks)
 
 
 def _placed(question: OwnerQuestion, prefix: str, secrets: Secrets) -> dict[str, Any]:

@@ -17,14 +17,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_size im
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use import ask_owners, of_closed
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.open_storage import unmanaged_processes
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.own_addresses import own_addresses
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.processes import running_processes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     HEAD_LENGTH,
     ObservedFile,
     ObservedHost,
     ObservedUnit,
-    OwnerQuestion,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.storage_owners import OwnerQuestion
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import digest
@@ -50,6 +51,7 @@ def observe(
     owners: Mapping[str, Sequence[OwnerQuestion]] | None = None,
     purged: Sequence[str] = (),
     prune: bool = False,
+    addresses: bool = False,
     processes: bool = True,
 ) -> ObservedHost:
     """Return the state of this host; the arguments are those of an ObserveRequest.
@@ -67,27 +69,31 @@ def observe(
     listed = {path.rpartition("/")[2]: file["spellings"] for path, file in files.items()}
     for unit, spellings in former_storage.with_former(listed).items():
         listed[unit].update(spellings)
-    servers = {name for file in files.values() for one in file["spellings"].values() for name in one["names"]}
     asked = ask_owners(of_closed(owners or {}, states, opened_by_unit(files)), secrets)
     return {
         "files": files,
         "units": states,
         "credentials": CredentialStore(encrypted=encrypted).observe(secrets),
         "paths": {path: _kind(path) for path in paths},
-        "names": resolve({*names, *servers}) if processes else {},
+        "names": resolve({*names, *_servers(files)}) if processes else {},
         "heads": {path: _head(path) for path in heads},
         "not_read": {},
         "staged": _staged(),
         "overlays": {vm: _overlays(vm) for vm in vms},
         "unmanaged": unmanaged_processes(paths) if processes else [],
-        "in_use": asked["in_use"],
-        "not_asked": asked["not_asked"],
+        **asked,
         "processes": running_processes(vms, states),
         "folders": leftovers.folders(vms),
         "links": leftovers.links(vms),
         "written": {vm: leftovers.written(vm) for vm in purged},
         "size": host_size(),
+        "addresses": own_addresses() if addresses else [],
     }
+
+
+def _servers(files: Mapping[str, ObservedFile]) -> set[str]:
+    """Return the names of servers and paths of the storage in units."""
+    return {name for file in files.values() for one in file["spellings"].values() for name in one["names"]}
 
 
 def _observe_files(texts: bool) -> dict[str, ObservedFile]:

@@ -142,7 +142,8 @@ def _probe() -> ProbedCapabilities:
         },
         "programs": {program: shutil.which(program, path=_PATH) or "" for program in _programs()},
         "kvm": _probe_kvm(),
-        "uefi": _probe_firmware(),
+        "uefi": _probe_firmware(secure_boot=False),
+        "secure_boot": _probe_firmware(secure_boot=True),
         "systemd": _systemd_version(),
         "encrypts": bool(shutil.which("systemd-creds")),
         "trust_store": next(filter(os.path.exists, TRUST_STORES), ""),
@@ -241,6 +242,7 @@ def _why_not_pinned() -> str:
 def _programs() -> set[str]:
     """Return the programs that backends and routes need."""
     needed = [
+        ("swtpm",),
         *(backend.packages.programs for backend in BACKENDS.values()),
         *(route.programs for route in ROUTES.values()),
     ]
@@ -276,12 +278,15 @@ def _try(command: list[str]) -> str:
     return lines[-1] if lines else f"exit status {done.returncode}"
 
 
-def _probe_firmware() -> dict[str, str]:
-    """Return the first UEFI firmware for q35 without Secure Boot, from QEMU's docs/interop/firmware.json files."""
+def _probe_firmware(*, secure_boot: bool) -> dict[str, str]:
+    """Return the first UEFI firmware for q35, from QEMU's docs/interop/firmware.json files.
+
+    secure_boot: with Secure Boot and enrolled keys. Firmware that has Secure Boot without keys would check nothing.
+    """
     for path in sorted(glob.glob("/usr/share/qemu/firmware/*.json")):
         try:
             with open(path, encoding="utf-8") as stream:
-                firmware = _read_firmware(json.load(stream))
+                firmware = _read_firmware(json.load(stream), secure_boot=secure_boot)
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if firmware:
@@ -289,8 +294,12 @@ def _probe_firmware() -> dict[str, str]:
     return {}
 
 
-def _read_firmware(descriptor: dict[str, Any]) -> dict[str, str] | None:
-    if "uefi" not in descriptor["interface-types"] or {"requires-smm", "secure-boot"} & set(descriptor["features"]):
+_SECURE_BOOT = {"requires-smm", "secure-boot", "enrolled-keys"}
+
+
+def _read_firmware(descriptor: dict[str, Any], *, secure_boot: bool) -> dict[str, str] | None:
+    of_secure_boot = _SECURE_BOOT & set(descriptor["features"])
+    if "uefi" not in descriptor["interface-types"] or of_secure_boot != (_SECURE_BOOT if secure_boot else set()):
         return None
     machines = [m for target in descriptor["targets"] if target["architecture"] == "x86_64" for m in target["machines"]]
     mapping = descriptor["mapping"]

@@ -73,6 +73,8 @@ class Changes:
     enable: list[str] = field(default_factory=list)
     restart: list[str] = field(default_factory=list)
     start: list[str] = field(default_factory=list)
+    take_over: dict[str, list[str]] = field(default_factory=dict)
+    """VMs whose storage is taken from other clients before they start, with the lines about it."""
     detach: list[VmDisk] = field(default_factory=list)
     """Disks of running VMs."""
     attach: list[VmDisk] = field(default_factory=list)
@@ -122,6 +124,7 @@ class Changes:
         for names in (self.restart, self.start, self.enable, self.disable):
             if vm in names:
                 names.remove(vm)
+        self.take_over.pop(vm, None)
         self.restart_required.pop(vm, None)
         self._change_nothing_live(vm)
 
@@ -151,6 +154,7 @@ class Changes:
             "refresh": "restart",
         }
         lines = [f"DESTROYS DATA: remove {path}" for paths in self.purge.values() for path in paths]
+        lines += [line for taken in self.take_over.values() for line in taken]
         lines += [
             f"{verb} {item}" if item else "enable all vms" for key, verb in verbs.items() for item in getattr(self, key)
         ]
@@ -187,6 +191,10 @@ def decide(desired: DesiredHost, observed: ObservedHost) -> Changes:
         units += [unit_paths.image_unit_name(image) for image in desired["images"]]
         if desired["vms"] and not _enabled(observed, unit_paths.TARGET) and not is_masked(observed):
             changes.enable.append("")
+    opening = {*changes.start, *changes.restart, *changes.changed_while_running()}
+    for name, takeovers in desired.get("takeovers", {}).items():
+        if name in opening:
+            changes.take_over[name] = [line for takeover in takeovers for line in takeover["actions"]]
     unit_files = [
         path for path in (*changes.write_files, *changes.remove_files) if path.startswith(unit_paths.UNIT_DIRECTORY)
     ]

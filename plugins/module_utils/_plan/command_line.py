@@ -14,6 +14,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Network, Vm, user_subnet
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import disk_devices
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.firmware import Firmware
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.tpm import tpm_arguments
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import vm_node
@@ -29,7 +31,7 @@ def build_argv(
     places: PciPlaces,
     graphs: list[tuple[Disk, Graph]],
     objects: list[str],
-    firmware: dict[str, str] | None,
+    firmware: Firmware | None,
     taps: dict[str, str],
     seed_directory: str,
     vnc_secret: str,
@@ -39,8 +41,9 @@ def build_argv(
     args: Args = [(binary,)]
     args += _base(vm)
     if firmware:
-        args += _firmware(firmware, paths.state_directory(vm.name))
+        args += firmware.arguments()
     args += _monitor_and_console(vm)
+    args += tpm_arguments(vm.name) if settings["tpm"] else []
     args += [("-object", text) for text in objects]
     for _disk, graph in graphs:
         args += [("-blockdev", compact(node)) for node in graph.nodes]
@@ -82,16 +85,6 @@ def _base(vm: Vm) -> Args:
         ("-m", f"size={settings['memory']}B"),
         ("-rtc", "base=utc"),
         ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
-    ]
-
-
-def _firmware(firmware: dict[str, str], state_directory: str) -> Args:
-    code = {"driver": "file", "node-name": vm_node("uefi-code"), "filename": firmware["code"], "read-only": True}
-    variables = {"driver": "file", "node-name": vm_node("uefi-vars"), "filename": f"{state_directory}/uefi-vars.fd"}
-    return [
-        ("-blockdev", compact(code)),
-        ("-blockdev", compact(variables)),
-        ("-machine", f"pflash0={code['node-name']},pflash1={variables['node-name']}"),
     ]
 
 

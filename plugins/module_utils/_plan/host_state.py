@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Spellings
@@ -18,6 +18,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state i
     LiveDisk,
     LiveNetwork,
     ObservedProcess,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.storage_owners import (
+    OwnerQuestion,
+    StorageOwners,
+    Takeover,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import ProbedCapabilities
 
@@ -95,6 +100,8 @@ class DesiredHost(_Desired, total=False):
     """Paths of credentials by staged image. If it is missing, only helpers are written, and every VM is unchanged."""
     baseline: Baseline
     restarts: Restarts
+    takeovers: dict[str, list[Takeover]]
+    """By VM."""
 
 
 class _ObservedFile(TypedDict):
@@ -162,15 +169,6 @@ class UnmanagedProcess(TypedDict):
     """Paths of declared disks that it has open, and if it may write to them."""
 
 
-class StorageOwners(TypedDict):
-    """The owners of storage, by the identity of the storage."""
-
-    in_use: dict[str, str]
-    """A description of the owner."""
-    not_asked: dict[str, str]
-    """The reason why the owner is not known."""
-
-
 HEAD_LENGTH = 512
 """Number of bytes that tell the format of an image."""
 
@@ -203,27 +201,8 @@ class ObservedHost(StorageOwners):
     written: dict[str, list[str]]
     """Files that are kept when a VM is removed, unless it is purged, by VM; only of VMs that may be purged."""
     size: HostSize
-
-
-class FileSource(TypedDict, total=False):
-    """The origin of a file's content; exactly one of these."""
-
-    secret: str
-    """Path of a credential at rest."""
-    source: str
-    """Path of a file on the host."""
-    text: str
-
-
-class OwnerQuestion(TypedDict):
-    """A question about one disk to the programs that ask storage for its owner."""
-
-    identity: str
-    check: dict[str, Any]
-    """The program's own input."""
-    files: dict[str, FileSource]
-    joins: Mapping[str, Sequence[str]]
-    """Files that are the concatenation of others."""
+    addresses: list[str]
+    """Addresses of the host, if they were asked for."""
 
 
 class ObserveRequest(TypedDict):
@@ -244,6 +223,8 @@ class ObserveRequest(TypedDict):
     """VMs whose files are listed."""
     prune: bool
     """Observe also the VMs that have a unit and are not named."""
+    addresses: bool
+    """Report the addresses of the host."""
 
 
 class DiskToRead(TypedDict):

@@ -14,8 +14,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resource
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import FileSource, OwnerQuestion
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.storage_owners import FileSource, OwnerQuestion
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
     owners_iscsi,
     owners_path,
@@ -69,6 +69,19 @@ def check_of(disk: Disk, vm: Vm, resources: UnitResources) -> DiskCheck | None:
     if disk.settings["model"] in PASSTHROUGH and not check.locked:
         return None
     return DiskCheck(f"disk {disk.name} of {vm.name}: {disk.described}", check)
+
+
+def why_not_taken(disk: Disk, vm: Vm) -> str:
+    """Return why a disk cannot be taken from a client that has it open; empty if it can, or if no other host can."""
+    if disk.writes != "keep" or disk.backend.source.local(disk.source):
+        return ""
+    if disk.backend.access.owner is None:
+        return f"{disk.backend.name} neither knows its clients nor shuts one out"
+    if disk.settings["model"] in PASSTHROUGH:
+        return f"its guest makes and takes reservations itself (model {disk.settings['model']})"
+    resources = UnitResources(paths.unit_name(vm.name), disk.name, paths.runtime_directory(vm.name))
+    takes = disk.backend.access.owner(disk.source, resources, vm.uuid).takes
+    return "" if takes else f"{disk.backend.name} shuts out no client"
 
 
 def owner_commands(vm: Vm, checks: Sequence[DiskCheck], *, credentials: bool) -> OwnerCommands:

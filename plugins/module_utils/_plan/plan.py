@@ -28,11 +28,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     DeclarationError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import screen, ssh_agent
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import screen, ssh_agent, tpm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.command_line import build_argv
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import iothread_objects
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.emulator_check import unknown_to_emulator
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.firmware import firmware_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import overlay_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import (
     DiskCheck,
@@ -125,6 +126,8 @@ class _Planner:
         raise_collected(errors)
         if self.identities:
             self.helpers += ssh_agent.agent_services(self.vm.name, self.identities, self.vm.settings["start_timeout"])
+        if self.vm.settings["tpm"]:
+            self.helpers.append(tpm.tpm_service(self.vm, self.capabilities))
         service = self._vm_service()
         self._check_credentials([*self.helpers, service])
         return Plan(self.vm, (*self.helpers, service), tuple(self.disks), tuple(self.warnings))
@@ -139,10 +142,8 @@ class _Planner:
                 f"{where}: accel",
                 f"kvm does not work on this host ({self.capabilities.kvm}); enable it, or set accel: tcg",
             )
-        if self.vm.settings["firmware"] == "uefi" and not self.capabilities.uefi:
-            raise CapabilityError(
-                f"{where}: firmware", "this host has no UEFI firmware for x86_64; install ovmf (role storage_client)"
-            )
+        firmware_of(self.vm, self.capabilities)
+        tpm.check(self.vm, self.capabilities)
         raise_collected([*unknown_to_emulator(self.vm, self.capabilities)])
 
     def _check_credentials(self, services: Sequence[Service]) -> None:
@@ -221,7 +222,8 @@ class _Planner:
 
     def _vm_service(self) -> Service:
         vm, settings = self.vm, self.vm.settings
-        firmware = self._prepare_firmware()
+        firmware = firmware_of(vm, self.capabilities)
+        self.before += firmware.commands() if firmware else []
         seed = self._prepare_seed()
         taps = {
             network.name: self._prepare_tap(network.name, network.bridge) for network in vm.networks if network.bridge
@@ -292,15 +294,6 @@ class _Planner:
             )
         except DeclarationError as error:
             raise error.within(f"vm {self.vm.name}") from None
-
-    def _prepare_firmware(self) -> dict[str, str] | None:
-        if self.vm.settings["firmware"] != "uefi":
-            return None
-        path = f"{paths.state_directory(self.vm.name)}/uefi-vars.fd"
-        template = self.capabilities.uefi["vars"]
-        self.before.append(Command(("/bin/cp", "--no-preserve=all", "--", template, f"{path}.new")))
-        self.before += keep_first(f"{path}.new", path)
-        return dict(self.capabilities.uefi)
 
     def _prepare_seed(self) -> str:
         if not self.vm.seed:

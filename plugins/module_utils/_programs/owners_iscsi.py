@@ -4,7 +4,8 @@
 # A program of its own, which no module runs in its own process.
 """qemu-vm-owner-iscsi.py SECONDS: who has reserved LUNs. A program of storage_owner.py's, see there.
 
-By persistent reservations (SPC-4, 6.15 and 6.16), over a session that libiscsi makes as QEMU would.
+By persistent reservations (SPC-4, 6.15 and 6.16), over a session that libiscsi makes as QEMU would. A reservation is
+taken by preempting it, which aborts the commands of its holder, and is given up again: QEMU itself makes none.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ UNABLE = 69  # EX_UNAVAILABLE in sysexits.h
 PLACES = ("/usr/lib/*-linux-gnu/libiscsi.so.*", "/usr/lib64/libiscsi.so.*", "/usr/lib64/iscsi/libiscsi.so.*")
 """Names of the library in the distributions."""
 RESERVATION, FULL_STATUS = 1, 3  # service actions of PERSISTENT RESERVE IN
+CLEAR, PREEMPT, PREEMPT_AND_ABORT, REGISTER_AND_IGNORE = 3, 4, 5, 6  # service actions of PERSISTENT RESERVE OUT
 GOOD, CHECK_CONDITION = 0, 2  # enum scsi_status
 ILLEGAL_REQUEST, UNIT_ATTENTION = 5, 6  # enum scsi_sense_key
 ANSWER = 4096
@@ -37,7 +39,7 @@ TYPES = {
 
 ADVICE = (
     "stop what uses the LUN there, and have it release the reservation; if that host is dead, clear the reservation "
-    "with sg_persist --clear, or at the target"
+    "with qemu_vms_takeover, with sg_persist --clear, or at the target"
 )
 
 Check = Mapping[str, Any]
@@ -68,6 +70,12 @@ def load_library() -> Any:
     for function in (library.iscsi_create_context, library.scsi_create_task, library.iscsi_scsi_command_sync):
         function.restype = ctypes.c_void_p
     return library
+
+
+class Data(ctypes.Structure):
+    """struct iscsi_data (iscsi/iscsi.h)."""
+
+    _fields_ = (("size", ctypes.c_size_t), ("data", ctypes.c_char_p))
 
 
 class Session:
@@ -111,6 +119,24 @@ class Session:
                 raise Failed(f"PERSISTENT RESERVE IN: status {status:#x}, sense key {sense.key}")
         raise Failed("PERSISTENT RESERVE IN: the target goes on reporting events instead of answering")
 
+    def reserve_out(self, lun: int, action: int, kind: int, key: int, other_key: int) -> bool:
+        """Change the reservation; return False if the target does not support this action."""
+        library, block = self._library, bytes([0x5F, action, kind, 0, 0, 0, 0, 0, 24, 0])
+        data = Data(24, key.to_bytes(8, "big") + other_key.to_bytes(8, "big") + bytes(8))
+        for _attempt in range(10):
+            sense = Sense()
+            task = ctypes.c_void_p(library.scsi_create_task(len(block), block, 2, 24))  # SCSI_XFER_WRITE
+            if not library.iscsi_scsi_command_sync(self._context, lun, task, ctypes.byref(data)):
+                raise self.failed()
+            status = library.scsi_task_get_status(task, ctypes.byref(sense))
+            if status == GOOD:
+                return True
+            if status == CHECK_CONDITION and sense.key == ILLEGAL_REQUEST:
+                return False
+            if status != CHECK_CONDITION or sense.key != UNIT_ATTENTION:
+                break
+        raise Failed(f"PERSISTENT RESERVE OUT {action}: status {status:#x}, sense key {sense.key}")
+
     def close(self) -> None:
         self._library.iscsi_logout_sync(self._context)
 
@@ -126,7 +152,9 @@ def owners(session: Any, check: Check) -> Iterator[dict[str, Any]]:
     if others or not holders:
         by = f"by {' and '.join(others)}" if others else "by an initiator that the target does not name"
         name = f"reserved {by} (key {key:#x}, {TYPES.get(kind, f'type {kind}')})"
-        yield {"name": name, "advice": ADVICE, "here": False}
+        take = {"key": key, "type": kind, "by": others}
+        action = f"preempt and clear its reservation {by} (key {key:#x})"
+        yield {"name": name, "advice": ADVICE, "here": False, "take": take, "address": "", "action": action}
 
 
 def holders_in(answer: bytes) -> list[str]:
@@ -142,9 +170,25 @@ def holders_in(answer: bytes) -> list[str]:
     return found
 
 
+def take(session: Any, check: Check, own_key: int) -> None:
+    """Preempt the named reservation and give it up."""
+    for owner in check["take"]:
+        lun, kind, key = check["lun"], owner["type"], owner["key"]
+        if not session.reserve_out(lun, REGISTER_AND_IGNORE, 0, 0, own_key):
+            raise Failed("the target does not let this initiator register, so its reservation cannot be preempted")
+        actions = (PREEMPT_AND_ABORT, PREEMPT)
+        if not any(session.reserve_out(lun, action, kind, own_key, key) for action in actions):
+            session.reserve_out(lun, REGISTER_AND_IGNORE, 0, own_key, 0)
+            raise Failed("the target does not support preempting a reservation; clear it at the target")
+        # It belongs to this session alone, and QEMU makes one of its own.
+        session.reserve_out(lun, CLEAR, 0, own_key, 0)
+
+
 def answers(library: Any, checks: list[Check], seconds: float) -> Iterator[dict[str, Any]]:
     for check in checks:
         session = Session(library, check, seconds)
+        if check.get("take"):
+            take(session, check, int.from_bytes(os.urandom(8), "big") or 1)
         yield {"owners": list(owners(session, check))}
         session.close()
 

@@ -6,15 +6,19 @@
 
 It needs what QEMU's rbd driver needs: librbd and librados, and the same configuration, user and key. It opens images
 read-only, which registers no watcher, so that it does not find itself.
+
+A client is taken from by blocklisting its address, so that no write of it arrives any more, and by breaking its lock.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,8 +29,14 @@ Check = Mapping[str, Any]
 
 ADVICE = (
     "stop the VM or the program there that has it (rbd status shows it); if that host is dead, Ceph forgets it 30 s "
-    "after it was last heard of, and ceph osd blocklist add {} keeps it out for good"
+    "after it was last heard of, and ceph osd blocklist add {}, or qemu_vms_takeover, keeps it out"
 )
+LACKS_CAPABILITY = (
+    "blocklisting {}: {}; Ceph user {} may not do this: give it the monitor capability 'profile rbd' (ceph auth caps), "
+    "or run ceph osd blocklist add {} as a user that may"
+)
+TAKEN = 20.0
+"""Seconds until the OSDs have ended the watch of a blocklisted client, at the most."""
 ADVICE_LOCK = "ask who has locked it, or remove the lock (rbd lock remove)"
 
 
@@ -86,14 +96,20 @@ def owners(library: Any, pool: ctypes.c_void_p, image: str, address: str) -> Ite
             holds = ", which holds its lock" if client in locked else ""
             name = f"open by {client} at {address_of(place) or place}{holds}"
             here = bool(address) and address_of(place) == address
-            yield {"name": name, "advice": ADVICE.format(place), "here": here}
+            yield {"name": name, "advice": ADVICE.format(place), "here": here, **taken_by(client, place)}
         for client, (cookie, place) in locked.items():
             # librbd takes its own lock from a client that is gone; a lock that somebody else took stays.
             if not cookie.startswith("auto "):
                 name = f"locked by hand by {client} at {address_of(place) or place}"
-                yield {"name": name, "advice": ADVICE_LOCK, "here": False}
+                yield {"name": name, "advice": ADVICE_LOCK, "here": False, **taken_by(client, place)}
     finally:
         library.rbd_close(handle)
+
+
+def taken_by(client: str, place: str) -> dict[str, Any]:
+    """Return what identifies a client that the image can be taken from."""
+    action = f"blocklist {client} ({place}), and break its lock if it has one"
+    return {"take": {"client": client, "place": place}, "address": address_of(place).strip("[]"), "action": action}
 
 
 def watchers(library: Any, handle: ctypes.c_void_p) -> list[tuple[str, str]]:
@@ -116,6 +132,36 @@ def lockers(library: Any, handle: ctypes.c_void_p) -> dict[str, tuple[str, str]]
     return {client: (cookie, place) for client, cookie, place in list(zip(*columns))[: max(count, 0)]}
 
 
+def take(libraries: Any, cluster: ctypes.c_void_p, pool: ctypes.c_void_p, check: Check) -> None:
+    """Keep the named clients from the cluster, and break their locks; wait until the image is free of them."""
+    rados, library = libraries
+    # Releases before 16 have the function under its former name.
+    blocklist = getattr(rados, "rados_blocklist_add", None) or rados.rados_blacklist_add
+    for owner in check["take"]:
+        result = blocklist(cluster, owner["place"].encode(), 0)  # 0: for as long as the cluster does by default
+        if result in (-errno.EACCES, -errno.EPERM):
+            place, reason = owner["place"], os.strerror(-result)
+            raise Failed(LACKS_CAPABILITY.format(place, reason, check["user"], place))
+        expect(result, f"blocklisting {owner['place']}")
+    rados.rados_wait_for_latest_osdmap(cluster)
+    handle = ctypes.c_void_p()
+    expect(
+        library.rbd_open_read_only(pool, check["image"].encode(), ctypes.byref(handle), None),
+        f"error reading header from {check['image']}",
+    )
+    try:
+        taken, end = {owner["client"] for owner in check["take"]}, time.monotonic() + TAKEN
+        for client, (cookie, _place) in lockers(library, handle).items():
+            if client in taken:
+                result = library.rbd_break_lock(handle, client.encode(), cookie.encode())
+                # librbd of another client may have broken it since.
+                expect(0 if result == -errno.ENOENT else result, f"breaking the lock of {client}")
+        while taken & {client for client, _place in watchers(library, handle)} and time.monotonic() < end:
+            time.sleep(0.2)
+    finally:
+        library.rbd_close(handle)
+
+
 def answers(rados: Any, library: Any, checks: Sequence[Check], seconds: float) -> Iterator[dict[str, Any]]:
     """Answer each check; all are of one cluster and user."""
     cluster = connect(rados, checks[0], seconds)
@@ -125,6 +171,8 @@ def answers(rados: Any, library: Any, checks: Sequence[Check], seconds: float) -
         try:
             expect(rados.rados_ioctx_create(cluster, check["pool"].encode(), ctypes.byref(pool)), "error opening pool")
             rados.rados_ioctx_set_namespace(pool, check.get("namespace", "").encode())
+            if check.get("take"):
+                take((rados, library), cluster, pool, check)
             yield {"owners": list(owners(library, pool, check["image"], address))}
         except Failed as error:
             yield {"error": str(error)}

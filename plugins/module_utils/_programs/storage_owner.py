@@ -9,15 +9,18 @@ release SECONDS SOCKET CHECK...: QEMU has opened its disks and waits (-S): let t
     them open (ExecStartPost=+). Without a SOCKET ("") the VM stays stopped, as its declaration asks.
 name SECONDS CHECK...: after a start that failed: name the processes that have a disk's file open (ExecStopPost=+).
 report SECONDS: CHECKs as a list on standard input; a list of who has each open on standard output.
+take SECONDS: as report, but first take each storage from the owners in "take" of its CHECK. Nothing is taken if others
+    have it open, too.
 
 CHECK: a JSON object. "disk" says in words which disk it is; "kind" names the program beside this one that asks the
 storage, qemu-vm-owner-KIND.py; the rest is for that program. Secrets are named by their files.
 
 Such a program gets a list of checks on standard input, and prints for each of them a line: a JSON object with "owners"
 or with "error". An owner has "name" (who it is), "advice" (what to do about it) and "here" (whether it is at an address
-of this host); all who ask see the owners in the same order. The last line of the program's standard error says why it
-failed; it exits with UNABLE where this host has no means to tell. It is a process of its own, because a library may
-hang or crash.
+of this host). If it can be taken from, it also has "take" (input of the program for that), "action" (a description of
+it) and "address". All who ask see the owners in the same order. If a check has "take", the program takes the storage
+from these owners before it answers. The last line of the program's standard error says why it failed; it exits with
+UNABLE where this host has no means to tell. It is a process of its own, because a library may hang or crash.
 """
 
 from __future__ import annotations
@@ -109,7 +112,7 @@ def groups(checks: Sequence[Check]) -> list[list[int]]:
     """Group the numbers of the checks that one connection answers."""
     found: dict[str, list[int]] = {}
     for number, check in enumerate(checks):
-        own = ("disk", *OF_ONE.get(check["kind"], ()))
+        own = ("disk", "take", *OF_ONE.get(check["kind"], ()))
         same = {name: content(value) for name, value in check.items() if name not in own}
         found.setdefault(json.dumps(same, sort_keys=True), []).append(number)
     return list(found.values())
@@ -237,15 +240,33 @@ def go_on(monitor: str) -> str:
     return ""
 
 
-def report(seconds: float, checks: Sequence[Check]) -> list[dict[str, str]]:
+def report(seconds: float, checks: Sequence[Check]) -> list[dict[str, Any]]:
     """Return who has each storage open ("in_use"), or why that is not known ("not_asked")."""
-    return [{"in_use": owners(answer), "not_asked": answer.get("error", "")} for answer in ask(checks, seconds)]
+    return [
+        {
+            "in_use": owners(answer),
+            "not_asked": answer.get("error", ""),
+            "owners": [{"take": None, "address": "", "action": "", **owner} for owner in answer.get("owners", ())],
+        }
+        for answer in ask(checks, seconds)
+    ]
+
+
+def take(seconds: float, checks: Sequence[Check]) -> list[dict[str, Any]]:
+    """Take storage from its owners, and report who has it open then. All owners must be those in the checks."""
+    named = [{**check, "take": []} for check in checks]
+    due = []
+    for check, answer in zip(checks, ask(named, seconds)):
+        taken = [owner["take"] for owner in answer.get("owners", ()) if owner.get("take") in check["take"]]
+        others = [owner for owner in answer.get("owners", ()) if owner.get("take") not in check["take"]]
+        due.append({**check, "take": [] if others else taken})
+    return report(seconds, due)
 
 
 def main(verb: str, seconds: float, rest: list[str]) -> str:
     """Run the command of a unit or a module; return the reason to stop a start, or nothing."""
-    if verb == "report":
-        print(json.dumps(report(seconds, json.load(sys.stdin))))
+    if verb in ("report", "take"):
+        print(json.dumps((take if verb == "take" else report)(seconds, json.load(sys.stdin))))
         return ""
     monitor = rest.pop(0) if verb == "release" else ""
     checks = [json.loads(text) for text in rest]

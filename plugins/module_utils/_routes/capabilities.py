@@ -32,6 +32,7 @@ class ProbedCapabilities(TypedDict):
     programs: dict[str, str]
     kvm: str
     uefi: dict[str, str]
+    secure_boot: dict[str, str]
     systemd: int
     encrypts: bool
     trust_store: str
@@ -67,6 +68,8 @@ class Capabilities:
     kvm: str = "not probed"
     uefi: Mapping[str, str] = field(default_factory=dict)
     """Paths of the firmware's ``code`` and ``vars`` images; empty if the host has none."""
+    secure_boot: Mapping[str, str] = field(default_factory=dict)
+    """Those of firmware with Secure Boot and enrolled keys."""
     systemd: int = 0
     encrypts: bool = False
     """If systemd-creds can encrypt credentials at rest."""

@@ -32,6 +32,7 @@ FIRMWARE_PACKAGES = {
     "suse": ("qemu-ovmf-x86_64",),
     "arch": ("edk2-ovmf",),
 }
+TPM_PACKAGES = dict.fromkeys(("debian", "redhat", "fedora", "suse", "arch"), ("swtpm",))
 
 
 def why_not(backend: Backend, route: str, capabilities: Capabilities, values: Values | None = None) -> str:
@@ -137,7 +138,7 @@ def _required_route(disk: Disk) -> str:
 
 
 def requirements(vms: Iterable[Vm]) -> dict[str, Any]:
-    """Return the routes to backends, the bindings for their images, and the firmware that VMs require of their host."""
+    """Return the routes to backends, the bindings for their images, and what else VMs require of their host."""
     present = [vm for vm in vms if vm.state != "absent"]
     disks = [disk for vm in present for disk in vm.disks]
     sources = [disk.origin for disk in disks if disk.origin]
@@ -148,7 +149,9 @@ def requirements(vms: Iterable[Vm]) -> dict[str, Any]:
     return {
         "routes": [{"backend": backend, "route": route} for backend, route in sorted(routes)],
         "kept": sorted({disk.backend.name for disk in kept}),
-        "uefi": any(vm.settings["firmware"] == "uefi" for vm in present),
+        "uefi": any(vm.settings["firmware"] == "uefi" and not vm.settings["secure_boot"] for vm in present),
+        "secure_boot": any(vm.settings["secure_boot"] for vm in present),
+        "tpm": any(vm.settings["tpm"] for vm in present),
     }
 
 
@@ -182,4 +185,10 @@ def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[li
     if requires.get("uefi") and not capabilities.uefi:
         lacks.append("firmware uefi: this host has none for x86_64")
         packages += FIRMWARE_PACKAGES.get(capabilities.family, ())
+    if requires.get("secure_boot") and not capabilities.secure_boot:
+        lacks.append("secure_boot: this host has no UEFI firmware with Secure Boot and enrolled keys for x86_64")
+        packages += FIRMWARE_PACKAGES.get(capabilities.family, ())
+    if requires.get("tpm") and not capabilities.programs.get("swtpm"):
+        lacks.append("tpm: this host has no swtpm")
+        packages += TPM_PACKAGES.get(capabilities.family, ())
     return list(dict.fromkeys(lacks)), list(dict.fromkeys(packages))

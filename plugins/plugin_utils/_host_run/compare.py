@@ -27,6 +27,7 @@ class Comparison:
     warnings: list[str] = field(default_factory=list)
     stops: Mapping[str, list[str]] = field(default_factory=dict)
     waits: Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]] = field(default_factory=dict)
+    takes: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
 
 def registered_results(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, Mapping[str, Any]]:
@@ -56,7 +57,8 @@ def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Compariso
     later = [host for host in declared.hosts if host in asked and host not in reports]
     errors = [error for error in decision.errors if error.where not in known]
     errors += [*shared, *_asked_later(reports, later)]
-    return Comparison(errors, [*warnings, *_not_asked(declared, reports)], decision.stops, decision.waits)
+    warnings = [*warnings, *_not_asked(declared, reports)]
+    return Comparison(errors, warnings, decision.stops, decision.waits, decision.takes)
 
 
 def _asked_later(reports: Mapping[str, HostReport], later: list[str]) -> list[DeclarationError]:

@@ -86,7 +86,7 @@ _MODULES = {
 """Programs that modules import, too."""
 
 
-def observe_request(vms: Iterable[Vm], *, texts: bool, prune: bool = False) -> ObserveRequest:
+def observe_request(vms: Iterable[Vm], *, texts: bool, prune: bool = False, addresses: bool = False) -> ObserveRequest:
     """Return the request to observe the host of these VMs; texts: with the texts of units, for a diff."""
     vms = list(vms)
     present = [vm for vm in vms if vm.state != "absent"]
@@ -99,6 +99,7 @@ def observe_request(vms: Iterable[Vm], *, texts: bool, prune: bool = False) -> O
         "owners": questions(present),
         "purged": [vm.name for vm in vms if vm.settings["purge"]],
         "prune": prune,
+        "addresses": addresses,
     }
 
 

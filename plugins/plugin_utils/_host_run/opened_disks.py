@@ -65,8 +65,8 @@ def without_answer(plans: Iterable[Plan], changes: Changes, observed: ObservedHo
         problem = observed["not_read"].get(name_of(vm.name, disk.name))
         if problem and (vm.name, disk.name) in changes.attach:
             refused.setdefault(vm.name, []).append(
-                f"disk {disk.name} of {vm.name}: it is not attached, because it cannot be opened now, and the running VM "
-                f"would halt until it is ({problem}); the VM is left as it is"
+                f"disk {disk.name} of {vm.name}: it is not attached, because it cannot be opened now, and the running "
+                f"VM would halt until it is ({problem}); the VM is left as it is"
             )
     return refused
 

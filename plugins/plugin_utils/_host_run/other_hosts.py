@@ -21,6 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import takeovers
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import (
     RunningVm,
     StorageUse,
@@ -30,6 +31,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_
     same_storage,
     storage_use,
 )
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.takeovers import TakeoverReport
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import DeclaredVm
 
 
@@ -51,7 +53,7 @@ class StartingVm(TypedDict):
     disks: list[StartingDisk]
 
 
-class HostReport(TypedDict):
+class _HostReport(TypedDict):
     """The VMs of one host, for the decision about the others."""
 
     id: str
@@ -66,14 +68,25 @@ class HostReport(TypedDict):
     """The owners of the storage of VMs that do not run, by the identity of the storage."""
 
 
+class HostReport(_HostReport, total=False):
+    """The VMs of one host, and what a takeover must know; that only if the run has one."""
+
+    takeover: TakeoverReport
+
+
 def host_report(
-    report_id: str, vms: Iterable[Vm], observed: ObservedHost, undeclared: list[str], changes: Changes
+    report_id: str,
+    vms: Iterable[Vm],
+    observed: ObservedHost,
+    undeclared: list[str],
+    changes: Changes,
+    takeover: Collection[str] = (),
 ) -> HostReport:
-    """Return the report of a host on which these changes are due."""
+    """Return the report of a host on which these changes are due; takeover: VMs that take their storage from others."""
     vms = list(vms)
     live = set(changes.changed_while_running())
     starting = {*changes.start, *changes.restart, *live}
-    return {
+    report: HostReport = {
         "id": report_id,
         "starts": [_starting(vm, resolved_in(observed), runs_on=vm.name in live) for vm in vms if vm.name in starting],
         "stops": list(changes.stop),
@@ -82,6 +95,9 @@ def host_report(
         "halted": _halted(vms, observed, {*changes.start, *changes.restart, *changes.stop}),
         "in_use": dict(observed.get("in_use") or {}),
     }
+    if takeover:
+        report["takeover"] = takeovers.takeover_report(vms, observed, takeover)
+    return report
 
 
 def _halted(vms: Iterable[Vm], observed: ObservedHost, changing: Collection[str]) -> dict[str, str]:
@@ -124,6 +140,8 @@ class Decision:
     """The VMs that stop before others start, by host."""
     waits: dict[str, dict[str, dict[str, list[str]]]] = field(default_factory=dict)
     """The VMs that must stop first, by their host, by the host and the VM that starts there."""
+    takes: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """Identities of the storage that VMs take from other clients, by host and VM."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +162,10 @@ def decide(reports: Mapping[str, HostReport], declared: Iterable[DeclaredVm] = (
         for start in report["starts"]:
             _decide_start(host, start, index, decision)
             decision.errors.extend(_not_known_to_be_stopped(host, start, unasked.get(start["name"], ())))
-            decision.errors.extend(storage_in_use(host, start, report["in_use"], index.leaving))
+            if start["name"] in (report.get("takeover") or {"names": ()})["names"]:
+                _decide_takeover(host, start, reports, index, decision)
+            else:
+                decision.errors.extend(storage_in_use(host, start, report["in_use"], index.leaving))
     decision.errors.extend(_started_twice(reports))
     return decision
 
@@ -303,6 +324,24 @@ def storage_in_use(
         owner = in_use.get(disk["use"]["identity"])
         if owner and disk["use"]["identity"] not in leaving:
             yield DeclarationError(f"{host}: disk {disk['name']} of {start['name']}", f"{disk['described']} {owner}")
+
+
+def _decide_takeover(
+    host: str, start: StartingVm, reports: Mapping[str, HostReport], index: _Index, decision: Decision
+) -> None:
+    """Take storage from clients of hosts that do not answer; refuse to take it from a VM that a host reports."""
+    taken = takeovers.Takeovers({name: one["takeover"] for name, one in reports.items() if "takeover" in one})
+    for place in index.by_name.get(start["name"], ()):
+        if place.host != host and place.vm["runs"] and not place.leaves:
+            problem = f"runs on {place.host}, which answers, so its storage is not taken over; stop it there"
+            decision.errors.append(DeclarationError(f"{host}: vm {start['name']}", problem))
+    for disk in start["disks"]:
+        where = f"{host}: disk {disk['name']} of {start['name']}"
+        identity = disk["use"]["identity"]
+        problems = taken.problems(host, start["name"], disk["name"], "" if identity in index.leaving else identity)
+        decision.errors += [DeclarationError(where, f"{disk['described']} {problem}") for problem in problems]
+        if identity not in index.leaving and taken.owners(host, identity):
+            decision.takes.setdefault(host, {}).setdefault(start["name"], []).append(identity)
 
 
 def running_twice(reports: Mapping[str, HostReport]) -> list[str]:

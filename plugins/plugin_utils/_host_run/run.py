@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, baseline_of, decide
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DesiredHost, ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.storage_owners import Takeover
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans, opened_disks
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import DiskResults
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import RunOptions
@@ -33,6 +34,7 @@ class Run:
         self._all = plans
         self._observed = observed
         self._options = options
+        self._takeovers: dict[str, list[Takeover]] = {}
         self.desired, self.changes = self._decide()
         self.leave_alone(opened_disks.not_raw_disks(self.plans, self.changes, observed))
         self.leave_alone(opened_disks.without_answer(self.plans, self.changes, observed))
@@ -45,8 +47,15 @@ class Run:
             for vm in desired["vms"].values():
                 vm["restart"] = "when_needed"
         desired["restarts"] = {"serial": self._options.restart_serial, "force": self._options.restart_force}
+        if self._takeovers:
+            desired["takeovers"] = self._takeovers
         desired["baseline"] = baseline_of(desired, self._observed)
         return desired, decide(desired, self._observed)
+
+    def take_over(self, takeovers: dict[str, list[Takeover]]) -> None:
+        """Take the storage of VMs from other clients before they start."""
+        self._takeovers = takeovers
+        self.desired, self.changes = self._decide()
 
     def leave_alone(self, failures: Mapping[str, Sequence[str]]) -> None:
         """Leave VMs as they are because of their disks; failures: the reasons by VM."""

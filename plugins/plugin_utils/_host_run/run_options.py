@@ -21,7 +21,7 @@ _CHOICES = {
     "restart": ("declared", "due"),
 }
 """The values of options; the first one is the default."""
-_OTHERS = ("only_vms", "recreate", "restart_serial", "restart_force", "prune")
+_OTHERS = ("only_vms", "recreate", "takeover", "restart_serial", "restart_force", "prune")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _SEPARATORS = re.compile(r"[,\s]+")
 
@@ -45,6 +45,8 @@ class RunOptions:
     """Remove VMs that have a unit on the host and no declaration."""
     recreate: tuple[str, ...]
     """Names of the VMs that are made again from their sources."""
+    takeover: tuple[str, ...] = ()
+    """Names of the VMs that take their storage from other clients."""
 
 
 def read_run_options(arguments: Mapping[str, Any]) -> RunOptions:
@@ -65,6 +67,7 @@ def read_run_options(arguments: Mapping[str, Any]) -> RunOptions:
         restart_force=_flag(arguments, "restart_force"),
         prune=_flag(arguments, "prune"),
         recreate=_exact_names(arguments, "recreate"),
+        takeover=_exact_names(arguments, "takeover"),
     )
 
 

@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm im
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import RunOptions
 
-VARIABLES = {"only_vms": "qemu_vms_only", "recreate": "qemu_vms_recreate"}
+VARIABLES = {"only_vms": "qemu_vms_only", "recreate": "qemu_vms_recreate", "takeover": "qemu_vms_takeover"}
 """The variables of role qemu_vms that become options of the module, by option."""
 _MOST_NAMED = 8
 
@@ -50,6 +50,7 @@ def scope_of(vms: Iterable[Vm], options: RunOptions) -> Scope:
     unmatched = {
         "only_vms": _without_vm(options.only_vms or (), vms),
         "recreate": _without_vm(options.recreate, chosen),
+        "takeover": _without_vm(options.takeover, chosen),
     }
     left_out = [vm.name for vm in vms if vm not in chosen]
     return Scope(vms, chosen, left_out, {option: names for option, names in unmatched.items() if names})

@@ -17,13 +17,15 @@ STORAGE = (
     " glusterfs-server vsftpd tftpd-hpa"
 )
 
-# In the image only as a local repository: what role storage_client has to install. Every suite has them all.
+# In the image only as a local repository: what role storage_client has to install. Every suite has them all, but
+# for those in NOT_PACKAGED.
 HELD_BACK = {
     "hypervisors": (
         "acl qemu-block-extra nbdkit curl python3-rados python3-rbd libiscsi-bin libnfs-utils glusterfs-common"
-        " tgt tgt-glusterfs"
+        " tgt tgt-glusterfs swtpm"
     )
 }
+NOT_PACKAGED = {"bullseye": {"swtpm"}}
 
 # Source packages of which the mirrors no longer have all security updates: as they were released.
 AS_RELEASED = {"bullseye": "ceph libnfs tgt"}
@@ -47,7 +49,8 @@ class Host:
 
     @property
     def held_back(self) -> str:
-        return HELD_BACK.get(self.group, "")
+        names = HELD_BACK.get(self.group, "").split()
+        return " ".join(name for name in names if name not in NOT_PACKAGED.get(self.suite, ()))
 
     @property
     def as_released(self) -> list[str]:

@@ -65,7 +65,7 @@ def _owner(values: Values, resources: UnitResources, uuid: str) -> OwnerCheck:
     }
     if "key" in values:
         facts["key"] = resources.credential("key", values["key"])
-    return OwnerCheck("rbd", facts, shows_qemu=True)
+    return OwnerCheck("rbd", facts, shows_qemu=True, takes=True)
 
 
 def _check(values: Values) -> None:

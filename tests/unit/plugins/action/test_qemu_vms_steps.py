@@ -88,7 +88,7 @@ def moving() -> Fleet:
 
 def test_a_host_on_which_nothing_changes_is_asked_once() -> None:
     fleet = Fleet(hv1=SECRET, hv2={})
-    assert fleet.look() == {"changed": False, "stops": {}, "waits": {}}
+    assert fleet.look() == {"changed": False, "stops": {}, "waits": {}, "takes": {}}
     assert fleet.changes("hv1")["changed"] is True
     fleet.requests()
     fleet.look()

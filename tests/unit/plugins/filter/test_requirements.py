@@ -31,12 +31,19 @@ def test_each_route_to_a_backend_is_named_once_and_without_addresses() -> None:
         ],
         "kept": ["file"],
         "uefi": True,
+        "secure_boot": False,
+        "tpm": False,
     }
 
 
 @pytest.mark.parametrize("vms", [{}, {"a": {}}, {"a": {**disk_of(NBD), "firmware": "uefi", "state": "absent"}}])
 def test_what_is_not_there_needs_nothing(vms: dict[str, Any]) -> None:
-    assert requirements(vms) == {"routes": [], "kept": [], "uefi": False}
+    assert requirements(vms) == {"routes": [], "kept": [], "uefi": False, "secure_boot": False, "tpm": False}
+
+
+def test_firmware_and_a_tpm_are_needed_by_the_vms_that_have_them() -> None:
+    needed = requirements({"a": {"firmware": "uefi", "secure_boot": True}, "b": {"tpm": True}})
+    assert (needed["uefi"], needed["secure_boot"], needed["tpm"]) == (False, True, True)
 
 
 def test_a_wrong_declaration_is_refused_with_all_its_errors() -> None:

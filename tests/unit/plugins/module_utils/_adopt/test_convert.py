@@ -246,6 +246,51 @@ def test_uefi_is_named_with_the_variables_to_copy() -> None:
     assert any("/srv/vars.fd" in text and "uefi-vars.fd" in text for text in found.left)
 
 
+SECURE = ["-machine", "q35,smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on"]
+
+
+@pytest.mark.parametrize("secure", [SECURE, ["-machine", "q35,smm=on", "-global", "cfi.pflash01.secure=on"]])
+def test_secure_boot_is_declared(secure: list[str]) -> None:
+    flash = ["-drive", "if=pflash,unit=0,file=/usr/share/OVMF/CODE.fd,readonly=on"]
+    s3 = ["-global", "ICH9-LPC.disable_s3=1"]
+    found = vm_of("-nodefaults", *secure, *s3, *flash, "-drive", "if=pflash,unit=1,file=/srv/vars.fd")
+    assert (found.declaration["firmware"], found.declaration["secure_boot"]) == ("uefi", True)
+    assert "extra_args" not in found.declaration
+    assert any("/srv/vars.fd" in text and "uefi-vars-secure.fd" in text for text in found.left)
+
+
+TPM = ["-chardev", "socket,id=t,path=/run/swtpm.sock", "-tpmdev", "emulator,id=x,chardev=t"]
+
+
+def test_an_emulated_tpm_is_declared() -> None:
+    found = vm_of("-nodefaults", *TPM, "-device", "tpm-tis,tpmdev=x")
+    assert found.declaration["tpm"] is True
+    assert "extra_args" not in found.declaration
+    assert any("the swtpm at /run/swtpm.sock" in text for text in found.left)
+    assert "TPM tpm-tis: the VM has a tpm-crb" in found.left
+
+
+DOMAIN = """<domain type='kvm'><name>web1</name><memory>1048576</memory>
+<os><type arch='x86_64' machine='{}'>hvm</type><loader secure='yes' type='pflash'>/c.fd</loader></os>
+<features><acpi/><smm state='on'/></features>
+<devices><tpm model='tpm-crb'><backend type='{}' version='2.0'/></tpm></devices></domain>"""
+
+
+def test_secure_boot_and_a_tpm_of_libvirt_are_declared() -> None:
+    found = convert(DOMAIN.format("q35", "emulator"), name="web1")
+    assert (found.declaration["secure_boot"], found.declaration["tpm"]) == (True, True)
+    assert any("uefi-vars-secure.fd" in text for text in found.left)
+    assert not any("<features>" in text or "<tpm>" in text for text in found.left)
+    other = convert(DOMAIN.format("pc", "passthrough"), name="web1")
+    assert not {"secure_boot", "tpm"} & set(other.declaration)
+    assert "<tpm> tpm-crb: not declared" in other.left
+
+
+def test_a_tpm_of_the_host_is_no_emulated_one() -> None:
+    passed = ["-tpmdev", "passthrough,id=x,path=/dev/tpm0", "-device", "tpm-crb,tpmdev=x"]
+    assert "tpm" not in vm_of("-nodefaults", *passed).declaration
+
+
 VMDK = ["-drive", "file=/srv/x.vmdk,format=vmdk,if=virtio"]
 RAW = ["-drive", "file=/srv/x.raw,format=raw,if=virtio"]
 

@@ -181,6 +181,21 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             id="no uefi",
         ),
         pytest.param(
+            {"firmware": "uefi", "secure_boot": True},
+            "debian13",
+            {"secure_boot": {}},
+            "vm web1: secure_boot: this host has no UEFI firmware with Secure Boot and enrolled keys for x86_64; "
+            "install ovmf (role storage_client)",
+            id="no secure boot",
+        ),
+        pytest.param(
+            {"tpm": True},
+            "debian13",
+            {"programs": {}},
+            "vm web1: tpm: this host has no swtpm; install swtpm (role storage_client)",
+            id="no swtpm",
+        ),
+        pytest.param(
             {"disks": BUNDLES},
             "debian13",
             {},

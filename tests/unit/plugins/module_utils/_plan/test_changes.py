@@ -432,6 +432,7 @@ def test_every_change_has_words() -> None:
         if isinstance(value, list):
             value.append(("web1", name) if name in LIVE else f"<{name}>")
     changes.purge["web1"] = ["/lost"]
+    changes.take_over["web1"] = ["take over"]
     assert len(changes.actions()) == len(vars(changes)) - 1  # restart_required is no change
 
 

@@ -99,7 +99,7 @@ import json, sys
 found = []
 for check in json.load(sys.stdin):
     texts = [open(check[name]).read() if check.get(name) else "" for name in ("conf", "key")]
-    found.append({"in_use": json.dumps([check["image"], *texts]), "not_asked": ""})
+    found.append({"in_use": json.dumps([check["image"], *texts]), "not_asked": "", "owners": []})
 print(json.dumps(found))
 """
 
@@ -139,7 +139,8 @@ def test_a_program_that_fails_leaves_the_question_open(tmp_path: Path, monkeypat
     monkeypatch.setattr(in_use, "text_of", lambda program: "raise SystemExit(1)")
     monkeypatch.setattr(in_use, "END_WITH_PARENT", ())
     answer = in_use.ask_owners(questions([vm(disk_of(ISCSI))]), {}, str(tmp_path))
-    assert answer == {"in_use": {}, "not_asked": {"iscsi:iqn.x:y/1": "the program that asks has failed"}}
+    reason = "the program that asks has failed"
+    assert answer == {"in_use": {}, "not_asked": {"iscsi:iqn.x:y/1": reason}, "owners": {}}
 
 
 @pytest.mark.parametrize(

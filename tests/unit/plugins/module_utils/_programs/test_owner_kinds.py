@@ -23,6 +23,8 @@ class Rados:
     def __init__(self, address: str = "v2:192.0.2.1:0/99", connects: int = 0) -> None:
         self.settings: dict[str, str] = {}
         self.namespace = ""
+        self.blocklists = 0
+        self.blocklisted: list[tuple[str, int]] = []
         self._address = address
         self._connects = connects
 
@@ -44,6 +46,14 @@ class Rados:
         text._obj.value = self._address.encode()
         return 0
 
+    def rados_blocklist_add(self, cluster: Any, place: bytes, seconds: int) -> int:
+        if self.blocklists == 0:
+            self.blocklisted.append((place.decode(), seconds))
+        return self.blocklists
+
+    def rados_wait_for_latest_osdmap(self, cluster: Any) -> int:
+        return 0
+
     def rados_ioctx_create(self, cluster: Any, pool: bytes, handle: Any) -> int:
         return -2 if pool == b"gone" else 0
 
@@ -60,6 +70,14 @@ class Rbd:
     def __init__(self, watchers: list[tuple[int, str]], lockers: list[tuple[str, str, str]] = ()) -> None:  # type: ignore[assignment]
         self._watchers = watchers
         self._lockers = lockers
+        self.broken: list[tuple[str, str]] = []
+
+    def rbd_break_lock(self, handle: Any, client: bytes, cookie: bytes) -> int:
+        self.broken.append((client.decode(), cookie.decode()))
+        # Ceph ends the watch of a blocklisted client.
+        self._watchers = [one for one in self._watchers if f"client.{one[0]}" != client.decode()]
+        self._lockers = [one for one in self._lockers if one[0] != client.decode()]
+        return 0
 
     def rbd_open_read_only(self, pool: Any, image: bytes, handle: Any, snapshot: None) -> int:
         return -2 if image == b"gone" else 0
@@ -135,11 +153,58 @@ def test_a_cluster_that_refuses_says_why() -> None:
         rbd(Rbd([]), rados=Rados(connects=-13))
 
 
+def test_a_client_is_blocklisted_and_its_lock_broken() -> None:
+    library = Rbd([(4123, "192.0.2.9:0/17")], [("client.4123", "auto 9", "192.0.2.9:0/17")])
+    rados = Rados()
+    (answer,) = rbd(library)
+    (owner,) = answer["owners"]
+    assert owner["action"] == "blocklist client.4123 (192.0.2.9:0/17), and break its lock if it has one"
+    assert owner["address"] == "192.0.2.9"
+    assert rbd(library, {**CHECK, "take": [owner["take"]]}, rados=rados) == [{"owners": []}]
+    assert rados.blocklisted == [("192.0.2.9:0/17", 0)]
+    assert library.broken == [("client.4123", "auto 9")]
+
+
+def test_the_lock_of_another_client_is_not_broken() -> None:
+    library = Rbd([], [("client.4", "mine", "192.0.2.8:0/1"), ("client.5", "yours", "192.0.2.9:0/1")])
+    (answer,) = rbd(library)
+    (left,) = rbd(library, {**CHECK, "take": [answer["owners"][0]["take"]]})
+    assert library.broken == [("client.4", "mine")]
+    assert [owner["name"] for owner in left["owners"]] == ["locked by hand by client.5 at 192.0.2.9"]
+
+
+def test_a_user_who_may_not_blocklist_is_told_how_to() -> None:
+    library = Rbd([(1, "192.0.2.9:0/17")], [("client.1", "auto 9", "192.0.2.9:0/17")])
+    rados = Rados()
+    rados.blocklists = -13
+    (answer,) = rbd(library, {**CHECK, "take": [{"client": "client.1", "place": "192.0.2.9:0/17"}]}, rados=rados)
+    assert answer == {
+        "error": "blocklisting 192.0.2.9:0/17: Permission denied; Ceph user qemu may not do this: give it the monitor "
+        "capability 'profile rbd' (ceph auth caps), or run ceph osd blocklist add 192.0.2.9:0/17 as a user that may"
+    }
+    # A lock is broken only once its client cannot write any more.
+    assert library.broken == []
+
+
+def test_an_image_whose_client_stays_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owners_rbd, "TAKEN", 0.0)
+    library = Rbd([(1, "192.0.2.9:0/17")])
+    (answer,) = rbd(library, {**CHECK, "take": [{"client": "client.1", "place": "192.0.2.9:0/17"}]})
+    assert [owner["name"] for owner in answer["owners"]] == ["open by client.1 at 192.0.2.9"]
+
+
 class Session:
     """A double of a session: the answers to PERSISTENT RESERVE IN by their service action."""
 
     def __init__(self, reservation: bytes, status: bytes = b"") -> None:
         self._answers = {owners_iscsi.RESERVATION: reservation, owners_iscsi.FULL_STATUS: status}
+
+        self.changes: list[tuple[int, int, int, int]] = []
+        self.unsupported: tuple[int, ...] = ()
+
+    def reserve_out(self, lun: int, action: int, kind: int, key: int, other_key: int) -> bool:
+        self.changes.append((action, kind, key, other_key))
+        return action not in self.unsupported
 
     def reserve_in(self, lun: int, action: int) -> bytes:
         return self._answers[action].ljust(4096, b"\0")
@@ -182,6 +247,32 @@ def test_a_reservation_whose_holder_is_not_told_is_somebody_elses(status: bytes)
     assert reserved(Session(RESERVED, status)) == [
         "reserved by an initiator that the target does not name (key 0x12345678, write exclusive)"
     ]
+
+
+TAKEN = {"lun": 1, "initiator": "iqn.a", "take": [{"key": 0x12345678, "type": 1, "by": ["iqn.b"]}]}
+
+
+@pytest.mark.parametrize("unsupported", [(), (owners_iscsi.PREEMPT_AND_ABORT,)])
+def test_a_reservation_is_preempted_and_given_up(unsupported: tuple[int, ...]) -> None:
+    session = Session(RESERVED)
+    session.unsupported = unsupported
+    owners_iscsi.take(session, TAKEN, 7)
+    preempts = [(action, 1, 7, 0x12345678) for action in (5, 4)][: 1 + len(unsupported)]
+    assert session.changes == [(6, 0, 0, 7), *preempts, (3, 0, 7, 0)]
+
+
+@pytest.mark.parametrize(
+    ("unsupported", "message"),
+    [((6,), "does not let this initiator register"), ((4, 5), "does not support preempting")],
+)
+def test_a_target_without_preemption_is_named(unsupported: tuple[int, ...], message: str) -> None:
+    session = Session(RESERVED)
+    session.unsupported = unsupported
+    with pytest.raises(owners_iscsi.Failed, match=message):
+        owners_iscsi.take(session, TAKEN, 7)
+    # Others' registrations are never cleared, and this one is not left behind.
+    assert owners_iscsi.CLEAR not in [action for action, *_rest in session.changes]
+    assert unsupported == (6,) or session.changes[-1] == (6, 0, 7, 0)
 
 
 def test_the_process_that_writes_to_a_file_is_named(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ import json, os, sys, time
 checks = json.load(sys.stdin)
 with open({calls!r}, "a") as calls:
     calls.write(json.dumps([check["image"] for check in checks]) + "\\n")
+with open({calls!r} + ".take", "a") as taken:
+    taken.write(json.dumps([check.get("take") for check in checks]) + "\\n")
 for check in checks:
     if check["image"] == "hangs":
         time.sleep(60)
@@ -82,6 +84,7 @@ class Storage:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._calls = folder / "calls"
+        self._taken = folder / "calls.take"
 
     def image(self, name: str, *answers: Sequence[dict[str, Any]], **facts: str) -> dict[str, Any]:
         says = self._folder / f"{name}.says"
@@ -93,6 +96,11 @@ class Storage:
             "says": str(says),
             **facts,
         }
+
+    @property
+    def taken(self) -> list[list[Any]]:
+        """The members take of the checks of each call."""
+        return [json.loads(line) for line in self._taken.read_text(encoding="utf-8").splitlines()]
 
     @property
     def calls(self) -> list[list[str]]:
@@ -201,10 +209,14 @@ def test_a_process_of_root_is_nobody_to_become(tmp_path: Path, monkeypatch: pyte
         storage_owner.become_like("1")
 
 
+def without_owners(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in answer.items() if name != "owners"} for answer in answers]
+
+
 def test_a_storage_that_hangs_holds_nobody_up(storage: Storage) -> None:
     checks = [storage.image("hangs", monitor="a"), storage.image("root", [THERE], monitor="b")]
     begun = time.monotonic()
-    answers = storage_owner.report(2, checks)
+    answers = without_owners(storage_owner.report(2, checks))
     assert time.monotonic() - begun < 20
     assert answers == [
         {"in_use": "", "not_asked": "no answer within 2 s"},
@@ -214,7 +226,7 @@ def test_a_storage_that_hangs_holds_nobody_up(storage: Storage) -> None:
 
 def test_a_program_that_fails_half_way_has_answered_the_first_checks(storage: Storage, tmp_path: Path) -> None:
     root = storage.image("root", [THERE])
-    answers = storage_owner.report(5, [root, {**storage.image("fails"), "says": root["says"]}])
+    answers = without_owners(storage_owner.report(5, [root, {**storage.image("fails"), "says": root["says"]}]))
     assert answers == [
         {"in_use": "is open by client.1 at 192.0.2.9; stop it", "not_asked": ""},
         {"in_use": "", "not_asked": "error connecting: Permission denied"},
@@ -235,7 +247,7 @@ def test_a_number_among_the_facts_is_no_open_file(storage: Storage, tmp_path: Pa
     program = [sys.executable, "-IS", str(tmp_path / "qemu-vm-owner.py"), "report", "30"]
     done = subprocess.run(program, input=json.dumps(checks), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout) == [{"in_use": "", "not_asked": ""}] * 3
+    assert json.loads(done.stdout) == [{"in_use": "", "not_asked": "", "owners": []}] * 3
 
 
 @pytest.mark.parametrize(("result", "named"), [("exit-code", True), ("success", False)])
@@ -246,3 +258,27 @@ def test_owners_are_named_after_a_failure_only(
     assert storage_owner.main("name", 5, [json.dumps(storage.image("root", [THERE]))]) == ""
     line = "disk root of web1: rbd vms/root is open by client.1 at 192.0.2.9; stop it\n"
     assert capsys.readouterr().out == (line if named else "")
+
+
+DEAD = {**THERE, "take": {"client": "client.1"}, "action": "blocklist client.1", "address": "192.0.2.9"}
+
+
+def test_storage_is_taken_from_the_owners_that_were_named(storage: Storage) -> None:
+    root = storage.image("root", [DEAD], [])
+    (answer,) = storage_owner.take(5, [{**root, "take": [DEAD["take"]]}])
+    assert (answer["in_use"], answer["not_asked"], answer["owners"]) == ("", "", [])
+    assert storage.taken == [[[]], [[DEAD["take"]]]]
+
+
+def test_nothing_is_taken_from_a_client_that_came_since(storage: Storage) -> None:
+    other = {**DEAD, "name": "open by client.3 at 192.0.2.3", "take": {"client": "client.3"}}
+    root = storage.image("root", [DEAD, other])
+    (answer,) = storage_owner.take(5, [{**root, "take": [DEAD["take"]]}])
+    assert "client.3" in answer["in_use"]
+    assert storage.taken == [[[]], [[]]]
+
+
+def test_nothing_is_taken_from_a_client_that_has_gone(storage: Storage) -> None:
+    (answer,) = storage_owner.take(5, [{**storage.image("root", []), "take": [DEAD["take"]]}])
+    assert answer["in_use"] == ""
+    assert storage.taken == [[[]], [[]]]

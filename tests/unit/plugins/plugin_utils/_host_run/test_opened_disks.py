@@ -46,6 +46,6 @@ def test_a_running_vm_is_not_given_a_disk_whose_storage_does_not_answer(changes:
     assert list(found) == (["web1"] if refused else [])
     if refused:
         assert found["web1"] == [
-            "disk data of web1: it is not attached, because it cannot be opened now, and the running VM would halt until "
-            "it is (nbd 192.0.2.6:10809/: it does not answer); the VM is left as it is"
+            "disk data of web1: it is not attached, because it cannot be opened now, and the running VM would halt "
+            "until it is (nbd 192.0.2.6:10809/: it does not answer); the VM is left as it is"
         ]
