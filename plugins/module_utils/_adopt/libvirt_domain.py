@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import vm_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.guest_agent import SOCKET
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt import Pools, read_disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_source import attributes
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import fitting_name
@@ -51,6 +52,7 @@ def read_domain(domain: ElementTree.Element, pools: Pools, name: str) -> tuple[s
     _read_interfaces(devices, conversion)
     _read_screen(devices, conversion)
     conversion.vm["console"] = any(devices.find(tag) is not None for tag in ("serial", "console"))
+    _read_guest_agent(devices, conversion)
     _name_the_rest(domain, devices, conversion)
     if conversion.extra:
         conversion.vm["extra_args"] = conversion.extra
@@ -164,6 +166,14 @@ def _read_screen(devices: ElementTree.Element, conversion: Conversion) -> None:
         kind = element.get("type", "")
         if kind not in ("vga", "none") or "vnc" not in conversion.vm:
             conversion.left.append(f"<video> {kind}: a VM has the adapter VGA with vnc, or none")
+
+
+def _read_guest_agent(devices: ElementTree.Element, conversion: Conversion) -> None:
+    for channel in devices.findall("channel"):
+        if attributes(channel, "target").get("name") == vm.AGENT_PORT and "guest_agent" not in conversion.vm:
+            conversion.vm["guest_agent"] = True
+            conversion.left.append(f"<channel> {channel.get('type', '')}: {SOCKET}")
+            devices.remove(channel)
 
 
 def _name_the_rest(domain: ElementTree.Element, devices: ElementTree.Element, conversion: Conversion) -> None:
