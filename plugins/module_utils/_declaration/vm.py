@@ -235,7 +235,7 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
         )
     errors.extend(_purge_of_present(name, settings))
     if settings.get("guest_agent") and any(AGENT_PORT in one for one in settings.get("extra_args", ())):
-        errors.append(DeclarationError(f"vm {name}: extra_args", f"has a port {AGENT_PORT}, as guest_agent; remove one"))
+        errors.append(DeclarationError(f"vm {name}: extra_args", f"has the port {AGENT_PORT} of guest_agent, too"))
     for option, value in (settings.get("cloud_init") or {}).items():
         if not isinstance(value, Mapping) and not (option == "user_data" and isinstance(value, str)):
             wanted = "text or a mapping" if option == "user_data" else "a mapping"

@@ -10,8 +10,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resource
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import family
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import AGENT_CONTROLLER, PciPlaces, nic_id
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import AGENT_PORT, Network, Vm, user_subnet
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import (
+    AGENT_CONTROLLER,
+    PciPlaces,
+    nic_id,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import (
+    AGENT_PORT,
+    Network,
+    Vm,
+    user_subnet,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import disk_devices
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths

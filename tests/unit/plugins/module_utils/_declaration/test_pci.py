@@ -104,7 +104,7 @@ def test_the_guest_agent_needs_a_slot_of_a_pc() -> None:
 def test_a_second_port_of_the_guest_agent_is_refused() -> None:
     port = ["-device", "virtserialport,chardev=x,name=org.qemu.guest_agent.0"]
     assert errors_of({"web1": {"guest_agent": True, "extra_args": port}}) == [
-        "hv1: vm web1: extra_args: has a port org.qemu.guest_agent.0, as guest_agent; remove one"
+        "hv1: vm web1: extra_args: has the port org.qemu.guest_agent.0 of guest_agent, too"
     ]
     vm({"extra_args": port})
 
