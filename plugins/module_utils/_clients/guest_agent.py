@@ -7,6 +7,7 @@ The guest answers, and may be hostile: whatever it sends is bounded in bytes and
 
 from __future__ import annotations
 
+import errno
 import json
 import secrets
 import socket
@@ -39,16 +40,10 @@ class GuestAgent:
     @classmethod
     def connect(cls, vm: str, path: str, *, deadline: float) -> GuestAgent:
         """Open a session by the unix socket of a running VM; deadline: as time.monotonic() counts."""
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise GuestAgentError(f"vm {vm}: guest agent: there was no time left to ask it")
         try:
-            connection = vms_resume.connect(path, left)
-        except FileNotFoundError:
-            message = "the VM does not run, or was started without guest_agent: true"
-            raise GuestAgentError(f"vm {vm}: guest agent: {path} is missing: {message}") from None
+            connection = _connected(path, deadline)
         except OSError as error:
-            raise GuestAgentError(f"vm {vm}: guest agent: {path}: {error.strerror or error}") from None
+            raise GuestAgentError(f"vm {vm}: guest agent: {path}{_why_closed(error)}") from None
         try:
             return cls(connection, vm, deadline=deadline)
         except GuestAgentError:
@@ -158,6 +153,28 @@ class GuestAgent:
 
 
 _LONGEST_MESSAGE = 1000
+_BUSY_SECONDS = 0.05
+
+
+def _connected(path: str, deadline: float) -> socket.socket:
+    """Connect to QEMU, which serves one client at a time and lets few others wait."""
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("there was no time left to ask it")
+        try:
+            return vms_resume.connect(path, left)
+        except BlockingIOError:
+            time.sleep(min(_BUSY_SECONDS, left))
+
+
+def _why_closed(error: OSError) -> str:
+    """Return why QEMU's socket cannot be used."""
+    if isinstance(error, FileNotFoundError):
+        return " is missing: the VM does not run, or was started without guest_agent: true"
+    if error.errno == errno.EACCES:
+        return ": permission denied: only root may connect to it (become of the hypervisor)"
+    return f": {error.strerror or error}"
 
 
 def _words(error: OSError) -> str:
