@@ -161,7 +161,7 @@ def _connected(path: str, deadline: float) -> socket.socket:
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("there was no time left to ask it")
+            raise OSError("there was no time left to ask it")
         try:
             return vms_resume.connect(path, left)
         except BlockingIOError:
