@@ -21,7 +21,9 @@ description:
   - "Variables of a guest: C(guest_vm), C(guest_hypervisor), C(guest_state) (C(started), C(stopped) or C(undeclared)),
     C(guest_status) (what QEMU said last, such as C(running), or empty), C(guest_memory) in bytes, C(guest_cpus),
     C(guest_disks) (rows as of the filter P(directdisk.qemu.fleet_disks#filter)), C(guest_networks) (C(name), C(bridge),
-    C(mac), C(model) of each), C(guest_addresses) (IP addresses in the network configuration of C(cloud_init))."
+    C(mac), C(model) of each), C(guest_addresses) (IP addresses in the network configuration of C(cloud_init)),
+    C(guest_agent) (if the VM has C(guest_agent=true))."
+  - A guest with C(guest_agent) is reached through its hypervisor, see O(connect_by_agent).
   - "Groups: C(guests) for all of them; C(hypervisor_NAME), C(backend_NAME), C(pool_BACKEND_NAME), C(state_NAME), and
     with a fact cache C(status_NAME)."
 extends_documentation_fragment:
@@ -51,6 +53,13 @@ options:
     elements: str
     choices: [hypervisor, backend, pool, state]
     default: [hypervisor, backend, pool, state]
+  connect_by_agent:
+    description:
+      - Set the variables of guests that have C(guest_agent) for the connection plugin
+        P(directdisk.qemu.guest_agent#connection), with the hypervisor's own connection. Another C(ansible_connection)
+        in O(compose) or in variables of the guest overrides it.
+    type: bool
+    default: true
   running_fact:
     description:
       - Name of the cached fact of a hypervisor that has RV(directdisk.qemu.qemu_info#module:vms) of the module
@@ -94,6 +103,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
+from ansible import template
 from ansible.errors import AnsibleParserError
 from ansible.inventory.helpers import get_group_vars
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
@@ -113,6 +123,12 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     NAME = "directdisk.qemu.guests"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._variables: Mapping[str, Mapping[str, Any]] = {}
+        self._names: dict[str, list[str]] = {}
+        """Names of the variables of hypervisors, by host."""
+
     def verify_file(self, path: str) -> bool:
         suffixes = (".config", *C.YAML_FILENAME_EXTENSIONS)
         return bool(super().verify_file(path)) and Path(path).suffix in suffixes
@@ -124,6 +140,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         declared = self._declared(self.get_cache_key(path), hypervisors, cache)
         guests = inventory_guests.with_status(declared, self._running(hypervisors))
         inventory.add_group(_ALL)
+        self._variables = _Variables(inventory, loader)
         for name, guest in self._named(guests, hypervisors):
             self._add(name, guest)
 
@@ -176,6 +193,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self.inventory.add_host(name, _ALL)
         for variable, value in guest.items():
             self.inventory.set_variable(name, variable, value)
+        if guest["guest_agent"] and self.get_option("connect_by_agent"):
+            for variable, value in self._connection(guest["guest_hypervisor"], guest).items():
+                self.inventory.set_variable(name, variable, value)
         for group in inventory_guests.groups(guest, self.get_option("group_by")):
             made = self.inventory.add_group(self._sanitize_group_name(group))
             self.inventory.add_child(made, name)
@@ -184,10 +204,24 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self._add_host_to_composed_groups(self.get_option("groups"), guest, name, strict=strict)
         self._add_host_to_keyed_groups(self.get_option("keyed_groups"), guest, name, strict=strict)
 
+    def _connection(self, hypervisor: str, guest: Guest) -> Guest:
+        if hypervisor not in self._names:
+            self._names[hypervisor] = sorted(self._variables[hypervisor])
+        marked: Guest = _trusted(inventory_guests.agent_connection(guest, self._names[hypervisor]))
+        return marked
+
     def _complain(self, problem: str) -> None:
         if self.get_option("strict"):
             raise AnsibleParserError(problem)
         self.display.warning(f"{self.NAME}: {problem}")
+
+
+def _trusted(value: Any) -> Any:
+    """Mark templates as such: since ansible-core 2.19 a text of a plugin is none otherwise."""
+    if isinstance(value, dict):
+        return {key: _trusted(inner) for key, inner in value.items()}
+    mark = getattr(template, "trust_as_template", None)
+    return mark(value) if mark else value
 
 
 class _Variables(Mapping[str, Any]):

@@ -51,6 +51,10 @@ class QmpError(HostError):
     """QEMU refused a QMP command, or its monitor could not be reached."""
 
 
+class GuestAgentError(HostError):
+    """A guest agent does not answer, or refused a command."""
+
+
 class StorageError(QmpError):
     """An operation on the storage of a disk failed."""
 

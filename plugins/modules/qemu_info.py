@@ -143,6 +143,9 @@ vms:
     - C(opened) lists the storage that the VM opens according to its unit, and if it writes to it. C(restart_needed) is
       true if the unit or a credential is newer than the VM's last start. C(machine) is the board of the running VM.
       C(io) counts since that start.
+    - C(agent) is there if the VM runs and its unit has C(guest_agent=true). C(problem) is empty if the guest agent
+      answers, and the reason otherwise. The agents of all VMs together are given 2 seconds. What the guest says about
+      itself is not checked.
   returned: success
   type: dict
   sample:
@@ -162,6 +165,13 @@ vms:
           io_status: ok
           io: {reads: 4201, read_bytes: 98566144, writes: 310, written_bytes: 2097152, errors: 0}
       console: "web1 login:"
+      agent:
+        problem: ""
+        version: 10.0.2
+        host_name: web1
+        os: {id: debian, name: Debian GNU/Linux 13, version: "13", kernel: 6.12.41+deb13-amd64, machine: x86_64}
+        interfaces:
+          - {name: enp1s0, mac: "52:54:00:f6:49:df", addresses: [192.0.2.17/24, "fe80::5054:ff:fef6:49df/64"]}
 unmanaged:
   description:
     - The VMs that the collection does not manage, each as the filter P(directdisk.qemu.from_drive#filter) converts its

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 
-class _Listener:
+class Listener:
     """A thread that serves the clients of a unix socket."""
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +47,7 @@ class _Listener:
         raise NotImplementedError
 
 
-class FakeQemu(_Listener):
+class FakeQemu(Listener):
     """Answers commands until one of ``ends_on`` comes; then it closes its monitor, as a QEMU that ends does."""
 
     def __init__(
@@ -100,7 +100,7 @@ class FakeQemu(_Listener):
         connection.sendall(json.dumps(message).encode() + b"\r\n")
 
 
-class FloodingMonitor(_Listener):
+class FloodingMonitor(Listener):
     """A monitor that sends one piece of text without an end to each client."""
 
     def __init__(self, path: Path, piece: bytes = b"A" * 65536) -> None:

@@ -39,6 +39,7 @@ needs_qemu = pytest.mark.skipif(
     reason="needs qemu-img, qemu-storage-daemon, root, and a system that lets it make namespaces",
 )
 needs_nbdkit = pytest.mark.skipif(not _has("nbdkit"), reason="needs nbdkit")
+needs_guest_agent = pytest.mark.skipif(not _has("qemu-ga"), reason="needs qemu-ga (package qemu-guest-agent)")
 needs_sftp_server = pytest.mark.skipif(not SFTP_SERVER, reason="needs sftp-server of OpenSSH")
 
 
@@ -69,6 +70,21 @@ def nbd_server(folder: Path, *arguments: str) -> Iterator[str]:
         try:
             while not os.path.exists(ready):  # written once it listens
                 assert process.poll() is None, f"nbdkit ended with {process.returncode}"
+                time.sleep(0.01)
+            yield path
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def guest_agent(folder: Path) -> Iterator[str]:
+    """The socket of a real guest agent, which takes this machine for its guest."""
+    path = f"{folder}/agent.sock"
+    command = ["qemu-ga", "--method=unix-listen", f"--path={path}", f"--statedir={folder}", f"--pidfile={folder}/pid"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            while not os.path.exists(path):
+                assert process.poll() is None, f"qemu-ga ended with {process.returncode}"
                 time.sleep(0.01)
             yield path
         finally:

@@ -13,6 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(path for path in ROOT.glob("plugins/modules/*.py") if path.stem != "__init__")
 PLUGINS = sorted(ROOT.glob("plugins/filter/*.py")) + sorted(ROOT.glob("plugins/inventory/*.py"))
+PLUGINS += sorted(ROOT.glob("plugins/connection/*.py"))
 ON_HOSTS = sorted([*ROOT.glob("plugins/module*/**/*.py"), *ROOT.glob("roles/*/files/*.py")])
 """What hosts run, with Python 3.9 or later."""
 ROLES = sorted(path for path in ROOT.glob("roles/*") if path.is_dir())

@@ -13,6 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import sett
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import read_arguments
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import read_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.firmware import read_firmware
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.guest_agent import read_guest_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.leftovers import read_leftovers
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.networks import read_networks
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import Converted, converted_vm
@@ -52,6 +53,7 @@ def read_command_line(words: Sequence[str], process: Process) -> Converted:
     read_screen(conversion, context)
     read_disks(conversion, context)
     read_networks(conversion, process.bridges)
+    read_guest_agent(conversion)
     read_leftovers(conversion, context)
     return converted_vm(name, conversion.vm, conversion.left, conversion.notes)
 

@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import vm_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.guest_agent import SOCKET
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt import Pools, read_disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_source import attributes
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import fitting_name
@@ -53,6 +54,7 @@ def read_domain(domain: ElementTree.Element, pools: Pools, name: str) -> tuple[s
     _read_screen(devices, conversion)
     _read_tpm(devices, conversion)
     conversion.vm["console"] = any(devices.find(tag) is not None for tag in ("serial", "console"))
+    _read_guest_agent(devices, conversion)
     _name_the_rest(domain, devices, conversion)
     if conversion.extra:
         conversion.vm["extra_args"] = conversion.extra
@@ -179,6 +181,14 @@ def _read_tpm(devices: ElementTree.Element, conversion: Conversion) -> None:
         if emulated and model in MODELS:
             declare_tpm(conversion, model, "libvirt's own folder (/var/lib/libvirt/swtpm)")
             devices.remove(element)
+
+
+def _read_guest_agent(devices: ElementTree.Element, conversion: Conversion) -> None:
+    for channel in devices.findall("channel"):
+        if attributes(channel, "target").get("name") == vm.AGENT_PORT and "guest_agent" not in conversion.vm:
+            conversion.vm["guest_agent"] = True
+            conversion.left.append(f"<channel> {channel.get('type', '')}: {SOCKET}")
+            devices.remove(channel)
 
 
 def _name_the_rest(domain: ElementTree.Element, devices: ElementTree.Element, conversion: Conversion) -> None:

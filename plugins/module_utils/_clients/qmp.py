@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Collection
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.json_line import read_object
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import vms_resume
 
@@ -25,8 +26,6 @@ _MOST_EVENTS, _LONGEST_NAME = 1000, 200
 """Limits of what is remembered of events."""
 _WHOLE_EVENT = 5.0
 """Seconds for the rest of an event whose beginning has come."""
-_DIGITS = 20
-"""Maximum digits of a number: QEMU's have 64 bits, and Python takes minutes for a million digits."""
 
 
 class Monitor:
@@ -147,12 +146,9 @@ class Monitor:
 
     def _read(self, line: bytes) -> dict[str, Any]:
         try:
-            message = json.loads(line, parse_int=_whole)
-        except (ValueError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
-            raise self._lose("its monitor does not answer as QEMU does")
-        return message
+            return read_object(line)
+        except ValueError:
+            raise self._lose("its monitor does not answer as QEMU does") from None
 
     def _lose(self, reason: str) -> QmpError:
         """Read no more replies, for this reason."""
@@ -167,9 +163,3 @@ def _release(greeting: dict[str, Any]) -> tuple[int, int]:
         return int(numbers["major"]), int(numbers["minor"])
     except (KeyError, TypeError, ValueError):
         return 0, 0
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > _DIGITS:
-        raise ValueError("a number that QEMU does not have")
-    return int(digits)

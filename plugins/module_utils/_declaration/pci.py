@@ -49,6 +49,8 @@ _PCI_DEVICE = re.compile(
 )
 """Devices that certainly take a slot."""
 _PORT = "machine.port"
+AGENT_CONTROLLER = "machine.agent-serial"
+"""Id of the controller of the guest agent's port."""
 _SCSI_PLACE = re.compile(r"bus=(.+)\.0,scsi-id=(\d+)")
 
 
@@ -91,6 +93,8 @@ class PciPlaces:
     screen: str
     usb: str
     seed: str
+    agent: str
+    """Empty without a port for the guest agent."""
     controllers: tuple[ScsiController, ...]
     disks: Mapping[str, str]
     """By disk; disks on an IDE or USB bus are not in it."""
@@ -142,6 +146,7 @@ def pci_places(
                 any(disk.settings["model"] == "usb" for disk in disks),
             )
         ),
+        [AGENT_CONTROLLER] if settings["guest_agent"] else [],
     )
     board_family = family(settings["machine"])
     slots = _free_slots(board_family, settings.get("extra_args", ()))
@@ -151,6 +156,7 @@ def pci_places(
     return PciPlaces(
         board.ports,
         *board.always,
+        agent=board.agent,
         controllers=tuple(_controllers(disks, device_of, board.places)),
         disks={
             disk: f"bus={scsi[disk][0]}.0,scsi-id={scsi[disk][1]}" if disk in scsi else board.places[device]
@@ -171,6 +177,8 @@ class _Needs:
     """Devices of extra_args."""
     always: int
     """Number of screens, USB controllers and seeds that the VM has."""
+    agent: Sequence[str]
+    """Id of the controller of the guest agent's port, if there is one."""
 
     @property
     def extra_slots(self) -> int:
@@ -185,6 +193,7 @@ class _Board:
     ports: tuple[RootPort, ...]
     always: tuple[str, str, str]
     """Places of the screen, the USB controller and the seed."""
+    agent: str
     places: Mapping[str, str]
 
 
@@ -210,7 +219,7 @@ def _q35(slots: Sequence[int], needs: _Needs, kept: Mapping[str, str], *, spare:
             raise DeclarationError(
                 "", f"its {what} need {len(ids)} PCI Express ports, and a q35 has {len(ports)} for them{advice}"
             )
-    left = len(rest) - _NETWORK_SLOTS - _DISK_SLOTS
+    left = len(rest) - _NETWORK_SLOTS - _DISK_SLOTS - len(needs.agent)
     if needs.extra_slots > left:
         raise DeclarationError(
             "extra_args", f"its devices need {needs.extra_slots} PCI slots, and a q35 has {left} for them"
@@ -218,7 +227,8 @@ def _q35(slots: Sequence[int], needs: _Needs, kept: Mapping[str, str], *, spare:
     networks, network_ports = _on_ports(needs.networks, for_networks, kept, min(spare, _SPARE_FOR_NETWORKS))
     disks, disk_ports = _on_ports(needs.disks, for_disks, kept, spare)
     screen, usb, seed = map(_slot, always)
-    return _Board((*network_ports, *disk_ports), (screen, usb, seed), {**networks, **disks})
+    agent = _slot(slots[-1]) if needs.agent else ""  # QEMU gives the devices of extra_args the first free slots
+    return _Board((*network_ports, *disk_ports), (screen, usb, seed), agent, {**networks, **disks})
 
 
 def _on_ports(
@@ -234,17 +244,29 @@ def _on_ports(
 
 def _pc(slots: Sequence[int], needs: _Needs, kept: Mapping[str, str]) -> _Board:
     middle = [_slot(slot) for slot in slots[2:-1]]
-    if len(needs.disks) + len(needs.networks) + needs.extra_slots > len(middle):
+    if len(needs.disks) + len(needs.networks) + len(needs.agent) + needs.extra_slots > len(middle):
         extra = sum(map(_takes_free_slot, needs.extra))
-        parts = ((len(needs.disks), "disks"), (len(needs.networks), "networks"), (extra, "extra_args"))
+        parts = (
+            (len(needs.disks), "disks"),
+            (len(needs.networks), "networks"),
+            (len(needs.agent), "guest_agent"),
+            (extra, "extra_args"),
+        )
         counted = " and ".join(f"{number} for {what}" for number, what in parts if number)
         advice = "; disks with model: virtio-scsi share one slot" if len(needs.disks) > 1 else ""
         raise DeclarationError(
             "", f"its devices need PCI slots ({counted}), and a pc has {len(middle)} for them{advice}"
         )
-    networks = _assign(needs.networks, middle[::-1], kept, reserved=_kept_places(needs.disks, middle, kept).values())
-    disks = _assign(needs.disks, middle, kept, reserved=networks.values())
-    return _Board((), (_slot(slots[0]), _slot(slots[1]), _slot(slots[-1])), {**networks, **disks})
+    agent_before = _kept_places(needs.agent, middle, kept).values()
+    disks_before = _kept_places(needs.disks, middle, kept).values()
+    networks = _assign(needs.networks, middle[::-1], kept, reserved=(*disks_before, *agent_before))
+    disks = _assign(needs.disks, middle, kept, reserved=(*networks.values(), *agent_before))
+    # The guest agent comes last, and between the two, so that no other device moves for it.
+    half = len(middle) // 2
+    taken = (*networks.values(), *disks.values())
+    agent = _assign(needs.agent, (*middle[half:], *middle[:half]), kept, reserved=taken)
+    always = (_slot(slots[0]), _slot(slots[1]), _slot(slots[-1]))
+    return _Board((), always, agent.get(AGENT_CONTROLLER, ""), {**networks, **disks})
 
 
 def _kept_places(ids: Iterable[str], places: Sequence[str], kept: Mapping[str, str]) -> dict[str, str]:

@@ -246,6 +246,13 @@ VM_OPTIONS = (
     ),
     Option("console", "A serial console on a socket, with a log.", "bool", default=True),
     Option(
+        "guest_agent",
+        "A channel to QEMU's guest agent, on a socket: the guest needs its package (C(qemu-guest-agent)). The host can "
+        "then do anything in the guest that the agent allows.",
+        "bool",
+        default=False,
+    ),
+    Option(
         "vnc",
         "VNC screen, on a unix socket or on address and port.",
         "dict",

@@ -35,6 +35,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.read impo
     read_options,
 )
 
+AGENT_PORT = "org.qemu.guest_agent.0"
+"""Name of the port that guest agents open."""
 _VM_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,27}$")
 _TRUE = ("true", "yes", "on", "1")
 """Spellings of true in an option that has not been read yet."""
@@ -236,6 +238,8 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
         )
     errors.extend(_purge_of_present(name, settings))
     errors.extend(_secure_boot_without_uefi(name, settings))
+    if settings.get("guest_agent") and any(AGENT_PORT in one for one in settings.get("extra_args", ())):
+        errors.append(DeclarationError(f"vm {name}: extra_args", f"has the port {AGENT_PORT} of guest_agent, too"))
     for option, value in (settings.get("cloud_init") or {}).items():
         if not isinstance(value, Mapping) and not (option == "user_data" and isinstance(value, str)):
             wanted = "text or a mapping" if option == "user_data" else "a mapping"

@@ -19,7 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.ident
     names_in,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import files, former_storage, systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import files, former_storage, guest_agents, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
@@ -75,6 +75,8 @@ class VmInfo(_VmInfo, total=False):
 
     error: str
     """Reason why its monitor could not be asked."""
+    agent: guest_agents.AgentInfo
+    """Answers of its guest agent, if it runs and its unit has one."""
 
 
 def vms() -> dict[str, VmInfo]:
@@ -82,7 +84,10 @@ def vms() -> dict[str, VmInfo]:
     names = sorted({paths.vm_of_unit(os.path.basename(path)) for path in _vm_units()} - {""})
     states = systemd.show([paths.unit_name(name) for name in names])
     with ThreadPoolExecutor(8) as pool:
-        return dict(zip(names, pool.map(lambda name: _vm(name, states[paths.unit_name(name)]), names)))
+        found = dict(zip(names, pool.map(lambda name: _vm(name, states[paths.unit_name(name)]), names)))
+    for name, answers in guest_agents.observe([name for name in names if _has_agent(name, found[name])]).items():
+        found[name]["agent"] = answers
+    return found
 
 
 def vms_that_open(disk: Disk) -> list[str]:
@@ -116,6 +121,11 @@ def _resolved(names: frozenset[str]) -> dict[str, list[str]]:
 
 def _vm_units() -> list[str]:
     return glob.glob(f"{paths.UNIT_DIRECTORY}/qemu-vm-*.service")
+
+
+def _has_agent(name: str, info: VmInfo) -> bool:
+    unit = f"{paths.UNIT_DIRECTORY}/{paths.unit_name(name)}"
+    return info["active"] == "active" and f"path={paths.agent_socket(name)}," in files.read_text(unit)
 
 
 def _vm(name: str, state: UnitState) -> VmInfo:

@@ -10,8 +10,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resource
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import family
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import PciPlaces, nic_id
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Network, Vm, user_subnet
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import (
+    AGENT_CONTROLLER,
+    PciPlaces,
+    nic_id,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import (
+    AGENT_PORT,
+    Network,
+    Vm,
+    user_subnet,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import disk_devices
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.firmware import Firmware
@@ -54,6 +63,7 @@ def build_argv(
             ("-blockdev", compact(seed_node(seed_directory))),
             ("-device", f"virtio-blk-pci,{places.seed},drive={SEED_NODE},id={SEED_NODE}-disk"),
         ]
+    args += _guest_agent(vm, places.agent)
     user_networks = count()
     for network in vm.networks:
         number = 0 if network.bridge else next(user_networks)
@@ -104,6 +114,17 @@ def _monitor_and_console(vm: Vm) -> Args:
             ("-serial", "chardev:console"),
         ]
     return args
+
+
+def _guest_agent(vm: Vm, place: str) -> Args:
+    if not vm.settings["guest_agent"]:
+        return []
+    name = vm_node("agent")
+    return [
+        ("-chardev", f"socket,id={name},path={paths.agent_socket(vm.name)},server=on,wait=off"),
+        ("-device", f"virtio-serial-pci,{place},id={AGENT_CONTROLLER}"),
+        ("-device", f"virtserialport,bus={AGENT_CONTROLLER}.0,chardev={name},name={AGENT_PORT},id={name}"),
+    ]
 
 
 def _network(network: Network, tap: str, place: str, number: int) -> Args:

@@ -32,7 +32,13 @@ _OPTIONS = {
     "-vnc": "vnc",
 }
 """Options of QEMU whose values come from one setting of the VM."""
-_NODES = {"seed": "cloud_init", "uefi-code": "firmware", "uefi-vars": "firmware", "usb": "usb disks"}
+_NODES = {
+    "agent": "guest_agent",
+    "seed": "cloud_init",
+    "uefi-code": "firmware",
+    "uefi-vars": "firmware",
+    "usb": "usb disks",
+}
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,11 @@ def qmp_socket(vm: str) -> str:
     return f"{runtime_directory(vm)}/qmp.sock"
 
 
+def agent_socket(vm: str) -> str:
+    """Return the socket of the guest agent."""
+    return f"{runtime_directory(vm)}/agent.sock"
+
+
 def console_log(vm: str) -> str:
     return f"{log_directory(vm)}/console.log"
 

@@ -31,6 +31,7 @@ def guest(one: DeclaredVm) -> Guest:
             for network in vm.networks
         ],
         "guest_addresses": _addresses(vm),
+        "guest_agent": vm.settings["guest_agent"],
     }
 
 
@@ -56,7 +57,22 @@ def status(seen: Any) -> str:
 def _undeclared(host: str, vm: str, status: str) -> Guest:
     lists: dict[str, Any] = {f"guest_{name}": [] for name in ("disks", "networks", "addresses")}
     known = {"guest_vm": vm, "guest_hypervisor": host, "guest_state": "undeclared", "guest_status": status}
-    return {**known, "guest_memory": None, "guest_cpus": None, **lists}
+    return {**known, "guest_memory": None, "guest_cpus": None, "guest_agent": False, **lists}
+
+
+def agent_connection(one: Guest, variables: Iterable[str]) -> Guest:
+    """Return the variables by which Ansible reaches a guest through its agent.
+
+    variables: names of the hypervisor's own. Their values are templates, so that secrets stay where they are.
+    """
+    hypervisor = one["guest_hypervisor"]
+    known = {name: f"{{{{ hostvars[{hypervisor!r}][{name!r}] }}}}" for name in variables if name.startswith("ansible_")}
+    return {
+        "ansible_connection": "directdisk.qemu.guest_agent",
+        "ansible_guest_agent_hypervisor": hypervisor,
+        "ansible_guest_agent_hypervisor_variables": known,
+        "ansible_guest_agent_vm": one["guest_vm"],
+    }
 
 
 def groups(one: Guest, kinds: Iterable[str]) -> Iterator[str]:

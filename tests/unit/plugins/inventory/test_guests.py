@@ -147,6 +147,7 @@ def test_declared_vms_are_hosts_in_groups(inventory: Inventory) -> None:
             {"name": "out", "bridge": None, "mac": web1["guest_networks"][1]["mac"], "model": "virtio"},
         ],
         "guest_addresses": ["192.0.2.77", "2001:db8::1"],
+        "guest_agent": False,
     }
     assert "pass-of-seed" not in json.dumps(found["_meta"]["hostvars"]["web1"])
 
@@ -173,6 +174,35 @@ keyed_groups: [{key: guest_networks | map(attribute='bridge') | select, prefix: 
     assert found["guests"]["hosts"] == ["web1.hv1", "web2.hv1", "web2.hv2", "hv1.hv2"]
     assert groups_of(found, "web1.hv1") == ["backend_nfs", "backend_rbd", "bridge_br0", "guests", "large"]
     assert found["_meta"]["hostvars"]["web1.hv1"]["ansible_host"] == "192.0.2.77"
+
+
+def test_a_guest_with_an_agent_is_reached_through_its_hypervisor(inventory: Inventory, tmp_path: Path) -> None:
+    """Secrets of the hypervisor stay templates; its own values are used in the guest."""
+    own = 'ansible_host: 192.0.2.9\nansible_user: "{{ who }}"\nwho: admin\nansible_become_password: "{{ vault_x }}"\n'
+    vms = "qemu_vms: {web1: {guest_agent: true}, web3: {}}\nvault_x: s3cret\n"
+    inventory.write("host_vars/hv1.yml", own + vms)
+    inventory.write("host_vars/web1.yml", "vault_x: another\nansible_host: 192.0.2.99\n")
+    found, _complaints = inventory.read()
+    assert "ansible_connection" not in found["_meta"]["hostvars"]["web3"]
+    web1 = found["_meta"]["hostvars"]["web1"]
+    assert (web1["ansible_connection"], web1["ansible_guest_agent_hypervisor"], web1["ansible_guest_agent_vm"]) == (
+        "directdisk.qemu.guest_agent",
+        "hv1",
+        "web1",
+    )
+    assert "s3cret" not in json.dumps(web1)
+    variables = "{{ ansible_guest_agent_hypervisor_variables }}"
+    play = {"hosts": "web1", "gather_facts": False, "tasks": [{"ansible.builtin.debug": {"msg": variables}}]}
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    done = inventory.run("playbook", str(tmp_path / "play.yml"))
+    assert json.loads(done.stdout[done.stdout.index("=> {") + 3 : done.stdout.rindex("PLAY RECAP")])["msg"] == {
+        "ansible_become_password": "s3cret",
+        "ansible_host": "192.0.2.9",
+        "ansible_user": "admin",
+    }
+    inventory.write("zz_guests.yml", SETTINGS + "connect_by_agent: false\n")
+    found, _complaints = inventory.read()
+    assert "ansible_connection" not in found["_meta"]["hostvars"]["web1"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import PciPlaces, is_own_id, pci_places
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import (
+    AGENT_CONTROLLER,
+    PciPlaces,
+    is_own_id,
+    pci_places,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.command_line import build_argv
@@ -51,6 +56,7 @@ def network_places(**declared: Any) -> list[str]:
         {"disks": disks(2, model="ide")},
         {"cloud_init": {"user_data": "x"}},
         {"vnc": {}},
+        {"guest_agent": True},
         {"disks": disks(9), "cloud_init": {"user_data": "x"}, "vnc": {}},
         {"networks": {**LAN, "second": {"user": True}}},
         {"extra_args": ["-device", "virtio-rng-pci"]},
@@ -70,6 +76,37 @@ def test_the_place_of_a_disk_does_not_depend_on_later_ones_or_on_other_devices(m
         {"machine": machine, "disks": disks(9), "networks": LAN, "vnc": {}, "cloud_init": {"user_data": "x"}},
     )
     assert places_of(few).disks.items() <= places_of(many).disks.items()
+
+
+@pytest.mark.parametrize("machine", ["q35", "pc"])
+def test_no_device_moves_for_the_guest_agent_and_it_keeps_its_place(machine: str) -> None:
+    without = vm({"machine": machine, "disks": disks(3), "networks": LAN})
+    declared = {"machine": machine, "guest_agent": True, "networks": LAN}
+    agent = places_of(vm({**declared, "disks": disks(3)}))
+    before = places_of(without)
+    assert (agent.disks, agent.networks, before.agent) == (before.disks, before.networks, "")
+    many = disks(15 if machine == "pc" else 20)
+    assert places_of(vm({**declared, "disks": many})).agent == (agent.agent if machine == "q35" else "addr=0x13")
+    kept = {AGENT_CONTROLLER: agent.agent}
+    after = places_of(vm({**declared, "disks": many}), kept)
+    assert after.agent == agent.agent not in (*after.disks.values(), *after.networks.values())
+
+
+def test_the_guest_agent_needs_a_slot_of_a_pc() -> None:
+    full = {"machine": "pc", "disks": disks(27)}
+    vm(full)
+    assert errors_of({"web1": {**full, "guest_agent": True}}) == [
+        "hv1: vm web1: its devices need PCI slots (27 for disks and 1 for guest_agent), and a pc has 27 for them"
+        "; disks with model: virtio-scsi share one slot"
+    ]
+
+
+def test_a_second_port_of_the_guest_agent_is_refused() -> None:
+    port = ["-device", "virtserialport,chardev=x,name=org.qemu.guest_agent.0"]
+    assert errors_of({"web1": {"guest_agent": True, "extra_args": port}}) == [
+        "hv1: vm web1: extra_args: has the port org.qemu.guest_agent.0 of guest_agent, too"
+    ]
+    vm({"extra_args": port})
 
 
 def test_ports_of_networks_come_first_and_there_are_spare_ones() -> None:

@@ -101,6 +101,7 @@ def disks(**more: Any) -> dict[str, Any]:
             LiveChanges(restart=("disk root is not declared any more: the VM boots from it",)),
         ),
         (disks(), {**disks(), "memory": "128MiB"}, LiveChanges(restart=("memory has changed",))),
+        (disks(), {**disks(), "guest_agent": True}, LiveChanges(restart=("guest_agent has changed",))),
         (
             disks(),
             {**disks(), "networks": {"lan": {"bridge": "br0"}}},
@@ -119,6 +120,7 @@ def disks(**more: Any) -> dict[str, Any]:
         "an ide disk",
         "the boot disk",
         "memory",
+        "the guest agent",
         "a network",
     ],
 )
