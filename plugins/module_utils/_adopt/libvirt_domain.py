@@ -60,7 +60,7 @@ def read_domain(domain: ElementTree.Element, pools: Pools, name: str) -> tuple[s
     devices = ElementTree.Element("devices") if devices is None else devices
     context = CommandLineContext(vm=named if uuid and uuid != vm.uuid_of(named) else None, uuid=uuid)
     controllers = tuple(devices.findall("controller"))
-    _read_disks(devices, DomainContext(pools, conversion.vm["machine"], controllers, context), conversion)
+    _read_disks(devices, DomainContext(pools, conversion.board, controllers, context), conversion)
     read_interfaces(devices, conversion)
     read_screen(devices, conversion)
     read_console(devices, conversion)
