@@ -48,6 +48,12 @@ def test_an_execution_environment_gets_what_the_controller_needs() -> None:
     assert not {"meta", "examples", *files.values()} & set(ignored)
 
 
+def test_the_site_playbook_runs_in_batches_if_they_are_set() -> None:
+    (play,) = read_yaml(ROOT / "playbooks" / "site.yml")
+    assert play["serial"] == "{{ qemu_vms_serial | default('100%') }}"
+    assert play["max_fail_percentage"] == "{{ qemu_vms_max_fail_percentage | default(100) }}"
+
+
 def test_every_part_of_the_tests_runs_in_hosted_ci() -> None:
     jobs = read_yaml(ROOT / ".github" / "workflows" / "test.yml")["jobs"]
     parts = [part for job in jobs.values() for part in job["strategy"]["matrix"]["part"]]
