@@ -12,7 +12,7 @@ short_description: Manage many disks, on storage of any kind, in one call
 version_added: 0.1.0
 author: directdisk.qemu contributors (@directdisk)
 description:
-  - Creates, grows, reads or removes the images of disks, as M(directdisk.qemu.qemu_rbd_disk),
+  - Creates, grows or removes the images of disks, as M(directdisk.qemu.qemu_rbd_disk),
     M(directdisk.qemu.qemu_iscsi_disk) and M(directdisk.qemu.qemu_remote_image) do for one disk each. A further disk
     takes milliseconds, not a task.
   - Several workers on the host process the disks. They need no mount, no login and no daemon of the host.
@@ -28,7 +28,7 @@ options:
         C(docs/declaration.md) lists all options. Options for a VM's use of the disk, such as C(cache), are accepted
         and have no effect.
       - C(state) is V(present) by default, which creates the disk or changes it to what is declared; V(absent) removes
-        it; V(info) only reads it.
+        it. M(directdisk.qemu.qemu_disks_info) only reads disks.
       - C(name) is the name of the disk in results and errors; in a mapping, its key is the name. A disk without a name
         is named by its backend and storage.
       - C(monitor) is the QMP socket of the running VM that has the disk open, and C(node) the name of the disk's
@@ -60,6 +60,7 @@ attributes:
 requirements:
   - QEMU 5.2 or later on the host, and what the backends of the disks need (role P(directdisk.qemu.storage_client#role))
 seealso:
+  - module: directdisk.qemu.qemu_disks_info
   - module: directdisk.qemu.qemu_vms
   - module: directdisk.qemu.qemu_rbd_disk
   - module: directdisk.qemu.qemu_iscsi_disk
@@ -77,16 +78,13 @@ EXAMPLES = r"""
         size: 20GiB
         source: {https: {url: "https://images.example/debian-13.qcow2"}, format: qcow2}
 
-- name: Remove a disk, and read the state of another
+- name: Remove a disk
   directdisk.qemu.qemu_disks:
     disks:
       old:
         nfs: {host: 192.0.2.7, path: /export/old.qcow2}
         format: qcow2
         state: absent
-      shared:
-        iscsi: {portal: 192.0.2.9, target: "iqn.2026-01.example:web1", lun: 1}
-        state: info
 
 - name: The disks of a declared VM, with a short timeout for servers that do not answer
   directdisk.qemu.qemu_disks:

@@ -39,7 +39,7 @@ notes:
     refused, if the LUN does not match O(expect), is a controller, or is read-only and must be written to, if it has
     data in another format than the declared one, or if O(source) or a full qcow2 of O(size) does not fit on it.
   - With O(state=absent) and without O(tgt) it is an error if the LUN exists, because an initiator cannot remove it.
-  - With O(state=info) and without O(target) the targets of the portal are listed, see RV(image.targets).
+  - M(directdisk.qemu.qemu_disks_info) reads a LUN, with its fingerprint, and lists the targets of a portal.
   - With O(format=qcow2), O(size) is the size that a guest sees; without it a new qcow2 is as large as its O(source).
     The size of a raw LUN is set by its target, and O(luks) takes its first 2068480 bytes; O(size) is an error for
     both.
@@ -48,6 +48,7 @@ notes:
   - An account of tgt is shared by all of its targets. Its password is not changed if it belongs to other targets,
     too.
 seealso:
+  - module: directdisk.qemu.qemu_disks_info
   - module: directdisk.qemu.qemu_rbd_disk
   - module: directdisk.qemu.qemu_remote_image
   - module: directdisk.qemu.qemu_disks
@@ -97,12 +98,6 @@ EXAMPLES = r"""
     lun: 1
     monitor: /run/qemu-vm-web1/qmp.sock
     node: root.format
-
-- name: List the targets of a portal and their LUNs
-  directdisk.qemu.qemu_iscsi_disk:
-    state: info
-    portal: 192.0.2.9
-  register: portal
 
 - name: Make a LUN on the storage host
   directdisk.qemu.qemu_iscsi_disk:
@@ -216,12 +211,12 @@ image:
       type: bool
     content:
       description: V(blank), V(data), or V(unfinished) if an import was interrupted. The content of a qcow2 or luks is
-        read only with O(source) or O(state=info); otherwise it counts as V(data).
+        read only with O(source); otherwise it counts as V(data).
       returned: if the LUN is a disk, without O(tgt)
       type: str
     fingerprint:
       description: Value of O(overwrite) that allows to overwrite the data.
-      returned: with O(state=info), if the LUN has data
+      returned: if the LUN has data in another format than the declared one
       type: str
     block_size:
       description: Bytes of a logical block.
@@ -255,14 +250,6 @@ image:
       description: The target exports the LUN read-only.
       returned: if the LUN exists
       type: bool
-    targets:
-      description: Targets of the portal by name, each with its portals, the state of its LUNs (as here), and the error
-        with which it refuses this account, empty if it does not.
-      returned: with O(state=info) and without O(target)
-      type: list
-      elements: dict
-      sample: [{target: "iqn.2026-01.example:web1", portals: ["192.0.2.9:3260"], luns: [{lun: 0, type: controller}],
-        error: ""}]
     store:
       description: File or device that holds the data.
       returned: with O(tgt), if the LUN exists

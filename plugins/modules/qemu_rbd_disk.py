@@ -43,6 +43,7 @@ requirements:
   - QEMU's rbd driver, such as in qemu-block-extra, for images with a format and for copies
   - role P(directdisk.qemu.storage_client#role) installs them
 seealso:
+  - module: directdisk.qemu.qemu_disks_info
   - module: directdisk.qemu.qemu_disks
   - module: directdisk.qemu.qemu_vms
 notes:
@@ -177,13 +178,6 @@ EXAMPLES = r"""
     state: absent
     with_snapshots: true
 
-- name: List the clients that have an image open
-  directdisk.qemu.qemu_rbd_disk:
-    pool: vms
-    image: www1-root
-    state: info
-  register: found
-  failed_when: found.image.watchers | default([]) | length > 1
 """
 
 RETURN = r"""

@@ -60,6 +60,7 @@ notes:
   - By route V(stage) a copy keeps the server's ETag in an extended attribute of the file. If the file system does not
     support them, only Last-Modified and length are compared.
 seealso:
+  - module: directdisk.qemu.qemu_disks_info
   - module: directdisk.qemu.qemu_rbd_disk
   - module: directdisk.qemu.qemu_iscsi_disk
   - module: directdisk.qemu.qemu_disks
@@ -234,10 +235,6 @@ image:
       description: Leaked clusters that qemu-img has found; they waste space and are harmless.
       returned: with O(check), for a qcow2 that no VM of this host has open
       type: int
-    problem:
-      description: Why the image is not what is declared.
-      returned: with O(state=info), if it is not
-      type: str
     content:
       description: V(blank), V(data), or V(unfinished) if a run was interrupted while it wrote.
       returned: if the image is on storage of a fixed size

@@ -127,7 +127,7 @@ attributes:
     description: Shows the units that change, line by line, and the names of credentials. Never a secret.
     support: full
 requirements:
-  - QEMU 5.2 or later and systemd 250 or later on the host
+  - QEMU 5.2 or later and systemd 247 or later on the host
 """
 
 EXAMPLES = r"""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Credential, UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_files import write_private
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Resource, ResourceCache
@@ -19,6 +20,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabiliti
 
 FOLDER = "/run"
 """In memory, so that secrets are not written to a disk."""
+FOLDER_OF_USERS = "/dev/shm"
+"""The same for another user than root, whose session has no folder of its own."""
 
 
 class FolderResources(UnitResources):
@@ -91,9 +94,10 @@ class Workspace:
     def folder(self) -> str:
         """Private folder in memory, for root and the processes of this workspace."""
         if not self._folder:
-            self._outer = self._stack.enter_context(private_folder(FOLDER))
+            own = FOLDER if privileges.is_root() else os.environ.get("XDG_RUNTIME_DIR", FOLDER_OF_USERS)
+            self._outer = self._stack.enter_context(private_folder(own))
             self._confined = confinement.program(self._outer)
-            self._user = confinement.new_user()
+            self._user = confinement.new_user() if privileges.is_root() else os.geteuid()
             self._folder = self.new_folder(f"{self._outer}/w")
         return self._folder
 
@@ -118,6 +122,7 @@ class Workspace:
 
     def confined(self, allowed: Confinement, *folders: str, files_from: int = -1) -> list[str]:
         """Return the beginning of a command that opens foreign data; folders: further folders that it may write to."""
+        privileges.require_root("reading this storage by a confined process of QEMU")
         everywhere = (self.folder, *folders)
         return [
             *END_WITH_PARENT,

@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_lin
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import lone_disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import ConvertedDisk, read_probed
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_controllers import DomainContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_domain import read_domain
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import (
     Converted,
@@ -86,7 +87,7 @@ def _read_xml(text: str, name: str) -> Converted:
         return converted_vm(vm_name, result.vm, result.left, result.notes)
     if len(disks) != 1 or domains:
         raise DeclarationError("libvirt", "exactly one <disk> or <domain> is required, with the <pool>s of its volumes")
-    return _disk(name, libvirt.read_disk(disks[0], pools))
+    return _disk(name, libvirt.read_disk(disks[0], DomainContext(pools)))
 
 
 def _disk(name: str, result: ConvertedDisk) -> Converted:

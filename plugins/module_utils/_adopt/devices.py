@@ -190,7 +190,7 @@ def _read_bus(
     if hardware.model == "nvme":
         properties.setdefault("serial", controller.values.get("serial", ""))
     if hardware.model == "ide":
-        chip = {"pc": "IDE", "q35": "AHCI"}[conversion.vm.get("machine", "pc")]
+        chip = {"pc": "IDE", "q35": "AHCI"}[conversion.board]
         disk.left.append(f"it is on {driver}: the board's {chip} is declared, for which a guest may lack a driver")
         del properties["bus"]
     if hardware.model == "usb" and not driver.endswith("xhci"):

@@ -67,7 +67,7 @@ def _pairs(conversion: Conversion) -> list[tuple[Hardware, Argument]]:
     """Return each device with its drive or node, in the order in which QEMU creates them."""
     behind = {name: a for a in conversion.of("drive", "blockdev") for name in a.names}
     pairs = []
-    units = 1 if conversion.vm.get("machine") == "q35" else 2
+    units = 1 if conversion.board == "q35" else 2
     indices = boot.ide_indices(conversion, units)
     for device in conversion.of("device"):
         model = DEVICES.get(str(device.values.get("driver")))

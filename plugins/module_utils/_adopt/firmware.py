@@ -32,7 +32,7 @@ def read_firmware(conversion: Conversion) -> None:
     blockdevs = {name: a for a in conversion.of("blockdev") for name in a.names}
     files = [_file(a.values or a.value, blockdevs) for a in (*drives, *devices, *conversion.of("pflash"))]
     conversion.vm["firmware"] = "uefi"
-    secure = secure_flash(conversion) if conversion.vm["machine"] == "q35" else []
+    secure = secure_flash(conversion) if conversion.board == "q35" else []
     if secure:
         conversion.vm["secure_boot"] = True
         conversion.take(*secure, *without_s3(conversion))

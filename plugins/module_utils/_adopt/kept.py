@@ -26,6 +26,9 @@ _PLACE = ("bus", "addr", "multifunction", "port", "unit", "lun", "scsi-id", "cha
 USB_CONTROLLER = re.compile(r"qemu-xhci|nec-usb-xhci|.*usb-[eu]hci.*|pci-ohci")
 _USB_DEVICE = re.compile("usb-.*|u2f-.*")
 _IDE_DEVICE = re.compile("ide-(cd|hd|cf|drive)")
+_PORT = re.compile("pcie-root-port|ioh3420|xio3130-downstream")
+_FIRST_CHASSIS = 128
+"""The unit's own ports have lower numbers, and a chassis is a byte."""
 _PATHS = {
     "blockdev": "filename",
     "cdrom": "",
@@ -46,6 +49,8 @@ _PATHS = {
     "smbios": "file",
 }
 """Key of a file's path by option; empty if the whole value is one."""
+_LIBVIRTS = re.compile(r"/(?:var/lib|run|var/run)/libvirt/qemu/(?!nvram/|save/)[^\s,\"']*")
+"""Files and sockets that libvirt makes for one run of a VM."""
 _PROTOCOL = re.compile(r"[a-z0-9+-]+:")
 _BOARD_BUSES = {
     "pc": ("pci.0", "isa.0", "ide.0", "ide.1"),
@@ -82,6 +87,7 @@ def fitted(conversion: Conversion, kept: Iterable[Argument], context: CommandLin
     result = _without_lost_buses(conversion, result)
     result = _moved_ide(conversion, result)
     result = _with_usb(conversion, result)
+    result = [_other_chassis(one) for one in result]
     return [_commented(conversion, _with_paths(one, context)) for one in result]
 
 
@@ -101,10 +107,24 @@ def _with_paths(one: Kept, context: CommandLineContext) -> Kept:
 
 
 def _commented(conversion: Conversion, one: Kept) -> Kept:
-    if one.argument.option == "boot":
-        comment = boot.boot_comment(conversion, one.argument)
-        return one.say(comment) if comment else one
+    argument = one.argument
+    comments = [boot.boot_comment(conversion, argument)] if argument.option == "boot" else []
+    if argument.option == "object" and str(argument.values.get("qom-type")).startswith("memory-backend-"):
+        comments.append("change its size together with memory")
+    place = _LIBVIRTS.search(argument.value)
+    if place:
+        comments.append(f"libvirt makes {place[0]} before it starts QEMU, and nothing does so now")
+    elif argument.option == "chardev" and _connects(argument.values):
+        comments.append(f"a process must listen on {argument.values['path']} when the VM starts")
+    for comment in filter(None, comments):
+        one = one.say(comment)
     return one
+
+
+def _connects(values: Mapping[str, Any]) -> bool:
+    """Return if a character device is the client of a unix socket."""
+    server = str(values.get("server", "off")) in ("on", "yes", "true", "")
+    return values.get("backend") == "socket" and "path" in values and not server
 
 
 def changed(argument: Argument, values: Mapping[str, Any]) -> Argument:
@@ -188,7 +208,7 @@ def _without_lost_buses(conversion: Conversion, kept: list[Kept]) -> list[Kept]:
     for one in kept:
         bus = str(one.argument.values.get("bus", ""))
         bases = {bus, bus.rpartition(".")[0]}
-        unknown = bases & former or (from_file and bus not in _BOARD_BUSES[conversion.vm["machine"]])
+        unknown = bases & former or (from_file and bus not in _BOARD_BUSES[conversion.board])
         lost = _driver(one) and bus and not bases & names and unknown
         result.append(_without(one, _PLACE, "because nothing of that name is kept") if lost else one)
     return result
@@ -197,7 +217,7 @@ def _without_lost_buses(conversion: Conversion, kept: list[Kept]) -> list[Kept]:
 def _moved_ide(conversion: Conversion, kept: list[Kept]) -> list[Kept]:
     """Move IDE drives behind those of the declaration, which come first."""
     disks = sum(disk.get("model") == "ide" for disk in conversion.vm.get("disks", {}).values())
-    units = 1 if conversion.vm["machine"] == "q35" else 2
+    units = 1 if conversion.board == "q35" else 2
     indices = boot.ide_indices(conversion, units)
     result, taken = [], set(range(disks))
     for one in sorted(kept, key=lambda one: one.argument.position):
@@ -231,6 +251,16 @@ def _at_index(one: Kept, index: int) -> Kept:
         values = {"file": argument.value, **({"media": "cdrom"} if argument.option == "cdrom" else {})}
     drive = replace(argument, option="drive", value="", values={})
     return replace(one, argument=changed(drive, {**values, "index": index})).say(f"at place {index} of the IDE drives")
+
+
+def _other_chassis(one: Kept) -> Kept:
+    """Number the chassis of a PCI Express port apart from those of the unit's own ports."""
+    chassis = str(one.argument.values.get("chassis", ""))
+    if not _PORT.fullmatch(_driver(one)) or not chassis.isdigit() or int(chassis) >= _FIRST_CHASSIS:
+        return one
+    number = _FIRST_CHASSIS + int(chassis)
+    value = number if isinstance(one.argument.values["chassis"], int) else str(number)
+    return replace(one, argument=changed(one.argument, {**one.argument.values, "chassis": value}))
 
 
 def _with_usb(conversion: Conversion, kept: list[Kept]) -> list[Kept]:

@@ -36,6 +36,7 @@ UNITS = {
     "run-with": "the unit has a user and a sandbox of its own",
     "D": "systemd keeps the log",
     "S": "the VM runs immediately",
+    "no-shutdown": "the unit ends when the guest powers off",
     "incoming": "the VM is started, not restored",
     "loadvm": "the VM is started, not restored",
     "readconfig": "the file is not read; add its content by hand",
@@ -48,6 +49,9 @@ UNITS = {
     "audio-help": "",
 }
 """Arguments that are not passed on to QEMU, with the reason."""
+
+_DEFAULTS = (["-rtc", "base=utc"], ["-overcommit", "mem-lock=off"])
+"""Arguments that change nothing."""
 
 _CARRIERS = re.compile(
     r"virtio-scsi(-pci)?|pcie-root-port|pcie-pci-bridge|pci-bridge|ioh3420|i82801b11-bridge|x3130.*|xio3130.*|"
@@ -64,7 +68,7 @@ _SERVANTS = re.compile("secret|iothread|throttle-group|tls-creds-.*")
 def read_leftovers(conversion: Conversion, context: CommandLineContext) -> None:
     """Pass on undeclared arguments with everything that they need, but never a secret."""
     rest = [a for a in conversion.arguments if a.position not in conversion.taken]
-    for argument in [a for a in rest if a.option in UNSAID or a.option in UNITS or a.words == ["-rtc", "base=utc"]]:
+    for argument in [a for a in rest if a.option in UNSAID or a.option in UNITS or a.words in _DEFAULTS]:
         rest.remove(argument)
         if UNITS.get(argument.option):
             conversion.left.append(f"{argument.shown}: {UNITS[argument.option]}")
@@ -80,6 +84,11 @@ def read_leftovers(conversion: Conversion, context: CommandLineContext) -> None:
         kept.remove(argument)
         lost.update(dict.fromkeys(argument.names, "it is not kept"))
         conversion.left.append(f"{argument.shown}: not kept, because {why}")
+    needed = _needed(kept)
+    conversion.left += [
+        f"{argument.shown}: not kept, because nothing uses it" for argument in kept if argument not in needed
+    ]
+    kept = needed
     if any(argument.option in _DRIVES for argument in kept):
         kept += [argument for argument in conversion.of("snapshot")[:1] if argument not in kept]
     boot_after_kept(conversion, kept)

@@ -5,12 +5,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import ConvertedDisk, read_limits
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_controllers import (
+    DomainContext,
+    Pools,
+    read_controller,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_source import (
     attributes,
     read_storage,
@@ -19,8 +23,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_sou
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import check_length, shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-
-Pools = Mapping[str, ElementTree.Element]
 
 _BUSES = {"virtio": "virtio-blk", "scsi": "virtio-scsi", "sata": "ide", "ide": "ide", "usb": "usb", "nvme": "nvme"}
 _CACHES = ("default", "none", "writeback", "writethrough", "directsync", "unsafe")
@@ -52,21 +54,22 @@ def pools_of(elements: list[ElementTree.Element]) -> Pools:
     return {pool.findtext("name", ""): pool for pool in elements if pool.tag == "pool"}
 
 
-def read_disk(disk: ElementTree.Element, pools: Pools) -> ConvertedDisk:
+def read_disk(disk: ElementTree.Element, domain: DomainContext) -> ConvertedDisk:
     """Convert an element ``<disk>`` to a disk."""
     device = disk.get("device", "disk")
     if device not in ("disk", "lun"):
-        raise DeclarationError("libvirt", f"device={shown(device)} is not a disk")
+        raise DeclarationError("libvirt", f"device={shown(device)} is not a disk{_medium(disk)}")
     result = ConvertedDisk()
     chain = disk.find("backingStore")
     if chain is not None and len(chain):
         problem = "the overlay above its backing store would be left behind; commit it to its base first"
         raise DeclarationError("libvirt: backingStore", problem)
-    backend, options = read_storage(disk, pools, result)
+    backend, options = read_storage(disk, domain.pools, result, domain.context)
     result.declared[backend.name] = options
     _read_encryption(disk, result)
     _read_driver(attributes(disk, "driver"), disk.find("driver"), result, has_aio=_has_aio(backend.options))
-    _read_target(disk, result, passthrough=device == "lun" and backend.access.scsi_passthrough)
+    bus = _read_target(disk, result, passthrough=device == "lun" and backend.access.scsi_passthrough)
+    read_controller(disk, bus, domain, result)
     if device == "lun" and result.declared.get("model") != "scsi-block":
         result.left.append("device='lun': SCSI commands of the guest do not reach the device")
     _read_identity(disk, result)
@@ -78,6 +81,13 @@ def read_disk(disk: ElementTree.Element, pools: Pools) -> ConvertedDisk:
     _name_the_rest(disk, result)
     drives.refuse_writes(result.declared, result)
     return result
+
+
+def _medium(disk: ElementTree.Element) -> str:
+    """Return the image of a drive that is not declared, for people."""
+    source = attributes(disk, "source")
+    place = next((source[key] for key in ("file", "dev", "name", "volume") if source.get(key)), "")
+    return f"; its medium was {shown(place)}" if place else ""
 
 
 def _has_aio(options: Any) -> bool:
@@ -149,7 +159,8 @@ def _error_policies(declared: dict[str, str]) -> dict[str, str]:
     return {key: words.get(value, value) for key, value in (("werror", write), ("rerror", read)) if value}
 
 
-def _read_target(disk: ElementTree.Element, result: ConvertedDisk, *, passthrough: bool) -> None:
+def _read_target(disk: ElementTree.Element, result: ConvertedDisk, *, passthrough: bool) -> str:
+    """Read the device model; return the bus."""
     target = attributes(disk, "target")
     name = target.get("dev", "vd")
     bus = target.pop("bus", {"vd": "virtio", "hd": "ide", "sd": "scsi"}.get(name[:2], ""))
@@ -169,23 +180,25 @@ def _read_target(disk: ElementTree.Element, result: ConvertedDisk, *, passthroug
     order = attributes(disk, "boot").get("order")
     if order:
         result.declared["boot_index"] = _boot_index(order)
+    return bus
 
 
 def _boot_index(order: str) -> int:
-    """Convert the boot order: libvirt counts from 1, QEMU from 0."""
+    """Return the boot order, which libvirt passes on to QEMU as it is."""
     if not re.fullmatch("[1-9][0-9]{0,2}", order):
         raise DeclarationError("libvirt: boot", f"order {shown(order)} is not a number above 0")
-    return int(order) - 1
+    return int(order)
 
 
 def _read_identity(disk: ElementTree.Element, result: ConvertedDisk) -> None:
     """Read serial number, world wide name and sizes of sectors."""
     declared = result.declared
     model = declared.get("model", "virtio-blk")
-    serial = (disk.findtext("serial") or "").strip()
-    if serial:
+    serial = disk.findtext("serial") or ""
+    if serial.strip():
         drives.set_serial(model, serial, result)
-    wwn = (disk.findtext("wwn") or "").strip()
+    wwn = (disk.findtext("wwn") or "").strip().lower()
+    wwn = wwn[2:] if wwn.startswith("0x") else wwn
     if wwn and model in ("virtio-scsi", "ide") and re.fullmatch("[0-9a-fA-F]{16}", wwn):
         declared["wwn"] = wwn
     elif wwn:
@@ -224,6 +237,7 @@ def _name_the_rest(disk: ElementTree.Element, result: ConvertedDisk) -> None:
         elif element.tag == "mirror":
             result.left.append("<mirror>: a block copy is running; what is opened after its end is another image")
         elif element.tag == "shareable":
+            result.declared.setdefault("cache", "none")
             result.left.append("<shareable>: several VMs may write to it, which a declaration refuses")
         elif element.tag not in (*_READ, *_SILENT):
             result.left.append(f"<{element.tag}>: not declared")

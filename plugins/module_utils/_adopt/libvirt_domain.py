@@ -4,33 +4,45 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import vm_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.guest_agent import SOCKET
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt import Pools, read_disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt import read_disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_controllers import DomainContext, Pools
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_cpu import digits, read_cpus
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_devices import (
+    read_console,
+    read_interfaces,
+    read_screen,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_source import attributes
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import fitting_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import check_disk, covered
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import DEFAULT_CPU, Conversion, size_words
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion, size_words
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.tpm import MODELS, declare_tpm
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
 _UNITS = {"b": 1, "bytes": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4}
 _BINARY = {"k": 10, "KiB": 10, "M": 20, "MiB": 20, "G": 30, "GiB": 30, "T": 40, "TiB": 40}
-_READ = ("name", "title", "uuid", "memory", "currentMemory", "vcpu", "os", "devices", "cpu", "description", "metadata")
+_READ = (
+    *("name", "title", "uuid", "memory", "currentMemory", "vcpu", "os", "devices", "cpu", "description", "metadata"),
+    *("features", "clock"),
+)
 _USUAL = {
     "on_poweroff": ("destroy",),
     "on_reboot": ("restart",),
     "on_crash": ("destroy", "restart"),
 }
-_SILENT = ("resource", "seclabel", "pm", "iothreads")
+_SILENT = ("resource", "seclabel", "iothreads")
+_READ_OF_OS = ("type", "loader", "nvram", "boot", "firmware")
 _DEVICES = ("disk", "interface", "graphics", "serial", "console", "emulator", "video", "controller", "audio", "input")
-_CARDS = {"virtio": "virtio", "e1000": "e1000", "virtio-transitional": "virtio", "virtio-non-transitional": "virtio"}
+_MEBIBYTE = 1024**2
 
 
 def read_domain(domain: ElementTree.Element, pools: Pools, name: str) -> tuple[str, Conversion]:
@@ -44,16 +56,19 @@ def read_domain(domain: ElementTree.Element, pools: Pools, name: str) -> tuple[s
     _read_machine(domain, conversion)
     if uuid and uuid != vm.uuid_of(named):
         conversion.keep("uuid", uuid, "the guest keeps its UUID")
-    conversion.vm["memory"] = size_words(_memory(domain.find("memory")))
-    conversion.vm["cpus"] = int(_digits((domain.findtext("vcpu") or "1").strip(), "vcpu"))
-    _read_cpu(domain.find("cpu"), conversion)
+    conversion.vm["memory"] = size_words(_memory(domain, conversion))
+    read_cpus(domain, conversion)
     devices = domain.find("devices")
     devices = ElementTree.Element("devices") if devices is None else devices
-    _read_disks(devices, pools, conversion)
-    _read_interfaces(devices, conversion)
-    _read_screen(devices, conversion)
+    context = CommandLineContext(vm=named if uuid and uuid != vm.uuid_of(named) else None, uuid=uuid)
+    controllers = tuple(devices.findall("controller"))
+    _read_disks(devices, DomainContext(pools, conversion.board, controllers, context), conversion)
+    read_interfaces(devices, conversion)
+    read_screen(devices, conversion)
+    read_console(devices, conversion)
+    _read_features(domain, conversion)
+    _read_clock(domain, conversion)
     _read_tpm(devices, conversion)
-    conversion.vm["console"] = any(devices.find(tag) is not None for tag in ("serial", "console"))
     _read_guest_agent(devices, conversion)
     _name_the_rest(domain, devices, conversion)
     if conversion.extra:
@@ -61,20 +76,25 @@ def read_domain(domain: ElementTree.Element, pools: Pools, name: str) -> tuple[s
     return named, conversion
 
 
-def _digits(text: str, where: str) -> str:
-    if not re.fullmatch("[1-9][0-9]{0,17}", text):
-        raise DeclarationError(f"libvirt: {where}", f"{shown(text)} is not a number above 0")
-    return text
-
-
-def _memory(element: ElementTree.Element | None) -> int:
-    if element is None:
+def _memory(domain: ElementTree.Element, conversion: Conversion) -> int:
+    """Return the memory in whole MiB, as libvirt passes it on."""
+    size, current = _size(domain.find("memory")), domain.find("currentMemory")
+    if size is None:
         raise DeclarationError("libvirt", "has no <memory>")
+    now = _size(current)
+    if now is not None and now != size:
+        conversion.left.append(f"<currentMemory> {in_words(now)}: the VM has its whole memory")
+    return -(-size // _MEBIBYTE) * _MEBIBYTE
+
+
+def _size(element: ElementTree.Element | None) -> int | None:
+    if element is None:
+        return None
     unit = element.get("unit", "KiB")
     if unit not in _UNITS and unit not in _BINARY:
         raise DeclarationError("libvirt: memory", f"unit {shown(unit)} is not known")
     factor = _UNITS.get(unit) or 1 << _BINARY[unit]
-    return int(_digits((element.text or "").strip(), "memory")) * factor
+    return int(digits((element.text or "").strip(), "memory")) * factor
 
 
 def _read_machine(domain: ElementTree.Element, conversion: Conversion) -> None:
@@ -84,47 +104,70 @@ def _read_machine(domain: ElementTree.Element, conversion: Conversion) -> None:
     if kind.get("arch", "x86_64") not in ("x86_64", "i686"):
         raise DeclarationError("libvirt: os", f"only VMs of x86_64 can be declared, not of {shown(kind['arch'])}")
     conversion.read_board(kind.get("machine", "pc"), "libvirt: os")
-    loader = domain.find("os/loader")
-    if (loader is not None and loader.get("type") == "pflash") or attributes(domain, "os").get("firmware") == "efi":
-        conversion.vm["firmware"] = "uefi"
-        secure = loader is not None and loader.get("secure") == "yes" and conversion.vm["machine"] == "q35"
-        if secure:
-            conversion.vm["secure_boot"] = True
-        file = "uefi-vars-secure.fd" if secure else "uefi-vars.fd"
-        variables = (domain.findtext("os/nvram") or "libvirt's own file").strip()
-        conversion.left.append(
-            f"UEFI variables in {variables}: firmware: uefi takes the host's own; copy them to {file} in the "
-            "VM's directory under /var/lib before its first start"
-        )
-    boots = [attributes_of.get("dev", "") for attributes_of in (one.attrib for one in domain.findall("os/boot"))]
+    _read_firmware(domain, conversion)
+    boots = [one.get("dev", "") for one in domain.findall("os/boot")]
     if boots and boots[0] != "hd":
         conversion.left.append(f"<boot dev={boots[0]}>: the first disk boots")
     for element in domain.find("os") or ():
-        if element.tag not in ("type", "loader", "nvram", "boot", "firmware", "smbios"):
-            conversion.left.append(f"<{element.tag}> of <os>: not declared")
+        texts = " ".join(f"{key}={value}" for key, value in element.attrib.items())
+        if element.tag not in _READ_OF_OS and (element.tag, texts) != ("smbios", "mode=emulate"):
+            conversion.left.append(f"<{element.tag}> {texts} of <os>: not declared".replace("  ", " "))
 
 
-def _read_cpu(cpu: ElementTree.Element | None, conversion: Conversion) -> None:
-    mode = cpu.get("mode", "custom") if cpu is not None else ""
-    model = (cpu.findtext("model") or "").strip() if cpu is not None else ""
-    if cpu is None or (mode == "custom" and not model):
-        conversion.vm["cpu_model"] = DEFAULT_CPU
-    elif mode == "custom":
-        conversion.vm["cpu_model"] = model
-    elif conversion.vm["accel"] == "kvm" and mode != "host-passthrough":
-        conversion.left.append(f"<cpu mode={mode}>: the host's own CPU is declared")
-    for element in cpu if cpu is not None else ():
-        if element.tag != "model":
-            texts = " ".join(f"{key}={value}" for key, value in element.attrib.items())
-            conversion.left.append(f"<{element.tag}> {texts} of <cpu>: not declared".replace("  ", " "))
+def _read_firmware(domain: ElementTree.Element, conversion: Conversion) -> None:
+    loader = domain.find("os/loader")
+    place = (loader.text or "").strip() if loader is not None else ""
+    if (loader is not None and loader.get("type") == "pflash") or attributes(domain, "os").get("firmware") == "efi":
+        conversion.vm["firmware"] = "uefi"
+        nvram = domain.find("os/nvram")
+        source = attributes(domain, "os/nvram/source")
+        variables = ((nvram.text or "").strip() if nvram is not None else "") or "/".join(
+            source[key] for key in ("protocol", "file", "dev", "name") if key in source
+        )
+        file = "uefi-vars-secure.fd" if _read_security(domain, conversion) else "uefi-vars.fd"
+        conversion.left.append(
+            f"UEFI{f' {place}' if place else ''}, variables in {variables or 'a file of libvirt'}: firmware: uefi "
+            f"takes the host's own; copy them to {file} in the VM's directory under /var/lib before its first start"
+        )
+    elif place:
+        conversion.left.append(f"<loader> {place}: the firmware of QEMU is declared")
 
 
-def _read_disks(devices: ElementTree.Element, pools: Pools, conversion: Conversion) -> None:
+def _read_security(domain: ElementTree.Element, conversion: Conversion) -> bool:
+    """Declare Secure Boot if the firmware has it; name what else is asked of the firmware. Return if it has it."""
+    names = [one.get("name", "") for one in domain.findall("os/firmware/feature") if one.get("enabled") == "yes"]
+    names += ["secure"] if attributes(domain, "os/loader").get("secure") == "yes" else []
+    secure = conversion.board == "q35" and not {"secure", "secure-boot"}.isdisjoint(names)
+    if secure:
+        conversion.vm["secure_boot"] = True
+    known = ("secure", "secure-boot", "enrolled-keys") if secure else ()
+    conversion.left += [f"{name} of the firmware: not declared" for name in dict.fromkeys(names) if name not in known]
+    return secure
+
+
+def _in_order(disks: list[ElementTree.Element]) -> list[ElementTree.Element]:
+    """Return disks as libvirt orders them: of one bus by their target, for the first one boots."""
+    result: list[ElementTree.Element] = []
+    for disk in disks:
+        bus, place = _target(disk)
+        same = [number for number, other in enumerate(result) if _target(other)[0] == bus]
+        after = [number for number in same if _target(result[number])[1] > place]
+        result.insert(after[0] if after else same[-1] + 1 if same else len(result), disk)
+    return result
+
+
+def _target(disk: ElementTree.Element) -> tuple[str, tuple[int, str]]:
+    target = attributes(disk, "target")
+    name = target.get("dev", "")
+    return target.get("bus", name[:2]), (len(name), name)
+
+
+def _read_disks(devices: ElementTree.Element, context: DomainContext, conversion: Conversion) -> None:
     disks: dict[str, dict[str, Any]] = {}
-    for element in devices.findall("disk"):
+    for element in _in_order(devices.findall("disk")):
         target = attributes(element, "target").get("dev", "disk")
         try:
-            disk = read_disk(element, pools)
+            disk = read_disk(element, context)
             check_disk(disk.declared)
         except (DeclarationError, Collected) as error:
             conversion.left.append(f"disk {target}: {covered(error, '')}")
@@ -135,43 +178,6 @@ def _read_disks(devices: ElementTree.Element, pools: Pools, conversion: Conversi
         conversion.notes += [f"disk {name}: {text}" for text in disk.notes]
     if disks:
         conversion.vm["disks"] = disks
-
-
-def _read_interfaces(devices: ElementTree.Element, conversion: Conversion) -> None:
-    networks: dict[str, dict[str, Any]] = {}
-    for number, element in enumerate(devices.findall("interface")):
-        kind, mac = element.get("type", ""), attributes(element, "mac").get("address", "")
-        card = attributes(element, "model").get("type", "virtio")
-        source = attributes(element, "source")
-        where = f"<interface type={kind}> {mac}".strip()
-        bridge = source.get("bridge", "") if kind in ("bridge", "network") else ""
-        if not (bridge or kind == "user") or card not in _CARDS:
-            conversion.left.append(f"{where}: declare it in networks, with its bridge and the models virtio and e1000")
-            continue
-        network: dict[str, Any] = {"bridge": bridge} if bridge else {"user": True}
-        network.update({"mac": mac} if mac else {})
-        network.update({"model": "e1000"} if _CARDS[card] == "e1000" else {})
-        networks[fitting_name([f"net{number}"], networks)] = network
-        for inner in element:
-            if inner.tag not in ("mac", "source", "model", "target", "alias", "address"):
-                conversion.left.append(f"{where}: <{inner.tag}>: not declared")
-    if networks:
-        conversion.vm["networks"] = networks
-
-
-def _read_screen(devices: ElementTree.Element, conversion: Conversion) -> None:
-    for element in devices.findall("graphics"):
-        port = element.get("port", "-1")
-        listen = element.get("listen", "127.0.0.1")
-        if element.get("type") == "vnc" and "vnc" not in conversion.vm:
-            fixed = re.fullmatch("[0-9]{4,5}", port) is not None and int(port) >= 5900
-            conversion.vm["vnc"] = {"address": listen, "port": int(port)} if fixed else {}
-            continue
-        conversion.left.append(f"<graphics type={element.get('type', '')}>: a VM has VNC (vnc) or no screen")
-    for element in devices.findall("video/model"):
-        kind = element.get("type", "")
-        if kind not in ("vga", "none") or "vnc" not in conversion.vm:
-            conversion.left.append(f"<video> {kind}: a VM has the adapter VGA with vnc, or none")
 
 
 def _read_tpm(devices: ElementTree.Element, conversion: Conversion) -> None:
@@ -194,15 +200,32 @@ def _read_guest_agent(devices: ElementTree.Element, conversion: Conversion) -> N
 def _name_the_rest(domain: ElementTree.Element, devices: ElementTree.Element, conversion: Conversion) -> None:
     for element in domain:
         text = (element.text or "").strip()
-        if element.tag in (*_READ, *_SILENT) or text in _USUAL.get(element.tag, ()):
-            continue
-        if element.tag == "clock" and element.get("offset", "utc") == "utc":
-            continue
-        usual = {"acpi", "apic", "pae", "vmport", *(("smm",) if "secure_boot" in conversion.vm else ())}
-        if element.tag == "features" and {inner.tag for inner in element} <= usual:
-            continue
-        conversion.left.append(f"<{element.tag.rpartition('}')[2]}>: not declared")
+        if element.tag not in (*_READ, *_SILENT) and text not in _USUAL.get(element.tag, ()):
+            conversion.left.append(f"<{element.tag.rpartition('}')[2]}>{f' {text}' if text else ''}: not declared")
     for element in devices:
         if element.tag not in _DEVICES:
             kind = element.get("model") or element.get("type") or ""
             conversion.left.append(f"<{element.tag}> {kind}: not declared".replace(" :", ":"))
+
+
+def _read_features(domain: ElementTree.Element, conversion: Conversion) -> None:
+    """Read what the guest finds of ACPI and hypervisor: without <acpi>, libvirt turns it off."""
+    if domain.find("features/acpi") is None:
+        conversion.keep("machine", "acpi=off", "the guest has no ACPI")
+    usual = ("acpi", "apic", "pae", "vmport", *(("smm",) if "secure_boot" in conversion.vm else ()))
+    for element in domain.find("features") or ():
+        if element.tag not in usual or (element.attrib and element.tag != "smm"):
+            inner = " ".join([*element.attrib.values(), *(one.tag for one in element)])
+            conversion.left.append(f"<{element.tag}> {inner} of <features>: not declared".replace("  ", " "))
+
+
+def _read_clock(domain: ElementTree.Element, conversion: Conversion) -> None:
+    clock = domain.find("clock")
+    offset = clock.get("offset", "utc") if clock is not None else "utc"
+    if offset == "localtime":
+        conversion.keep("rtc", "base=localtime", "the guest's clock is local time")
+    elif offset != "utc":
+        conversion.left.append(f"<clock offset={offset}>: the guest's clock is UTC")
+    for timer in domain.findall("clock/timer"):
+        texts = " ".join(f"{key}={value}" for key, value in timer.attrib.items())
+        conversion.left.append(f"<timer> {texts} of <clock>: not declared")

@@ -35,17 +35,24 @@ def attributes(element: ElementTree.Element, path: str) -> dict[str, str]:
     return dict(result.attrib) if result is not None else {}
 
 
-def read_storage(disk: ElementTree.Element, pools: Mapping[str, ElementTree.Element], result: ConvertedDisk) -> Storage:
+def read_storage(
+    disk: ElementTree.Element,
+    pools: Mapping[str, ElementTree.Element],
+    result: ConvertedDisk,
+    context: CommandLineContext,
+) -> Storage:
     """Return the backend of a disk and its options."""
-    kind = disk.get("type", "network")
     source = disk.find("source")
     if source is None:
         raise DeclarationError("libvirt", "has no <source>")
+    kind = disk.get("type", "network" if "protocol" in source.attrib else "file")
     auth = next((one for one in (disk.find("auth"), source.find("auth")) if one is not None), None)
     _name(source, disk, result)
     if kind == "volume":
-        return _of_pool(source, pools, auth)
+        _name_unknown(source, ("pool", "volume", "mode"), result)
+        return _of_pool(source, pools, auth, context)
     if kind in _LOCAL:
+        _name_unknown(source, (_LOCAL[kind],), result)
         return _local(source.get(_LOCAL[kind], ""))
     if kind != "network":
         raise DeclarationError("libvirt", f"type={shown(kind)} cannot be declared; network, file, block, volume can")
@@ -61,7 +68,17 @@ def read_storage(disk: ElementTree.Element, pools: Mapping[str, ElementTree.Elem
         raise DeclarationError("libvirt: source", f"{shown(odd[0])} cannot be declared")
     if source.get("tls") == "yes":
         result.notes.append("tls: directory: libvirt's own, unless its qemu.conf names another one")
-    return _network(backend, _source(source, auth, _encryption(disk, source, backend)))
+    return _network(backend, _source(source, auth, _encryption(disk, source, backend)), context)
+
+
+def _name_unknown(source: ElementTree.Element, known: tuple[str, ...], result: ConvertedDisk) -> None:
+    """Name what a file, a device or a volume has beside its place."""
+    own = (*known, *_NAMED, "index")
+    result.left += [
+        f"{key}={value} of <source>: not declared" for key, value in source.attrib.items() if key not in own
+    ]
+    silent = (*_NAMED, "auth", "encryption", "seclabel", "privateData")
+    result.left += [f"<{element.tag}> of <source>: not declared" for element in source if element.tag not in silent]
 
 
 def _name(source: ElementTree.Element, disk: ElementTree.Element, result: ConvertedDisk) -> None:
@@ -78,12 +95,12 @@ def _local(path: str) -> Storage:
     return BACKENDS["host_device" if is_device(path) else "file"], {"filename": path}
 
 
-def _network(backend: Backend, source: LibvirtSource) -> Storage:
+def _network(backend: Backend, source: LibvirtSource, context: CommandLineContext) -> Storage:
     try:
         declared = backend.adoption.read_libvirt(source)
         table = {option.name: option for option in backend.options}
         options = {name: as_declared(table[name], value) for name, value in declared.items()}
-        return backend, backend.adoption.fill_defaults(options, CommandLineContext())
+        return backend, backend.adoption.fill_defaults(options, context)
     except DeclarationError as error:
         raise error.within(f"libvirt: {backend.name}") from None
 
@@ -138,7 +155,10 @@ def secrets_of(element: ElementTree.Element | None) -> list[Secret]:
 
 
 def _of_pool(
-    source: ElementTree.Element, pools: Mapping[str, ElementTree.Element], auth: ElementTree.Element | None
+    source: ElementTree.Element,
+    pools: Mapping[str, ElementTree.Element],
+    auth: ElementTree.Element | None,
+    context: CommandLineContext,
 ) -> Storage:
     """Return the storage of a volume; its pool must be known."""
     name, volume = source.get("pool", ""), source.get("volume", "")
@@ -163,10 +183,11 @@ def _of_pool(
         if not lun:
             raise DeclarationError("libvirt: pool", f"{shown(volume)} is not the name of a LUN: unit:0:0:N")
         target = attributes(place, "device").get("path", "")
-        return _network(BACKENDS["iscsi"], _named(place, f"{target}/{lun[1]}", auth if auth is not None else own))
+        direct_source = _named(place, f"{target}/{lun[1]}", auth if auth is not None else own)
+        return _network(BACKENDS["iscsi"], direct_source, context)
     if kind not in names:
         raise DeclarationError("libvirt: pool", f"type {shown(kind)} cannot be declared")
-    return _network(BACKENDS[kind], _named(place, names[kind], auth if auth is not None else own))
+    return _network(BACKENDS[kind], _named(place, names[kind], auth if auth is not None else own), context)
 
 
 def _named(place: ElementTree.Element, name: str, auth: ElementTree.Element | None) -> LibvirtSource:

@@ -34,7 +34,7 @@ def read_networks(conversion: Conversion, bridges: Mapping[str, str]) -> None:
     behind = {name: a for a in conversion.of("netdev") for name in a.names}
     macs = _Addresses()
     for argument in conversion.of("device", "nic"):
-        unasked = "e1000" if conversion.vm["machine"] == "pc" else "e1000e"
+        unasked = "e1000" if conversion.board == "pc" else "e1000e"
         card = str(argument.values.get("model" if argument.option == "nic" else "driver", unasked))
         netdev = argument if argument.option == "nic" else behind.get(str(argument.values.get("netdev")))
         if netdev is None or (argument.option == "nic" and argument.values.get("type") == "none"):

@@ -15,6 +15,7 @@ _PLACE = ("driver", "id", "bus", "addr")
 _ADAPTERS = re.compile("VGA|.*-vga(-gl)?|qxl|virtio-gpu.*|bochs-display|ramfb|ati-vga|secondary-vga")
 _WITH_VGA = re.compile("(cirrus|qxl|virtio|ati|vhost-user)-vga(-gl)?|vmware-svga")
 """Adapters that cannot be beside the VGA adapter of the unit."""
+_MOST_DISPLAY = 65535 - 5900
 _NO_ADAPTER = "a VM has a VGA adapter only with a screen: declare vnc if the guest needs one"
 
 
@@ -52,8 +53,8 @@ def read_screen(conversion: Conversion, context: CommandLineContext) -> None:
 def _read_vnc(values: dict[str, Any], conversion: Conversion, context: CommandLineContext) -> dict[str, Any] | None:
     place = str(values.pop("vnc", "none"))
     vnc: dict[str, Any] = {}
-    match = re.fullmatch(r"(.*):(\d{1,4})", place)
-    if match and not place.startswith("unix:"):
+    match = re.fullmatch(r"(.*):(\d{1,5})", place)
+    if match and not place.startswith("unix:") and int(match[2]) <= _MOST_DISPLAY:
         vnc = {"address": match[1].strip("[]") or "0.0.0.0", "port": 5900 + int(match[2])}
     elif not place.startswith("unix:"):
         if place != "none":

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import boards
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
@@ -29,6 +30,9 @@ _PROXMOX = re.compile(r"\+pve[0-9]+$")
 _OTHER_SYSTEMS = ("hax", "hvf", "mshv", "nvmm", "whpx")
 """Accelerators of systems other than Linux."""
 _ON = ("on", "yes", "true", "y", "1")
+_SWITCHED_OFF = {"no-acpi": "acpi", "no-hpet": "hpet"}
+"""Options that QEMU 9.0 has removed, and the property of the board that replaces each."""
+_PLAIN_MEMORY = {"qom-type", "id", "size", "x-use-canonical-path-for-ramblock-id"}
 _TOPOLOGY = ("sockets", "dies", "clusters", "modules", "cores", "threads", "books", "drawers")
 
 
@@ -71,16 +75,21 @@ class Conversion:
         self.extra += [f"-{option}", value]
         self.left.append(f"-{option} {value}: kept in extra_args; {why}")
 
+    @property
+    def board(self) -> str:
+        """Return q35 or pc: how devices are attached to the board."""
+        return boards.family(self.vm.get("machine", "pc"))
+
     def read_board(self, word: str, where: str) -> None:
         """Declare the type of the board."""
         known, suffix = _PROXMOX.sub("", word), _PROXMOX.search(word)
         family = next((name for name, pattern in _TYPES if pattern.fullmatch(known)), "")
         if not family:
             raise DeclarationError(where, f"{texts.shown(word)} cannot be declared; q35 and pc can")
-        self.vm["machine"] = family
+        self.vm["machine"] = known if boards.is_versioned(known) else family
         if suffix:
             self.left.append(f"{suffix[0]} of -machine {word}: only Proxmox's own QEMU knows it")
-        if known != family:
+        if self.vm["machine"] != known:
             self.keep("machine", known, "the guest sees the hardware of that release")
 
 
@@ -99,8 +108,14 @@ def _read_type(conversion: Conversion, binary: str) -> None:
         ":", str(values.pop("accel", ""))
     )
     _read_accel(conversion, list(filter(None, accels)), binary)
+    for option, key in _SWITCHED_OFF.items():
+        if conversion.has(option):
+            conversion.take(*conversion.of(option))
+            values[key] = "off"
+    if _take_plain_memory(conversion, str(values.get("memory-backend", ""))):
+        del values["memory-backend"]
     conversion.flash = {name: values.pop(name) for name in ("pflash0", "pflash1") if name in values}
-    if conversion.vm["machine"] == "q35" and secure_flash(conversion):
+    if conversion.board == "q35" and secure_flash(conversion):
         values.pop("smm", None)
     if values:
         pairs = (f"{key}={str(value).replace(',', ',,')}" for key, value in values.items())
@@ -124,6 +139,14 @@ def _global(argument: Argument) -> tuple[str, str, str]:
         return values["driver"], values.get("property", ""), values.get("value", "")
     name, _equals, value = argument.value.partition("=")
     return (*name.rpartition(".")[::2], value)
+
+
+def _take_plain_memory(conversion: Conversion, name: str) -> bool:
+    """Take a memory object that is what QEMU makes by itself: its size would contradict a later change of memory."""
+    plain = [a for a in conversion.of("object") if name in a.names and set(a.values) <= _PLAIN_MEMORY]
+    plain = [a for a in plain if a.values["qom-type"] == "memory-backend-ram"]
+    conversion.take(*plain)
+    return bool(plain)
 
 
 def _read_accel(conversion: Conversion, accels: list[str], binary: str) -> None:

@@ -19,9 +19,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schem
     PASSTHROUGH,
     SOURCE_FORMATS,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import did_you_mean, nearest, read_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import (
+    did_you_mean,
+    joined,
+    nearest,
+    read_options,
+)
 
 ORIGIN_KEYS = ("uri", "format", "raw_content", "luks", "route")
 """Options of a disk that is only a source of a copy, beside its backend."""
@@ -97,9 +102,8 @@ def read_disk(
     """Read a disk; default_writes: the value of an undeclared ``writes`` if the storage cannot be written."""
     if not isinstance(declared, Mapping):
         raise DeclarationError(where, "is not a mapping with a backend's key and options")
-    backend, source = _read_source(declared, where)
+    backend, source, settings = _read_parts(declared, options, where)
     source, packed = _read_packed(backend, source, where, is_source=options is ORIGIN_OPTIONS)
-    settings = read_options(options, {key: value for key, value in declared.items() if key not in BACKENDS}, where)
     origin = _read_origin(settings.pop("source", None), f"{where}: source")
     provision = _read_provision(settings.pop("provision", None), f"{where}: provision")
     if origin:
@@ -130,6 +134,30 @@ def read_disk(
     if packed and backend.access.stage and settings["route"] == "auto":
         settings["route"] = "stage"
     return Disk(name, backend, source, settings, origin, provision, packed)
+
+
+def _read_parts(
+    declared: Mapping[str, Any], options: Sequence[Option], where: str
+) -> tuple[Backend, dict[str, Any], dict[str, Any]]:
+    """Return the backend with its options, and the options of the disk; raise the errors of both together."""
+    own = {key: value for key, value in declared.items() if key not in BACKENDS}
+    try:
+        backend, source = _read_source(declared, where)
+    except (DeclarationError, Collected) as error:
+        if len(own) == len(declared) and "uri" not in declared:
+            own.pop(_unknown_key(declared), None)  # the error of the backend names it
+        raise joined([error, *_errors_beside(own, options, where)]) from None
+    return backend, source, read_options(options, own, where)
+
+
+def _errors_beside(own: Mapping[str, Any], options: Sequence[Option], where: str) -> list[Exception]:
+    """Return the errors of a disk's options whose backend has one, too."""
+    try:
+        settings = read_options(options, own, where)
+        _read_origin(settings.get("source"), f"{where}: source")
+    except (DeclarationError, Collected) as error:
+        return [error]
+    return []
 
 
 def _read_packed(
@@ -200,9 +228,15 @@ def _read_source(declared: Mapping[str, Any], where: str) -> tuple[Backend, dict
     return backend, source
 
 
+def _unknown_key(declared: Mapping[str, Any]) -> str:
+    """Return the first key that is not an option of a disk: probably a backend's, with a mistake."""
+    known = {option.name for option in DISK_OPTIONS}
+    return next((str(key) for key in declared if key not in known), "")
+
+
 def _no_backend(declared: Mapping[str, Any]) -> str:
-    unknown = [str(key) for key in declared if key not in {option.name for option in DISK_OPTIONS}]
-    hint = f"; {unknown[0]!r} is neither a backend nor an option{nearest(unknown[0], BACKENDS)}" if unknown else ""
+    unknown = _unknown_key(declared)
+    hint = f"; {unknown!r} is neither a backend nor an option{nearest(unknown, BACKENDS)}" if unknown else ""
     return f"no backend (one of {', '.join(BACKENDS)}, or uri){hint}"
 
 

@@ -73,8 +73,14 @@ DISK_OPTIONS = (
         "C(route). Cloned from a snapshot within a Ceph cluster, copied from anywhere else. Its C(format) may also be "
         "C(vmdk) (one file), C(vdi), C(vhdx) or C(vpc) (VHD).",
         "any",
+        holds="a disk",
     ),
-    Option("provision", "How the image is created and managed: the options of the module for its backend.", "any"),
+    Option(
+        "provision",
+        "How the image is created and managed: the options of the module for its backend.",
+        "any",
+        holds="options",
+    ),
     Option(
         "cache",
         "V(none) bypasses the host's page cache; V(writethrough) flushes at each write, V(directsync) does both; "
@@ -232,16 +238,27 @@ VM_OPTIONS = (
         "bool",
         default=False,
     ),
-    Option("disks", "The disks by name; the first one boots.", "any"),
-    Option("networks", "The network interfaces by name; none without it.", "any"),
+    Option("disks", "The disks by name; the first one boots.", "any", holds="disks by name"),
+    Option("networks", "The network interfaces by name; none without it.", "any", holds="networks by name"),
     Option(
         "cloud_init",
         "Seed for cloud-init (NoCloud).",
         "dict",
         options=(
-            Option("user_data", "Text, or a mapping that becomes C(#cloud-config).", "any", required=True),
-            Option("meta_data", "Mapping; instance-id and local-hostname are added.", "any"),
-            Option("network_config", "Mapping in netplan's form.", "any"),
+            Option(
+                "user_data",
+                "Text, or a mapping that becomes C(#cloud-config).",
+                "any",
+                required=True,
+                holds="text or values by name",
+            ),
+            Option(
+                "meta_data",
+                "Mapping; instance-id and local-hostname are added.",
+                "any",
+                holds="values by name",
+            ),
+            Option("network_config", "Mapping in netplan's form.", "any", holds="values by name"),
         ),
     ),
     Option("console", "A serial console on a socket, with a log.", "bool", default=True),

@@ -26,6 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import why_none
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import PINS, ProbedCapabilities
@@ -86,6 +87,8 @@ def probe(*, fresh: bool = False) -> ProbedCapabilities:
             capabilities: ProbedCapabilities = cached["capabilities"]
             return capabilities
     capabilities = _probe()
+    if not privileges.is_root():
+        return capabilities  # what this user may do, which others must not take for theirs
     os.makedirs(os.path.dirname(CACHE), mode=0o755, exist_ok=True)
     host_files.write_atomically(CACHE, json.dumps({"key": key, "capabilities": capabilities}), mode=0o644)
     return capabilities

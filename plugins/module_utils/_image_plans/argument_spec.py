@@ -18,8 +18,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.option im
 MODULE_OPTIONS = (
     Option(
         "state",
-        "V(present) creates the disk or changes it to what is declared, V(absent) removes it, V(info) only reads it.",
-        choices=("present", "absent", "info"),
+        "V(present) creates the disk or changes it to what is declared, V(absent) removes it.",
+        choices=("present", "absent"),
         default="present",
     ),
     Option("open_timeout", "Seconds to wait for the storage.", "int", default=30, minimum=1, maximum=3600),
@@ -55,10 +55,8 @@ def disk_module_options(kind: ImageKind) -> tuple[Option, ...]:
 
 
 def _single_backend(kind: ImageKind) -> tuple[Option, ...]:
-    """Return the options of a single backend; those that a list of disks does not need are checked later."""
-    backend = next(backend for backend in BACKENDS.values() if backend.image_kind == kind.name)
-    omitted = kind.discover_without
-    return tuple(replace(o, required=False) if o.name in omitted else o for o in backend.options)
+    """Return the options of the only backend of a kind."""
+    return next(backend for backend in BACKENDS.values() if backend.image_kind == kind.name).options
 
 
 def declaration_of(kind: ImageKind, values: Mapping[str, Any]) -> dict[str, Any]:

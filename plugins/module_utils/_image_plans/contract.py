@@ -70,7 +70,7 @@ class DesiredImage:
     """Storage of the image; its settings have ``format``, ``luks``, ``route`` and, if declared, ``size``; its
     ``origin`` is the source of a new image."""
     state: str
-    """present, absent or info."""
+    """present or absent; info if it is only read, as by qemu_disks_info."""
     provision: Values
     """Options of the lifecycle, read and typed."""
     monitor: str = ""
@@ -130,6 +130,6 @@ class ImageKind:
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Packages by OS family that it needs beside those of the backend's route."""
     discover_without: tuple[str, ...] = ()
-    """Options of the backend without which ``state: info`` means to list the disks of a server."""
+    """Options of the backend without which qemu_disks_info lists the disks of a server."""
     serves: Callable[[DesiredImage], bool] = lambda desired: False
     """Tells if this host is the server that exports the disk: then it needs no QEMU."""

@@ -28,22 +28,28 @@ NODE_PREFIX = "disk"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One disk of a batch."""
+class Named:
+    """A disk or server with a result of its own in a batch."""
 
     name: str
-    desired: DesiredImage
 
     def error_lines(self, error: Exception) -> list[str]:
         """Return the lines of an error, each with the name of the disk."""
         return [about(self.name, line) for line in str(error).splitlines() or [type(error).__name__]]
 
 
+@dataclass(frozen=True)
+class Entry(Named):
+    """One disk of a batch."""
+
+    desired: DesiredImage
+
+
 def read_entries(declared: Any) -> list[Entry]:
     """Read the disks of a batch, a mapping or a list; raises all errors of all disks together."""
     entries: list[Entry] = []
     errors: list[Exception] = []
-    for name, disk in _named(declared):
+    for name, disk in named_disks(declared):
         try:
             entries.append(_read_entry(name, disk, len(entries) + len(errors) + 1))
         except (DeclarationError, Collected) as error:
@@ -53,7 +59,8 @@ def read_entries(declared: Any) -> list[Entry]:
     return entries
 
 
-def _named(declared: Any) -> Iterable[tuple[str, Any]]:
+def named_disks(declared: Any) -> Iterable[tuple[str, Any]]:
+    """Return the disks with their names; empty for those of a list."""
     if isinstance(declared, Mapping):
         return [(str(name), disk) for name, disk in declared.items()]
     if isinstance(declared, (list, tuple)):

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
@@ -15,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workers im
     WORKERS,
     at_workbenches,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     CapabilityError,
     Collected,
@@ -22,10 +24,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     DirectDiskError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import need_bindings
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import Entry, about
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import Entry, Named, about
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.info_entries import ListedServer
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import shown_changes
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import reconcile
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import discover, reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 
@@ -55,19 +59,59 @@ def reconcile_all(
     return at_workbenches(work, entries, capabilities, open_timeout=open_timeout, workers=workers)
 
 
+def inform_about(
+    entries: Sequence[Entry | ListedServer],
+    capabilities: Capabilities,
+    *,
+    workers: int,
+    open_timeout: float,
+    lacking: Mapping[str, DirectDiskError],
+) -> list[dict[str, Any]]:
+    """Read all disks and servers; one that fails does not stop the others."""
+
+    def work(entry: Entry | ListedServer, bench: Workbench) -> dict[str, Any]:
+        reason = lacking.get(backend_of(entry).name)
+        if reason:
+            return _failed(entry, entry.error_lines(reason), refused=True)
+        if isinstance(entry, ListedServer):
+            return _result_of(entry, partial(discover, LIFECYCLES[entry.backend.image_kind], entry.place, bench))
+        return _reconcile_one(entry, bench, check_mode=True)
+
+    return at_workbenches(work, entries, capabilities, open_timeout=open_timeout, workers=workers)
+
+
+def backend_of(entry: Entry | ListedServer) -> Backend:
+    return entry.backend if isinstance(entry, ListedServer) else entry.desired.disk.backend
+
+
 def _reconcile_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
+    lifecycle = LIFECYCLES[entry.desired.kind.name]
+    return _result_of(entry, partial(reconcile, lifecycle, entry.desired, bench, check_mode=check_mode))
+
+
+def _result_of(entry: Named, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the result of one disk, or its failure."""
     try:
-        done = reconcile(LIFECYCLES[entry.desired.kind.name], entry.desired, bench, check_mode=check_mode)
+        done = work()
+    except PermissionError as error:
+        if not privileges.is_root():
+            line = f"{error.filename}: needs root on the host: set become: true"
+            return _failed(entry, [about(entry.name, line)], refused=False)
+        return _unexpected(entry, error)
     except DirectDiskError as error:
         refused = isinstance(error, (DeclarationError, Collected))
         return _failed(entry, entry.error_lines(error), refused=refused)
     except Exception as error:  # what nobody thought of must not cost the results of the other disks
-        message = about(entry.name, f"{type(error).__name__}: {error}")
-        return {**_failed(entry, [message], refused=False), "exception": traceback.format_exc()}
+        return _unexpected(entry, error)
     return {"name": entry.name, **done}
 
 
-def _failed(entry: Entry, lines: Iterable[str], *, refused: bool) -> dict[str, Any]:
+def _unexpected(entry: Named, error: Exception) -> dict[str, Any]:
+    message = about(entry.name, f"{type(error).__name__}: {error}")
+    return {**_failed(entry, [message], refused=False), "exception": traceback.format_exc()}
+
+
+def _failed(entry: Named, lines: Iterable[str], *, refused: bool) -> dict[str, Any]:
     """Return the result of a disk that failed; refused: the declaration cannot be applied here."""
     return {"name": entry.name, "changed": False, "failed": True, "refused": refused, "msg": "\n".join(lines)}
 
@@ -84,10 +128,18 @@ def answer_of(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {"changed": any(disk["changed"] for disk in disks), "disks": disks, "diff": diff, "warnings": warnings}
 
 
-def lacking_bindings(entries: Sequence[Entry], capabilities: Capabilities) -> dict[str, DirectDiskError]:
+def information_of(results: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the disks of the result of qemu_disks_info, and its warnings."""
+    done = answer_of(results)
+    changes = ("changed", "actions", "refused")
+    disks = [{key: value for key, value in disk.items() if key not in changes} for disk in done["disks"]]
+    return disks, done["warnings"]
+
+
+def lacking_bindings(entries: Sequence[Entry | ListedServer], capabilities: Capabilities) -> dict[str, DirectDiskError]:
     """Return why this host cannot manage the images of a backend, by its name; may restart the module elsewhere."""
     reasons: dict[str, DirectDiskError] = {}
-    for backend in {entry.desired.disk.backend.name: entry.desired.disk.backend for entry in entries}.values():
+    for backend in {backend_of(entry).name: backend_of(entry) for entry in entries}.values():
         try:
             need_bindings([backend], capabilities.family)
         except CapabilityError as error:

@@ -24,9 +24,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.argum
     without_omitted,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage, ImageKind
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import desired_image, read_place
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import desired_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Lifecycle
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import discover, reconcile
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
@@ -47,18 +47,13 @@ def run_disk_module(lifecycle: Lifecycle) -> None:
         run_options = read_options(
             MODULE_OPTIONS, {option.name: values.get(option.name) for option in MODULE_OPTIONS}, WHERE
         )
-        place = read_place(kind, values, WHERE) if run_options["state"] == "info" else None
-        desired = None if place else _read_desired(kind, values, run_options)
+        desired = _read_desired(kind, values, run_options)
         capabilities = Capabilities.from_probe(probe())
         need_bindings(
             (backend for backend in BACKENDS.values() if backend.image_kind == kind.name), capabilities.family
         )
         with Workbench(capabilities, open_timeout=run_options["open_timeout"]) as bench:
-            result = (
-                reconcile(lifecycle, desired, bench, check_mode=module.check_mode)
-                if desired
-                else discover(lifecycle, place, bench)
-            )
+            result = reconcile(lifecycle, desired, bench, check_mode=module.check_mode)
     except DirectDiskError as error:
         module.fail_json(msg=str(error))
     for warning in result.pop("warnings"):

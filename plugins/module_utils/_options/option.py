@@ -23,6 +23,8 @@ class Option:
     default: Any = None
     choices: tuple[str, ...] = ()
     elements: str = ""
+    holds: str = ""
+    """The content of an option of type any, in words, which its own reader checks."""
     options: tuple[Option, ...] = ()
     aliases: tuple[str, ...] = ()
     secret: bool = False

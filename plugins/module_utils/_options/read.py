@@ -129,13 +129,13 @@ def read_options(options: Sequence[Option], declared: Any, where: str) -> dict[s
     if not isinstance(declared, Mapping):
         raise DeclarationError(where, f"{_kind(declared)} given, not options ({', '.join(o.name for o in options)})")
     known = {name: option for option in options for name in (option.name, *option.aliases)}
-    errors: list[Exception] = []
+    errors: list[Exception] = _unknown_options(declared, known, where)
     values: dict[str, Any] = {}
     for key, value in declared.items():
+        option = known.get(str(key))
+        if option is None:
+            continue
         try:
-            option = known.get(str(key))
-            if option is None:
-                raise DeclarationError(where, f"unknown option {str(key)!r}{did_you_mean(str(key), known)}")
             if option.name in values:
                 raise DeclarationError(where, f"{option.name} is set twice, also as {key!r}")
             if value is not None:
@@ -152,15 +152,31 @@ def read_options(options: Sequence[Option], declared: Any, where: str) -> dict[s
     return values
 
 
+def _unknown_options(declared: Mapping[Any, Any], known: Mapping[str, Option], where: str) -> list[Exception]:
+    """Return an error for each unknown option; all names of options once, if one has no near name."""
+    errors: list[Exception] = []
+    listed = False
+    for key in map(str, declared):
+        if key in known:
+            continue
+        hint = nearest(key, known) if listed else did_you_mean(key, known)
+        listed = listed or not nearest(key, known)
+        errors.append(DeclarationError(where, f"unknown option {key!r}{hint}"))
+    return errors
+
+
 def raise_collected(errors: Sequence[Exception]) -> None:
     """Raise the only error, or all of them as one Collected; do nothing if there is none."""
+    if errors:
+        raise joined(errors)
+
+
+def joined(errors: Sequence[Exception]) -> Exception:
+    """Return the only error, or all of them as one Collected."""
     flat: list[Any] = []
     for error in errors:
         flat.extend(error.errors if isinstance(error, Collected) else [error])
-    if len(flat) == 1:
-        raise flat[0]
-    if flat:
-        raise Collected(flat)
+    return flat[0] if len(flat) == 1 else Collected(flat)
 
 
 def _read_value(option: Option, value: Any, where: str) -> Any:

@@ -9,7 +9,14 @@ import os
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
 
-def require_root() -> None:
-    """Raise HostError if this process is not root's: units, credentials and other users' files are out of its reach."""
-    if os.geteuid() != 0:
-        raise HostError("needs root on the host: set become: true")
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def require_root(what: str = "") -> None:
+    """Raise HostError if this process is not root's: units, credentials and other users' files are out of its reach.
+
+    what: names what needs it, if the rest of the run does not.
+    """
+    if not is_root():
+        raise HostError(f"{what}{' ' if what else ''}needs root on the host: set become: true")

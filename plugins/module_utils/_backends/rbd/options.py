@@ -116,7 +116,12 @@ OPTIONS = (
         minimum=1,
         maximum=3600,
     ),
-    Option("config", "Further options of Ceph's client by their names, such as C(rbd_cache_size).", "any"),
+    Option(
+        "config",
+        "Further options of Ceph's client by their names, such as C(rbd_cache_size).",
+        "any",
+        holds="values by name",
+    ),
     Option(
         "fsid",
         "The cluster's fsid. QEMU does not need it; it tells images of the same name in two clusters apart.",

@@ -99,12 +99,13 @@ OPTIONS = (
         "Name of a snapshot to roll back to: if the image differs from it, everything written since is lost. "
         "Use it in a task of its own, because every run with it rolls back.",
     ),
-    Option("metadata", "Metadata of the image: text by key, or null to remove a key.", "any"),
+    Option("metadata", "Metadata of the image: text by key, or null to remove a key.", "any", holds="values by name"),
     Option(
         "image_config",
         "Options of Ceph's client for all users of this image, such as C(rbd_cache) or C(rbd_qos_iops_limit): "
         "values by name, or null to return to the pool's value.",
         "any",
+        holds="values by name",
     ),
     name_option(
         "renamed_from",

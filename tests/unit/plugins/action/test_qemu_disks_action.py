@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.action.qemu_disks import Action
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import plain
 
-LUKS = {"nbd": {"host": "192.0.2.5"}, "luks": {"passphrase": "geheim"}, "state": "info"}
+LUKS = {"nbd": {"host": "192.0.2.5"}, "luks": {"passphrase": "geheim"}}
 
 
 def run(monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -36,7 +36,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, **more: Any) -> dict[str, Any]:
-    request = encode({"disks": {"a": {"nbd": {"host": "192.0.2.5"}, "state": "info"}}, "predict": False})
+    request = encode({"disks": {"a": {"nbd": {"host": "192.0.2.5"}}}, "predict": False})
     return run_module(monkeypatch, qemu_disks, disks=["a"], request=request, **more)
 
 

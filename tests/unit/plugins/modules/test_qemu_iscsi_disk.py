@@ -14,10 +14,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import IscsiError, LibraryMissing
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.observed import Device
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume import content
-from ansible_collections.directdisk.qemu.plugins.module_utils._images import module
+from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch, module
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import session
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
-from ansible_collections.directdisk.qemu.plugins.modules import qemu_iscsi_disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
+from ansible_collections.directdisk.qemu.plugins.modules import qemu_disks_info, qemu_iscsi_disk
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
 
@@ -63,14 +64,33 @@ def target(monkeypatch: pytest.MonkeyPatch) -> Target:
     return found
 
 
-def test_a_blank_lun(monkeypatch: pytest.MonkeyPatch, target: Target) -> None:
-    answer = run_module(monkeypatch, qemu_iscsi_disk, **LUN, state="info", user="u", password="geheim")
-    assert not answer["changed"]
-    assert (answer["state"], answer["size"], answer["format"]) == ("present", MIB, "raw")
-    assert answer["image"].items() >= {"content": "blank", "portal": "192.0.2.9:3260", "luns": [0, 1]}.items()
-    assert answer["blockdev"][0]["portal"] == "192.0.2.9:3260"
+def read(monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[str, Any]:
+    """The only disk in the result of qemu_disks_info."""
+    monkeypatch.setattr(qemu_disks_info, "probe", lambda: probed("debian12"))
+    monkeypatch.setattr(batch, "need_bindings", lambda backends, family: None)
+    request = encode({"disks": {"iscsi": options}})
+    answer = run_module(monkeypatch, qemu_disks_info, disks=[""], request=request)
+    assert not answer.get("changed")
+    return answer["disks"][0]
+
+
+def test_a_blank_lun_is_read_by_any_user(monkeypatch: pytest.MonkeyPatch, target: Target) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    disk = read(monkeypatch, **LUN, user="u", password="geheim")
+    assert (disk["state"], disk["size"], disk["format"]) == ("present", MIB, "raw")
+    assert disk["image"].items() >= {"content": "blank", "portal": "192.0.2.9:3260", "luns": [0, 1]}.items()
+    assert disk["blockdev"][0]["portal"] == "192.0.2.9:3260"
     assert target.logins[0].password == "geheim"
-    assert "geheim" not in str(answer)
+    assert "geheim" not in str(disk)
+
+
+def test_a_portal_is_asked_for_its_targets(monkeypatch: pytest.MonkeyPatch, target: Target) -> None:
+    disk = read(monkeypatch, portal="192.0.2.9", target=None)
+    first, second = disk["image"]["targets"]
+    assert (first["target"], [lun["type"] for lun in first["luns"]]) == ("iqn.a", ["controller", "disk"])
+    assert (first["error"], second["target"], second["luns"]) == ("", "iqn.b", [])
+    assert second["error"].startswith("the target refuses the user or password")
+    assert (disk["name"], disk["state"]) == ("iscsi server", "absent")
 
 
 def test_a_raw_lun_that_begins_as_a_qcow2_is_refused_unless_its_bytes_are_meant(
@@ -87,7 +107,7 @@ def test_data_is_named_by_its_fingerprint_and_overwritten_by_that_alone(
     monkeypatch: pytest.MonkeyPatch, target: Target
 ) -> None:
     target.data[0:3] = b"abc"
-    observed = run_module(monkeypatch, qemu_iscsi_disk, **LUN, state="info")["image"]["fingerprint"]
+    observed = read(monkeypatch, **LUN)["image"]["fingerprint"]
     desired = {**LUN, "format": "qcow2", "size": "64KiB", "_ansible_check_mode": True}
     refused = run_module(monkeypatch, qemu_iscsi_disk, **desired, overwrite="0" * 16)
     assert refused["msg"].endswith(f"has data that is not qcow2; to lose it, set overwrite: {observed}")
@@ -107,24 +127,11 @@ def test_the_first_portal_that_answers_is_used(monkeypatch: pytest.MonkeyPatch, 
     assert "\n" not in message
 
 
-def test_a_portal_is_asked_for_its_targets(monkeypatch: pytest.MonkeyPatch, target: Target) -> None:
-    answer = run_module(monkeypatch, qemu_iscsi_disk, portal="192.0.2.9", state="info")
-    first, second = answer["image"]["targets"]
-    assert (first["target"], [lun["type"] for lun in first["luns"]], first["error"]) == (
-        "iqn.a",
-        ["controller", "disk"],
-        "",
-    )
-    assert (second["target"], second["luns"]) == ("iqn.b", [])
-    assert second["error"].startswith("the target refuses the user or password")
-    assert answer["state"] == "absent"
-
-
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"portal": "192.0.2.9"}, "disk: iscsi: target is missing"),
-        ({"portal": "a:b:c", "state": "info"}, "'a:b:c' is not a host"),
+        ({"portal": "192.0.2.9", "lun": 1}, "missing required arguments: target"),
+        ({**LUN, "portal": "a:b:c"}, "'a:b:c' is not a host"),
         ({**LUN, "user": "u"}, "user and password are required together"),
         ({**LUN, "size": "1GiB"}, "cannot be created or grown here"),
         ({**LUN, "lun": 7}, "the target has no such LUN (it has: 0, 1)"),
@@ -200,6 +207,6 @@ def test_data_between_the_samples_has_a_fingerprint_of_its_own(
 
 def test_a_lun_is_read_whole_only_before_it_is_written_to(monkeypatch: pytest.MonkeyPatch, hidden: list[int]) -> None:
     run_module(monkeypatch, qemu_iscsi_disk, **LUN)
-    run_module(monkeypatch, qemu_iscsi_disk, **LUN, state="info")
+    read(monkeypatch, **LUN)
     assert run_module(monkeypatch, qemu_iscsi_disk, **LUN, **SOURCE, blank_check="sample")["changed"]
     assert hidden == []

@@ -54,7 +54,7 @@ def test_options_of_the_storage_the_disk_and_its_keeping_stand_side_by_side(
 ) -> None:
     snapshots = [{"name": "golden", "protected": True}]
     source = {"https": {"url": "https://192.0.2.4/a.qcow2"}, "format": "qcow2"}
-    arguments = {**WEB1, "state": "info", "size": "1GiB", "snapshots": snapshots, "source": source}
+    arguments = {**WEB1, "_ansible_check_mode": True, "size": "1GiB", "snapshots": snapshots, "source": source}
     run_module(monkeypatch, qemu_rbd_disk, **arguments, metadata={"a": None}, config={"rbd_cache_size": 5})
     (desired,) = asked
     assert desired.disk.source["config"] == {"rbd_cache_size": 5}

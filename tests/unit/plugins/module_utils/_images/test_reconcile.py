@@ -180,7 +180,7 @@ def test_a_disk_that_fails_leaves_the_others_alone(storage: Storage) -> None:
         {
             "a": disk("broken", size="1GiB"),
             "b": disk("there", size="1MiB"),
-            "c": disk("bug", state="info"),
+            "c": disk("bug"),
             "d": disk("full", size="1GiB", provision={"owner": "nobody"}),
             "e": disk("new", size="1GiB"),
         }
@@ -196,7 +196,7 @@ def test_a_disk_that_fails_leaves_the_others_alone(storage: Storage) -> None:
 
 
 def test_an_unexpected_error_keeps_its_traceback(storage: Storage) -> None:
-    bug, broken = batch({"a": disk("bug", state="info"), "b": disk("broken", state="info")})
+    bug, broken = batch({"a": disk("bug"), "b": disk("broken")})
     assert bug["exception"].startswith("Traceback (most recent call last):\n")
     assert "in observe\n" in bug["exception"]
     assert bug["exception"].endswith("KeyError: 'nobody thought of it'\n")
@@ -236,11 +236,11 @@ def test_the_result_of_a_lifecycle_that_warns(storage: Storage) -> None:
             [disk("a"), disk("b", sise=1), disk("c", state="gone")],
             [
                 "disk 2: unknown option 'sise' (did you mean 'size'?)",
-                "disk 3: state: 'gone' is not one of present, absent, info",
+                "disk 3: state: 'gone' is not one of present, absent",
             ],
         ),
         (
-            {"x": disk("a"), "y": {"uri": "file:/a", "state": "info"}},
+            {"x": disk("a"), "y": {"uri": "file:/a"}},
             ["disk y: is the same storage as disk x, and one of them changes it (file /a)"],
         ),
         ([disk("a", size=1, name="mine")], ["disk mine: size: is too small"]),
@@ -251,10 +251,6 @@ def test_a_run_is_refused_with_every_error_in_it(storage: Storage, given: Any, l
         read_entries(given)
     assert [line[: len(desired)] for line, desired in zip(str(raised.value).split("\n"), lines)] == lines
     assert storage.events == []
-
-
-def test_storage_may_be_looked_at_twice(storage: Storage) -> None:
-    assert len(batch([disk("a", state="info"), disk("a", state="info")])) == 2
 
 
 def test_the_vm_that_has_a_disk_open_is_told_to_the_lifecycle(storage: Storage) -> None:

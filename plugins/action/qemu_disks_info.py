@@ -1,0 +1,31 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's part of qemu_disks_info: read every declaration, and hide it on its way to the host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.info_entries import read_info_entries
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import HostAction, plain
+
+OPTIONS = (
+    Option("disks", "one disk, a list or a mapping of names to disks", "any", required=True),
+    Option("workers", "maximum number of disks at the same time", "int", default=4, minimum=1, maximum=64),
+    Option("open_timeout", "seconds within which storage must answer", "int", default=30, minimum=1, maximum=3600),
+)
+
+
+class ActionModule(HostAction):
+    """One call of the host for all disks."""
+
+    def run_task(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        values = read_options(OPTIONS, self._task.args, "qemu_disks_info")
+        disks = plain(values.pop("disks"))
+        names = [entry.name for entry in read_info_entries(disks)]
+        request = encode({"disks": disks})
+        return self.run_module("qemu_disks_info", {"disks": names, "request": request, **values}, task_vars)

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Example inventories, the execution environment, and the files for contributors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from ansible.vars.manager import VariableManager
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import plain
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.is_dir())
+
+
+def read_yaml(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("folder", EXAMPLES, ids=lambda folder: folder.name)
+def test_an_example_inventory_is_read(folder: Path) -> None:
+    loader = DataLoader()
+    inventory = InventoryManager(loader=loader, sources=[str(folder)])
+    variables = VariableManager(loader=loader, inventory=inventory)
+    hosts = inventory.get_hosts("hypervisors")
+    assert hosts
+    for host in hosts:
+        templar = Templar(loader=loader, variables=variables.get_vars(host=host))
+        assert read_vms(plain(templar.template(variables.get_vars(host=host)["qemu_vms"])), host.name)
+    assert f"[{folder.name}]({folder.name})" in (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_execution_environment_gets_what_the_controller_needs() -> None:
+    files = read_yaml(ROOT / "meta" / "execution-environment.yml")["dependencies"]
+    python = (ROOT / files["python"]).read_text(encoding="utf-8")
+    assert re.findall(r"^\w+", python, re.M) == ["jmespath"]
+    assert "openssh-client" in (ROOT / files["system"]).read_text(encoding="utf-8")
+    ignored = read_yaml(ROOT / "galaxy.yml")["build_ignore"]
+    assert not {"meta", "examples", *files.values()} & set(ignored)
+
+
+def test_the_site_playbook_runs_in_batches_if_they_are_set() -> None:
+    (play,) = read_yaml(ROOT / "playbooks" / "site.yml")
+    assert play["serial"] == "{{ qemu_vms_serial | default('100%') }}"
+    assert play["max_fail_percentage"] == "{{ qemu_vms_max_fail_percentage | default(100) }}"
+
+
+def test_every_part_of_the_tests_runs_in_hosted_ci() -> None:
+    jobs = read_yaml(ROOT / ".github" / "workflows" / "test.yml")["jobs"]
+    parts = [part for job in jobs.values() for part in job["strategy"]["matrix"]["part"]]
+    listed = re.search(r"^PARTS=\((.*)\)$", (ROOT / "scripts" / "test").read_text(encoding="utf-8"), re.M)
+    assert listed and sorted(parts) == sorted(listed[1].split())
+
+
+@pytest.mark.skipif((ROOT / "changelogs" / "changelog.yaml").exists(), reason="there is a release")
+def test_nothing_that_was_never_released_is_repaired() -> None:
+    fragments = (ROOT / "changelogs" / "fragments").glob("*.yml")
+    assert [path.name for path in fragments if "bugfixes" in read_yaml(path)] == []
