@@ -26,7 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection 
 SECONDS = 8.0
 """Time limit for all disks together: slow storage must not delay the observation of the host."""
 _SECONDS_EACH = 0.25
-"""What each disk adds to that, which is longer than storage takes that answers."""
+"""Time that each disk adds to that, which is longer than storage takes that answers."""
 _OPEN_SECONDS = 4.0
 """Time limit for one disk."""
 

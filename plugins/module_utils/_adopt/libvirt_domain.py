@@ -119,30 +119,32 @@ def _read_firmware(domain: ElementTree.Element, conversion: Conversion) -> None:
     place = (loader.text or "").strip() if loader is not None else ""
     if (loader is not None and loader.get("type") == "pflash") or attributes(domain, "os").get("firmware") == "efi":
         conversion.vm["firmware"] = "uefi"
+    features = _read_features_of_firmware(domain, conversion)
+    if "firmware" in conversion.vm:
         nvram = domain.find("os/nvram")
         source = attributes(domain, "os/nvram/source")
         variables = ((nvram.text or "").strip() if nvram is not None else "") or "/".join(
             source[key] for key in ("protocol", "file", "dev", "name") if key in source
         )
-        file = "uefi-vars-secure.fd" if _read_security(domain, conversion) else "uefi-vars.fd"
+        file = "uefi-vars-secure.fd" if "secure_boot" in conversion.vm else "uefi-vars.fd"
         conversion.left.append(
             f"UEFI{f' {place}' if place else ''}, variables in {variables or 'a file of libvirt'}: firmware: uefi "
             f"takes the host's own; copy them to {file} in the VM's directory under /var/lib before its first start"
         )
     elif place:
         conversion.left.append(f"<loader> {place}: the firmware of QEMU is declared")
+    conversion.left += [f"{name} of the firmware: not declared" for name in features]
 
 
-def _read_security(domain: ElementTree.Element, conversion: Conversion) -> bool:
-    """Declare Secure Boot if the firmware has it; name what else is asked of the firmware. Return if it has it."""
+def _read_features_of_firmware(domain: ElementTree.Element, conversion: Conversion) -> list[str]:
+    """Declare Secure Boot if the firmware has it; return the other features that are asked of it."""
     names = [one.get("name", "") for one in domain.findall("os/firmware/feature") if one.get("enabled") == "yes"]
     names += ["secure"] if attributes(domain, "os/loader").get("secure") == "yes" else []
-    secure = conversion.board == "q35" and not {"secure", "secure-boot"}.isdisjoint(names)
-    if secure:
-        conversion.vm["secure_boot"] = True
-    known = ("secure", "secure-boot", "enrolled-keys") if secure else ()
-    conversion.left += [f"{name} of the firmware: not declared" for name in dict.fromkeys(names) if name not in known]
-    return secure
+    has_it = conversion.board == "q35" and "firmware" in conversion.vm
+    if not has_it or {"secure", "secure-boot"}.isdisjoint(names):
+        return list(dict.fromkeys(names))
+    conversion.vm["secure_boot"] = True
+    return [name for name in dict.fromkeys(names) if name not in ("secure", "secure-boot", "enrolled-keys")]
 
 
 def _in_order(disks: list[ElementTree.Element]) -> list[ElementTree.Element]:

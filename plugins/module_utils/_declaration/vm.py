@@ -238,8 +238,7 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
         )
     errors.extend(_purge_of_present(name, settings))
     errors.extend(_secure_boot_without_uefi(name, settings))
-    if settings.get("guest_agent") and any(AGENT_PORT in one for one in settings.get("extra_args", ())):
-        errors.append(DeclarationError(f"vm {name}: extra_args", f"has the port {AGENT_PORT} of guest_agent, too"))
+    errors.extend(_second_agent_port(name, settings))
     for option, value in (settings.get("cloud_init") or {}).items():
         if not isinstance(value, Mapping) and not (option == "user_data" and isinstance(value, str)):
             wanted = "text or a mapping" if option == "user_data" else "a mapping"
@@ -263,6 +262,12 @@ def _purge_of_present(name: str, settings: Values) -> Iterator[DeclarationError]
     """Refuse to remove what the guest of a VM wrote that is not removed itself."""
     if settings.get("purge") and settings.get("state") != "absent":
         yield DeclarationError(f"vm {name}: purge", "removes what the guest wrote, so it requires state: absent")
+
+
+def _second_agent_port(name: str, settings: Values) -> Iterator[DeclarationError]:
+    """Refuse a port of the guest agent that a VM has by itself."""
+    if settings.get("guest_agent") and any(AGENT_PORT in one for one in settings.get("extra_args", ())):
+        yield DeclarationError(f"vm {name}: extra_args", f"has the port {AGENT_PORT} of guest_agent, too")
 
 
 def _secure_boot_without_uefi(name: str, settings: Values) -> Iterator[DeclarationError]:

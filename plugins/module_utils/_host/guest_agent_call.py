@@ -35,7 +35,7 @@ _REMOVE = 'rm -f -- "$1"'
 
 
 class Request(TypedDict):
-    """What is asked of one VM."""
+    """The questions to the agent of one VM."""
 
     vm: str
     socket: str
