@@ -177,7 +177,6 @@ EXAMPLES = r"""
     image: web1-data
     state: absent
     with_snapshots: true
-
 """
 
 RETURN = r"""

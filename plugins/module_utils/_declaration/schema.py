@@ -227,14 +227,13 @@ VM_OPTIONS = (
     Option("firmware", "Firmware.", choices=("bios", "uefi"), default="bios"),
     Option(
         "secure_boot",
-        "Boot only what is signed (UEFI Secure Boot with Microsoft's keys), with O(firmware=uefi) and a C(q35). The "
-        "UEFI variables with and without it are kept in files of their own.",
+        "Boot only what Microsoft's keys have signed, with O(firmware=uefi) and a C(q35).",
         "bool",
         default=False,
     ),
     Option(
         "tpm",
-        "A TPM 2.0, which a swtpm beside QEMU emulates. Its state is kept on the host, and removed by O(purge) only.",
+        "A TPM 2.0, emulated by swtpm. Its state is kept on the host, and removed by O(purge) only.",
         "bool",
         default=False,
     ),
@@ -264,8 +263,7 @@ VM_OPTIONS = (
     Option("console", "A serial console on a socket, with a log.", "bool", default=True),
     Option(
         "guest_agent",
-        "A channel to QEMU's guest agent, on a socket: the guest needs its package (C(qemu-guest-agent)). The host can "
-        "then do anything in the guest that the agent allows.",
+        "A channel to the guest's C(qemu-guest-agent): the host can do what it allows in the guest.",
         "bool",
         default=False,
     ),
@@ -287,7 +285,7 @@ VM_OPTIONS = (
     ),
     Option(
         "purge",
-        "With O(state=absent), also remove overlays, UEFI variables, the state of the TPM and the console's log.",
+        "With O(state=absent), also remove overlays, UEFI variables, a TPM's state and the console's log.",
         "bool",
         default=False,
     ),
