@@ -17,6 +17,10 @@ _SILENT = Hint(
     "its server does not answer within open_timeout",
     "check that it runs and that this host may reach it",
 )
+_SLOW = Hint(
+    _SILENT.pattern, "it was not done within open_timeout", "allow it more, or run it when the host has less to do"
+)
+"""The same for a disk without a server."""
 _FULL = Hint("No space left|NOSPC|Disk quota exceeded|DQUOT", "its storage is full", "free space there")
 _FORMAT = Hint(
     "Image is not in qcow2 format|is not in LUKS format|is not LUKS",
@@ -24,7 +28,7 @@ _FORMAT = Hint(
     "declare the format that it has",
 )
 _PASSPHRASE = Hint("cannot unlock any keyslot", "the passphrase does not open the image", "correct luks.passphrase")
-_COMMON = (_SILENT, _FULL, _FORMAT, _PASSPHRASE)
+_COMMON = (_FULL, _FORMAT, _PASSPHRASE)
 
 
 _SYSTEMD = re.compile(r"\S+\.(service|scope|target|mount|timer|slice): ")
@@ -48,7 +52,8 @@ def explained(disk: Disk, error: HostError) -> StorageError:
     if isinstance(error, StorageError):
         return error
     message = " ".join(str(error).split())
-    hint = find_hint((*disk.backend.hints, *_COMMON), message)
+    silent = _SILENT if disk.backend.access.reach(disk.source).servers else _SLOW
+    hint = find_hint((*disk.backend.hints, silent, *_COMMON), message)
     text = f"{hint.meaning}; {hint.advice} ({message})" if hint else message
     return StorageError(f"{disk.described}: {text}")
 
