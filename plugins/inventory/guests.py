@@ -220,8 +220,9 @@ def _trusted(value: Any) -> Any:
     """Mark templates as such: since ansible-core 2.19 a text of a plugin is none otherwise."""
     if isinstance(value, dict):
         return {key: _trusted(inner) for key, inner in value.items()}
-    mark = getattr(template, "trust_as_template", None)
-    return mark(value) if mark else value
+    if not hasattr(template, "trust_as_template"):
+        return value
+    return template.trust_as_template(value)
 
 
 class _Variables(Mapping[str, Any]):

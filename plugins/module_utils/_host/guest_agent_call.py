@@ -165,7 +165,7 @@ class Guest:
 
 def _whole(answer: Any, key: str, problem: Exception) -> int:
     value = answer.get(key) if isinstance(answer, dict) else None
-    if type(value) is not int:
+    if not isinstance(value, int) or isinstance(value, bool):
         raise problem
     return value
 

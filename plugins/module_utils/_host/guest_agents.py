@@ -110,7 +110,7 @@ def _interfaces(answer: Any) -> Iterator[Interface]:
     for row in _rows(answer):
         addresses = [
             f"{_text(one, 'ip-address')}/{one['prefix']}"
-            if type(one.get("prefix")) is int
+            if isinstance(one.get("prefix"), int)
             else _text(one, "ip-address")
             for one in _rows(row.get("ip-addresses"))
         ]

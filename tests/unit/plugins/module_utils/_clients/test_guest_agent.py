@@ -79,7 +79,7 @@ def test_no_session_begins_with_an_agent_that_does_not_know_the_id(tmp_path: Pat
 
 
 HOSTILE = {
-    "endless text": (lambda: (b"A" * 65536 for _ in itertools.count()), "its answer is longer than 262144 bytes"),
+    "endless text": (lambda: (b"A" * 65536 for _number in itertools.count()), "its answer is longer than 262144 bytes"),
     "deep nesting": (lambda: b"[" * 200_000 + b"\n", "does not answer as a guest agent does"),
     "a long number": (lambda: b'{"return": ' + b"9" * 200_000 + b"}\n", "does not answer as a guest agent does"),
     "a list": (lambda: b"[1]\n", "does not answer as a guest agent does"),

@@ -64,7 +64,7 @@ def test_a_guest_says_what_it_is(tmp_path: Path) -> None:
 def test_a_real_agent_says_what_its_machine_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with guest_agent(tmp_path) as path:
         monkeypatch.setattr(paths, "agent_socket", lambda _vm: path)
-        (info,) = guest_agents.observe(["web1"]).values()
+        info = guest_agents.observe(["web1"])["web1"]
     assert (info["problem"], info["host_name"], info["os"]["kernel"]) == ("", os.uname().nodename, os.uname().release)
     assert "127.0.0.1/8" in [address for one in info["interfaces"] for address in one["addresses"]]
     assert shutil.which("qemu-ga") and info["version"][0].isdigit()

@@ -45,9 +45,9 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
 
 
-def taking(declared: dict[str, Any] = WEB1, names: tuple[str, ...] = ("web1",), **observed: Any) -> HostReport:
+def taking(declared: dict[str, Any] | None = None, names: tuple[str, ...] = ("web1",), **observed: Any) -> HostReport:
     """The report of a host on which web1 starts and takes its storage."""
-    vms = [vm(declared, "web1")]
+    vms = [vm(declared or WEB1, "web1")]
     seen: dict[str, Any] = {"files": {}, "units": {}, **HELD, "addresses": ["192.0.2.2"], **observed}
     return host_report("1", vms, seen, [], Changes(start=["web1"]), names)
 
