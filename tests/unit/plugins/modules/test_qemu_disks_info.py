@@ -4,20 +4,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
-from ansible.plugins.action import ActionBase
 
-from ansible_collections.directdisk.qemu.plugins.action.qemu_disks_info import ActionModule
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.info_entries import read_info_entries
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode, encode
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_disks_info
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
@@ -53,18 +49,6 @@ def test_what_is_wrong_is_refused(declared: Any, message: str) -> None:
     with pytest.raises(DirectDiskError) as raised:
         read_info_entries(declared)
     assert str(raised.value).startswith(message)
-
-
-def test_the_host_is_asked_once_and_secrets_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
-    task = MagicMock(args={"disks": {"a": LUKS}}, check_mode=True, diff=False, async_val=0, action="qemu_disks_info")
-    action = ActionModule(task, MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock())
-    action._execute_module = lambda **arguments: asked.append(arguments["module_args"]) or {"changed": False}
-    assert action.run(task_vars={"inventory_hostname": "hv1"}) == {"changed": False}
-    assert decode(asked[0].pop("request")) == {"disks": {"a": LUKS}}
-    assert asked == [{"disks": ["a"], "workers": 4, "open_timeout": 30}]
-    assert "geheim" not in json.dumps(asked)
 
 
 def test_a_disk_that_fails_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
