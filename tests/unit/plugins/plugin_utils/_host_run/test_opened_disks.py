@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import opened_disks
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import opened_disks, run
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import read_run_options
 from ansible_collections.directdisk.qemu.tests.unit.support import plan
 
 QCOW2 = b"QFI\xfb".ljust(512, b"\0").hex()
@@ -49,3 +50,15 @@ def test_a_running_vm_is_not_given_a_disk_whose_storage_does_not_answer(changes:
             "disk data of web1: it is not attached, because it cannot be opened now, and the running VM would halt "
             "until it is (nbd 192.0.2.6:10809/: it does not answer); the VM is left as it is"
         ]
+
+
+@pytest.mark.parametrize("problem", ["it does not answer", ""])
+def test_a_run_leaves_such_a_vm_alone(monkeypatch: pytest.MonkeyPatch, problem: str) -> None:
+    one = plan({"disks": {"root": {"nbd": {"host": "192.0.2.5"}}, "data": {"nbd": {"host": "192.0.2.6"}}}})
+    observed: Any = {"files": {}, "units": {}, "heads": {}, "not_read": {"data of web1": problem} if problem else {}}
+    monkeypatch.setattr(
+        run, "decide", lambda desired, _observed: Changes(attach=[(vm, "data") for vm in desired["vms"]])
+    )
+    found = run.Run("hv1", [one], observed, read_run_options({}), encrypted=False)
+    assert found.left_alone == ({"web1"} if problem else set())
+    assert found.changes.attach == ([] if problem else [("web1", "data")])
