@@ -44,6 +44,13 @@ def test_an_execution_environment_gets_what_the_controller_needs() -> None:
     python = (ROOT / files["python"]).read_text(encoding="utf-8")
     assert re.findall(r"^\w+", python, re.M) == ["jmespath"]
     assert "openssh-client" in (ROOT / files["system"]).read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(
+    not (ROOT / "galaxy.yml").exists(), reason="an installed collection has none, nor has ansible-test here"
+)
+def test_the_archive_has_the_files_of_an_execution_environment() -> None:
+    files = read_yaml(ROOT / "meta" / "execution-environment.yml")["dependencies"]
     ignored = read_yaml(ROOT / "galaxy.yml")["build_ignore"]
     assert not {"meta", "examples", *files.values()} & set(ignored)
 
