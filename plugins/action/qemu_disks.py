@@ -10,12 +10,11 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import HostAction, plain
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import BATCH_OPTIONS, HostAction, plain
 
 OPTIONS = (
     Option("disks", "the disks, as a list or as a mapping of names to disks", "any", required=True),
-    Option("workers", "maximum number of disks at the same time", "int", default=4, minimum=1, maximum=64),
-    Option("open_timeout", "seconds within which storage must answer", "int", default=30, minimum=1, maximum=3600),
+    *BATCH_OPTIONS,
 )
 
 

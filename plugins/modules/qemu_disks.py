@@ -175,6 +175,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import (
     answer_of,
+    failure_of,
     lacking_bindings,
     reconcile_all,
 )
@@ -216,11 +217,9 @@ def main() -> None:
     done = answer_of(results)
     for warning in done.pop("warnings"):
         module.warn(warning)
-    failed = [disk for disk in done["disks"] if disk.get("failed")]
-    if failed:
-        unexpected = "\n".join(disk["exception"] for disk in failed if "exception" in disk)
-        more = {"exception": unexpected} if unexpected else {}
-        module.fail_json(msg="\n".join(disk["msg"] for disk in failed), **more, **done)
+    failure = failure_of(done["disks"])
+    if failure:
+        module.fail_json(**failure, **done)
     module.exit_json(**done)
 
 

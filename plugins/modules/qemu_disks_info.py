@@ -141,6 +141,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dir
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.info_entries import read_info_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import (
+    failure_of,
     inform_about,
     information_of,
     lacking_bindings,
@@ -180,11 +181,9 @@ def main() -> None:
     disks, warnings = information_of(results)
     for warning in warnings:
         module.warn(warning)
-    failed = [disk for disk in disks if disk.get("failed")]
-    if failed:
-        unexpected = "\n".join(disk["exception"] for disk in failed if "exception" in disk)
-        more = {"exception": unexpected} if unexpected else {}
-        module.fail_json(msg="\n".join(disk["msg"] for disk in failed), disks=disks, **more)
+    failure = failure_of(disks)
+    if failure:
+        module.fail_json(**failure, disks=disks)
     module.exit_json(changed=False, disks=disks)
 
 

@@ -136,6 +136,16 @@ def information_of(results: list[dict[str, Any]]) -> tuple[list[dict[str, Any]],
     return disks, done["warnings"]
 
 
+def failure_of(disks: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the messages of the disks that failed, as members of the result of a module; none if no disk failed."""
+    failed = [disk for disk in disks if disk.get("failed")]
+    if not failed:
+        return {}
+    unexpected = "\n".join(disk["exception"] for disk in failed if "exception" in disk)
+    more = {"exception": unexpected} if unexpected else {}
+    return {"msg": "\n".join(disk["msg"] for disk in failed), **more}
+
+
 def lacking_bindings(entries: Sequence[Entry | ListedServer], capabilities: Capabilities) -> dict[str, DirectDiskError]:
     """Return why this host cannot manage the images of a backend, by its name; may restart the module elsewhere."""
     reasons: dict[str, DirectDiskError] = {}

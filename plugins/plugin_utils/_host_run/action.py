@@ -14,8 +14,14 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
 
+BATCH_OPTIONS = (
+    Option("workers", "maximum number of disks at the same time", "int", default=4, minimum=1, maximum=64),
+    Option("open_timeout", "seconds within which storage must answer", "int", default=30, minimum=1, maximum=3600),
+)
+"""Options of the actions on many disks."""
 _PR_SET_PDEATHSIG = 1
 """linux/prctl.h"""
 
