@@ -68,8 +68,7 @@ def _current(states: Mapping[str, UnitState]) -> dict[str, Entry]:
     text = host_files.read_text(RECORD)
     entries: dict[str, Entry] = json.loads(text) if text else {}
     return {
-        # An earlier version recorded no networks.
-        unit: {**entry, "networks": entry.get("networks", {})}
+        unit: entry
         for unit, entry in entries.items()
         if unit in states and states[unit]["invocation"] == entry["invocation"]
     }
