@@ -39,18 +39,6 @@ VmNetwork = tuple[str, str]
 """The names of a VM and of one of its networks."""
 
 
-_LIVE_VERBS = (
-    "detach disk",
-    "attach disk",
-    "change limits of disk",
-    "change options of disk",
-    "unplug network",
-    "plug network",
-    "change link of network",
-    "change bridge of network",
-)
-
-
 @dataclass
 class Changes:
     """The changes of a run, in the order in which they are applied."""
@@ -101,7 +89,9 @@ class Changes:
 
     def changed_while_running(self) -> list[str]:
         """Return the VMs that change while they run."""
-        return list(dict.fromkeys([*(vm for part in self._live_parts() for vm, _name in part), *self.passwords]))
+        return list(
+            dict.fromkeys([*(vm for part in self._live_parts().values() for vm, _name in part), *self.passwords])
+        )
 
     def restart_instead(self, vm: str) -> None:
         """Restart a VM instead of changing it while it runs."""
@@ -128,11 +118,21 @@ class Changes:
         self.restart_required.pop(vm, None)
         self._change_nothing_live(vm)
 
-    def _live_parts(self) -> tuple[list[tuple[str, str]], ...]:
-        return self.detach, self.attach, self.limit, self.reopen, self.unplug, self.plug, self.link, self.bridge
+    def _live_parts(self) -> dict[str, list[tuple[str, str]]]:
+        """Return the disks and networks that change while their VMs run, by what is done to them."""
+        return {
+            "detach disk": self.detach,
+            "attach disk": self.attach,
+            "change limits of disk": self.limit,
+            "change options of disk": self.reopen,
+            "unplug network": self.unplug,
+            "plug network": self.plug,
+            "change link of network": self.link,
+            "change bridge of network": self.bridge,
+        }
 
     def _change_nothing_live(self, vm: str) -> None:
-        for part in self._live_parts():
+        for part in self._live_parts().values():
             part[:] = [one for one in part if one[0] != vm]
         self.passwords = [name for name in self.passwords if name != vm]
 
@@ -158,7 +158,7 @@ class Changes:
         lines += [
             f"{verb} {item}" if item else "enable all vms" for key, verb in verbs.items() for item in getattr(self, key)
         ]
-        for verb, parts in zip(_LIVE_VERBS, self._live_parts()):
+        for verb, parts in self._live_parts().items():
             lines += [f"{verb} {name} of {vm}" for vm, name in parts]
         lines += [f"change password of screen of {vm}" for vm in self.passwords]
         return [*lines, "reload systemd"] if self.reload else lines
