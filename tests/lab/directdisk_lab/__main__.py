@@ -28,6 +28,8 @@ def parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="build, start and provision; safe to repeat")
     default = [host for host in HOSTS if host.default]
     up.add_argument("--hosts", type=host_list, default=default, help="comma-separated names")
+    build = commands.add_parser("build", help="build the images of hosts, which up does where they are missing")
+    build.add_argument("--hosts", type=host_list, default=default, help="comma-separated names")
     commands.add_parser("down", help="remove everything but the image cache")
     commands.add_parser("purge", help="down, and remove the image cache")
     commands.add_parser("status", help="show hosts and loop devices")
@@ -75,8 +77,8 @@ def main() -> int:
         lab.status(settings)
     else:
         with lab.locked(settings):
-            if args.command == "up":
-                lab.up(settings, args.hosts)
+            if args.command in ("up", "build"):
+                {"up": lab.up, "build": lab.build}[args.command](settings, args.hosts)
             else:
                 {"down": lab.down, "purge": lab.purge}[args.command](settings)
     return 0

@@ -55,6 +55,11 @@ def up(settings: Settings, hosts: list[Host]) -> None:
     say(f"ready: {settings.inventory}")
 
 
+def build(settings: Settings, hosts: list[Host]) -> None:
+    machine.prepare()
+    images.build_missing(Podman(settings), hosts)
+
+
 def _running(podman: Podman) -> set[str]:
     """Names of the hosts that run; one with an outdated image is left alone, and told of."""
     found = {name: row for name, row in podman.containers().items() if row.state == "running"}
