@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -21,16 +22,34 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 HOST = "hv1"
 FOLDER = "/srv/vms/bench"
-PLAYBOOKS = {"role": str(HERE / "playbooks" / "role.yml"), "site": "directdisk.qemu.site"}
-RUNS = ("first", "no change", "one changed")
+PLAYBOOKS = {
+    "role": str(HERE / "playbooks" / "role.yml"),
+    "site": "directdisk.qemu.site",
+    "loops": str(HERE / "playbooks" / "loops.yml"),
+    "libvirt": str(HERE / "playbooks" / "libvirt.yml"),
+}
+OTHERS = ("loops", "libvirt")
+"""What the collection is compared with: they cannot give a running VM a disk in one run."""
+RUNS = ("first", "no change", "disks added", "one changed")
 AIMS = {"first": 0.100, "no change": 0.010}
 """Seconds that a VM more may cost."""
 PING_AIM = (10, 0.5)
 """At this many VMs a run without a change may take so many seconds more than ping."""
 MEMORY, OTHER_MEMORY = "16MiB", "24MiB"
 DISK_SIZE = "2M"
+DISKS = ("root", "data")
+ADDED_DISK = "added"
 BOOT_SECTOR = bytes.fromhex("fa b0ff e621 b030 e643 f4 ebfd").ljust(510, b"\0") + b"\x55\xaa"
 """A guest that masks its interrupts, stops its timer and halts: fifty that idle should cost the host nothing."""
+
+COUNT_UNITS = "systemctl list-units --no-legend --plain --state=active '{}*.service' | wc -l"
+COUNT = {"loops": COUNT_UNITS.format("loop-vm"), "libvirt": "virsh --quiet list | wc -l"}
+REMOVE = {
+    "loops": "systemctl disable --now $(systemctl list-unit-files --no-legend --plain 'loop-vm*' | cut -d' ' -f1); "
+    "rm -f /etc/systemd/system/loop-vm*; systemctl daemon-reload",
+    "libvirt": "for vm in $(virsh --quiet list --all --name); do virsh destroy $vm; virsh undefine $vm; done",
+}
+"""How many VMs run, and how they are removed, where the collection does not do it."""
 
 
 class BenchError(Exception):
@@ -55,6 +74,7 @@ class Bench:
 
     def __init__(self, lab: Path, work: Path) -> None:
         self._lab = lab
+        self._work = work
         self._inventory = work / "inventory"
         self._inventory.mkdir()
         (self._inventory / "hosts.yml").write_text(f"all: {{hosts: {{{HOST}: {{}}}}}}\n")
@@ -63,15 +83,17 @@ class Bench:
         self._boot_sector = work / "boot-sector"
         self._boot_sector.write_bytes(BOOT_SECTOR)
 
-    def up(self) -> None:
+    def up(self, libvirt: bool = False) -> None:
         """The lab's host, with all that is done once in a host's life behind it."""
         subprocess.run([self._lab, "up", "--hosts", HOST], stdout=sys.stderr, check=True)
+        if libvirt:
+            subprocess.run([HERE / "libvirt_host", self._lab, HOST, self._work], stdout=sys.stderr, check=True)
         self.find_inventory()
         self.make_template()
         self.declare(1)
         self.make_disks(1)
         self.playbook(PLAYBOOKS["site"])  # installs packages and fills caches
-        self.remove(1)
+        self.remove("site", 1)
 
     def find_inventory(self) -> None:
         self._lab_inventory = self._output([str(self._lab), "inventory"]).strip()
@@ -85,23 +107,32 @@ class Bench:
                 stdin=stream.fileno(),
             )
 
-    def declare(self, count: int, *, state: str = "started", changed: bool = False) -> None:
-        """Machines with two qcow2 files each; ``changed``: the last one has other settings than at first."""
-        lines = ["qemu_vms:"]
-        for number in range(1, count + 1):
-            memory = OTHER_MEMORY if changed and number == count else MEMORY
+    def declare(
+        self, count: int, *, state: str = "started", disks: Sequence[str] = DISKS, changed: bool = False
+    ) -> None:
+        """VMs with qcow2 files, for all playbooks; ``changed``: the last one has other settings than at first."""
+        memories = {f"vm{number}": MEMORY for number in range(1, count + 1)}
+        if changed:
+            memories[f"vm{count}"] = OTHER_MEMORY
+        lines = [
+            f"bench_memory: {json.dumps(memories)}",
+            f"bench_folder: {FOLDER}",
+            f"bench_disks: {json.dumps(DISKS)}",
+        ]
+        lines.append("qemu_vms:")
+        for name, memory in memories.items():
             lines += [
-                f"  vm{number}:",
+                f"  {name}:",
                 f"    state: {state}",
                 f"    memory: {memory}",
                 "    accel: tcg",
-                "    stop_timeout: 5",
+                "    stop_timeout: 1",
                 "    disks:",
             ]
-            for disk in ("root", "data"):
+            for disk in disks:
                 lines += [
                     f"      {disk}:",
-                    f"        file: {{path: {FOLDER}/vm{number}-{disk}.qcow2}}",
+                    f"        file: {{path: {FOLDER}/{name}-{disk}.qcow2}}",
                     "        format: qcow2",
                     f"        size: {DISK_SIZE}",
                 ]
@@ -116,8 +147,11 @@ class Bench:
     def remove_disks(self) -> None:
         self.on_host(f"rm -f {FOLDER}/*.qcow2; sync")
 
-    def remove(self, count: int) -> None:
+    def remove(self, kind: str, count: int) -> None:
         """Everything but the disks."""
+        if kind in OTHERS:
+            self.on_host(REMOVE[kind])
+            return
         self.declare(count, state="absent")
         self.playbook(PLAYBOOKS["role"])
 
@@ -132,9 +166,15 @@ class Bench:
             raise BenchError(f"{name}: no recap in\n{output}")
         return seconds, int(recap.group(1)), output
 
-    def running(self) -> int:
-        words = self.on_host("systemctl list-units --no-legend --plain --state=active 'qemu-vm-*.service'")
-        return len(words.splitlines())
+    def running(self, kind: str) -> int:
+        return int(self.on_host(COUNT.get(kind, COUNT_UNITS.format("qemu-vm-vm"))))
+
+    def open_images(self) -> int:
+        """How many of the images a process has open."""
+        links = self.on_host(
+            f"find /proc/[0-9]*/fd -lname '{FOLDER}/*.qcow2' -printf '%l\\n' 2>/dev/null | sort -u || true"
+        )
+        return len(links.splitlines())
 
     def on_host(self, script: str, stdin: int = subprocess.DEVNULL) -> str:
         return self._output([str(self._lab), "exec", HOST, "sh", "-c", script], stdin=stdin)
@@ -173,13 +213,13 @@ class Rounds:
         ping = self._bench.playbook(str(HERE / "playbooks" / "ping.yml"))[0]
         if timed:
             self.pings.append(ping)
-        for run in RUNS:
-            self._bench.declare(self._count, changed=run == "one changed")
+        disks = DISKS
+        for run in runs_of(kind):
+            if run == "disks added":
+                disks = (*DISKS, ADDED_DISK)
+            self._bench.declare(self._count, disks=disks, changed=run == "one changed")
             seconds, changed, output = self._bench.playbook(PLAYBOOKS[kind], *([] if timed else ["-vvv"]))
-            if changed != (run != "no change"):
-                raise BenchError(f"{kind}, {run}: changed={changed}\n{output}")
-            if run == "first" and self._bench.running() != self._count:
-                raise BenchError(f"{kind}, {run}: {self._bench.running()} of {self._count} VMs run")
+            self._check(kind, run, changed, output)
             sample = self.samples[kind, run]
             if timed:
                 sample.seconds.append(seconds)
@@ -188,7 +228,16 @@ class Rounds:
             else:
                 sample.tasks = len(re.findall(r"^TASK \[", output, re.M)) - output.count("\nskipping: [")
                 sample.modules = output.count("Using module file ")
-        self._bench.remove(self._count)
+        self._bench.remove(kind, self._count)
+
+    def _check(self, kind: str, run: str, changed: int, output: str) -> None:
+        """Raise where a run did not do what it is measured for."""
+        if bool(changed) != (run != "no change"):
+            raise BenchError(f"{kind}, {run}: changed={changed}\n{output}")
+        if run == "first" and self._bench.running(kind) != self._count:
+            raise BenchError(f"{kind}, {run}: {self._bench.running(kind)} of {self._count} VMs run")
+        if run == "disks added" and self._bench.open_images() != self._count * (len(DISKS) + 1):
+            raise BenchError(f"{kind}, {run}: {self._bench.open_images()} images are open\n{output}")
 
 
 def profile(bench: Bench, count: int) -> None:
@@ -199,6 +248,10 @@ def profile(bench: Bench, count: int) -> None:
     bench.declare(count)
     profiling.apply(bench, bench.declaration)
     profiling.look(bench, bench.declaration)
+
+
+def runs_of(kind: str) -> Sequence[str]:
+    return [run for run in RUNS if kind not in OTHERS or run != "disks added"]
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
@@ -212,7 +265,7 @@ def table(results: dict[int, Rounds], kinds: Sequence[str]) -> str:
     head = ["playbook", "run", *(f"N={size}" for size in sizes), "ms per VM", "tasks", "module runs"]
     lines = [head, ["-"] * len(head)]
     for kind in kinds:
-        for run in RUNS:
+        for run in runs_of(kind):
             samples = [results[size].samples[kind, run] for size in sizes]
             medians = [statistics.median(sample.seconds) for sample in samples]
             ratios = [statistics.median(sample.ratios) for sample in samples]
@@ -240,7 +293,7 @@ def _counts(counts: Iterator[int]) -> str:
 def aims(results: dict[int, Rounds], kinds: Sequence[str]) -> Iterator[str]:
     """Each aim, and how far it is."""
     sizes = sorted(results)
-    for kind in kinds:
+    for kind in [kind for kind in kinds if kind not in OTHERS]:
         for run, aim in AIMS.items():
             medians = [statistics.median(results[size].samples[kind, run].seconds) for size in sizes]
             if len(sizes) > 1:
@@ -262,7 +315,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--sizes", type=_numbers, default=(1, 10, 50), help="numbers of VMs: 1,10,50")
     parser.add_argument("--repeat", type=int, default=3, help="timed rounds of which the median counts: 3")
-    parser.add_argument("--only", choices=sorted(PLAYBOOKS), help="one playbook instead of both")
+    parser.add_argument("--only", choices=sorted(PLAYBOOKS), help="one playbook instead of role and site")
+    parser.add_argument("--compare", action="store_true", help="with loops over ordinary modules and community.libvirt")
     parser.add_argument("--create", action="store_true", help="let the first run create the image files, too")
     parser.add_argument("--profile", action="store_true", help="where the time of one run without a change goes")
     return parser.parse_args()
@@ -273,12 +327,13 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
-def machines_removed_after(bench: Bench, most: int) -> Iterator[None]:
-    """Leave no machine behind, whatever happens."""
+def vms_removed_after(bench: Bench, kinds: Sequence[str], most: int) -> Iterator[None]:
+    """Leave no VM behind, whatever happens."""
     try:
         yield
     finally:
-        bench.remove(most)
+        for kind in kinds:
+            bench.remove(kind, most)
         bench.remove_disks()
 
 
@@ -286,14 +341,14 @@ def main() -> None:
     options = arguments()
     if options.repeat < 1 or min(options.sizes) < 1:
         sys.exit("tests/bench/run: --sizes and --repeat begin at 1")
+    kinds = [options.only] if options.only else [kind for kind in PLAYBOOKS if options.compare or kind not in OTHERS]
     bench = Bench(options.lab, options.work)
-    bench.up()
+    bench.up(libvirt="libvirt" in kinds)
     most = max(options.sizes)
-    with machines_removed_after(bench, most):
+    with vms_removed_after(bench, kinds, most):
         if options.profile:
             profile(bench, most)
             return
-        kinds = [options.only] if options.only else list(PLAYBOOKS)
         results = {}
         for size in options.sizes:
             results[size] = Rounds(bench, size, options.create)

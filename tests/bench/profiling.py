@@ -19,9 +19,11 @@ import yaml
 
 from ansible_collections.directdisk.qemu.plugins import module_utils
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import decide
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import DiskResults
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run import Run
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import read_run_options
 
 PROGRAM = Path(__file__).resolve().parent / "host_profile.py"
 REMOTE = "/run/qemu-vms-bench"
@@ -89,7 +91,7 @@ def _before(declaration: Path) -> tuple[tuple[Any, ...], dict[str, Any], list[Ro
     text = declaration.read_text()
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     given = _timed(rows, "yaml.load", lambda: yaml.load(text, loader))
-    vms = _timed(rows, "read_machines", lambda: read_vms(given["qemu_vms"], "hv1"))
+    vms = _timed(rows, "read_vms", lambda: read_vms(given["qemu_vms"], "hv1"))
     _timed(rows, "secrets_of", lambda: host_plans.secrets_of(vms))
     request = _timed(rows, "observation", lambda: host_plans.observe_request(vms, texts=False))
     return vms, request, rows
@@ -98,15 +100,15 @@ def _before(declaration: Path) -> tuple[tuple[Any, ...], dict[str, Any], list[Ro
 def _after(vms: Sequence[Any], answer: dict[str, Any]) -> tuple[dict[str, Any], list[Row]]:
     rows: list[Row] = []
     capabilities, observed = Capabilities.from_probe(answer["capabilities"]), answer["observed"]
+    options = read_run_options({})
     plans = _timed(rows, "make_plans", lambda: host_plans.make_plans(vms, capabilities, observed))
-    wanted = _timed(rows, "desired: render", lambda: host_plans.desired_state(plans, encrypted=capabilities.encrypts))
-    changes = _timed(rows, "decide", lambda: decide(wanted, observed))
-    _timed(
+    run = _timed(
         rows,
-        "summary",
-        lambda: (host_plans.summary(plans), changes.actions(), host_plans.undeclared(observed, vms)),
+        "desired state and changes",
+        lambda: Run("hv1", plans, observed, options, encrypted=capabilities.encrypts),
     )
-    return wanted, rows
+    _timed(rows, "prediction", lambda: run.predict(DiskResults(), diff=False))
+    return run.desired, rows
 
 
 def _timed(rows: list[Row], name: str, function: Callable[[], Any]) -> Any:
