@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import nic_id
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
@@ -44,6 +45,12 @@ class RunningParts:
 
 def parts_of(argv: Sequence[str]) -> RunningParts:
     """Return the parts of a command line; argv: with the program as its first word."""
+    return _parts_of(tuple(argv))
+
+
+# A run asks for the parts of a VM three times: of the planned line twice, and of the running one, which mostly equals it.
+@lru_cache(maxsize=4096)
+def _parts_of(argv: tuple[str, ...]) -> RunningParts:
     groups = _groups(argv)
     names = [json.loads(value)["node-name"] for option, value in _values(groups, "-blockdev") if _is_json(value)]
     disks = {disk_of_node(name) for name in names if name == disk_node(disk_of_node(name), "storage")} - {""}
