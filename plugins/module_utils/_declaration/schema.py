@@ -25,6 +25,9 @@ IOPS_LIMITS = (
     Option("size", "Bytes that count as one request: a larger request counts several times.", "size", minimum=1),
 )
 
+RESERVED_NAMES = ("machine", "ssh")
+"""Names that nodes, ids, units and folders have instead of a disk's: of the VM itself, and of its ssh-agent."""
+
 PASSTHROUGH = ("scsi-block", "scsi-generic")
 """Device models that pass a SCSI device through."""
 

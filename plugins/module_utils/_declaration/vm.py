@@ -26,6 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
     NETWORK_OPTIONS,
     PASSTHROUGH,
+    RESERVED_NAMES,
     VM_OPTIONS,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
@@ -40,8 +41,7 @@ AGENT_PORT = "org.qemu.guest_agent.0"
 _VM_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,27}$")
 _TRUE = ("true", "yes", "on", "1")
 """Spellings of true in an option that has not been read yet."""
-_PART_NAME = re.compile(r"^(?!machine$)[A-Za-z][A-Za-z0-9_-]{0,15}$")
-"""Names of disks and networks; "machine" is the prefix of nodes and ids that belong to the VM itself."""
+_PART_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,15}$")
 
 
 @dataclass(frozen=True)
@@ -169,14 +169,14 @@ def _parts(declared: Mapping[str, Any], key: str, where: str, errors: list[Excep
         return ()
     good = []
     for name, part in parts.items():
-        if isinstance(name, str) and _PART_NAME.fullmatch(name):
+        if isinstance(name, str) and _PART_NAME.fullmatch(name) and name not in RESERVED_NAMES:
             good.append((name, part))
         else:
             errors.append(
                 DeclarationError(
                     f"{where}: {key}: {name}",
-                    "the name is not 1 to 16 of the characters A-Z a-z 0-9 _ -, "
-                    "beginning with a letter, and not 'machine' (QEMU refuses others in a node name)"
+                    "the name is not 1 to 16 of the characters A-Z a-z 0-9 _ -, beginning with a letter (QEMU refuses "
+                    f"others in a node name), or is {' or '.join(map(repr, RESERVED_NAMES))}, which the collection uses"
                     f"{_unquoted(name)}",
                 )
             )
