@@ -157,7 +157,7 @@ def _read_accel(conversion: Conversion, accels: list[str], binary: str) -> None:
         conversion.take(argument)
     switches = conversion.of("enable-kvm")
     conversion.take(*switches)
-    kvm = bool(switches) or binary.rpartition("/")[2] in ("kvm", "qemu-kvm")
+    kvm = bool(switches) or binary.rpartition("/")[2] in ("kvm", "qemu-kvm", "kvm-spice")
     wanted = accels or (["kvm"] if kvm else ["tcg"])
     if wanted[0] in _OTHER_SYSTEMS:
         conversion.left.append(f"accel {wanted[0]}: Linux does not have it; kvm is declared")
