@@ -76,6 +76,7 @@ IMPLIED = {
     "chardev": "backend",
     "cpu": "model",
     "device": "driver",
+    "fw_cfg": "name",
     "M": "type",
     "m": "size",
     "machine": "type",
@@ -126,6 +127,8 @@ class Argument:
             return name in self.value
         if self.option in WITHOUT_NAMES or (self.option == "fw_cfg" and "gen_id" not in self.values):
             return False
+        if self.option == "set":
+            return self.value.partition("=")[0].split(".")[1:2] == [name]
         if self.values:
             return any(
                 text == name or text.startswith(f"{name}.") or text == f"chardev:{name}"

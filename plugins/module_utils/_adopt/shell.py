@@ -159,11 +159,16 @@ def find_command(words: Sequence[str]) -> Command | None:
         elif name in _WRAPPERS:
             length = _length(_WRAPPERS[name], rest)
             if _WRAPPERS[name].matters:
-                left.append(f"{' '.join(rest[:length])}: the unit does not run QEMU with it")
+                left.append(f"{_shown(rest[:length])}: the unit does not run QEMU with it")
             del rest[:length]
         else:
             return None
     return Command(rest, left) if rest else None
+
+
+def _shown(words: Sequence[str]) -> str:
+    """Return a wrapper with its arguments, without the texts that it gives to QEMU's environment or credentials."""
+    return re.sub(r"(\s-E\s*|--setenv[= ]|Environment=|Set\w*Credential\w*=)([^=:\s]*[=:])\S*", r"\1\2...", " ".join(words))
 
 
 def _length(wrapper: _Wrapper, words: Sequence[str]) -> int:

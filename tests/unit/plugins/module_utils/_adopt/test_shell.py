@@ -74,3 +74,11 @@ def test_what_a_shell_would_do_is_refused_and_not_taken_for_an_image(given: Any,
 
 def test_a_path_with_spaces_is_still_an_image() -> None:
     assert convert("/srv/my image - old.raw").declaration["file"] == {"filename": "/srv/my image - old.raw"}
+
+
+@pytest.mark.parametrize("option", ["--setenv=TOKEN=", "-E TOKEN=", "-p SetCredential=a:", "-p Environment=A="])
+def test_what_a_wrapper_gives_to_qemu_is_named_without_its_text(option: str) -> None:
+    command = read_script(f"systemd-run -p CPUQuota=50% {option}MaRKer {LINE}")
+    assert command is not None
+    assert "CPUQuota=50%" in command.left[0]
+    assert "MaRKer" not in command.left[0]
