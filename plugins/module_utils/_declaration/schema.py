@@ -25,6 +25,8 @@ IOPS_LIMITS = (
     Option("size", "Bytes that count as one request: a larger request counts several times.", "size", minimum=1),
 )
 
+MOST_BOOT_INDEX = 2**31 - 1
+"""QEMU keeps it in 32 bits."""
 PASSTHROUGH = ("scsi-block", "scsi-generic")
 """Device models that pass a SCSI device through."""
 
@@ -105,7 +107,7 @@ DISK_OPTIONS = (
         "Position in the boot order, 0 first; the first disk has 0 unless another disk sets boot_index.",
         "int",
         minimum=0,
-        maximum=999,
+        maximum=MOST_BOOT_INDEX,
     ),
     Option(
         "serial",
