@@ -76,6 +76,7 @@ IMPLIED = {
     "chardev": "backend",
     "cpu": "model",
     "device": "driver",
+    "fsdev": "fsdriver",
     "fw_cfg": "name",
     "M": "type",
     "m": "size",
@@ -87,14 +88,45 @@ IMPLIED = {
     "nic": "type",
     "object": "qom-type",
     "smp": "cpus",
+    "tpmdev": "type",
+    "virtfs": "fsdriver",
     "vnc": "vnc",
 }
 """The implied key of the first value of each option. Values of other options are not parsed."""
 
-_PLAIN = ("drive", "iscsi", "boot", "rtc", "global", "set", "smbios", "fw_cfg", "spice", "numa", "tpmdev", "fsdev")
+_PLAIN = (
+    "acpitable",
+    "drive",
+    "iscsi",
+    "boot",
+    "rtc",
+    "global",
+    "set",
+    "smbios",
+    "fw_cfg",
+    "spice",
+    "numa",
+    "tpmdev",
+    "fsdev",
+)
 _MANY = ("hostfwd", "guestfwd", "dnssearch", "host-nodes")
 """Keys that may occur several times."""
-_PASSED_ON = ("boot", "chardev", "cpu", "fsdev", "fw_cfg", "global", "numa", "rtc", "set", "smbios", "spice", "tpmdev")
+_PASSED_ON = (
+    "acpitable",
+    "boot",
+    "chardev",
+    "cpu",
+    "fsdev",
+    "fw_cfg",
+    "global",
+    "numa",
+    "rtc",
+    "set",
+    "smbios",
+    "spice",
+    "tpmdev",
+    "virtfs",
+)
 """Options that are only passed on, so that a key that occurs several times is QEMU's matter."""
 
 

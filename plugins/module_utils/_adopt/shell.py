@@ -15,9 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 MOST_BYTES = 2 * 1024 * 1024
 """Maximum length of a command line in Linux with the usual stack."""
 
-EMULATOR = re.compile(
-    r"([^=]*/)?(\.?qemu-system-(?P<arch>[a-z0-9_]+)([.-][^/]*)?|(qemu-)?kvm(-spice)?)", re.DOTALL
-)
+EMULATOR = re.compile(r"([^=]*/)?(\.?qemu-system-(?P<arch>[a-z0-9_]+)([.-][^/]*)?|(qemu-)?kvm(-spice)?)", re.DOTALL)
 _NAMED = re.compile(r"(^|[\s/'\"])(qemu-system-|qemu-kvm\s|kvm(-spice)?\s+[-\"'$])")
 _WORD = re.compile(
     r"""((?:[^\s'"\\$`;&|<>()]|\\.|'[^']*'|"(?:[^"\\$`]|\\.)*")+)(?:\s+|\Z)""",
@@ -36,7 +34,7 @@ _LINE = re.compile(
     r"""(?:[^\n'"\\;&]|\\.|'[^']*'|"(?:[^"\\]|\\.)*"|['"\\]|;(?!\s|\Z)|(?<!&)&(?!&))+""",
     re.DOTALL,
 )
-"""A command with its quotes. A semicolon within a word is left to who reads the words: ps shows words without quotes."""
+"""A command with its quotes. A semicolon within a word ends none: ps shows words without their quotes."""
 _COMMENT = re.compile(r"""('[^']*'|"(?:[^"\\]|\\.)*"|\\.)|(?<!\S)\#[^\n]*""", re.DOTALL)
 _SPECIAL = re.compile(r"[$`;&|<>()]")
 
@@ -121,7 +119,9 @@ def split_words(line: str) -> list[str]:
             special = _SPECIAL.search(line, position)
             quoted = re.search(r"['\"\\]", line[position : special.start() if special else None])
             at = position if quoted or not special else special.start()
-            raise DeclarationError("command line", f"at character {at + 1}: {_not_a_word(line[at], quoted is not None)}")
+            raise DeclarationError(
+                "command line", f"at character {at + 1}: {_not_a_word(line[at], quoted is not None)}"
+            )
         if match[1].startswith("~"):
             raise DeclarationError("command line", f"{texts.shown(match[1])}: a shell would fill in ~; write the path")
         words.append(_QUOTED.sub(_unquoted, match[1]))
@@ -168,7 +168,9 @@ def find_command(words: Sequence[str]) -> Command | None:
 
 def _shown(words: Sequence[str]) -> str:
     """Return a wrapper with its arguments, without the texts that it gives to QEMU's environment or credentials."""
-    return re.sub(r"(\s-E\s*|--setenv[= ]|Environment=|Set\w*Credential\w*=)([^=:\s]*[=:])\S*", r"\1\2...", " ".join(words))
+    return re.sub(
+        r"(\s-E\s*|--setenv[= ]|Environment=|Set\w*Credential\w*=)([^=:\s]*[=:])\S*", r"\1\2...", " ".join(words)
+    )
 
 
 def _length(wrapper: _Wrapper, words: Sequence[str]) -> int:
