@@ -9,13 +9,15 @@ from dataclasses import replace
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import boards
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
+MOST_PER_SECOND = 10**15
+"""The largest value that QEMU takes for a limit, and for the length of a burst times its limit."""
 LIMITS = (
-    Option("total", "Reads and writes together, per second.", "size"),
-    Option("read", "Reads per second.", "size"),
-    Option("write", "Writes per second.", "size"),
-    Option("total_max", "As O(total), for a burst.", "size"),
-    Option("read_max", "As O(read), for a burst.", "size"),
-    Option("write_max", "As O(write), for a burst.", "size"),
+    Option("total", "Reads and writes together, per second.", "size", maximum=MOST_PER_SECOND),
+    Option("read", "Reads per second.", "size", maximum=MOST_PER_SECOND),
+    Option("write", "Writes per second.", "size", maximum=MOST_PER_SECOND),
+    Option("total_max", "As O(total), for a burst.", "size", maximum=MOST_PER_SECOND),
+    Option("read_max", "As O(read), for a burst.", "size", maximum=MOST_PER_SECOND),
+    Option("write_max", "As O(write), for a burst.", "size", maximum=MOST_PER_SECOND),
     Option("total_max_length", "Seconds that a burst of O(total_max) may last. Default: 1.", "int", minimum=1),
     Option("read_max_length", "Seconds that a burst of O(read_max) may last. Default: 1.", "int", minimum=1),
     Option("write_max_length", "Seconds that a burst of O(write_max) may last. Default: 1.", "int", minimum=1),
