@@ -21,7 +21,9 @@ _MOST = 100
 _LONGEST_BEGINNING = 300
 
 _KEY = re.compile(
-    r"(?:.*[._-])?(?:pass(?:word|wd|phrase)|(?:[rt]x)?cookies?|key|token|authorization)|(?:.*[._])?secret",
+    r".*pass(?:word|wd|phrase)(?:[._-]?(?:crypted|hash(?:ed)?))?|(?:.*[._-])?(?:hashed|crypted)[._-]password.*|"
+    r"(?:.*[._-])?(?:(?:root|user)?pw|psk|credentials?|(?:[rt]x)?cookies?|key|token|authorization|jwt|hmac)|"
+    r".*(?:api|access|private|secret)[._-]?key|cifscreds|(?:.*[._])?secret",
     re.IGNORECASE,
 )
 """Keys of secrets. C(password-secret) and its like name an object only."""
@@ -29,9 +31,10 @@ _NO_SECRETS = ("", "on", "off", "yes", "no", "true", "false", True, False, None)
 _USER = (
     re.compile(r"://[^/?#\s]{0,99}?[:%](?=([^@\s]{0,999}))\1@"),
     re.compile(r"://[^/?#\s]{0,99}?[:%]([^/?#\s]{0,999})@"),
+    re.compile(r"://[^/?#\s]{0,99}?[:%](?=[^/?#\s]{0,999}@)([^\s]{0,999})@"),
 )
-"""Text between the user's name and the host of a URI, to the first @ and to the last; libiscsi parts user and
-password by %."""
+"""Text between the user's name and the host of a URI, to the first @, to the last before the path, and to the last of
+all; libiscsi parts user and password by %."""
 _PARAMETER = re.compile(r"[?&;]([^?=&;#\s]{1,99})=([^&;#\s\"'<>]*)")
 _RBD_KEY = re.compile(r"(?<!\\):key=((?:\\.|[^:\\,\"'\s])*)", re.DOTALL)
 _PAIR = re.compile(
@@ -41,6 +44,13 @@ _FORWARDED = re.compile(r"(?:tcp|udp)?:[^:,]{0,99}:[0-9]{1,5}-cmd:((?:[^,]|,,)+)
 """A shell command behind an address of a user network (guestfwd), which may contain anything."""
 _CREDENTIAL = re.compile(r"io\.systemd\.credential(?:\.binary)?:[^=,]{1,255}=((?:[^,]|,,)+)", re.DOTALL)
 """A credential for the systemd of the guest, in a string of SMBIOS."""
+_KERNELS_CREDENTIAL = re.compile(r"systemd\.set[_-]credential(?:[_-]binary)?=[^:\s]{1,255}:(\S+)")
+_NET_ROOT = re.compile(r"\b(?:iscsi|nbd|nfs|cifs):[^:@/\s]{0,99}:([^@\s]{1,999})@")
+"""Password of the storage from which a kernel boots, after the user's name."""
+_CONFIGURATION = re.compile(
+    r"(?:.*[/._-])?(?:io\.systemd\.credentials/.*|config|ignition|user-?data|cloud-?init|cloud-?config|kickstart|preseed)"
+)
+"""Names of files with which a guest configures itself (fw_cfg); they have its passwords and keys."""
 _COOKIES = re.compile("<cookie[^>]{0,99}>([^<]*)<")
 _DATA = re.compile(r"""\bdata\\*["']?\s*[=:]\s*\\*["']?((?:[^,"'}\s\\]|,,)+)""")
 """Data of a secret object, in text that has one."""
@@ -50,8 +60,9 @@ def secrets_in(value: Any) -> Iterator[str]:
     """Return the secrets in keys and values, and in text within values."""
     if isinstance(value, Mapping):
         is_secret = value.get("qom-type") == "secret"
+        by_name = _value_of_a_secret_name(value)
         for key, inner in value.items():
-            if _names_secret(key) or (is_secret and key == "data"):
+            if names_secret(key) or (is_secret and key == "data") or key == by_name:
                 yield from _texts(inner)
             else:
                 yield from secrets_in(inner)
@@ -72,7 +83,7 @@ def all_secrets_in(given: Any) -> set[str]:
         items = given if isinstance(given, (list, tuple)) else ()
         return {secret for one in items for secret in all_secrets_in(one)}
     pairs = ((match[1], match[2].replace(",,", ",")) for match in _PAIR.finditer(given))
-    result = {value for name, value in pairs if _names_secret(name)}
+    result = {value for name, value in pairs if names_secret(name)}
     patterns = [_COOKIES, *([_DATA] if "secret" in given else [])]
     result.update(match[1] for pattern in patterns for match in pattern.finditer(given))
     texts = {given, given.replace(",,", ","), html.unescape(given)}
@@ -80,9 +91,17 @@ def all_secrets_in(given: Any) -> set[str]:
     return {secret for secret in result if secret not in _NO_SECRETS}
 
 
+def _value_of_a_secret_name(values: Mapping[str, Any]) -> str:
+    """Return the key of a value whose name, which is a value itself, says that it is secret; empty if there is none."""
+    name = str(values.get("name", ""))
+    if "string" in values:  # -fw_cfg
+        return "string" if _CONFIGURATION.fullmatch(name) or names_secret(name.rpartition("/")[2]) else ""
+    return "value" if "value" in values and names_secret(values.get("property", "")) else ""
+
+
 def has_secret(value: Any, text: str) -> bool:
-    """Return True if an argument contains a secret; value: its keys and values, or its text if it has none."""
-    return any(secrets_in(value)) if value else bool(all_secrets_in(text)) or _runs_a_shell(text)
+    """Return True if an argument contains a secret; value: its keys and values, empty if it has none."""
+    return any(secrets_in(value)) or bool(all_secrets_in(text)) or _runs_a_shell(text)
 
 
 def _runs_a_shell(text: str) -> bool:
@@ -90,7 +109,8 @@ def _runs_a_shell(text: str) -> bool:
     return text.startswith("exec:")
 
 
-def _names_secret(key: Any) -> bool:
+def names_secret(key: Any) -> bool:
+    """Return True for the name of an option or a parameter whose value is secret."""
     return bool(_KEY.fullmatch(str(key)))
 
 
@@ -110,7 +130,7 @@ def _in_text(text: str) -> Iterator[str]:
         try:
             yield from secrets_in(json.loads(bare))
         except (ValueError, RecursionError):
-            yield from (match[2] for match in _PAIR.finditer(bare) if _names_secret(match[1]))
+            yield from (match[2] for match in _PAIR.finditer(bare) if names_secret(match[1]))
     yield from _free_texts(text)
     yield from (match[1] for pattern in _USER for match in pattern.finditer(text) if match[1])
     if "://" in text:
@@ -122,8 +142,8 @@ def _in_text(text: str) -> Iterator[str]:
 
 
 def _free_texts(text: str) -> Iterator[str]:
-    """Return shell commands and credentials; a comma within them is doubled."""
-    for pattern in (_FORWARDED, _CREDENTIAL):
+    """Return shell commands, credentials and the like; a comma within them is doubled."""
+    for pattern in (_FORWARDED, _CREDENTIAL, _KERNELS_CREDENTIAL, _NET_ROOT):
         yield from (match[1].replace(",,", ",") for match in pattern.finditer(text))
 
 

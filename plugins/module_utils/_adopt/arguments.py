@@ -76,6 +76,8 @@ IMPLIED = {
     "chardev": "backend",
     "cpu": "model",
     "device": "driver",
+    "fsdev": "fsdriver",
+    "fw_cfg": "name",
     "M": "type",
     "m": "size",
     "machine": "type",
@@ -86,14 +88,45 @@ IMPLIED = {
     "nic": "type",
     "object": "qom-type",
     "smp": "cpus",
+    "tpmdev": "type",
+    "virtfs": "fsdriver",
     "vnc": "vnc",
 }
 """The implied key of the first value of each option. Values of other options are not parsed."""
 
-_PLAIN = ("drive", "iscsi", "boot", "rtc", "global", "set", "smbios", "fw_cfg", "spice", "numa", "tpmdev", "fsdev")
+_PLAIN = (
+    "acpitable",
+    "drive",
+    "iscsi",
+    "boot",
+    "rtc",
+    "global",
+    "set",
+    "smbios",
+    "fw_cfg",
+    "spice",
+    "numa",
+    "tpmdev",
+    "fsdev",
+)
 _MANY = ("hostfwd", "guestfwd", "dnssearch", "host-nodes")
 """Keys that may occur several times."""
-_PASSED_ON = ("boot", "chardev", "cpu", "fsdev", "fw_cfg", "global", "numa", "rtc", "set", "smbios", "spice", "tpmdev")
+_PASSED_ON = (
+    "acpitable",
+    "boot",
+    "chardev",
+    "cpu",
+    "fsdev",
+    "fw_cfg",
+    "global",
+    "numa",
+    "rtc",
+    "set",
+    "smbios",
+    "spice",
+    "tpmdev",
+    "virtfs",
+)
 """Options that are only passed on, so that a key that occurs several times is QEMU's matter."""
 
 
@@ -126,6 +159,8 @@ class Argument:
             return name in self.value
         if self.option in WITHOUT_NAMES or (self.option == "fw_cfg" and "gen_id" not in self.values):
             return False
+        if self.option == "set":
+            return self.value.partition("=")[0].split(".")[1:2] == [name]
         if self.values:
             return any(
                 text == name or text.startswith(f"{name}.") or text == f"chardev:{name}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.devices import Hardware
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.places import Place, number_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 
 # SeaBIOS, src/block.h: drives without a bootindex are tried in the order of these types.
@@ -20,9 +21,11 @@ _INDEX = re.compile("bootindex[AB]?")
 _DISK_FIRST = re.compile("c.*|")
 
 
-def rank(hardware: Hardware) -> tuple[int, int]:
+def rank(hardware: Hardware) -> tuple[int, Place]:
     """Return the place of a disk among those that the firmware tries, if none has a bootindex."""
-    return _TYPES.index(hardware.model), -1 if hardware.index is None else hardware.index
+    if hardware.model == "ide":
+        return _TYPES.index(hardware.model), (-1 if hardware.index is None else hardware.index,)
+    return _TYPES.index(hardware.model), hardware.place
 
 
 def ide_indices(conversion: Conversion, units: int) -> dict[int, int]:
@@ -67,7 +70,7 @@ def _number(value: Any) -> int:
 
 def boot_after_kept(conversion: Conversion, kept: Iterable[Argument]) -> None:
     """Boot the first disk after the kept devices that have a bootindex, if no disk has one."""
-    taken = [_number(value) for argument in kept for key, value in argument.values.items() if _INDEX.fullmatch(key)]
+    taken = [number_of(value) for argument in kept for key, value in argument.values.items() if _INDEX.fullmatch(key)]
     disks = conversion.vm.get("disks", {})
     if not taken or not disks or any("boot_index" in disk for disk in disks.values()):
         return

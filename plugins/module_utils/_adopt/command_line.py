@@ -16,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.firmware im
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.guest_agent import read_guest_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.leftovers import read_leftovers
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.networks import read_networks
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.places import number_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import Converted, converted_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.screen import read_screen
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.tpm import read_tpm
@@ -76,7 +77,7 @@ def _uuids(conversion: settings.Conversion) -> list[str]:
     smbios = [
         str(a.values["uuid"])
         for a in conversion.of("smbios")
-        if str(a.values.get("type")) == "1" and "uuid" in a.values
+        if number_of(a.values.get("type")) == 1 and "uuid" in a.values
     ]
     return [text.lower() for text in (*own, *smbios) if _UUID.fullmatch(text)]
 

@@ -34,6 +34,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.shell impor
     read_script,
     refuse_unknown_start,
     split_words,
+    unknown_start,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import NAME, read_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
@@ -43,6 +44,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Col
 _KEYVAL = re.compile("[A-Za-z][A-Za-z0-9_.-]*[=,]")
 _LINE = re.compile(r"\s*-{1,2}[a-z]+\s")
 _SHELL = re.compile("#!")
+_WITH_OPTIONS = re.compile(r"[^:,=]*\s-{1,2}[A-Za-z][A-Za-z0-9_-]*\s")
+"""Prefix of a command that would otherwise be taken for the path of an image."""
 _BLOCKDEV = re.compile(
     r"\{|(driver=|node-name=|[a-z0-9_-]+,)(?!(.*[^,],)?(if|id|index|media|snapshot|readonly|format|[wr]error)=)",
     re.DOTALL,
@@ -103,6 +106,8 @@ def _command(given: Any) -> Command | None:
     command = find_command(given)
     if command is None:
         refuse_unknown_start(given)
+        if given[1:] and not given[0].startswith("-") and given[1].startswith("-"):
+            raise unknown_start(given[0])
     return command
 
 
@@ -138,6 +143,9 @@ def _read_text(text: str, context: CommandLineContext) -> ConvertedDisk:
     if text.startswith("json:"):
         text = f"if=none,file={text.replace(',', ',,')}"
     if not _KEYVAL.match(text):
+        if _WITH_OPTIONS.match(text):
+            problem = f"begins with {shown(text.split()[0])}, which is not known here to start QEMU"
+            raise DeclarationError("command line", f"{problem}; pass the command line from QEMU's program on")
         result = ConvertedDisk()
         backend, options = read_storage({NAME: text}, context, "file", result.left)
         result.declared[backend.name] = options

@@ -12,9 +12,11 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import ConvertedDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.places import Place, number_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown, switch
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import MOST_BOOT_INDEX
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 DEVICES = {
@@ -75,7 +77,6 @@ _DEFAULTS: Mapping[str, tuple[Any, ...]] = {
     "write-zeroes": (True,),
 }
 """Values that are QEMU's default, so that nothing is lost with them."""
-_MOST_BOOT_INDEX = 999
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ class Hardware:
     device: Argument | None = None
     index: int | None = None
     """Number of an IDE disk that a board places by itself."""
+    place: Place = ()
+    """Its place, comparable with those of other disks of its model."""
 
 
 def read_properties(conversion: Conversion, hardware: Hardware, disk: ConvertedDisk) -> None:
@@ -133,8 +136,9 @@ def _is_default(key: str, value: Any) -> bool:
 
 
 def _read_boot_index(properties: dict[str, Any], disk: ConvertedDisk) -> None:
-    number = number_in(properties.get("bootindex"))
-    if isinstance(number, int) and 0 <= number <= _MOST_BOOT_INDEX:
+    text = str(properties.get("bootindex", ""))
+    number = number_of(text)
+    if 0 <= number <= MOST_BOOT_INDEX and re.fullmatch("[0-9]+|0x[0-9a-fA-F]+", text):
         disk.declared["boot_index"] = number
         del properties["bootindex"]
 
@@ -147,28 +151,20 @@ def _read_numbers(model: str, properties: dict[str, Any], declared: dict[str, An
         if properties.pop("iothread", None):
             declared["iothread"] = True
     if model in ("virtio-scsi", "ide"):
-        wwn = _number(properties.get("wwn"))
+        wwn = number_of(properties.get("wwn"))
         if wwn:
             declared["wwn"] = f"{wwn:016x}"
             del properties["wwn"]
-        rate = _number(properties.get("rotation-rate"))
+        rate = number_of(properties.get("rotation-rate"))
         if rate:
             declared["rotation_rate"] = rate
             del properties["rotation-rate"]
     if model in ("virtio-scsi", "virtio-blk", "nvme", "usb", "ide"):
         for key in ("logical-block-size", "physical-block-size"):
-            size = _number(properties.get(key))
+            size = number_of(properties.get(key))
             if size and size != 512 and (model, key) != ("ide", "logical-block-size"):
                 declared[key.replace("-", "_")] = size
                 del properties[key]
-
-
-def _number(value: Any) -> int:
-    """Return a number as QEMU reads it; 0 for anything else."""
-    try:
-        return int(str(value), 0)
-    except ValueError:
-        return 0
 
 
 def _write_cache(value: Any, where: str) -> bool:

@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import boot, drives
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import boot, drives, places
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.devices import DEVICES, Hardware, read_properties
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import ConvertedDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import fitting_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.places import Place
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import check_disk, covered
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
@@ -22,7 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Col
 def read_disks(conversion: Conversion, context: CommandLineContext) -> None:
     """Declare each disk if possible; the others stay arguments, with everything that belongs to them."""
     disks: dict[str, dict[str, Any]] = {}
-    ranks: dict[str, tuple[int, int]] = {}
+    ranks: dict[str, tuple[int, Place]] = {}
     for hardware, argument in _pairs(conversion):
         where = argument.shown if argument.has_secret else f"-{argument.option} {_name_of(argument)}".strip()
         try:
@@ -36,10 +37,8 @@ def read_disks(conversion: Conversion, context: CommandLineContext) -> None:
         ranks[name] = boot.rank(hardware)
         conversion.left += [f"disk {name}: {text}" for text in disk.left]
         conversion.notes += [f"disk {name}: {text}" for text in disk.notes]
-    if not any("boot_index" in disk for disk in disks.values()):
-        disks = {name: disks[name] for name in sorted(disks, key=lambda name: ranks[name])}
     if disks:
-        conversion.vm["disks"] = disks
+        conversion.vm["disks"] = {name: disks[name] for name in sorted(disks, key=lambda name: ranks[name])}
 
 
 def lone_disk(conversion: Conversion, context: CommandLineContext) -> ConvertedDisk:
@@ -64,23 +63,24 @@ def _name_of(argument: Argument) -> str:
 
 
 def _pairs(conversion: Conversion) -> list[tuple[Hardware, Argument]]:
-    """Return each device with its drive or node, in the order in which QEMU creates them."""
+    """Return each device with its drive or node, in the order of the drives."""
     behind = {name: a for a in conversion.of("drive", "blockdev") for name in a.names}
     pairs = []
     units = 1 if conversion.board == "q35" else 2
-    indices = boot.ide_indices(conversion, units)
+    indices, placed = boot.ide_indices(conversion, units), places.places_of(conversion.arguments)
     for device in conversion.of("device"):
         model = DEVICES.get(str(device.values.get("driver")))
         drive = behind.get(str(device.values.get("drive")))
         if model and drive:
             index = boot.place_of_device(device.values, units) if model == "ide" else None
-            pairs.append((drive.position, Hardware(model, device.values, device, index), drive))
+            place = placed.get(device.position, (device.position,))
+            pairs.append((drive.position, Hardware(model, device.values, device, index, place), drive))
     used = {drive.position for _position, _hardware, drive in pairs}
     for argument in conversion.of("drive"):
         interface = argument.values.get("if", "ide")
         if argument.position not in used and interface in ("virtio", "ide") and argument.values.get("media") != "cdrom":
-            index = indices.get(argument.position)
-            pairs.append((argument.position, Hardware(drives.MODELS[interface], {}, None, index), argument))
+            index, place = indices.get(argument.position), places.place_of_drive(argument.position)
+            pairs.append((argument.position, Hardware(drives.MODELS[interface], {}, None, index, place), argument))
     for argument in conversion.of("hda", "hdb", "hdc", "hdd", ""):
         pairs.append((argument.position, Hardware("ide", {}, None, indices[argument.position]), argument))
     return [(hardware, argument) for _position, hardware, argument in sorted(pairs, key=lambda pair: pair[0])]

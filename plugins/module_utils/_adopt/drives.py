@@ -32,7 +32,9 @@ _CACHES = {
 _ERRORS = {"stop": "stop", "report": "report", "ignore": "ignore"}
 _SWITCHES = ("snapshot", "readonly", "read-only", "copy-on-read")
 _POSITION = ("index", "bus", "unit")
-_OWN = ("id", "if", "media", "snapshot", "readonly", "werror", "rerror", "aio", "copy-on-read", *_POSITION)
+_OLD = ("serial", "addr", "boot", "cyls", "heads", "secs", "trans")
+"""Options that QEMU has removed; most of them are the device's now."""
+_OWN = ("id", "if", "media", "snapshot", "readonly", "werror", "rerror", "aio", "copy-on-read", *_POSITION, *_OLD)
 _OLD_LIMIT = re.compile("(iops|bps)(_rd|_wr)?(_max)?(_length)?|iops_size")
 
 
@@ -148,6 +150,11 @@ def read_drive(drive: Drive, context: CommandLineContext, where: str) -> Convert
     set_errors(disk, drive.own, result)
     result.left += [
         f"{key}={drive.own[key]}: disks come in the order of the declaration" for key in _POSITION if key in drive.own
+    ]
+    if "serial" in drive.own:
+        set_serial(MODELS.get(drive.interface) or "virtio-blk", drive.own["serial"], result)
+    result.left += [
+        f"{key}={drive.own[key]}: newer releases of QEMU do not have it" for key in _OLD[1:] if key in drive.own
     ]
     refuse_writes(disk, result)
     return result

@@ -130,15 +130,24 @@ def _read_overlay(node: Node, nodes: Mapping[str, Node], where: str, result: Con
     result.declared["writes"] = writes
 
 
+def _names(disk: Mapping[str, Any]) -> list[str]:
+    texts = [value for options in disk.values() if isinstance(options, Mapping) for value in options.values()]
+    return [text.partition("?")[0].lower() for text in texts if isinstance(text, str)]
+
+
+def is_named_qcow2(disk: Mapping[str, Any]) -> bool:
+    """Return True if the name of a disk's image says that it is a qcow2."""
+    return any(name.endswith(".qcow2") for name in _names(disk))
+
+
 def read_probed(disk: dict[str, Any], result: ConvertedDisk, where: str) -> None:
     """Guess the probed format from the image's name: a qcow2 that is declared raw would be destroyed."""
-    texts = [value for options in disk.values() if isinstance(options, Mapping) for value in options.values()]
-    names = [text.partition("?")[0].lower() for text in texts if isinstance(text, str)]
+    names = _names(disk)
     other = next((ending for ending in _OTHER_FORMATS for name in names if name.endswith(ending)), "")
     if other:
         problem = f"its format is not set, and its name ends in {other}, which cannot be declared"
         raise DeclarationError(where, f"{problem}; convert it with qemu-img convert, or set format=")
-    named = any(name.endswith(".qcow2") for name in names)
+    named = is_named_qcow2(disk)
     if named:
         disk["format"] = "qcow2"
     result.notes.append(NAMED_NOTE if named else PROBED_NOTE)

@@ -15,40 +15,39 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import boot
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import IMPLIED, Argument
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import WITHOUT_REFERENCES
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import OPENED_BEFORE
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import is_own_id
 
 _CHARDEVS = ("qmp", "console")
 """The unit's own character devices."""
+_IMAGES = ("drive", "blockdev", "cdrom", "hda", "hdb", "hdc", "hdd", "fda", "fdb")
 _PASSED = ("fd", "fds", "vhostfd", "vhostfds", "sockfd")
 _TAPS = ("tap", "bridge")
 _PLACE = ("bus", "addr", "multifunction", "port", "unit", "lun", "scsi-id", "channel")
 USB_CONTROLLER = re.compile(r"qemu-xhci|nec-usb-xhci|.*usb-[eu]hci.*|pci-ohci")
 _USB_DEVICE = re.compile("usb-.*|u2f-.*")
 _IDE_DEVICE = re.compile("ide-(cd|hd|cf|drive)")
+_GL = re.compile("virtio-(vga|gpu)-(gl|rutabaga)(-pci)?")
 _PORT = re.compile("pcie-root-port|ioh3420|xio3130-downstream")
 _FIRST_CHASSIS = 128
 """The unit's own ports have lower numbers, and a chassis is a byte."""
-_PATHS = {
-    "blockdev": "filename",
-    "cdrom": "",
-    "drive": "file",
-    "dtb": "",
-    "fda": "",
-    "fdb": "",
-    "fw_cfg": "file",
-    "hda": "",
-    "hdb": "",
-    "hdc": "",
-    "hdd": "",
-    "initrd": "",
-    "kernel": "",
-    "mtdblock": "",
-    "object": "mem-path",
-    "sd": "",
-    "smbios": "file",
+_PATHS: Mapping[str, tuple[str, ...]] = {
+    "acpitable": ("file", "data"),
+    "blockdev": ("filename",),
+    "chardev": ("path", "logfile"),
+    "drive": ("file",),
+    "fsdev": ("path", "socket"),
+    "fw_cfg": ("file",),
+    "netdev": ("tftp", "smb"),
+    "object": ("mem-path", "filename", "dir"),
+    "smbios": ("file",),
+    "virtfs": ("path",),
+    **dict.fromkeys(("cdrom", "dtb", "fda", "fdb", "hda", "hdb", "hdc", "hdd", "initrd", "kernel"), ("",)),
 }
-"""Key of a file's path by option; empty if the whole value is one."""
+"""Keys of paths by option; empty if the whole value is one."""
+_SEARCHED = ("L", "bios", "option-rom")
+"""Options whose files QEMU also looks up among its own."""
 _LIBVIRTS = re.compile(r"/(?:var/lib|run|var/run)/libvirt/qemu/(?!nvram/|save/)[^\s,\"']*")
 """Files and sockets that libvirt makes for one run of a VM."""
 _PROTOCOL = re.compile(r"[a-z0-9+-]+:")
@@ -73,10 +72,12 @@ def why_impossible(argument: Argument) -> str:
     """Return why QEMU cannot have an argument in a unit; empty if it can."""
     if argument.option == "add-fd" or any(key in argument.values for key in _PASSED):
         return "it is a file that another process has opened for QEMU"
-    if "/dev/fdset/" in argument.value:
+    if "/dev/fdset/" in argument.value or (argument.option in _IMAGES and OPENED_BEFORE.search(argument.value)):
         return "it is a file that another process has opened for QEMU"
     if argument.option == "netdev" and argument.values.get("type") in _TAPS:
         return "it needs root, and the unit's own tap devices are those of networks"
+    if argument.option == "device" and _GL.fullmatch(str(argument.values.get("driver"))):
+        return "it needs a display with OpenGL, which a unit does not have"
     return ""
 
 
@@ -93,10 +94,19 @@ def fitted(conversion: Conversion, kept: Iterable[Argument], context: CommandLin
 
 def _with_paths(one: Kept, context: CommandLineContext) -> Kept:
     """Make relative paths absolute: the unit starts in another directory."""
+    for key in _PATHS.get(one.argument.option, ()):
+        one = _with_path(one, key, context)
     argument = one.argument
-    key = _PATHS.get(argument.option)
-    path = argument.value if key == "" else str(argument.values.get(key or "", ""))
-    if key is None or not path or path.startswith("/") or _PROTOCOL.match(path):
+    if argument.option in _SEARCHED and not argument.value.startswith("/"):
+        return one.say(f"{argument.value} is relative to the folder where QEMU was started, or a file of QEMU's own")
+    return one
+
+
+def _with_path(one: Kept, key: str, context: CommandLineContext) -> Kept:
+    argument = one.argument
+    path = argument.value if key == "" else str(argument.values.get(key, ""))
+    # An abstract socket has a name and no path.
+    if not path or path.startswith("/") or _PROTOCOL.match(path) or "abstract" in argument.values:
         return one
     if not context.directory:
         return one.say(f"{path} is relative to the folder where QEMU was started")

@@ -9,6 +9,7 @@ import re
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.boot import boot_after_kept
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.kept import USB_CONTROLLER, fitted, why_impossible
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.removed_options import replaced, why_gone
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 
@@ -72,8 +73,9 @@ def read_leftovers(conversion: Conversion, context: CommandLineContext) -> None:
         rest.remove(argument)
         if UNITS.get(argument.option):
             conversion.left.append(f"{argument.shown}: {UNITS[argument.option]}")
+    rest = _without_removed(conversion, rest)
     kept = _needed(rest)
-    unused = [a for a in rest if a.option in ("drive", "blockdev", "netdev") and a not in kept]
+    unused = [a for a in rest if (a.option in ("drive", "blockdev", "netdev") or _is_tuned(a)) and a not in kept]
     conversion.left += [f"{argument.shown}: not kept, because nothing uses it" for argument in unused]
     lost = dict.fromkeys(conversion.gone, "it is declared under a name of its own now")
     while True:
@@ -99,6 +101,24 @@ def read_leftovers(conversion: Conversion, context: CommandLineContext) -> None:
         conversion.vm["extra_args"] = conversion.extra
 
 
+def _without_removed(conversion: Conversion, rest: list[Argument]) -> list[Argument]:
+    """Replace options of older releases; name those that have no replacement."""
+    result = []
+    for argument in rest:
+        why, new = why_gone(argument), replaced(argument)
+        if why:
+            conversion.left.append(
+                f"{argument.shown}: not kept, because {why}"
+                if argument.option == "drive"
+                else f"{argument.shown}: {why}"
+            )
+            continue
+        if new is not argument:
+            conversion.left.append(f"{argument.shown}: {new.shown} in its place, because QEMU has removed it")
+        result.append(new)
+    return result
+
+
 def _serves(argument: Argument) -> bool:
     if argument.option in ("chardev", "blockdev", "netdev", "iscsi"):
         return True
@@ -109,6 +129,11 @@ def _serves(argument: Argument) -> bool:
     return bool(
         key and argument.names and "drive" not in argument.values and pattern.fullmatch(str(argument.values.get(key)))
     )
+
+
+def _is_tuned(argument: Argument) -> bool:
+    """Return True for an I/O thread with settings, which one that is declared does not have."""
+    return argument.values.get("qom-type") == "iothread" and not set(argument.values) <= {"qom-type", "id"}
 
 
 def _needed(rest: list[Argument]) -> list[Argument]:

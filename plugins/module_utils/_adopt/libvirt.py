@@ -9,7 +9,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import ConvertedDisk, read_limits
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import (
+    ConvertedDisk,
+    is_named_qcow2,
+    read_limits,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_controllers import (
     DomainContext,
     Pools,
@@ -110,6 +114,10 @@ def _read_driver(
     declared: dict[str, str], element: ElementTree.Element | None, result: ConvertedDisk, *, has_aio: bool
 ) -> None:
     disk = result.declared
+    if "type" not in declared and is_named_qcow2(disk):
+        result.notes.append(
+            "format: not set, so libvirt takes raw; its name ends in .qcow2: check it with qemu-img info"
+        )
     image = declared.pop("type", "raw")
     if image not in ("raw", "qcow2"):
         raise DeclarationError("libvirt: driver", f"type {shown(image)} cannot be declared")

@@ -50,10 +50,10 @@ def read_storage(
     _name(source, disk, result)
     if kind == "volume":
         _name_unknown(source, ("pool", "volume", "mode"), result)
-        return _of_pool(source, pools, auth, context)
+        return _without_engine(disk, source, _of_pool(source, pools, auth, context))
     if kind in _LOCAL:
         _name_unknown(source, (_LOCAL[kind],), result)
-        return _local(source.get(_LOCAL[kind], ""))
+        return _without_engine(disk, source, _local(source.get(_LOCAL[kind], "")))
     if kind != "network":
         raise DeclarationError("libvirt", f"type={shown(kind)} cannot be declared; network, file, block, volume can")
     protocol = source.get("protocol", "")
@@ -130,6 +130,13 @@ def _encryption(disk: ElementTree.Element, source: ElementTree.Element, backend:
     if engine != backend.adoption.libvirt_engine:
         raise DeclarationError("libvirt: encryption", f"engine {shown(engine)} cannot be declared for {backend.name}")
     return {"format": element.get("format", ""), "passphrases": secrets_of(element)}
+
+
+def _without_engine(disk: ElementTree.Element, source: ElementTree.Element, storage: Storage) -> Storage:
+    """Refuse an encryption that is not QEMU's: without it the guest would read what is encrypted, and write over it."""
+    if _encryption(disk, source, storage[0]) is not None:
+        raise DeclarationError("libvirt: encryption", "write the volume as a network disk, with its encryption")
+    return storage
 
 
 def _host(host: ElementTree.Element) -> Mapping[str, str]:

@@ -24,6 +24,7 @@ CARDS = {
     "e1000": "e1000",
     "e1000-82540em": "e1000",
 }
+_CHOICE = "QEMU's choice"
 _FIRST_MAC = 0x56
 """QEMU's default addresses count from 52:54:00:12:34:56."""
 
@@ -76,7 +77,11 @@ def _read_no_network(conversion: Conversion, networks: Mapping[str, Any]) -> Non
 
 
 def _unsaid(argument: Argument, known: tuple[str, ...]) -> list[str]:
-    return [f"{key}={value}: QEMU's choice" for key, value in argument.values.items() if key not in known]
+    return [
+        f"{key}={value}: {'a VM boots from its disks' if key == 'bootindex' else _CHOICE}"
+        for key, value in argument.values.items()
+        if key not in known and (key, str(value)) != ("bootindex", "-1")
+    ]
 
 
 def _read_netdev(netdev: Argument, bridges: Mapping[str, str], subnet: str) -> tuple[dict[str, Any], list[str]]:

@@ -129,8 +129,12 @@ def _refuse_secrets(value: Any, path: tuple[str, ...]) -> None:
     elif isinstance(value, (list, tuple)):
         for inner in value:
             _refuse_secrets(inner, path)
-    elif any(argument_secrets.secrets_in(value)):
+    elif any(argument_secrets.secrets_in(value)) or _is_open_secret(path[-1], value):
         raise DeclarationError(": ".join(path[1:]), "has a secret in it that cannot be taken out")
+
+
+def _is_open_secret(name: str, value: Any) -> bool:
+    return isinstance(value, str) and argument_secrets.names_secret(name) and not value.startswith("{{ ")
 
 
 def covered(error: DeclarationError | Collected, given: Any) -> DeclarationError:

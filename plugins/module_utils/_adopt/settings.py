@@ -25,6 +25,7 @@ _TYPES = (
     ("q35", re.compile("q35|pc-q35(-.+)?")),
     ("pc", re.compile(r"pc|pc-i440fx(-.+)?|pc-[0-9].*|rhel6\..*")),
 )
+_REMOVED_BOARD = re.compile(r"pc-(0|1\.[0-3]).*|rhel6\..*")
 _PROXMOX = re.compile(r"\+pve[0-9]+$")
 """Suffix of a board that only Proxmox's QEMU knows."""
 _OTHER_SYSTEMS = ("hax", "hvf", "mshv", "nvmm", "whpx")
@@ -89,7 +90,9 @@ class Conversion:
         self.vm["machine"] = known if boards.is_versioned(known) else family
         if suffix:
             self.left.append(f"{suffix[0]} of -machine {word}: only Proxmox's own QEMU knows it")
-        if self.vm["machine"] != known:
+        if _REMOVED_BOARD.fullmatch(known):
+            self.left.append(f"-machine {known}: newer releases of QEMU do not have it; {family} is declared")
+        elif self.vm["machine"] != known:
             self.keep("machine", known, "the guest sees the hardware of that release")
 
 
@@ -157,7 +160,7 @@ def _read_accel(conversion: Conversion, accels: list[str], binary: str) -> None:
         conversion.take(argument)
     switches = conversion.of("enable-kvm")
     conversion.take(*switches)
-    kvm = bool(switches) or binary.rpartition("/")[2] in ("kvm", "qemu-kvm")
+    kvm = bool(switches) or binary.rpartition("/")[2] in ("kvm", "qemu-kvm", "kvm-spice")
     wanted = accels or (["kvm"] if kvm else ["tcg"])
     if wanted[0] in _OTHER_SYSTEMS:
         conversion.left.append(f"accel {wanted[0]}: Linux does not have it; kvm is declared")

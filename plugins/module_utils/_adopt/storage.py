@@ -22,6 +22,8 @@ NAME = "\0name"
 
 _BY_DRIVER = {backend.access.driver: backend for backend in BACKENDS.values() if backend.access.driver}
 _PROTOCOL = re.compile(r"[^/:]*:")
+OPENED_BEFORE = re.compile(r"/dev/(fdset/|fd/|std(in|out|err)\b)|/proc/(self|thread-self|[0-9]+)/fd/")
+"""Beginning of the path of a file that another process has opened for QEMU."""
 _NO_DEVICES = ("/dev/shm/", "/dev/hugepages/", "/dev/mqueue/")
 """Directories under /dev that contain files."""
 
@@ -89,7 +91,7 @@ def is_device(path: str) -> bool:
 
 
 def _absolute(path: str, context: CommandLineContext, where: str) -> str:
-    if path.startswith("/dev/fdset/"):
+    if OPENED_BEFORE.match(path):
         raise DeclarationError(where, f"{shown(path)} is a file that another process has opened for QEMU")
     if path.startswith("/"):
         return path

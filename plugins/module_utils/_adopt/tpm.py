@@ -30,7 +30,7 @@ def read_tpm(conversion: Conversion) -> None:
         return
     device, backend = devices[0], backends[0]
     sockets = [a for a in conversion.of("chardev") if str(backend.values.get("chardev", "")) in a.names]
-    emulated = str(backend.values.get("type", "")) == "emulator" or "emulator" in backend.values
+    emulated = str(backend.values.get("type", "")) == "emulator"
     if not emulated or not sockets or str(device.values.get("tpmdev")) not in backend.names:
         return
     conversion.take(device, backend, *sockets)

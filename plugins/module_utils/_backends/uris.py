@@ -14,7 +14,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 
 SECRET_PARAMETER = re.compile(
     r"(x-(amz|goog|oss|cos|ms|obs)-)?(signature|credential|security-?token|sig)|"
-    r"(.*[._-])?(token|password|passwd|secret|auth|hmac|api_?key|access_?key|key)|awsaccesskeyid|googleaccessid|hdnts",
+    r"(.*[._-])?(token|password|passwd|secret|auth|hmac|api_?key|access_?key|key|jwt)|"
+    r"awsaccesskeyid|googleaccessid|key-pair-id|hdnts|hdnea|md5",
     re.IGNORECASE,
 )
 """Parameters of a URL that let whoever knows them read what it names: of S3, Azure, GCS, CloudFront and others."""
@@ -163,6 +164,9 @@ def without_credentials(pieces: SplitResult) -> tuple[str, str | None, str | Non
     if not at:
         return pieces.geturl(), None, None
     user, colon, password = userinfo.partition(":")
+    if colon and "@" in pieces.path:
+        # Who does not encode the / of a password means the last @, and programs take the first one.
+        raise DeclarationError("uri", "has a password and a second @, which could be read in two ways; write it %40")
     url = pieces._replace(netloc=place).geturl()
     return url, decoded(user, "its user"), decoded(password, "its password") if colon else None
 

@@ -15,6 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
     DISK_OPTIONS,
     FLUSHING,
+    MOST_PER_SECOND,
     ORIGIN_OPTIONS,
     PASSTHROUGH,
     SOURCE_FORMATS,
@@ -313,6 +314,10 @@ def _check_kind(limits: Values) -> None:
         burst_option = option.removesuffix("_length")
         if burst_option != option and burst_option not in limits:
             raise DeclarationError(option, f"is the length of a burst; set {burst_option}, too")
+        if burst_option != option and limits[option] > 1 and limits[burst_option] > MOST_PER_SECOND // limits[option]:
+            raise DeclarationError(option, f"with {burst_option}, it is more than QEMU can count; make it shorter")
+    if "size" in limits and len(limits) == 1:
+        raise DeclarationError("size", "says how requests are counted; set total, read or write, too")
 
 
 def _check_model(settings: Values, backend: Backend, where: str) -> None:

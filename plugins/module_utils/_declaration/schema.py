@@ -9,13 +9,15 @@ from dataclasses import replace
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import boards
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
+MOST_PER_SECOND = 10**15
+"""The largest value that QEMU takes for a limit, and for the length of a burst times its limit."""
 LIMITS = (
-    Option("total", "Reads and writes together, per second.", "size"),
-    Option("read", "Reads per second.", "size"),
-    Option("write", "Writes per second.", "size"),
-    Option("total_max", "As O(total), for a burst.", "size"),
-    Option("read_max", "As O(read), for a burst.", "size"),
-    Option("write_max", "As O(write), for a burst.", "size"),
+    Option("total", "Reads and writes together, per second.", "size", maximum=MOST_PER_SECOND),
+    Option("read", "Reads per second.", "size", maximum=MOST_PER_SECOND),
+    Option("write", "Writes per second.", "size", maximum=MOST_PER_SECOND),
+    Option("total_max", "As O(total), for a burst.", "size", maximum=MOST_PER_SECOND),
+    Option("read_max", "As O(read), for a burst.", "size", maximum=MOST_PER_SECOND),
+    Option("write_max", "As O(write), for a burst.", "size", maximum=MOST_PER_SECOND),
     Option("total_max_length", "Seconds that a burst of O(total_max) may last. Default: 1.", "int", minimum=1),
     Option("read_max_length", "Seconds that a burst of O(read_max) may last. Default: 1.", "int", minimum=1),
     Option("write_max_length", "Seconds that a burst of O(write_max) may last. Default: 1.", "int", minimum=1),
@@ -28,6 +30,8 @@ IOPS_LIMITS = (
 RESERVED_NAMES = ("machine", "ssh")
 """Names that nodes, ids, units and folders have instead of a disk's: of the VM itself, and of its ssh-agent."""
 
+MOST_BOOT_INDEX = 2**31 - 1
+"""QEMU keeps it in 32 bits."""
 PASSTHROUGH = ("scsi-block", "scsi-generic")
 """Device models that pass a SCSI device through."""
 
@@ -108,7 +112,7 @@ DISK_OPTIONS = (
         "Position in the boot order, 0 first; the first disk has 0 unless another disk sets boot_index.",
         "int",
         minimum=0,
-        maximum=999,
+        maximum=MOST_BOOT_INDEX,
     ),
     Option(
         "serial",

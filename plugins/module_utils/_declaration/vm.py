@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import family
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, read_disk, serial_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.forwards import check_forwards
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import (
     Identities,
     Resolved,
@@ -193,10 +194,10 @@ def _read_network(name: str, declared: Any, where: str, seed: str) -> Network:
         raise DeclarationError(where, "exactly one of bridge and user: true is required")
     if values.get("forward") and not values.get("user"):
         raise DeclarationError(f"{where}: forward", "is for a user network")
-    for rule in values.get("forward", ()):
-        ports = [int(end.rpartition(":")[2]) for end in rule.split("-")]
-        if not 0 <= ports[0] <= 65535 or not 0 < ports[-1] <= 65535:
-            raise DeclarationError(f"{where}: forward", f"{rule!r}: a port is a number from 1 to 65535")
+    try:
+        check_forwards(values.get("forward", ()))
+    except DeclarationError as error:
+        raise error.within(f"{where}: forward") from None
     digest = hashlib.sha256(seed.encode()).hexdigest()
     mac = values.get("mac") or f"52:54:00:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
     if int(mac[:2], 16) & 1:

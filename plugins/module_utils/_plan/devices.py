@@ -81,10 +81,12 @@ _DEVICE_ID_LENGTH = 20
 
 def _identity(settings: Values) -> list[str]:
     """Return the properties that tell the guest which disk this is, and of which kind."""
+    sizes = {"physical_block_size": settings["logical_block_size"]} if "logical_block_size" in settings else {}
+    shown = {**sizes, **settings}
     properties = [
-        f"{option}={settings[option]}"
+        f"{option}={shown[option]}"
         for option in ("logical_block_size", "physical_block_size", "rotation_rate")
-        if option in settings
+        if option in shown
     ]
     if "wwn" in settings:
         properties.append(f"wwn=0x{settings['wwn'].lower().removeprefix('0x')}")

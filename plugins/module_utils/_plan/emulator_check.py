@@ -17,6 +17,7 @@ def unknown_to_emulator(vm: Vm, capabilities: Capabilities) -> Iterator[Capabili
     """Yield what is declared and this emulator refuses. What the probe could not find out is left to QEMU."""
     where = f"vm {vm.name}"
     yield from _unknown_board(vm, capabilities)
+    yield from _too_many_cpus(vm, capabilities)
     model, *features = str(vm.settings.get("cpu_model") or "").split(",")
     models = capabilities.cpu_models
     if model and models and model not in models:
@@ -46,17 +47,31 @@ def _unknown_board(vm: Vm, capabilities: Capabilities) -> Iterator[CapabilityErr
         )
 
 
+def _too_many_cpus(vm: Vm, capabilities: Capabilities) -> Iterator[CapabilityError]:
+    """Yield an error for more CPUs than the board has (hw/i386 of QEMU); a newer one has as many as KVM."""
+    kvm, pc = vm.settings["accel"] == "kvm", family(vm.settings["machine"]) == "pc"
+    # APIC IDs above 255 need an x2APIC: that of KVM, or of TCG since 9.0.
+    few = pc or (not kvm and capabilities.release < (9, 0))
+    most = 255 if few else 288 if capabilities.release < (8, 1) else 4096
+    if vm.settings["cpus"] > most:
+        board = vm.settings["machine"] if pc or kvm else f"{vm.settings['machine']} with accel: tcg"
+        yield CapabilityError(
+            f"vm {vm.name}: cpus",
+            f"{vm.settings['cpus']} are more than {capabilities.emulator} has for {board} ({most})",
+        )
+
+
 def _unknown_arguments(vm: Vm, capabilities: Capabilities) -> Iterator[CapabilityError]:
     options = capabilities.emulator_options
-    value_follows = False
+    waiting = ""
     for argument in vm.settings.get("extra_args", ()) if options else ():
-        if value_follows or not argument.startswith("-"):
-            value_follows = False
+        if waiting or not argument.startswith("-"):
+            waiting = ""
             continue
         # QEMU accepts two dashes, too.
         name = argument[1:] if argument.startswith("--") else argument
         if name in options:
-            value_follows = options[name]
+            waiting = argument if options[name] else ""
             continue
         option, space, _value = name.partition(" ")
         if space and option in options:
@@ -66,3 +81,5 @@ def _unknown_arguments(vm: Vm, capabilities: Capabilities) -> Iterator[Capabilit
         yield CapabilityError(
             f"vm {vm.name}: extra_args", f"{capabilities.emulator} has no option {argument!r}{advice}"
         )
+    if waiting:
+        yield CapabilityError(f"vm {vm.name}: extra_args", f"{waiting} is the last item, and requires a value")

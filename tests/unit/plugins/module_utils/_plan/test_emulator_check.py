@@ -56,6 +56,10 @@ def test_what_the_emulator_knows_is_left_to_it(declared: dict[str, Any]) -> None
             f"vm web1: extra_args: {QEMU} has no option '-device virtio-rng-pci'; "
             "declare an option and its value as two items",
         ),
+        (
+            {"extra_args": ["-no-hpet", "-device"]},
+            "vm web1: extra_args: -device is the last item, and requires a value",
+        ),
         ({"extra_args": ["-no-hpet", "-xyzzy"]}, f"vm web1: extra_args: {QEMU} has no option '-xyzzy'"),
     ],
 )
@@ -63,3 +67,18 @@ def test_what_the_emulator_does_not_know_is_refused(declared: dict[str, Any], ex
     assert problems(declared) == [expected]
     # A probe that could not ask, or one of an earlier release, knows nothing.
     assert problems(declared, cpu_models=[], cpu_features=[], emulator_options={}) == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "qemu", "expected"),
+    [
+        ({"cpus": 256, "machine": "pc"}, [11, 1, 0], f"256 are more than {QEMU} has for pc (255)"),
+        ({"cpus": 255, "machine": "pc"}, [7, 2, 0], ""),
+        ({"cpus": 256, "accel": "tcg"}, [7, 2, 0], f"256 are more than {QEMU} has for q35 with accel: tcg (255)"),
+        ({"cpus": 256, "accel": "tcg"}, [9, 0, 0], ""),
+        ({"cpus": 289}, [7, 2, 0], f"289 are more than {QEMU} has for q35 (288)"),
+        ({"cpus": 1024}, [8, 1, 0], ""),
+    ],
+)
+def test_no_vm_has_more_cpus_than_its_board(declared: dict[str, Any], qemu: list[int], expected: str) -> None:
+    assert problems(declared, version=qemu) == ([f"vm web1: cpus: {expected}"] if expected else [])
