@@ -23,6 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names 
 
 ANSWER_LIMIT = 1 << 20
 """Bytes of an answer. That of a disk with a backing file has about 10 KiB; many VMs are asked at the same time."""
+PAUSED_BY_ERROR = "io-error"
 _COUNTER_END = 1 << 64
 _OPERATIONS = {"read": "rd", "write": "wr", "flush": "flush"}
 """Operations and how QEMU abbreviates them."""
@@ -56,7 +57,7 @@ class VmAnswers:
 def ask(path: str, disks: Collection[str], *, seconds: float, details: bool) -> VmAnswers:
     """Ask the monitor at a socket, at most for some seconds; disks: the names of the VM's disks.
 
-    details: if QEMU is asked for what it may have to ask its storage for.
+    details: if a running VM, too, is asked for what QEMU asks its storage for; the guest waits for that.
     """
     answers = VmAnswers()
     try:
@@ -66,6 +67,7 @@ def ask(path: str, disks: Collection[str], *, seconds: float, details: bool) -> 
                 disk = disk_of_node(_text(row.get("node-name")))
                 if disk in disks:
                     answers.disks[disk] = _counters(_mapping(row.get("stats")))
+            details = details or answers.status == PAUSED_BY_ERROR
             for row in _rows(monitor.execute("query-block")) if details else ():
                 inserted = _mapping(row.get("inserted"))
                 disk = disk_of_node(_text(inserted.get("node-name")))

@@ -126,11 +126,19 @@ def test_a_state_of_a_unit(host: Host, facts: dict[str, str], state: str) -> Non
 
 def test_the_storage_is_not_asked_without_details(host: Host) -> None:
     host.add("web1")
-    with FakeQemu(host.folder / "web1", answers=GOOD) as qemu:
+    running = {**GOOD, "query-status": {"status": "running"}}
+    with FakeQemu(host.folder / "web1", answers=running) as qemu:
         found = host.collect("web1", details=False)
     assert qemu.heard == ["qmp_capabilities", "query-status", "query-blockstats"]
     assert found['qemu_vm_monitor_up{vm="web1"}'] == "1"
     assert not [name for name in found if re.match("qemu_vm_disk_(io_status|size|allocated)", name)]
+
+
+def test_a_vm_that_waits_anyway_tells_which_disk_has_failed(host: Host) -> None:
+    host.add("web1")
+    with FakeQemu(host.folder / "web1", answers=GOOD):
+        found = host.collect("web1", details=False)
+    assert found['qemu_vm_disk_io_status{vm="web1",disk="root",status="nospace"}'] == "1"
 
 
 def test_a_restart_is_due_once_the_unit_has_changed(host: Host) -> None:
