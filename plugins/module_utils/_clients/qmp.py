@@ -31,8 +31,9 @@ _WHOLE_EVENT = 5.0
 class Monitor:
     """One QMP session. Every wait is bounded by the time limit given at the start, or later by allow()."""
 
-    def __init__(self, connection: socket.socket, *, seconds: float) -> None:
+    def __init__(self, connection: socket.socket, *, seconds: float, answer_limit: int = ANSWER_LIMIT) -> None:
         self._connection = connection
+        self._answer_limit = answer_limit
         self._deadline = time.monotonic() + seconds
         self._buffer = bytearray()
         self._events: deque[tuple[str, str]] = deque(maxlen=_MOST_EVENTS)
@@ -43,14 +44,14 @@ class Monitor:
         self.execute("qmp_capabilities")
 
     @classmethod
-    def connect(cls, path: str, *, seconds: float = 5.0) -> Monitor:
+    def connect(cls, path: str, *, seconds: float = 5.0, answer_limit: int = ANSWER_LIMIT) -> Monitor:
         """Open a session with the QEMU that listens on a unix socket."""
         try:
             connection = vms_resume.connect(path, seconds)
         except OSError as error:
             raise QmpError(f"{path}: {error.strerror or error}") from None
         try:
-            return cls(connection, seconds=seconds)
+            return cls(connection, seconds=seconds, answer_limit=answer_limit)
         except QmpError:
             connection.close()
             raise
@@ -130,8 +131,8 @@ class Monitor:
             if end >= 0:
                 break
             searched = len(self._buffer)
-            if searched > ANSWER_LIMIT:
-                raise self._lose(f"its answer is longer than {ANSWER_LIMIT} bytes, and QEMU's are not")
+            if searched > self._answer_limit:
+                raise self._lose(f"its answer is longer than {self._answer_limit} bytes, and QEMU's are not")
             self._connection.settimeout(left)
             try:
                 data = self._connection.recv(65536)

@@ -21,7 +21,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.ident
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files, former_storage, guest_agents, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import ssh_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
@@ -161,7 +160,7 @@ def needs_restart(name: str, invocation: str) -> bool:
     """Return if a running VM was started from other units or credentials than those that are written now."""
     unit = paths.unit_name(name)
     written = unit_record.files_of(unit_record.units_with(unit))
-    written.pop(ssh_agent.keys_unit_name(name), None)
+    written.pop(paths.ssh_keys_unit_name(name), None)
     return is_restart_due(unit_record.recorded(unit, invocation), written)
 
 

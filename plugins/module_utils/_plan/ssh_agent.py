@@ -11,8 +11,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units import path
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service
 
-PART = "ssh"
-"""The agent's part in the names of units and folders, where other helpers have the name of their disk."""
+PART = paths.SSH_PART
 
 
 def socket_path(vm: str) -> str:
@@ -29,14 +28,9 @@ def agent_unit_name(vm: str) -> str:
     return paths.helper_unit_name(vm, PART, "agent")
 
 
-def keys_unit_name(vm: str) -> str:
-    """Return the unit that loads the keys. It may be restarted at any time, while the VM runs."""
-    return paths.helper_unit_name(vm, PART, "keys")
-
-
 def unit_names(vm: str) -> tuple[str, str]:
     """Return the units of a VM's agent."""
-    return agent_unit_name(vm), keys_unit_name(vm)
+    return agent_unit_name(vm), paths.ssh_keys_unit_name(vm)
 
 
 def agent_services(vm: str, identities: Mapping[str, Identity], start_timeout: int) -> tuple[Service, Service]:
@@ -44,7 +38,7 @@ def agent_services(vm: str, identities: Mapping[str, Identity], start_timeout: i
 
     The agent answers its own user only, so a program beside it forwards the requests that QEMU may send.
     """
-    keys = keys_unit_name(vm)
+    keys = paths.ssh_keys_unit_name(vm)
     resources = UnitResources(keys, PART, "")
     for name, identity in sorted(identities.items()):
         resources.credential(name, identity.key)

@@ -27,6 +27,8 @@ TGT_PROGRAM = f"{PROGRAMS}/qemu-vm-tgt.py"
 RECORD_PROGRAM = f"{PROGRAMS}/qemu-vm-record.py"
 OWNER_PROGRAM = f"{PROGRAMS}/qemu-vm-owner.py"
 IMAGE_PROGRAM = f"{PROGRAMS}/qemu-image-fetch.py"
+SSH_PART = "ssh"
+"""The ssh-agent's part in the names of units and folders, where other helpers have the name of their disk."""
 CREDENTIALS = "/etc/credstore"
 ENCRYPTED_CREDENTIALS = "/etc/credstore.encrypted"
 IMAGES = "qemu-images"
@@ -51,6 +53,11 @@ def unit_name(vm: str) -> str:
 def helper_unit_name(vm: str, part: str, helper: str) -> str:
     """Return the unit of a helper process of one disk, or of all. Names have no dots, so that it is unique."""
     return f"{owner_name(vm)}.{part}.{helper}.service"
+
+
+def ssh_keys_unit_name(vm: str) -> str:
+    """Return the unit that loads the keys of a VM's ssh-agent. It may be restarted at any time, while the VM runs."""
+    return helper_unit_name(vm, SSH_PART, "keys")
 
 
 def image_owner_name(image: str) -> str:

@@ -14,7 +14,7 @@ from string import Template
 from typing import Any
 
 _PARTS = Path(__file__).resolve().parents[3] / "playbooks" / "files" / "report"
-_SCRIPTS = ("words", "fleet", "filter", "map", "details", "actions", "start")
+_SCRIPTS = ("words", "fleet", "filter", "map", "details", "wrong", "actions", "start")
 """The files of the page's script, in their order; they share one scope."""
 _BEGIN, _END = '<script type="application/json" id="fleet">\n', "\n</script>"
 _WRITTEN = re.compile(r'\{"written": "([^"]*)"')

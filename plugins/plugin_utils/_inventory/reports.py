@@ -17,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes impo
     STOPPED,
     starts_with_host,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_size import HostSize
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import (
     DeclaredFleet,
@@ -32,6 +33,7 @@ class HostAnswer(TypedDict, total=False):
     """The registered result of qemu_info on a host, or its failure."""
 
     vms: dict[str, VmInfo]
+    host: HostSize
     unmanaged: list[UnmanagedVm]
     msg: str
     unreachable: bool
@@ -54,6 +56,8 @@ class HostRow(TypedDict):
     problem: str
     errors: list[str]
     """Errors in its declarations."""
+    memory: int | None
+    cpus: int | None
 
 
 class VmRow(TypedDict):
@@ -193,6 +197,8 @@ def _host(name: str, answer: HostAnswer, fleet: DeclaredFleet) -> HostRow:
         "status": "answers" if answered else "unreachable" if answer.get("unreachable") else "failed",
         "problem": next(iter(message.splitlines()), ""),
         "errors": [str(error) for error in fleet.errors if host_of(error) == name],
+        "memory": answer["host"]["memory"] if "host" in answer else None,
+        "cpus": answer["host"]["cpus"] if "host" in answer else None,
     }
 
 

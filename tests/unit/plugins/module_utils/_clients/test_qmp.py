@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._clients import qmp
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import running, systemd
@@ -59,13 +58,12 @@ def test_a_qemu_that_hangs_is_given_up() -> None:
         Monitor(ours, seconds=0.05)
 
 
-def test_an_answer_without_an_end_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qmp, "ANSWER_LIMIT", 1000)
+def test_an_answer_without_an_end_is_not_kept() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(b"x" * 5000)
         with pytest.raises(QmpError, match=r"^its answer is longer than 1000 bytes, and QEMU's are not$"):
-            Monitor(ours, seconds=0.5)
+            Monitor(ours, seconds=0.5, answer_limit=1000)
 
 
 def test_the_vms_of_a_host_are_read_from_systemd_qmp_and_console(
