@@ -37,10 +37,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.read impo
 
 AGENT_PORT = "org.qemu.guest_agent.0"
 """Name of the port that guest agents open."""
-_VM_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,27}$")
+VM_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,27}$")
 _TRUE = ("true", "yes", "on", "1")
 """Spellings of true in an option that has not been read yet."""
-_PART_NAME = re.compile(r"^(?!machine$)[A-Za-z][A-Za-z0-9_-]{0,15}$")
+PART_NAME = re.compile(r"^(?!machine$)[A-Za-z][A-Za-z0-9_-]{0,15}$")
 """Names of disks and networks; "machine" is the prefix of nodes and ids that belong to the VM itself."""
 
 
@@ -117,7 +117,7 @@ def read_vms(declared: Any, host: str = "") -> tuple[Vm, ...]:
 
 def read_vm(name: Any, declared: Any) -> Vm:
     """Read one VM; raises all errors together."""
-    if not isinstance(name, str) or not _VM_NAME.fullmatch(name):
+    if not isinstance(name, str) or not VM_NAME.fullmatch(name):
         raise DeclarationError(
             f"vm {name}",
             "its name is not 1 to 28 of the characters A-Z a-z 0-9 _ -, beginning with a letter or digit"
@@ -169,7 +169,7 @@ def _parts(declared: Mapping[str, Any], key: str, where: str, errors: list[Excep
         return ()
     good = []
     for name, part in parts.items():
-        if isinstance(name, str) and _PART_NAME.fullmatch(name):
+        if isinstance(name, str) and PART_NAME.fullmatch(name):
             good.append((name, part))
         else:
             errors.append(
