@@ -87,6 +87,16 @@ def test_a_golden_declaration_is_accepted(path: Path) -> None:
     assert [error.message for error in VALIDATOR.iter_errors({"qemu_vms": declared})] == []
 
 
+@pytest.mark.parametrize(
+    "path",
+    [*ROOT.glob("examples/**/*.yml"), *ROOT.glob("scripts/demo.d/inventory/**/*.yml")],
+    ids=lambda path: path.name,
+)
+def test_the_file_of_an_example_inventory_is_accepted(path: Path) -> None:
+    variables = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert [error.message for error in VALIDATOR.iter_errors(variables)] == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_mistake_that_a_schema_can_see_is_refused(name: str) -> None:
     assert not accepts(CASES[name]["vms"])
