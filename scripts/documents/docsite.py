@@ -8,8 +8,6 @@ import os
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-import yaml
-
 from ansible_collections.directdisk.qemu.scripts.documents.restructured_text import LABEL, from_markdown
 
 REPOSITORY = "https://github.com/directdisk/directdisk.qemu/blob/main/"
@@ -50,9 +48,8 @@ def _sections(pages: list[str]) -> str:
     guides = [page for page in pages if not page.startswith("backend-")]
     middle = sorted(page for page in guides if page not in (*_FIRST, *_LAST))
     ordered = [page for page in (*_FIRST, *middle, *_LAST) if page in guides]
-    sections = [
-        {"title": "Guides", "toctree": ordered},
-        {"title": "Backends", "toctree": [page for page in pages if page.startswith("backend-")]},
-    ]
-    lines = [*_SPDX, _NOTE.format(source="the guides")]
-    return "".join(f"# {line}\n" for line in lines) + "---\n" + yaml.safe_dump({"sections": sections}, sort_keys=False)
+    backends = [page for page in pages if page.startswith("backend-")]
+    lines = [*(f"# {line}" for line in (*_SPDX, _NOTE.format(source="the guides"))), "---", "sections:"]
+    for title, toctree in (("Guides", ordered), ("Backends", backends)):
+        lines += [f"  - title: {title}", "    toctree:", *(f"      - {page}" for page in toctree)]
+    return "\n".join(lines) + "\n"
