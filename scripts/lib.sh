@@ -45,12 +45,25 @@ find_python() { # the first Python that the pinned tools support
   return 1
 }
 
-# The tools of tests/requirements.txt, first in PATH: a virtual environment in the cache, anew when they change.
+# What goes into the virtual environment: the tools of tests/requirements.txt, or another release of ansible-core with
+# those that the unit tests need, because the other tools do not support each release.
+tool_requirements() {
+  local pins=$ROOT/tests/requirements.txt names
+  if [[ ! ${DIRECTDISK_ANSIBLE_CORE:-} ]]; then
+    cat "$pins"
+    return
+  fi
+  names=$(sed '/^#/d; s/$/|/' "$ROOT/tests/unit/requirements.txt" | tr -d '\n')
+  echo "ansible-core~=$DIRECTDISK_ANSIBLE_CORE.0"
+  grep --extended-regexp "^(${names}pytest|pytest-xdist)==" "$pins"
+}
+
+# These tools first in PATH: a virtual environment in the cache, anew when they change.
 make_venv() {
   local python hash venv
   python=$(find_python) || { install_packages python3.11 python3.11-venv && python=$(find_python); } ||
     fail "Python 3.11, 3.12 or 3.13 is needed, with its venv module"
-  hash=$({ "$python" -VV && cat "$ROOT/tests/requirements.txt"; } | sha256sum | cut -c 1-12)
+  hash=$({ "$python" -VV && tool_requirements; } | sha256sum | cut -c 1-12)
   venv=$CACHE/venv-$hash
   mkdir -p "$CACHE"
   exec 8>"$CACHE/venv.lock"
@@ -58,7 +71,8 @@ make_venv() {
   if [[ ! -f $venv/complete ]]; then
     note "tools: $venv"
     "$python" -m venv --clear "$venv"
-    "$venv/bin/pip" install --quiet --requirement "$ROOT/tests/requirements.txt"
+    tool_requirements >"$venv/requirements.txt"
+    "$venv/bin/pip" install --quiet --requirement "$venv/requirements.txt"
     touch "$venv/complete"
   fi
   exec 8>&-

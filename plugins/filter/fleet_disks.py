@@ -25,9 +25,8 @@ options:
     description: Names of the hosts to look at; all without it.
     type: list
     elements: str
-seealso:
-  - name: directdisk.qemu.plan
-    description: The playbook that prints these rows, and takes a query over them.
+notes:
+  - Playbook C(directdisk.qemu.plan) prints these rows, and takes a query over them.
 """
 
 EXAMPLES = r"""

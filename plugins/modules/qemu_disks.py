@@ -25,8 +25,8 @@ options:
       - The disks, as a list, or as a mapping of names to disks.
       - Each is declared as in the inventory. It has a backend's key or C(uri), and may have C(format), C(luks),
         C(route), C(size), C(source) and C(provision), which takes the options of the module for its backend.
-        C(docs/declaration.md) lists all options. Options for a VM's use of the disk, such as C(cache), are accepted
-        and have no effect.
+        C(docs/declaration.md) lists all options, and C(docs/backends/) those of each backend. Options for a VM's use
+        of the disk, such as C(cache), are accepted and have no effect.
       - C(state) is V(present) by default, which creates the disk or changes it to what is declared; V(absent) removes
         it. M(directdisk.qemu.qemu_disks_info) only reads disks.
       - C(name) is the name of the disk in results and errors; in a mapping, its key is the name. A disk without a name

@@ -1,12 +1,11 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documents say what the code does: generated parts are current, examples are read, links lead somewhere."""
+"""The documents say what the code does: generated parts are current, links lead somewhere."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
+from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -17,14 +16,13 @@ import pytest
 import yaml
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
-from ansible_collections.directdisk.qemu.tests.unit.support import SSH_KEY
 
 ROOT = Path(__file__).parents[2]
 GENERATOR = ROOT / "scripts" / "generate-docs"
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
     *sorted(ROOT.glob("roles/*/README.md")),
 ]
 
@@ -47,10 +45,14 @@ def load_generator() -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="module", name="words")
+def load_words(generator: ModuleType) -> ModuleType:
+    return import_module(f"{generator.COLLECTION}.scripts.documents.words")
+
+
 def test_generated_parts_are_current(generator: ModuleType) -> None:
-    texts = generator.generated()
-    stale = [name_of(path) for path, text in texts.items() if path.read_text(encoding="utf-8") != text]
-    assert stale == [], "run scripts/generate-docs"
+    stale, left = generator.changes(generator.generated())
+    assert [name_of(path) for path in (*stale, *left)] == [], "run scripts/generate-docs"
 
 
 def test_every_generated_part_stands_somewhere(generator: ModuleType) -> None:
@@ -69,17 +71,17 @@ def test_every_generated_part_stands_somewhere(generator: ModuleType) -> None:
         ("NOCLOUD(x) RBD", "NOCLOUD(x) RBD"),
     ],
 )
-def test_ansibles_markup_becomes_markdown(generator: ModuleType, text: str, markdown: str) -> None:
-    assert generator.markdown(text) == markdown
+def test_ansibles_markup_becomes_markdown(words: ModuleType, text: str, markdown: str) -> None:
+    assert words.markdown(text) == markdown
 
 
-def test_a_table_has_no_empty_column(generator: ModuleType) -> None:
-    made = generator.table(("a", "b", "c"), [("1", "", "x|y"), ("", "", "z")])
+def test_a_table_has_no_empty_column(words: ModuleType) -> None:
+    made = words.table(("a", "b", "c"), [("1", "", "x|y"), ("", "", "z")])
     assert made == "| a | c |\n| --- | --- |\n| 1 | x\\|y |\n| | z |"
 
 
 @pytest.mark.parametrize(
-    ("size", "words"),
+    ("size", "text"),
     [
         (0, "0"),
         (512, "512"),
@@ -88,34 +90,8 @@ def test_a_table_has_no_empty_column(generator: ModuleType) -> None:
         (2**40 + 1, "1099511627777"),
     ],
 )
-def test_a_size_is_said_as_a_person_writes_it(generator: ModuleType, size: int, words: str) -> None:
-    assert generator.size_words(size) == words
-
-
-def filled_in(match: re.Match[str]) -> str:
-    """Two digits do for most that Ansible would fill in."""
-    return json.dumps(SSH_KEY)[1:-1] if "ssh_key" in match.group() else "00"
-
-
-def declarations() -> Iterator[tuple[str, Any]]:
-    """Every declaration of the documents, as variables or in a play."""
-    for path in DOCUMENTS:
-        for text in re.findall(r"^```yaml\n(.*?)^```$", path.read_text(encoding="utf-8"), re.M | re.S):
-            found = yaml.safe_load(re.sub(r"\{\{.*?\}\}", filled_in, text))
-            for part in found if isinstance(found, list) else [found]:
-                variables = {**part, **part.get("vars", {})}
-                if "qemu_vms" in variables:
-                    yield name_of(path), variables["qemu_vms"]
-
-
-@pytest.mark.parametrize(("name", "vms"), list(declarations()))
-def test_a_declaration_in_a_document_is_read(name: str, vms: Any) -> None:
-    assert read_vms(vms, name)
-
-
-def test_the_main_documents_show_a_declaration() -> None:
-    main = {"README.md", "docs/first-steps.md", "docs/declaration.md", "roles/qemu_vms/README.md"}
-    assert main <= {name for name, _vms in declarations()}
+def test_a_size_is_said_as_a_person_writes_it(words: ModuleType, size: int, text: str) -> None:
+    assert words.size_words(size) == text
 
 
 def test_the_files_of_the_first_steps_fit_together() -> None:

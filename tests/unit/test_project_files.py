@@ -63,7 +63,7 @@ def test_the_site_playbook_runs_in_batches_if_they_are_set() -> None:
 
 def test_every_part_of_the_tests_runs_in_hosted_ci() -> None:
     jobs = read_yaml(ROOT / ".github" / "workflows" / "test.yml")["jobs"]
-    parts = [part for job in jobs.values() for part in job["strategy"]["matrix"]["part"]]
+    parts = [part for job in jobs.values() for part in job["strategy"]["matrix"].get("part", ())]
     listed = re.search(r"^PARTS=\((.*)\)$", (ROOT / "scripts" / "test").read_text(encoding="utf-8"), re.M)
     assert listed and sorted(parts) == sorted(listed[1].split())
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import boards
@@ -29,6 +30,9 @@ IOPS_LIMITS = (
 
 RESERVED_NAMES = ("machine", "ssh")
 """Names that nodes, ids, units and folders have instead of a disk's: of the VM itself, and of its ssh-agent."""
+VM_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,27}$")
+PART_NAME = re.compile(rf"^(?!({'|'.join(RESERVED_NAMES)})$)[A-Za-z][A-Za-z0-9_-]{{0,15}}$")
+"""Names of disks and networks."""
 
 MOST_BOOT_INDEX = 2**31 - 1
 """QEMU keeps it in 32 bits."""

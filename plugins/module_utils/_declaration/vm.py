@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,8 +25,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.ident
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import pci_places
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
     NETWORK_OPTIONS,
+    PART_NAME,
     PASSTHROUGH,
     RESERVED_NAMES,
+    VM_NAME,
     VM_OPTIONS,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
@@ -39,10 +40,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.read impo
 
 AGENT_PORT = "org.qemu.guest_agent.0"
 """Name of the port that guest agents open."""
-_VM_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,27}$")
 _TRUE = ("true", "yes", "on", "1")
 """Spellings of true in an option that has not been read yet."""
-_PART_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,15}$")
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def read_vms(declared: Any, host: str = "") -> tuple[Vm, ...]:
 
 def read_vm(name: Any, declared: Any) -> Vm:
     """Read one VM; raises all errors together."""
-    if not isinstance(name, str) or not _VM_NAME.fullmatch(name):
+    if not isinstance(name, str) or not VM_NAME.fullmatch(name):
         raise DeclarationError(
             f"vm {name}",
             "its name is not 1 to 28 of the characters A-Z a-z 0-9 _ -, beginning with a letter or digit"
@@ -170,7 +169,7 @@ def _parts(declared: Mapping[str, Any], key: str, where: str, errors: list[Excep
         return ()
     good = []
     for name, part in parts.items():
-        if isinstance(name, str) and _PART_NAME.fullmatch(name) and name not in RESERVED_NAMES:
+        if isinstance(name, str) and PART_NAME.fullmatch(name):
             good.append((name, part))
         else:
             errors.append(

@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import ORIGIN_KEYS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS, ORIGIN_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import ImageKind
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 
@@ -42,16 +41,32 @@ def disk_options() -> tuple[Option, ...]:
     return (*backends, *DISK_OPTIONS)
 
 
+def storage_options() -> tuple[Option, ...]:
+    """Return the options of a disk, and within its source those of the source."""
+    return tuple(
+        replace(option, type="dict", options=disk_options()) if option.name == "source" else option
+        for option in disk_options()
+    )
+
+
 def disk_module_options(kind: ImageKind) -> tuple[Option, ...]:
-    """Return the options of the module for one disk; those of a single backend are at the top level."""
+    """Return the options of the module for one disk; those of a single backend are at the top level.
+
+    The options within a backend's key and within a source are read like those of an inventory, and not by Ansible: its
+    documentation of a module would repeat the pages of all backends.
+    """
     backends = [backend for backend in BACKENDS.values() if backend.image_kind == kind.name]
     shared = {option.name: option for option in disk_options()}
+    shared |= {name: Option(name, f"{backend.summary}. {_page(name)}", "dict") for name, backend in BACKENDS.items()}
     storage = _single_backend(kind) if len(backends) == 1 else tuple(shared[name] for name in _storage_names(kind))
-    backend_options = tuple(shared[name] for name in BACKENDS)
-    own = tuple(option for option in ORIGIN_OPTIONS if option.name in ORIGIN_KEYS)
-    source = replace(shared["source"], type="dict", options=(*backend_options, *own))
+    summary = f"{shared['source'].summary} C(docs/declaration.md) and C(docs/backends/) list its options."
+    source = Option("source", summary, "dict")
     disk = (*(shared[name] for name in ("format", "raw_content", "luks", "size", "route")), source)
     return (*storage, *disk, *kind.options, *MODULE_OPTIONS)
+
+
+def _page(backend: str) -> str:
+    return f"Its options are in C(docs/backends/{backend}.md)."
 
 
 def _single_backend(kind: ImageKind) -> tuple[Option, ...]:

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.validation import check_type_dict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
@@ -21,12 +22,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.argum
     argument_spec,
     declaration_of,
     disk_module_options,
+    storage_options,
     without_omitted,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage, ImageKind
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.desired import desired_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Lifecycle
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import reconcile
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
@@ -35,11 +38,36 @@ WHERE = "disk"
 """Prefix of messages."""
 
 
+class DiskModule(AnsibleModule):
+    """A module for one disk. Ansible hides the secrets within its storage, which it does not know as options."""
+
+    def _load_params(self) -> None:
+        super()._load_params()
+        for text in _secrets(storage_options(), self.params):
+            # The log of the host has the parameters as Python writes them: a key of several lines is on one there.
+            self.no_log_values.update((text, repr(text)[1:-1]))
+
+
+def _secrets(options: Iterable[Option], declared: Any) -> Iterator[str]:
+    """Yield the secrets in a declaration; a mapping may be text, such as JSON, as Ansible reads one."""
+    try:
+        declared = check_type_dict(declared)
+    except TypeError:
+        return
+    known = {name: option for option in options for name in (option.name, *option.aliases)}
+    for key, value in declared.items():
+        option = known.get(key)
+        if option and option.secret and not isinstance(value, bool) and value not in (None, ""):
+            yield str(value)
+        elif option and option.options:
+            yield from _secrets(option.options, value)
+
+
 def run_disk_module(lifecycle: Lifecycle) -> None:
     """Run the module for one disk of a kind."""
     kind = lifecycle.kind
     options = disk_module_options(kind)
-    module = AnsibleModule(argument_spec=argument_spec(options), supports_check_mode=True)
+    module = DiskModule(argument_spec=argument_spec(options), supports_check_mode=True)
     private_folders.lock_payload()
     try:
         privileges.require_root()

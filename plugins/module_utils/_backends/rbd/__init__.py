@@ -1,3 +1,0 @@
-# SPDX-FileCopyrightText: directdisk.qemu contributors
-# SPDX-License-Identifier: GPL-3.0-or-later
-"""Images of a Ceph cluster: the backend, its options, Ceph's configuration, and other spellings. Pure."""

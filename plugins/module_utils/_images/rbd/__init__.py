@@ -1,3 +1,0 @@
-# SPDX-FileCopyrightText: directdisk.qemu contributors
-# SPDX-License-Identifier: GPL-3.0-or-later
-"""RBD images of Ceph clusters."""

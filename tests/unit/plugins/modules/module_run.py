@@ -5,18 +5,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import pytest
 from ansible.module_utils import basic
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
 
 
 class _Exit(Exception):
     pass
+
+
+def module_arguments(arguments: Mapping[str, Any]) -> AbstractContextManager[Any]:
+    """Return a context in which modules get these arguments."""
+    try:
+        from ansible.module_utils.testing import patch_module_args
+    except ImportError:  # ansible-core 2.16
+        sent = json.dumps({"ANSIBLE_MODULE_ARGS": dict(arguments)}).encode()
+        return mock.patch.object(basic, "_ANSIBLE_ARGS", sent)
+    context: AbstractContextManager[Any] = patch_module_args(dict(arguments))
+    return context
 
 
 def run_module(
@@ -34,6 +47,6 @@ def run_module(
 
     monkeypatch.setattr(basic.AnsibleModule, "exit_json", end)
     monkeypatch.setattr(basic.AnsibleModule, "fail_json", lambda m, msg, **facts: end(m, failed=True, msg=msg, **facts))
-    with patch_module_args(arguments), pytest.raises(_Exit):
+    with module_arguments(arguments), pytest.raises(_Exit):
         module.main()
     return answers[0]

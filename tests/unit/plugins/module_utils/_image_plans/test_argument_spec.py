@@ -77,12 +77,17 @@ def test_every_secret_is_hidden_in_logs() -> None:
 
 
 def test_an_option_that_another_names_is_named_as_a_whole() -> None:
-    options = disk_module_options(KINDS["image"])
-    documented = documentation(options)
-    gluster = documented["gluster"]["suboptions"]
-    assert "this or O(gluster.host)" in gluster["servers"]["description"][0]
-    assert (
-        "this or O(source.gluster.host)"
-        in documented["source"]["suboptions"]["gluster"]["suboptions"]["servers"]["description"][0]
-    )
-    assert "needs C(cache: none)" in documented["file"]["suboptions"]["aio"]["description"][0]
+    documented = documentation(disk_options())
+    assert "this or O(gluster.host)" in documented["gluster"]["suboptions"]["servers"]["description"][0]
+    assert "needs O(cache=none)" in documented["file"]["suboptions"]["aio"]["description"][0]
+    alone = documentation(BACKENDS["file"].options)
+    assert "needs C(cache: none)" in alone["aio"]["description"][0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_documentation_of_a_module_repeats_no_page_of_a_backend(kind: str) -> None:
+    documented = documentation(disk_module_options(KINDS[kind]))
+    for name in (*BACKENDS, "source"):
+        assert "suboptions" not in documented.get(name, {})
+    for name in {*BACKENDS} & {*documented}:
+        assert f"C(docs/backends/{name}.md)" in documented[name]["description"][0]
