@@ -11,8 +11,9 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import registered_results
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.output import show
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import answers, conflicts, queries, tables
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet_in_parallel
 
@@ -32,26 +33,35 @@ class ActionModule(ActionBase):
         # Not an argument: in a template, query is a function of Ansible's own.
         query = variables.get("query")
         try:
+            known_images = _known_images(arguments.get("known_images") or ())
             fleet = read_fleet_in_parallel(variables["hostvars"], arguments["hosts"])
             rows = fleet.rows()
             if query:
-                display.display(tables.answer(queries.ask(str(query), rows)))
+                show(tables.answer(queries.ask(str(query), rows)))
             else:
-                display.display(f"{tables.disks(rows)}\n{tables.summary(fleet, rows)}")
+                show(f"{tables.disks(rows)}\n{tables.summary(fleet, rows)}")
         except DirectDiskError as error:
             return {"failed": True, "msg": str(error)}
         asked = _answers(variables["hostvars"], str(arguments.get("answers") or ""), fleet.hosts)
-        known = conflicts.warnings(fleet, arguments.get("known_images", ()))
+        known = conflicts.warnings(fleet, known_images)
         for warning in (*map(str, known), *answers.warnings(fleet, asked)):
             display.warning(warning)
         found = [*fleet.errors, *fleet.secrets, *conflicts.errors(fleet), *answers.errors(fleet, asked)]
         errors = fleet.in_order(found)
         counts = {"hosts": len(fleet.hosts), "vms": len(fleet.vms), "disks": len(rows)}
-        if not errors or not boolean(arguments.get("strict", True)):
-            return {"changed": False, **counts, "rows": rows, "errors": [str(error) for error in errors]}
-        # As a message, Ansible would print them in one line, and some releases twice.
-        display.display("\nERRORS\n------\n" + "".join(f"{error}\n" for error in errors))
-        return {"failed": True, "msg": f"errors in the declarations, listed above: {len(errors)}", **counts}
+        result = {"changed": False, **counts, "rows": rows, "errors": [str(error) for error in errors]}
+        if errors:
+            # As a message, Ansible would print them in one line, and some releases twice.
+            show("\nERRORS\n------\n" + "".join(f"{error}\n" for error in errors))
+        if errors and boolean(arguments.get("strict", True)):
+            result.update(failed=True, msg=f"errors in the declarations, listed above: {len(errors)}")
+        return result
+
+
+def _known_images(value: Any) -> list[str]:
+    if not isinstance(value, (list, tuple)):
+        raise DeclarationError("known_images (plan_known_images)", "is not a list of patterns")
+    return [str(pattern) for pattern in value]
 
 
 def _answers(hostvars: Any, register: str, hosts: Sequence[str]) -> answers.Answers:

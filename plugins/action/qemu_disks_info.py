@@ -22,6 +22,8 @@ OPTIONS = (
 class ActionModule(HostAction):
     """One call of the host for all disks."""
 
+    _supports_async = True
+
     def run_task(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         values = read_options(OPTIONS, self._task.args, "qemu_disks_info")
         disks = plain(values.pop("disks"))

@@ -35,7 +35,7 @@ options:
         the memory and CPUs of VMs are compared with those of their hosts, and their boards with the releases of QEMU.
     type: str
   strict:
-    description: If errors in the declarations fail the task. Otherwise they are returned in RV(errors).
+    description: If errors in the declarations fail the task. They are printed, and returned in RV(errors), in any case.
     type: bool
     default: true
 extends_documentation_fragment: [directdisk.qemu.attributes]
@@ -72,12 +72,12 @@ EXAMPLES = r"""
 RETURN = r"""
 rows:
   description: The declared disks, with the keys of filter P(directdisk.qemu.fleet_disks#filter).
-  returned: success
+  returned: unless a declaration has a form that cannot be read at all
   type: list
   elements: dict
 errors:
   description: What is wrong with the declarations, host by host.
-  returned: success
+  returned: unless a declaration has a form that cannot be read at all
   type: list
   elements: str
   sample: ["hv2: vm web2: cpus: 0 is less than 1"]

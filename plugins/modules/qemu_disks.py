@@ -17,6 +17,8 @@ description:
     takes milliseconds, not a task.
   - Several workers on the host process the disks. They need no mount, no login and no daemon of the host.
   - The declarations of all disks are checked on the controller first. If one is wrong, no storage is changed.
+  - If the work takes long, its progress is printed every few seconds. It goes on if the connection is lost, and the
+    next run waits for its end. With C(async), Ansible waits for it, and prints no progress.
   - If a disk fails, the others are still processed. The task then fails at its end, and RV(disks) has the results of
     all disks.
 options:
@@ -168,6 +170,8 @@ disks:
       image: {exists: true, size: 107374182400, format: raw}
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
@@ -179,9 +183,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch impo
     lacking_bindings,
     reconcile_all,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode
-from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DisksWork, decode
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs, private_folders, privileges
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+
+
+def result_of(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the result of the module; ``failed`` if a disk failed."""
+    done = answer_of(results)
+    failure = failure_of(done["disks"])
+    return {**done, **({"failed": True, **failure} if failure else {})}
 
 
 def main() -> None:
@@ -201,25 +213,25 @@ def main() -> None:
             raise DirectDiskError(
                 "qemu_disks: its action plugin did not run; use the full name directdisk.qemu.qemu_disks"
             )
-        request = decode(module.params["request"])
+        request: DisksWork = decode(module.params["request"])
+        check_mode = module.check_mode or request["predict"]
         entries = read_entries(request["disks"])
         capabilities = Capabilities.from_probe(probe())
-        results = reconcile_all(
-            entries,
-            capabilities,
-            workers=module.params["workers"],
-            open_timeout=module.params["open_timeout"],
-            check_mode=module.check_mode or request["predict"],
-            lacking=lacking_bindings(entries, capabilities),
-        )
+        options = {name: module.params[name] for name in ("workers", "open_timeout")}
+        # This may restart the module, so it comes before a process of its own.
+        options["lacking"] = lacking_bindings(entries, capabilities)
     except DirectDiskError as error:
         module.fail_json(msg=str(error))
-    done = answer_of(results)
-    for warning in done.pop("warnings"):
+
+    def work(board: ProgressBoard) -> dict[str, Any]:
+        return result_of(reconcile_all(entries, capabilities, check_mode=check_mode, board=board, **options))
+
+    seconds = None if check_mode else request.get("wait")
+    done = work(ProgressBoard()) if seconds is None else jobs.run(work, seconds=seconds)
+    for warning in done.pop("warnings", ()):
         module.warn(warning)
-    failure = failure_of(done["disks"])
-    if failure:
-        module.fail_json(**failure, **done)
+    if done.pop("failed", False):
+        module.fail_json(**done)
     module.exit_json(**done)
 
 

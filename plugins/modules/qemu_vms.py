@@ -183,6 +183,11 @@ actions:
   type: list
   elements: str
   sample: [write /etc/systemd/system/qemu-vm-web1.service, start vm web1]
+changes:
+  description: What changes, or in check mode would change, by VM and in a few words each.
+  returned: unless packages are missing on the host
+  type: dict
+  sample: {web1: [create disk root, start]}
 due:
   description: If the next steps have something to change.
   returned: with O(step=observe)

@@ -26,19 +26,20 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox imp
 _LOG_LINES = 5
 
 
-def fetch(disk: Disk, bench: Workspace) -> None:
-    """Fetch an image with its own unit, or with a transient unit of the same name.
+def fetch(disk: Disk, bench: Workspace, length: int | None = None) -> None:
+    """Fetch an image with its own unit, or with a transient unit of the same name; length: in bytes, if it is known.
 
     A name has one unit: so a VM that starts meanwhile, or a run after a killed one, does not fetch it again. The caller
     removes the copy if this fails.
     """
     unit = paths.image_unit_name(stage.image_name(disk))
-    problem = _await_end(unit, seconds=bench.open_timeout)
-    if not os.path.exists(stage.copy_of(disk)):
-        if os.path.exists(f"{paths.UNIT_DIRECTORY}/{unit}"):
-            problem = _start(unit)
-        else:
-            problem = _run_for_now(disk, unit, bench)
+    with bench.progress.step("download", length, lambda: os.stat(f"{stage.copy_of(disk)}.part").st_size):
+        problem = _await_end(unit, seconds=bench.open_timeout)
+        if not os.path.exists(stage.copy_of(disk)):
+            if os.path.exists(f"{paths.UNIT_DIRECTORY}/{unit}"):
+                problem = _start(unit)
+            else:
+                problem = _run_for_now(disk, unit, bench)
     if not os.path.exists(stage.copy_of(disk)):
         raise HostError(problem or f"{unit} has not fetched it")
     # The unit of a VM may follow every redirect.

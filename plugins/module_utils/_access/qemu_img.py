@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
+import tempfile
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement
@@ -13,6 +16,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_da
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
+_PERCENT = re.compile(rb"\(\s*([0-9.]+)/100%\)")
+_CHUNK = 4096
+_LONGEST = 1 << 16
+"""Characters of an error that are read."""
 _CHECKED = (0, 2, 3)
 """Exit status after a check: no errors, corrupt, leaks (qemu-img(1), "check")."""
 
@@ -32,6 +39,24 @@ def output_of_qemu_img(bench: Workspace, *arguments: str) -> str:
     if done.returncode:
         raise HostError(done.stderr.strip() or f"qemu-img: exit status {done.returncode}")
     return done.stdout
+
+
+def copy_by_qemu_img(bench: Workspace, size: int, *arguments: str) -> None:
+    """Run qemu-img convert, and report its progress; size: bytes that are copied."""
+    command = [*bench.confined(Confinement()), "qemu-img", "convert", "-p", *arguments]
+    with (
+        bench.progress.step("copy", size) as step,
+        tempfile.TemporaryFile("w+", errors="replace") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process,
+    ):
+        if process.stdout is None:
+            raise AssertionError
+        while told := os.read(process.stdout.fileno(), _CHUNK):
+            for percent in _PERCENT.findall(told):
+                step.done = int(size * float(percent) / 100)
+        if process.wait():
+            errors.seek(0)
+            raise HostError(errors.read(_LONGEST).strip() or f"qemu-img: exit status {process.returncode}")
 
 
 def check_qcow2(uri: str, passphrase: str, bench: Workspace) -> dict[str, Any]:

@@ -103,15 +103,17 @@ def _by_stage(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterato
         copy, download = f"{folder}/image", stage.download_of(disk)
         own = [("--retry", "0"), ("--connect-timeout", f"{bench.open_timeout:.0f}"), stage.time_limit(disk)]
         options = [word for words in (*stage.curl_options(download, resources), *own) for word in words]
+        allowed = confinement(stage.followed(disk, disk.backend.access.reach(disk.source)))
         try:
-            image_fetch.fetch_image(
-                *(copy, download.url, options),
-                wanted=disk.source.get("sha256", ""),
-                places=stage.places_of(disk),
-                begin=bench.confined(confinement(stage.followed(disk, disk.backend.access.reach(disk.source))), folder),
-                most=stage.most_of(disk),
-                url_in_config=download.url_is_secret,
-            )
+            with bench.progress.step("download", None, lambda: os.stat(f"{copy}.part").st_size):
+                image_fetch.fetch_image(
+                    *(copy, download.url, options),
+                    wanted=disk.source.get("sha256", ""),
+                    places=stage.places_of(disk),
+                    begin=bench.confined(allowed, folder),
+                    most=stage.most_of(disk),
+                    url_in_config=download.url_is_secret,
+                )
         except image_fetch.Failed as error:
             raise HostError(str(error)) from None
         yield _copy(copy)

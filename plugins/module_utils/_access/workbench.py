@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.foreign_files import local_backing_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode, Storage
-from ansible_collections.directdisk.qemu.plugins.module_utils._access.qemu_img import output_of_qemu_img
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.qemu_img import copy_by_qemu_img
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.route_openers import (
     OpenedHere,
     open_here,
@@ -132,7 +132,8 @@ class Workbench(Workspace):
             source.served(writable=False) as origin_uri,
             sink.served(writable=True) as target_uri,
         ):
-            output_of_qemu_img(self, "convert", "-n", "-f", "raw", "-O", "raw", *zero, origin_uri, target_uri)
+            size = int(source.describe()["virtual-size"])
+            copy_by_qemu_img(self, size, "-n", "-f", "raw", "-O", "raw", *zero, origin_uri, target_uri)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resource
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_files import write_private
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import DiskProgress
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import Resource, ResourceCache
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
@@ -77,6 +78,8 @@ class Workspace:
         """open_timeout: seconds that a storage has to answer; shared: with other workers."""
         self.capabilities = capabilities
         self.open_timeout = open_timeout
+        self.progress = DiskProgress()
+        """Progress of the disk on which this worker works."""
         self._stack = contextlib.ExitStack()
         self._shared = shared or self._stack.enter_context(ResourceCache())
         self._own = self._stack.enter_context(ResourceCache())

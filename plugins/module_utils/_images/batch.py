@@ -29,7 +29,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.info_
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import shown_changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import discover, reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
-from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges, requester
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import lock_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 
@@ -41,11 +43,13 @@ def reconcile_all(
     workers: int = WORKERS,
     open_timeout: float = OPEN_TIMEOUT,
     lacking: Mapping[str, DirectDiskError],
+    board: ProgressBoard | None = None,
 ) -> list[dict[str, Any]]:
     """Bring all disks to their desired state; one that fails does not stop the others.
 
-    lacking: why this host cannot manage the images of a backend, by the backend's name.
+    lacking: why this host cannot manage the images of a backend, by the backend's name; board: of this run.
     """
+    board = board or ProgressBoard()
     # Two disks may be one image, whose copy only one worker may fetch.
     locks = {entry.desired.disk.identity: threading.Lock() for entry in entries}
 
@@ -53,7 +57,8 @@ def reconcile_all(
         reason = lacking.get(entry.desired.disk.backend.name)
         if reason:
             return _failed(entry, entry.error_lines(reason), refused=True)
-        with locks[entry.desired.disk.identity]:
+        disk = entry.desired.disk
+        with locks[disk.identity], board.disk(entry.name, lock_of(disk)) as bench.progress:
             return _reconcile_one(entry, bench, check_mode=check_mode)
 
     return at_workbenches(work, entries, capabilities, open_timeout=open_timeout, workers=workers)
@@ -86,7 +91,13 @@ def backend_of(entry: Entry | ListedServer) -> Backend:
 
 def _reconcile_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
     lifecycle = LIFECYCLES[entry.desired.kind.name]
-    return _result_of(entry, partial(reconcile, lifecycle, entry.desired, bench, check_mode=check_mode))
+
+    def work() -> dict[str, Any]:
+        # What has begun is brought to its end, but nothing begins for a controller that is gone.
+        requester.check_lease()
+        return reconcile(lifecycle, entry.desired, bench, check_mode=check_mode)
+
+    return _result_of(entry, work)
 
 
 def _result_of(entry: Named, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

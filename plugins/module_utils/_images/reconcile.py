@@ -29,8 +29,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks imp
 def reconcile(lifecycle: Lifecycle, desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
     """Bring a disk to its desired state; ``before`` and ``after`` in the result are observed, or predicted."""
     reads_only = check_mode or desired.state == "info"
-    lock = contextlib.nullcontext() if reads_only else locked_disk(desired.disk, seconds=bench.open_timeout)
-    with storage_errors(desired.disk), lock:
+    disk, seconds = desired.disk, bench.open_timeout
+    lock = contextlib.nullcontext() if reads_only else locked_disk(disk, bench.progress, seconds=seconds)
+    with storage_errors(disk), lock:
         return _reconcile(lifecycle, desired, bench, check_mode=check_mode)
 
 

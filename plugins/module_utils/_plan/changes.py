@@ -90,7 +90,7 @@ class Changes:
     def changed_while_running(self) -> list[str]:
         """Return the VMs that change while they run."""
         return list(
-            dict.fromkeys([*(vm for part in self._live_parts().values() for vm, _name in part), *self.passwords])
+            dict.fromkeys([*(vm for part in self.live_parts().values() for vm, _name in part), *self.passwords])
         )
 
     def restart_instead(self, vm: str) -> None:
@@ -118,7 +118,7 @@ class Changes:
         self.restart_required.pop(vm, None)
         self._change_nothing_live(vm)
 
-    def _live_parts(self) -> dict[str, list[tuple[str, str]]]:
+    def live_parts(self) -> dict[str, list[tuple[str, str]]]:
         """Return the disks and networks that change while their VMs run, by what is done to them."""
         return {
             "detach disk": self.detach,
@@ -132,7 +132,7 @@ class Changes:
         }
 
     def _change_nothing_live(self, vm: str) -> None:
-        for part in self._live_parts().values():
+        for part in self.live_parts().values():
             part[:] = [one for one in part if one[0] != vm]
         self.passwords = [name for name in self.passwords if name != vm]
 
@@ -158,7 +158,7 @@ class Changes:
         lines += [
             f"{verb} {item}" if item else "enable all vms" for key, verb in verbs.items() for item in getattr(self, key)
         ]
-        for verb, parts in self._live_parts().items():
+        for verb, parts in self.live_parts().items():
             lines += [f"{verb} {name} of {vm}" for vm, name in parts]
         lines += [f"change password of screen of {vm}" for vm in self.passwords]
         return [*lines, "reload systemd"] if self.reload else lines

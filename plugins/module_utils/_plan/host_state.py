@@ -274,6 +274,45 @@ class DisksAnswer(TypedDict):
     warnings: list[str]
 
 
+class _DisksWork(TypedDict):
+    disks: Any
+    predict: bool
+    """In check mode, whatever the mode of the task is."""
+
+
+class DisksWork(_DisksWork, total=False):
+    """A request to qemu_disks."""
+
+    wait: float
+    """Seconds after which the work goes on without the module; all of it in the module if this is missing."""
+
+
+JOBS = "/run/qemu-image-jobs"
+"""Folder of the detached processes that work on disks, with ``lease``, ``pid``, ``progress`` and ``result`` of each.
+
+Its name does not begin as those of the folders that ``_process/private_folders.py`` removes.
+"""
+
+
+class ProgressRow(TypedDict):
+    """A disk on which a run works."""
+
+    name: str
+    step: str
+    """Description in a few words."""
+    done: int
+    """Bytes."""
+    total: int | None
+    rate: int
+    """Bytes a second."""
+    left: int | None
+    """Seconds."""
+    seconds: int
+    """Seconds since the step began."""
+    lock: int
+    """The byte by which the disk is locked."""
+
+
 class _ObserveAnswer(TypedDict):
     capabilities: ProbedCapabilities
     observed: ObservedHost

@@ -17,13 +17,16 @@ from collections.abc import Iterator
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
-from ansible_collections.directdisk.qemu.plugins.module_utils._process import requester
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs, requester
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import DiskProgress
 
 VMS_LOCK = "/run/qemu-vms.lock"
 VMS_SECONDS = 300.0
 """Time limit for the VMs: the run that holds the lock may be stopping guests, by default within 90 s (stop_timeout)."""
 DISKS_LOCK = "/run/qemu-disks.lock"
 """One file for all disks: each has a byte of it."""
+_SOON = 1.0
+"""Seconds after which it is looked who holds the lock of a disk."""
 _FLOCK = struct.Struct("hhqqi4x")
 """struct flock of fcntl(2): type, whence, start, length, process."""
 _COMMAND = 200
@@ -31,11 +34,45 @@ _COMMAND = 200
 
 
 @contextlib.contextmanager
-def locked_disk(disk: Disk, *, seconds: float) -> Iterator[None]:
-    """Hold the lock of a disk. The kernel releases it if the run is killed."""
-    digest = hashlib.sha256(disk.identity.encode()).digest()
-    with locked(DISKS_LOCK, int.from_bytes(digest[:7], "big"), seconds=seconds, subject="this disk"):
-        yield
+def locked_disk(disk: Disk, progress: DiskProgress, *, seconds: float) -> Iterator[None]:
+    """Hold the lock of a disk. The kernel releases it if the run is killed.
+
+    A process that another run has left at work is waited for as long as it takes, with its progress.
+    """
+    byte = lock_of(disk)
+    patience = min(_SOON, seconds)
+    while True:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(DISKS_LOCK, byte, seconds=patience, subject="this disk"))
+            except HostError:
+                if not _await_job(byte, progress):
+                    if patience == seconds:
+                        raise
+                    patience = seconds
+                continue
+            yield
+            return
+
+
+def lock_of(disk: Disk) -> int:
+    """Return the byte of the lock file that stands for a disk."""
+    return int.from_bytes(hashlib.sha256(disk.identity.encode()).digest()[:7], "big")
+
+
+def _await_job(byte: int, progress: DiskProgress) -> bool:
+    """Wait while the disk is held by a detached process, and return if it was held by one."""
+    pid = holder_of(DISKS_LOCK, byte)
+    if not pid or jobs.progress_of(pid, byte) is None:
+        return False
+    with progress.step(f"wait for process {pid} of an earlier run") as step:
+        while holder_of(DISKS_LOCK, byte) == pid:
+            requester.check_lease()
+            row = jobs.progress_of(pid, byte)
+            if row and row["step"]:
+                step.follow(row)
+            time.sleep(1)
+    return True
 
 
 @contextlib.contextmanager
@@ -91,18 +128,25 @@ def _lock(handle: int, path: str, byte: int, seconds: float, subject: str) -> No
 
 
 def _holder(path: str, byte: int) -> str:
-    """Return the process that locked a byte of a file: its PID and command line.
+    """Return the process that locked a byte of a file: its PID and command line."""
+    pid = holder_of(path, byte)
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/cmdline", "rb") as stream:
+            command = stream.read(_COMMAND).replace(b"\0", b" ").decode(errors="replace").strip()
+        return f"process {pid} ({printable(command)})"
+    return "a process that /proc does not show"
+
+
+def holder_of(path: str, byte: int) -> int:
+    """Return the PID of the process that locked a byte of a file; 0 if there is none.
 
     The kernel names no process for a lock of an open file, but lists the locks of each open file (proc(5)).
     """
     for link in glob.glob("/proc/[0-9]*/fd/*"):
         with contextlib.suppress(OSError, ValueError):
             if os.readlink(link) == path and _has_lock(link.replace("/fd/", "/fdinfo/"), byte):
-                pid = link.split("/")[2]
-                with open(f"/proc/{pid}/cmdline", "rb") as stream:
-                    command = stream.read(_COMMAND).replace(b"\0", b" ").decode(errors="replace").strip()
-                return f"process {pid} ({printable(command)})"
-    return "a process that /proc does not show"
+                return int(link.split("/")[2])
+    return 0
 
 
 def _has_lock(info: str, byte: int) -> bool:

@@ -10,12 +10,36 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
+LEASE = 60.0
+"""Seconds after which the controller of a detached process counts as gone, if it has not asked for its progress."""
 _OUTPUT = 1
+_ENDED = "the run that asked for this has ended; nothing was changed"
 _DELAY = 0.5
 """Seconds until ssh reports that nobody read the output."""
+
+
+@dataclass
+class _Lease:
+    path: str = ""
+    """File that the controller touches; empty if this process is not detached from its connection."""
+
+
+_lease = _Lease()
+
+
+def expect_lease(path: str) -> None:
+    """Take the time of a file, from now on, for the last sign of the controller."""
+    _lease.path = path
+
+
+def check_lease() -> None:
+    """Raise HostError if this process is detached, and its controller is gone."""
+    if _lease.path and time.time() - os.stat(_lease.path).st_mtime > LEASE:
+        raise HostError(_ENDED)
 
 
 def check(*, surely: bool = False) -> None:
@@ -23,10 +47,13 @@ def check(*, surely: bool = False) -> None:
 
     surely: also if the connection closed this moment. Then only the second write fails: the first one informs ssh.
     """
+    if _lease.path:
+        check_lease()
+        return
     for last in (False, True) if surely else (True,):
         try:
             os.write(_OUTPUT, b"\n")
         except OSError:
-            raise HostError("the run that asked for this has ended; nothing was changed") from None
+            raise HostError(_ENDED) from None
         if not last:
             time.sleep(_DELAY)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import subprocess
 import sys
@@ -30,12 +31,20 @@ def run(command: list[str]) -> str:
     return done.stdout
 
 
+@functools.cache
 def text_of(program: ModuleType) -> str:
     """Return the source of a program, also if Ansible packed it into an archive, whose loader returns bytes."""
     spec = program.__spec__
     loader = spec.loader if spec else None
     text: str | bytes = loader.get_source(program.__name__)  # type: ignore[union-attr]
     return text.decode() if isinstance(text, bytes) else text
+
+
+def keep_texts() -> None:
+    """Read the sources of all programs that were imported, before the archive of the module is removed."""
+    for name, module in list(sys.modules.items()):
+        if "._programs." in name:
+            text_of(module)
 
 
 def run_program(

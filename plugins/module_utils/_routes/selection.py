@@ -157,8 +157,15 @@ def requirements(vms: Iterable[Vm]) -> dict[str, Any]:
 
 def _backend(name: str) -> Backend:
     if name not in BACKENDS:
-        raise DeclarationError("requires", f"there is no backend {name!r}")
+        raise DeclarationError("requires", f"there is no backend {name!r} (there are: {', '.join(sorted(BACKENDS))})")
     return BACKENDS[name]
+
+
+def _checked_route(backend: Backend, route: str) -> str:
+    if route not in ("auto", *backend.access.routes):
+        there_are = ", ".join(("auto", *backend.access.routes))
+        raise DeclarationError("requires", f"{backend.name} has no route {route!r} (there are: {there_are})")
+    return route
 
 
 def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[list[str], list[str]]:
@@ -171,7 +178,7 @@ def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[li
         packages += emulator
     for required in requires.get("routes") or ():
         backend = _backend(required["backend"])
-        for route in preferred_routes(backend, required["route"], capabilities):
+        for route in preferred_routes(backend, _checked_route(backend, required["route"]), capabilities):
             reason = why_not(backend, route, capabilities)
             if reason:
                 lacks.append(f"{backend.name} by route {route}: {reason}")

@@ -15,7 +15,8 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DisksWork, encode
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import jobs
 
 BATCH_OPTIONS = (
     Option("workers", "maximum number of disks at the same time", "int", default=4, minimum=1, maximum=64),
@@ -60,16 +61,27 @@ class HostAction(ActionBase):
     def run_module(self, module: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Run a module on the host, and return its answer, even if it is a failure."""
         answer: dict[str, Any] = self._execute_module(
-            module_name=f"directdisk.qemu.{module}", module_args=dict(arguments), task_vars=task_vars
+            module_name=f"directdisk.qemu.{module}",
+            module_args=dict(arguments),
+            task_vars=task_vars,
+            **({"wrap_async": True} if self._task.async_val else {}),
         )
         return answer
 
     def reconcile_disks(
         self, disks: Any, names: list[str], task_vars: Mapping[str, Any], *, predict: bool, **options: int
     ) -> dict[str, Any]:
-        """Run qemu_disks on the host; predict: in check mode, whatever the mode of the task is."""
-        request = encode({"disks": disks, "predict": predict})
-        return self.run_module("qemu_disks", {"disks": names, "request": request, **options}, task_vars)
+        """Run qemu_disks on the host; predict: in check mode, whatever the mode of the task is.
+
+        Work that takes long goes on without the connection, and is waited for, unless Ansible itself does that (async).
+        """
+        work: DisksWork = {"disks": disks, "predict": predict}
+        if not self._task.async_val:
+            work["wait"] = jobs.WAIT
+        answer = self.run_module("qemu_disks", {"disks": names, "request": encode(work), **options}, task_vars)
+        if "job" not in answer or self._task.async_val:
+            return answer
+        return jobs.await_job(str(task_vars.get("inventory_hostname", "")), answer, self._low_level_execute_command)
 
 
 def end_with_playbook() -> None:

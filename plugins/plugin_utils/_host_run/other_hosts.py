@@ -9,7 +9,7 @@ start and stop. Reports travel in results of tasks: they are plain data without 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -61,6 +61,8 @@ class _HostReport(TypedDict):
     starts: list[StartingVm]
     stops: list[str]
     runs: list[RunningVm]
+    declared: int
+    """Number of the VMs that are declared and not absent."""
     undeclared: list[str]
     halted: dict[str, str]
     """State in QEMU of each VM whose guest is to run and does not, without those that this run stops or restarts."""
@@ -91,6 +93,7 @@ def host_report(
         "starts": [_starting(vm, resolved_in(observed), runs_on=vm.name in live) for vm in vms if vm.name in starting],
         "stops": list(changes.stop),
         "runs": running_vms(vms, observed),
+        "declared": sum(vm.state != "absent" for vm in vms),
         "undeclared": list(undeclared),
         "halted": _halted(vms, observed, {*changes.start, *changes.restart, *changes.stop}),
         "in_use": dict(observed.get("in_use") or {}),
@@ -365,28 +368,3 @@ def _add_twice(places: list[_Place], warnings: dict[tuple[str, ...], str], *, st
         if storage or same_vm:
             what = "write to the same storage, or are the same VM" if storage else "are the same VM"
             warnings.setdefault(names, f"{' and '.join(names)} {what}, and both run; stop one of them now")
-
-
-def halted_guests(reports: Mapping[str, HostReport], most: int = 20) -> str:
-    """Return one line that names the VMs that run and whose guests do not; empty if there are none."""
-    named = [
-        f"{name} on {host} ({HALTED[state]})"
-        for host, report in sorted(reports.items())
-        for name, state in sorted((report.get("halted") or {}).items())
-    ]
-    return f"VMs that run and whose guests do not: {_first(named, most)}" if named else ""
-
-
-def without_declaration(reports: Mapping[str, HostReport], most: int = 20) -> str:
-    """Return one line that names the VMs which no host declares or the collection does not manage; empty if none."""
-    named: list[str] = []
-    for host, report in sorted(reports.items()):
-        running = {vm["name"] for vm in report["runs"] if vm["runs"] and not vm["process"]}
-        named += [f"{name} on {host}{'' if name in running else ' (stopped)'}" for name in report["undeclared"]]
-        named += [f"{vm['name']} on {host} ({vm['process']})" for vm in report["runs"] if vm["process"]]
-    return f"VMs without a declaration, left alone: {_first(named, most)}" if named else ""
-
-
-def _first(named: Sequence[str], most: int) -> str:
-    more = f", and {len(named) - most} more (directdisk.qemu.report shows all)" if len(named) > most else ""
-    return f"{', '.join(named[:most])}{more}"

@@ -14,6 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.storage_owne
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans, opened_disks
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import DiskResults
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import RunOptions
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.vm_changes import vm_changes
 
 
 class Run:
@@ -86,6 +87,7 @@ class Run:
             "vms": host_plans.summary(self._all),
             "disks": list(predicted.rows.values()),
             "restart_required": self.changes.restart_required,
+            "changes": vm_changes(self.changes, due),
         }
         if diff:
             required = [

@@ -22,6 +22,11 @@ _CHOICES = {
 }
 """The values of options; the first one is the default."""
 _OTHERS = ("only_vms", "recreate", "takeover", "restart_serial", "restart_force", "prune")
+VARIABLES = {
+    "only_vms": "qemu_vms_only",
+    **{name: f"qemu_vms_{name}" for name in ("restart", *_OTHERS) if name != "only_vms"},
+}
+"""The variables of role qemu_vms that become options of the module, by option."""
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _SEPARATORS = re.compile(r"[,\s]+")
 
@@ -59,7 +64,7 @@ def read_run_options(arguments: Mapping[str, Any]) -> RunOptions:
     options = {name: arguments.get(name, choices[0]) for name, choices in _CHOICES.items()}
     for name, value in options.items():
         if value not in _CHOICES[name]:
-            raise DeclarationError(f"qemu_vms: {name}", f"{value!r} is not one of {', '.join(_CHOICES[name])}")
+            raise DeclarationError(_where(name), f"{value!r} is not one of {', '.join(_CHOICES[name])}")
     return RunOptions(
         **{name: str(value) for name, value in options.items()},
         only_vms=_names(arguments, "only_vms") if arguments.get("only_vms") is not None else None,
@@ -71,13 +76,21 @@ def read_run_options(arguments: Mapping[str, Any]) -> RunOptions:
     )
 
 
+def _where(option: str) -> str:
+    """Return the subject of an error: the variable of the role stands there, too, for whoever knows only that."""
+    variable = f" ({VARIABLES[option]})" if option in VARIABLES else ""
+    return f"qemu_vms: {option}{variable}"
+
+
 def _names(arguments: Mapping[str, Any], option: str) -> tuple[str, ...]:
     """Return the names in an option: a list, or text in which commas separate them."""
     value = arguments[option]
+    if isinstance(value, Mapping):
+        raise DeclarationError(_where(option), "is a mapping; name VMs in a list or separated by commas")
     parts = value if isinstance(value, (list, tuple)) else _SEPARATORS.split(str(value))
     names = tuple(dict.fromkeys(str(part).strip() for part in parts if str(part).strip()))
     if not names:
-        raise DeclarationError(f"qemu_vms: {option}", "is empty; name VMs, or leave it out")
+        raise DeclarationError(_where(option), "is empty; name VMs, or leave it out")
     return names
 
 
@@ -86,7 +99,7 @@ def _exact_names(arguments: Mapping[str, Any], option: str) -> tuple[str, ...]:
     names = _names(arguments, option) if arguments.get(option) is not None else ()
     for name in names:
         if not _NAME.fullmatch(name):
-            raise DeclarationError(f"qemu_vms: {option}", f"{name!r} is not the name of a VM; name each VM in full")
+            raise DeclarationError(_where(option), f"{name!r} is not the name of a VM; name each VM in full")
     return names
 
 
@@ -94,7 +107,7 @@ def _number(arguments: Mapping[str, Any], option: str) -> int:
     """Return a whole number; text, as -e passes it, is one, too."""
     value = str(arguments.get(option, 0))
     if not value.isdecimal():
-        raise DeclarationError(f"qemu_vms: {option}", f"{value!r} is not a whole number")
+        raise DeclarationError(_where(option), f"{value!r} is not a whole number")
     return int(value)
 
 
@@ -104,4 +117,4 @@ def _flag(arguments: Mapping[str, Any], option: str) -> bool:
     try:
         return bool(boolean(value))
     except TypeError:
-        raise DeclarationError(f"qemu_vms: {option}", f"{value!r} is neither true nor false") from None
+        raise DeclarationError(_where(option), f"{value!r} is neither true nor false") from None

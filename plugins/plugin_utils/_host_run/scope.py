@@ -11,10 +11,8 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import RunOptions
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import VARIABLES, RunOptions
 
-VARIABLES = {"only_vms": "qemu_vms_only", "recreate": "qemu_vms_recreate", "takeover": "qemu_vms_takeover"}
-"""The variables of role qemu_vms that become options of the module, by option."""
 _MOST_NAMED = 8
 
 

@@ -66,6 +66,11 @@ def _of(report: Mapping[str, Any], registered: Mapping[str, Any], name: str) -> 
     return result if report.get("id") and result.get("of") == report["id"] else {}
 
 
+def applied_result(report: Mapping[str, Any], registered: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the result of step apply that belongs to this report; empty if there is none."""
+    return _of(report, registered, APPLIED)
+
+
 def _stopped_since(report: Mapping[str, Any], registered: Mapping[str, Any]) -> set[str]:
     stopped = set(_of(report, registered, STOPPED_FIRST).get("stopped") or ())
     applied = _of(report, registered, APPLIED)

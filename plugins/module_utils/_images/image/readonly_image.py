@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 
@@ -102,8 +103,16 @@ def _observe_before_fetch(desired: DesiredImage, answer: web_image.ServerAnswer,
 def fetch(desired: DesiredImage, change: FetchCopy, bench: Workbench) -> None:
     del change
     with image_cache.replaced(desired.disk):
-        image_cache.fetch(desired.disk, bench)
+        image_cache.fetch(desired.disk, bench, _length(desired.disk, bench))
         verify(desired, bench, "nothing was kept")
+
+
+def _length(disk: Disk, bench: Workbench) -> int | None:
+    """Return the bytes of the image on its server, for the progress alone."""
+    resources = FolderResources(bench.folder, f"{disk.name}.length")
+    with contextlib.suppress(HostError):
+        return web_image.ask(disk, resources, seconds=bench.open_timeout, begin=_begin(disk, bench)).length
+    return None
 
 
 def remove_copy(desired: DesiredImage, change: RemoveCopy, bench: Workbench) -> None:

@@ -197,10 +197,11 @@ def _fill(part: Disk, size: int, bench: Workbench) -> None:
 
     if not hasattr(rbd, "RBD_WRITE_ZEROES_FLAG_THICK_PROVISION"):
         raise CapabilityError(part.described, "this host's librbd cannot write an image full; install Ceph 16 or later")
-    with changed(part, bench, "error writing") as image:
+    with changed(part, bench, "error writing") as image, bench.progress.step("write zeroes", size) as step:
         for offset in range(0, size, _CHUNK):
             length = min(_CHUNK, size - offset)
             image.write_zeroes(offset, length, rbd.RBD_WRITE_ZEROES_FLAG_THICK_PROVISION)
+            step.done = offset + length
 
 
 def rename_image(old: Disk, new: Disk, bench: Workbench) -> None:

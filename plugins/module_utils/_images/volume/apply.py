@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode
-from ansible_collections.directdisk.qemu.plugins.module_utils._access.qemu_img import output_of_qemu_img
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.qemu_img import copy_by_qemu_img
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import exported_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
@@ -113,7 +113,7 @@ def _wipe(bench: Workbench, uri: str, places: Iterable[tuple[int, int]]) -> None
 def _copy(bench: Workbench, source: Node, uri: str, start: int, length: int) -> None:
     """Copy a piece to the same place of an export; it is on its storage before this returns."""
     images = [piece_of(source, start, length), piece_of(nbd_node(uri), start, length)]
-    output_of_qemu_img(bench, "convert", "-n", "-t", "writeback", "--image-opts", "--target-image-opts", *images)
+    copy_by_qemu_img(bench, length, "-n", "-t", "writeback", "--image-opts", "--target-image-opts", *images)
 
 
 def piece_of(node: Node, start: int, length: int) -> str:

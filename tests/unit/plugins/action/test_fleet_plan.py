@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,15 +97,22 @@ def test_what_is_meant_so_is_not_complained_of(folder: Path) -> None:
     assert "rbd vms 2 2 201 GiB" in " ".join(output.split())
 
 
-def test_rows_and_errors_are_returned_if_they_do_not_fail_the_task(folder: Path) -> None:
-    tasks = [
-        {"directdisk.qemu.fleet_plan": {"hosts": ["hv1", "hv2"], "strict": False}, "register": "checked"},
-        {"ansible.builtin.debug": {"msg": "{{ checked.errors | length }} errors, {{ checked.rows | length }} disks"}},
+def test_rows_and_errors_are_returned_whether_they_fail_the_task_or_not(folder: Path) -> None:
+    hosts = {"hosts": ["hv1", "hv2"]}
+    checks = {"lax": {**hosts, "strict": False}, "strict": hosts, "wrong": {**hosts, "known_images": 5}}
+    numbers = "{{ %s.errors | length }} errors, {{ %s.rows | length }} disks, failed: {{ %s is failed }}"
+    tasks: list[dict[str, Any]] = [
+        {"directdisk.qemu.fleet_plan": options, "register": name, "ignore_errors": True}
+        for name, options in checks.items()
     ]
+    said = [f"{name}: {numbers % (name, name, name)}" for name in ("lax", "strict")]
+    tasks.append({"ansible.builtin.debug": {"msg": [*said, "{{ wrong.msg }}"]}})
     (folder / "own.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
     status, output = run_plan(folder, playbook="own.yml")
     assert status == 0, output
-    assert "5 errors, 6 disks" in output
+    assert "lax: 5 errors, 6 disks, failed: False" in output
+    assert "strict: 5 errors, 6 disks, failed: True" in output
+    assert '"known_images (plan_known_images): is not a list of patterns"' in output
 
 
 def test_no_host_is_asked(folder: Path) -> None:

@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.directdisk.qemu.plugins.action.qemu_disks import ActionModule
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import plain
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.jobs import WAIT
 
 LUKS = {"nbd": {"host": "192.0.2.5"}, "luks": {"passphrase": "geheim"}}
 
@@ -38,7 +39,7 @@ def run(monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> tuple[dict[str, An
 def test_the_host_is_asked_once_and_secrets_are_hidden(monkeypatch: pytest.MonkeyPatch, disks: Any) -> None:
     result, (asked,) = run(monkeypatch, disks=disks, workers="8")
     assert result == {"changed": False, "disks": []}
-    assert decode(asked.pop("request")) == {"disks": disks, "predict": False}
+    assert decode(asked.pop("request")) == {"disks": disks, "predict": False, "wait": WAIT}
     assert asked == {"disks": ["a"], "workers": 8, "open_timeout": 30}
     assert "geheim" not in json.dumps(asked)
 

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_disks
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -51,6 +52,7 @@ def test_results_come_with_what_a_look_found(monkeypatch: pytest.MonkeyPatch, ca
     header = {"before_header": "disk b", "after_header": "disk b"}
     state = {"before": {"exists": False}, "after": {"exists": True}}
     assert answer["diff"] == [{**header, **state, "prepared": "disk b: create b\n"}]
+    assert isinstance(called["options"].pop("board"), ProgressBoard)
     assert called["options"] == {"workers": 7, "open_timeout": 30, "check_mode": False, "lacking": {}}
     assert [entry.name for entry in called["entries"]] == ["a"]
 

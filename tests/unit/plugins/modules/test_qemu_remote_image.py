@@ -23,6 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import host_
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import module
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file, readonly_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import locks
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import DiskProgress
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
@@ -77,6 +78,7 @@ class Bench:
     def __init__(self, capabilities: Capabilities, *, open_timeout: float) -> None:
         self.capabilities = capabilities
         self.open_timeout = open_timeout
+        self.progress = DiskProgress()
 
     def confined(self, *_arguments: object) -> list[str]:
         return []
@@ -231,7 +233,7 @@ def test_a_server_may_send_us_where_it_is_said(
 def test_the_copy_of_an_image(monkeypatch: pytest.MonkeyPatch, host: Path, said: dict[str, Any]) -> None:
     copy = host / "copy"
     monkeypatch.setattr(stage, "copy_of", lambda disk: str(copy))
-    monkeypatch.setattr(image_cache, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
+    monkeypatch.setattr(image_cache, "fetch", lambda disk, bench, length: shutil.copyfile(host / "a.raw", copy))
     monkeypatch.setattr(web_image, "read_head", lambda disk, resources, *, seconds, begin: b"golden")
     monkeypatch.setattr(readonly_image, "vms_that_open", lambda identity: [])
     known: dict[tuple[str, str], str] = {}
@@ -260,7 +262,7 @@ def test_a_copy_that_is_not_what_is_declared_is_not_kept(
 ) -> None:
     copy = host / "copy"
     monkeypatch.setattr(stage, "copy_of", lambda disk: str(copy))
-    monkeypatch.setattr(image_cache, "fetch", lambda disk, bench: shutil.copyfile(host / "a.raw", copy))
+    monkeypatch.setattr(image_cache, "fetch", lambda disk, bench, length: shutil.copyfile(host / "a.raw", copy))
     monkeypatch.setattr(web_image, "read_head", lambda disk, resources, *, seconds, begin: b"golden")
     answer = run_module(monkeypatch, qemu_remote_image, http={"url": URL}, route="stage", sha256="0" * 64)
     assert "is declared; nothing was kept" in answer["msg"]

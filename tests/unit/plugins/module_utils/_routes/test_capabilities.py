@@ -100,7 +100,7 @@ def test_a_host_of_an_unknown_family_is_told_no_packages() -> None:
 
 
 def test_an_unknown_backend_is_refused() -> None:
-    with pytest.raises(DeclarationError, match=r"^requires: there is no backend 'rdb'$"):
+    with pytest.raises(DeclarationError, match=r"^requires: there is no backend 'rdb' \(there are: "):
         missing({"routes": [{"backend": "rdb", "route": "auto"}]}, capabilities())
 
 

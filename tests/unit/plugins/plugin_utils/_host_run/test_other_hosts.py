@@ -24,7 +24,6 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_ho
     predicted_changes,
     running_twice,
     storage_in_use,
-    without_declaration,
 )
 from ansible_collections.directdisk.qemu.tests.unit.support import NBD, SSH, disk_of, vm
 
@@ -299,15 +298,3 @@ def test_a_vm_that_runs_twice_already_is_told() -> None:
     assert running_twice({"hv1": both, "hv2": both}) == []
     cut = running_twice({"hv1": report({}, {"web1": local}), "hv2": both})
     assert cut == ["web1 on hv1 and web1 on hv2 are the same VM, and both run; stop one of them now"]
-
-
-def test_vms_without_a_declaration_are_named_in_one_line() -> None:
-    stopped = {**report({}, {"old": WEB1}), "runs": []}
-    reports = {"hv1": report({}, {"web1": WEB1}, process()), "hv2": stopped, "hv3": report({"web2": {}}, {"web2": {}})}
-    assert without_declaration(reports) == (
-        "VMs without a declaration, left alone: web1 on hv1, db on hv1 (process 4711, db.service), old on hv2 (stopped)"
-    )
-    assert without_declaration(reports, 1) == (
-        "VMs without a declaration, left alone: web1 on hv1, and 2 more (directdisk.qemu.report shows all)"
-    )
-    assert without_declaration({"hv3": reports["hv3"]}) == ""

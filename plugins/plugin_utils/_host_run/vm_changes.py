@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The changes of one run by VM, in a few words each, for the table at the end of a run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DESTROYS
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import DiskResults
+
+
+def vm_changes(changes: Changes, disks: DiskResults) -> dict[str, list[str]]:
+    """Return what changes of each VM, by name, without the VMs that stay as they are; disks: those that change."""
+    by_vm: dict[str, list[str]] = {}
+    for vm, words in (*_of_disks(disks), *_of_runs(changes)):
+        by_vm.setdefault(vm, []).append(words)
+    # A VM that starts has new files, too: those are worth a word only where nothing else changes.
+    files: dict[str, list[str]] = {}
+    for vm, words in _of_files(changes):
+        if vm and vm not in by_vm and words not in files.setdefault(vm, []):
+            files[vm].append(words)
+    return {**by_vm, **{vm: words for vm, words in files.items() if words}}
+
+
+def _of_disks(disks: DiskResults) -> Iterator[tuple[str, str]]:
+    for disk, result in disks.results:
+        actions = result.get("actions") or ["change"]
+        lost = any(line.startswith(DESTROYS) for line in actions)
+        yield disk.vm, f"{DESTROYS}disk {disk.disk}" if lost else f"{actions[0].split()[0]} disk {disk.disk}"
+
+
+def _of_runs(changes: Changes) -> Iterator[tuple[str, str]]:
+    """Yield what happens to VMs and, while they run, to their devices."""
+    yield from ((vm, f"{DESTROYS}purge") for vm in changes.purge)
+    for verb, names in (
+        ("stop", changes.stop),
+        ("take over storage", changes.take_over),
+        ("restart", changes.restart),
+        ("start", changes.start),
+    ):
+        yield from ((vm, verb) for vm in names)
+    for verb, parts in changes.live_parts().items():
+        yield from ((vm, f"{verb} {name}") for vm, name in parts)
+    yield from ((vm, "change password of screen") for vm in changes.passwords)
+
+
+def _of_files(changes: Changes) -> Iterator[tuple[str, str]]:
+    """Yield what is written about VMs."""
+    yield from ((vm, "enable") for vm in changes.enable)
+    yield from ((vm, "disable") for vm in changes.disable)
+    owners = {paths.owner_of_credential(path) for path in (*changes.write_credentials, *changes.remove_credentials)}
+    prefix = paths.owner_name("")
+    yield from ((owner[len(prefix) :], "secrets") for owner in sorted(owners) if owner.startswith(prefix))
+    for verb, files in (("write unit", changes.write_files), ("remove unit", changes.remove_files)):
+        yield from ((paths.vm_of_unit(path.rpartition("/")[2]), verb) for path in files)
+    yield from ((paths.vm_of_unit(unit), "restart helper") for unit in changes.refresh)

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work that outlives the module: its answer, its progress, its end, and when nothing more begins."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs, locks, requester
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import DiskProgress, ProgressBoard
+from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, vm
+
+DISK = vm(disk_of({"file": {"path": "/srv/a"}})).disks[0]
+
+
+def until(path: Path) -> str:
+    deadline = time.monotonic() + 10
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return path.read_text()
+
+
+@pytest.fixture(name="folder")
+def make_folder(tmp_path: Path) -> Iterator[str]:
+    folder = tmp_path / "jobs"
+    yield str(folder)
+    for place in folder.glob("*/pid"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(place.read_text()), signal.SIGKILL)
+
+
+def test_short_work_is_one_answer_and_leaves_nothing(folder: str) -> None:
+    assert jobs.run(lambda board: {"pid": os.getpid()}, seconds=10, folder=folder)["pid"] != os.getpid()
+    assert os.listdir(folder) == []
+
+
+def test_an_unexpected_error_is_an_answer(folder: str) -> None:
+    answer = jobs.run(lambda board: {"a": 1 // 0}, seconds=10, folder=folder)
+    assert answer["msg"] == "ZeroDivisionError: integer division or modulo by zero"
+    assert "1 // 0" in answer["exception"]
+
+
+def test_work_that_is_killed_is_an_error(folder: str) -> None:
+    answer = jobs.run(lambda board: os.kill(os.getpid(), signal.SIGKILL) or {}, seconds=10, folder=folder)
+    assert answer == {"failed": True, "msg": "the process that worked on the disks was killed (status 9)"}
+
+
+def test_long_work_goes_on_in_a_session_of_its_own_with_progress(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_REPORTED", 0.01)
+    go, said = Path(folder).parent / "go", Path(folder).parent / "said"
+
+    def work(board: ProgressBoard) -> dict[str, Any]:
+        with board.disk("root of web1", 7) as progress, progress.step("copy", 100) as step:
+            step.done = 40
+            until(go)
+        said.write_text(f"{os.getsid(0) == os.getpid()} {[os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)]}")
+        return {"changed": True}
+
+    started = jobs.run(work, seconds=0.05, folder=folder)
+    place = Path(folder) / started["job"]
+    deadline = time.monotonic() + 10
+    while not jobs._rows(str(place)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (row,) = jobs._rows(str(place))
+    assert (row["name"], row["step"], row["done"], row["total"]) == ("root of web1", "copy", 40, 100)
+    pid = int(until(place / "pid"))
+    assert (jobs.progress_of(pid, 7, folder) or {})["done"] == 40
+    assert jobs.progress_of(os.getpid(), 7, folder) is None
+    go.touch()
+    assert json.loads(until(place / "result")) == {"changed": True}
+    assert said.read_text() == f"True {['/dev/null'] * 3}"
+    os.waitpid(pid, 0)
+
+
+def test_results_that_nobody_asked_for_are_removed_after_a_while(folder: str) -> None:
+    for name, age in (("job-old", 7200), ("job-new", 10)):
+        lease = Path(folder) / name / "lease"
+        lease.parent.mkdir(parents=True)
+        lease.touch()
+        os.utime(lease, (time.time() - age,) * 2)
+    jobs.run(lambda board: {}, seconds=10, folder=folder)
+    assert os.listdir(folder) == ["job-new"]
+
+
+def test_nothing_begins_for_a_controller_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = tmp_path / "lease"
+    lease.touch()
+    monkeypatch.setattr(requester, "_lease", requester._Lease(str(lease)))
+    requester.check(surely=True)
+    os.utime(lease, (time.time() - requester.LEASE - 1,) * 2)
+    with pytest.raises(HostError, match="the run that asked for this has ended"):
+        requester.check()
+
+
+def test_a_disk_at_which_an_earlier_run_works_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "DISKS_LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(locks, "_SOON", 0.1)
+    monkeypatch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.02)))
+    holders = iter([4711, 4711, 4711, 0])
+    rows = iter([{"step": "copy", "done": 3, "total": 9, "seconds": 1}] * 2)
+    progress, seen = DiskProgress("a", 1), []
+
+    def holder_of(path: str, byte: int) -> int:
+        seen.append((progress.row()["step"], progress.row()["done"]))
+        pid = next(holders)
+        if not pid:
+            held.__exit__(None, None, None)
+        return pid
+
+    held = locks.locked(str(tmp_path / "lock"), locks.lock_of(DISK), seconds=1, subject="it")
+    held.__enter__()
+    monkeypatch.setattr(locks, "holder_of", holder_of)
+    monkeypatch.setattr(jobs, "progress_of", lambda pid, byte: next(rows))
+    with locks.locked_disk(DISK, progress, seconds=0.2):
+        pass
+    assert seen[-1] == ("wait for process 4711 of an earlier run", 3)

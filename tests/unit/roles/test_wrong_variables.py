@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wrong values of the variables of roles and playbooks, and what people read about them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import missing
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import VARIABLES, read_run_options
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.scope import scope_of
+from ansible_collections.directdisk.qemu.tests.unit.ansible_run import ROOT, run_playbook, write_inventory
+
+NAMES: list[tuple[Any, str]] = [
+    ([], "is empty; name VMs, or leave it out"),
+    ({"web1": True}, "is a mapping; name VMs in a list or separated by commas"),
+]
+EXACT_NAMES = [*NAMES, ("web*", "'web*' is not the name of a VM; name each VM in full")]
+FLAGS: list[tuple[Any, str]] = [
+    ("maybe", "'maybe' is neither true nor false"),
+    ([1], "[1] is neither true nor false"),
+]
+NUMBERS: list[tuple[Any, str]] = [(value, f"'{value}' is not a whole number") for value in ("x", -1, 1.5, [1], True)]
+WRONG = {
+    "qemu_vms_only": NAMES,
+    "qemu_vms_recreate": EXACT_NAMES,
+    "qemu_vms_takeover": EXACT_NAMES,
+    "qemu_vms_prune": FLAGS,
+    "qemu_vms_restart": [
+        ("sometimes", "'sometimes' is not one of declared, due"),
+        ({"a": 1}, "{'a': 1} is not one of declared, due"),
+    ],
+    "qemu_vms_restart_serial": NUMBERS,
+    "qemu_vms_restart_force": FLAGS,
+}
+DECLARATIONS = [
+    ([1], "hv1: qemu_vms is not a mapping of VM names to VMs"),
+    ("text", "hv1: qemu_vms is not a mapping of VM names to VMs"),
+    ({"a b": {}}, "hv1: vm a b: its name is not 1 to 28 of the characters"),
+    ({"web1": []}, "hv1: vm web1: a list given, not options (memory, "),
+]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"), [(name, *wrong) for name, values in WRONG.items() for wrong in values]
+)
+def test_a_wrong_variable_of_a_run_is_named_with_its_value(variable: str, value: Any, words: str) -> None:
+    option = next(option for option, name in VARIABLES.items() if name == variable)
+    with pytest.raises(DirectDiskError) as error:
+        read_run_options({option: value})
+    assert str(error.value) == f"qemu_vms: {option} ({variable}): {words}"
+
+
+def test_every_variable_of_the_role_is_checked_and_reaches_its_option() -> None:
+    role = ROOT / "roles/qemu_vms"
+    specs = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    assert set(WRONG) == set(specs) - {"qemu_vms"}
+    for name, task in (("look.yml", 0), ("changes.yml", 1)):
+        options = yaml.safe_load((role / "tasks" / name).read_text())[task]["directdisk.qemu.qemu_vms"]
+        passed = {option: value for option, value in options.items() if "qemu_vms_" in value and "__" not in value}
+        assert passed == {option: f"{{{{ {variable} | default(omit) }}}}" for option, variable in VARIABLES.items()}
+
+
+@pytest.mark.parametrize(("declaration", "words"), DECLARATIONS)
+def test_a_declaration_that_is_none_is_named_with_its_host(declaration: Any, words: str) -> None:
+    with pytest.raises(DirectDiskError) as error:
+        read_vms(declaration, "hv1")
+    assert str(error.value).startswith(words)
+
+
+def test_names_that_no_vm_has_are_known_after_all_hosts_were_asked() -> None:
+    names = {"only_vms": ["nosuch"], "recreate": ["web2"], "takeover": ["web3"]}
+    scope = scope_of(read_vms({"web1": {}}, "hv1"), read_run_options(names))
+    assert scope.unmatched == names
+
+
+@pytest.mark.parametrize(
+    ("requires", "words"),
+    [
+        ({"routes": [{"backend": "rdb", "route": "auto"}]}, "requires: there is no backend 'rdb' (there are: "),
+        ({"kept": ["rdb"]}, "requires: there is no backend 'rdb' (there are: "),
+        (
+            {"routes": [{"backend": "nfs", "route": "mount"}]},
+            "requires: nfs has no route 'mount' (there are: auto, driver",
+        ),
+    ],
+)
+def test_wrong_requirements_of_a_host_are_named(requires: dict[str, Any], words: str) -> None:
+    with pytest.raises(DirectDiskError) as error:
+        missing(requires, Capabilities(emulator="/usr/bin/qemu-system-x86_64", family="debian"))
+    assert str(error.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("qemu_vms_serial", "abc", "abc is no number of hosts, no share such as 20% and no list of these"),
+        ("qemu_vms_max_fail_percentage", "most", "most is no number from 0 to 100"),
+    ],
+)
+def test_a_wrong_size_of_batches_is_named(tmp_path: Path, variable: str, value: str, words: str) -> None:
+    write_inventory(tmp_path, {"hosts.yml": "all: {children: {hypervisors: {hosts: {hv1: }}}}"})
+    wrong = json.dumps({variable: value})
+    status, output = run_playbook(tmp_path, "directdisk.qemu.site", "-e", wrong)
+    assert status != 0
+    assert f"{variable}: {words}" in output
+    assert "TASK" not in output
