@@ -48,7 +48,7 @@ def parts_of(argv: Sequence[str]) -> RunningParts:
     return _parts_of(tuple(argv))
 
 
-# A run asks for the parts of a VM three times: of the planned line twice, and of the running one, which mostly equals it.
+# A run asks three times for the parts of a VM: twice of the planned line, and of the running one, mostly its equal.
 @lru_cache(maxsize=4096)
 def _parts_of(argv: tuple[str, ...]) -> RunningParts:
     groups = _groups(argv)
