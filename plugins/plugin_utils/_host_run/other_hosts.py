@@ -92,7 +92,7 @@ def host_report(
         "stops": list(changes.stop),
         "runs": running_vms(vms, observed),
         "undeclared": list(undeclared),
-        "halted": _halted(vms, observed, {*changes.start, *changes.restart, *changes.stop}),
+        "halted": _halted(vms, observed, {*changes.start, *changes.restart, *changes.stop, *changes.resume}),
         "in_use": dict(observed.get("in_use") or {}),
     }
     if takeover:
