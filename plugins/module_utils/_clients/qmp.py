@@ -115,9 +115,9 @@ class Monitor:
             self._keep(self._receive())
 
     def _keep(self, message: dict[str, Any]) -> None:
-        """Remember an event about a device that has an id."""
+        """Remember an event about a device, by its id or, if it has none, by its path."""
         data = message.get("data")
-        event, device = message.get("event"), data.get("device") if isinstance(data, dict) else None
+        event, device = message.get("event"), data.get("device", data.get("path")) if isinstance(data, dict) else None
         if isinstance(event, str) and isinstance(device, str):
             self._events.append((event[:_LONGEST_NAME], device[:_LONGEST_NAME]))
 

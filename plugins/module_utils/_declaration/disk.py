@@ -12,6 +12,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends._packed 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, routes_for, why_unfit
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS, from_uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import cd_drive
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
     DISK_OPTIONS,
     FLUSHING,
@@ -36,23 +37,34 @@ OF_SOURCES = ("follow", "max_size", "fetch_timeout")
 
 
 @dataclass(frozen=True)
-class Disk:
-    """A disk of a VM: the backend with its options, and how QEMU and the guest use it."""
+class Drive:
+    """The device of a disk in the guest. A CD drive without a medium is nothing more."""
 
     name: str
+    settings: Values
+
+    @property
+    def writes(self) -> str:
+        return str(self.settings["writes"])
+
+    @property
+    def attachment(self) -> str:
+        """Return how it is connected: its model, or the bus of a CD drive."""
+        return str(self.settings["bus"] if self.settings["model"] == cd_drive.MODEL else self.settings["model"])
+
+
+@dataclass(frozen=True)
+class Disk(Drive):
+    """A disk of a VM: the backend with its options, and how QEMU and the guest use it."""
+
     backend: Backend
     source: Values
-    settings: Values
     origin: Disk | None = None
     """The initial content of a new image: ``source`` of the declaration."""
     provision: Values = field(default_factory=dict)
     """The options for creating and managing the image, as declared: its lifecycle reads them."""
     packed: str = ""
     """Compression of a source that is unpacked whole before it is opened."""
-
-    @property
-    def writes(self) -> str:
-        return str(self.settings["writes"])
 
     @property
     def kept(self) -> bool:
@@ -86,9 +98,19 @@ class Disk:
         return f"{self.backend.name} {self.backend.source.describe(self.source)}{packed}"
 
 
-def serial_of(disk: Disk) -> str:
+def serial_of(disk: Drive) -> str:
     """Return the serial number that the guest sees, by which it finds a disk wherever that is; the name by default."""
     return str(disk.settings.get("serial") or disk.name)
+
+
+def read_drive(name: str, declared: Any, where: str) -> Drive:
+    """Read a disk of a VM, or a CD drive without a medium."""
+    if not cd_drive.is_empty_drive(declared) or _unknown_key(declared):
+        return read_disk(name, declared, where)
+    settings = read_options(DISK_OPTIONS, declared, where)
+    cd_drive.complete(settings, where)
+    _check_device(settings, where)
+    return Drive(name, settings)
 
 
 def read_image(name: str, declared: Any, where: str) -> Disk:
@@ -104,6 +126,7 @@ def read_disk(
     if not isinstance(declared, Mapping):
         raise DeclarationError(where, "is not a mapping with a backend's key and options")
     backend, source, settings = _read_parts(declared, options, where)
+    cd_drive.complete(settings, where)
     source, packed = _read_packed(backend, source, where, is_source=options is ORIGIN_OPTIONS)
     origin = _read_origin(settings.pop("source", None), f"{where}: source")
     provision = _read_provision(settings.pop("provision", None), f"{where}: provision")
@@ -127,14 +150,13 @@ def read_disk(
         raise DeclarationError(f"{where}: detect_zeroes", "unmap requires discard: unmap")
     _check_limits(settings, where)
     _check_model(settings, backend, where)
-    _check_identity(settings, where)
     try:
         backend.source.check_disk(source, settings)
     except DeclarationError as error:
         raise error.within(f"{where}: {backend.name}") from None
     if packed and backend.access.stage and settings["route"] == "auto":
         settings["route"] = "stage"
-    return Disk(name, backend, source, settings, origin, provision, packed)
+    return Disk(name, settings, backend, source, origin, provision, packed)
 
 
 def _read_parts(
@@ -322,10 +344,7 @@ def _check_kind(limits: Values) -> None:
 
 def _check_model(settings: Values, backend: Backend, where: str) -> None:
     model = settings["model"]
-    virtio = ("virtio-blk", "virtio-scsi")
-    for option in ("iothread", "queues"):
-        if settings.get(option) and model not in virtio:
-            raise DeclarationError(f"{where}: {option}", f"is for {' and '.join(virtio)}, not for {model}")
+    _check_device(settings, where)
     if model in PASSTHROUGH:
         _check_passthrough(settings, backend, where)
     if model == "ide" and settings["writes"] == "deny":
@@ -349,9 +368,13 @@ _ON_MODELS = {
 """Options that QEMU's devices of other models do not have."""
 
 
-def _check_identity(settings: Values, where: str) -> None:
-    """Check what the guest sees of the disk itself."""
+def _check_device(settings: Values, where: str) -> None:
+    """Check the device, and what the guest sees of the disk itself."""
     model = settings["model"]
+    virtio = ("virtio-blk", "virtio-scsi")
+    for option in ("iothread", "queues"):
+        if settings.get(option) and model not in virtio:
+            raise DeclarationError(f"{where}: {option}", f"is for {' and '.join(virtio)}, not for {model}")
     for option, models in _ON_MODELS.items():
         if option in settings and model not in models:
             raise DeclarationError(f"{where}: {option}", f"is for {', '.join(models)}, not for {model}")

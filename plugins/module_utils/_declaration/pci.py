@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import family
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Drive
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
@@ -112,7 +112,11 @@ def is_own_id(device: str, disks: Container[str], networks: Container[str]) -> b
     owner, _dot, part = device.partition(".")
     if owner == "machine":
         return bool(part)
-    return device in disks or (owner in disks and part.startswith("scsi")) or (owner in networks and part == "nic")
+    return (
+        device in disks
+        or (owner in disks and part.startswith(("scsi", "usb")))
+        or (owner in networks and part == "nic")
+    )
 
 
 def nic_id(network: str) -> str:
@@ -121,7 +125,7 @@ def nic_id(network: str) -> str:
 
 
 def pci_places(
-    settings: Values, disks: Sequence[Disk], networks: Sequence[str], kept: Mapping[str, str] | None = None
+    settings: Values, disks: Sequence[Drive], networks: Sequence[str], kept: Mapping[str, str] | None = None
 ) -> PciPlaces:
     """Return the places of a VM's devices; raise DeclarationError if it has too few.
 
@@ -133,7 +137,7 @@ def pci_places(
     device_of = {
         disk.name: scsi[disk.name][0] if disk.name in scsi else disk.name
         for disk in disks
-        if disk.settings["model"] in ("virtio-blk", "nvme", *_SCSI)
+        if disk.attachment in ("virtio-blk", "nvme", *_SCSI)
     }
     needs = _Needs(
         list(dict.fromkeys(device_of.values())),
@@ -143,7 +147,7 @@ def pci_places(
             (
                 "vnc" in settings,
                 bool(settings.get("cloud_init")),
-                any(disk.settings["model"] == "usb" for disk in disks),
+                any(disk.attachment == "usb" for disk in disks),
             )
         ),
         [AGENT_CONTROLLER] if settings["guest_agent"] else [],
@@ -285,9 +289,9 @@ def _assign(
     return {one: stay[one] if one in stay else next(free) for one in ids}
 
 
-def _scsi_places(disks: Sequence[Disk], kept: Mapping[str, str]) -> dict[str, tuple[str, int]]:
+def _scsi_places(disks: Sequence[Drive], kept: Mapping[str, str]) -> dict[str, tuple[str, int]]:
     """Return the controller's id and the target of each SCSI disk."""
-    members = [disk for disk in disks if disk.settings["model"] in _SCSI]
+    members = [disk for disk in disks if disk.attachment in _SCSI]
     taken: dict[str, set[int]] = defaultdict(set)
     stay: dict[str, tuple[str, int]] = {}
     for disk in members:
@@ -307,22 +311,22 @@ def _scsi_places(disks: Sequence[Disk], kept: Mapping[str, str]) -> dict[str, tu
     return stay
 
 
-def _controller_prefix(disk: Disk) -> str:
+def _controller_prefix(disk: Drive) -> str:
     return f"{disk.name}.scsi" if disk.settings["iothread"] else f"machine.scsi{disk.settings.get('queues', '')}-"
 
 
-def _is_controller_of(disk: Disk, controller: str) -> bool:
+def _is_controller_of(disk: Drive, controller: str) -> bool:
     prefix = _controller_prefix(disk)
     return controller.startswith(prefix) and controller[len(prefix) :].isdigit()
 
 
 def _controllers(
-    disks: Iterable[Disk], device_of: Mapping[str, str], places: Mapping[str, str]
+    disks: Iterable[Drive], device_of: Mapping[str, str], places: Mapping[str, str]
 ) -> Iterable[ScsiController]:
     """Return the controllers, with the settings that their disks have in common."""
     known: dict[str, ScsiController] = {}
     for disk in disks:
-        if disk.settings["model"] in _SCSI:
+        if disk.attachment in _SCSI:
             controller = device_of[disk.name]
             thread = f"{disk.name}.iothread" if disk.settings["iothread"] else ""
             known[controller] = ScsiController(controller, disk.settings.get("queues"), thread, places[controller])

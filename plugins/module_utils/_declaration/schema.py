@@ -66,8 +66,8 @@ DISK_OPTIONS = (
     Option(
         "writes",
         "Destination of the guest's writes: V(keep) the image itself; V(overlay) a qcow2 on the host that persists; "
-        "V(discard) one that is new at every start; V(deny) makes the disk read-only. Default: V(keep); "
-        "required for storage that cannot be written.",
+        "V(discard) one that is new at every start; V(deny) makes the disk read-only. Default: V(keep), and "
+        "V(deny) for a CD drive; required for other disks whose storage cannot be written.",
         choices=("keep", "overlay", "discard", "deny"),
     ),
     Option("read_only", "The same as O(writes=deny).", "bool"),
@@ -107,9 +107,15 @@ DISK_OPTIONS = (
     Option("queues", "Request queues of a virtio disk. Default: QEMU's choice.", "int", minimum=1, maximum=256),
     Option(
         "model",
-        "Device model in the guest; V(scsi-block) and V(scsi-generic) pass a SCSI device through.",
-        choices=("virtio-blk", "virtio-scsi", *PASSTHROUGH, "nvme", "ide", "usb"),
+        "Device model in the guest; V(scsi-block) and V(scsi-generic) pass a SCSI device through; V(cdrom) is a CD "
+        "drive, whose storage is its medium: without a backend it is empty.",
+        choices=("virtio-blk", "virtio-scsi", *PASSTHROUGH, "nvme", "ide", "usb", "cdrom"),
         default="virtio-blk",
+    ),
+    Option(
+        "bus",
+        "Bus of a CD drive, with O(model=cdrom): V(ide) (SATA on a C(q35)), V(virtio-scsi) or V(usb). Default: V(ide).",
+        choices=("ide", "virtio-scsi", "usb"),
     ),
     Option(
         "boot_index",
@@ -306,6 +312,13 @@ VM_OPTIONS = (
         "V(restart) restarts a VM whose guest powered itself off.",
         choices=("stop", "restart"),
         default="stop",
+    ),
+    Option(
+        "on_pause",
+        "Effect of a run on a VM that somebody has paused over its monitor: V(report) names it, V(resume) lets its "
+        "guest run on.",
+        choices=("report", "resume"),
+        default="report",
     ),
     Option(
         "restart",

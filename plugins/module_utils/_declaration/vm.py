@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,13 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import family
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, read_disk, serial_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.cloud_init import seed_files
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import (
+    Disk,
+    Drive,
+    read_drive,
+    serial_of,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.forwards import check_forwards
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import (
     Identities,
@@ -62,10 +67,16 @@ class Vm:
 
     name: str
     settings: Values
-    disks: tuple[Disk, ...]
+    drives: tuple[Drive, ...]
+    """The disks, and the CD drives without a medium, in the order of their declaration."""
     networks: tuple[Network, ...]
     seed: Mapping[str, str]
     """Files of the NoCloud seed; empty without cloud-init."""
+
+    @property
+    def disks(self) -> tuple[Disk, ...]:
+        """Return those that have storage."""
+        return tuple(drive for drive in self.drives if isinstance(drive, Disk))
 
     @property
     def state(self) -> str:
@@ -125,7 +136,7 @@ def read_vm(name: Any, declared: Any) -> Vm:
         )
     where = f"vm {name}"
     settings: dict[str, Any] = {}
-    disks: list[Disk] = []
+    drives: list[Drive] = []
     networks: list[Network] = []
     errors: list[Exception] = []
     try:
@@ -135,7 +146,7 @@ def read_vm(name: Any, declared: Any) -> Vm:
     declared = declared if isinstance(declared, Mapping) else {}
     for disk_name, disk in _parts(declared, "disks", where, errors):
         try:
-            disks.append(read_disk(disk_name, disk, f"disk {disk_name} of {name}"))
+            drives.append(read_drive(disk_name, disk, f"disk {disk_name} of {name}"))
         except (DeclarationError, Collected) as error:
             errors.append(error)
     for network_name, network in _parts(declared, "networks", where, errors):
@@ -145,13 +156,13 @@ def read_vm(name: Any, declared: Any) -> Vm:
             )
         except (DeclarationError, Collected) as error:
             errors.append(error)
-    errors.extend(_cross_checks(name, settings, disks))
+    errors.extend(_cross_checks(name, settings, drives))
     raise_collected(errors)
     try:
-        pci_places(settings, disks, [network.name for network in networks])
+        pci_places(settings, drives, [network.name for network in networks])
     except DeclarationError as error:
         raise error.within(where) from None
-    return Vm(name, settings, _with_boot_order(disks), tuple(networks), _seed(name, settings.get("cloud_init")))
+    return Vm(name, settings, _with_boot_order(drives), tuple(networks), seed_files(name, settings.get("cloud_init")))
 
 
 def _unquoted(name: Any) -> str:
@@ -206,7 +217,7 @@ def _read_network(name: str, declared: Any, where: str, seed: str) -> Network:
     )
 
 
-def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Exception]:
+def _cross_checks(name: str, settings: Values, disks: Sequence[Drive]) -> list[Exception]:
     """Check the parts of a VM against each other."""
     errors: list[Exception] = []
     for option in ("serial", "boot_index"):
@@ -221,14 +232,14 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Disk]) -> list[Ex
                 )
             elif value is not None:
                 seen[value] = disk.name
-    errors.extend(_kept_content(name, disks))
+    errors.extend(_kept_content(name, [disk for disk in disks if isinstance(disk, Disk)]))
     names = [disk.name for disk in disks]
     for disk in disks:
         former = disk.settings.get("renamed_from")
         if former in names:
             where = f"disk {disk.name} of {name}: renamed_from"
             errors.append(DeclarationError(where, f"{former} is declared, too; it is the name of a former disk"))
-    ide = [disk for disk in disks if disk.settings["model"] == "ide"]
+    ide = [disk for disk in disks if disk.attachment == "ide"]
     most = 6 if family(settings.get("machine", "")) == "q35" else 4
     if len(ide) > most:
         errors.append(
@@ -284,7 +295,7 @@ def _secure_boot_without_uefi(name: str, settings: Values) -> Iterator[Declarati
         )
 
 
-def _serial_in_guest(disk: Disk) -> str | None:
+def _serial_in_guest(disk: Drive) -> str | None:
     """Return the serial number that QEMU gives a disk; None if the guest sees that of the device itself."""
     return None if disk.settings["model"] in PASSTHROUGH else serial_of(disk)
 
@@ -301,7 +312,7 @@ def _kept_content(name: str, disks: Sequence[Disk]) -> Iterator[DeclarationError
             )
 
 
-def _with_boot_order(disks: Sequence[Disk]) -> tuple[Disk, ...]:
+def _with_boot_order(disks: Sequence[Drive]) -> tuple[Drive, ...]:
     """Make the first disk boot unless a boot_index is declared."""
     if not disks or any("boot_index" in disk.settings for disk in disks):
         return tuple(disks)
@@ -378,23 +389,3 @@ def different_downloads(disks: Iterable[tuple[str, Disk]]) -> list[DeclarationEr
             )
             errors.append(DeclarationError(where, problem))
     return errors
-
-
-def _seed(name: str, cloud_init: Values | None) -> dict[str, str]:
-    """Return the files of a NoCloud seed. JSON is YAML, so mappings are written as JSON."""
-    if not cloud_init:
-        return {}
-    user_data = cloud_init["user_data"]
-    meta = {"instance-id": name, "local-hostname": name, **(cloud_init.get("meta_data") or {})}
-    files = {
-        "meta-data": _json(meta),
-        "user-data": user_data if isinstance(user_data, str) else "#cloud-config\n" + _json(user_data),
-    }
-    if cloud_init.get("network_config"):
-        files["network-config"] = _json(cloud_init["network_config"])
-    return files
-
-
-def _json(value: Any) -> str:
-    """Write JSON; a date, which only YAML has, becomes text."""
-    return json.dumps(value, indent=1, default=str) + "\n"

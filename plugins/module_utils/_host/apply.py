@@ -77,11 +77,18 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         spellings = {path.rpartition("/")[2]: file["spellings"] for path, file in replaced.items()}
         former_storage.remember(opened_by_unit(replaced), observed["units"], spellings)
         taps.remove_former(observed["units"], processes.taps_in_use(observed["processes"]))
-        kept = live.joined(live.detach(desired, observed, changes), live.unplug(desired, observed, changes))
+        paused = live.resume(changes)
+        kept = live.joined(
+            live.unplug_undeclared(changes),
+            live.detach(desired, observed, changes),
+            live.unplug(desired, observed, changes),
+            live.eject(desired, observed, changes),
+        )
         for vm in [name for name in kept if desired["vms"][name]["restart"] == "when_needed"]:
             del kept[vm]
             changes.restart_instead(vm)
         refused = _refuse_kept_storage(desired, observed, changes, kept)
+        refused.update(_keep_conflicting(changes))
         refused.update(_take_over(desired, changes, secrets))
         running = _running_on(desired, observed, changes)
         filters = address_filters.filters_now(list(running))
@@ -90,11 +97,13 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         kept_units = [desired["vms"][vm]["unit"] for vm in changes.restart_required if vm in desired["vms"]]
         address_filters.apply(running, filters, kept_units)
         attached = live.attach(desired, observed, changes, secrets)
+        inserted = live.insert(desired, observed, changes, secrets)
         networks = live.change_networks(desired, observed, changes)
         passwords = live.change_passwords(desired, changes, secrets)
         options = live.change_options(desired, observed, changes)
-        live_failures = live.joined(kept, refused, attached, networks, passwords, options)
+        live_failures = live.joined(paused, kept, refused, attached, inserted, networks, passwords, options)
         renewed = [desired["vms"][vm]["screen_password"] for vm in changes.passwords if vm not in passwords]
+        renewed += [one for vm, disk in changes.insert for one in desired["vms"][vm]["disks"][disk]["helpers"]]
         _record_running(desired, observed, changes, unfinished=live_failures, renewed=renewed)
     return {"actions": changes.actions(), "failures": failures, "live_failures": live_failures}
 
@@ -134,6 +143,13 @@ def _refuse_kept_storage(
     for other in refused:
         changes.keep_vm(other)
     return refused
+
+
+def _keep_conflicting(changes: Changes) -> live.Failures:
+    """Leave VMs as they are to which somebody has added devices or nodes with names of their disks."""
+    for vm in changes.conflicts:
+        changes.keep_vm(vm)
+    return changes.conflicts
 
 
 def _take_over(desired: DesiredHost, changes: Changes, secrets: Secrets) -> live.Failures:

@@ -11,16 +11,19 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
     live_disks,
+    live_media,
     live_networks,
     live_record,
     systemd,
     taps,
+    undeclared,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, VmDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DesiredHost, ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import controller_of, running_now
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media import empty_drive, without_medium
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import tap_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -34,6 +37,26 @@ Failures = dict[str, list[str]]
 """Messages about what was not changed, by VM."""
 
 
+def resume(changes: Changes) -> Failures:
+    """Let the guests of VMs run on that somebody has paused."""
+
+    def resume_one(monitor: Monitor, _vm: str, _part: str) -> None:
+        if monitor.execute("query-status").get("status") == "paused":
+            monitor.execute("cont")
+
+    return _for_all([(vm, "state") for vm in changes.resume], resume_one, "run")
+
+
+def unplug_undeclared(changes: Changes) -> Failures:
+    """Unplug the devices of running VMs that nobody has declared."""
+    devices = {(vm, one["id"]): one for vm, some in changes.unplug_undeclared.items() for one in some}
+
+    def unplug_one(monitor: Monitor, vm: str, device: str) -> None:
+        undeclared.remove(monitor, devices[vm, device])
+
+    return _for_all(devices, unplug_one, "undeclared device")
+
+
 def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
     """Detach the disks of running VMs that are not declared any more."""
 
@@ -45,6 +68,33 @@ def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fa
         _remember(desired, observed, (vm, disk), None)
 
     return _for_all(changes.detach, detach_one)
+
+
+def eject(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
+    """Take media out of the CD drives of running VMs."""
+
+    def eject_one(monitor: Monitor, vm: str, drive: str) -> None:
+        part = running_now(observed["processes"][vm]).disks[drive]
+        live_media.eject(monitor, drive, part)
+        _remember(desired, observed, (vm, drive), empty_drive(without_medium(part)))
+
+    return _for_all(changes.eject, eject_one)
+
+
+def insert(desired: DesiredHost, observed: ObservedHost, changes: Changes, secrets: Secrets) -> Failures:
+    """Put media into the empty CD drives of running VMs, whose units have been written and loaded."""
+    late = await_images(desired, dict(changes.insert), "run this again once it is there")
+
+    def insert_one(monitor: Monitor, vm: str, drive: str) -> None:
+        new = desired["vms"][vm]["disks"][drive]
+        # Those that run are the ones of the former medium.
+        _start_helpers(new, "restart")
+        _remember(desired, observed, (vm, drive), new)
+        passed = live_media.insert(monitor, drive, new, secrets)
+        _remember(desired, observed, (vm, drive), {**new, "passed": passed})
+
+    failures = _for_all([one for one in changes.insert if one[0] not in late], insert_one)
+    return {**failures, **{vm: [f"vm {vm}: {line}" for line in lines] for vm, lines in late.items()}}
 
 
 def change_options(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
@@ -139,11 +189,11 @@ def joined(*some: Failures) -> Failures:
     return {name: [line for failures in some for line in failures.get(name, ())] for name in names}
 
 
-def _start_helpers(disk: LiveDisk) -> None:
-    """Start the helpers of a disk; they run as long as its VM, whose unit starts them, too."""
+def _start_helpers(disk: LiveDisk, verb: str = "start") -> None:
+    """Start or restart the helpers of a disk; they run as long as its VM, whose unit starts them, too."""
     if disk["helpers"]:
         try:
-            systemd.systemctl("start", disk["helpers"])
+            systemd.systemctl(verb, disk["helpers"])
         except HostError as error:
             log = "".join(f"\n    {line}" for line in systemd.last_log_lines(disk["helpers"], _LOG_LINES))
             raise HostError(f"{error}\n  its log:{log}") from None

@@ -41,22 +41,39 @@ def attach(monitor: Monitor, name: str, disk: LiveDisk, secrets: Mapping[str, st
 
     secrets: texts by the paths of credentials.
     """
+    with contextlib.ExitStack() as undo:
+        passed = open_nodes(monitor, name, disk, secrets, undo)
+        present = _devices(monitor)
+        for device in map(properties_of, filter(None, (disk["controller"], *disk["devices"]))):
+            # A shared controller, or one that a run which was ended has added.
+            if device["id"] not in present:
+                monitor.execute("device_add", typed(device))
+        for bridge in (one for one in map(properties_of, disk["devices"]) if one["driver"] == "usb-bot"):
+            # The guest sees it once there is something behind it.
+            path = f"/machine/peripheral/{bridge['id']}"
+            monitor.execute("qom-set", {"path": path, "property": "attached", "value": True})
+        undo.pop_all()
+    return passed
+
+
+def open_nodes(
+    monitor: Monitor, name: str, disk: LiveDisk, secrets: Mapping[str, str], undo: contextlib.ExitStack
+) -> dict[str, str]:
+    """Add the objects and nodes of a disk in place of what is left of them; return the names of its small files.
+
+    undo: takes them away again.
+    """
     passed: dict[str, str] = {}
     remove_rest(monitor, name, part_of(disk))
-    with contextlib.ExitStack() as undo:
-        for one in disk["objects"]:
-            _add_object(monitor, one, disk["secrets"], secrets)
-            undo.callback(_quietly, monitor, "object-del", {"id": properties_of(one)["id"]})
-        for node in disk["nodes"]:
-            opened = undo.enter_context(_with_descriptors(monitor, name, node, disk))
-            monitor.execute("blockdev-add", opened)
-            passed.update({value: opened[option] for option, value in node.items() if _is_text(value, disk)})
-            undo.callback(_quietly, monitor, "blockdev-del", {"node-name": node["node-name"]})
-        _check_headers(monitor, disk)
-        for device in _controller(monitor, disk), *disk["devices"]:
-            if device:
-                monitor.execute("device_add", typed(properties_of(device)))
-        undo.pop_all()
+    for one in disk["objects"]:
+        _add_object(monitor, one, disk["secrets"], secrets)
+        undo.callback(quietly, monitor, "object-del", {"id": properties_of(one)["id"]})
+    for node in disk["nodes"]:
+        opened = undo.enter_context(_with_descriptors(monitor, name, node, disk))
+        monitor.execute("blockdev-add", opened)
+        passed.update({value: opened[option] for option, value in node.items() if _is_text(value, disk)})
+        undo.callback(quietly, monitor, "blockdev-del", {"node-name": node["node-name"]})
+    _check_headers(monitor, disk)
     return passed
 
 
@@ -71,10 +88,9 @@ def _check_headers(monitor: Monitor, disk: LiveDisk) -> None:
         raise HostError(problem)
 
 
-def _controller(monitor: Monitor, disk: LiveDisk) -> str:
-    """Return the controller of a disk if QEMU does not have it yet; it stays there without disks."""
-    listed = {one.get("name") for one in monitor.execute("qom-list", {"path": "/machine/peripheral"})}
-    return "" if not disk["controller"] or properties_of(disk["controller"])["id"] in listed else disk["controller"]
+def _devices(monitor: Monitor) -> set[str]:
+    """Return the ids of all devices."""
+    return {str(one.get("name")) for one in monitor.execute("qom-list", {"path": "/machine/peripheral"})}
 
 
 def detach(monitor: Monitor, name: str, part: Part, *, seconds: float = UNPLUG_SECONDS) -> None:
@@ -103,7 +119,7 @@ def limit(monitor: Monitor, disk: LiveDisk) -> None:
     if not node:
         if filters in present:
             monitor.execute("blockdev-del", {"node-name": filters})
-        _quietly(monitor, "object-del", {"id": disk_node(device["id"], "limits")})
+        quietly(monitor, "object-del", {"id": disk_node(device["id"], "limits")})
 
 
 def _set_limits(monitor: Monitor, group: str, limits: Mapping[str, int]) -> None:
@@ -137,8 +153,7 @@ def remove_controller(
     monitor: Monitor, controller: str, used: Collection[str], *, seconds: float = UNPLUG_SECONDS
 ) -> None:
     """Remove a shared controller without disks, whose place is free for others then; used: those with disks."""
-    listed = {one.get("name") for one in monitor.execute("qom-list", {"path": "/machine/peripheral"})}
-    if controller in listed - {*used}:
+    if controller in _devices(monitor) - {*used}:
         unplug(monitor, controller, seconds)
 
 
@@ -149,10 +164,10 @@ def remove_rest(monitor: Monitor, name: str, part: Part) -> None:
         if node["node-name"] in present:
             monitor.execute("blockdev-del", {"node-name": node["node-name"]})
     for one in reversed(part.objects):
-        _quietly(monitor, "object-del", {"id": properties_of(one)["id"]})
+        quietly(monitor, "object-del", {"id": properties_of(one)["id"]})
     for descriptors in monitor.execute("query-fdsets"):
         if {str(one.get("opaque")) for one in descriptors["fds"]} == {_opaque(name)}:
-            _quietly(monitor, "remove-fd", {"fdset-id": descriptors["fdset-id"]})
+            quietly(monitor, "remove-fd", {"fdset-id": descriptors["fdset-id"]})
 
 
 def typed(properties: Mapping[str, str]) -> dict[str, Any]:
@@ -222,7 +237,7 @@ def _with_descriptors(monitor: Monitor, name: str, node: Node, disk: LiveDisk) -
         yield {option: _given(monitor, name, value, disk, sets) for option, value in node.items()}
     except BaseException:
         for number in sets:
-            _quietly(monitor, "remove-fd", {"fdset-id": number})
+            quietly(monitor, "remove-fd", {"fdset-id": number})
         raise
 
 
@@ -266,7 +281,7 @@ def _opaque(name: str) -> str:
     return disk_node(name, "file")
 
 
-def _quietly(monitor: Monitor, command: str, arguments: Mapping[str, Any]) -> None:
+def quietly(monitor: Monitor, command: str, arguments: Mapping[str, Any]) -> None:
     """Take back a part; it may be gone already."""
     with contextlib.suppress(QmpError):
         monitor.try_execute(command, dict(arguments))

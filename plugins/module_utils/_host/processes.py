@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_record, taps
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_media, live_record, taps, undeclared
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import known_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import ObservedProcess
@@ -41,6 +41,10 @@ def _process(vm: str, state: UnitState, recorded: Mapping[str, live_record.Entry
         "bridges": {},
         "devices": [],
         "nodes": [],
+        "media": {},
+        "undeclared": [],
+        "unused_nodes": [],
+        "jobs": [],
         "limits": {},
         "release": [],
         "status": "",
@@ -55,7 +59,12 @@ def _process(vm: str, state: UnitState, recorded: Mapping[str, live_record.Entry
             process["nodes"] = [str(one.get("node-name")) for one in named]
             process["release"] = list(monitor.release)
             process["limits"] = _limits(monitor)
+            drives = monitor.execute("query-block")
+            process["media"] = live_media.media(drives)
             process["devices"] = [str(one.get("name")) for one in listed if str(one.get("type")).startswith("child<")]
+            added = undeclared.observe(monitor, process, listed, drives)
+            process["undeclared"], process["unused_nodes"] = added["undeclared"], added["unused_nodes"]
+            process["jobs"] = added["jobs"]
     except (QmpError, AttributeError, KeyError, TypeError) as error:
         process["error"] = str(error)
     return process

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.cd_drive import is_empty_drive
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.argument_spec import MODULE_OPTIONS
@@ -60,11 +61,11 @@ def read_entries(declared: Any) -> list[Entry]:
 
 
 def named_disks(declared: Any) -> Iterable[tuple[str, Any]]:
-    """Return the disks with their names; empty for those of a list."""
+    """Return the disks with their names, empty for those of a list; without CD drives that have no medium."""
     if isinstance(declared, Mapping):
-        return [(str(name), disk) for name, disk in declared.items()]
+        return [(str(name), disk) for name, disk in declared.items() if not is_empty_drive(disk)]
     if isinstance(declared, (list, tuple)):
-        return [("", disk) for disk in declared]
+        return [("", disk) for disk in declared if not is_empty_drive(disk)]
     raise DeclarationError("disks", "is neither a list of disks nor a mapping of names to disks")
 
 

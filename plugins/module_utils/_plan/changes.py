@@ -13,10 +13,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     DesiredVm,
     ObservedHost,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import UndeclaredDevice
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_changes import (
     file_reasons,
     is_current,
     running_changes,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.undeclared import (
+    is_paused_by_hand,
+    removable,
+    undeclared_notes,
+    unplug_lines,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import digest
@@ -33,6 +40,8 @@ HALTED = {
 """States of a VM in QEMU (RunState) in which its guest does not run until somebody acts, in words."""
 
 
+_NO_CHANGES = ("restart_required", "conflicts", "notes")
+"""Members of Changes that change nothing."""
 VmDisk = tuple[str, str]
 """The names of a VM and of one of its disks."""
 VmNetwork = tuple[str, str]
@@ -63,12 +72,19 @@ class Changes:
     start: list[str] = field(default_factory=list)
     take_over: dict[str, list[str]] = field(default_factory=dict)
     """VMs whose storage is taken from other clients before they start, with the lines about it."""
+    resume: list[str] = field(default_factory=list)
+    """VMs that somebody has paused over their monitors."""
+    unplug_undeclared: dict[str, list[UndeclaredDevice]] = field(default_factory=dict)
+    """Devices that somebody has added to running VMs over their monitors, by VM."""
     detach: list[VmDisk] = field(default_factory=list)
     """Disks of running VMs."""
     attach: list[VmDisk] = field(default_factory=list)
     limit: list[VmDisk] = field(default_factory=list)
     reopen: list[VmDisk] = field(default_factory=list)
     """Disks that get another discard or detect_zeroes."""
+    eject: list[VmDisk] = field(default_factory=list)
+    """CD drives of running VMs."""
+    insert: list[VmDisk] = field(default_factory=list)
     unplug: list[VmNetwork] = field(default_factory=list)
     """Networks of running VMs."""
     plug: list[VmNetwork] = field(default_factory=list)
@@ -82,16 +98,19 @@ class Changes:
     """Helper units that are restarted while their VM runs on."""
     restart_required: dict[str, list[str]] = field(default_factory=dict)
     """VMs that run on unchanged because their declaration does not allow a restart, with the reasons for one."""
+    conflicts: dict[str, list[str]] = field(default_factory=dict)
+    """VMs that are left as they are, because somebody has given names of their disks to something else."""
+    notes: list[str] = field(default_factory=list)
+    """Lines about what somebody has added to running VMs, and what stays."""
 
     def any(self) -> bool:
         """Return if a run would change the host."""
-        return any(value for key, value in asdict(self).items() if key != "restart_required")
+        return any(value for key, value in asdict(self).items() if key not in _NO_CHANGES)
 
     def changed_while_running(self) -> list[str]:
         """Return the VMs that change while they run."""
-        return list(
-            dict.fromkeys([*(vm for part in self.live_parts().values() for vm, _name in part), *self.passwords])
-        )
+        parts = (vm for part in self.live_parts().values() for vm, _name in part)
+        return list(dict.fromkeys([*parts, *self.passwords, *self.unplug_undeclared]))
 
     def restart_instead(self, vm: str) -> None:
         """Restart a VM instead of changing it while it runs."""
@@ -125,6 +144,8 @@ class Changes:
             "attach disk": self.attach,
             "change limits of disk": self.limit,
             "change options of disk": self.reopen,
+            "eject medium of disk": self.eject,
+            "insert medium of disk": self.insert,
             "unplug network": self.unplug,
             "plug network": self.plug,
             "change link of network": self.link,
@@ -135,6 +156,8 @@ class Changes:
         for part in self.live_parts().values():
             part[:] = [one for one in part if one[0] != vm]
         self.passwords = [name for name in self.passwords if name != vm]
+        self.resume = [name for name in self.resume if name != vm]
+        self.unplug_undeclared.pop(vm, None)
 
     def actions(self) -> list[str]:
         """Describe the changes, one line each."""
@@ -158,6 +181,8 @@ class Changes:
         lines += [
             f"{verb} {item}" if item else "enable all vms" for key, verb in verbs.items() for item in getattr(self, key)
         ]
+        lines += [f"resume vm {vm}, which was paused over its monitor" for vm in self.resume]
+        lines += unplug_lines(self.unplug_undeclared)
         for verb, parts in self.live_parts().items():
             lines += [f"{verb} {name} of {vm}" for vm, name in parts]
         lines += [f"change password of screen of {vm}" for vm in self.passwords]
@@ -347,15 +372,27 @@ def _decide_running(name: str, desired: DesiredHost, observed: ObservedHost, cha
     """Change what can be changed while the VM runs, and restart it for the rest if that is allowed."""
     vm = desired["vms"][name]
     live, reasons = running_changes(name, desired, observed)
+    if live.conflicts:
+        changes.conflicts[name] = list(live.conflicts)
+        return
     if reasons and vm["restart"] == "when_needed":
         changes.restart.append(name)
         return
     if reasons:
         changes.restart_required[name] = list(reasons)
+    process = observed["processes"].get(name)
+    if process:
+        changes.notes += undeclared_notes(name, process)
+        if is_paused_by_hand(process) and vm["resumes"]:
+            changes.resume.append(name)
+        if removable(process):
+            changes.unplug_undeclared[name] = removable(process)
     changes.detach += [(name, disk) for disk in live.detach]
     changes.attach += [(name, disk) for disk in live.attach]
     changes.limit += [(name, disk) for disk in live.limit]
     changes.reopen += [(name, disk) for disk in live.reopen]
+    changes.eject += [(name, disk) for disk in live.eject]
+    changes.insert += [(name, disk) for disk in live.insert]
     changes.unplug += [(name, network) for network in live.networks.unplug]
     changes.plug += [(name, network) for network in live.networks.plug]
     changes.link += [(name, network) for network in live.networks.link]

@@ -9,7 +9,7 @@ from itertools import count
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import family
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Drive
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import (
     AGENT_CONTROLLER,
     PciPlaces,
@@ -38,7 +38,7 @@ def build_argv(
     *,
     binary: str,
     places: PciPlaces,
-    graphs: list[tuple[Disk, Graph]],
+    graphs: list[tuple[Drive, Graph | None]],
     objects: list[str],
     firmware: Firmware | None,
     taps: dict[str, str],
@@ -54,9 +54,9 @@ def build_argv(
     args += _monitor_and_console(vm)
     args += tpm_arguments(vm.name) if settings["tpm"] else []
     args += [("-object", text) for text in objects]
-    for _disk, graph in graphs:
+    for graph in (graph for _disk, graph in graphs if graph):
         args += [("-blockdev", compact(node)) for node in graph.nodes]
-    disks = [(disk, graph.top) for disk, graph in graphs]
+    disks = [(disk, graph.top if graph else "") for disk, graph in graphs]
     args += [("-device", text) for text in disk_devices(disks, family(settings["machine"]), places)]
     if seed_directory:
         args += [

@@ -8,25 +8,31 @@ from collections.abc import Sequence
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import keyval
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk, serial_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import cd_drive
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Drive, serial_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import PciPlaces, ScsiController
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import FLUSHING, PASSTHROUGH
 
 
-def disk_devices(disks: Sequence[tuple[Disk, str]], machine_type: str, places: PciPlaces) -> list[str]:
-    """Return the ``-device`` values of disks, each with the name of its top node; ports and controllers come first."""
+def disk_devices(disks: Sequence[tuple[Drive, str]], machine_type: str, places: PciPlaces) -> list[str]:
+    """Return the ``-device`` values of disks, each with the name of its top node, empty without a medium.
+
+    Ports and controllers come first.
+    """
     devices: list[str] = [port.argument for port in places.ports]
     ide = 0
-    if any(disk.settings["model"] == "usb" for disk, _top in disks):
+    if any(disk.attachment == "usb" for disk, _top in disks):
         devices.append(f"qemu-xhci,id=machine.usb,{places.usb}")
     devices += map(_scsi_controller, places.controllers)
     for disk, top in disks:
+        if _is_usb_cd(disk):
+            devices.append(f"usb-bot,bus=machine.usb.0,id={_usb_id(disk)}")
         devices.append(_device(disk, top, _place(disk, places, _ide_bus(ide, machine_type))))
-        ide += disk.settings["model"] == "ide"
+        ide += disk.attachment == "ide"
     return devices
 
 
-def iothread_objects(disks: Sequence[Disk]) -> list[str]:
+def iothread_objects(disks: Sequence[Drive]) -> list[str]:
     """Return the ``-object`` values of the disks' I/O threads."""
     return [f"iothread,id={disk.name}.iothread" for disk in disks if disk.settings["iothread"]]
 
@@ -40,14 +46,26 @@ def _scsi_controller(controller: ScsiController) -> str:
     return ",".join(properties)
 
 
-def _place(disk: Disk, places: PciPlaces, ide_bus: str) -> str:
+def _place(disk: Drive, places: PciPlaces, ide_bus: str) -> str:
     """Return the bus and address of a disk."""
     if disk.name in places.disks:
         return places.disks[disk.name]
-    return f"bus={ide_bus if disk.settings['model'] == 'ide' else 'machine.usb.0'}"
+    if disk.attachment == "ide":
+        return f"bus={ide_bus}"
+    # QEMU's usb-storage is a disk only: a CD drive is a SCSI device behind a USB bridge.
+    return f"bus={_usb_id(disk)}.0" if _is_usb_cd(disk) else "bus=machine.usb.0"
 
 
-def _device(disk: Disk, top: str, place: str) -> str:
+def _is_usb_cd(disk: Drive) -> bool:
+    return disk.settings["model"] == cd_drive.MODEL and disk.attachment == "usb"
+
+
+def _usb_id(disk: Drive) -> str:
+    """Return the id of the USB bridge of a CD drive."""
+    return f"{disk.name}.usb"
+
+
+def _device(disk: Drive, top: str, place: str) -> str:
     settings = disk.settings
     model: str = settings["model"]
     driver = {
@@ -55,8 +73,9 @@ def _device(disk: Disk, top: str, place: str) -> str:
         "virtio-scsi": "scsi-hd",
         "ide": "ide-hd",
         "usb": "usb-storage",
+        cd_drive.MODEL: "ide-cd" if disk.attachment == "ide" else "scsi-cd",
     }.get(model, model)
-    properties = [driver, place, f"drive={top}", f"id={disk.name}"]
+    properties = [driver, place, *([f"drive={top}"] if top else []), f"id={disk.name}"]
     if "boot_index" in settings:
         properties.append(f"bootindex={settings['boot_index']}")
     if model == "scsi-generic":
@@ -67,7 +86,7 @@ def _device(disk: Disk, top: str, place: str) -> str:
     if model == "virtio-blk":
         properties += [f"num-queues={settings['queues']}"] if "queues" in settings else []
         properties += [f"iothread={disk.name}.iothread"] if settings["iothread"] else []
-    if model not in ("nvme", "scsi-block"):
+    if model not in ("nvme", "scsi-block", cd_drive.MODEL):
         properties.append(f"write-cache={'off' if settings['cache'] in FLUSHING else 'on'}")
     if model != "nvme":
         # A write to a read-only disk always fails: a guest that is paused for it would never continue.

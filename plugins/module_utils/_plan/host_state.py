@@ -64,6 +64,8 @@ class DesiredVm(TypedDict):
     """All networks, as a running QEMU gets them."""
     screen_password: str
     """Path of the credential with the password of the screen; empty if it has none."""
+    resumes: bool
+    """If a run lets a guest run on that somebody has paused."""
     stop_timeout: int
     ready_console: str
     """Text on the console with which the guest is up after a restart; empty if nothing is waited for."""

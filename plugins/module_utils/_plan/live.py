@@ -9,6 +9,11 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media import (
+    MediumChanges,
+    is_cd_drive,
+    medium_changes,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import NetworkChanges, networks_now
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import option_changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk, ObservedProcess
@@ -52,14 +57,20 @@ class LiveChanges:
     """Disks whose limits change."""
     reopen: tuple[str, ...] = ()
     """Disks that get another discard or detect_zeroes."""
+    eject: tuple[str, ...] = ()
+    """CD drives whose medium is taken out, to get another one or none."""
+    insert: tuple[str, ...] = ()
+    """CD drives that get a medium."""
     networks: NetworkChanges = field(default_factory=NetworkChanges)
+    conflicts: tuple[str, ...] = ()
+    """Reasons why nothing is changed: somebody has given names of disks or networks to something else."""
     new_password: bool = False
     """If the screen gets another password."""
     restart: tuple[str, ...] = ()
     """Reasons why the VM must be restarted to be as declared."""
 
     def __bool__(self) -> bool:
-        return bool(self.attach or self.detach or self.limit or self.reopen)
+        return bool(self.attach or self.detach or self.limit or self.reopen or self.eject or self.insert)
 
 
 def running_now(process: ObservedProcess) -> RunningParts:
@@ -113,31 +124,55 @@ def live_changes(
     *,
     broken: Collection[str] = (),
     drifted: Collection[str] = (),
+    media: Mapping[str, str] | None = None,
+    replaced: Collection[str] = (),
     release: Sequence[int] = (),
 ) -> LiveChanges:
     """Return the changes of one VM.
 
     fixed: why disks of the plan cannot be attached to a running VM; broken: disks of which it has only a part; drifted:
-    disks whose limits are not those that they should have; release: of its QEMU.
+    disks whose limits are not those that they should have; media: the nodes in its CD drives; replaced: disks whose
+    helper serves other storage than before; release: of its QEMU.
     """
     attach: list[str] = []
-    detach: list[str] = []
     limit: list[str] = []
     reopen: list[str] = []
     reasons = list(_rest(running, planned))
+    drives = _drives(running, planned, media or {}, {*broken, *replaced})
+    later = [name for name, one in drives.items() if one.insert and name in fixed]
+    reasons += [f"disk {name} has another medium: {fixed[name]}" for name in later]
     for name, part in planned.disks.items():
         before = None if name in broken else running.disks.get(name)
-        if before is None and name in fixed:
-            reasons.append(f"disk {name} is new: {fixed[name]}")
-        elif before is None and not needs_port(part, running, planned):
-            attach.append(name)
-        elif before is None:
+        why = fixed.get(name) or why_fixed(part)
+        if name in drives:
             continue
+        if before is None and why:
+            reasons.append(f"disk {name} is new: {why}")
+        elif before is None:
+            attach += [] if needs_port(part, running, planned) else [name]
         else:
             changes = option_changes(before, part, release)
             limit += [name] if changes.limit or (name in drifted and not changes.reason) else []
             reopen += [name] if changes.reopen else []
             reasons += [f"disk {name} has other {changes.reason}"] if changes.reason else []
+    detach, kept = _undeclared_disks(running, planned, broken)
+    return LiveChanges(
+        tuple(attach),
+        tuple(detach),
+        tuple(limit),
+        tuple(reopen),
+        eject=tuple(name for name, one in drives.items() if one.eject and name not in later),
+        insert=tuple(name for name, one in drives.items() if one.insert and name not in later),
+        restart=tuple(dict.fromkeys([*reasons, *kept])),
+    )
+
+
+def _undeclared_disks(
+    running: RunningParts, planned: RunningParts, broken: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """Return the disks to detach, and why others cannot be detached."""
+    detach: list[str] = []
+    reasons: list[str] = []
     for name, part in running.disks.items():
         if name not in planned.disks:
             why = "the VM boots from it" if _boots(part) else why_fixed(part)
@@ -145,7 +180,19 @@ def live_changes(
                 reasons.append(f"disk {name} is not declared any more: {why}")
             else:
                 detach.append(name)
-    return LiveChanges(tuple(attach), tuple(detach), tuple(limit), tuple(reopen), restart=tuple(dict.fromkeys(reasons)))
+    return detach, reasons
+
+
+def _drives(
+    running: RunningParts, planned: RunningParts, media: Mapping[str, str], outdated: Collection[str]
+) -> dict[str, MediumChanges]:
+    """Return the CD drives that can get their medium without a restart, with what changes."""
+    drives = {
+        name: medium_changes(running.disks.get(name), part, media.get(name), current=name not in outdated)
+        for name, part in planned.disks.items()
+        if is_cd_drive(part)
+    }
+    return {name: changes for name, changes in drives.items() if changes.applies}
 
 
 def _boots(part: Part) -> bool:
@@ -155,7 +202,7 @@ def _boots(part: Part) -> bool:
 def why_fixed(part: Part) -> str:
     """Return why a disk with this device can be neither plugged nor unplugged; empty if it can."""
     device = part.devices[-1].partition(",")[0] if part.devices else ""
-    return "an ide disk cannot be plugged while the VM runs" if device == "ide-hd" else ""
+    return "an ide disk cannot be plugged while the VM runs" if device in ("ide-hd", "ide-cd") else ""
 
 
 def _rest(running: RunningParts, planned: RunningParts) -> Iterator[str]:

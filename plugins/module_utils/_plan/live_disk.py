@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Object
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import why_fixed
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media import empty_drive
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan, PlannedDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
@@ -16,7 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_part
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 
-def why_not_live(planned: PlannedDisk, part: Part) -> str:
+def why_not_live(planned: PlannedDisk) -> str:
     """Return why a disk cannot be attached while its VM runs; empty if it can."""
     resources, opened = planned.resources, planned.opened
     secrets = {one.properties.get("file") for one in resources.objects if one.kind == "secret"}
@@ -36,7 +36,17 @@ def why_not_live(planned: PlannedDisk, part: Part) -> str:
         return "QEMU reads its credentials or its configuration from files, which it gets when the VM starts"
     if opened.reach.trust or opened.reach.known_hosts or opened.reach.sockets:
         return "QEMU sees its files and sockets only from its start on"
-    return why_fixed(part)
+    return ""
+
+
+def live_drives(plan: Plan, parts: RunningParts, *, encrypted: bool) -> dict[str, LiveDisk]:
+    """Return the disks and CD drives of a VM as a host attaches them; encrypted: if credentials are, at rest."""
+    drives = {one.disk.name: live_disk(plan, one, parts, encrypted=encrypted) for one in plan.disks}
+    for drive in plan.vm.drives if plan.services else ():
+        if drive.name not in drives:
+            part = parts.disks[drive.name]
+            drives[drive.name] = {**empty_drive(part), "controller": _shared_controller(part, parts)}
+    return drives
 
 
 def live_disk(plan: Plan, planned: PlannedDisk, parts: RunningParts, *, encrypted: bool) -> LiveDisk:
@@ -45,11 +55,10 @@ def live_disk(plan: Plan, planned: PlannedDisk, parts: RunningParts, *, encrypte
     part, reach = parts.disks[name], planned.opened.reach
     owner = paths.owner_name(plan.vm.name)
     access = "rw" if planned.disk.writes == "keep" else "r"
-    bus = properties_of(part.devices[-1]).get("bus", "").rpartition(".")[0]
     return {
         "objects": list(part.objects),
         "nodes": list(planned.graph.nodes),
-        "controller": parts.controllers.get(bus, ""),
+        "controller": _shared_controller(part, parts),
         "devices": list(part.devices),
         "secrets": {
             one.identifier: planned.resources.credentials[_credential(one)].source
@@ -73,12 +82,17 @@ def live_disk(plan: Plan, planned: PlannedDisk, parts: RunningParts, *, encrypte
     }
 
 
+def _shared_controller(part: Part, parts: RunningParts) -> str:
+    bus = properties_of(part.devices[-1]).get("bus", "").rpartition(".")[0]
+    return parts.controllers.get(bus, "")
+
+
 def _credential(secret: Object) -> str:
     """Return the name of the credential that a secret reads."""
     return secret.properties["file"].rpartition("/")[2]
 
 
-def fixed_disks(plan: Plan, parts: RunningParts) -> dict[str, str]:
-    """Return why disks of a plan cannot be attached while the VM runs, by disk."""
-    reasons = {one.disk.name: why_not_live(one, parts.disks[one.disk.name]) for one in plan.disks}
+def fixed_disks(plan: Plan) -> dict[str, str]:
+    """Return why storage of a plan cannot be given to a running VM, by disk."""
+    reasons = {one.disk.name: why_not_live(one) for one in plan.disks}
     return {name: reason for name, reason in reasons.items() if reason}

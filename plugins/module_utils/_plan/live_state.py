@@ -51,6 +51,20 @@ class LiveNetwork(TypedDict):
     link_down: bool
 
 
+class UndeclaredDevice(TypedDict):
+    """A disk or network interface that somebody has added to a running VM over its monitor."""
+
+    id: str
+    """Its id, or its path in QEMU's tree of objects if it has none."""
+    driver: str
+    opens: str
+    """The image or storage, as QEMU names it; empty for a network interface."""
+    nodes: list[str]
+    """The named nodes that only it has, each before those below it."""
+    netdev: str
+    """The network behind a network interface; empty if the VM was started with it."""
+
+
 class ObservedProcess(TypedDict):
     """The QEMU process of a running VM."""
 
@@ -68,6 +82,13 @@ class ObservedProcess(TypedDict):
     """Ids of its devices."""
     nodes: list[str]
     """Names of its block nodes."""
+    media: dict[str, str]
+    """The nodes in its drives, by device; empty for a CD drive without a medium."""
+    undeclared: list[UndeclaredDevice]
+    unused_nodes: list[str]
+    """Nodes that somebody has added, and no device uses."""
+    jobs: list[str]
+    """Its jobs, exports and migrations; they are asked for only if it has undeclared devices or nodes."""
     limits: dict[str, dict[str, int]]
     """Limits by throttle group."""
     release: list[int]

@@ -230,11 +230,12 @@ class _Planner:
         }
         vnc_secret = self._prepare_vnc()
         owners = self._owner_commands()
+        graphs = {planned.disk.name: planned.graph for planned in self.disks}
         args = build_argv(
             vm,
             binary=self.capabilities.emulator,
-            places=pci_places(settings, vm.disks, [network.name for network in vm.networks], self.kept),
-            graphs=[(planned.disk, planned.graph) for planned in self.disks],
+            places=pci_places(settings, vm.drives, [network.name for network in vm.networks], self.kept),
+            graphs=[(drive, graphs.get(drive.name)) for drive in vm.drives],
             objects=[*iothread_objects(vm.disks), *(one.argument for one in self.objects)],
             firmware=firmware,
             taps=taps,

@@ -18,13 +18,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import 
     live_changes,
     running_now,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media import media_now
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import network_changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import drifted_limits
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import parts_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.undeclared import name_conflicts
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import is_drop_in, kept_settings
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import (
     THIS_RUN,
+    Files,
     digest,
     restart_reasons,
 )
@@ -44,16 +48,25 @@ def running_changes(name: str, desired: DesiredHost, observed: ObservedHost) -> 
         return LiveChanges(), reasons
     running = running_now(process)
     planned = parts_of(vm["argv"])
+    written = {one: _written(one, vm, desired, observed) for one in units if one in started_from}
     live = live_changes(
         running,
         planned,
         vm["fixed"],
         broken=incomplete(running, process),
         drifted=drifted_limits(running.disks, process),
+        media=media_now(process, running.disks),
+        replaced=[disk for disk in vm["disks"] if _has_other_helper(vm["disks"][disk], written, started_from)],
         release=process["release"],
     )
     networks = network_changes(process, running, planned, vm["networks"])
-    written = {one: _written(one, vm, desired, observed) for one in units if one in started_from}
+    added = [*(("disk", one) for one in (*live.attach, *live.insert)), *(("network", one) for one in networks.plug)]
+    conflicts = name_conflicts(name, running, planned, process, added)
+    if conflicts:
+        return LiveChanges(conflicts=tuple(conflicts)), []
+    # Those of a medium are restarted before it is inserted.
+    helpers = {helper for disk in live.insert for helper in vm["disks"][disk]["helpers"]}
+    written = {one: files for one, files in written.items() if one not in helpers}
     kept = kept_settings(unit, desired["files"][f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["text"])
     # The unit's text itself does not count, but what its process has of it.
     written[unit] = {
@@ -65,17 +78,36 @@ def running_changes(name: str, desired: DesiredHost, observed: ObservedHost) -> 
     # Only a screen that has a password since its start can be given another one.
     new_password = password in written[unit] and written[unit].pop(password) != started_from[unit][password]
     changed = [one for one in units if one in written and restart_reasons(started_from, {one: written[one]})]
-    # The process may lack the families of addresses that its new unit has.
-    waiting = [f"disk {disk}" for disk in live.attach if unit in changed and vm["disks"][disk]["network"]]
-    waiting += [f"network {one}" for one in networks.plug if unit in changed and not vm["networks"][one]["tap"]]
-    live = replace(
-        live,
-        attach=tuple(disk for disk in live.attach if f"disk {disk}" not in waiting),
-        networks=replace(networks, plug=tuple(one for one in networks.plug if f"network {one}" not in waiting)),
-        new_password=new_password,
-    )
     reasons = [*live.restart, *networks.restart, *(_changed(one, unit) for one in changed)]
-    return live, [*dict.fromkeys(reasons), *(f"{one} is new and waits for that" for one in waiting)]
+    live = replace(live, networks=networks, new_password=new_password)
+    live, waiting = _without_waiting(live, vm) if unit in changed else (live, [])
+    return live, [*dict.fromkeys(reasons), *waiting]
+
+
+def _without_waiting(live: LiveChanges, vm: DesiredVm) -> tuple[LiveChanges, list[str]]:
+    """Return the changes that need no other unit, and lines about the others.
+
+    The process may lack the families of addresses that its new unit has.
+    """
+    disks = [disk for disk in live.attach if vm["disks"][disk]["network"]]
+    media = [disk for disk in live.insert if vm["disks"][disk]["network"]]
+    networks = [one for one in live.networks.plug if not vm["networks"][one]["tap"]]
+    now = replace(
+        live,
+        attach=tuple(disk for disk in live.attach if disk not in disks),
+        insert=tuple(disk for disk in live.insert if disk not in media),
+        eject=tuple(disk for disk in live.eject if disk not in media),
+        networks=replace(live.networks, plug=tuple(one for one in live.networks.plug if one not in networks)),
+    )
+    waiting = [f"disk {one} is new" for one in disks] + [f"the medium of disk {one} is new" for one in media]
+    waiting += [f"network {one} is new" for one in networks]
+    return now, [f"{line} and waits for that" for line in waiting]
+
+
+def _has_other_helper(disk: LiveDisk, written: Files, started_from: Files) -> bool:
+    """Return if the unit of one of a disk's helpers has changed since it was started."""
+    helpers = {helper: f"{unit_paths.UNIT_DIRECTORY}/{helper}" for helper in disk["helpers"] if helper in written}
+    return any(written[helper][path] != started_from[helper].get(path) for helper, path in helpers.items())
 
 
 def _changed(one: str, launch_unit: str) -> str:

@@ -18,6 +18,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names 
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Args
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import COMMA
 
+CD_DRIVERS = ("ide-cd", "scsi-cd")
+"""QEMU's devices whose medium can be changed."""
+_SCREEN = ("-display", "-vnc")
+"""Options of which each command line has one, before its extra_args."""
 _OF_PARTS = ("-object", "-blockdev", "-device", "-netdev")
 
 
@@ -54,6 +58,7 @@ def _parts_of(argv: tuple[str, ...]) -> RunningParts:
     groups = _groups(argv)
     names = [json.loads(value)["node-name"] for option, value in _values(groups, "-blockdev") if _is_json(value)]
     disks = {disk_of_node(name) for name in names if name == disk_node(disk_of_node(name), "storage")} - {""}
+    disks |= _cd_drives(groups)
     networks = {_property(value, "id") for _option, value in _values(groups, "-netdev")}
     collected: dict[tuple[str, str], dict[str, list[str]]] = {}
     controllers: dict[str, str] = {}
@@ -76,6 +81,13 @@ def _parts_of(argv: tuple[str, ...]) -> RunningParts:
 
 
 _CONTROLLER = ("controller", "")
+
+
+def _cd_drives(groups: Sequence[tuple[str, ...]]) -> set[str]:
+    """Return the CD drives, of which an empty one has no node; those of extra_args do not count."""
+    screen = next((number for number, group in enumerate(groups) if group[0] in _SCREEN), len(groups))
+    devices = [properties_of(value) for _option, value in _values(groups[:screen], "-device")]
+    return {one.get("id", "") for one in devices if one.get("driver") in CD_DRIVERS} - {""}
 
 
 def _groups(argv: Sequence[str]) -> list[tuple[str, ...]]:

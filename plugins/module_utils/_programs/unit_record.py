@@ -161,14 +161,14 @@ def update(unit: str, invocation: str, *, complete: bool, renewed: Collection[st
 
     Helpers and credentials that the VM has gained or lost since are those of now. complete: if the VM is as its unit
     says, so that the file itself counts as the one that it was started from. renewed: credentials whose
-    new texts the process has been given.
+    new texts the process has been given, and helpers that were restarted with their new units.
     """
     record = _read(unit, invocation)
     if record is None:
         return
     before = record["units"]
     now = files_of(units_with(unit))
-    units = {helper: before.get(helper, files) for helper, files in now.items()}
+    units = {helper: files if helper in renewed else before.get(helper, files) for helper, files in now.items()}
     others = {path: version for path, version in (now if complete else units)[unit].items() if not _is_secret(path)}
     secrets = {
         path: version if path in renewed else units[unit].get(path, version)

@@ -91,7 +91,8 @@ def image_name(disk: Disk) -> str:
 
 def _open(disk: Disk, site: Site) -> Opened:
     image = image_name(disk)
-    seen = f"{paths.runtime_directory(site.vm)}/{disk.name}.image"
+    # Its name tells two images apart on the command line of a running QEMU.
+    seen = f"{paths.runtime_directory(site.vm)}/{disk.name}.{image}"
     return Opened(
         {"driver": "file", "filename": seen}, Reach(), (_service(disk, image),), ((paths.image_file(image), seen),)
     )

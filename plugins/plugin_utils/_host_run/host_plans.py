@@ -38,7 +38,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_disk import (
     fixed_disks,
-    live_disk,
+    live_drives,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import live_networks
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import PROGRAMS, questions
@@ -52,6 +52,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_part
     parts_of,
     words_of,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
     file_access,
@@ -236,7 +237,7 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> DesiredVm:
     services = [service for service in plan.services if service.vm]
     argv = words_of(plan.services[-1].args) if plan.services else []
     parts = parts_of(argv)
-    fixed = fixed_disks(plan, parts)
+    fixed = fixed_disks(plan)
     return {
         "state": settings["state"],
         "purge": settings["purge"],
@@ -248,6 +249,7 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> DesiredVm:
         "credentials": {service.name: _credentials(service, encrypted=encrypted) for service in services},
         "staged": [service.name for service in plan.services if service.image],
         "start_timeout": settings["start_timeout"],
+        "resumes": settings["on_pause"] == "resume" and not starts_paused(plan.vm),
         "stop_timeout": settings["stop_timeout"],
         "ready_console": (settings.get("ready_when") or {}).get("console", ""),
         "ready_timeout": (settings.get("ready_when") or {}).get("timeout", 0),
@@ -255,7 +257,7 @@ def _desired_vm(plan: Plan, *, encrypted: bool) -> DesiredVm:
         "fixed": fixed,
         "networks": live_networks(plan.vm.networks, parts),
         "screen_password": screen.password_file(plan.vm, encrypted=encrypted),
-        "disks": {planned.disk.name: live_disk(plan, planned, parts, encrypted=encrypted) for planned in plan.disks},
+        "disks": live_drives(plan, parts, encrypted=encrypted),
     }
 
 

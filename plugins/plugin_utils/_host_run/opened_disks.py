@@ -16,7 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import name_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, VmDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DiskToRead, ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
@@ -63,9 +63,10 @@ def without_answer(plans: Iterable[Plan], changes: Changes, observed: ObservedHo
     refused: dict[str, list[str]] = {}
     for vm, disk in ((plan.vm, disk) for plan in plans for disk in plan.vm.disks):
         problem = observed["not_read"].get(name_of(vm.name, disk.name))
-        if problem and (vm.name, disk.name) in changes.attach:
+        done = next((verb for verb, disks in _given(changes).items() if (vm.name, disk.name) in disks), "")
+        if problem and done:
             refused.setdefault(vm.name, []).append(
-                f"disk {disk.name} of {vm.name}: it is not attached, because it cannot be opened now, and the running "
+                f"disk {disk.name} of {vm.name}: it is not {done}, because it cannot be opened now, and the running "
                 f"VM would halt until it is ({problem}); the VM is left as it is"
             )
     return refused
@@ -84,12 +85,18 @@ def not_read(plans: Iterable[Plan], changes: Changes, observed: ObservedHost, ho
 def _about_to_be_opened(plans: Iterable[Plan], changes: Changes) -> Iterator[tuple[Vm, Disk]]:
     """Yield the raw disks that are about to be opened, of VMs that start and of those that run."""
     names = {*changes.start, *changes.restart}
+    given = {disk for disks in _given(changes).values() for disk in disks}
     return (
         (plan.vm, disk)
         for plan in plans
         for disk in plan.vm.disks
-        if _is_opened_raw(disk) and (plan.vm.name in names or (plan.vm.name, disk.name) in changes.attach)
+        if _is_opened_raw(disk) and (plan.vm.name in names or (plan.vm.name, disk.name) in given)
     )
+
+
+def _given(changes: Changes) -> dict[str, list[VmDisk]]:
+    """Return the disks that running VMs are given, by what is done with them."""
+    return {"attached": changes.attach, "inserted": changes.insert}
 
 
 _QCOW2 = b"QFI\xfb"

@@ -95,7 +95,7 @@ def host_report(
         "runs": running_vms(vms, observed),
         "declared": sum(vm.state != "absent" for vm in vms),
         "undeclared": list(undeclared),
-        "halted": _halted(vms, observed, {*changes.start, *changes.restart, *changes.stop}),
+        "halted": _halted(vms, observed, {*changes.start, *changes.restart, *changes.stop, *changes.resume}),
         "in_use": dict(observed.get("in_use") or {}),
     }
     if takeover:

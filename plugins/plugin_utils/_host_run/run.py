@@ -37,6 +37,7 @@ class Run:
         self._options = options
         self._takeovers: dict[str, list[Takeover]] = {}
         self.desired, self.changes = self._decide()
+        self.leave_alone(self.changes.conflicts)
         self.leave_alone(opened_disks.not_raw_disks(self.plans, self.changes, observed))
         self.leave_alone(opened_disks.without_answer(self.plans, self.changes, observed))
 
@@ -105,6 +106,7 @@ class Run:
     def warnings(self) -> list[str]:
         """Return warnings about the plans, and about VMs that need a restart."""
         lines = [f"{self.host}: {warning}" for plan in self._all for warning in plan.warnings]
+        lines += [f"{self.host}: {note}" for note in self.changes.notes]
         lines += opened_disks.not_read(self.plans, self.changes, self._observed, self.host)
         if self.changes.restart_required:
             lines.append(

@@ -182,7 +182,8 @@ def test_a_shared_controller_comes_with_its_first_disk(monitor: Monitor, image: 
     device = "scsi-hd,bus=machine.scsi-0.0,scsi-id=0,drive=data.format,id=data,serial=data"
     live_disks.attach(monitor, "data", disk(image, controller=controller, devices=[device]), {})
     assert state(monitor)["devices"] == {"machine.scsi-0", "data"}
-    assert live_disks._controller(monitor, disk(image, controller=controller)) == ""
+    live_disks.detach(monitor, "data", part_of(disk(image, devices=[device])))
+    live_disks.attach(monitor, "data", disk(image, controller=controller, devices=[device]), {})
     live_disks.remove_controller(monitor, "machine.scsi-0", {"machine.scsi-0"}, seconds=0.1)
     with pytest.raises(HostError, match="has not given it back"):
         live_disks.remove_controller(monitor, "machine.scsi-0", (), seconds=0.1)

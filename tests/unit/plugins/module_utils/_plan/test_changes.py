@@ -10,6 +10,7 @@ from typing import Any, Callable
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import (
+    _NO_CHANGES,
     Changes,
     baseline_of,
     changed_since,
@@ -423,7 +424,7 @@ def test_what_a_run_does(edits: list[Callable[..., None]], actions: list[str]) -
     assert (desired, observed) == before
 
 
-LIVE = ("detach", "attach", "limit", "reopen", "unplug", "plug", "link", "bridge")
+LIVE = ("eject", "insert", "detach", "attach", "limit", "reopen", "unplug", "plug", "link", "bridge")
 
 
 def test_every_change_has_words() -> None:
@@ -433,7 +434,9 @@ def test_every_change_has_words() -> None:
             value.append(("web1", name) if name in LIVE else f"<{name}>")
     changes.purge["web1"] = ["/lost"]
     changes.take_over["web1"] = ["take over"]
-    assert len(changes.actions()) == len(vars(changes)) - 1  # restart_required is no change
+    device: Any = {"id": "hand", "driver": "e1000", "opens": "", "nodes": [], "netdev": ""}
+    changes.unplug_undeclared["web1"] = [device]
+    assert len(changes.actions()) == len(vars(changes)) - len(_NO_CHANGES)
 
 
 def replaced_by_another_run(desired: dict[str, Any], observed: dict[str, Any]) -> None:

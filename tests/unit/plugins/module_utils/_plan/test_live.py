@@ -15,11 +15,16 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import 
     live_changes,
     running_now,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_disk import fixed_disks, live_disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_disk import fixed_disks, live_disk, live_drives
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import live_networks
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import known_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan, make_plan
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import parts_of, words_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
+    Part,
+    parts_of,
+    properties_of,
+    words_of,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import kept_settings
 from ansible_collections.directdisk.qemu.tests.unit.support import NBD, capabilities, plan, vm
 
@@ -60,7 +65,7 @@ def changes(
     argv = argv_of(**before)
     planned = plan_after(argv, after)
     parts = parts_of(words_of(planned.services[-1].args))
-    return live_changes(parts_of(argv), parts, fixed_disks(planned, parts), broken=broken, release=release)
+    return live_changes(parts_of(argv), parts, fixed_disks(planned), broken=broken, release=release)
 
 
 def disks(**more: Any) -> dict[str, Any]:
@@ -172,14 +177,28 @@ def test_why_a_disk_waits_for_a_restart(disk: dict[str, Any], reason: str) -> No
     assert reason in found
 
 
+def _top(part: Part) -> str:
+    return properties_of(part.devices[-1]).get("drive", "")
+
+
 def process(argv: list[str], **more: Any) -> Any:
     parts = parts_of(argv)
     nodes = [name for part in parts.disks.values() for node in part.nodes for name in [node.split('"node-name":"')[1]]]
     names = [name.partition('"')[0] for name in nodes]
-    devices = [device.partition("id=")[2].partition(",")[0] for p in parts.disks.values() for device in p.devices]
-    devices += [device.partition("id=")[2].partition(",")[0] for p in parts.networks.values() for device in p.devices]
+    devices = [device.partition(",id=")[2].partition(",")[0] for p in parts.disks.values() for device in p.devices]
+    devices += [device.partition(",id=")[2].partition(",")[0] for p in parts.networks.values() for device in p.devices]
     whole = {"argv": argv, "disks": {}, "devices": devices, "nodes": names, "status": "running", "error": ""}
-    whole.update(limits={}, release=[7, 2], networks={}, links_down=[], bridges=dict.fromkeys(parts.networks, "br0"))
+    whole.update(
+        limits={},
+        media={name: _top(part) for name, part in parts.disks.items()},
+        release=[7, 2],
+        undeclared=[],
+        unused_nodes=[],
+        jobs=[],
+        networks={},
+        links_down=[],
+        bridges=dict.fromkeys(parts.networks, "br0"),
+    )
     return {**whole, **more}
 
 
@@ -210,19 +229,26 @@ def decided(
     parts = parts_of(argv)
     wanted = {
         **{"state": "started", "autostart": True, "restart": "never", "unit": UNIT, "units": [UNIT], "reloaded": []},
-        **{"credentials": {UNIT: []}, "staged": [], "argv": argv, "fixed": fixed_disks(planned, parts)},
-        "disks": {one.disk.name: live_disk(planned, one, parts, encrypted=False) for one in planned.disks},
+        **{"credentials": {UNIT: []}, "staged": [], "argv": argv, "fixed": fixed_disks(planned)},
+        "disks": live_drives(planned, parts, encrypted=False),
         "networks": live_networks(planned.vm.networks, parts),
         "screen_password": "",
+        "resumes": False,
     }
     started_from = {UNIT: {PATH: "old", **kept_settings(UNIT, before)}}
+    more_units, more_files = vm.pop("more_units", {}), vm.pop("more_files", {})
     state = {"active": "active", "enabled": True, "reload": False, "drop_ins": {}, "started_from": started_from}
     observed = {
-        **{"units": {UNIT: {**state, **vm.pop("state", {})}}, "credentials": {}, "staged": [], "folders": []},
+        **{
+            "units": {**more_units, UNIT: {**state, **vm.pop("state", {})}},
+            "credentials": {},
+            "staged": [],
+            "folders": [],
+        },
         **{"links": [], "files": {PATH: {"sha256": digest("old"), "images": [], "places": {}}}},
         "processes": {"web1": {**process(argv_of(**running)), **vm.pop("process", {})}},
     }
-    desired = {"files": {PATH: {"text": after, "mode": 0o644}}, "vms": {"web1": {**wanted, **vm}}}
+    desired = {"files": {**more_files, PATH: {"text": after, "mode": 0o644}}, "vms": {"web1": {**wanted, **vm}}}
     return decide(desired, observed)  # type: ignore[arg-type]
 
 

@@ -22,10 +22,11 @@ QCOW2 = b"QFI\xfb".ljust(512, b"\0").hex()
         (Changes(start=["web1"]), True),
         (Changes(restart=["web1"]), True),
         (Changes(attach=[("web1", "data")]), True),
+        (Changes(insert=[("web1", "data")]), True),
         (Changes(attach=[("web1", "root")]), False),
         (Changes(), False),
     ],
-    ids=["starts", "restarts", "is given the disk", "is given another disk", "runs on"],
+    ids=["starts", "restarts", "is given the disk", "is given the medium", "is given another disk", "runs on"],
 )
 def test_an_image_that_is_declared_raw_is_not_opened(changes: Changes, refused: bool) -> None:
     one = plan({"disks": {"root": {"nbd": {"host": "192.0.2.5"}}, "data": {"nbd": {"host": "192.0.2.6"}}}})
@@ -50,6 +51,15 @@ def test_a_running_vm_is_not_given_a_disk_whose_storage_does_not_answer(changes:
             "disk data of web1: it is not attached, because it cannot be opened now, and the running VM would halt "
             "until it is (nbd 192.0.2.6:10809/: it does not answer); the VM is left as it is"
         ]
+
+
+def test_a_medium_whose_storage_does_not_answer_is_not_inserted() -> None:
+    cd = {"nbd": {"host": "192.0.2.6"}, "model": "cdrom"}
+    one = plan({"disks": {"root": {"nbd": {"host": "192.0.2.5"}}, "cd0": cd}})
+    observed: Any = {"heads": {}, "not_read": {"cd0 of web1": "it does not answer"}}
+    changes = Changes(eject=[("web1", "cd0")], insert=[("web1", "cd0")])
+    (line,) = opened_disks.without_answer([one], changes, observed)["web1"]
+    assert line.startswith("disk cd0 of web1: it is not inserted, because it cannot be opened now")
 
 
 @pytest.mark.parametrize("problem", ["it does not answer", ""])

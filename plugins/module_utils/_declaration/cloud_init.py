@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The seed of a VM for cloud-init. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
+
+
+def seed_files(name: str, cloud_init: Values | None) -> dict[str, str]:
+    """Return the files of a NoCloud seed. JSON is YAML, so mappings are written as JSON."""
+    if not cloud_init:
+        return {}
+    user_data = cloud_init["user_data"]
+    meta = {"instance-id": name, "local-hostname": name, **(cloud_init.get("meta_data") or {})}
+    files = {
+        "meta-data": _json(meta),
+        "user-data": user_data if isinstance(user_data, str) else "#cloud-config\n" + _json(user_data),
+    }
+    if cloud_init.get("network_config"):
+        files["network-config"] = _json(cloud_init["network_config"])
+    return files
+
+
+def _json(value: Any) -> str:
+    """Write JSON; a date, which only YAML has, becomes text."""
+    return json.dumps(value, indent=1, default=str) + "\n"
