@@ -91,9 +91,10 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         address_filters.apply(running, filters, kept_units)
         attached = live.attach(desired, observed, changes, secrets)
         networks = live.change_networks(desired, observed, changes)
+        sizes = live.change_sizes(desired, observed, changes)
         passwords = live.change_passwords(desired, changes, secrets)
         options = live.change_options(desired, observed, changes)
-        live_failures = live.joined(kept, refused, attached, networks, passwords, options)
+        live_failures = live.joined(kept, refused, attached, networks, sizes, passwords, options)
         renewed = [desired["vms"][vm]["screen_password"] for vm in changes.passwords if vm not in passwords]
         _record_running(desired, observed, changes, unfinished=live_failures, renewed=renewed)
     return {"actions": changes.actions(), "failures": failures, "live_failures": live_failures}

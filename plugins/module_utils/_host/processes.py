@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_record, taps
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_record, live_sizes, taps
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import known_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import ObservedProcess
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import properties_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import sizes_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
@@ -42,6 +43,7 @@ def _process(vm: str, state: UnitState, recorded: Mapping[str, live_record.Entry
         "devices": [],
         "nodes": [],
         "limits": {},
+        "sizes": {"cpus": 0, "memory": 0, "requested": 0},
         "release": [],
         "status": "",
         "error": "",
@@ -55,6 +57,7 @@ def _process(vm: str, state: UnitState, recorded: Mapping[str, live_record.Entry
             process["nodes"] = [str(one.get("node-name")) for one in named]
             process["release"] = list(monitor.release)
             process["limits"] = _limits(monitor)
+            process["sizes"] = live_sizes.observe(monitor, sizes_of(process["argv"]))
             process["devices"] = [str(one.get("name")) for one in listed if str(one.get("type")).startswith("child<")]
     except (QmpError, AttributeError, KeyError, TypeError) as error:
         process["error"] = str(error)

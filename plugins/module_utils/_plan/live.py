@@ -26,9 +26,8 @@ _OPTIONS = {
     "-accel": "accel",
     "-cpu": "cpu_model",
     "-display": "vnc",
-    "-m": "memory",
-    "-smp": "cpus",
     "-serial": "console",
+    "-uuid": "uuid",
     "-vnc": "vnc",
 }
 """Options of QEMU whose values come from one setting of the VM."""
@@ -53,6 +52,8 @@ class LiveChanges:
     reopen: tuple[str, ...] = ()
     """Disks that get another discard or detect_zeroes."""
     networks: NetworkChanges = field(default_factory=NetworkChanges)
+    sizes: tuple[str, ...] = ()
+    """CPUs and memory that are plugged or unplugged."""
     new_password: bool = False
     """If the screen gets another password."""
     restart: tuple[str, ...] = ()

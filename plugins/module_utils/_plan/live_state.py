@@ -51,6 +51,17 @@ class LiveNetwork(TypedDict):
     link_down: bool
 
 
+class ObservedSizes(TypedDict):
+    """The memory and CPUs that can be plugged, as far as a running VM has them."""
+
+    cpus: int
+    """All its CPUs; 0 if none can be plugged."""
+    memory: int
+    """Memory that the guest has taken, in bytes."""
+    requested: int
+    """Memory that it was asked to take, in bytes."""
+
+
 class ObservedProcess(TypedDict):
     """The QEMU process of a running VM."""
 
@@ -70,6 +81,7 @@ class ObservedProcess(TypedDict):
     """Names of its block nodes."""
     limits: dict[str, dict[str, int]]
     """Limits by throttle group."""
+    sizes: ObservedSizes
     release: list[int]
     """Release of its QEMU, major and minor number."""
     status: str

@@ -21,6 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import network_changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import drifted_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import parts_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import size_changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import is_drop_in, kept_settings
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import (
@@ -53,6 +54,7 @@ def running_changes(name: str, desired: DesiredHost, observed: ObservedHost) -> 
         release=process["release"],
     )
     networks = network_changes(process, running, planned, vm["networks"])
+    sizes = size_changes(running.sizes, planned.sizes, process["sizes"])
     written = {one: _written(one, vm, desired, observed) for one in units if one in started_from}
     kept = kept_settings(unit, desired["files"][f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["text"])
     # The unit's text itself does not count, but what its process has of it.
@@ -73,8 +75,9 @@ def running_changes(name: str, desired: DesiredHost, observed: ObservedHost) -> 
         attach=tuple(disk for disk in live.attach if f"disk {disk}" not in waiting),
         networks=replace(networks, plug=tuple(one for one in networks.plug if f"network {one}" not in waiting)),
         new_password=new_password,
+        sizes=sizes.change,
     )
-    reasons = [*live.restart, *networks.restart, *(_changed(one, unit) for one in changed)]
+    reasons = [*live.restart, *networks.restart, *sizes.restart, *(_changed(one, unit) for one in changed)]
     return live, [*dict.fromkeys(reasons), *(f"{one} is new and waits for that" for one in waiting)]
 
 
