@@ -101,7 +101,9 @@ def size_changes(started: Sizes, planned: Sizes, now: ObservedSizes) -> SizeChan
         # What a guest has not taken, or not given back, is asked for again.
         change += [MEMORY] if {now["memory"], now["requested"]} != {plugged} else []
     if planned.cpus_max and planned.cpus_max == started.cpus_max and planned.topology == started.topology:
-        change += [CPUS] if now["cpus"] != planned.cpus else []
+        change += [CPUS] if now["cpus"] < planned.cpus else []
+        if now["cpus"] > planned.cpus:
+            reasons.append(f"cpus are fewer than the {now['cpus']} that the VM has: a guest may hang if one is removed")
     return SizeChanges(tuple(change), tuple(reasons))
 
 

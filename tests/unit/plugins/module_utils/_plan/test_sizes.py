@@ -27,6 +27,7 @@ def now(cpus: int = 2, memory: int = 0, requested: int = -1) -> ObservedSizes:
 
 
 NONE = now(0)
+FEWER = "cpus are fewer than the {} that the VM has: a guest may hang if one is removed"
 
 
 @pytest.mark.parametrize(
@@ -45,8 +46,9 @@ NONE = now(0)
         (LARGEST, GROWS, now(), (), ("memory is less than the 1 GiB with which the VM was started",)),
         (GROWS, {**GROWS, "memory_max": "2GiB"}, now(), (), ("memory_max has changed",)),
         (GROWS, {**GROWS, "cpus": 4}, now(), ("cpus",), ()),
-        (GROWS, {**GROWS, "cpus": 1}, now(), ("cpus",), ()),
-        (GROWS, GROWS, now(cpus=3), ("cpus",), ()),
+        (GROWS, {**GROWS, "cpus": 4}, now(cpus=3), ("cpus",), ()),
+        (GROWS, {**GROWS, "cpus": 1}, now(), (), (FEWER.format(2),)),
+        (GROWS, GROWS, now(cpus=3), (), (FEWER.format(3),)),
         (GROWS, {**GROWS, "cpus_max": 8, "cpus": 8}, now(), (), ("cpus_max has changed",)),
         (
             GROWS,
