@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import settings
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import read_arguments
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument, read_arguments
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import read_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.firmware import read_firmware
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.guest_agent import read_guest_agent
@@ -22,8 +22,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.screen impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.tpm import read_tpm
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import vm
-
-_UUID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import UUID_PATTERN
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm_settings import NO_UUID
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def read_command_line(words: Sequence[str], process: Process) -> Converted:
     called = settings.read_name(conversion.arguments)
     name = _unused(vm_name(called or process.name), process.taken, conversion)
     context = context_of(conversion, process, called)
-    _take_uuid(conversion, name)
+    _read_uuid(conversion, name)
     settings.read_settings(conversion, binary=words[0])
     read_firmware(conversion)
     read_tpm(conversion)
@@ -72,21 +72,38 @@ def _unused(name: str, taken: frozenset[str], conversion: settings.Conversion) -
 
 
 def _uuids(conversion: settings.Conversion) -> list[str]:
-    """Return the VM's UUIDs, the one that QEMU takes last: that of -smbios, or else that of -uuid."""
+    """Return the VM's UUIDs, the one that QEMU takes last: that of -smbios, or else that of -uuid.
+
+    QEMU takes one of zeroes for none.
+    """
     own = [argument.value for argument in conversion.of("uuid")]
     smbios = [
         str(a.values["uuid"])
         for a in conversion.of("smbios")
         if number_of(a.values.get("type")) == 1 and "uuid" in a.values
     ]
-    return [text.lower() for text in (*own, *smbios) if _UUID.fullmatch(text)]
+    texts = [text.lower() for text in (*own, *smbios) if re.fullmatch(UUID_PATTERN, text)]
+    return [text for text in texts if text != NO_UUID]
 
 
-def _take_uuid(conversion: settings.Conversion, name: str) -> None:
-    """Omit a UUID that the VM would get anyway."""
-    arguments = conversion.of("uuid")
-    if arguments and arguments[-1].value.lower() == vm.uuid_of(name):
-        conversion.take(*arguments)
+def _read_uuid(conversion: settings.Conversion, name: str) -> None:
+    """Declare the UUID, unless the VM would get it anyway."""
+    uuids = _uuids(conversion)
+    if not uuids:
+        return
+    if uuids[-1] != vm.uuid_of(name):
+        conversion.vm["uuid"] = uuids[-1]
+    conversion.take(*conversion.of("uuid"))
+    conversion.arguments = [_without_uuid(argument) for argument in conversion.arguments]
+    conversion.take(*(a for a in conversion.of("smbios") if a.value == "type=1"))
+
+
+def _without_uuid(argument: Argument) -> Argument:
+    if argument.option != "smbios" or str(argument.values.get("type")) != "1":
+        return argument
+    rest = {key: value for key, value in argument.values.items() if key != "uuid"}
+    text = ",".join(f"{key}={str(value).replace(',', ',,')}" for key, value in rest.items())
+    return replace(argument, value=text, values=rest)
 
 
 def context_of(conversion: settings.Conversion, process: Process, called: str | None = None) -> CommandLineContext:

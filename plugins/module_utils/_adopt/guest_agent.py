@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import AGENT_PORT
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm_settings import AGENT_PORT
 
 _CONTROLLER = re.compile(r"virtio-serial(-pci)?(-transitional|-non-transitional)?")
 _PORTS = ("virtserialport", "virtconsole")

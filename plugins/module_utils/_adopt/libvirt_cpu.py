@@ -8,7 +8,11 @@ import re
 from xml.etree import ElementTree
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_source import attributes
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import DEFAULT_CPU, Conversion
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import (
+    DEFAULT_CPU,
+    Conversion,
+    declare_processors,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
@@ -27,18 +31,13 @@ def digits(text: str, where: str) -> str:
 
 
 def read_cpus(domain: ElementTree.Element, conversion: Conversion) -> None:
-    """Declare the CPUs that the guest starts with; their most and their topology stay QEMU's option."""
+    """Declare number, topology and model of the CPUs."""
     most = int(digits((domain.findtext("vcpu") or "1").strip(), "vcpu"))
     own = attributes(domain, "vcpu")
     current = int(digits(own.get("current", str(most)), "vcpu: current"))
-    conversion.vm["cpus"] = current
     topology = attributes(domain, "cpu/topology")
-    kept = [f"maxcpus={most}"] if most != current or topology else []
-    kept += [f"{key}={digits(topology[key], f'cpu: {key}')}" for key in _TOPOLOGY if topology.get(key, "1") != "1"]
-    if topology and kept == [f"maxcpus={current}"]:
-        kept += ["sockets=1"]
-    if kept:
-        conversion.keep("smp", ",".join(kept), "there is no option for it")
+    numbers = {key: int(digits(topology[key], f"cpu: {key}")) for key in _TOPOLOGY if key in topology}
+    declare_processors(conversion, {"cpus": current, "maxcpus": most, **numbers})
     conversion.left += [f"{key}={own[key]} of <vcpu>: not declared" for key in ("cpuset",) if key in own]
     _read_model(domain.find("cpu"), conversion)
 

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from uuid import UUID
 from xml.etree import ElementTree
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import vm_name
@@ -25,6 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.tpm import MODELS, declare_tpm
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm_settings import AGENT_PORT
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
@@ -52,10 +55,10 @@ def read_domain(domain: ElementTree.Element, pools: Pools, name: str) -> tuple[s
     if domain.get("type") not in (None, "kvm", "qemu"):
         raise DeclarationError("libvirt", f"<domain type={shown(domain.get('type'))}>: kvm and qemu can be declared")
     conversion.vm["accel"] = "tcg" if domain.get("type") == "qemu" else "kvm"
-    uuid = (domain.findtext("uuid") or "").strip().lower()
+    uuid = _uuid(domain)
     _read_machine(domain, conversion)
     if uuid and uuid != vm.uuid_of(named):
-        conversion.keep("uuid", uuid, "the guest keeps its UUID")
+        conversion.vm["uuid"] = uuid
     conversion.vm["memory"] = size_words(_memory(domain, conversion))
     read_cpus(domain, conversion)
     devices = domain.find("devices")
@@ -74,6 +77,17 @@ def read_domain(domain: ElementTree.Element, pools: Pools, name: str) -> tuple[s
     if conversion.extra:
         conversion.vm["extra_args"] = conversion.extra
     return named, conversion
+
+
+def _uuid(domain: ElementTree.Element) -> str:
+    """Return the UUID as QEMU gets it; hyphens and spaces are optional for libvirt."""
+    text = (domain.findtext("uuid") or "").strip()
+    digits_only = re.sub("[- ]", "", text)
+    if not digits_only:
+        return ""
+    if not re.fullmatch("[0-9a-fA-F]{32}", digits_only):
+        raise DeclarationError("libvirt: uuid", f"{shown(text)} is not a UUID")
+    return str(UUID(hex=digits_only))
 
 
 def _memory(domain: ElementTree.Element, conversion: Conversion) -> int:
@@ -193,7 +207,7 @@ def _read_tpm(devices: ElementTree.Element, conversion: Conversion) -> None:
 
 def _read_guest_agent(devices: ElementTree.Element, conversion: Conversion) -> None:
     for channel in devices.findall("channel"):
-        if attributes(channel, "target").get("name") == vm.AGENT_PORT and "guest_agent" not in conversion.vm:
+        if attributes(channel, "target").get("name") == AGENT_PORT and "guest_agent" not in conversion.vm:
             conversion.vm["guest_agent"] = True
             conversion.left.append(f"<channel> {channel.get('type', '')}: {SOCKET}")
             devices.remove(channel)

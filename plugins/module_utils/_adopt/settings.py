@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from math import prod
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.processors import processors_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import boards
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
@@ -34,7 +34,6 @@ _ON = ("on", "yes", "true", "y", "1")
 _SWITCHED_OFF = {"no-acpi": "acpi", "no-hpet": "hpet"}
 """Options that QEMU 9.0 has removed, and the property of the board that replaces each."""
 _PLAIN_MEMORY = {"qom-type", "id", "size", "x-use-canonical-path-for-ramblock-id"}
-_TOPOLOGY = ("sockets", "dies", "clusters", "modules", "cores", "threads", "books", "drawers")
 
 
 class Conversion:
@@ -191,12 +190,7 @@ def size_words(size: int) -> str | int:
 
 def _read_processors(conversion: Conversion) -> None:
     values = conversion.take_all("smp")
-    numbers = {key: _number(value, f"-smp: {key}") for key, value in values.items()}
-    topology = {key: numbers[key] for key in _TOPOLOGY if key in numbers}
-    conversion.vm["cpus"] = numbers.get("cpus") or numbers.get("maxcpus") or prod(topology.values())
-    more = [f"{key}={value}" for key, value in values.items() if key != "cpus"]
-    if more:
-        conversion.keep("smp", ",".join(more), "there is no option for it")
+    declare_processors(conversion, {key: _number(value, f"-smp: {key}") for key, value in values.items()})
     models = conversion.of("cpu")
     conversion.take(*models)
     model = models[-1].value if models else DEFAULT_CPU
@@ -204,6 +198,14 @@ def _read_processors(conversion: Conversion) -> None:
         conversion.keep("cpu", model, "cpu_model takes no such text")
     elif model != ("host" if conversion.vm["accel"] == "kvm" else "max"):
         conversion.vm["cpu_model"] = model
+
+
+def declare_processors(conversion: Conversion, numbers: Mapping[str, int]) -> None:
+    """Declare number and topology of the CPUs."""
+    declared, rest = processors_of(numbers)
+    conversion.vm.update(declared)
+    if rest:
+        conversion.keep("smp", rest, "there is no option for it")
 
 
 def _number(text: Any, where: str) -> int:

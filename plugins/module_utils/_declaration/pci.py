@@ -51,6 +51,10 @@ _PCI_DEVICE = re.compile(
 _PORT = "machine.port"
 AGENT_CONTROLLER = "machine.agent-serial"
 """Id of the controller of the guest agent's port."""
+MEMORY_DEVICE = "machine.virtio-mem"
+"""Id of the device that gives the guest memory while it runs."""
+_SINGLE = {AGENT_CONTROLLER: "guest_agent", MEMORY_DEVICE: "memory_max"}
+"""Options by the devices of which a VM has one at most. They come last, so that no other device moves for them."""
 _SCSI_PLACE = re.compile(r"bus=(.+)\.0,scsi-id=(\d+)")
 
 
@@ -95,6 +99,8 @@ class PciPlaces:
     seed: str
     agent: str
     """Empty without a port for the guest agent."""
+    memory: str
+    """Empty without memory_max."""
     controllers: tuple[ScsiController, ...]
     disks: Mapping[str, str]
     """By disk; disks on an IDE or USB bus are not in it."""
@@ -150,7 +156,7 @@ def pci_places(
                 any(disk.attachment == "usb" for disk in disks),
             )
         ),
-        [AGENT_CONTROLLER] if settings["guest_agent"] else [],
+        [device for device, option in _SINGLE.items() if settings.get(option)],
     )
     board_family = family(settings["machine"])
     slots = _free_slots(board_family, settings.get("extra_args", ()))
@@ -160,7 +166,8 @@ def pci_places(
     return PciPlaces(
         board.ports,
         *board.always,
-        agent=board.agent,
+        agent=board.single.get(AGENT_CONTROLLER, ""),
+        memory=board.single.get(MEMORY_DEVICE, ""),
         controllers=tuple(_controllers(disks, device_of, board.places)),
         disks={
             disk: f"bus={scsi[disk][0]}.0,scsi-id={scsi[disk][1]}" if disk in scsi else board.places[device]
@@ -181,8 +188,8 @@ class _Needs:
     """Devices of extra_args."""
     always: int
     """Number of screens, USB controllers and seeds that the VM has."""
-    agent: Sequence[str]
-    """Id of the controller of the guest agent's port, if there is one."""
+    single: Sequence[str]
+    """Ids of the devices of which a VM has one at most."""
 
     @property
     def extra_slots(self) -> int:
@@ -197,7 +204,7 @@ class _Board:
     ports: tuple[RootPort, ...]
     always: tuple[str, str, str]
     """Places of the screen, the USB controller and the seed."""
-    agent: str
+    single: Mapping[str, str]
     places: Mapping[str, str]
 
 
@@ -223,7 +230,7 @@ def _q35(slots: Sequence[int], needs: _Needs, kept: Mapping[str, str], *, spare:
             raise DeclarationError(
                 "", f"its {what} need {len(ids)} PCI Express ports, and a q35 has {len(ports)} for them{advice}"
             )
-    left = len(rest) - _NETWORK_SLOTS - _DISK_SLOTS - len(needs.agent)
+    left = len(rest) - _NETWORK_SLOTS - _DISK_SLOTS - len(needs.single)
     if needs.extra_slots > left:
         raise DeclarationError(
             "extra_args", f"its devices need {needs.extra_slots} PCI slots, and a q35 has {left} for them"
@@ -231,8 +238,10 @@ def _q35(slots: Sequence[int], needs: _Needs, kept: Mapping[str, str], *, spare:
     networks, network_ports = _on_ports(needs.networks, for_networks, kept, min(spare, _SPARE_FOR_NETWORKS))
     disks, disk_ports = _on_ports(needs.disks, for_disks, kept, spare)
     screen, usb, seed = map(_slot, always)
-    agent = _slot(slots[-1]) if needs.agent else ""  # QEMU gives the devices of extra_args the first free slots
-    return _Board((*network_ports, *disk_ports), (screen, usb, seed), agent, {**networks, **disks})
+    # From the end: QEMU gives the devices of extra_args the first free slots.
+    last = dict(zip(_SINGLE, map(_slot, reversed(slots))))
+    single = {device: last[device] for device in needs.single}
+    return _Board((*network_ports, *disk_ports), (screen, usb, seed), single, {**networks, **disks})
 
 
 def _on_ports(
@@ -248,12 +257,12 @@ def _on_ports(
 
 def _pc(slots: Sequence[int], needs: _Needs, kept: Mapping[str, str]) -> _Board:
     middle = [_slot(slot) for slot in slots[2:-1]]
-    if len(needs.disks) + len(needs.networks) + len(needs.agent) + needs.extra_slots > len(middle):
+    if len(needs.disks) + len(needs.networks) + len(needs.single) + needs.extra_slots > len(middle):
         extra = sum(map(_takes_free_slot, needs.extra))
         parts = (
             (len(needs.disks), "disks"),
             (len(needs.networks), "networks"),
-            (len(needs.agent), "guest_agent"),
+            *((1, _SINGLE[device]) for device in needs.single),
             (extra, "extra_args"),
         )
         counted = " and ".join(f"{number} for {what}" for number, what in parts if number)
@@ -261,16 +270,16 @@ def _pc(slots: Sequence[int], needs: _Needs, kept: Mapping[str, str]) -> _Board:
         raise DeclarationError(
             "", f"its devices need PCI slots ({counted}), and a pc has {len(middle)} for them{advice}"
         )
-    agent_before = _kept_places(needs.agent, middle, kept).values()
+    single_before = _kept_places(needs.single, middle, kept).values()
     disks_before = _kept_places(needs.disks, middle, kept).values()
-    networks = _assign(needs.networks, middle[::-1], kept, reserved=(*disks_before, *agent_before))
-    disks = _assign(needs.disks, middle, kept, reserved=(*networks.values(), *agent_before))
-    # The guest agent comes last, and between the two, so that no other device moves for it.
+    networks = _assign(needs.networks, middle[::-1], kept, reserved=(*disks_before, *single_before))
+    disks = _assign(needs.disks, middle, kept, reserved=(*networks.values(), *single_before))
+    # Those of which there is one come between the two.
     half = len(middle) // 2
     taken = (*networks.values(), *disks.values())
-    agent = _assign(needs.agent, (*middle[half:], *middle[:half]), kept, reserved=taken)
+    single = _assign(needs.single, (*middle[half:], *middle[:half]), kept, reserved=taken)
     always = (_slot(slots[0]), _slot(slots[1]), _slot(slots[-1]))
-    return _Board((), always, agent.get(AGENT_CONTROLLER, ""), {**networks, **disks})
+    return _Board((), always, single, {**networks, **disks})
 
 
 def _kept_places(ids: Iterable[str], places: Sequence[str], kept: Mapping[str, str]) -> dict[str, str]:

@@ -217,9 +217,41 @@ NETWORK_OPTIONS = (
     ),
 )
 
+UUID_PATTERN = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+"""The only form that QEMU reads."""
+
 VM_OPTIONS = (
+    Option(
+        "uuid",
+        "UUID that the guest sees, and that iSCSI targets see as its initiator. Default: derived from the VM's name.",
+        pattern=f"^{UUID_PATTERN}$",
+        pattern_help="is not a UUID such as 0b1c2d3e-4f50-4617-8293-a4b5c6d7e8f9",
+    ),
     Option("memory", "Memory of the guest.", "size", default=1024**3, minimum=1024**2),
+    Option(
+        "memory_max",
+        "Maximum of O(memory), which then changes while the VM runs, by virtio-mem: the guest needs its driver (Linux "
+        "5.8 or newer). Both are multiples of 128 MiB.",
+        "size",
+    ),
     Option("cpus", "Virtual CPUs.", "int", default=1, minimum=1, maximum=1024),
+    Option(
+        "cpus_max",
+        "Maximum of O(cpus), which then changes while the VM runs.",
+        "int",
+        minimum=1,
+        maximum=1024,
+    ),
+    Option(
+        "cpu_sockets",
+        "Sockets of the CPUs that the guest sees. Sockets, cores and threads together give O(cpus), or O(cpus_max); "
+        "beside another one that is declared, the default of each is 1. Without them QEMU chooses.",
+        "int",
+        minimum=1,
+        maximum=1024,
+    ),
+    Option("cpu_cores", "Cores of each socket.", "int", minimum=1, maximum=1024),
+    Option("cpu_threads", "Threads of each core.", "int", minimum=1, maximum=1024),
     Option(
         "cpu_model",
         "QEMU's CPU model. Default: C(host) with kvm, C(max) with tcg.",

@@ -36,6 +36,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schem
     VM_NAME,
     VM_OPTIONS,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm_settings import settings_problems
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import (
     check_characters,
@@ -43,8 +44,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.read impo
     read_options,
 )
 
-AGENT_PORT = "org.qemu.guest_agent.0"
-"""Name of the port that guest agents open."""
 _TRUE = ("true", "yes", "on", "1")
 """Spellings of true in an option that has not been read yet."""
 
@@ -85,7 +84,7 @@ class Vm:
     @property
     def uuid(self) -> str:
         """Return a UUID that stays the same, so that a guest keeps its licences and leases."""
-        return uuid_of(self.name)
+        return str(self.settings.get("uuid", "")).lower() or uuid_of(self.name)
 
 
 def user_subnet(number: int) -> str:
@@ -114,7 +113,7 @@ def read_vms(declared: Any, host: str = "") -> tuple[Vm, ...]:
     except (DeclarationError, Collected) as error:
         errors.append(error)
     disks = [(f"disk {disk.name} of {vm.name}", disk) for vm in vms if vm.state != "absent" for disk in vm.disks]
-    errors += different_downloads(disks)
+    errors += [*different_downloads(disks), *_equal_uuids(vms)]
     try:
         raise_collected(errors)
     except DeclarationError as error:
@@ -124,6 +123,15 @@ def read_vms(declared: Any, host: str = "") -> tuple[Vm, ...]:
             [e.within(host) if host and isinstance(e, DeclarationError) else e for e in error.errors]
         ) from None
     return tuple(vms)
+
+
+def _equal_uuids(vms: Iterable[Vm]) -> Iterator[DeclarationError]:
+    """Yield the VMs with the UUID of another one: guests and iSCSI targets take the two for one."""
+    first: dict[str, str] = {}
+    for vm in vms:
+        other = first.setdefault(vm.uuid, vm.name) if vm.state != "absent" else vm.name
+        if other != vm.name:
+            yield DeclarationError(f"vm {vm.name}: uuid", f"{vm.uuid} is also that of vm {other}; declare another one")
 
 
 def read_vm(name: Any, declared: Any) -> Vm:
@@ -247,9 +255,7 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Drive]) -> list[E
                 f"disk {ide[most].name} of {name}: model", f"a {settings.get('machine')} has room for {most} ide disks"
             )
         )
-    errors.extend(_purge_of_present(name, settings))
-    errors.extend(_secure_boot_without_uefi(name, settings))
-    errors.extend(_second_agent_port(name, settings))
+    errors.extend(settings_problems(name, settings))
     for option, value in (settings.get("cloud_init") or {}).items():
         if not isinstance(value, Mapping) and not (option == "user_data" and isinstance(value, str)):
             wanted = "text or a mapping" if option == "user_data" else "a mapping"
@@ -267,32 +273,6 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Drive]) -> list[E
             )
         )
     return errors
-
-
-def _purge_of_present(name: str, settings: Values) -> Iterator[DeclarationError]:
-    """Refuse to remove what the guest of a VM wrote that is not removed itself."""
-    if settings.get("purge") and settings.get("state") != "absent":
-        yield DeclarationError(f"vm {name}: purge", "removes what the guest wrote, so it requires state: absent")
-
-
-def _second_agent_port(name: str, settings: Values) -> Iterator[DeclarationError]:
-    """Refuse a port of the guest agent that a VM has by itself."""
-    if settings.get("guest_agent") and any(AGENT_PORT in one for one in settings.get("extra_args", ())):
-        yield DeclarationError(f"vm {name}: extra_args", f"has the port {AGENT_PORT} of guest_agent, too")
-
-
-def _secure_boot_without_uefi(name: str, settings: Values) -> Iterator[DeclarationError]:
-    """Refuse Secure Boot without the firmware and the board that have it."""
-    if not settings.get("secure_boot"):
-        return
-    if settings.get("firmware") != "uefi":
-        yield DeclarationError(f"vm {name}: secure_boot", "is for firmware: uefi")
-    if family(settings.get("machine", "")) != "q35":
-        yield DeclarationError(
-            f"vm {name}: secure_boot",
-            f"a {settings.get('machine')} cannot protect the UEFI variables from the guest (it has no SMM for them); "
-            "set machine: q35",
-        )
 
 
 def _serial_in_guest(disk: Drive) -> str | None:

@@ -99,9 +99,10 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         attached = live.attach(desired, observed, changes, secrets)
         inserted = live.insert(desired, observed, changes, secrets)
         networks = live.change_networks(desired, observed, changes)
+        sizes = live.change_sizes(desired, observed, changes)
         passwords = live.change_passwords(desired, changes, secrets)
         options = live.change_options(desired, observed, changes)
-        live_failures = live.joined(paused, kept, refused, attached, inserted, networks, passwords, options)
+        live_failures = live.joined(paused, kept, refused, attached, inserted, networks, sizes, passwords, options)
         renewed = [desired["vms"][vm]["screen_password"] for vm in changes.passwords if vm not in passwords]
         renewed += [one for vm, disk in changes.insert for one in desired["vms"][vm]["disks"][disk]["helpers"]]
         _record_running(desired, observed, changes, unfinished=live_failures, renewed=renewed)

@@ -14,6 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
     live_media,
     live_networks,
     live_record,
+    live_sizes,
     systemd,
     taps,
     undeclared,
@@ -26,6 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media import empty_drive, without_medium
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import tap_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import sizes_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 _SECONDS = 60.0
@@ -183,6 +185,16 @@ def change_passwords(desired: DesiredHost, changes: Changes, secrets: Secrets) -
     return _for_all([(vm, "password") for vm in changes.passwords], change_one, "screen")
 
 
+def change_sizes(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
+    """Give running VMs their memory and CPUs."""
+
+    def change_one(monitor: Monitor, vm: str, size: str) -> None:
+        started = sizes_of(observed["processes"][vm]["argv"])
+        live_sizes.change(monitor, size, started, sizes_of(desired["vms"][vm]["argv"]))
+
+    return _for_all(changes.sizes, change_one, "")
+
+
 def joined(*some: Failures) -> Failures:
     """Return all messages by VM."""
     names = dict.fromkeys(name for failures in some for name in failures)
@@ -221,7 +233,7 @@ def _for_all(
                 with Monitor.connect(paths.qmp_socket(vm), seconds=_SECONDS) as monitor:
                     change(monitor, vm, name)
             except DirectDiskError as error:
-                failed.append(f"{kind} {name} of {vm}: {error}")
+                failed.append(f"{kind} {name} of {vm}: {error}".lstrip())
         return failed
 
     with ThreadPoolExecutor(_WORKERS) as pool:

@@ -134,11 +134,13 @@ def _set_limits(monitor: Monitor, group: str, limits: Mapping[str, int]) -> None
 def reopen(monitor: Monitor, name: str, disk: LiveDisk, passed: Mapping[str, str]) -> None:
     """Give the nodes of a disk another discard and detect-zeroes; passed: names of its small files in QEMU."""
     now = {one["node-name"]: one["file"] for one in monitor.execute("query-named-block-nodes", {"flat": True})}
+    given: dict[int, list[int]] = {}
     for node in disk["nodes"]:
         descriptors = _FDSET.fullmatch(now[node["node-name"]])
         if descriptors and node.get("filename") in disk["files"]:
             # The first reopening leaves none of the descriptors that were passed before.
-            _give_file(monitor, name, disk["files"][node["filename"]], [int(descriptors[1])], same_set=True)
+            number = int(descriptors[1])
+            given[number] = _give_file(monitor, name, disk["files"][node["filename"]], [number], same_set=True)
     options = [
         {
             option: now[node["node-name"]] if option == "filename" else passed.get(str(value), value)
@@ -147,6 +149,11 @@ def reopen(monitor: Monitor, name: str, disk: LiveDisk, passed: Mapping[str, str
         for node in disk["nodes"]
     ]
     monitor.execute("blockdev-reopen", {"options": options})
+    # Those of before, and of runs that were ended meanwhile.
+    for one in monitor.execute("query-fdsets"):
+        for descriptor in one["fds"]:
+            if one["fdset-id"] in given and descriptor["fd"] not in given[one["fdset-id"]]:
+                _quietly(monitor, "remove-fd", {"fdset-id": one["fdset-id"], "fd": descriptor["fd"]})
 
 
 def remove_controller(
@@ -255,14 +262,17 @@ def _given(monitor: Monitor, name: str, value: Any, disk: LiveDisk, sets: list[i
     return value
 
 
-def _give_file(monitor: Monitor, name: str, file: FileAccess, sets: list[int], *, same_set: bool = False) -> None:
-    """Give QEMU descriptors of a file; it takes the one whose mode is that of the open."""
+def _give_file(monitor: Monitor, name: str, file: FileAccess, sets: list[int], *, same_set: bool = False) -> list[int]:
+    """Give QEMU descriptors of a file, and return their numbers there; it takes the one with the mode of the open."""
+    given = []
     for mode in (os.O_RDWR, os.O_RDONLY) if file["mode"] == "rw" else (os.O_RDONLY,):
         try:
             handle = os.open(file["path"], mode | os.O_CLOEXEC)
         except OSError as error:
             raise HostError(f"{file['path']}: {error.strerror}") from None
-        _give(monitor, name, handle, sets, same_set=same_set or (mode == os.O_RDONLY and file["mode"] == "rw"))
+        second = mode == os.O_RDONLY and file["mode"] == "rw"
+        given.append(_give(monitor, name, handle, sets, same_set=same_set or second))
+    return given
 
 
 def _give(monitor: Monitor, name: str, handle: int, sets: list[int], *, same_set: bool = False) -> int:

@@ -34,6 +34,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text i
     opened_in,
     places_in,
     spellings_in,
+    uuid_in,
 )
 
 _MOST_OVERLAYS = 1000
@@ -113,6 +114,7 @@ def _observe_files(texts: bool) -> dict[str, ObservedFile]:
                 "spellings": spellings_in(text),
                 "images": images_in(text),
                 "places": places_in(text),
+                "uuid": uuid_in(text),
             }
             if texts:
                 observed[path]["text"] = text

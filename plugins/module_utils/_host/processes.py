@@ -9,11 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_media, live_record, taps, undeclared
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
+    live_media,
+    live_record,
+    live_sizes,
+    taps,
+    undeclared,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import known_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import ObservedProcess
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import properties_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import sizes_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
@@ -46,6 +53,7 @@ def _process(vm: str, state: UnitState, recorded: Mapping[str, live_record.Entry
         "unused_nodes": [],
         "jobs": [],
         "limits": {},
+        "sizes": {"cpus": 0, "memory": 0, "requested": 0},
         "release": [],
         "status": "",
         "error": "",
@@ -61,6 +69,7 @@ def _process(vm: str, state: UnitState, recorded: Mapping[str, live_record.Entry
             process["limits"] = _limits(monitor)
             drives = monitor.execute("query-block")
             process["media"] = live_media.media(drives)
+            process["sizes"] = live_sizes.observe(monitor, sizes_of(process["argv"]))
             process["devices"] = [str(one.get("name")) for one in listed if str(one.get("type")).startswith("child<")]
             added = undeclared.observe(monitor, process, listed, drives)
             process["undeclared"], process["unused_nodes"] = added["undeclared"], added["unused_nodes"]

@@ -92,6 +92,8 @@ class Changes:
     """Networks whose link goes up or down."""
     bridge: list[VmNetwork] = field(default_factory=list)
     """Networks that are on another bridge."""
+    sizes: list[tuple[str, str]] = field(default_factory=list)
+    """Running VMs and what they get more or less of: memory or cpus."""
     passwords: list[str] = field(default_factory=list)
     """Running VMs whose screens get other passwords."""
     refresh: list[str] = field(default_factory=list)
@@ -138,7 +140,7 @@ class Changes:
         self._change_nothing_live(vm)
 
     def live_parts(self) -> dict[str, list[tuple[str, str]]]:
-        """Return the disks and networks that change while their VMs run, by what is done to them."""
+        """Return the parts of VMs that change while these run, by what is done to them."""
         return {
             "detach disk": self.detach,
             "attach disk": self.attach,
@@ -150,6 +152,7 @@ class Changes:
             "plug network": self.plug,
             "change link of network": self.link,
             "change bridge of network": self.bridge,
+            "change": self.sizes,
         }
 
     def _change_nothing_live(self, vm: str) -> None:
@@ -397,4 +400,5 @@ def _decide_running(name: str, desired: DesiredHost, observed: ObservedHost, cha
     changes.plug += [(name, network) for network in live.networks.plug]
     changes.link += [(name, network) for network in live.networks.link]
     changes.bridge += [(name, network) for network in live.networks.bridge]
+    changes.sizes += [(name, size) for size in live.sizes]
     changes.passwords += [name] if live.new_password else []

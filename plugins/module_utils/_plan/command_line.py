@@ -16,14 +16,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci i
     nic_id,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import (
-    AGENT_PORT,
     Network,
     Vm,
     user_subnet,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm_settings import AGENT_PORT
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import disk_devices
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.firmware import Firmware
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import memory_device, size_arguments
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.tpm import tpm_arguments
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
@@ -64,6 +65,7 @@ def build_argv(
             ("-device", f"virtio-blk-pci,{places.seed},drive={SEED_NODE},id={SEED_NODE}-disk"),
         ]
     args += _guest_agent(vm, places.agent)
+    args += memory_device(settings, places.memory)
     user_networks = count()
     for network in vm.networks:
         number = 0 if network.bridge else next(user_networks)
@@ -91,8 +93,7 @@ def _base(vm: Vm) -> Args:
         ("-machine", settings["machine"]),
         ("-accel", settings["accel"]),
         ("-cpu", cpu),
-        ("-smp", str(settings["cpus"])),
-        ("-m", f"size={settings['memory']}B"),
+        *size_arguments(settings),
         ("-rtc", "base=utc"),
         ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
     ]

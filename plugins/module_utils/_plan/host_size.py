@@ -24,11 +24,12 @@ class HostSize(TypedDict):
 def too_large(vms: Iterable[Vm], size: HostSize) -> Iterator[DeclarationError]:
     """Yield the VMs that cannot start, because the kernel does not give a process more than all memory and swap."""
     for vm in vms:
-        if vm.settings["memory"] > size["memory"] + size["swap"]:
+        option = "memory_max" if "memory_max" in vm.settings else "memory"
+        if vm.settings[option] > size["memory"] + size["swap"]:
             swap = f" and {_gib(size['swap'])} of swap" if size["swap"] else ""
             yield DeclarationError(
-                f"vm {vm.name}: memory",
-                f"{_gib(vm.settings['memory'])} is more than the host has ({_gib(size['memory'])}{swap}); "
+                f"vm {vm.name}: {option}",
+                f"{_gib(vm.settings[option])} is more than the host has ({_gib(size['memory'])}{swap}); "
                 "declare less, or declare it on another host",
             )
 
@@ -45,9 +46,10 @@ def overcommitted(vms: Iterable[Vm], size: HostSize) -> Iterator[str]:
             f"{_gib(size['memory'])}; once the guests use it, the host swaps or its kernel kills a VM"
         )
     for vm in started:
-        if vm.settings["cpus"] > size["cpus"]:
+        option = "cpus_max" if "cpus_max" in vm.settings else "cpus"
+        if vm.settings[option] > size["cpus"]:
             yield (
-                f"vm {vm.name}: cpus: {vm.settings['cpus']} are more than the host has ({size['cpus']}); "
+                f"vm {vm.name}: {option}: {vm.settings[option]} are more than the host has ({size['cpus']}); "
                 "the guest is slower with them than with fewer"
             )
 

@@ -116,6 +116,8 @@ class _ObservedFile(TypedDict):
     """Staged images that the unit waits for."""
     places: dict[str, str]
     """Places of the VM's devices, by their ids."""
+    uuid: str
+    """UUID of the VM; empty for a unit that is not its launch unit."""
 
 
 class ObservedFile(_ObservedFile, total=False):

@@ -31,9 +31,8 @@ _OPTIONS = {
     "-accel": "accel",
     "-cpu": "cpu_model",
     "-display": "vnc",
-    "-m": "memory",
-    "-smp": "cpus",
     "-serial": "console",
+    "-uuid": "uuid",
     "-vnc": "vnc",
 }
 """Options of QEMU whose values come from one setting of the VM."""
@@ -64,6 +63,8 @@ class LiveChanges:
     networks: NetworkChanges = field(default_factory=NetworkChanges)
     conflicts: tuple[str, ...] = ()
     """Reasons why nothing is changed: somebody has given names of disks or networks to something else."""
+    sizes: tuple[str, ...] = ()
+    """CPUs and memory that are plugged or unplugged."""
     new_password: bool = False
     """If the screen gets another password."""
     restart: tuple[str, ...] = ()

@@ -65,6 +65,17 @@ class UndeclaredDevice(TypedDict):
     """The network behind a network interface; empty if the VM was started with it."""
 
 
+class ObservedSizes(TypedDict):
+    """The memory and CPUs that can be plugged, as far as a running VM has them."""
+
+    cpus: int
+    """All its CPUs; 0 if none can be plugged."""
+    memory: int
+    """Memory that the guest has taken, in bytes."""
+    requested: int
+    """Memory that it was asked to take, in bytes."""
+
+
 class ObservedProcess(TypedDict):
     """The QEMU process of a running VM."""
 
@@ -91,6 +102,7 @@ class ObservedProcess(TypedDict):
     """Its jobs, exports and migrations; they are asked for only if it has undeclared devices or nodes."""
     limits: dict[str, dict[str, int]]
     """Limits by throttle group."""
+    sizes: ObservedSizes
     release: list[int]
     """Release of its QEMU, major and minor number."""
     status: str

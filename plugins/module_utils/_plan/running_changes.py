@@ -24,6 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import parts_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.undeclared import name_conflicts
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import size_changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import is_drop_in, kept_settings
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import (
@@ -67,6 +68,7 @@ def running_changes(name: str, desired: DesiredHost, observed: ObservedHost) -> 
     # Those of a medium are restarted before it is inserted.
     helpers = {helper for disk in live.insert for helper in vm["disks"][disk]["helpers"]}
     written = {one: files for one, files in written.items() if one not in helpers}
+    sizes = size_changes(running.sizes, planned.sizes, process["sizes"])
     kept = kept_settings(unit, desired["files"][f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["text"])
     # The unit's text itself does not count, but what its process has of it.
     written[unit] = {
@@ -78,8 +80,8 @@ def running_changes(name: str, desired: DesiredHost, observed: ObservedHost) -> 
     # Only a screen that has a password since its start can be given another one.
     new_password = password in written[unit] and written[unit].pop(password) != started_from[unit][password]
     changed = [one for one in units if one in written and restart_reasons(started_from, {one: written[one]})]
-    reasons = [*live.restart, *networks.restart, *(_changed(one, unit) for one in changed)]
-    live = replace(live, networks=networks, new_password=new_password)
+    reasons = [*live.restart, *networks.restart, *sizes.restart, *(_changed(one, unit) for one in changed)]
+    live = replace(live, networks=networks, new_password=new_password, sizes=sizes.change)
     live, waiting = _without_waiting(live, vm) if unit in changed else (live, [])
     return live, [*dict.fromkeys(reasons), *waiting]
 

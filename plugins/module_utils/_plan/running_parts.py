@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import nic_id
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import Sizes, is_size, sizes_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node, disk_of_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Args
@@ -43,6 +44,7 @@ class RunningParts:
     networks: Mapping[str, Part] = field(default_factory=dict)
     controllers: Mapping[str, str] = field(default_factory=dict)
     """SCSI controllers that disks share, by id."""
+    sizes: Sizes = field(default_factory=Sizes)
     rest: tuple[tuple[str, ...], ...] = ()
     """All other arguments: options with their values."""
 
@@ -63,9 +65,13 @@ def _parts_of(argv: tuple[str, ...]) -> RunningParts:
     collected: dict[tuple[str, str], dict[str, list[str]]] = {}
     controllers: dict[str, str] = {}
     rest: list[tuple[str, ...]] = []
+    sized: set[str] = set()
     for group in groups:
         owner = _owner(group, disks, networks)
-        if owner == _CONTROLLER:
+        # The unit's own arguments come first, and extra_args may have them again.
+        if is_size(group) and group[0] not in sized:
+            sized.update({group[0]} & {"-m", "-smp"})
+        elif owner == _CONTROLLER:
             controllers[_property(group[1], "id")] = group[1]
         elif owner is None:
             rest.append(group)
@@ -76,6 +82,7 @@ def _parts_of(argv: tuple[str, ...]) -> RunningParts:
         {name: part for (kind, name), part in parts.items() if kind == "disk"},
         {name: part for (kind, name), part in parts.items() if kind == "network"},
         controllers,
+        sizes_of(argv),
         tuple(rest),
     )
 

@@ -56,9 +56,12 @@ def connect(path: str, seconds: float) -> socket.socket:
     try:
         if not stat.S_ISSOCK(os.fstat(handle).st_mode):
             raise PermissionError(errno.EPERM, "it is not a socket")
-        monitor.settimeout(seconds)
+        # QEMU serves one client at a time, and others may wait: without this a full queue is an error at once.
+        limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6) or 1)
+        monitor.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         # By its handle: the name may belong to another file by now.
         monitor.connect(f"/proc/self/fd/{handle}")
+        monitor.settimeout(seconds)
         peer = struct.unpack("3i", monitor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
         if str(peer) != os.environ["MAINPID"]:
             message = f"process {peer} listens there, and this VM's QEMU is process {os.environ['MAINPID']}"

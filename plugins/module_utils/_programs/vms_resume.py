@@ -87,12 +87,18 @@ def connect(path: str, seconds: float) -> socket.socket:
     try:
         if not stat.S_ISSOCK(os.fstat(handle).st_mode):
             raise PermissionError(errno.EPERM, "it is not a socket")
-        connection.settimeout(seconds)
+        # Others may wait for the listener, too: a socket with a time limit of Python's would not wait for its turn.
+        limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6) or 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         # By its handle: the name may belong to another file by now.
         connection.connect(f"/proc/self/fd/{handle}")
+        connection.settimeout(seconds)
         peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
         if owner is not None and peer != owner:
             raise PermissionError(errno.EPERM, f"uid {peer} listens there, and its folder belongs to uid {owner}")
+    except BlockingIOError:
+        connection.close()
+        raise socket.timeout("timed out") from None
     except OSError:
         connection.close()
         raise

@@ -19,6 +19,7 @@ _WANTS = "Wants="
 _ALLOWED = "IPAddressAllow="
 _NO_OTHERS = "IPAddressDeny=any"
 _DEVICE = re.compile(r"^    -device '?([^'\n]*?)'? \\\\?$", re.M)
+_UUID = re.compile(r"^    -uuid ([0-9a-f-]{36}) \\$", re.M)
 COMMA = re.compile(r"(?<!,),(?!,)")
 """Ends an option; a comma within a value is doubled."""
 _PLACE = ("bus=", "addr=", "scsi-id=")
@@ -83,6 +84,12 @@ def places_in(text: str) -> dict[str, str]:
         name = next((option[len("id=") :] for option in options if option.startswith("id=")), "")
         places[name] = ",".join(option for option in options if option.startswith(_PLACE))
     return places
+
+
+def uuid_in(text: str) -> str:
+    """Return the UUID of a launch unit's VM; empty for other units."""
+    match = _UUID.search(text)
+    return match[1] if match else ""
 
 
 def _rest_of_line(text: str, beginning: str) -> str:

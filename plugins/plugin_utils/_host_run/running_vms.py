@@ -93,7 +93,7 @@ def _with_units(declared: Mapping[str, Vm], observed: ObservedHost) -> Iterator[
         spelled = file["spellings"] if file else {}
         yield {
             "name": name,
-            "uuid": uuid_of(name),
+            "uuid": (file["uuid"] if file else "") or uuid_of(name),
             "declared": vm is not None and vm.state == "started",
             "runs": runs,
             "process": "",

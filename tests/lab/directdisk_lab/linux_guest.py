@@ -24,7 +24,10 @@ from .shell import LabError, run, step
 SOURCES = HERE / "guest" / "linux"
 KERNEL = "linux-image-cloud-amd64"  # empty: depends on the packages with today's kernel
 PACKAGES = ("busybox-static", "dosfstools", "mtools", "syslinux")
-MODULES = ("virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net", "sd_mod", "sr_mod", "ata_piix", "button", "evdev")
+MODULES = (
+    *("virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net", "virtio_mem", "sd_mod", "sr_mod", "ata_piix"),
+    *("button", "evdev"),
+)
 MIB = 1 << 20
 MARKER_OFFSET = 24 * MIB  # the end of the boot part; guest/linux/init knows this, too
 MARKER_LIMIT = 4096

@@ -127,6 +127,7 @@ class Host:
                 "spellings": spellings_in(file["text"]),
                 "images": [],
                 "places": {},
+                "uuid": "",
             }
             for path, file in desired["files"].items()
         }

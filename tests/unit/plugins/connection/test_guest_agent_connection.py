@@ -222,13 +222,14 @@ class RecordedHypervisor:
 
     def __init__(self, answer: bytes) -> None:
         self.answer = answer
-        self.command = ""
+        self.command = self.marker = ""
         self.become: Any = None
 
     def exec_command(self, command: str, in_data: bytes, sudoable: bool) -> tuple[int, bytes, bytes]:
         self.command = command
         line = in_data.split(b"\n", 1)[1][int(in_data.split(b"\n", 1)[0]) :].split(b"\n", 1)[0]
-        return 0, b"Welcome!\nBECOME-SUCCESS\n" + json.loads(line)["marker"].encode() + self.answer, b""
+        self.marker = json.loads(line)["marker"]
+        return 0, b"Welcome!\nBECOME-SUCCESS\n" + self.marker.encode() + self.answer, b""
 
 
 def test_what_a_login_shell_writes_first_is_skipped_and_a_short_answer_noticed(
@@ -261,3 +262,40 @@ def test_the_hypervisor_is_reached_as_its_variables_say(tmp_path: Path, open_gue
     assert ssh.become.get_option("become_pass") == "s3cret"
     guest.close()
     assert guest._hypervisor is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"ansible_connection": "local", "ansible_become_method": "xyzzy"}, "there is no become plugin xyzzy"),
+        ({"ansible_connection": "xyzzy"}, "there is no connection plugin xyzzy"),
+    ],
+)
+def test_a_hypervisor_without_its_plugins_is_named(
+    tmp_path: Path, open_guest: Open, variables: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(AnsibleError, match=f"^hypervisor hv1: {message}"):
+        open_guest(tmp_path / "s", variables).exec_command("true")
+
+
+def test_only_absolute_paths_are_files_of_the_guest(tmp_path: Path, open_guest: Open) -> None:
+    guest = open_guest(tmp_path / "s")
+    (tmp_path / "a").write_bytes(b"a")
+    for copy in (guest.put_file, lambda here, there: guest.fetch_file(there, here)):
+        with pytest.raises(AnsibleError, match=r"^b: is not an absolute path in the guest"):
+            copy(str(tmp_path / "a"), "b")
+
+
+def test_what_a_guest_writes_cannot_pass_for_an_answer(tmp_path: Path, open_guest: Open) -> None:
+    """The marker before an answer is another one each time; a problem is shown without control characters."""
+    guest = open_guest(tmp_path / "s")
+    guest._connect()
+    markers = set()
+    for _twice in range(2):
+        guest._hypervisor = RecordedHypervisor(b'{"problem": "\\u001b[31mred", "unreachable": false}\n')
+        with pytest.raises(AnsibleError, match=r"^hypervisor hv1: .*red$") as caught:
+            guest.exec_command("true")
+        assert not isinstance(caught.value, AnsibleConnectionFailure)
+        assert "\x1b" not in str(caught.value)
+        markers.add(guest._hypervisor.marker)
+    assert len(markers) == 2

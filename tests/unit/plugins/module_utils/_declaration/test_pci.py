@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import (
     AGENT_CONTROLLER,
+    MEMORY_DEVICE,
     PciPlaces,
     is_own_id,
     pci_places,
@@ -79,18 +80,35 @@ def test_the_place_of_a_disk_does_not_depend_on_later_ones_or_on_other_devices(m
 
 
 @pytest.mark.parametrize("machine", ["q35", "pc"])
-def test_no_device_moves_for_the_guest_agent_and_it_keeps_its_place(machine: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "part", "device"),
+    [({"guest_agent": True}, "agent", AGENT_CONTROLLER), ({"memory_max": "2GiB"}, "memory", MEMORY_DEVICE)],
+    ids=["guest agent", "memory"],
+)
+def test_no_device_moves_for_the_guest_agent_or_memory_and_they_keep_their_places(
+    machine: str, option: dict[str, Any], part: str, device: str
+) -> None:
     without = vm({"machine": machine, "disks": disks(3), "networks": LAN})
-    declared = {"machine": machine, "guest_agent": True, "networks": LAN}
-    agent = places_of(vm({**declared, "disks": disks(3)}))
+    declared = {"machine": machine, **option, "networks": LAN}
+    single = places_of(vm({**declared, "disks": disks(3)}))
+    place = getattr(single, part)
     before = places_of(without)
-    assert (agent.disks, agent.networks, before.agent) == (before.disks, before.networks, "")
+    assert (single.disks, single.networks, getattr(before, part)) == (before.disks, before.networks, "")
     many = disks(15 if machine == "pc" else 20)
-    assert places_of(vm({**declared, "disks": many})).agent == (agent.agent if machine == "q35" else "addr=0x13")
-    kept = {AGENT_CONTROLLER: agent.agent}
-    after = places_of(vm({**declared, "disks": many}), kept)
-    assert after.agent == agent.agent
-    assert after.agent not in (*after.disks.values(), *after.networks.values())
+    moved = getattr(places_of(vm({**declared, "disks": many})), part)
+    assert moved == (place if machine == "q35" else "addr=0x13")
+    after = places_of(vm({**declared, "disks": many}), {device: place})
+    assert getattr(after, part) == place
+    assert place not in (*after.disks.values(), *after.networks.values())
+
+
+@pytest.mark.parametrize("machine", ["q35", "pc"])
+def test_guest_agent_and_memory_do_not_move_each_other(machine: str) -> None:
+    agent = places_of(vm({"machine": machine, "guest_agent": True}))
+    both = vm({"machine": machine, "guest_agent": True, "memory_max": "2GiB"})
+    after = places_of(both, {AGENT_CONTROLLER: agent.agent})
+    assert after.agent == agent.agent != after.memory
+    assert places_of(both, {MEMORY_DEVICE: after.memory}).memory == after.memory
 
 
 def test_the_guest_agent_needs_a_slot_of_a_pc() -> None:

@@ -252,6 +252,22 @@ def test_nodes_get_other_options(monitor: Monitor, image: Path) -> None:
     assert {one["detect_zeroes"] for one in monitor.execute("query-named-block-nodes")} == {"off"}
 
 
+def test_reopening_leaves_the_descriptors_of_the_last_time_only(monitor: Monitor, image: Path) -> None:
+    """A run that was killed may have passed some, and so may each reopening."""
+    one = limited(image, "x-iops-total=100")
+    live_disks.attach(monitor, "data", one, {})
+    (before,) = monitor.execute("query-fdsets")
+    with open(image, "rb") as file:
+        arguments = {"fdset-id": before["fdset-id"], "opaque": "data.file"}
+        monitor.execute("add-fd", arguments, descriptor=file.fileno())
+    for discard in ("unmap", "ignore", "unmap"):
+        live_disks.reopen(
+            monitor, "data", {**one, "nodes": [{**node, "discard": discard} for node in one["nodes"]]}, {}
+        )
+        (now,) = monitor.execute("query-fdsets")
+        assert (now["fdset-id"], len(now["fds"])) == (before["fdset-id"], 2)
+
+
 def test_a_library_opens_a_small_file_by_its_descriptor(monitor: Monitor, image: Path, tmp_path: Path) -> None:
     """QEMU itself is the library here: what it opens is a file that has no name."""
     path = "/run/credentials/qemu-vm-web1.service/data.conf"

@@ -42,6 +42,15 @@ def test_cpus_may_be_overcommitted_but_not_by_one_vm() -> None:
     assert warning.startswith("vm a: cpus: 5 are more than the host has (4)")
 
 
+def test_what_a_vm_may_grow_to_counts() -> None:
+    grows = read_vms({"a": {"memory": "1GiB", "memory_max": "6GiB", "cpus_max": 5}})
+    assert [str(error).partition(";")[0] for error in too_large(grows, SIZE)] == [
+        "vm a: memory_max: 6.0 GiB is more than the host has (4.0 GiB and 1.0 GiB of swap)"
+    ]
+    (warning,) = overcommitted(grows, SIZE)
+    assert warning.startswith("vm a: cpus_max: 5 are more than the host has (4)")
+
+
 def test_vms_that_are_declared_stopped_do_not_count() -> None:
     stopped = read_vms({"a": {"memory": "9GiB", "cpus": 99, "state": "stopped"}})
     assert not list(overcommitted(stopped, SIZE))

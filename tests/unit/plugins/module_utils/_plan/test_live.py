@@ -105,7 +105,11 @@ def disks(**more: Any) -> dict[str, Any]:
             {"disks": {"data": NFS}},
             LiveChanges(restart=("disk root is not declared any more: the VM boots from it",)),
         ),
-        (disks(), {**disks(), "memory": "128MiB"}, LiveChanges(restart=("memory has changed",))),
+        (
+            disks(),
+            {**disks(), "uuid": "0b1c2d3e-4f50-4617-8293-a4b5c6d7e8f9"},
+            LiveChanges(restart=("uuid has changed",)),
+        ),
         (disks(), {**disks(), "guest_agent": True}, LiveChanges(restart=("guest_agent has changed",))),
         (
             disks(),
@@ -124,7 +128,7 @@ def disks(**more: Any) -> dict[str, Any]:
         "another serial",
         "an ide disk",
         "the boot disk",
-        "memory",
+        "the UUID",
         "the guest agent",
         "a network",
     ],
@@ -195,6 +199,7 @@ def process(argv: list[str], **more: Any) -> Any:
         undeclared=[],
         unused_nodes=[],
         jobs=[],
+        sizes={"cpus": 0, "memory": 0, "requested": 0},
         networks={},
         links_down=[],
         bridges=dict.fromkeys(parts.networks, "br0"),
@@ -312,6 +317,19 @@ def test_a_vm_that_is_refused_is_left_as_it_is() -> None:
     found.keep_vm("web1")
     assert (found.write_files, found.remove_files, found.attach, found.detach) == ([], [], [], [])
     assert found.remove_credentials == ["/etc/credstore/qemu-vm-web2.old.key"]
+
+
+def test_memory_and_cpus_change_without_a_restart() -> None:
+    grows = {**disks(), "memory": "128MiB", "memory_max": "512MiB", "cpus": 1, "cpus_max": 2}
+    sizes = {"sizes": {"cpus": 1, "memory": 0, "requested": 0}}
+    found = decided(grows, {**grows, "memory": "256MiB", "cpus": 2}, process=sizes)
+    assert (found.restart_required, found.changed_while_running()) == ({}, ["web1"])
+    assert {"change memory of web1", "change cpus of web1"} <= set(found.actions())
+    found.keep_vm("web1")
+    assert found.changed_while_running() == []
+    waits = decided(grows, {**grows, "memory_max": "1GiB", "cpus": 2}, process=sizes)
+    assert waits.restart_required == {"web1": ["memory_max has changed"]}
+    assert waits.sizes == [("web1", "cpus")]
 
 
 LAN: dict[str, Any] = {"bridge": "br0"}

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,22 @@ def test_a_guest_that_does_not_obey_is_switched_off(tmp_path: Path, seconds: flo
         done = run("stop", qemu.path, seconds)
     assert (done.returncode, done.stderr) == (0, "")
     assert qemu.heard == ["qmp_capabilities", "cont", "system_powerdown", "quit"]
+
+
+def test_a_monitor_that_others_wait_for_is_waited_for(tmp_path: Path) -> None:
+    """A guest whose QEMU cannot be asked would be ended without a shutdown."""
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(0)
+        first.connect(str(tmp_path / "s"))
+        accepted = threading.Thread(target=lambda: [listener.accept()[0].close() for _ in range(2)])
+        later = threading.Timer(0.5, accepted.start)
+        later.start()
+        done = run("stop", tmp_path / "s")
+        later.join()
+        accepted.join(10)
+    assert not accepted.is_alive()
+    assert "temporarily unavailable" not in done.stderr
 
 
 def test_nothing_is_left_to_stop_where_qemu_has_ended_by_itself(tmp_path: Path) -> None:

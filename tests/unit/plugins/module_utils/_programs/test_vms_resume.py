@@ -115,6 +115,21 @@ def test_a_socket_that_is_not_the_folders_owners_is_refused(tmp_path: Path, owne
             vms_resume.connect(str(path), 1)
 
 
+def test_a_listener_that_others_wait_for_is_waited_for(tmp_path: Path) -> None:
+    """QEMU serves one client at a time, and a queue that is full is no reason to give up."""
+    path = str(folder_of(tmp_path, "a") / "qmp.sock")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(path)
+        listener.listen(0)
+        first.connect(path)
+        with pytest.raises(socket.timeout, match="timed out"):
+            vms_resume.connect(path, 0.05)
+        later = threading.Timer(0.1, lambda: listener.accept()[0].close())
+        later.start()
+        vms_resume.connect(path, 10).close()
+        later.join()
+
+
 @pytest.mark.parametrize("kind", ["link", "fifo", "device", "folder"])
 def test_what_is_no_regular_file_is_not_opened(tmp_path: Path, kind: str) -> None:
     path = folder_of(tmp_path, "a") / "console.log"

@@ -48,7 +48,8 @@ def report(declared: Vms, running: Vms | None = None, *processes: Any, **observe
     for name, given in (running or {}).items():
         units[paths.unit_name(name)] = {"active": "active", "enabled": True}
         path = f"{paths.UNIT_DIRECTORY}/{paths.unit_name(name)}"
-        files[path] = {"opened": opened_storage(vm(given, name)), "spellings": other_names(vm(given, name))}
+        one = vm(given, name)
+        files[path] = {"opened": opened_storage(one), "spellings": other_names(one), "uuid": one.uuid}
     seen = {"units": units, "files": files, "unmanaged": list(processes), **observed}
     undeclared = sorted(set(running or {}) - set(declared))
     return host_report("1", vms, seen, undeclared, predicted_changes(vms, seen))
@@ -89,7 +90,11 @@ def test_a_vm_that_another_host_starts_at_its_next_boot_is_not_started() -> None
     left = {"active": "inactive", "enabled": True}
     units = {"qemu-vm-web1.service": left, "qemu-vm-web1.root.nbdkit.service": left}
     files = {
-        f"{paths.UNIT_DIRECTORY}/qemu-vm-web1.service": {"opened": opened_storage(vm(WEB1, "web1")), "spellings": {}}
+        f"{paths.UNIT_DIRECTORY}/qemu-vm-web1.service": {
+            "opened": opened_storage(vm(WEB1, "web1")),
+            "spellings": {},
+            "uuid": "",
+        }
     }
     there = report({}, units=units, files=files)
     will_run = RUNS_THERE.replace("runs", "will run from the next boot")
@@ -169,6 +174,14 @@ def test_vms_of_one_name_with_storage_of_their_own_run_on_two_hosts() -> None:
     local = disk_of({"file": {"path": "/srv/a"}})
     assert errors(hv1=report({"web1": other}, {"web1": other}), hv2=report({"web1": WEB1})) == []
     assert errors(hv1=report({"web1": local}, {"web1": local}), hv2=report({"web1": local})) == []
+
+
+def test_a_vm_with_a_declared_uuid_is_known_by_it_elsewhere() -> None:
+    own = "0b1c2d3e-4f50-4617-8293-a4b5c6d7e8f9"
+    there = report({}, {"web1": {**disk_of({"file": {"path": "/srv/a"}}), "uuid": own}})
+    here = {**disk_of({"file": {"path": "/srv/b"}}), "uuid": own.upper()}
+    assert errors(hv1=there, hv2=report({"web1": here}))[0].startswith("hv2: vm web1: web1 runs on hv1")
+    assert errors(hv1=there, hv2=report({"web1": {**here, "uuid": own.replace("0b", "1b")}})) == []
 
 
 def test_a_vm_that_runs_without_the_collection_elsewhere_is_not_started() -> None:
