@@ -227,8 +227,6 @@ def _read_scalar(option: Option, value: Any, where: str) -> Any:
 
 def _check_secret(text: str, refuse: Callable[[str], NoReturn]) -> None:
     """Refuse what editors and vaults make of a secret; no server says so."""
-    if not text:
-        refuse("its text is empty; set it, or leave the option out")
     if _LINE.fullmatch(text):
         refuse("its text ends with a line break; encrypt it without one (echo -n), or add | trim")
     if "\r\n" in text:
