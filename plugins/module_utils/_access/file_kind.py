@@ -20,9 +20,11 @@ _COPY = "declare its format in source (vmdk, vdi, vhdx, vpc), or convert it with
 _UNPACK = "unpack it"
 
 _IMAGES = (
+    (0, b"QFI\xfb\0\0\0\1", "a qcow image of version 1", _CONVERT),
     (0, b"QFI\xfb", "a qcow2 image", "declare format: qcow2"),
     (0, b"KDMV", "a VMDK image", _COPY),
     (0, b"COWD", "a VMDK image", _COPY),
+    (0, b"\xbe\xba\xfe\xca\0\0\0\0", "a VMDK image", _COPY),
     (0, b"# Disk DescriptorFile", "a VMDK image", _COPY),
     (64, b"\x7f\x10\xda\xbe", "a VDI image", _COPY),
     (0, b"vhdxfile", "a VHDX image", _COPY),
@@ -30,6 +32,9 @@ _IMAGES = (
     (0, b"QED\0", "a QED image", _CONVERT),
     (0, b"WithoutFreeSpace", "a Parallels image", _CONVERT),
     (0, b"WithouFreSpacExt", "a Parallels image", _CONVERT),
+    (0, b"Bochs Virtual HD Image", "a Bochs image", _CONVERT),
+    (0, b"#!/bin/sh\n#V2.0 Format", "a cloop image", _CONVERT),
+    (0, b"\x3a\xff\x26\xed", "a sparse image of Android", "unpack it with simg2img"),
 )
 """Offset, magic number, name and advice: formats of disk images (QEMU, block/*.c)."""
 
@@ -37,8 +42,10 @@ _FILES = (
     (0, b"\xfd7zXZ\0", "an xz file", "declare compression: xz, or unpack it"),
     (0, b"\x1f\x8b\x08", "a gzip file", "declare compression: gzip, or unpack it"),
     (0, b"\x28\xb5\x2f\xfd", "a zstd file", "declare compression: zstd, or unpack it"),
+    (0, b"\x04\x22\x4d\x18", "an lz4 file", _UNPACK),
     (0, b"BZh", "a bzip2 file", "declare compression: bzip2, or unpack it"),
     (0, b"PK\x03\x04", "a zip file", _UNPACK),
+    (0, b"Rar!\x1a\x07", "a RAR file", _UNPACK),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z file", _UNPACK),
     (257, b"ustar", "a tar archive", "declare tar_member, or unpack it"),
 )

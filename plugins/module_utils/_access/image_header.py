@@ -21,6 +21,9 @@ _QCOW2 = struct.Struct(">4sIQIIQI")
 _INCOMPATIBLE = struct.Struct(">Q")
 _INCOMPATIBLE_AT = 72
 _EXTERNAL_DATA = 1 << 2
+_CLUSTER_BITS = range(9, 22)
+"""The sizes of clusters that QEMU opens; the header of a foreign image may say any number."""
+_FAR_NAME = "(a name behind the first bytes)"
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,9 @@ def read_header(head: bytes) -> Header:
     return Header(
         "qcow2",
         size=size,
-        cluster_size=1 << bits,
+        cluster_size=1 << bits if bits in _CLUSTER_BITS else 0,
         encrypted=bool(encryption),
-        backing=head[offset : offset + length].decode(errors="replace") if offset else "",
+        backing=head[offset : offset + length].decode(errors="replace") or _FAR_NAME if offset else "",
         external=bool(incompatible & _EXTERNAL_DATA),
         head=head,
     )

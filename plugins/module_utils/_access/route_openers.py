@@ -71,7 +71,7 @@ def _by_nbdkit(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterat
     path = f"{bench.folder}/{disk.name}.{id(resources)}.nbdkit.sock"
     plugin = nbdkit.plugin_of(disk, resources)
     command = nbdkit.command(disk, plugin, path, "--foreground", pins=bench.capabilities.pins)
-    reach = nbdkit.reached(disk)
+    reach = stage.reached(disk)
     allowed = confinement(reach)
     if plugin.pins:
         # nbdkit would take the page of a redirect for an image.

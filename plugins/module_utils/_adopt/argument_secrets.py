@@ -32,10 +32,12 @@ _USER = (
     re.compile(r"://[^/?#\s]{0,99}?[:%](?=([^@\s]{0,999}))\1@"),
     re.compile(r"://[^/?#\s]{0,99}?[:%]([^/?#\s]{0,999})@"),
     re.compile(r"://[^/?#\s]{0,99}?[:%](?=[^/?#\s]{0,999}@)([^\s]{0,999})@"),
+    re.compile(r"://[^/?#\s]{0,99}?[:%]([^/?#@\n]{0,99})@"),
 )
-"""Text between the user's name and the host of a URI, to the first @, to the last before the path, and to the last of
-all; libiscsi parts user and password by %."""
-_PARAMETER = re.compile(r"[?&;]([^?=&;#\s]{1,99})=([^&;#\s\"'<>]*)")
+"""Text between the user's name and the host of a URI: to the first @, to the last before the path, to the last of all,
+and with spaces; libiscsi parts user and password by %."""
+_NO_URL = re.compile(r"[\s\"'<>#]+")
+_PARAMETER = re.compile(r"(?:^|;)([^=;]{1,99})=")
 _RBD_KEY = re.compile(r"(?<!\\):key=((?:\\.|[^:\\,\"'\s])*)", re.DOTALL)
 _PAIR = re.compile(
     r"""(?<![A-Za-z0-9._-])([A-Za-z0-9._-]+)\\*["']?\s*[=:]\s*\\*["']?((?:[^,;:&"'\s}\])\\]|,,|\\[^"'])+)"""
@@ -134,11 +136,20 @@ def _in_text(text: str) -> Iterator[str]:
     yield from _free_texts(text)
     yield from (match[1] for pattern in _USER for match in pattern.finditer(text) if match[1])
     if "://" in text:
-        yield from (
-            match[2] for match in _PARAMETER.finditer(text) if match[2] and SECRET_PARAMETER.fullmatch(match[1])
-        )
+        yield from _secret_parameters(text)
     if "rbd:" in text:
         yield from (match[1] for match in _RBD_KEY.finditer(text) if match[1])
+
+
+def _secret_parameters(text: str) -> Iterator[str]:
+    """Return the values of secret parameters of URLs; a semicolon may part parameters, or be in a value."""
+    for url in _NO_URL.split(text):
+        for part in re.split("[?&]", url)[1:]:
+            names = (match for match in _PARAMETER.finditer(part) if SECRET_PARAMETER.fullmatch(match[1]))
+            first = next(names, None)
+            if first and part[first.end() :]:
+                yield part[first.end() :]
+                yield part[first.end() :].partition(";")[0]
 
 
 def _free_texts(text: str) -> Iterator[str]:

@@ -128,6 +128,8 @@ def _check(values: Values) -> None:
         raise DeclarationError("port", "is given without host; write it in servers")
     if not _servers(values):
         raise DeclarationError("servers", "is empty")
+    if ".." in values["path"].split("/"):
+        raise DeclarationError("path", f"{values['path']!r} contains '..'; write the resolved path")
     for server in values.get("servers", ()):
         try:
             _server.check(server)

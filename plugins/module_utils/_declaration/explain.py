@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
@@ -33,18 +34,39 @@ _COMMON = (_FULL, _FORMAT, _PASSPHRASE)
 
 _SYSTEMD = re.compile(r"\S+\.(service|scope|target|mount|timer|slice): ")
 """Begins the messages of systemd about a unit."""
+_OWN_NAME = re.compile(r"\S*\bqemu-vms?[-./]\S*")
+"""A file, folder or unit of a VM, whose name has that of the VM in it."""
 _ARGUMENT = re.compile(r"-(?:blockdev|object|device|netdev|chardev|drive) (?:\{.*\}|\S+): ")
 """The argument that QEMU repeats before its message."""
 
 
-def find_hint(hints: Iterable[Hint], message: str) -> Hint | None:
+def find_hint(hints: Iterable[Hint], message: str, declared: Iterable[str] = ()) -> Hint | None:
     """Return the first hint whose pattern matches a message, apart from what the collection itself has written.
 
     A message of systemd, such as "start-post operation timed out", has words that storage uses, too, and another cause.
+    declared: texts that a message may repeat, such as the names of a server and of an export.
     """
     of_systemd = bool(_SYSTEMD.match(message))
-    words = _ARGUMENT.sub("", message)
-    return next((hint for hint in hints if hint.of_systemd == of_systemd and re.search(hint.pattern, words)), None)
+    words, texts = _OWN_NAME.sub("", _ARGUMENT.sub("", message)), tuple(declared)
+    return next((hint for hint in hints if hint.of_systemd == of_systemd and _matches(hint, words, texts)), None)
+
+
+def _matches(hint: Hint, words: str, texts: tuple[str, ...]) -> bool:
+    for text in texts:
+        if re.search(hint.pattern, text):
+            words = words.replace(text, "")
+    return bool(re.search(hint.pattern, words))
+
+
+def declared_texts(value: Any) -> Iterator[str]:
+    """Yield the texts in the options of a disk."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from declared_texts(inner)
+    elif isinstance(value, str) and value:
+        yield value
 
 
 def explained(disk: Disk, error: HostError) -> StorageError:
@@ -53,7 +75,7 @@ def explained(disk: Disk, error: HostError) -> StorageError:
         return error
     message = " ".join(str(error).split())
     silent = _SILENT if disk.backend.access.reach(disk.source).servers else _SLOW
-    hint = find_hint((*disk.backend.hints, silent, *_COMMON), message)
+    hint = find_hint((*disk.backend.hints, silent, *_COMMON), message, declared_texts(disk.source))
     text = f"{hint.meaning}; {hint.advice} ({message})" if hint else message
     return StorageError(f"{disk.described}: {text}")
 

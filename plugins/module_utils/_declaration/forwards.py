@@ -14,28 +14,30 @@ _ALL = "0.0.0.0"
 _RULE = re.compile(r"(tcp|udp):([^,\s]*?):(\d+)-([^,\s]*):(\d+)")
 
 
-def check_forwards(rules: Iterable[str]) -> None:
+def check_forwards(rules: Iterable[str], where: str) -> None:
     """Refuse rules that QEMU refuses when the VM starts."""
     taken: dict[tuple[str, int], dict[str, str]] = {}
     for rule in rules:
         match = _RULE.fullmatch(rule)
         if not match:
-            raise DeclarationError("", f"{rule!r} is not PROTOCOL:[HOST]:PORT-[GUEST]:PORT")
+            raise DeclarationError(where, f"{rule!r} is not PROTOCOL:[HOST]:PORT-[GUEST]:PORT")
         protocol, address, port, guest_address, guest_port = match.groups()
         if int(port) > 65535 or not 0 < int(guest_port) <= 65535:
-            raise DeclarationError("", f"{rule!r}: a port is a number from 1 to 65535")
+            raise DeclarationError(where, f"{rule!r}: a port is a number from 1 to 65535")
         for text in filter(None, (address, guest_address)):
-            _check_address(text, rule)
+            _check_address(text, rule, where)
         address = address or _ALL
         others = taken.setdefault((protocol, int(port)), {})
         same = next((other for of, other in others.items() if _ALL in (of, address) or of == address), "")
         if same and int(port):
-            raise DeclarationError("", f"{rule!r}: {same!r} forwards this port, too")
+            raise DeclarationError(where, f"{rule!r}: {same!r} forwards this port, too")
         others[address] = rule
 
 
-def _check_address(text: str, rule: str) -> None:
+def _check_address(text: str, rule: str, where: str) -> None:
     try:
         IPv4Address(text)
     except ValueError:
-        raise DeclarationError("", f"{rule!r}: {text!r} is not an IPv4 address, and QEMU takes no other one") from None
+        raise DeclarationError(
+            where, f"{rule!r}: {text!r} is not an IPv4 address, and QEMU takes no other one"
+        ) from None

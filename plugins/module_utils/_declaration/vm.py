@@ -212,10 +212,7 @@ def _read_network(name: str, declared: Any, where: str, seed: str) -> Network:
         raise DeclarationError(where, "exactly one of bridge and user: true is required")
     if values.get("forward") and not values.get("user"):
         raise DeclarationError(f"{where}: forward", "is for a user network")
-    try:
-        check_forwards(values.get("forward", ()))
-    except DeclarationError as error:
-        raise error.within(f"{where}: forward") from None
+    check_forwards(values.get("forward", ()), f"{where}: forward")
     digest = hashlib.sha256(seed.encode()).hexdigest()
     mac = values.get("mac") or f"52:54:00:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
     if int(mac[:2], 16) & 1:

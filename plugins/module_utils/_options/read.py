@@ -207,13 +207,13 @@ def _read_scalar(option: Option, value: Any, where: str) -> Any:
         value = next(
             (word for word in (("on", "yes") if value else ("off", "no", "none")) if word in option.choices), value
         )
+    if option.secret and isinstance(value, str):
+        _check_secret(value, refuse)
     try:
         result = _READERS[option.type](value)
     except DeclarationError as error:
         # A secret must not reach a message, not even if it has the wrong type.
         refuse("is not text" if option.secret else error.problem)
-    if option.secret and isinstance(result, str) and _LINE.fullmatch(result):
-        refuse("its text ends with a line break; encrypt it without one (echo -n), or add | trim")
     if option.choices and result not in option.choices:
         refuse(f"{result!r} is not one of {', '.join(option.choices)}{nearest(str(result), option.choices)}")
     if option.pattern and not re.fullmatch(option.pattern, result):
@@ -223,6 +223,14 @@ def _read_scalar(option: Option, value: Any, where: str) -> Any:
     if option.maximum is not None and result > option.maximum:
         refuse(f"{result} is more than {option.maximum}")
     return result
+
+
+def _check_secret(text: str, refuse: Callable[[str], NoReturn]) -> None:
+    """Refuse what editors and vaults make of a secret; no server says so."""
+    if _LINE.fullmatch(text):
+        refuse("its text ends with a line break; encrypt it without one (echo -n), or add | trim")
+    if "\r\n" in text:
+        refuse("its lines end as on Windows (CRLF); encrypt it with those of Unix")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -109,6 +109,7 @@ class _Planner:
         self.warnings: list[str] = []
         self.objects: list[Object] = []
         self.credentials: dict[str, Credential] = {}
+        self.asks: list[Command] = []
         self.before: list[Command] = []
         self.after: list[Command] = []
         self.reaches: list[tuple[Reach, bool]] = []
@@ -171,6 +172,7 @@ class _Planner:
         check = check_of(disk, self.vm, resources)
         self.checks += [check] if check else []
         self.helpers += opened.services
+        self.asks += opened.asks
         self.staged += opened.bound
         self.reaches.append((opened.reach, disk.writes == "keep"))
         self.disks.append(PlannedDisk(disk, route, graph, opened, resources))
@@ -243,19 +245,22 @@ class _Planner:
             vnc_secret=vnc_secret,
         )
         granted, taken = grant_access(self.unit, paths.user_name(vm.name), self.reaches)
+        sandbox = self._sandbox(bool(taps))
+        # Without a filter of addresses QEMU follows every redirect.
+        asks = self.asks if sandbox.addresses and self._before_reads_credentials() else ()
         return Service(
             name=self.unit,
             template="vm.service.j2",
             vm=vm.name,
             description=f"Virtual machine {vm.name}",
             args=args,
-            sandbox=self._sandbox(bool(taps)),
+            sandbox=sandbox,
             credentials=self.credentials,
             start_timeout=settings["start_timeout"],
             stop_timeout=settings["stop_timeout"],
             restart="always" if settings["on_poweroff"] == "restart" else "on-failure",
             environment={"SSH_AUTH_SOCK": ssh_agent.socket_path(vm.name)} if self.identities else {},
-            before=(*granted, *self.before, *owners.before),
+            before=(*granted, *asks, *self.before, *owners.before),
             once_open=owners.once_open,
             after=(*owners.after, *self.after, *taken),
             helpers=tuple(helper.name for helper in self.helpers),
@@ -271,8 +276,11 @@ class _Planner:
 
     def _owner_commands(self) -> OwnerCommands:
         """Return the commands before the start, if they can read credentials, and after QEMU has opened the disks."""
-        for_all = self.capabilities.systemd >= CREDENTIALS_FOR_ALL or not self.credentials
-        return owner_commands(self.vm, self.checks, credentials=for_all)
+        return owner_commands(self.vm, self.checks, credentials=self._before_reads_credentials())
+
+    def _before_reads_credentials(self) -> bool:
+        """Return True if commands before QEMU can read the unit's credentials, or there are none."""
+        return self.capabilities.systemd >= CREDENTIALS_FOR_ALL or not self.credentials
 
     def _sandbox(self, uses_taps: bool) -> Sandbox:
         settings = self.vm.settings

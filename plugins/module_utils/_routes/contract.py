@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Command, Service
 
 Packages = Mapping[str, tuple[str, ...]]
 """Packages by OS family."""
@@ -48,6 +48,8 @@ class Opened:
     """Units that must run before QEMU starts."""
     bound: tuple[tuple[str, str], ...] = ()
     """Files that QEMU sees, read-only, at another path: their path on the host, and the one in the sandbox."""
+    asks: tuple[Command, ...] = ()
+    """Commands before QEMU that tell why its filter of addresses would block it; QEMU reports a server that is away."""
     unpacks: bool = False
     """If an image is unpacked whole before its first byte can be read, for which QEMU waits."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Opened, Route, Site
 
@@ -24,7 +25,13 @@ def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> st
 
 
 def _open(disk: Disk, site: Site) -> Opened:
-    return Opened(disk.backend.access.node(disk.source, site.resources), disk.backend.access.reach(disk.source))
+    asks = (stage.ask_command(disk, site.vm, None, any_port=True),) if _may_redirect(disk) else ()
+    return Opened(disk.backend.access.node(disk.source, site.resources), stage.reached(disk), asks=asks)
+
+
+def _may_redirect(disk: Disk) -> bool:
+    """Return True if the storage is a web server."""
+    return bool(disk.backend.access.stage) and stage.download_of(disk).says
 
 
 ROUTE = Route("driver", _packages, _why_not, _open)

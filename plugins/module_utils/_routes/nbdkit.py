@@ -63,7 +63,7 @@ def _open(disk: Disk, site: Site) -> Opened:
     directory = paths.helper_directory(site.vm, disk.name)
     socket, pid_file = f"{directory}/nbd.sock", f"{directory}/nbdkit.pid"
     resources = site.helper_resources(unit, disk.name)
-    reach = reached(disk)
+    reach = stage.reached(disk)
     plugin = plugin_of(disk, resources)
     # nbdkit goes into the background when its socket accepts connections, so it is ready then. It must not follow
     # redirects if it would send secrets along, or if no filter of addresses limits them.
@@ -109,25 +109,7 @@ def _asks_for_redirect(
     follows = bool(disk.provision.get(stage.FOLLOW.name))
     if not (pins or follows or all(map(is_address, reach.servers))):
         return ()
-    download = stage.download_of(disk)
-    about = f"disk {disk.name} of {site.vm}: {disk.described}"
-    return (
-        Command(
-            (
-                *("/usr/bin/python3", "-IS", paths.IMAGE_PROGRAM, f"--ask={about}"),
-                *(() if pins and not follows else ("--any-port",)),
-                *(f"--from={place}" for place in stage.places_of(disk)),
-                download.url,
-                *(word for words in stage.curl_options(download, resources) for word in words),
-            )
-        ),
-    )
-
-
-def reached(disk: Disk) -> Reach:
-    """Return what nbdkit must reach: the storage, and the servers to which it may be redirected."""
-    reach = disk.backend.access.reach(disk.source)
-    return stage.followed(disk, reach) if disk.backend.access.stage else reach
+    return (stage.ask_command(disk, site.vm, resources, any_port=follows or not pins),)
 
 
 def plugin_of(disk: Disk, resources: UnitResources) -> NbdkitPlugin:

@@ -25,14 +25,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabiliti
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Opened, Packages, Route, Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Service
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Command, Service
 
 FOLLOW = Option(
     "follow",
     "Servers to which the server of a url may redirect, each as scheme://host[:port]. A redirect to any other server "
     "is an error, which names that server. Passwords and cookies are sent to the url's own server only. With route "
-    "V(nbdkit) and a url that has an address, a redirect to another port of it needs no declaration. Route V(driver) "
-    "cannot be told: a redirect that the VM's filter of addresses blocks looks as if the server did not answer.",
+    "V(nbdkit) or V(driver) and a url that has an address, a redirect to another port of it needs no declaration. "
+    "Route V(driver) follows every redirect of a VM whose addresses are not filtered.",
     "list",
     pattern=r"[a-z]+://[^/\s]+",
     pattern_help="is not scheme://host[:port]",
@@ -143,6 +143,34 @@ def followed(disk: Disk, reach: Reach) -> Reach:
     """Return what a process must reach that follows the declared redirects."""
     hosts = [uris.host_of(uris.split(place)) for place in places_of(disk)]
     return replace(reach, servers=tuple(dict.fromkeys((*reach.servers, *hosts))))
+
+
+def reached(disk: Disk) -> Reach:
+    """Return what a process must reach that opens a disk: its storage, and the servers of allowed redirects."""
+    reach = disk.backend.access.reach(disk.source)
+    return followed(disk, reach) if disk.backend.access.stage else reach
+
+
+def ask_command(disk: Disk, vm: str, resources: UnitResources | None, *, any_port: bool) -> Command:
+    """Return the command that fails if the server of a disk redirects to a place that is not allowed, and names it.
+
+    resources: get the passwords for the server; None to ask it without.
+    """
+    download = download_of(disk)
+    if resources:
+        options = curl_options(download, resources)
+    else:
+        # QEMU asks again, and has a time limit of its own.
+        options = [*curl_options(replace(download, secrets={}), UnitResources("", "", "")), ("--max-time", "3")]
+    return Command(
+        (
+            *("/usr/bin/python3", "-IS", paths.IMAGE_PROGRAM, f"--ask=disk {disk.name} of {vm}: {disk.described}"),
+            *(("--any-port",) if any_port else ()),
+            *(f"--from={place}" for place in places_of(disk)),
+            download.url,
+            *(word for words in options for word in words),
+        )
+    )
 
 
 def fetch_options(disk: Disk) -> list[str]:

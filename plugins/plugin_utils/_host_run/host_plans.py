@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import find_hint
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import declared_texts, find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import (
     Resolved,
     doubts,
@@ -357,7 +357,7 @@ def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
         planned = next((p for p in plan.disks if _mentions(line, p.disk)), None)
         for candidate in [planned] if planned else plan.disks:
             hints = (_WAITS, *candidate.disk.backend.hints) if planned else candidate.disk.backend.hints
-            hint = find_hint(hints, line)
+            hint = find_hint(hints, line, declared_texts(candidate.disk.source))
             if hint:
                 where = f"{host}: disk {candidate.disk.name} of {name}: {candidate.disk.described}"
                 explained.append(f"{where}: {hint.meaning}; {hint.advice}")

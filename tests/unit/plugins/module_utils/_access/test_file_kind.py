@@ -29,11 +29,17 @@ IMAGES = {
     "a VDI image": b"<<< QEMU VM Virtual Disk Image >>>\n".ljust(64, b"\0") + b"\x7f\x10\xda\xbe",
     "a VHDX image": b"vhdxfile",
     "a VHD image": b"conectix",
+    "a qcow image of version 1": b"QFI\xfb\0\0\0\1",
+    "a Bochs image": b"Bochs Virtual HD Image",
+    "a cloop image": b"#!/bin/sh\n#V2.0 Format\n",
+    "a sparse image of Android": b"\x3a\xff\x26\xed\1\0",
 }
 FILES = {
     "an xz file": lzma.compress(b"disk"),
     "a gzip file": gzip.compress(b"disk", mtime=0),
     "a zstd file": b"\x28\xb5\x2f\xfd\x24",
+    "an lz4 file": b"\x04\x22\x4d\x18",
+    "a RAR file": b"Rar!\x1a\x07\1",
     "a tar archive": b"disk.raw".ljust(257, b"\0") + b"ustar\0",
     "a page of text (HTML or XML), not an image": b"\n <!DOCTYPE html><html>",
 }

@@ -33,3 +33,23 @@ LATE = "QEMU does not answer: timed out"
 )
 def test_what_takes_too_long_is_explained(declared: dict[str, Any], words: str) -> None:
     assert str(explained(read_image("disk", declared, "root"), HostError(LATE))) == words
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"nbd": {"host": "read-only.example"}}, "Could not reach 'read-only.example:10809': EINVAL"),
+        ({"nbd": {"host": "h", "export": "permissions"}}, "export 'permissions' has an odd size"),
+        ({"nbd": {"host": "h"}}, "/run/qemu-vm-readonly/root.sock: EINVAL"),
+        ({"nbd": {"host": "h"}}, '-blockdev {"driver":"nbd","read-only":false}: EINVAL'),
+        ({"file": {"filename": "/srv/No space left/a.raw"}}, "/srv/No space left/a.raw: EINVAL"),
+    ],
+)
+def test_what_was_declared_is_no_cause(declared: dict[str, Any], message: str) -> None:
+    disk = read_image("disk", declared, "root")
+    assert str(explained(disk, HostError(message))) == f"{disk.described}: {message}"
+
+
+def test_a_cause_beside_declared_words_is_named() -> None:
+    disk = read_image("disk", {"nbd": {"host": "h", "export": "permissions"}}, "root")
+    assert "read-only" in str(explained(disk, HostError("export 'permissions': Read-only file system")))
