@@ -10,7 +10,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.board
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import nearest
-from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import VVFAT, Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 _DISK_DEVICES = {
     "virtio-blk": "virtio-blk-pci",
@@ -67,13 +67,6 @@ def _missing_devices(vm: Vm, capabilities: Capabilities) -> Iterator[CapabilityE
             yield CapabilityError(
                 f"network {network.name} of {vm.name}: model", f"{emulator} has no device {device}; leave model out"
             )
-    why = capabilities.drivers.get(VVFAT, "")
-    if vm.seed and why:
-        yield CapabilityError(
-            f"vm {vm.name}: cloud_init",
-            f"{emulator} has no vvfat driver, with which QEMU shows the guest the seed ({why}); make an image of the "
-            "seed, such as with cloud-localds, and declare it as a disk with writes: deny",
-        )
 
 
 def _unknown_board(vm: Vm, capabilities: Capabilities) -> Iterator[CapabilityError]:

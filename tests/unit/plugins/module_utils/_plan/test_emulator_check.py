@@ -80,11 +80,6 @@ RED_HAT = "/usr/libexec/qemu-kvm"
             "(virtio-blk, virtio-scsi, scsi-block, scsi-generic, ide, usb)",
         ),
         (
-            {"cloud_init": {"user_data": {}}},
-            f"vm web1: cloud_init: {RED_HAT} has no vvfat driver, with which QEMU shows the guest the seed (Unknown "
-            "driver 'vvfat'); make an image of the seed, such as with cloud-localds, and declare it as a disk",
-        ),
-        (
             {"machine": "pc-q35-9.2"},
             f"vm web1: machine: {RED_HAT} has no board 'pc-q35-9.2'",
         ),
