@@ -74,7 +74,7 @@ def _command_line(declaration: Mapping[str, Any]) -> list[str]:
         objects=objects,
         firmware=None,
         taps=taps,
-        seed_directory="",
+        seed=None,
         vnc_secret="",
     )
     words = [word for argument in rest for word in argument]

@@ -279,9 +279,9 @@ BACKEND = Backend(
         scsi_passthrough=True,
     ),
     packages=Packages(
+        # Red Hat builds QEMU without it since its release 9.
         driver={
             "debian": ("qemu-block-extra",),
-            "redhat": ("qemu-kvm-block-iscsi",),
             "fedora": ("qemu-block-iscsi",),
             "suse": ("qemu-block-iscsi",),
             "arch": ("qemu-block-iscsi",),

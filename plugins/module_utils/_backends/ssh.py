@@ -379,9 +379,9 @@ BACKEND = Backend(
     ),
     access=Access(driver="ssh", node=_node, reach=_reach),
     packages=Packages(
+        # Red Hat builds QEMU without it since its release 9.
         driver={
             "debian": ("qemu-block-extra", "openssh-client"),
-            "redhat": ("qemu-kvm-block-ssh", "openssh-clients"),
             "fedora": ("qemu-block-ssh", "openssh-clients"),
             "suse": ("qemu-block-ssh", "openssh-clients"),
             "arch": ("qemu-block-ssh", "openssh"),

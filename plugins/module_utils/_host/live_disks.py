@@ -153,7 +153,7 @@ def reopen(monitor: Monitor, name: str, disk: LiveDisk, passed: Mapping[str, str
     for one in monitor.execute("query-fdsets"):
         for descriptor in one["fds"]:
             if one["fdset-id"] in given and descriptor["fd"] not in given[one["fdset-id"]]:
-                _quietly(monitor, "remove-fd", {"fdset-id": one["fdset-id"], "fd": descriptor["fd"]})
+                quietly(monitor, "remove-fd", {"fdset-id": one["fdset-id"], "fd": descriptor["fd"]})
 
 
 def remove_controller(

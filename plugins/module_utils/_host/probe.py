@@ -22,18 +22,26 @@ from typing import Any, NamedTuple
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import why_none
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.emulator_check import DEVICES
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit
-from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import PINS, ProbedCapabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import (
+    PINS,
+    VVFAT,
+    ProbedCapabilities,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
 
 EMULATORS = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm")
 TRUST_STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
+_ARCHITECTURES = ("x86_64", "i386", "i586", "i686")
+"""Names of the architecture (uname(2)); a 32-bit Python on a 64-bit host may get another one than the host has."""
 CACHE = "/var/cache/qemu-vms/capabilities.json"
 # root's search path; that of another user's ssh session may be shorter.
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -79,7 +87,11 @@ _KVM_TEST = (
 
 
 def probe(*, fresh: bool = False) -> ProbedCapabilities:
-    """Return the host's capabilities; from the cache if nothing has changed since, unless fresh is set."""
+    """Return the host's capabilities; from the cache if nothing has changed since, unless fresh is set.
+
+    Raise HostError on a host of another architecture, before anybody installs a package on it.
+    """
+    _refuse_architecture()
     key = _cache_key()
     if not fresh:
         cached = _read_cache()
@@ -92,6 +104,15 @@ def probe(*, fresh: bool = False) -> ProbedCapabilities:
     os.makedirs(os.path.dirname(CACHE), mode=0o755, exist_ok=True)
     host_files.write_atomically(CACHE, json.dumps({"key": key, "capabilities": capabilities}), mode=0o644)
     return capabilities
+
+
+def _refuse_architecture() -> None:
+    machine = os.uname().machine
+    if machine not in _ARCHITECTURES:
+        raise HostError(
+            f"this host is of architecture {machine}, and the collection runs VMs on x86_64 hosts only; nothing was "
+            "changed or installed. Take the host out of the group, or out of the run with --limit"
+        )
 
 
 def _cache_key() -> str:
@@ -111,7 +132,7 @@ def _questions() -> list[Any]:
     backends = [
         (b.name, b.access.nbdkit_plugins, b.access.tgt_module, b.packages.python_modules) for b in BACKENDS.values()
     ]
-    return [text_of(sys.modules[__name__]), PINS, sorted(_programs()), sorted(backends)]
+    return [text_of(sys.modules[__name__]), PINS, sorted(_programs()), sorted(backends), sorted(DEVICES)]
 
 
 def _read_cache() -> dict[str, Any]:
@@ -125,7 +146,7 @@ def _read_cache() -> dict[str, Any]:
 
 def _probe() -> ProbedCapabilities:
     emulator = next(filter(os.path.exists, EMULATORS), "")
-    answers = _probe_emulator(emulator) if emulator else _Answers([], {}, [], [], [])
+    answers = _probe_emulator(emulator) if emulator else _Answers([], {}, [], [], [], [])
     return {
         "family": _family(),
         "emulator": emulator,
@@ -133,6 +154,7 @@ def _probe() -> ProbedCapabilities:
         "version": answers.version,
         "drivers": answers.drivers,
         "machines": answers.machines,
+        "no_devices": answers.no_devices,
         "cpu_models": answers.cpu_models,
         "cpu_features": answers.cpu_features,
         "emulator_options": _emulator_options(emulator) if emulator else {},
@@ -160,6 +182,7 @@ class _Answers(NamedTuple):
     drivers: dict[str, str]
     """By driver of a backend, the reason why it does not work."""
     machines: list[str]
+    no_devices: list[str]
     cpu_models: list[str]
     cpu_features: list[str]
 
@@ -178,7 +201,10 @@ def _probe_emulator(emulator: str) -> _Answers:
             monitor = Monitor(ours, seconds=30)
             release = monitor.execute("query-version")["qemu"]
             replies = {b.access.driver: _offer(monitor, b) for b in BACKENDS.values() if b.access.driver}
-            machines = _names(monitor.try_execute("query-machines"))
+            replies[VVFAT] = _offer_node(monitor, {"driver": VVFAT, "dir": "/", "read-only": True})
+            machines = _boards(monitor.try_execute("query-machines"))
+            # Also those of modules that are not loaded yet.
+            devices = _names(monitor.try_execute("qom-list-types", {"implements": "device", "abstract": False}))
             models = _names(monitor.try_execute("query-cpu-definitions"))
             # The model "max" has every feature. QEMU replaces "_" in what it reads.
             features = _names(monitor.try_execute("device-list-properties", {"typename": "max-x86_64-cpu"}))
@@ -190,7 +216,8 @@ def _probe_emulator(emulator: str) -> _Answers:
         output = process.communicate(timeout=30)[1]
     drivers = {driver: reason and _with_stderr(driver, reason, output) for driver, reason in replies.items()}
     version = [release["major"], release["minor"], release["micro"]]
-    return _Answers(version, drivers, machines, models, sorted({name.replace("_", "-") for name in features}))
+    lacking = sorted(DEVICES - set(devices)) if devices else []
+    return _Answers(version, drivers, machines, lacking, models, sorted({name.replace("_", "-") for name in features}))
 
 
 def _names(reply: dict[str, Any]) -> list[str]:
@@ -210,8 +237,19 @@ def _emulator_options(emulator: str) -> dict[str, bool]:
     return options
 
 
+def _boards(reply: dict[str, Any]) -> list[str]:
+    """Return the names of boards, and their other names; empty if QEMU does not know the command."""
+    aliases = {str(one["alias"]) for one in reply.get("return") or () if one.get("alias")}
+    return sorted({*_names(reply), *aliases})
+
+
 def _offer(monitor: Monitor, backend: Backend) -> str:
     node = backend.access.node(backend.source.sample, UnitResources("", "probe", ""))
+    # Red Hat's QEMU has drivers with which it only reads.
+    return _offer_node(monitor, node if backend.source.writable else {**node, "read-only": True})
+
+
+def _offer_node(monitor: Monitor, node: Node) -> str:
     reply = monitor.try_execute("blockdev-add", {**node, "node-name": BAD_NODE_NAME})
     message = str(reply.get("error", {}).get("desc", "it accepted an invalid node name"))
     return "" if re.match("Invalid node[ -]name", message) else message

@@ -43,7 +43,7 @@ def build_argv(
     objects: list[str],
     firmware: Firmware | None,
     taps: dict[str, str],
-    seed_directory: str,
+    seed: Node | None,
     vnc_secret: str,
 ) -> Args:
     """Return the whole command line of one VM."""
@@ -59,9 +59,9 @@ def build_argv(
         args += [("-blockdev", compact(node)) for node in graph.nodes]
     disks = [(disk, graph.top if graph else "") for disk, graph in graphs]
     args += [("-device", text) for text in disk_devices(disks, family(settings["machine"]), places)]
-    if seed_directory:
+    if seed:
         args += [
-            ("-blockdev", compact(seed_node(seed_directory))),
+            ("-blockdev", compact(seed)),
             ("-device", f"virtio-blk-pci,{places.seed},drive={SEED_NODE},id={SEED_NODE}-disk"),
         ]
     args += _guest_agent(vm, places.agent)
@@ -75,8 +75,13 @@ def build_argv(
     return args
 
 
-def seed_node(directory: str) -> Node:
-    """Return the node of the NoCloud seed: QEMU presents the folder as a FAT disk with the label of cloud-init."""
+def seed_node(directory: str, image: str) -> Node:
+    """Return the node of the NoCloud seed, with the label of cloud-init.
+
+    image: empty, or an image of the directory for a QEMU that cannot present the directory itself as a FAT disk.
+    """
+    if image:
+        return {"driver": "file", "node-name": SEED_NODE, "filename": image, "read-only": True}
     return {"driver": "vvfat", "node-name": SEED_NODE, "dir": directory, "label": "cidata", "read-only": True}
 
 

@@ -30,7 +30,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import screen, ssh_agent, tpm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.command_line import build_argv
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.command_line import build_argv, seed_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import iothread_objects
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.emulator_check import unknown_to_emulator
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.firmware import firmware_of
@@ -42,7 +42,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners impor
     owner_commands,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import links_down, start_check
-from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import VVFAT, Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract import Opened, Site
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
@@ -241,7 +241,7 @@ class _Planner:
             objects=[*iothread_objects(vm.disks), *(one.argument for one in self.objects)],
             firmware=firmware,
             taps=taps,
-            seed_directory=seed,
+            seed=seed,
             vnc_secret=vnc_secret,
         )
         granted, taken = grant_access(self.unit, paths.user_name(vm.name), self.reaches)
@@ -304,15 +304,19 @@ class _Planner:
         except DeclarationError as error:
             raise error.within(f"vm {self.vm.name}") from None
 
-    def _prepare_seed(self) -> str:
+    def _prepare_seed(self) -> Node | None:
+        """Return the node of cloud-init's seed."""
         if not self.vm.seed:
-            return ""
+            return None
         resources = self._resources(self.unit, "machine")
         folder = resources.directory(
             "seed", {name: resources.credential(name, text) for name, text in self.vm.seed.items()}
         )
         self._use(resources)
-        return folder
+        image = f"{folder}.img" if self.capabilities.drivers.get(VVFAT) else ""
+        if image:
+            self.before.append(Command(("/usr/bin/python3", "-IS", paths.SEED_PROGRAM, folder, image)))
+        return seed_node(folder, image)
 
     def _prepare_vnc(self) -> str:
         if not screen.has_password(self.vm):

@@ -23,8 +23,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_network
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import drifted_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import parts_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.undeclared import name_conflicts
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import size_changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.undeclared import name_conflicts
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import is_drop_in, kept_settings
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import (

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Version
 
+VVFAT = "vvfat"
 PINS = "pins"
 """Key among nbdkit's plugins and filters: if nbdkit can be told not to follow redirects."""
 
@@ -22,6 +23,7 @@ class ProbedCapabilities(TypedDict):
     qemu_img: str
     version: list[int]
     machines: list[str]
+    no_devices: list[str]
     cpu_models: list[str]
     cpu_features: list[str]
     emulator_options: dict[str, bool]
@@ -48,7 +50,9 @@ class Capabilities:
     qemu_img: str = ""
     version: tuple[int, ...] = ()
     machines: Sequence[str] = ()
-    """Boards of the emulator; empty if they are not known."""
+    """Boards of the emulator and their other names, such as q35; empty if they are not known."""
+    no_devices: Sequence[str] = ()
+    """Device models that VMs may declare and this emulator does not have."""
     cpu_models: Sequence[str] = ()
     """CPU models of the emulator; empty if they are not known."""
     cpu_features: Sequence[str] = ()
@@ -56,7 +60,7 @@ class Capabilities:
     emulator_options: Mapping[str, bool] = field(default_factory=dict)
     """Options of the emulator's command line, and if a value follows; empty if they are not known."""
     drivers: Mapping[str, str] = field(default_factory=dict)
-    """Reason why a block driver does not work, by driver."""
+    """Reason why a block driver does not work, by driver; VVFAT among them, with which QEMU shows a folder."""
     nbdkit: Mapping[str, str] = field(default_factory=dict)
     """Reason why a plugin or filter of nbdkit does not work, by name."""
     tgt: Mapping[str, str] = field(default_factory=dict)

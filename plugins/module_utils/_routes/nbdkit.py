@@ -25,13 +25,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.service imp
 PROGRAM = "/usr/bin/nbdkit"
 _SPLIT = (
     *("nbdkit-server", "nbdkit-basic-plugins", "nbdkit-curl-plugin", "nbdkit-basic-filters"),
-    *("nbdkit-gzip-filter", "nbdkit-tar-filter", "nbdkit-xz-filter"),
+    *("nbdkit-tar-filter", "nbdkit-xz-filter"),
 )
+_GZIP = "nbdkit-gzip-filter"
+"""Red Hat has none since its release 10; a package that does not exist would keep the others from being installed."""
 PACKAGES: Packages = {
     "debian": ("nbdkit",),
     "redhat": _SPLIT,
-    "fedora": _SPLIT,
-    "suse": _SPLIT,
+    "fedora": (*_SPLIT, _GZIP),
+    "suse": (*_SPLIT, _GZIP),
     "arch": ("nbdkit",),
 }
 

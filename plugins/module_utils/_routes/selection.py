@@ -40,7 +40,10 @@ def why_not(backend: Backend, route: str, capabilities: Capabilities, values: Va
     if not capabilities.emulator:
         return "this host has no QEMU emulator" + advice(EMULATOR_PACKAGES.get(capabilities.family, ()))
     reason = ROUTES[route].why_not(backend, backend.source.sample if values is None else values, capabilities)
-    return reason and reason + advice(ROUTES[route].packages(backend, capabilities.family))
+    packages = ROUTES[route].packages(backend, capabilities.family)
+    if reason and not packages and capabilities.family in EMULATOR_PACKAGES:
+        return f"{reason}; no package of this distribution is known to bring it"
+    return reason and reason + advice(packages)
 
 
 def advice(packages: Iterable[str]) -> str:

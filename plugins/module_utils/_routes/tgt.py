@@ -29,7 +29,9 @@ LOOPBACK = "127.0.0.0/8"
 
 
 def _packages(backend: Backend, family: str) -> tuple[str, ...]:
-    return (*backend.packages.tgt.get(family, ()), *BACKENDS["iscsi"].packages.driver.get(family, ()))
+    own, driver = backend.packages.tgt.get(family, ()), BACKENDS["iscsi"].packages.driver.get(family, ())
+    # One without the other would not do.
+    return (*own, *driver) if own and driver else ()
 
 
 def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> str:

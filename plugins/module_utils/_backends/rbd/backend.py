@@ -137,12 +137,12 @@ BACKEND = Backend(
         owner=_owner,
     ),
     packages=Packages(
+        # Arch has no Ceph.
         driver={
             "debian": ("qemu-block-extra",),
             "redhat": ("qemu-kvm-block-rbd",),
             "fedora": ("qemu-block-rbd",),
             "suse": ("qemu-block-rbd",),
-            "arch": ("qemu-block-rbd",),
         },
         python_modules=("rados", "rbd"),
         python={
@@ -150,7 +150,6 @@ BACKEND = Backend(
             "redhat": ("python3-rados", "python3-rbd"),
             "fedora": ("python3-rados", "python3-rbd"),
             "suse": ("python3-rados", "python3-rbd"),
-            "arch": ("python-ceph",),
         },
     ),
     adoption=Adoption(

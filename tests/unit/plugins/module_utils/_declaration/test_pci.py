@@ -269,7 +269,7 @@ def test_the_installed_qemu_starts_with_these_slots(machine: str, declared: dict
         objects=[],
         firmware=None,
         taps={},
-        seed_directory="",
+        seed=None,
         vnc_secret="",
     )
     argv = [word for group in groups if group[0] not in ("-chardev", "-mon", "-vnc", "-sandbox") for word in group]

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import emulator_check
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.emulator_check import unknown_to_emulator
-from ansible_collections.directdisk.qemu.tests.unit.support import capabilities, vm
+from ansible_collections.directdisk.qemu.tests.unit.support import capabilities, disk_of, vm
 
 KNOWN: dict[str, Any] = {
     "cpu_models": ["EPYC", "Haswell", "host", "max"],
@@ -82,3 +84,41 @@ def test_what_the_emulator_does_not_know_is_refused(declared: dict[str, Any], ex
 )
 def test_no_vm_has_more_cpus_than_its_board(declared: dict[str, Any], qemu: list[int], expected: str) -> None:
     assert problems(declared, version=qemu) == ([f"vm web1: cpus: {expected}"] if expected else [])
+
+
+RED_HAT = "/usr/libexec/qemu-kvm"
+
+
+@pytest.mark.parametrize("host", ["rhel9", "rhel10"])
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        (
+            disk_of({"file": {"path": "/srv/a"}}, model="nvme", cache="none"),
+            f"disk root of web1: model: {RED_HAT} has no device nvme; declare another model "
+            "(virtio-blk, virtio-scsi, scsi-block, scsi-generic, ide, usb)",
+        ),
+        (
+            {"machine": "pc-q35-9.2"},
+            f"vm web1: machine: {RED_HAT} has no board 'pc-q35-9.2'",
+        ),
+    ],
+)
+def test_what_red_hat_leaves_out_is_refused(host: str, declared: dict[str, Any], expected: str) -> None:
+    (error,) = unknown_to_emulator(vm(declared), capabilities(host))
+    assert str(error).startswith(expected)
+
+
+def test_an_emulator_without_a_network_device_or_board() -> None:
+    declared = {"machine": "pc", "networks": {"lan": {"bridge": "br0", "model": "e1000"}}}
+    assert problems(declared, machines=["none", "q35"], no_devices=["e1000"]) == [
+        f"vm web1: machine: {QEMU} has no board 'pc'; '{QEMU} -machine help' lists them",
+        f"network lan of web1: model: {QEMU} has no device e1000; leave model out",
+    ]
+    # An earlier probe knows no board without a release.
+    assert problems({"machine": "pc"}, machines=["pc-q35-9.2"]) == []
+
+
+def test_every_model_that_may_be_declared_is_probed() -> None:
+    models = {option.name: option for option in DISK_OPTIONS}["model"].choices
+    assert set(models or ()) == set(emulator_check._DISK_DEVICES)

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import (
     choose_route,
     flaw,
@@ -107,3 +108,30 @@ def test_an_unknown_backend_is_refused() -> None:
 @pytest.mark.parametrize(("version", "release"), [([], (0, 0)), ([7], (0, 0)), ([10, 0, 13], (10, 0))])
 def test_a_release_is_major_and_minor(version: list[int], release: tuple[int, int]) -> None:
     assert capabilities(version=version).release == release
+
+
+@pytest.mark.parametrize("host", ["rhel9", "rhel10"])
+@pytest.mark.parametrize("backend", ["iscsi", "ssh", "nfs"])
+def test_red_hat_has_no_package_for_some_drivers(host: str, backend: str) -> None:
+    assert missing({"routes": [{"backend": backend, "route": "auto"}]}, capabilities(host)) == (
+        [
+            f"{backend} by route driver: this QEMU has no {backend} driver (Unknown driver '{backend}'); "
+            "no package of this distribution is known to bring it"
+        ],
+        [],
+    )
+
+
+@pytest.mark.parametrize("host", ["rhel9", "rhel10"])
+def test_red_hat_reads_web_servers_by_nbdkit(host: str) -> None:
+    (disk,) = vm(disk_of(HTTP, writes="deny")).disks
+    assert choose_route(disk, capabilities(host)) == ("nbdkit", "")
+    assert missing({"routes": [{"backend": "http", "route": "auto"}]}, capabilities(host)) == ([], [])
+    packages = missing({"routes": [{"backend": "http", "route": "nbdkit"}]}, capabilities(host, nbdkit={}))[1]
+    assert "nbdkit-curl-plugin" in packages
+    assert "nbdkit-gzip-filter" not in packages
+
+
+@pytest.mark.parametrize(("backend", "route"), [("rbd", "driver"), ("sheepdog", "tgt"), ("gluster", "tgt")])
+def test_arch_has_no_packages_for_some_storage(backend: str, route: str) -> None:
+    assert ROUTES[route].packages(BACKENDS[backend], "arch") == ()
