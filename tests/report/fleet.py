@@ -18,7 +18,9 @@ def large(hosts: int = 20, vms: int = 50) -> dict[str, Any]:
     """The report of a fleet whose VMs have three disks each."""
     names = [f"hv{number:02}" for number in range(1, hosts + 1)]
     declared = {host: {"qemu_vms": {f"{host}-vm{n:02}": _vm(f"{host}-vm{n:02}") for n in range(vms)}} for host in names}
-    looks = {host: {"vms": {vm: _running(vm) for vm in declared[host]["qemu_vms"]}} for host in names}
+    size = {"memory": 256 * GIB, "swap": 0, "cpus": 128}
+    looks = {host: {"vms": {vm: _running(vm) for vm in declared[host]["qemu_vms"]}, "host": size} for host in names}
+    looks["hv05"]["host"] = {**size, "memory": 128 * GIB}
     looks[AWAY] = {"unreachable": True, "msg": "No route to host"}
     looks["hv01"]["vms"]["stray"] = _running("stray")
     del looks["hv02"]["vms"]["hv02-vm05"]

@@ -100,6 +100,40 @@ def test_a_filter_leaves_what_it_says(browser: Browser, name: str, choice: str, 
     WebDriverWait(browser, 5).until(lambda _browser: len(browser.shown(1)) == 1001)
 
 
+WRONG = [
+    ("does not answer", AWAY),
+    ("I/O error", "hv04-vm01"),
+    ("not running", "hv02-vm05"),
+    ("disk with I/O errors", "hv04-vm01 / data"),
+    ("restart needed", "hv03-vm01"),
+    ("undeclared", "4"),
+]
+"""What is wrong in the large fleet, the worst first."""
+
+
+def test_what_is_wrong_stands_on_top(browser: Browser) -> None:
+    panel = browser.find_element(By.ID, "wrong")
+    assert panel.location["y"] < browser.find_element(By.ID, "map").location["y"]
+    assert [button.text for button in panel.find_elements(By.TAG_NAME, "button")] == [f"{a}: {b}" for a, b in WRONG]
+    button = panel.find_elements(By.TAG_NAME, "button")[1]
+    button.click()
+    assert (browser.shown(0), browser.shown(1)) == (["hv04"], ["hv04-vm01"])
+    assert (browser.heading(), button.get_attribute("aria-pressed")) == ("hv04-vm01", "true")
+    assert "only I/O error" in browser.find_element(By.ID, "found").text
+    button.click()
+    assert (len(browser.shown(1)), button.get_attribute("aria-pressed")) == (1001, "false")
+
+
+def test_the_capacity_of_hosts_and_pools(browser: Browser) -> None:
+    details = browser.find_element(By.ID, "details").text
+    assert "hv05 50 156 % 156 %" in details
+    assert "hv01 51 156 % 78 %" in details
+    assert "rbd vms 1,000" in details
+    assert browser.find_element(By.CSS_SELECTOR, "#details span.warn").text == "156 %"
+    browser.js("visit(columns[0].items[4])")
+    assert "200 GiB of 128 GiB" in browser.find_element(By.ID, "details").text
+
+
 def test_a_backend_leaves_its_disks(browser: Browser) -> None:
     browser.find_element(By.NAME, "backend").send_keys("nfs")
     assert (len(browser.shown(2)), browser.shown(3)) == (500, ["nfs nas1"])
@@ -162,7 +196,7 @@ def active(browser: Browser) -> str:
 
 def test_tab_reaches_every_control_and_the_focus_is_seen(browser: Browser) -> None:
     reached = []
-    for _step in range(12):
+    for _step in range(18):
         browser.press(Keys.TAB)
         element = browser.switch_to.active_element
         assert element.value_of_css_property("outline-style") == "solid", element.get_attribute("outerHTML")
@@ -170,6 +204,7 @@ def test_tab_reaches_every_control_and_the_focus_is_seen(browser: Browser) -> No
     assert reached == [
         "Search hosts, VMs, disks and storage",
         *("Host", "Backend", "State", "Drift", "Show all", "Dark"),
+        *(f"{kind}: {name}" for kind, name in WRONG),
         *("Hosts 20", "Machines 1,001", "Disks 3,003", "Storage 4"),
         "Details",
     ]
@@ -251,14 +286,16 @@ def faint_texts(browser: Browser) -> Any:
     """)
 
 
-def test_a_narrow_window_has_all_of_it(browser: Browser) -> None:
-    metrics = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+@pytest.mark.parametrize("width", [400, 1280])
+def test_a_narrow_window_has_all_of_it(browser: Browser, width: int) -> None:
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
-        assert browser.js("return document.documentElement.scrollWidth") == 400
+        assert browser.js("return document.documentElement.scrollWidth") == width
         browser.js("visit(columns[3].shown[0])")
         box = browser.js("return columns[3].list.getBoundingClientRect()")
-        assert box["left"] >= 0 and box["right"] <= 400
+        assert box["left"] >= 0 and box["right"] <= width
+        assert box["height"] > 100
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
@@ -317,5 +354,6 @@ def test_an_empty_fleet_is_shown(chromium: Browser, tmp_path: Path) -> None:
     chromium.problems()
     chromium.get(write(tmp_path / "empty.html", {"drift": {}, "hosts": [], "vms": [], "disks": []}))
     chromium.press("/", Keys.ENTER, Keys.TAB, Keys.ESCAPE)
+    assert chromium.find_element(By.ID, "wrong").text == "There are no hosts."
     assert chromium.heading() == "Overview"
     assert chromium.problems() == []

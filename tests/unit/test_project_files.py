@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm im
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import plain
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.is_dir())
+EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/hosts.yml"))
 
 
 def read_yaml(path: Path) -> Any:
@@ -53,6 +54,28 @@ def test_the_archive_has_the_files_of_an_execution_environment() -> None:
     files = read_yaml(ROOT / "meta" / "execution-environment.yml")["dependencies"]
     ignored = read_yaml(ROOT / "galaxy.yml")["build_ignore"]
     assert not {"meta", "examples", *files.values()} & set(ignored)
+
+
+def test_the_archive_has_the_lab_for_the_scenario_of_the_examples() -> None:
+    if not (ROOT / "galaxy.yml").exists():
+        pytest.skip("an installed collection has none, nor has ansible-test here")
+    ignored = read_yaml(ROOT / "galaxy.yml")["build_ignore"]
+    names = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").iterdir() if path.name != "__pycache__"]
+    kept = [name for name in ("tests", *names) if not any(fnmatch(name, pattern) for pattern in ignored)]
+    assert kept == ["tests", "tests/lab"]
+
+
+def test_the_scenario_of_the_examples_fits_an_example_inventory() -> None:
+    """Its file replaces what the inventory has for its storage."""
+    lab = read_yaml(ROOT / "examples" / "molecule" / "default" / "lab.yml")
+    fleet = read_yaml(ROOT / "examples" / "ceph-fleet" / "group_vars" / "hypervisors" / "fleet.yml")
+    assert set(lab["ceph"]) == set(fleet["ceph"])
+    sequence = read_yaml(ROOT / "examples" / "molecule" / "default" / "molecule.yml")["scenario"]["test_sequence"]
+    assert [step for step in sequence if step != "idempotence" and not _playbook(step).is_file()] == []
+
+
+def _playbook(step: str) -> Path:
+    return ROOT / "examples" / "molecule" / "default" / f"{step}.yml"
 
 
 def test_the_site_playbook_runs_in_batches_if_they_are_set() -> None:

@@ -14,7 +14,7 @@ function activate(column, item) {
 function visit(item) {
   if (!item.column.shown.includes(item)) {
     filters.reset();
-    pin(null);
+    only(null);
   }
   for (const column of columns) {
     const own = new Set(related(item, column.place));
@@ -27,6 +27,12 @@ function visit(item) {
 function pin(item) {
   chosen = item;
   filter();
+}
+
+/** Show only what belongs to a group of what is wrong, or everything. */
+function only(one) {
+  group = one;
+  pin(null);
 }
 
 function choose(name, value) {
@@ -72,6 +78,7 @@ function onKey(event) {
     filters.elements.search.focus();
   } else if (event.key === "Escape") {
     if (chosen) pin(null);
+    else if (group) only(null);
     else if (filters.elements.search.value) choose("search", "");
     else show(null);
   } else if (["Enter", "ArrowDown"].includes(event.key) && event.target === filters.elements.search) {

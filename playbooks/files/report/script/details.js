@@ -48,8 +48,8 @@ function overHost(item) {
   const { row } = item;
   return [
     row.problem ? note("bad", row.problem) : null,
-    facts(["Status", row.status], ["Machines", related(item, 1).length], ["Disks", disksOf(item).length],
-      ["Size", room(disksOf(item))]),
+    facts(["Status", row.status], ["Machines", related(item, 1).length], ["Memory", ofHost(item, "memory", human)],
+      ["CPUs", ofHost(item, "cpus", String)], ["Disks", disksOf(item).length], ["Size", room(disksOf(item))]),
     links(item),
     ioTable(disksOf(item)),
     row.errors.length ? heading("Errors in its declarations") : null,
@@ -90,19 +90,54 @@ function overDisk(item) {
 
 function overSystem(item) {
   const disks = disksOf(item);
-  const pools = distinct(disks.map((disk) => disk.pool)).sort();
   return [
     facts(["Backend", item.row.backend], ["Hosts", related(item, 0).length], ["Machines", related(item, 1).length],
       ["Disks", disks.length], ["Size", room(disks)]),
     links(item),
     ioTable(disks),
-    heading("Pools"),
-    table(["pool", "disks", "size"], pools.slice(0, 50).map((pool) => {
-      const within = disks.filter((disk) => disk.pool === pool);
-      return [pool, within.length.toLocaleString("en"), room(within)];
-    })),
-    pools.length > 50 ? make("p", { className: "quiet" }, `and ${pools.length - 50} more`) : null,
+    heading("Pools"), poolTable(disks),
   ];
+}
+
+const MOST_ROWS = 50;
+
+/** A table that ends after so many rows, and tells how many more there are. */
+function longTable(titles, rows, cells) {
+  const more = rows.length - MOST_ROWS;
+  const end = more > 0 ? [make("p", { className: "quiet" }, `and ${more.toLocaleString("en")} more`)] : [];
+  return [table(titles, rows.slice(0, MOST_ROWS).map(cells)), ...end];
+}
+
+/** Pools and what their disks take, the largest first. */
+function poolTable(disks) {
+  const pools = new Map();
+  for (const disk of disks.filter((one) => one.backend)) {
+    const name = `${disk.backend} ${disk.pool}`;
+    if (!pools.has(name)) pools.set(name, []);
+    pools.get(name).push(disk);
+  }
+  const sorted = [...pools].map(([name, within]) => [name, within, sum(within, sizeOf)]).sort((one, other) => other[2] - one[2]);
+  return longTable(["pool", "disks", "size"], sorted, ([name, within]) =>
+    [name, within.length.toLocaleString("en"), room(within)]);
+}
+
+/** What the VMs of a host that are declared started take of its memory or CPUs. */
+const taken = (item, name) => sum(related(item, 1).filter((vm) => vm.row.declared === "started"), (vm) => vm.row[name]);
+
+function ofHost(item, name, words) {
+  const used = words(taken(item, name));
+  return item.row[name] ? `${used} of ${words(item.row[name])}` : used;
+}
+
+/** Hosts and what their VMs take, the fullest first. */
+function hostTable() {
+  const share = (item, name) => item.row[name] ? taken(item, name) / item.row[name] : 0;
+  const sorted = columns[0].items.map((item) => [item, share(item, "memory")]).sort((one, other) => other[1] - one[1]);
+  const percent = (value) => value ? `${Math.round(value * 100)} %` : "";
+  return longTable(["host", "VMs", "CPUs", "memory"], sorted, ([item, full]) => {
+    const memory = make("span", { className: full > 1 ? "warn" : "" }, percent(full));
+    return [item.title, related(item, 1).length, percent(share(item, "cpus")), memory];
+  });
 }
 
 function overAll() {
@@ -114,7 +149,9 @@ function overAll() {
     wrong.length ? note("bad", `${plural(wrong.length, "error")} in the declarations; plan.yml lists them.`) : null,
     heading("State of VMs"), choices("state", fleet.vms.map((vm) => vm.status)),
     heading("Drift"), drift.length ? choices("drift", drift) : make("p", {}, "None seen."),
+    heading("Hosts"), hostTable(),
     heading("Disks"), backendTable(),
+    heading("Pools"), poolTable(fleet.disks),
     ioTable(fleet.disks),
   ];
 }

@@ -5,6 +5,7 @@
 let chosen = null; // only what belongs to it is shown
 let hovered = null;
 let current = null; // what the details are about
+let group = null; // of what is wrong: only what belongs to its items is shown
 
 function passes(one, wanted) {
   const [host, vm, disk] = one.items.map((item) => item.row);
@@ -18,7 +19,7 @@ function passes(one, wanted) {
 function filter() {
   const wanted = Object.fromEntries(new FormData(filters));
   wanted.words = wanted.search.toLowerCase().split(/\s+/).filter(Boolean);
-  const passing = chains.filter((one) => passes(one, wanted));
+  const passing = chains.filter((one) => passes(one, wanted) && (!group || one.items.some((item) => group.items.has(item))));
   const all = new Set(passing.flatMap((one) => one.items));
   const narrow = chosen && new Set(passing.filter((one) => one.items.includes(chosen)).flatMap((one) => one.items));
   for (const column of columns) {
@@ -28,7 +29,8 @@ function filter() {
     if (!column.shown.includes(column.active)) activate(column, column.shown[0] ?? null);
   }
   const counts = ["host", "machine", "disk"].map((word, place) => plural(columns[place].shown.length, word));
-  const narrowed = chosen ? ` · only what belongs to ${chosen.title}` : "";
-  document.getElementById("found").textContent = `${WRITTEN} · ${counts.join(", ")}${narrowed}`;
+  const narrowed = [group?.title, chosen && `what belongs to ${chosen.title}`].filter(Boolean).map((text) => ` · only ${text}`);
+  document.getElementById("found").textContent = `${WRITTEN} · ${counts.join(", ")}${narrowed.join("")}`;
+  markGroups();
   draw();
 }

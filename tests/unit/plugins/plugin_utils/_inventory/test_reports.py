@@ -40,7 +40,8 @@ def drift_of(declared: dict[str, Any] | None, found: dict[str, Any] | None) -> t
 
 def test_what_is_as_declared_has_no_drift() -> None:
     made = report_of({"a": disk_of(FILE)}, {"vms": {"a": running()}})
-    assert made["hosts"] == [{"host": HOST_NAME, "status": "answers", "problem": "", "errors": []}]
+    host = {"host": HOST_NAME, "status": "answers", "problem": "", "errors": []}
+    assert made["hosts"] == [{**host, "memory": None, "cpus": None}]
     assert made["vms"] == [
         {
             "host": HOST_NAME,
@@ -232,3 +233,9 @@ def test_a_page_names_nothing_outside_itself() -> None:
     assert not re.search(r"\s(src|href|action|srcset)=|@import|url\(", text)
     assert re.findall(r"https?://[^\s\"]+", text) == ["http://www.w3.org/2000/svg"]
     assert "default-src 'none'" in text
+
+
+def test_a_host_has_the_size_that_it_told() -> None:
+    answers: Any = {HOST_NAME: {"vms": {}, "host": {"memory": 1 << 30, "swap": 0, "cpus": 4}}}
+    [host] = report(read_fleet({HOST_NAME: {}}), answers)["hosts"]
+    assert (host["memory"], host["cpus"]) == (1 << 30, 4)
