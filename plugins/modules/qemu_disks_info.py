@@ -21,8 +21,8 @@ options:
     description:
       - One disk, a list of disks, or a mapping of names to disks.
       - Each is declared as in the inventory. It has a backend's key or C(uri), and may have C(format), C(luks),
-        C(route) and C(provision). C(docs/declaration.md) lists all options, and C(docs/backends/) those of each backend.
-        Options for a VM's use of the disk, such as C(cache), are accepted and have no effect.
+        C(route) and C(provision). C(docs/declaration.md) lists all options, and C(docs/backends/) those of each
+        backend. Options for a VM's use of the disk, such as C(cache), are accepted and have no effect.
       - C(name) is the name of the disk in results and errors; in a mapping, its key is the name. A disk without a name
         is named by its backend and storage.
       - C(iscsi) without C(target) lists the targets of the portal and their LUNs.

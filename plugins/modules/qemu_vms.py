@@ -27,8 +27,8 @@ description:
 options:
   vms:
     description:
-      - The VMs by name. Role P(directdisk.qemu.qemu_vms#role) lists all options of a VM, its disks and its networks, and
-        C(docs/backends/) those of each backend.
+      - The VMs by name. Role P(directdisk.qemu.qemu_vms#role) lists all options of a VM, its disks and its networks,
+        and C(docs/backends/) those of each backend.
       - Without it, variable C(qemu_vms) of the host declares them. A template in it that fails is then named with its
         VM and disk.
     type: dict
