@@ -3,7 +3,7 @@
 # pylint: disable=ansible-bad-function
 """Runs other programs, none of which outlives this process.
 
-Ansible's rules ask for run_command() of a module in the place of subprocess. Files that run programs turn that rule off:
+Ansible's rules ask for run_command() of a module instead of subprocess. Files that run programs turn that rule off:
 workers and programs that are shipped have no module, and run_command() knows no time limit and no end with its parent.
 """
 
