@@ -35,7 +35,8 @@ Row = tuple[str, int, float]
 class Host(Protocol):
     """What the benchmark's host can do here."""
 
-    def on_host(self, script: str, stdin: int = subprocess.DEVNULL) -> str: ...
+    def on_host(self, script: str, stdin: int = subprocess.DEVNULL) -> str:
+        """Run a script on the host and return its output."""
 
 
 def look(host: Host, declaration: Path) -> None:

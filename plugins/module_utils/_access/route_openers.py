@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
 """The routes, without systemd: what must run so that a disk can be opened for a short while."""
 
 from __future__ import annotations

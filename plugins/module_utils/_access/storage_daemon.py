@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
 """Runs qemu-storage-daemon during a run: QEMU's own drivers without a VM."""
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
 """Asks a server about an image with curl, with the same options as the download."""
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
 """File operations of SFTP 3 for images, through the ssh program (draft-ietf-secsh-filexfer-02)."""
 
 from __future__ import annotations

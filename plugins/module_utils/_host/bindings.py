@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
 """Python modules of the distribution, which the distribution's interpreter has, but perhaps not Ansible's."""
 
 from __future__ import annotations

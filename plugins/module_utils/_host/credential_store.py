@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
 """Credentials at rest: encrypted by systemd-creds if the host has it, otherwise readable by root alone.
 
 An encrypted credential cannot be compared with a declared text unless it is decrypted, and one process for each is

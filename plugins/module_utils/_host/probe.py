@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
 """The probe of a host's capabilities, with the programs that will run its VMs.
 
 QEMU is given valid arguments for a driver with an invalid node name. Only a driver that loads reports the name as the

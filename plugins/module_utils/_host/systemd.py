@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
 """Calls of systemctl and journalctl, each for all units at once."""
 
 from __future__ import annotations

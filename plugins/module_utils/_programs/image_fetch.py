@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
 """qemu-image-fetch.py [OPTION...] IMAGE URL [CURL OPTION...]
 
 Fetch and check an image. OPTION: --resume --url-in-config --sha256=HEX --max-size=BYTES --from=PLACE.

@@ -44,7 +44,8 @@ class Files(Protocol):
 class Create(Protocol):
     """Gives a new, empty file its bytes."""
 
-    def __call__(self, disk: Disk, bench: Workbench, size: int, preallocation: str, *, seconds: float) -> None: ...
+    def __call__(self, disk: Disk, bench: Workbench, size: int, preallocation: str, *, seconds: float) -> None:
+        """Write them within some seconds."""
 
 
 def by_driver(options: Callable[[Node, int, str], Mapping[str, Any]]) -> Create:
