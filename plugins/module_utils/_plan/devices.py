@@ -13,6 +13,25 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import PciPlaces, ScsiController
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import FLUSHING, PASSTHROUGH
 
+DRIVERS = {
+    "virtio-blk": "virtio-blk-pci",
+    "virtio-scsi": "scsi-hd",
+    "scsi-block": "scsi-block",
+    "scsi-generic": "scsi-generic",
+    "nvme": "nvme",
+    "ide": "ide-hd",
+    "usb": "usb-storage",
+}
+"""QEMU's device by the declared model of a disk."""
+CD_DRIVERS = {"ide": "ide-cd", "virtio-scsi": "scsi-cd", "usb": "scsi-cd"}
+"""QEMU's device of a CD drive by its bus."""
+
+
+def driver_of(disk: Drive) -> str:
+    """Return QEMU's device of a disk or CD drive."""
+    model: str = disk.settings["model"]
+    return CD_DRIVERS[disk.attachment] if model == cd_drive.MODEL else DRIVERS[model]
+
 
 def disk_devices(disks: Sequence[tuple[Drive, str]], machine_type: str, places: PciPlaces) -> list[str]:
     """Return the ``-device`` values of disks, each with the name of its top node, empty without a medium.
@@ -68,13 +87,7 @@ def _usb_id(disk: Drive) -> str:
 def _device(disk: Drive, top: str, place: str) -> str:
     settings = disk.settings
     model: str = settings["model"]
-    driver = {
-        "virtio-blk": "virtio-blk-pci",
-        "virtio-scsi": "scsi-hd",
-        "ide": "ide-hd",
-        "usb": "usb-storage",
-        cd_drive.MODEL: "ide-cd" if disk.attachment == "ide" else "scsi-cd",
-    }.get(model, model)
+    driver = driver_of(disk)
     properties = [driver, place, *([f"drive={top}"] if top else []), f"id={disk.name}"]
     if "boot_index" in settings:
         properties.append(f"bootindex={settings['boot_index']}")

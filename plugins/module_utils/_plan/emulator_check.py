@@ -6,24 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import cd_drive
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import NEWEST, family, is_versioned
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import nearest
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import CD_DRIVERS, DRIVERS, driver_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
-_DISK_DEVICES = {
-    "virtio-blk": "virtio-blk-pci",
-    "virtio-scsi": "scsi-hd",
-    "scsi-block": "scsi-block",
-    "scsi-generic": "scsi-generic",
-    "nvme": "nvme",
-    "ide": "ide-hd",
-    "usb": "usb-storage",
-}
-"""QEMU's device by the declared model of a disk."""
 _NETWORK_DEVICES = {"virtio": "virtio-net-pci", "e1000": "e1000"}
-DEVICES = frozenset({*_DISK_DEVICES.values(), *_NETWORK_DEVICES.values()})
+DEVICES = frozenset({*DRIVERS.values(), *CD_DRIVERS.values(), *_NETWORK_DEVICES.values()})
 """The device models that VMs may declare."""
 
 
@@ -55,12 +47,14 @@ def _missing_devices(vm: Vm, capabilities: Capabilities) -> Iterator[CapabilityE
     """Yield what this emulator was built without (Red Hat's has few devices)."""
     emulator, missing = capabilities.emulator, set(capabilities.no_devices)
     for disk in vm.disks:
-        device = _DISK_DEVICES[disk.settings["model"]]
+        device = driver_of(disk)
         if device in missing:
-            models = [model for model, needed in _DISK_DEVICES.items() if needed not in missing]
+            is_cd = disk.settings["model"] == cd_drive.MODEL
+            option, drivers = ("bus", CD_DRIVERS) if is_cd else ("model", DRIVERS)
+            usable = ", ".join(one for one, driver in drivers.items() if driver not in missing)
             yield CapabilityError(
-                f"disk {disk.name} of {vm.name}: model",
-                f"{emulator} has no device {device}; declare another model ({', '.join(models)})",
+                f"disk {disk.name} of {vm.name}: {option}",
+                f"{emulator} has no device {device}; declare another {option} ({usable})",
             )
     for network in vm.networks:
         device = _NETWORK_DEVICES[network.model]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import cd_drive
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan import emulator_check
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan import devices
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.emulator_check import unknown_to_emulator
 from ansible_collections.directdisk.qemu.tests.unit.support import capabilities, disk_of, vm
 
@@ -121,4 +122,6 @@ def test_an_emulator_without_a_network_device_or_board() -> None:
 
 def test_every_model_that_may_be_declared_is_probed() -> None:
     models = {option.name: option for option in DISK_OPTIONS}["model"].choices
-    assert set(models or ()) == set(emulator_check._DISK_DEVICES)
+    assert set(models or ()) == {*devices.DRIVERS, cd_drive.MODEL}
+    buses = {option.name: option for option in DISK_OPTIONS}["bus"].choices
+    assert set(buses or ()) == set(devices.CD_DRIVERS)
