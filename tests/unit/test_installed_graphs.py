@@ -113,7 +113,7 @@ def graph_of(line: str, number: int) -> Graph:
     declared = {**convert(f"{line},if=none").declaration, "route": "driver"}
     disk = vm(disk_of(declared)).disks[0]
     resources = UnitResources("", f"d{number}", "")
-    named = type(disk)(f"d{number}", disk.backend, disk.source, {**disk.settings})
+    named = type(disk)(f"d{number}", {**disk.settings}, disk.backend, disk.source)
     for limits in ("iops", "bps"):
         named.settings.pop(limits, None)  # type: ignore[attr-defined]
     return build_graph(named, disk.backend.access.node(disk.source, resources), resources, "")

@@ -22,7 +22,7 @@ WEB = {"http": {"url": "http://192.0.2.7/a"}}
     [
         (RBD, "$CREDENTIALS_DIRECTORY/disk.ceph.conf"),
         ({**WEB, "route": "nbdkit"}, "/run/qemu-vm-VM.disk/nbd.sock"),
-        ({**WEB, "route": "stage"}, "/run/qemu-vm-VM/disk.image"),
+        ({**WEB, "route": "stage"}, "/run/qemu-vm-VM/disk.14238ca9083c38bf"),
     ],
 )
 def test_a_path_of_a_unit_that_is_not_known_is_shown_as_such(declared: dict[str, Any], path: str) -> None:
