@@ -67,7 +67,7 @@ def test_the_archive_has_the_lab_for_the_scenario_of_the_examples() -> None:
 
 def test_the_scenario_of_the_examples_fits_an_example_inventory() -> None:
     """Its file replaces what the inventory has for its storage."""
-    lab = read_yaml(ROOT / "examples" / "molecule" / "default" / "lab.yml")
+    lab = read_yaml(ROOT / "examples" / "molecule" / "default" / "vars" / "lab.yml")
     fleet = read_yaml(ROOT / "examples" / "ceph-fleet" / "group_vars" / "hypervisors" / "fleet.yml")
     assert set(lab["ceph"]) == set(fleet["ceph"])
     sequence = read_yaml(ROOT / "examples" / "molecule" / "default" / "molecule.yml")["scenario"]["test_sequence"]
