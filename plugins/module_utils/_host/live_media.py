@@ -26,9 +26,12 @@ _INTERVAL = 0.2
 
 
 def media(drives: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the nodes in drives, by device; empty for a drive without a medium. drives: answer of query-block."""
+    """Return the nodes in drives, by device; empty for a drive without a medium.
+
+    drives: answer of query-blockstats.
+    """
     return {
-        device: str(row.get("inserted", {}).get("node-name", ""))
+        device: str(row.get("node-name", ""))
         for row in drives
         for device in [device_of(str(row.get("qdev", "")))]
         if device
@@ -36,7 +39,7 @@ def media(drives: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def device_of(path: str) -> str:
-    """Return the id of the device to which a drive of query-block belongs; empty for one without an id."""
+    """Return the id of the device to which a drive belongs; empty for one without an id."""
     folder, _slash, rest = path.partition("/machine/peripheral/")
     return rest.partition("/")[0] if not folder else "" if path.startswith("/") else path
 

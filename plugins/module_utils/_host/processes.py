@@ -63,11 +63,13 @@ def _process(vm: str, state: UnitState, recorded: Mapping[str, live_record.Entry
         with Monitor.connect(paths.qmp_socket(vm), seconds=_SECONDS) as monitor:
             process["status"] = str(monitor.execute("query-status").get("status", ""))
             listed = monitor.execute("qom-list", {"path": "/machine/peripheral"})
-            named = monitor.execute("query-named-block-nodes", {"flat": True})
-            process["nodes"] = [str(one.get("node-name")) for one in named]
+            # Commands that tell sizes, such as query-block, ask the storage in QEMU's main loop: an NFS server that
+            # does not answer would halt the VM (QEMU 7.2, 10.0).
+            named = monitor.execute("query-blockstats", {"query-nodes": True})
+            process["nodes"] = [str(one["node-name"]) for one in named if "node-name" in one]
             process["release"] = list(monitor.release)
             process["limits"] = _limits(monitor)
-            drives = monitor.execute("query-block")
+            drives = monitor.execute("query-blockstats")
             process["media"] = live_media.media(drives)
             process["sizes"] = live_sizes.observe(monitor, sizes_of(process["argv"]))
             process["devices"] = [str(one.get("name")) for one in listed if str(one.get("type")).startswith("child<")]

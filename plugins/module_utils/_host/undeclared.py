@@ -34,7 +34,7 @@ class Observed(TypedDict):
 def observe(
     monitor: Monitor, process: ObservedProcess, listed: Sequence[Mapping[str, Any]], drives: Sequence[Mapping[str, Any]]
 ) -> Observed:
-    """Return what somebody has added to a VM. listed: its devices with an id; drives: answer of query-block."""
+    """Return what somebody has added to a VM. listed: its devices with an id; drives: answer of query-blockstats."""
     known = names_of(process)
     drivers = {name: driver for name, driver in _drivers(listed) if name not in known}
     drivers.update(_without_id(monitor, process))
@@ -42,12 +42,13 @@ def observe(
     if not drivers and not nodes:
         return {"undeclared": [], "unused_nodes": [], "jobs": []}
     children = _children(monitor)
-    found = [one for name in drivers for one in _device(monitor, name, drivers[name], drives)]
+    files = {one["node-name"]: str(one["file"]) for one in monitor.execute("query-named-block-nodes", {"flat": True})}
+    found = [one for name in drivers for one in _device(monitor, name, drivers[name], drives, files)]
     for one in found:
         one["netdev"] = "" if one["netdev"] in known else one["netdev"]
         below = _tree(children, one["nodes"])
         one["nodes"] = [node for node in below if node not in known and not is_automatic(node)]
-    used = _tree(children, [str((one.get("inserted") or {}).get("node-name", "")) for one in drives])
+    used = _tree(children, [str(one.get("node-name", "")) for one in drives])
     unused = [printable(node) for node in nodes if node not in used]
     return {"undeclared": found, "unused_nodes": unused, "jobs": _jobs(monitor) if found or unused else []}
 
@@ -73,20 +74,20 @@ def _without_id(monitor: Monitor, process: ObservedProcess) -> dict[str, str]:
 
 
 def _device(
-    monitor: Monitor, name: str, driver: str, drives: Sequence[Mapping[str, Any]]
+    monitor: Monitor, name: str, driver: str, drives: Sequence[Mapping[str, Any]], files: Mapping[str, str]
 ) -> Iterator[UndeclaredDevice]:
-    """Yield a device with its topmost node if it is a disk or a network interface."""
+    """Yield a device with its topmost node if it is a disk or a network interface; files: images by node."""
     path = name if name.startswith("/") else f"/machine/peripheral/{name}"
     drive = next((one for one in drives if f"{one.get('qdev')}/".startswith((f"{path}/", f"{name}/"))), None)
     reply = monitor.try_execute("qom-get", {"path": path, "property": "netdev"}) if drive is None else {}
     if drive is None and "return" not in reply:
         return
-    inserted = (drive or {}).get("inserted") or {}
+    node = str((drive or {}).get("node-name", ""))
     yield {
         "id": name,
         "driver": driver,
-        "opens": printable(str(inserted.get("file", ""))),
-        "nodes": [str(inserted["node-name"])] if inserted else [],
+        "opens": printable(files.get(node, "")),
+        "nodes": [node] if node else [],
         "netdev": str(reply.get("return", "")),
     }
 

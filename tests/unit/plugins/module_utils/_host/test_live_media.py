@@ -78,7 +78,8 @@ def medium(path: Path, bus: str = "ide", **more: Any) -> LiveDisk:
 def inside(monitor: Monitor) -> tuple[str, int]:
     """The node in the drive, empty without one, and the number of nodes and descriptors."""
     nodes = monitor.execute("query-named-block-nodes", {"flat": True})
-    return live_media.media(monitor.execute("query-block"))["cd0"], len(nodes) + len(monitor.execute("query-fdsets"))
+    media = live_media.media(monitor.execute("query-blockstats"))
+    return media["cd0"], len(nodes) + len(monitor.execute("query-fdsets"))
 
 
 @needs_qemu
@@ -127,7 +128,7 @@ def test_drives_are_plugged_with_and_without_a_medium(tmp_path: Path) -> None:
             live_disks.attach(monitor, "cd0", empty_drive(without_medium(part_of(drive))), {})
             assert inside(monitor) == ("", 0)
             live_disks.detach(monitor, "cd0", without_medium(part_of(drive)), seconds=1)
-            assert "cd0" not in live_media.media(monitor.execute("query-block"))
+            assert "cd0" not in live_media.media(monitor.execute("query-blockstats"))
 
 
 def locked_drive(*, tray_open: bool) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Vm:
         nodes = [one["node-name"] for one in execute("query-named-block-nodes", {"flat": True})]
         process: Any = {"argv": self.argv, "disks": {}, "networks": {}, "nodes": nodes}
         listed = execute("qom-list", {"path": "/machine/peripheral"})
-        return undeclared.observe(self.monitor, process, listed, execute("query-block"))
+        return undeclared.observe(self.monitor, process, listed, execute("query-blockstats"))
 
     def add_disk(self, **options: Any) -> None:
         file = {"driver": "file", "node-name": "hand-file", "filename": f"{self.folder}/hand.img"}
