@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import schema
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import cd_drive, schema
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import ORIGIN_KEYS
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import KINDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
@@ -42,6 +42,8 @@ _HOLDS: dict[str, Schema] = {
     "values by name": {"type": "object"},
 }
 """Content of options that their own readers check, without what the disk and the VM add themselves."""
+_CD_DRIVE: Schema = {"required": ["model"], "properties": {"model": {"const": cd_drive.MODEL}}}
+"""A drive that only reads, and may be empty."""
 
 
 def declaration_schema() -> Schema:
@@ -92,6 +94,8 @@ def _disk() -> Schema:
     disk = _with_backend(schema.DISK_OPTIONS, own)
     disk["anyOf"][0]["allOf"] += [_storage_rule(backend) for backend in BACKENDS.values()]
     disk["anyOf"][0]["allOf"].append(_provision_of_uri())
+    nothing = {"anyOf": [{"required": [name]} for name in (*BACKENDS, "uri")]}
+    disk["anyOf"][0]["oneOf"].append({**_CD_DRIVE, "not": nothing})
     return disk
 
 
@@ -134,7 +138,7 @@ def _storage_rule(backend: Backend) -> Schema:
     if not backend.source.writable:
         elsewhere = {"writes": {"not": {"enum": ["keep"]}}, "size": False, "source": False}
         rule["properties"].update(elsewhere)
-        rule["anyOf"] = [{"required": ["writes"]}, {"required": ["read_only"]}]
+        rule["anyOf"] = [{"required": ["writes"]}, {"required": ["read_only"]}, _CD_DRIVE]
     if not backend.access.scsi_passthrough:
         rule["properties"]["model"] = {"not": {"enum": list(schema.PASSTHROUGH)}}
     picky = [_route_rule(backend, option) for option in backend.options if option.routes]

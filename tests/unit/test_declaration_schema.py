@@ -89,7 +89,7 @@ def test_a_golden_declaration_is_accepted(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [*ROOT.glob("examples/**/*.yml"), *ROOT.glob("scripts/demo.d/inventory/**/*.yml")],
+    [*ROOT.glob("examples/*/*_vars/**/*.yml"), *ROOT.glob("scripts/demo.d/inventory/**/*.yml")],
     ids=lambda path: path.name,
 )
 def test_the_file_of_an_example_inventory_is_accepted(path: Path) -> None:

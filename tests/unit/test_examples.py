@@ -219,6 +219,9 @@ def check_variables(variables: Mapping[str, Any], tmp_path: Path) -> str:
     if "qemu_vms" in variables:
         check_vms(variables["qemu_vms"])
         return "declaration"
+    if "dependencies" in variables:
+        assert variables["version"] == 3
+        return "execution environment"
     if all(key.startswith("ansible_") for key in variables):
         return check_connection_variables(variables)
     role = next((path.name for path in ROOT.glob("roles/*") if all(key.startswith(path.name) for key in variables)), "")

@@ -13,10 +13,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS, from_uri
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import cd_drive
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.limits import check_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
     DISK_OPTIONS,
     FLUSHING,
-    MOST_PER_SECOND,
     ORIGIN_OPTIONS,
     PASSTHROUGH,
     SOURCE_FORMATS,
@@ -148,7 +148,7 @@ def read_disk(
         raise DeclarationError(f"{where}: source", f"is the disk itself ({origin.described})")
     if settings["detect_zeroes"] == "unmap" and settings["discard"] != "unmap":
         raise DeclarationError(f"{where}: detect_zeroes", "unmap requires discard: unmap")
-    _check_limits(settings, where)
+    check_limits(settings, where)
     _check_model(settings, backend, where)
     try:
         backend.source.check_disk(source, settings)
@@ -309,37 +309,6 @@ def _check_route(wanted: str, backend: Backend, source: Values, where: str) -> N
         reason = f"none of {backend.name} supports {' and '.join(picky)} together"
     if reason:
         raise DeclarationError(f"{where}: route", reason)
-
-
-def _check_limits(settings: Values, where: str) -> None:
-    """Refuse limits that QEMU refuses when the VM starts."""
-    for kind in ("iops", "bps"):
-        limits: Values = settings.get(kind) or {}
-        try:
-            _check_kind(limits)
-        except DeclarationError as error:
-            raise error.within(f"{where}: {kind}") from None
-
-
-def _check_kind(limits: Values) -> None:
-    for suffix in ("", "_max"):
-        parts = [name for name in (f"read{suffix}", f"write{suffix}") if name in limits]
-        if f"total{suffix}" in limits and parts:
-            raise DeclarationError("", f"total{suffix} and {parts[0]} exclude each other; leave one of them out")
-    for name in ("total", "read", "write"):
-        limit, burst = limits.get(name), limits.get(f"{name}_max")
-        if burst is not None and limit is None:
-            raise DeclarationError(f"{name}_max", f"requires {name}, above which it allows a burst")
-        if burst is not None and limit is not None and burst < limit:
-            raise DeclarationError(f"{name}_max", f"{burst} is less than {name}, which is {limit}")
-    for option in limits:
-        burst_option = option.removesuffix("_length")
-        if burst_option != option and burst_option not in limits:
-            raise DeclarationError(option, f"is the length of a burst; set {burst_option}, too")
-        if burst_option != option and limits[option] > 1 and limits[burst_option] > MOST_PER_SECOND // limits[option]:
-            raise DeclarationError(option, f"with {burst_option}, it is more than QEMU can count; make it shorter")
-    if "size" in limits and len(limits) == 1:
-        raise DeclarationError("size", "says how requests are counted; set total, read or write, too")
 
 
 def _check_model(settings: Values, backend: Backend, where: str) -> None:

@@ -26,11 +26,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_s
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use import take_over
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.observe import observe, opened_by_unit
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.baseline import changed_since
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import (
     RUNNING,
     STOPPED,
     Changes,
-    changed_since,
     decide,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=ansible-bad-function
 """VMs of this host as their units and systemd describe them: one call of systemctl for all."""
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
-    Baseline,
     DesiredHost,
     DesiredVm,
     ObservedHost,
@@ -201,7 +200,7 @@ def decide(desired: DesiredHost, observed: ObservedHost) -> Changes:
     """Return the changes that lead from the observed to the desired state."""
     changes = Changes()
     for path, file in desired["files"].items():
-        if _sha256(observed, path) != digest(file["text"]):
+        if sha256_of(observed, path) != digest(file["text"]):
             changes.write_files.append(path)
     for name, vm in desired["vms"].items():
         if vm["state"] == "absent":
@@ -217,7 +216,7 @@ def decide(desired: DesiredHost, observed: ObservedHost) -> Changes:
     if "images" in desired:
         _decide_staged(desired, observed, changes)
         units += [unit_paths.image_unit_name(image) for image in desired["images"]]
-        if desired["vms"] and not _enabled(observed, unit_paths.TARGET) and not is_masked(observed):
+        if desired["vms"] and not is_enabled(observed, unit_paths.TARGET) and not is_masked(observed):
             changes.enable.append("")
     opening = {*changes.start, *changes.restart, *changes.changed_while_running()}
     for name, takeovers in desired.get("takeovers", {}).items():
@@ -232,7 +231,8 @@ def decide(desired: DesiredHost, observed: ObservedHost) -> Changes:
     return changes
 
 
-def _sha256(observed: ObservedHost, path: str) -> str:
+def sha256_of(observed: ObservedHost, path: str) -> str:
+    """Return the digest of a file's text; empty if there is none."""
     return observed["files"][path]["sha256"] if path in observed["files"] else ""
 
 
@@ -245,36 +245,9 @@ def _active(observed: ObservedHost, unit: str) -> str:
     return observed["units"][unit]["active"] if unit in observed["units"] else ""
 
 
-def _enabled(observed: ObservedHost, unit: str) -> bool:
+def is_enabled(observed: ObservedHost, unit: str) -> bool:
+    """Return if systemd starts a unit when the host boots."""
     return unit in observed["units"] and bool(observed["units"][unit].get("enabled"))
-
-
-def baseline_of(desired: DesiredHost, observed: ObservedHost) -> Baseline:
-    """Return what must not change until the plan is applied: the files of these VMs, and which VMs are enabled."""
-    units = {vm["unit"] for vm in desired["vms"].values()}
-    paths = {path for path in observed["files"] if unit_paths.vm_of_unit(path.rpartition("/")[2]) in desired["vms"]}
-    return {
-        "files": {path: _sha256(observed, path) for path in {*desired["files"], *paths}},
-        "enabled": {unit: _enabled(observed, unit) for unit in units},
-    }
-
-
-def changed_since(desired: DesiredHost, observed: ObservedHost) -> list[str]:
-    """Return the files and units that another run has changed: they are neither at their baseline nor as desired."""
-    before, now = desired["baseline"], baseline_of(desired, observed)
-    goal = {path: digest(file["text"]) for path, file in desired["files"].items()}
-    files = [
-        path
-        for path, sha256 in sorted({**dict.fromkeys(before["files"], ""), **now["files"]}.items())
-        if sha256 not in (before["files"].get(path, ""), goal.get(path, ""))
-    ]
-    states = {vm["unit"]: vm for vm in desired["vms"].values() if vm["state"] != "unchanged"}
-    units = [
-        unit
-        for unit, vm in sorted(states.items())
-        if now["enabled"][unit] not in (before["enabled"][unit], starts_with_host(vm))
-    ]
-    return [*files, *units]
 
 
 def starts_with_host(vm: Mapping[str, object]) -> bool:
@@ -340,7 +313,7 @@ def _decide_staged(desired: DesiredHost, observed: ObservedHost, changes: Change
 def _decide_absent(name: str, vm: DesiredVm, observed: ObservedHost, changes: Changes) -> None:
     if _active(observed, vm["unit"]) not in STOPPED:
         changes.stop.append(name)
-    if _enabled(observed, vm["unit"]):
+    if is_enabled(observed, vm["unit"]):
         changes.disable.append(name)
     changes.remove_folders += [
         path
@@ -360,7 +333,7 @@ def _decide_absent(name: str, vm: DesiredVm, observed: ObservedHost, changes: Ch
 def _decide_present(name: str, desired: DesiredHost, observed: ObservedHost, changes: Changes) -> None:
     vm = desired["vms"][name]
     active = _active(observed, vm["unit"])
-    if starts_with_host(vm) != _enabled(observed, vm["unit"]):
+    if starts_with_host(vm) != is_enabled(observed, vm["unit"]):
         (changes.enable if starts_with_host(vm) else changes.disable).append(name)
     if vm["state"] == "stopped":
         if active not in STOPPED:

@@ -227,9 +227,7 @@ class _Planner:
         firmware = firmware_of(vm, self.capabilities)
         self.before += firmware.commands() if firmware else []
         seed = self._prepare_seed()
-        taps = {
-            network.name: self._prepare_tap(network.name, network.bridge) for network in vm.networks if network.bridge
-        }
+        taps = {one.name: self._prepare_tap(one.name, one.bridge) for one in vm.networks if one.bridge}
         vnc_secret = self._prepare_vnc()
         owners = self._owner_commands()
         graphs = {planned.disk.name: planned.graph for planned in self.disks}
@@ -268,9 +266,7 @@ class _Planner:
             links_down=tuple(links_down(vm)),
             spellings=other_names(vm),
             start_check=start_check(
-                vm,
-                [(planned.disk, planned.graph) for planned in self.disks],
-                asks_owners=bool(owners.once_open),
+                vm, [(one.disk, one.graph) for one in self.disks], asks_owners=bool(owners.once_open)
             ),
         )
 

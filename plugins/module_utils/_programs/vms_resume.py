@@ -98,7 +98,7 @@ def connect(path: str, seconds: float) -> socket.socket:
             raise PermissionError(errno.EPERM, f"uid {peer} listens there, and its folder belongs to uid {owner}")
     except BlockingIOError:
         connection.close()
-        raise socket.timeout("timed out") from None
+        raise socket.timeout("other clients hold it") from None
     except OSError:
         connection.close()
         raise

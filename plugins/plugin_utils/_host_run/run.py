@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, baseline_of, decide
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.baseline import baseline_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, decide
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DesiredHost, ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.storage_owners import Takeover

@@ -45,7 +45,7 @@ DECLARATIONS = [
     ([1], "hv1: qemu_vms is not a mapping of VM names to VMs"),
     ("text", "hv1: qemu_vms is not a mapping of VM names to VMs"),
     ({"a b": {}}, "hv1: vm a b: its name is not 1 to 28 of the characters"),
-    ({"web1": []}, "hv1: vm web1: a list given, not options (memory, "),
+    ({"web1": []}, "hv1: vm web1: a list given, not options (uuid, memory, "),
 ]
 
 

@@ -130,7 +130,9 @@ def test_a_whole_vm_is_declared() -> None:
             "net0": {"bridge": "br0", "mac": "52:54:00:12:34:56"},
             "net1": {"user": True, "forward": ["tcp::2222-:22"], "mac": "52:54:00:00:00:09", "model": "e1000"},
         },
-        "extra_args": ["-machine", "usb=off", "-smp", "cores=2,threads=2", "-device", "virtio-rng-pci"],
+        "cpu_cores": 2,
+        "cpu_threads": 2,
+        "extra_args": ["-machine", "usb=off", "-device", "virtio-rng-pci"],
     }
     assert "-device virtio-rng-pci: kept in extra_args" in found.left
 

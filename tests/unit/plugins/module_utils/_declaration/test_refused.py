@@ -269,7 +269,8 @@ def test_all_that_a_host_lacks_comes_at_once() -> None:
         plan({"firmware": "uefi", "disks": {"root": NBD, "data": {"file": {"path": "/x"}}}}, uefi={}, drivers={})
     assert str(raised.value).split("\n") == [
         "vm web1: firmware: this host has no UEFI firmware for x86_64; install ovmf (role storage_client)",
-        "disk root of web1: nbd 192.0.2.5:10809/: this QEMU has no nbd driver (was not probed)",
+        "disk root of web1: nbd 192.0.2.5:10809/: this QEMU has no nbd driver (was not probed); "
+        "no package of this distribution is known to bring it",
         "disk data of web1: file /x: this QEMU has no file driver (was not probed); install acl (role storage_client)",
     ]
 

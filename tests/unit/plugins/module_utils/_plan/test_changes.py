@@ -9,11 +9,10 @@ from typing import Any, Callable
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.baseline import baseline_of, changed_since
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import (
     _NO_CHANGES,
     Changes,
-    baseline_of,
-    changed_since,
     decide,
     digest,
 )
