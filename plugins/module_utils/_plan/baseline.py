@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What must not change between the observation of a host and the changes that were planned from it. Pure."""
+"""The state of a host that must not change between its observation and the changes that were planned from it. Pure."""
 
 from __future__ import annotations
 
