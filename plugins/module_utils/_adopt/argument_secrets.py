@@ -11,7 +11,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import SECRET_PARAMETER
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import (
+    SECRET_PARAMETER,
+    is_bare_token,
+)
 
 COVER = "..."
 _SHORTEST = 3
@@ -146,6 +149,8 @@ def _secret_parameters(text: str) -> Iterator[str]:
     for url in _NO_URL.split(text):
         for part in re.split("[?&]", url)[1:]:
             names = (match for match in _PARAMETER.finditer(part) if SECRET_PARAMETER.fullmatch(match[1]))
+            if is_bare_token(part):
+                yield part
             first = next(names, None)
             if first and part[first.end() :]:
                 yield part[first.end() :]

@@ -15,10 +15,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 SECRET_PARAMETER = re.compile(
     r"(x-(amz|goog|oss|cos|ms|obs)-)?(signature|credential|security-?token|sig)|"
     r"(.*[._-])?(token|password|passwd|secret|auth|hmac|api_?key|access_?key|key|jwt)|"
-    r"awsaccesskeyid|googleaccessid|key-pair-id|hdnts|hdnea|md5",
+    r"awsaccesskeyid|googleaccessid|key-pair-id|hdnts|hdnea|md5|verify",
     re.IGNORECASE,
 )
 """Parameters of a URL that let whoever knows them read what it names: of S3, Azure, GCS, CloudFront and others."""
+_BARE_TOKEN = 16
+"""From this length on, a query without a name is taken for a token and not for a word."""
 
 _PLACE = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<host>[^\s:/@\[\]]+))(?::(?P<port>\d{1,5}))?")
 
@@ -152,10 +154,15 @@ def query_of(pieces: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
 
 def without_signature(pieces: SplitResult) -> tuple[SplitResult, str | None]:
     """Return the pieces without a query that grants access, and this query."""
-    names = (pair.partition("=")[0] for pair in re.split("[&;]", pieces.query))
-    if not any(SECRET_PARAMETER.fullmatch(unquote(name)) for name in names):
+    pairs = re.split("[&;]", pieces.query)
+    if not any(SECRET_PARAMETER.fullmatch(unquote(pair.partition("=")[0])) or is_bare_token(pair) for pair in pairs):
         return pieces, None
     return pieces._replace(query=""), pieces.query
+
+
+def is_bare_token(parameter: str) -> bool:
+    """Return if a parameter of a query is a secret without a name."""
+    return "=" not in parameter and len(parameter) >= _BARE_TOKEN
 
 
 def without_credentials(pieces: SplitResult) -> tuple[str, str | None, str | None]:

@@ -34,6 +34,7 @@ NAMES = [
     "https://h/x?sv=1&sig=%",
     "https://h/x?X-Goog-Signature=%&b",
     "https://h/x?access_token=%",
+    "https://h/x?verify=1797000000-%",
     "https://h/x?AWSAccessKeyId=a&Signature=%",
     'json:{"driver":"https","url":"https://h/x","username":"u","password":"%"}',
     'json:{"driver":"raw","file":{"driver":"http","url":"http://h/x","cookie":"a=%","proxy-password":"b"}}',
@@ -43,6 +44,8 @@ NAMES = [
     'json:{"file":"json:{\\"driver\\":\\"https\\",\\"password\\":\\"%\\"}"}',
     'json:{"driver":"https","password":"%"',
 ]
+BARE_TOKENS = ["https://h/x?%", "https://h/x?a=1&%"]
+"""A query without a name counts as a secret from 16 characters on."""
 PAIRS = [
     "file=https://h/x,file.password=%",
     "file.driver=https,file.url=https://h/x,file.cookie=%",
@@ -130,12 +133,17 @@ def outcome(words: list[str]) -> str:
     return repr(as_declared(Start(["kvm", "-nodefaults", *words], Process("x"), "x.service", 7), set()))
 
 
+@pytest.mark.parametrize("name", BARE_TOKENS)
+def test_a_token_without_a_name_is_nowhere(name: str) -> None:
+    assert MARKER not in outcome(["-hda", planted(name, MARKER)])
+
+
 @pytest.mark.parametrize("words", command_lines(), ids=lambda words: " ".join(words)[:90])
 def test_a_secret_is_nowhere_in_what_is_handed_on(words: list[str]) -> None:
     assert MARKER not in outcome([planted(word, MARKER) for word in words])
 
 
-@pytest.mark.parametrize("name", [*NAMES, *PAIRS, *LIBVIRT])
+@pytest.mark.parametrize("name", [*NAMES, *BARE_TOKENS, *PAIRS, *LIBVIRT])
 def test_a_secret_of_one_disk_is_in_neither_its_declaration_nor_an_error(name: str) -> None:
     try:
         said = repr(convert(planted(name, MARKER), name="root"))
