@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import base64
-import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,34 +18,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import part_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import known_limits, limits_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
+from ansible_collections.directdisk.qemu.tests.unit.real_vm import needs_emulator, running_vm
 
-EMULATOR = shutil.which("qemu-system-x86_64") or ""
-pytestmark = pytest.mark.skipif(not EMULATOR, reason="QEMU's system emulator is not installed")
+pytestmark = needs_emulator
 
 
 @pytest.fixture
 def monitor(tmp_path: Path) -> Iterator[Monitor]:
     """The monitor of a VM whose firmware finds nothing to boot."""
-    socket = tmp_path / "qmp"
-    words = "-nodefaults -display none -machine q35 -accel tcg -m 64 -device"
     port = "pcie-root-port,id=machine.port17,bus=pcie.0,addr=0x06.0,chassis=17"
-    qemu = subprocess.Popen([EMULATOR, *words.split(), port, "-qmp", f"unix:{socket},server=on,wait=off"])
-    try:
-        with _connected(str(socket)) as connected:
-            yield connected
-    finally:
-        qemu.kill()
-        qemu.wait()
-
-
-def _connected(path: str) -> Monitor:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            return Monitor.connect(path, seconds=30)
-        except QmpError:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+    with running_vm(tmp_path / "qmp", "-m", "64", "-device", port) as connected:
+        yield connected
 
 
 def disk(path: Path, **more: Any) -> LiveDisk:

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media i
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part
 from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu
+from ansible_collections.directdisk.qemu.tests.unit.real_vm import needs_emulator, running_vm
 
-EMULATOR = shutil.which("qemu-system-x86_64") or ""
-needs_qemu = pytest.mark.skipif(not EMULATOR, reason="QEMU's system emulator is not installed")
 DEVICES = {
     "ide": ["ide-cd,bus=ide.0,id=cd0,serial=cd0"],
     "virtio-scsi": ["scsi-cd,bus=machine.scsi-0.0,scsi-id=0,id=cd0,serial=cd0"],
@@ -32,24 +29,11 @@ DEVICES = {
 
 
 def started(socket: Path, *devices: str) -> Iterator[Monitor]:
-    words = "-nodefaults -display none -machine q35 -accel tcg -m 64"
-    words += " -device virtio-scsi-pci,id=machine.scsi-0 -device qemu-xhci,id=machine.usb"
-    words += "".join(f" -device {device}" for device in devices)
-    qemu = subprocess.Popen([EMULATOR, *words.split(), "-qmp", f"unix:{socket},server=on,wait=off"])
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                connected = Monitor.connect(str(socket), seconds=30)
-                break
-            except QmpError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-        with connected:
-            yield connected
-    finally:
-        qemu.kill()
-        qemu.wait()
+    words = ["-m", "64"]
+    for device in ("virtio-scsi-pci,id=machine.scsi-0", "qemu-xhci,id=machine.usb", *devices):
+        words += ["-device", device]
+    with running_vm(socket, *words) as monitor:
+        yield monitor
 
 
 @pytest.fixture
@@ -82,7 +66,7 @@ def inside(monitor: Monitor) -> tuple[str, int]:
     return media["cd0"], len(nodes) + len(monitor.execute("query-fdsets"))
 
 
-@needs_qemu
+@needs_emulator
 def test_a_medium_is_inserted_changed_and_ejected(drives: Monitor, tmp_path: Path) -> None:
     first, second = medium(image(tmp_path, b"a")), medium(image(tmp_path, b"b"))
     assert inside(drives) == ("", 0)
@@ -100,7 +84,7 @@ def test_a_medium_is_inserted_changed_and_ejected(drives: Monitor, tmp_path: Pat
         assert inside(drives) == ("", 0)
 
 
-@needs_qemu
+@needs_emulator
 def test_a_medium_that_cannot_be_opened_leaves_an_empty_drive(drives: Monitor, tmp_path: Path) -> None:
     missing = medium(tmp_path / "none.iso")
     with pytest.raises(HostError, match="No such file or directory"):
@@ -116,7 +100,7 @@ def test_a_medium_that_cannot_be_opened_leaves_an_empty_drive(drives: Monitor, t
     assert inside(drives) == ("", 0)
 
 
-@needs_qemu
+@needs_emulator
 def test_drives_are_plugged_with_and_without_a_medium(tmp_path: Path) -> None:
     for monitor in started(tmp_path / "qmp"):
         for bus in ("virtio-scsi", "usb"):

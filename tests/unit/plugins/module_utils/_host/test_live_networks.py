@@ -5,9 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +17,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import live,
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveNetwork
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part
+from ansible_collections.directdisk.qemu.tests.unit.real_vm import needs_emulator, running_vm
 
-EMULATOR = shutil.which("qemu-system-x86_64") or ""
-pytestmark = pytest.mark.skipif(not EMULATOR, reason="QEMU's system emulator is not installed")
+pytestmark = needs_emulator
 USER = "user,id=lan,net=10.0.3.0/24,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:0-:23"
 NIC = "virtio-net-pci,bus=machine.port1,id=lan.nic,netdev=lan,mac=52:54:00:00:00:01"
 
@@ -30,26 +27,10 @@ NIC = "virtio-net-pci,bus=machine.port1,id=lan.nic,netdev=lan,mac=52:54:00:00:00
 @pytest.fixture
 def monitor(tmp_path: Path) -> Iterator[Monitor]:
     """The monitor of a VM whose firmware finds nothing to boot."""
-    socket = tmp_path / "qmp"
-    words = "-nodefaults -machine q35 -accel tcg -m 64 -device"
     port = "pcie-root-port,id=machine.port1,bus=pcie.0,addr=0x04.0,chassis=1"
-    screen = ["-object", "secret,id=x,data=first", "-vnc", f"unix:{tmp_path}/vnc,password-secret=x"]
-    command = [EMULATOR, *words.split(), port, *screen, "-qmp", f"unix:{socket},server=on,wait=off"]
-    qemu = subprocess.Popen(command)
-    deadline = time.monotonic() + 30
-    try:
-        while True:
-            try:
-                connected = Monitor.connect(str(socket), seconds=30)
-                break
-            except QmpError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-        with connected:
-            yield connected
-    finally:
-        qemu.kill()
-        qemu.wait()
+    screen = ("-object", "secret,id=x,data=first", "-vnc", f"unix:{tmp_path}/vnc,password-secret=x")
+    with running_vm(tmp_path / "qmp", "-m", "64", "-device", port, *screen) as connected:
+        yield connected
 
 
 def network(**more: Any) -> LiveNetwork:

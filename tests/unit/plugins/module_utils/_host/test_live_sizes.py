@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_sizes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import (
     CPUS,
@@ -24,9 +21,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import
     size_arguments,
     sizes_of,
 )
+from ansible_collections.directdisk.qemu.tests.unit.real_vm import needs_emulator, running_vm
 
-EMULATOR = shutil.which("qemu-system-x86_64") or ""
-needs_qemu = pytest.mark.skipif(not EMULATOR, reason="QEMU's system emulator is not installed")
 MIB = 1024**2
 DECLARED: dict[str, Any] = {"memory": 128 * MIB, "memory_max": 512 * MIB, "cpus": 2, "cpus_max": 4, "cpu_threads": 4}
 ARGV = [word for group in (*size_arguments(DECLARED), *memory_device(DECLARED, "addr=0x1e")) for word in group]
@@ -36,26 +32,11 @@ STARTED = sizes_of(ARGV)
 @pytest.fixture
 def monitor(tmp_path: Path) -> Iterator[Monitor]:
     """The monitor of a VM that is not started."""
-    socket = tmp_path / "qmp"
-    words = ["-S", "-nodefaults", "-display", "none", "-machine", "q35", "-accel", "tcg"]
-    qemu = subprocess.Popen([EMULATOR, *words, *ARGV, "-qmp", f"unix:{socket},server=on,wait=off"])
-    deadline = time.monotonic() + 30
-    try:
-        while True:
-            try:
-                connected = Monitor.connect(str(socket), seconds=30)
-                break
-            except QmpError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-        with connected:
-            yield connected
-    finally:
-        qemu.kill()
-        qemu.wait()
+    with running_vm(tmp_path / "qmp", "-S", *ARGV) as connected:
+        yield connected
 
 
-@needs_qemu
+@needs_emulator
 def test_memory_and_cpus_are_what_qemu_tells(monitor: Monitor) -> None:
     assert live_sizes.observe(monitor, STARTED) == {"cpus": 2, "memory": 0, "requested": 0}
     live_sizes.change(monitor, CPUS, STARTED, Sizes(cpus=4))
