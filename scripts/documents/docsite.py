@@ -37,7 +37,7 @@ def _page(path: PurePosixPath) -> str:
 def _link(target: str, path: PurePosixPath, names: Mapping[PurePosixPath, str]) -> str:
     if "://" in target:
         return target
-    file, _, anchor = target.partition("#")
+    file, _hash, anchor = target.partition("#")
     other = PurePosixPath(os.path.normpath(path.parent / file)) if file else path
     if other not in names:
         return f"{REPOSITORY}{other}{f'#{anchor}' if anchor else ''}"

@@ -82,7 +82,7 @@ def _blocks(lines: Sequence[str], writer: _Writer) -> Iterator[str]:
         end = at + 1
         fence, heading, item = _FENCE.match(line), _HEADING.match(line), _ITEM.match(line)
         if fence:
-            end = next(n for n in range(end, len(lines)) if lines[n].strip() == "```") + 1
+            end = _first(lines, end, lambda one: one.strip() == "```") + 1
             inside = [one[len(fence[1]) :] for one in lines[at + 1 : end - 1]]
             yield from (f".. code-block:: {fence[2] or 'text'}", "", *_indented(inside), "")
         elif heading:

@@ -284,7 +284,7 @@ def test_a_monitor_that_others_wait_for_is_waited_for(tmp_path: Path) -> None:
         listener.bind(str(tmp_path / "s"))
         listener.listen(0)
         first.connect(str(tmp_path / "s"))
-        accepted = threading.Thread(target=lambda: [listener.accept()[0].close() for _ in range(2)])
+        accepted = threading.Thread(target=lambda: [listener.accept()[0].close() for _client in range(2)])
         later = threading.Timer(0.5, accepted.start)
         later.start()
         done = run("stop", tmp_path / "s")

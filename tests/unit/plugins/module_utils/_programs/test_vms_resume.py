@@ -124,7 +124,7 @@ def test_a_listener_that_others_wait_for_is_waited_for(tmp_path: Path) -> None:
         first.connect(path)
         with pytest.raises(socket.timeout, match="other clients hold it"):
             vms_resume.connect(path, 0.05)
-        later = threading.Timer(0.1, lambda: listener.accept()[0].close())
+        later = threading.Timer(0.1, lambda: [listener.accept()[0].close()])
         later.start()
         vms_resume.connect(path, 10).close()
         later.join()
