@@ -26,7 +26,9 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         check = bool(self._task.check_mode)
         results = registered_results(variables["hostvars"], variables["ansible_play_hosts_all"])
-        table = run_table.run_table(_of_batch(results, variables["ansible_play_batch"]), check=check)
+        # Ansible counts hosts that failed to neither list.
+        batch, active = variables["ansible_play_batch"], variables["ansible_play_hosts"]
+        table = run_table.run_table(_of_batch(results, batch, active), check=check)
         lines = run_table.lines_of(table, check=check)
         show("\n".join(["", *lines]))
         return {
@@ -39,10 +41,12 @@ class ActionModule(ActionBase):
         }
 
 
-def _of_batch(results: Mapping[str, Mapping[str, Any]], batch: Collection[str]) -> dict[str, Mapping[str, Any]]:
+def _of_batch(
+    results: Mapping[str, Mapping[str, Any]], batch: Collection[str], active: Collection[str]
+) -> dict[str, Mapping[str, Any]]:
     """Return the results of a batch (serial), and of all hosts that failed or were not asked; others were printed."""
     return {
         host: registered
         for host, registered in results.items()
-        if host in batch or not (registered.get(steps.OBSERVED) or {}).get("fleet")
+        if host in batch or host not in active or not (registered.get(steps.OBSERVED) or {}).get("fleet")
     }

@@ -111,12 +111,10 @@ class Fleet:
         return time.monotonic() - begin
 
     def refused(self, *patterns: str, arguments: tuple[str, ...] = (), named: tuple[str, ...] = ()) -> None:
-        """Run site, which must fail with these patterns, change nothing, and name these VMs at its end."""
+        """Run site, which must fail with these patterns, change nothing, and have these rows in its table."""
         status, output = self.run(*arguments)
         missing = [pattern for pattern in patterns if not re.search(pattern, output)]
-        # Ansible breaks the lines of warnings, at hyphens too.
-        end = "".join(output.split()).rpartition("VMswithoutadeclaration")[2]
-        missing += [name for name in named if "".join(name.split()) not in end]
+        missing += [row for row in named if not re.search(rf"^{row}", output, re.M)]
         if not status or missing or re.search(r"changed=[1-9]", output):
             raise Wrong(f"site was to refuse, without a change ({missing} missing, status {status}):\n{output}")
 
@@ -167,7 +165,8 @@ def pasted(fleet: Fleet, here: str) -> None:
     fleet.declare(**{here: "", there: "started"})
     told = [rf"{there}: disk root of {name} \(.*: {name} runs on {here}, which does not declare it; " for name in VMS]
     fleet.on(here, BY_HAND.format(unit="once-unknown", options="-S"))
-    fleet.refused(*told, named=(*(f"{name} on {here}" for name in VMS), f"once-unknown on {here} (process"))
+    rows = [rf"{here} +{name} +running .*not declared" for name in (*VMS, "once-unknown")]
+    fleet.refused(*told, named=(*rows, rf"{here} +once-unknown .*\(process "))
     fleet.on(here, "systemctl stop once-unknown")
     fleet.check_consoles(here)
     fleet.refused(*told, arguments=("--check",))

@@ -39,3 +39,18 @@ def test_the_table_is_printed_and_its_rows_are_returned(tmp_path: Path) -> None:
     )
     assert expected in output
     assert '"not_asked": 1' in output and '"vm": "old1"' in output
+
+
+def test_hosts_that_failed_after_they_were_observed_are_in_the_table(tmp_path: Path) -> None:
+    """As after a refusal to start VMs, which fails on all hosts."""
+    hosts = {
+        name: {steps.OBSERVED: {"fleet": {**REPORT, "runs": [], "undeclared": [f"old-{name}"]}}}
+        for name in ("hv1", "hv2")
+    }
+    refused = {"ansible.builtin.fail": {"msg": "refused"}, "run_once": True}
+    play = {**PLAY[0], "tasks": [{"block": [refused], "always": PLAY[0]["tasks"]}]}
+    write_inventory(tmp_path, {"hosts.yml": json.dumps({"all": {"hosts": hosts}})})
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    status, output = run_playbook(tmp_path, "play.yml")
+    assert status != 0
+    assert "hv1   old-hv1" in output and "hv2   old-hv2" in output
