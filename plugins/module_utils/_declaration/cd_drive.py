@@ -11,6 +11,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 MODEL = "cdrom"
+DRIVERS = {"ide": "ide-cd", "virtio-scsi": "scsi-cd", "usb": "scsi-cd"}
+"""QEMU's device of a CD drive by its bus."""
 _DEFAULT_BUS = "ide"
 _WITHOUT = {
     "size": None,

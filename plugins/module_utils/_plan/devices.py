@@ -23,14 +23,12 @@ DRIVERS = {
     "usb": "usb-storage",
 }
 """QEMU's device by the declared model of a disk."""
-CD_DRIVERS = {"ide": "ide-cd", "virtio-scsi": "scsi-cd", "usb": "scsi-cd"}
-"""QEMU's device of a CD drive by its bus."""
 
 
 def driver_of(disk: Drive) -> str:
     """Return QEMU's device of a disk or CD drive."""
     model: str = disk.settings["model"]
-    return CD_DRIVERS[disk.attachment] if model == cd_drive.MODEL else DRIVERS[model]
+    return cd_drive.DRIVERS[disk.attachment] if model == cd_drive.MODEL else DRIVERS[model]
 
 
 def disk_devices(disks: Sequence[tuple[Drive, str]], machine_type: str, places: PciPlaces) -> list[str]:

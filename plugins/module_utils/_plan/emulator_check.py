@@ -11,11 +11,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.board
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import nearest
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import CD_DRIVERS, DRIVERS, driver_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import DRIVERS, driver_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 _NETWORK_DEVICES = {"virtio": "virtio-net-pci", "e1000": "e1000"}
-DEVICES = frozenset({*DRIVERS.values(), *CD_DRIVERS.values(), *_NETWORK_DEVICES.values()})
+DEVICES = frozenset({*DRIVERS.values(), *cd_drive.DRIVERS.values(), *_NETWORK_DEVICES.values()})
 """The device models that VMs may declare."""
 
 
@@ -50,7 +50,7 @@ def _missing_devices(vm: Vm, capabilities: Capabilities) -> Iterator[CapabilityE
         device = driver_of(disk)
         if device in missing:
             is_cd = disk.settings["model"] == cd_drive.MODEL
-            option, drivers = ("bus", CD_DRIVERS) if is_cd else ("model", DRIVERS)
+            option, drivers = ("bus", cd_drive.DRIVERS) if is_cd else ("model", DRIVERS)
             usable = ", ".join(one for one, driver in drivers.items() if driver not in missing)
             yield CapabilityError(
                 f"disk {disk.name} of {vm.name}: {option}",

@@ -8,9 +8,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import cd_drive
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk, ObservedProcess
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
-    CD_DRIVERS,
     Part,
     properties_of,
 )
@@ -37,7 +37,7 @@ def media_now(process: ObservedProcess, disks: Mapping[str, Part]) -> dict[str, 
 
 def is_cd_drive(part: Part) -> bool:
     """Return if a disk is a CD drive, with or without a medium."""
-    return bool(part.devices) and part.devices[-1].partition(",")[0] in CD_DRIVERS
+    return bool(part.devices) and part.devices[-1].partition(",")[0] in cd_drive.DRIVERS.values()
 
 
 def medium_changes(before: Part | None, after: Part, medium: str | None, *, current: bool) -> MediumChanges:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import cd_drive
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import nic_id
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import Sizes, is_size, sizes_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
@@ -19,8 +20,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names 
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Args
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import COMMA
 
-CD_DRIVERS = ("ide-cd", "scsi-cd")
-"""QEMU's devices whose medium can be changed."""
 _SCREEN = ("-display", "-vnc")
 """Options of which each command line has one, before its extra_args."""
 _OF_PARTS = ("-object", "-blockdev", "-device", "-netdev")
@@ -94,7 +93,7 @@ def _cd_drives(groups: Sequence[tuple[str, ...]]) -> set[str]:
     """Return the CD drives, of which an empty one has no node; those of extra_args do not count."""
     screen = next((number for number, group in enumerate(groups) if group[0] in _SCREEN), len(groups))
     devices = [properties_of(value) for _option, value in _values(groups[:screen], "-device")]
-    return {one.get("id", "") for one in devices if one.get("driver") in CD_DRIVERS} - {""}
+    return {one.get("id", "") for one in devices if one.get("driver") in cd_drive.DRIVERS.values()} - {""}
 
 
 def _groups(argv: Sequence[str]) -> list[tuple[str, ...]]:

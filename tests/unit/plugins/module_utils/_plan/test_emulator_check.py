@@ -124,4 +124,4 @@ def test_every_model_that_may_be_declared_is_probed() -> None:
     models = {option.name: option for option in DISK_OPTIONS}["model"].choices
     assert set(models or ()) == {*devices.DRIVERS, cd_drive.MODEL}
     buses = {option.name: option for option in DISK_OPTIONS}["bus"].choices
-    assert set(buses or ()) == set(devices.CD_DRIVERS)
+    assert set(buses or ()) == set(cd_drive.DRIVERS)
