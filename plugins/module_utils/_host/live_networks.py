@@ -23,14 +23,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text i
 
 def plug(monitor: Monitor, vm: str, name: str, network: LiveNetwork) -> None:
     """Plug a network; one that cannot be plugged leaves nothing."""
-    _quietly(monitor, "netdev_del", name)
+    live_disks.quietly(monitor, "netdev_del", {"id": name})
     with contextlib.ExitStack() as undo:
         if network["tap"]:
             taps.add(vm, network["tap"], network["bridge"])
             undo.callback(_remove_tap, vm, network["tap"])
         for one in network["netdevs"]:
             _add_netdev(monitor, one, network["tap"])
-            undo.callback(_quietly, monitor, "netdev_del", name)
+            undo.callback(live_disks.quietly, monitor, "netdev_del", {"id": name})
         if network["link_down"]:
             set_link(monitor, name, up=False)
         for one in network["devices"]:
@@ -46,7 +46,7 @@ def unplug(monitor: Monitor, vm: str, name: str, part: Part, *, seconds: float =
     for device in part.devices:
         live_disks.unplug(monitor, properties_of(device)["id"], seconds)
     # Not before: QEMU would take it from a device that still exists.
-    _quietly(monitor, "netdev_del", name)
+    live_disks.quietly(monitor, "netdev_del", {"id": name})
     if tap_of(part):
         taps.remove(vm, tap_of(part))
 
@@ -84,9 +84,3 @@ def _netdev(argument: str) -> dict[str, Any]:
 def _remove_tap(vm: str, tap: str) -> None:
     with contextlib.suppress(HostError):
         taps.remove(vm, tap)
-
-
-def _quietly(monitor: Monitor, command: str, name: str) -> None:
-    """Take back a part; it may be gone already."""
-    with contextlib.suppress(QmpError):
-        monitor.try_execute(command, {"id": name})
