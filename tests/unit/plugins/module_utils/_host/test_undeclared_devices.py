@@ -4,32 +4,29 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import time
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import undeclared
+from ansible_collections.directdisk.qemu.tests.unit.real_vm import EMULATOR, needs_emulator, running_vm
 
-EMULATOR = shutil.which("qemu-system-x86_64") or ""
-pytestmark = pytest.mark.skipif(not EMULATOR, reason="QEMU's system emulator is not installed")
+pytestmark = needs_emulator
 PORTS = [f"pcie-root-port,id=machine.port{number},bus=pcie.0,chassis={number}" for number in (1, 2, 3)]
 
 
 class Vm:
     """A VM with a disk of its own, and a disk, a network interface and a device of its extra_args."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self.folder = folder
         for name in ("root", "extra", "hand", "target"):
             (folder / f"{name}.img").write_bytes(bytes(1 << 20))
-        words = ["-S", "-nodefaults", "-display", "none", "-machine", "q35", "-accel", "tcg", "-m", "64"]
+        words = ["-S", "-m", "64"]
         for device in (*PORTS, "virtio-scsi-pci,id=machine.scsi-0"):
             words += ["-device", device]
         words += ["-blockdev", f'{{"driver":"file","filename":"{folder}/root.img","node-name":"root.storage"}}']
@@ -38,15 +35,7 @@ class Vm:
         words += ["-device", "scsi-hd,bus=machine.scsi-0.0,drive=mine", "-netdev", "user,id=my-net"]
         words += ["-device", '{"driver":"e1000","netdev":"my-net"}', "-netdev", "user,id=spare"]
         self.argv = [EMULATOR, *words]
-        self.process = subprocess.Popen([*self.argv, "-qmp", f"unix:{folder}/qmp,server=on,wait=off"])
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                self.monitor = Monitor.connect(f"{folder}/qmp", seconds=30)
-                break
-            except QmpError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+        self.monitor = stack.enter_context(running_vm(folder / "qmp", *words))
 
     def observe(self) -> undeclared.Observed:
         execute = self.monitor.execute
@@ -64,13 +53,8 @@ class Vm:
 
 @pytest.fixture
 def vm(tmp_path: Path) -> Iterator[Vm]:
-    vm = Vm(tmp_path)
-    try:
-        yield vm
-    finally:
-        vm.monitor.close()
-        vm.process.kill()
-        vm.process.wait()
+    with contextlib.ExitStack() as stack:
+        yield Vm(tmp_path, stack)
 
 
 NOTHING = {"undeclared": [], "unused_nodes": [], "jobs": []}
