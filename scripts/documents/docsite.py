@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from ansible_collections.directdisk.qemu.scripts.documents.restructured_text import LABEL, from_markdown
 
-REPOSITORY = "https://github.com/directdisk/directdisk.qemu/blob/main/"
+REPOSITORY = "https://github.com/directdisk/directdisk.qemu/"
 _FIRST = ("first-steps", "declaration")
 _LAST = ("design",)
 _SPDX = "SPDX-FileCopyrightText: directdisk.qemu contributors", "SPDX-License-Identifier: GPL-3.0-or-later"
@@ -40,7 +40,9 @@ def _link(target: str, path: PurePosixPath, names: Mapping[PurePosixPath, str]) 
     file, _hash, anchor = target.partition("#")
     other = PurePosixPath(os.path.normpath(path.parent / file)) if file else path
     if other not in names:
-        return f"{REPOSITORY}{other}{f'#{anchor}' if anchor else ''}"
+        # antsibull-docs copies pages only, so a picture is loaded from the repository.
+        view = "raw" if other.suffix == ".png" else "blob"
+        return f"{REPOSITORY}{view}/main/{other}{f'#{anchor}' if anchor else ''}"
     return f"{LABEL}{names[other]}{f'.{anchor}' if anchor else ''}"
 
 

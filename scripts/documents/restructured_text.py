@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Turns a guide in Markdown into reStructuredText, which is all that antsibull-docs reads.
 
-It knows what the guides use: headings, paragraphs, lists, tables, code, links and bold text.
+It knows what the guides use: headings, paragraphs, pictures, lists, tables, code, links and bold text.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ _UNDERLINES = "=-~^"
 _ITEM = re.compile(r"( *)([-*]|\d+\.) +(?=\S)")
 _FENCE = re.compile(r"( *)```(\w*)$")
 _HEADING = re.compile(r"(#{1,4}) (.*)")
+_IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)$")
 _INLINE = re.compile(r"(?P<code>`[^`]+`)|\[(?P<label>[^\]]*)\]\((?P<target>[^)]+)\)|\*\*(?P<bold>.+?)\*\*")
 _BEFORE = re.compile(r"(^|[\s'\"(\[{<\-/:])$")
 _AFTER = re.compile(r"^($|[\s'\")\]}>\-/:.,;!?\\])")
@@ -80,13 +81,15 @@ def _blocks(lines: Sequence[str], writer: _Writer) -> Iterator[str]:
     while at < len(lines):
         line = lines[at]
         end = at + 1
-        fence, heading, item = _FENCE.match(line), _HEADING.match(line), _ITEM.match(line)
+        fence, heading, item, image = (kind.match(line) for kind in (_FENCE, _HEADING, _ITEM, _IMAGE))
         if fence:
             end = _first(lines, end, lambda one: one.strip() == "```") + 1
             inside = [one[len(fence[1]) :] for one in lines[at + 1 : end - 1]]
             yield from (f".. code-block:: {fence[2] or 'text'}", "", *_indented(inside), "")
         elif heading:
             yield from writer.heading(len(heading[1]), heading[2])
+        elif image:
+            yield from (f".. image:: {writer.link(image[2])}", f"   :alt: {image[1]}", "")
         elif line.startswith("|"):
             end = _first(lines, end, lambda one: not one.startswith("|"))
             yield from (*_table(lines[at:end], writer), "")

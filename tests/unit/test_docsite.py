@@ -33,6 +33,7 @@ def rst(text: str) -> str:
         ("[the `x`](https://h/a_b)", "`the x <https://h/a_b>`__"),
         ("[x](other)", ":ref:`x <other>`"),
         ("<!-- a\nb -->\ntext", "text"),
+        ("![a, b](https://h/x.png)", ".. image:: https://h/x.png\n   :alt: a, b"),
         ("- one\n  more\n- two", "- one more\n\n- two"),
         ("1. one\n\n   ```yaml\n   a: 1\n   ```\n2. two", "1. one\n\n   .. code-block:: yaml\n\n      a: 1\n\n2. two"),
         ("```\n a\n\nb\n```", ".. code-block:: text\n\n    a\n\n   b"),
@@ -50,7 +51,9 @@ def test_markdown_becomes_rst(markdown: str, expected: str) -> None:
 
 def test_links_lead_to_pages_of_the_site_or_to_the_repository() -> None:
     guides = {
-        PurePosixPath("docs/fleet.md"): "[a](day-2.md#b), [c](../README.md#d), [e](#f), [g](backends/rbd.md)",
+        PurePosixPath("docs/fleet.md"): """[a](day-2.md#b), [c](../README.md#d), [e](#f), [g](backends/rbd.md)
+
+![h](i.png)""",
         PurePosixPath("docs/day-2.md"): "",
         PurePosixPath("docs/backends/rbd.md"): "[a](../fleet.md)",
     }
@@ -58,6 +61,7 @@ def test_links_lead_to_pages_of_the_site_or_to_the_repository() -> None:
     fleet = files[PurePosixPath("docs/docsite/rst/fleet.rst")]
     assert f":ref:`a <{LABEL}day-2.b>`" in fleet
     assert "`c <https://github.com/directdisk/directdisk.qemu/blob/main/README.md#d>`__" in fleet
+    assert ".. image:: https://github.com/directdisk/directdisk.qemu/raw/main/docs/i.png" in fleet
     assert f":ref:`e <{LABEL}fleet.f>`" in fleet
     assert f":ref:`g <{LABEL}backend-rbd>`" in fleet
     assert f":ref:`a <{LABEL}fleet>`" in files[PurePosixPath("docs/docsite/rst/backend-rbd.rst")]
