@@ -175,6 +175,6 @@ def _first_broken(kept: list[Argument], lost: dict[str, str]) -> tuple[Argument,
         if impossible:
             return argument, impossible
         for name, why in lost.items():
-            if name not in argument.names and argument.mentions(name):
+            if argument.mentions(name):
                 return argument, f"it mentions {name}, and {why}"
     return None

@@ -16,7 +16,7 @@ MOST_BYTES = 2 * 1024 * 1024
 """Maximum length of a command line in Linux with the usual stack."""
 
 EMULATOR = re.compile(r"([^=]*/)?(\.?qemu-system-(?P<arch>[a-z0-9_]+)([.-][^/]*)?|(qemu-)?kvm(-spice)?)", re.DOTALL)
-_NAMED = re.compile(r"(^|[\s/'\"])(qemu-system-|qemu-kvm\s|kvm(-spice)?\s+[-\"'$])")
+_NAMED = re.compile(r"(^|[\s/'\"])(qemu-system-|qemu-kvm\s|kvm(-spice)?\s+([-\"'$]|\\\r?\n))")
 _WORD = re.compile(
     r"""((?:[^\s'"\\$`;&|<>()]|\\.|'[^']*'|"(?:[^"\\$`]|\\.)*")+)(?:\s+|\Z)""",
     re.DOTALL,
