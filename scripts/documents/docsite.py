@@ -11,8 +11,11 @@ from pathlib import PurePosixPath
 from ansible_collections.directdisk.qemu.scripts.documents.restructured_text import LABEL, from_markdown
 
 REPOSITORY = "https://github.com/directdisk/directdisk.qemu/"
-_FIRST = ("first-steps", "declaration")
-_LAST = ("design",)
+_FIRST = (
+    *("first-steps", "declaration", "secrets", "golden-images", "day-2", "live-changes", "moving", "backups", "outages"),
+    *("fleet", "guests", "metrics", "ci", "adopt", "libvirt-proxmox", "operations"),
+)
+_LAST = ("design", "new-backend")
 _SPDX = "SPDX-FileCopyrightText: directdisk.qemu contributors", "SPDX-License-Identifier: GPL-3.0-or-later"
 _NOTE = "Made by scripts/generate-docs from {source}: change that instead."
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -15,6 +16,12 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.directdisk.qemu.plugins.filter.from_drive import from_drive
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import Adoption
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 
 ROOT = Path(__file__).parents[2]
@@ -131,6 +138,12 @@ def test_a_link_leads_somewhere(path: Path) -> None:
         assert not anchor or anchor in headings(file), f"{name_of(path)}: {target} has no heading {anchor}"
 
 
+@pytest.mark.parametrize("part", [Backend, Source, Access, Packages, Adoption])
+def test_the_guide_to_a_new_backend_names_the_whole_contract(part: type[Any]) -> None:
+    guide = (ROOT / "docs" / "new-backend.md").read_text(encoding="utf-8")
+    assert [field.name for field in fields(part) if f"`{field.name}`" not in guide] == []
+
+
 def test_the_unit_in_the_operations_guide_is_the_golden_one() -> None:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     shown = re.findall(r"^```ini\n# (\S+)\n(.*?)^```$", text, re.M | re.S)
@@ -140,3 +153,12 @@ def test_the_unit_in_the_operations_guide_is_the_golden_one() -> None:
     # Each line shown, in the same order; looking a line up uses up those before it.
     missing = [line for line in unit.splitlines() if line and line.strip() != "..." and line not in rest]
     assert missing == []
+
+
+@pytest.mark.parametrize("begin", ["<domain", "/usr/bin/kvm"])
+def test_what_other_managers_show_becomes_the_declaration_that_is_shown(begin: str) -> None:
+    text = (ROOT / "docs" / "libvirt-proxmox.md").read_text(encoding="utf-8")
+    pairs = re.findall(r"^```(?:text|xml)\n(.*?)^```$.*?^```yaml\n(.*?)^```$", text, re.M | re.S)
+    [(given, declared)] = [pair for pair in pairs if pair[0].startswith(begin)]
+    converted = from_drive(given)
+    assert {converted["name"]: converted["declaration"]} == yaml.safe_load(declared)["qemu_vms"]
