@@ -32,8 +32,12 @@ _SCALARS: dict[str, list[Schema]] = {
         {"type": "string", "pattern": "^([Tt]rue|TRUE|[Yy]es|YES|[Oo]n|ON|[Ff]alse|FALSE|[Nn]o|NO|[Oo]ff|OFF)$"},
     ],
     "size": [
+        {
+            "type": "string",
+            "pattern": r"^\s*\d{1,19}(\.\d{1,19})?\s*([kKMGTP](iB?)?|B)?\s*$",
+            "patternErrorMessage": "Not a size such as 512MiB or 20GiB.",  # of editors' language servers
+        },
         {"type": "integer", "minimum": 1},
-        {"type": "string", "pattern": r"^\s*\d{1,19}(\.\d{1,19})?\s*([kKMGTP](iB?)?|B)?\s*$"},
     ],
     "int": [{"type": "integer"}, {"type": "string", "pattern": r"^\s*[+-]?\d{1,18}\s*$"}],
 }
@@ -126,7 +130,8 @@ def _required_rule(backend: Backend) -> Schema:
     needs = {"allOf": [_has(option) for option in _required(backend)]}
     return {
         "if": {"required": [backend.name], "not": {"required": ["uri"]}},
-        "then": {"properties": {backend.name: {"anyOf": [{"not": {"type": "object"}}, needs]}}},
+        # Not by anyOf: editors then say that a schema does not match, and not which property is missing.
+        "then": {"properties": {backend.name: {"if": {"type": "object"}, "then": needs}}},
     }
 
 
