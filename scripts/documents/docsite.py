@@ -12,7 +12,17 @@ from ansible_collections.directdisk.qemu.scripts.documents.restructured_text imp
 
 REPOSITORY = "https://github.com/directdisk/directdisk.qemu/"
 _FIRST = (
-    *("first-steps", "declaration", "secrets", "golden-images", "day-2", "live-changes", "moving", "backups", "outages"),
+    *(
+        "first-steps",
+        "declaration",
+        "secrets",
+        "golden-images",
+        "day-2",
+        "live-changes",
+        "moving",
+        "backups",
+        "outages",
+    ),
     *("fleet", "guests", "metrics", "ci", "adopt", "libvirt-proxmox", "operations"),
 )
 _LAST = ("design", "new-backend")

@@ -87,7 +87,11 @@ def _names(arguments: Mapping[str, Any], option: str) -> tuple[str, ...]:
     value = arguments[option]
     if isinstance(value, Mapping):
         raise DeclarationError(_where(option), "is a mapping; name VMs in a list or separated by commas")
-    parts = value if isinstance(value, (list, tuple)) else _SEPARATORS.split(str(value))
+    parts = (
+        _SEPARATORS.split(value) if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+    )
+    if not all(isinstance(part, (str, int)) and not isinstance(part, bool) for part in parts):
+        raise DeclarationError(_where(option), "has an entry that is not a name; name VMs as text")
     names = tuple(dict.fromkeys(str(part).strip() for part in parts if str(part).strip()))
     if not names:
         raise DeclarationError(_where(option), "is empty; name VMs, or leave it out")
@@ -107,7 +111,7 @@ def _number(arguments: Mapping[str, Any], option: str) -> int:
     """Return a whole number; text, as -e passes it, is one, too."""
     value = str(arguments.get(option, 0))
     if not value.isdecimal():
-        raise DeclarationError(_where(option), f"{value!r} is not a whole number")
+        raise DeclarationError(_where(option), f"{value!r} is not a whole number from 0 on")
     return int(value)
 
 

@@ -22,13 +22,16 @@ from ansible_collections.directdisk.qemu.tests.unit.ansible_run import ROOT, run
 NAMES: list[tuple[Any, str]] = [
     ([], "is empty; name VMs, or leave it out"),
     ({"web1": True}, "is a mapping; name VMs in a list or separated by commas"),
+    *((value, "has an entry that is not a name; name VMs as text") for value in (True, ["web1", None], [["web1"]])),
 ]
 EXACT_NAMES = [*NAMES, ("web*", "'web*' is not the name of a VM; name each VM in full")]
 FLAGS: list[tuple[Any, str]] = [
     ("maybe", "'maybe' is neither true nor false"),
     ([1], "[1] is neither true nor false"),
 ]
-NUMBERS: list[tuple[Any, str]] = [(value, f"'{value}' is not a whole number") for value in ("x", -1, 1.5, [1], True)]
+NUMBERS: list[tuple[Any, str]] = [
+    (value, f"'{value}' is not a whole number from 0 on") for value in ("x", -1, 1.5, [1], True)
+]
 WRONG = {
     "qemu_vms_only": NAMES,
     "qemu_vms_recreate": EXACT_NAMES,
