@@ -205,7 +205,7 @@ def test_tab_reaches_every_control_and_the_focus_is_seen(browser: Browser) -> No
         "Search hosts, VMs, disks and storage",
         *("Host", "Backend", "State", "Drift", "Show all", "Dark"),
         *(f"{kind}: {name}" for kind, name in WRONG),
-        *("Hosts 20", "Machines 1,001", "Disks 3,003", "Storage 4"),
+        *("Hosts 20", "VMs 1,001", "Disks 3,003", "Storage 4"),
         "Details",
     ]
 

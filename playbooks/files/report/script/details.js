@@ -48,7 +48,7 @@ function overHost(item) {
   const { row } = item;
   return [
     row.problem ? note("bad", row.problem) : null,
-    facts(["Status", row.status], ["Machines", related(item, 1).length], ["Memory", ofHost(item, "memory", human)],
+    facts(["Status", row.status], ["VMs", related(item, 1).length], ["Memory", ofHost(item, "memory", human)],
       ["CPUs", ofHost(item, "cpus", String)], ["Disks", disksOf(item).length], ["Size", room(disksOf(item))]),
     links(item),
     ioTable(disksOf(item)),
@@ -91,7 +91,7 @@ function overDisk(item) {
 function overSystem(item) {
   const disks = disksOf(item);
   return [
-    facts(["Backend", item.row.backend], ["Hosts", related(item, 0).length], ["Machines", related(item, 1).length],
+    facts(["Backend", item.row.backend], ["Hosts", related(item, 0).length], ["VMs", related(item, 1).length],
       ["Disks", disks.length], ["Size", room(disks)]),
     links(item),
     ioTable(disks),

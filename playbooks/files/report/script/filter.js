@@ -28,7 +28,7 @@ function filter() {
     column.count.textContent = column.shown.length.toLocaleString("en");
     if (!column.shown.includes(column.active)) activate(column, column.shown[0] ?? null);
   }
-  const counts = ["host", "machine", "disk"].map((word, place) => plural(columns[place].shown.length, word));
+  const counts = ["host", "VM", "disk"].map((word, place) => plural(columns[place].shown.length, word));
   const narrowed = [group?.title, chosen && `what belongs to ${chosen.title}`].filter(Boolean).map((text) => ` · only ${text}`);
   document.getElementById("found").textContent = `${WRITTEN} · ${counts.join(", ")}${narrowed.join("")}`;
   markGroups();

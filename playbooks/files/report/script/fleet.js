@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The fleet as items in four columns, and as chains of items that belong together.
 
-const columns = ["Hosts", "Machines", "Disks", "Storage"].map((title, place) =>
+const columns = ["Hosts", "VMs", "Disks", "Storage"].map((title, place) =>
   ({ title, place, items: [], shown: [], active: null }));
 const chains = [];
 

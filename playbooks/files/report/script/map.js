@@ -54,7 +54,7 @@ const driftWithin = (item) => (item.column.place === 0 ? [1, 2] : [2])
 
 function hostWords(item) {
   const { status } = item.row;
-  const words = [status === "answers" ? "" : status, plural(related(item, 1).length, "machine"), errorWords(item.row)];
+  const words = [status === "answers" ? "" : status, plural(related(item, 1).length, "VM"), errorWords(item.row)];
   return [status, words.filter(Boolean).join(" · ")];
 }
 
