@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.argument_secrets import has_secret
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.kernel_secrets import kernel_secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import (
     REMOVED,
     WITH_VALUE,
@@ -171,7 +172,7 @@ class Argument:
 
     @property
     def has_secret(self) -> bool:
-        return has_secret(self.values, self.value)
+        return has_secret(self.values, self.value) or (self.option == "append" and any(kernel_secrets(self.value)))
 
     @property
     def shown(self) -> str:

@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 
 SECRET_PARAMETER = re.compile(
     r"(x-(amz|goog|oss|cos|ms|obs)-)?(signature|credential|security-?token|sig)|"
-    r"(.*[._-])?(token|password|passwd|secret|auth|hmac|api_?key|access_?key|key|jwt)|"
+    r"(.*[._-])?(password|passwd|pass|pwd|pw|secret|auth|hmac|api_?key|access_?key|key|jwt)|.*token|"
     r"awsaccesskeyid|googleaccessid|key-pair-id|hdnts|hdnea|md5|verify",
     re.IGNORECASE,
 )
