@@ -59,7 +59,12 @@ _FILES = (
     (0, b"\xed\xab\xee\xdb", "an RPM package", _UNPACK),
     (0, b"MSWIM\0\0\0", "a WIM archive", _UNPACK),
     (0, b"EVF\t\r\n\xff\0", "an image of EnCase", "convert it with ewfexport"),
-    (0, b"version https://git-lfs.", "a pointer to a file in Git LFS, not the file", "fetch the file with git lfs pull"),
+    (
+        0,
+        b"version https://git-lfs.",
+        "a pointer to a file in Git LFS, not the file",
+        "fetch the file with git lfs pull",
+    ),
 )
 """The same for files in which an image may be packed (file(1), magic(5))."""
 

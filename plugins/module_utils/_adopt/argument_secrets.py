@@ -36,11 +36,15 @@ and with spaces; libiscsi parts user and password by %."""
 _NO_URL = re.compile(r"[\s\"'<>#]+")
 _PARAMETER = re.compile(r"(?:^|;)([^=;]{1,99})=")
 _RBD_KEY = re.compile(r"(?<!\\):key=((?:\\.|[^:\\,\"'\s])*)", re.DOTALL)
-_PAIR = re.compile(
-    r"""(?<![A-Za-z0-9._-])([A-Za-z0-9._-]+)\\*["']?\s*[=:]\s*\\*["']?((?:[^,;:&"'\s}\])\\]|,,|\\[^"'])+)"""
-)
+_PAIR_NAME = re.compile(r"""(?<![A-Za-z0-9._-])([A-Za-z0-9._-]+)\\*["']?\s*[=:]\s*\\*["']?""")
+_PAIR_VALUE = re.compile(r"""(?:[^,;:&"'\s}\])\\]|,,|\\[^"'])+""")
+_KEY_VALUES = re.compile(r"keyvalue-pairs[\\\"']*\s*[:=]\s*[\\\"']*\[([^\]]*)\]")
+"""Names and values in turn, in a text of JSON within JSON: how QEMU writes options of C(rbd:...)."""
+_JSON_WORD = re.compile(r"""[^\s,"'\\]+""")
 _FORWARDED = re.compile(r"(?:tcp|udp)?:[^:,]{0,99}:[0-9]{1,5}-cmd:((?:[^,]|,,)+)", re.DOTALL)
 """A shell command behind an address of a user network (guestfwd), which may contain anything."""
+_PLUG = re.compile(r"\bcmd://((?:[^,]|,,)+)", re.DOTALL)
+"""A shell command to which VDE is connected."""
 _CREDENTIAL = re.compile(r"io\.systemd\.credential(?:\.binary)?:[^=,]{1,255}=((?:[^,]|,,)+)", re.DOTALL)
 """A credential for the systemd of the guest, in a string of SMBIOS."""
 _KERNEL_LINE = re.compile(r"io\.systemd\.(?:stub|boot)\.kernel-cmdline-extra=((?:[^,]|,,)+)", re.DOTALL)
@@ -82,8 +86,7 @@ def all_secrets_in(given: Any) -> set[str]:
     if not isinstance(given, str):
         items = given if isinstance(given, (list, tuple)) else ()
         return {secret for one in items for secret in all_secrets_in(one)}
-    pairs = ((match[1], match[2].replace(",,", ",")) for match in _PAIR.finditer(given))
-    result = {value for name, value in pairs if names_secret(name)}
+    result = {value.replace(",,", ",") for value in _secret_values(given)}
     patterns = [_COOKIES, *([_DATA] if "secret" in given else [])]
     result.update(match[1] for pattern in patterns for match in pattern.finditer(given))
     if "-append" in given:
@@ -127,21 +130,35 @@ def _in_text(text: str) -> Iterator[str]:
         try:
             yield from secrets_in(json.loads(bare))
         except (ValueError, RecursionError):
-            yield from (match[2] for match in _PAIR.finditer(bare) if names_secret(match[1]))
+            yield from _secret_values(bare)
     yield from _free_texts(text)
     yield from (match[1] for pattern in _USER for match in pattern.finditer(text) if match[1])
     if "://" in text:
         yield from _secret_parameters(text)
     if "rbd:" in text:
         yield from (match[1] for match in _RBD_KEY.finditer(text) if match[1])
+    for match in _KEY_VALUES.finditer(text):
+        words = _JSON_WORD.findall(match[1])
+        yield from (value for name, value in zip(words[::2], words[1::2]) if names_secret(name))
+
+
+def _secret_values(text: str) -> Iterator[str]:
+    """Return the values of secret names, of which one may be within the value of another name."""
+    position = 0
+    while name := _PAIR_NAME.search(text, position):
+        position = name.end()
+        value = _PAIR_VALUE.match(text, position) if names_secret(name[1]) else None
+        if value:
+            yield value[0]
+            position = value.end()
 
 
 def _secret_parameters(text: str) -> Iterator[str]:
-    """Return the values of secret parameters of URLs; a semicolon may part parameters, or be in a value."""
+    """Return the values of secret parameters of URLs and their paths; a semicolon parts parameters or is in a value."""
     for url in _NO_URL.split(text):
-        for part in re.split("[?&]", url)[1:]:
-            names = (match for match in _PARAMETER.finditer(part) if SECRET_PARAMETER.fullmatch(match[1]))
-            if is_bare_token(part):
+        for number, part in enumerate(re.split("[?&#]", url)):
+            names = (name for name in _PARAMETER.finditer(part) if SECRET_PARAMETER.fullmatch(name[1]))
+            if number and is_bare_token(part):
                 yield part
             first = next(names, None)
             if first and part[first.end() :]:
@@ -151,7 +168,7 @@ def _secret_parameters(text: str) -> Iterator[str]:
 
 def _free_texts(text: str) -> Iterator[str]:
     """Return shell commands, credentials and the like; a comma within them is doubled."""
-    for pattern in (_FORWARDED, _CREDENTIAL, _NET_ROOT):
+    for pattern in (_FORWARDED, _PLUG, _CREDENTIAL, _NET_ROOT):
         yield from (match[1].replace(",,", ",") for match in pattern.finditer(text))
     for match in _KERNEL_LINE.finditer(text):
         yield from kernel_secrets(match[1].replace(",,", ","))
