@@ -135,8 +135,7 @@ def _in_text(text: str) -> Iterator[str]:
     yield from (match[1] for pattern in _USER for match in pattern.finditer(text) if match[1])
     if "://" in text:
         yield from _secret_parameters(text)
-    if "rbd:" in text:
-        yield from (match[1] for match in _RBD_KEY.finditer(text) if match[1])
+    yield from (match[1] for match in _RBD_KEY.finditer(text) if match[1])
     for match in _KEY_VALUES.finditer(text):
         words = _JSON_WORD.findall(match[1])
         yield from (value for name, value in zip(words[::2], words[1::2]) if names_secret(name))

@@ -105,6 +105,8 @@ OTHERS = [
     ("-cdrom", "https://h/x?user=a&authkey=%"),
 ]
 LIBVIRT = [
+    "<disk type='network'><driver name='qemu' type='raw'/><source protocol='rbd' name='p/i:id=u:key=%:conf=/x'>"
+    "<host name='h'/></source><target dev='vda'/></disk>",
     "<disk type='network'><driver name='qemu' type='raw'/><source protocol='https' name='x' query='sig=%'>"
     "<host name='h'/></source><target dev='vda'/></disk>",
     "<disk type='network'><source protocol='https' name='x'><host name='h'/><cookies><cookie name='a'>%</cookie>"
