@@ -155,7 +155,7 @@ def _secret_values(text: str) -> Iterator[str]:
 def _secret_parameters(text: str) -> Iterator[str]:
     """Return the values of secret parameters of URLs and their paths; a semicolon parts parameters or is in a value."""
     for url in _NO_URL.split(text):
-        for number, part in enumerate(re.split("[?&#]", url)):
+        for number, part in enumerate(re.split("[?&]", url)):
             names = (name for name in _PARAMETER.finditer(part) if SECRET_PARAMETER.fullmatch(name[1]))
             if number and is_bare_token(part):
                 yield part

@@ -19,7 +19,7 @@ _NAME = re.compile(
 """Parameters with a secret whose names do not say so."""
 _AUTH = re.compile(r"(?:.*[._-])?(?:http|basic|proxy)?[._-]?auth", re.IGNORECASE)
 _AUTH_METHODS = re.compile(
-    r"any|auto|sys|none|(?:ms)?chap(?:v2)?|pap|basic|digest|negotiate|krb5[ip]?|open|shared", re.I
+    r"any|auto|sys|(?:ms)?chap(?:v2)?|pap|basic|digest|negotiate|krb5[ip]?|open|shared", re.IGNORECASE
 )
 """Values of C(auth) that tell the method only."""
 _FOLLOWED = re.compile(r"-*(?:[\w.-]*(?:password|passwd|passphrase|token)|(?:root|ssh|user)pw)", re.IGNORECASE)
