@@ -8,6 +8,7 @@ declaration is used, or destroyed, as a raw disk.
 
 from __future__ import annotations
 
+import re
 import struct
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
@@ -47,11 +48,28 @@ _FILES = (
     (0, b"PK\x03\x04", "a zip file", _UNPACK),
     (0, b"Rar!\x1a\x07", "a RAR file", _UNPACK),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z file", _UNPACK),
+    (0, b"LZIP", "an lzip file", _UNPACK),
+    (0, b"\x89LZO\0\r\n\x1a\n", "an lzop file", _UNPACK),
+    (0, b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff", "an lzma file", _UNPACK),
+    (0, b"\x1f\x9d", "a file of compress(1)", _UNPACK),
     (257, b"ustar", "a tar archive", "declare tar_member, or unpack it"),
+    (0, b"070701", "a cpio archive", _UNPACK),
+    (0, b"070702", "a cpio archive", _UNPACK),
+    (0, b"!<arch>\n", "an ar archive or a Debian package", _UNPACK),
+    (0, b"\xed\xab\xee\xdb", "an RPM package", _UNPACK),
+    (0, b"MSWIM\0\0\0", "a WIM archive", _UNPACK),
+    (0, b"EVF\t\r\n\xff\0", "an image of EnCase", "convert it with ewfexport"),
+    (
+        0,
+        b"version https://git-lfs.",
+        "a pointer to a file in Git LFS, not the file",
+        "fetch the file with git lfs pull",
+    ),
 )
 """The same for files in which an image may be packed (file(1), magic(5))."""
 
-_PAGES = (b"<!doctype html", b"<html", b"<?xml")
+_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<(?:[!?]|[a-z]{1,10}[\s>])|\{\s*\")", re.IGNORECASE)
+"""A page that a server sends instead of an image: HTML, XML or JSON; UTF-8 may begin with a mark of its own."""
 
 
 def image_kind(head: bytes) -> tuple[str, str]:
@@ -61,8 +79,8 @@ def image_kind(head: bytes) -> tuple[str, str]:
 
 def file_kind(head: bytes) -> tuple[str, str]:
     """Return the kind of a file that is not a raw disk and the advice; empty if it may be a raw disk."""
-    if head.lstrip()[:16].lower().startswith(_PAGES):
-        return "a page of text (HTML or XML), not an image", "correct the url"
+    if _PAGE.match(head):
+        return "a page of text (HTML, XML or JSON), not an image", "correct the url"
     packed = next(((name, advice) for at, magic, name, advice in _FILES if head.startswith(magic, at)), ("", ""))
     return image_kind(head) if image_kind(head)[0] else packed
 

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.kernel_secrets import kernel_secrets
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.secret_names import NO_SECRETS, names_secret
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import (
     SECRET_PARAMETER,
     is_bare_token,
@@ -23,14 +25,6 @@ _MOST = 100
 """With more secrets than this a text is hidden completely: no VM has so many, and each of them takes time."""
 _LONGEST_BEGINNING = 300
 
-_KEY = re.compile(
-    r".*pass(?:word|wd|phrase)(?:[._-]?(?:crypted|hash(?:ed)?))?|(?:.*[._-])?(?:hashed|crypted)[._-]password.*|"
-    r"(?:.*[._-])?(?:(?:root|user)?pw|psk|credentials?|(?:[rt]x)?cookies?|key|token|authorization|jwt|hmac)|"
-    r".*(?:api|access|private|secret)[._-]?key|cifscreds|(?:.*[._])?secret",
-    re.IGNORECASE,
-)
-"""Keys of secrets. C(password-secret) and its like name an object only."""
-_NO_SECRETS = ("", "on", "off", "yes", "no", "true", "false", True, False, None)
 _USER = (
     re.compile(r"://[^/?#\s]{0,99}?[:%](?=([^@\s]{0,999}))\1@"),
     re.compile(r"://[^/?#\s]{0,99}?[:%]([^/?#\s]{0,999})@"),
@@ -42,14 +36,19 @@ and with spaces; libiscsi parts user and password by %."""
 _NO_URL = re.compile(r"[\s\"'<>#]+")
 _PARAMETER = re.compile(r"(?:^|;)([^=;]{1,99})=")
 _RBD_KEY = re.compile(r"(?<!\\):key=((?:\\.|[^:\\,\"'\s])*)", re.DOTALL)
-_PAIR = re.compile(
-    r"""(?<![A-Za-z0-9._-])([A-Za-z0-9._-]+)\\*["']?\s*[=:]\s*\\*["']?((?:[^,;:&"'\s}\])\\]|,,|\\[^"'])+)"""
-)
+_PAIR_NAME = re.compile(r"""(?<![A-Za-z0-9._-])([A-Za-z0-9._-]+)\\*["']?\s*[=:]\s*\\*["']?""")
+_PAIR_VALUE = re.compile(r"""(?:[^,;:&"'\s}\])\\]|,,|\\[^"'])+""")
+_KEY_VALUES = re.compile(r"keyvalue-pairs[\\\"']*\s*[:=]\s*[\\\"']*\[([^\]]*)\]")
+"""Names and values in turn, in a text of JSON within JSON: how QEMU writes options of C(rbd:...)."""
+_JSON_WORD = re.compile(r"""[^\s,"'\\]+""")
 _FORWARDED = re.compile(r"(?:tcp|udp)?:[^:,]{0,99}:[0-9]{1,5}-cmd:((?:[^,]|,,)+)", re.DOTALL)
 """A shell command behind an address of a user network (guestfwd), which may contain anything."""
+_PLUG = re.compile(r"\bcmd://((?:[^,]|,,)+)", re.DOTALL)
+"""A shell command to which VDE is connected."""
 _CREDENTIAL = re.compile(r"io\.systemd\.credential(?:\.binary)?:[^=,]{1,255}=((?:[^,]|,,)+)", re.DOTALL)
 """A credential for the systemd of the guest, in a string of SMBIOS."""
-_KERNELS_CREDENTIAL = re.compile(r"systemd\.set[_-]credential(?:[_-]binary)?=[^:\s]{1,255}:(\S+)")
+_KERNEL_LINE = re.compile(r"io\.systemd\.(?:stub|boot)\.kernel-cmdline-extra=((?:[^,]|,,)+)", re.DOTALL)
+"""Kernel parameters in a string of SMBIOS."""
 _NET_ROOT = re.compile(r"\b(?:iscsi|nbd|nfs|cifs):[^:@/\s]{0,99}:([^@\s]{1,999})@")
 """Password of the storage from which a kernel boots, after the user's name."""
 _CONFIGURATION = re.compile(
@@ -87,13 +86,14 @@ def all_secrets_in(given: Any) -> set[str]:
     if not isinstance(given, str):
         items = given if isinstance(given, (list, tuple)) else ()
         return {secret for one in items for secret in all_secrets_in(one)}
-    pairs = ((match[1], match[2].replace(",,", ",")) for match in _PAIR.finditer(given))
-    result = {value for name, value in pairs if names_secret(name)}
+    result = {value.replace(",,", ",") for value in _secret_values(given)}
     patterns = [_COOKIES, *([_DATA] if "secret" in given else [])]
     result.update(match[1] for pattern in patterns for match in pattern.finditer(given))
+    if "-append" in given:
+        result.update(kernel_secrets(given))
     texts = {given, given.replace(",,", ","), html.unescape(given)}
     result.update(secret for text in texts for secret in _in_text(text))
-    return {secret for secret in result if secret not in _NO_SECRETS}
+    return {secret for secret in result if secret not in NO_SECRETS}
 
 
 def _value_of_a_secret_name(values: Mapping[str, Any]) -> str:
@@ -114,18 +114,13 @@ def _runs_a_shell(text: str) -> bool:
     return text.startswith("exec:")
 
 
-def names_secret(key: Any) -> bool:
-    """Return True for the name of an option or a parameter whose value is secret."""
-    return bool(_KEY.fullmatch(str(key)))
-
-
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
         for inner in value:
             yield from _texts(inner)
-    elif value not in _NO_SECRETS:
+    elif value not in NO_SECRETS:
         yield str(value)
 
 
@@ -135,21 +130,34 @@ def _in_text(text: str) -> Iterator[str]:
         try:
             yield from secrets_in(json.loads(bare))
         except (ValueError, RecursionError):
-            yield from (match[2] for match in _PAIR.finditer(bare) if names_secret(match[1]))
+            yield from _secret_values(bare)
     yield from _free_texts(text)
     yield from (match[1] for pattern in _USER for match in pattern.finditer(text) if match[1])
     if "://" in text:
         yield from _secret_parameters(text)
-    if "rbd:" in text:
-        yield from (match[1] for match in _RBD_KEY.finditer(text) if match[1])
+    yield from (match[1] for match in _RBD_KEY.finditer(text) if match[1])
+    for match in _KEY_VALUES.finditer(text):
+        words = _JSON_WORD.findall(match[1])
+        yield from (value for name, value in zip(words[::2], words[1::2]) if names_secret(name))
+
+
+def _secret_values(text: str) -> Iterator[str]:
+    """Return the values of secret names, of which one may be within the value of another name."""
+    position = 0
+    while name := _PAIR_NAME.search(text, position):
+        position = name.end()
+        value = _PAIR_VALUE.match(text, position) if names_secret(name[1]) else None
+        if value:
+            yield value[0]
+            position = value.end()
 
 
 def _secret_parameters(text: str) -> Iterator[str]:
-    """Return the values of secret parameters of URLs; a semicolon may part parameters, or be in a value."""
+    """Return the values of secret parameters of URLs and their paths; a semicolon parts parameters or is in a value."""
     for url in _NO_URL.split(text):
-        for part in re.split("[?&]", url)[1:]:
-            names = (match for match in _PARAMETER.finditer(part) if SECRET_PARAMETER.fullmatch(match[1]))
-            if is_bare_token(part):
+        for number, part in enumerate(re.split("[?&]", url)):
+            names = (name for name in _PARAMETER.finditer(part) if SECRET_PARAMETER.fullmatch(name[1]))
+            if number and is_bare_token(part):
                 yield part
             first = next(names, None)
             if first and part[first.end() :]:
@@ -159,8 +167,10 @@ def _secret_parameters(text: str) -> Iterator[str]:
 
 def _free_texts(text: str) -> Iterator[str]:
     """Return shell commands, credentials and the like; a comma within them is doubled."""
-    for pattern in (_FORWARDED, _CREDENTIAL, _KERNELS_CREDENTIAL, _NET_ROOT):
+    for pattern in (_FORWARDED, _PLUG, _CREDENTIAL, _NET_ROOT):
         yield from (match[1].replace(",,", ",") for match in pattern.finditer(text))
+    for match in _KERNEL_LINE.finditer(text):
+        yield from kernel_secrets(match[1].replace(",,", ","))
 
 
 def covered(text: str, secrets: Collection[str]) -> str:

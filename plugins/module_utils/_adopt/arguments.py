@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.argument_secrets import has_secret
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.kernel_secrets import kernel_secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import (
     REMOVED,
     WITH_VALUE,
@@ -130,6 +131,10 @@ _PASSED_ON = (
 """Options that are only passed on, so that a key that occurs several times is QEMU's matter."""
 
 
+_SETTING = re.compile(r"([^.=]+)\.([^.=]+)\.([^=]+)=(.*)", re.DOTALL)
+"""GROUP.ID.KEY=VALUE, as -set takes it."""
+
+
 @dataclass(frozen=True)
 class Argument:
     """An option with its value."""
@@ -171,7 +176,7 @@ class Argument:
 
     @property
     def has_secret(self) -> bool:
-        return has_secret(self.values, self.value)
+        return has_secret(self.values, self.value) or (self.option == "append" and any(kernel_secrets(self.value)))
 
     @property
     def shown(self) -> str:
@@ -206,7 +211,32 @@ def read_arguments(words: Sequence[str]) -> list[Argument]:
         raise DeclarationError("command line", f"{texts.shown(words[0])}: only VMs of x86_64 can be declared")
     arguments = list(_arguments(words[1:]))
     _check_names(arguments)
-    return arguments
+    return _with_settings(arguments)
+
+
+def _with_settings(arguments: Sequence[Argument]) -> list[Argument]:
+    """Apply -set, which adds an option to an argument before it."""
+    result: list[Argument] = []
+    for argument in arguments:
+        group, name, key, value = _setting_of(argument)
+        places = [
+            place
+            for place, one in enumerate(result)
+            if one.option == group and name in one.names and key not in one.values and not one.value.startswith("{")
+        ]
+        if places:
+            found = result[places[0]]
+            text = f"{found.value},{key}={value.replace(',', ',,')}"
+            result[places[0]] = replace(found, value=text, values=_said(found.option, text))
+        else:
+            result.append(argument)
+    return result
+
+
+def _setting_of(argument: Argument) -> tuple[str, str, str, str]:
+    """Return group, id, key and value of -set; empty for other arguments."""
+    match = _SETTING.fullmatch(argument.value) if argument.option == "set" else None
+    return (match[1], match[2], match[3], match[4]) if match else ("", "", "", "")
 
 
 def _check_names(arguments: Sequence[Argument]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import argument_secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import read_arguments
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.secret_names import names_secret
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vm
@@ -134,7 +135,7 @@ def _refuse_secrets(value: Any, path: tuple[str, ...]) -> None:
 
 
 def _is_open_secret(name: str, value: Any) -> bool:
-    return isinstance(value, str) and argument_secrets.names_secret(name) and not value.startswith("{{ ")
+    return isinstance(value, str) and names_secret(name) and not value.startswith("{{ ")
 
 
 def covered(error: DeclarationError | Collected, given: Any) -> DeclarationError:

@@ -14,8 +14,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 
 SECRET_PARAMETER = re.compile(
     r"(x-(amz|goog|oss|cos|ms|obs)-)?(signature|credential|security-?token|sig)|"
-    r"(.*[._-])?(token|password|passwd|secret|auth|hmac|api_?key|access_?key|key|jwt)|"
-    r"awsaccesskeyid|googleaccessid|key-pair-id|hdnts|hdnea|md5|verify",
+    r"(.*[._-])?(password|passwd|pass|pwd|pw|secret|auth|hmac|(api|access|auth)_?key|key|jwt)|.*token|"
+    r"awsaccesskeyid|googleaccessid|key-pair-id|hdnts|hdnea|md5|verify|sas|ticket|(j|php)?sess(ion)?_?id",
     re.IGNORECASE,
 )
 """Parameters of a URL that let whoever knows them read what it names: of S3, Azure, GCS, CloudFront and others."""

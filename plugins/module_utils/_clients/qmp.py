@@ -22,6 +22,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs import v
 
 ANSWER_LIMIT = 8 * 1024**2
 """Maximum size of an answer in bytes. The answer about 300 disks with backing chains has about 3 MiB."""
+OTHER_ANSWER = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""Errors of code that reads answers which are not those of QEMU."""
 _MOST_EVENTS, _LONGEST_NAME = 1000, 200
 """Limits of what is remembered of events."""
 _WHOLE_EVENT = 5.0

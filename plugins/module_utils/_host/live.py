@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import OTHER_ANSWER, Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
     live_disks,
@@ -234,6 +234,9 @@ def _for_all(
                     change(monitor, vm, name)
             except DirectDiskError as error:
                 failed.append(f"{kind} {name} of {vm}: {error}".lstrip())
+            except OTHER_ANSWER as error:
+                wrong = f"its monitor does not answer as QEMU does ({type(error).__name__})"
+                failed.append(f"{kind} {name} of {vm}: {wrong}".lstrip())
         return failed
 
     with ThreadPoolExecutor(_WORKERS) as pool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import OTHER_ANSWER, Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
     live_media,
@@ -76,8 +76,11 @@ def _process(vm: str, state: UnitState, recorded: Mapping[str, live_record.Entry
             added = undeclared.observe(monitor, process, listed, drives)
             process["undeclared"], process["unused_nodes"] = added["undeclared"], added["unused_nodes"]
             process["jobs"] = added["jobs"]
-    except (QmpError, AttributeError, KeyError, TypeError) as error:
+    except QmpError as error:
         process["error"] = str(error)
+    except OTHER_ANSWER:
+        # A QEMU that its guest has taken over also writes the command line that /proc shows.
+        process["error"] = "its command line or its monitor is not as QEMU has it"
     return process
 
 
@@ -98,7 +101,7 @@ def taps_of(process: ObservedProcess) -> dict[str, str]:
     started = [value for option, value in zip(argv, argv[1:]) if option == "-netdev" and value.startswith("tap,")]
     options = [properties_of(value) for value in started]
     since = {name: one["tap"] for name, one in process["networks"].items() if one and one["tap"]}
-    return {**{one["id"]: one.get("ifname", "") for one in options}, **since}
+    return {**{one.get("id", ""): one.get("ifname", "") for one in options}, **since}
 
 
 def taps_in_use(processes: Mapping[str, ObservedProcess]) -> dict[str, list[str]]:

@@ -41,8 +41,26 @@ FILES = {
     "an lz4 file": b"\x04\x22\x4d\x18",
     "a RAR file": b"Rar!\x1a\x07\1",
     "a tar archive": b"disk.raw".ljust(257, b"\0") + b"ustar\0",
-    "a page of text (HTML or XML), not an image": b"\n <!DOCTYPE html><html>",
+    "an lzip file": b"LZIP\1",
+    "an lzop file": b"\x89LZO\0\r\n\x1a\n\x10\x40",
+    "an lzma file": lzma.compress(b"disk", format=lzma.FORMAT_ALONE),
+    "a file of compress(1)": b"\x1f\x9d\x90",
+    "a cpio archive": b"07070100000000",
+    "an ar archive or a Debian package": b"!<arch>\ndebian-binary",
+    "an RPM package": b"\xed\xab\xee\xdb\3",
+    "a WIM archive": b"MSWIM\0\0\0\xd0",
+    "an image of EnCase": b"EVF\t\r\n\xff\0\1",
+    "a pointer to a file in Git LFS, not the file": b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
 }
+PAGES = [
+    b"\n <!DOCTYPE html><html>",
+    b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+    b"\xef\xbb\xbf<HTML>",
+    b"<!-- a proxy --><head>",
+    b"<head><title>404</title>",
+    b'{"error": "not found"}',
+    b'{\n  "message": "x"\n}',
+]
 BOOT = b"\xeb\x63\x90".ljust(510, b"\0") + b"\x55\xaa"
 
 
@@ -54,7 +72,17 @@ def test_a_source_that_is_no_raw_disk_is_named(words: str, head: bytes) -> None:
     assert not_raw({"format": "raw", "raw_content": True}, head, written_by_guests=False) == ""
 
 
-@pytest.mark.parametrize("head", [BOOT, b"", b"\0" * 4096, *FILES.values()])
+@pytest.mark.parametrize("head", PAGES)
+def test_a_page_of_a_server_is_named(head: bytes) -> None:
+    assert "it is a page of text (HTML, XML or JSON), not an image" in not_raw(RAW, head, written_by_guests=False)
+
+
+@pytest.mark.parametrize("head", [BOOT, b"<\x90" + BOOT, b"{\x90", b"hsqs\7\0", b"LUKS\xba\xbe\0\2", b" " * 512])
+def test_what_may_be_a_raw_disk_is_taken(head: bytes) -> None:
+    assert not_raw(RAW, head, written_by_guests=False) == ""
+
+
+@pytest.mark.parametrize("head", [BOOT, b"", b"\0" * 4096, *FILES.values(), *PAGES])
 def test_what_a_guest_may_have_written_is_left_alone(head: bytes) -> None:
     assert not_raw(RAW, head, written_by_guests=True) == ""
 

@@ -90,8 +90,23 @@ OTHERS = [
     ("-blockdev", '{"driver":"https","node-name":"n","url":"https://u:%@h/x"}'),
     ("-blockdev", '{"driver":"https","node-name":"n","url":"https://u:%@h/x"'),
     ("-unknown-option", "password=%"),
+    ("-smbios", "type=11,value=rootpw=%,value=b"),
+    ("-smbios", "type=11,value=#cloud-config,,password: %"),
+    ("-device", "usb-mtp,rootdir=/x,desc=password:%"),
+    ("-chardev", "socket,id=c,path=/x?key=%"),
+    ("-netdev", "vde,id=n,sock=cmd://ssh u:%@h"),
+    (
+        "-blockdev",
+        '{"driver":"rbd","node-name":"n","pool":"p","=keyvalue-pairs":"[\\"mon_host\\",\\"h\\",\\"key\\",\\"%\\"]"}',
+    ),
+    ("-drive", 'if=virtio,file=json:{"driver":"rbd",,"pool":"p",,"=keyvalue-pairs":"[\\"key\\",, \\"%\\"]"}'),
+    ("-cdrom", "https://h/x;jsessionid=%"),
+    ("-cdrom", "https://h/x#access_token=%"),
+    ("-cdrom", "https://h/x?user=a&authkey=%"),
 ]
 LIBVIRT = [
+    "<disk type='network'><driver name='qemu' type='raw'/><source protocol='rbd' name='p/i:id=u:key=%:conf=/x'>"
+    "<host name='h'/></source><target dev='vda'/></disk>",
     "<disk type='network'><driver name='qemu' type='raw'/><source protocol='https' name='x' query='sig=%'>"
     "<host name='h'/></source><target dev='vda'/></disk>",
     "<disk type='network'><source protocol='https' name='x'><host name='h'/><cookies><cookie name='a'>%</cookie>"

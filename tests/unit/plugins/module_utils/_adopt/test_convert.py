@@ -308,6 +308,26 @@ def test_a_drive_that_is_kept_is_opened_with_the_snapshot_that_it_had(kept: list
     assert "-snapshot: kept in extra_args" in found.left
 
 
+@pytest.mark.parametrize(
+    ("setting", "declared"),
+    [
+        ("drive.a.snapshot=on", {"writes": "discard"}),
+        ("drive.a.readonly=on", {"writes": "deny"}),
+        ("device.d.logical_block_size=4096", {"logical_block_size": 4096}),
+    ],
+)
+def test_what_set_adds_to_a_disk_is_declared(setting: str, declared: dict[str, Any]) -> None:
+    drive = ["-drive", "file=/x,format=raw,if=none,id=a", "-device", "virtio-blk-pci,drive=a,id=d"]
+    found = vm_of("-nodefaults", *drive, "-set", setting)
+    assert found.declaration["disks"]["d"] == {"file": {"filename": "/x"}, **declared}
+    assert found.left == []
+
+
+def test_a_setting_of_nothing_that_is_known_stays_told() -> None:
+    found = vm_of("-nodefaults", *RAW, "-set", "device.other.x=1")
+    assert found.left == ["-set device.other.x=1: kept in extra_args"]
+
+
 @pytest.mark.parametrize("kept", [[], ["-device", "virtio-rng-pci"]])
 def test_a_snapshot_of_declared_disks_alone_is_said_by_them(kept: list[str]) -> None:
     found = vm_of("-nodefaults", "-snapshot", *RAW, *kept)

@@ -52,8 +52,7 @@ def test_what_is_kept_is_known_to_qemu(words: str, kept: list[str] | None) -> No
         "-drive file=/proc/self/fd/3,format=raw,if=virtio",
         "-drive file=/dev/fd/3,media=cdrom",
         "-machine pc-1.0",
-        f"{DISK} -set device.d.x=1",
-        f"{DISK} -set drive.a.cache=none",
+        f"{DISK} -set drive.a.format=qcow2",
         "-object iothread,id=i,poll-max-ns=0",
     ],
 )
@@ -63,9 +62,13 @@ def test_what_qemu_would_refuse_is_named_and_not_kept(words: str) -> None:
     assert any(words.split(" -")[-1].split()[-1] in text for text in result.left)
 
 
-def test_a_setting_of_a_device_that_stays_stays() -> None:
-    words = "-device virtio-balloon,id=b -set device.b.x=5"
-    assert converted(words).declaration["extra_args"] == words.split()
+def test_a_setting_of_a_device_that_stays_is_a_part_of_it() -> None:
+    found = converted("-device virtio-balloon,id=b -set device.b.x=5")
+    assert found.declaration["extra_args"] == ["-device", "virtio-balloon,id=b,x=5"]
+
+
+def test_a_setting_that_a_disk_does_not_know_is_named() -> None:
+    assert converted(f"{DISK} -set device.d.x=1").left == ["disk d: x=1: not declared"]
 
 
 def test_old_options_of_a_drive_do_not_keep_it_from_being_declared() -> None:

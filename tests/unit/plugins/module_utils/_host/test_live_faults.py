@@ -46,6 +46,17 @@ def recorded(*vms: str) -> dict[str, Any]:
     return {unit: entry["disks"] for unit, entry in entries.items()}
 
 
+def test_answers_that_are_not_those_of_qemu_are_named_and_another_vm_is_changed(tmp_path: Path) -> None:
+    goal, now = desired("web1", "web2"), observed("web1", "web2")
+    changes = Changes(attach=[("web1", "data"), ("web2", "data")])
+    other = {**ANSWERS, "query-named-block-nodes": [7]}
+    with FakeQemu(tmp_path / "web1", answers=other), FakeQemu(tmp_path / "web2", answers=ANSWERS) as qemu:
+        failed = live.attach(goal, now, changes, {})
+    assert list(failed) == ["web1"]
+    assert failed["web1"][0].startswith("disk data of web1: its monitor does not answer as QEMU does (")
+    assert "device_add" in qemu.heard
+
+
 def test_a_monitor_that_is_gone_is_named_and_another_vm_is_changed(tmp_path: Path) -> None:
     goal, now = desired("web1", "web2"), observed("web1", "web2")
     with FakeQemu(tmp_path / "web2", answers=ANSWERS) as qemu:
