@@ -147,6 +147,8 @@ def read_probed(disk: dict[str, Any], result: ConvertedDisk, where: str) -> None
     if other:
         problem = f"its format is not set, and its name ends in {other}, which cannot be declared"
         raise DeclarationError(where, f"{problem}; convert it with qemu-img convert, or set format=")
+    if any(name.endswith(".iso") for name in names):
+        return
     named = is_named_qcow2(disk)
     if named:
         disk["format"] = "qcow2"

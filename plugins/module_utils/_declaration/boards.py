@@ -8,6 +8,8 @@ import re
 
 NEWEST = {"q35": "q35", "i440fx": "pc"}
 """Names of the newest board, by its chipset in the names of versioned ones."""
+IDE_PLACES = {"q35": 6, "pc": 4}
+"""Places for disks and CD drives on a board's own SATA or IDE."""
 _VERSIONED_PATTERN = "pc-(q35|i440fx)-[A-Za-z0-9.]+"
 """Distributions have boards of their own, such as pc-q35-rhel9.4.0."""
 PATTERN = f"^(q35|pc|{_VERSIONED_PATTERN})$"
