@@ -11,7 +11,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import boot
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.devices import Hardware, model_of, read_properties
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import ConvertedDisk
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import fitting_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import disk_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.places import Place
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import check_disk, covered
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
@@ -32,7 +32,8 @@ def read_disks(conversion: Conversion, context: CommandLineContext) -> None:
             why = str(covered(error, argument.value)).removeprefix(f"-{argument.option}: ")
             conversion.left.append(f"{where}: {why}")
             continue
-        name = _disk_name(hardware, argument, disks)
+        words = [str(hardware.properties.get("id", "")), *sorted(argument.names), "cd" if hardware.is_cd else "disk"]
+        name = disk_name(words, disk, disks)
         disks[name] = disk.declared
         ranks[name] = boot.rank(hardware)
         conversion.left += [f"disk {name}: {text}" for text in disk.left]
@@ -148,9 +149,3 @@ def _reached(top: Argument, nodes: Mapping[str, Argument]) -> list[Argument]:
                 result.append(nodes[child])
                 waiting.append(nodes[child].values)
     return result
-
-
-def _disk_name(hardware: Hardware, argument: Argument, taken: Mapping[str, Any]) -> str:
-    """Return a valid, unused name, derived from QEMU's."""
-    words = [str(hardware.properties.get("id", "")), *sorted(argument.names), "cd" if hardware.is_cd else "disk"]
-    return fitting_name(words, taken)

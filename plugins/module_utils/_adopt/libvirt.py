@@ -98,7 +98,7 @@ def read_disk(disk: ElementTree.Element, domain: DomainContext) -> ConvertedDisk
 def _is_empty(disk: ElementTree.Element) -> bool:
     """Return if a CD drive has no medium."""
     source = attributes(disk, "source")
-    return disk.get("type", "file") in ("file", "block") and not {"file", "dev", "protocol"} & set(source)
+    return disk.get("type", "file") in ("file", "block") and not any(map(source.get, ("file", "dev", "protocol")))
 
 
 def _read_cd_drive(disk: ElementTree.Element, domain: DomainContext, result: ConvertedDisk) -> None:

@@ -22,7 +22,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_dev
     read_screen,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_source import attributes
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import fitting_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import disk_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import check_disk, covered
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion, size_words
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
@@ -190,7 +190,7 @@ def _read_disks(devices: ElementTree.Element, context: DomainContext, conversion
         except (DeclarationError, Collected) as error:
             conversion.left.append(f"disk {target}: {covered(error, '')}")
             continue
-        name = fitting_name([target, "disk"], disks)
+        name = disk_name([target, "disk"], disk, disks)
         disks[name] = disk.declared
         conversion.left += [f"disk {name}: {text}" for text in disk.left]
         conversion.notes += [f"disk {name}: {text}" for text in disk.notes]
