@@ -217,6 +217,8 @@ def _read_network(name: str, declared: Any, where: str, seed: str) -> Network:
     mac = values.get("mac") or f"52:54:00:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
     if int(mac[:2], 16) & 1:
         raise DeclarationError(f"{where}: mac", f"{mac} is a multicast address")
+    if not mac.strip("0:"):
+        raise DeclarationError(f"{where}: mac", f"QEMU takes {mac} for none; declare another one, or leave it out")
     return Network(
         name, mac.lower(), values["model"], values.get("bridge", ""), values.get("forward", ()), values["link"]
     )
