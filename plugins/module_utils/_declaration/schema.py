@@ -21,26 +21,15 @@ LIMITS = (
     Option("total_max", "As O(total), for a burst.", "size", maximum=MOST_PER_SECOND),
     Option("read_max", "As O(read), for a burst.", "size", maximum=MOST_PER_SECOND),
     Option("write_max", "As O(write), for a burst.", "size", maximum=MOST_PER_SECOND),
-    Option(
-        "total_max_length",
-        "Seconds that a burst of O(total_max) may last. Default: 1.",
-        "int",
-        minimum=1,
-        maximum=LONGEST_BURST,
-    ),
-    Option(
-        "read_max_length",
-        "Seconds that a burst of O(read_max) may last. Default: 1.",
-        "int",
-        minimum=1,
-        maximum=LONGEST_BURST,
-    ),
-    Option(
-        "write_max_length",
-        "Seconds that a burst of O(write_max) may last. Default: 1.",
-        "int",
-        minimum=1,
-        maximum=LONGEST_BURST,
+    *(
+        Option(
+            f"{kind}_max_length",
+            f"Seconds that a burst of O({kind}_max) may last. Default: 1.",
+            "int",
+            minimum=1,
+            maximum=LONGEST_BURST,
+        )
+        for kind in ("total", "read", "write")
     ),
 )
 IOPS_LIMITS = (
