@@ -10,8 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument, read_arguments
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.kept import changed
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument, changed, read_arguments
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import pci_places
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vm
@@ -82,7 +81,7 @@ def _command_line(declaration: Mapping[str, Any]) -> list[str]:
 
 
 def _without_host(word: str) -> str:
-    word = re.sub(r"^socket,id=(qmp|console),.*", r"null,id=\1", word)
+    word = re.sub(r"^socket,id=(qmp|console|machine\.agent),.*", r"null,id=\1", word)
     word = re.sub(r"^tap,id=([^,]*),.*", r"user,id=\1", word)
     return re.sub(r"^(\[?[0-9a-zA-Z:.]*\]?:\d+|unix:/.*)(,.*)?$", "none", word)
 

@@ -42,7 +42,11 @@ SSH: dict[str, Any] = {"host": "192.0.2.8", "user": "vms", "path": "/srv/a.img",
 """The shortest disk behind SSH."""
 
 
-ADOPTED: list[dict[str, Any]] = yaml.safe_load((UNIT_TESTS / "adopted.yml").read_text(encoding="utf-8"))
+ADOPTED: list[dict[str, Any]] = [
+    case
+    for path in sorted((UNIT_TESTS / "adopted").glob("*.yml"))
+    for case in yaml.safe_load(path.read_text(encoding="utf-8"))
+]
 """Command lines and XML that people have, with their declarations."""
 
 

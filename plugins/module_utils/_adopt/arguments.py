@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -293,3 +294,16 @@ def _said(option: str, value: str) -> dict[str, Any]:
         if many:
             values[key] = many
     return values
+
+
+def changed(argument: Argument, values: Mapping[str, Any]) -> Argument:
+    """Return an argument with other keys and values, in its own notation."""
+    if argument.value.startswith("{"):
+        value = json.dumps(values, separators=(",", ":"))
+    else:
+        implied = IMPLIED.get(argument.option, "")
+        pairs = [(key, item) for key, held in values.items() for item in (held if isinstance(held, list) else [held])]
+        first = pairs[0][0] == implied and "=" not in argument.value.partition(",")[0]
+        texts = [f"{key}={str(item).replace(',', ',,')}" for key, item in pairs]
+        value = ",".join([texts[0].partition("=")[2], *texts[1:]] if first else texts)
+    return replace(argument, value=value, values=dict(values))

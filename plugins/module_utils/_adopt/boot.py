@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument, changed
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.devices import Hardware
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.places import Place, number_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.cd_drive import MODEL
 
 # SeaBIOS, src/block.h: drives without a bootindex are tried in the order of these types.
 _TYPES = ("ide", "virtio-scsi", "scsi-block", "scsi-generic", "virtio-blk", "usb", "nvme")
@@ -19,13 +20,15 @@ _HD = {"hda": 0, "hdb": 1, "hdc": 2, "hdd": 3}
 _CDROM = 2
 _INDEX = re.compile("bootindex[AB]?")
 _DISK_FIRST = re.compile("c.*|")
+_CD_FIRST = re.compile("dc?")
 
 
 def rank(hardware: Hardware) -> tuple[int, Place]:
-    """Return the place of a disk among those that the firmware tries, if none has a bootindex."""
+    """Return the place of a disk among those that the firmware tries, if none has a bootindex; CD drives come last."""
+    kind = _TYPES.index(hardware.model) + (len(_TYPES) if hardware.is_cd else 0)
     if hardware.model == "ide":
-        return _TYPES.index(hardware.model), (-1 if hardware.index is None else hardware.index,)
-    return _TYPES.index(hardware.model), hardware.place
+        return kind, (-1 if hardware.index is None else hardware.index,)
+    return kind, hardware.place
 
 
 def ide_indices(conversion: Conversion, units: int) -> dict[int, int]:
@@ -79,6 +82,28 @@ def boot_after_kept(conversion: Conversion, kept: Iterable[Argument]) -> None:
     conversion.notes.append(
         f"disk {name}: boot_index: {max(taken) + 1}, because a device in extra_args boots before it"
     )
+
+
+def boot_from_cds(conversion: Conversion) -> None:
+    """Boot from CD drives before the first disk where -boot asks for them, as -boot has no effect on a bootindex."""
+    boots, disks = conversion.of("boot"), conversion.vm.get("disks", {})
+    devices = [argument for argument in conversion.arguments if argument.option == "device"]
+    indexed = any(_INDEX.fullmatch(key) for device in devices for key in device.values)
+    if len(boots) != 1 or indexed or "once" in boots[0].values:
+        return
+    if _CD_FIRST.fullmatch(str(boots[0].values.get("order"))) and declare_cds_first(disks):
+        rest = {key: value for key, value in boots[0].values.items() if key != "order"}
+        conversion.arguments.remove(boots[0])
+        conversion.arguments += [changed(boots[0], rest)] if rest else []
+
+
+def declare_cds_first(disks: dict[str, dict[str, Any]]) -> bool:
+    """Let CD drives boot before the first disk; return False without CD drives."""
+    cds = [disk for disk in disks.values() if disk.get("model") == MODEL]
+    others = [disk for disk in disks.values() if disk.get("model") != MODEL]
+    for number, disk in enumerate([*cds, *others[:1]] if cds else []):
+        disk["boot_index"] = number
+    return bool(cds)
 
 
 def boot_comment(conversion: Conversion, argument: Argument) -> str:

@@ -11,6 +11,7 @@ from itertools import count
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import settings
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument, read_arguments
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.boot import boot_from_cds
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.disks import read_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.firmware import read_firmware
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.guest_agent import read_guest_agent
@@ -53,6 +54,7 @@ def read_command_line(words: Sequence[str], process: Process) -> Converted:
     read_tpm(conversion)
     read_screen(conversion, context)
     read_disks(conversion, context)
+    boot_from_cds(conversion)
     read_networks(conversion, process.bridges)
     read_guest_agent(conversion)
     read_leftovers(conversion, context)

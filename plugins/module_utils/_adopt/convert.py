@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives, libvirt
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import read_arguments
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.cd_drives import declare_cd_drive
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import (
     Process,
     context_of,
@@ -153,9 +154,12 @@ def _read_text(text: str, context: CommandLineContext) -> ConvertedDisk:
         drives.refuse_writes(result.declared, result)
         return result
     drive = drives.split_drive(text)
-    result = drives.read_drive(drive, context, "-drive")
+    result = drives.read_drive(drive, context, "-drive", is_cd=drive.is_cd)
     if drive.interface not in drives.MODELS:
         raise DeclarationError("-drive", f"if={shown(drive.interface)} is not a disk")
     model = drives.MODELS[drive.interface]
-    result.declared.update({"model": model} if model not in ("", "virtio-blk") else {})
+    if drive.is_cd:
+        declare_cd_drive(result, "ide")
+    elif model not in ("", "virtio-blk"):
+        result.declared["model"] = model
     return result

@@ -16,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.places impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown, switch
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.cd_drive import MODEL
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import MOST_BOOT_INDEX
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
@@ -32,8 +33,12 @@ DEVICES = {
     "nvme-ns": "nvme",
     "ide-hd": "ide",
     "ide-drive": "ide",
+    "ide-cd": "ide",
+    "scsi-cd": "virtio-scsi",
     "usb-storage": "usb",
 }
+_USB_BRIDGE = "usb-bot"
+"""Device that connects SCSI drives to a USB bus."""
 _VARIANT = re.compile("virtio-.*-(non-)?transitional")
 _VIRTIO_SCSI = re.compile("virtio-scsi(-pci(-transitional|-non-transitional)?)?")
 _SCSI = re.compile(f"{_VIRTIO_SCSI.pattern}|lsi.*|megasas.*|mptsas1068|pvscsi|am53c974|dc390")
@@ -90,6 +95,16 @@ class Hardware:
     """Number of an IDE disk that a board places by itself."""
     place: Place = ()
     """Its place, comparable with those of other disks of its model."""
+    is_cd: bool = False
+    """True for a CD drive; its model is the bus then."""
+
+
+def model_of(conversion: Conversion, device: Argument) -> str:
+    """Return the model of a disk from its device; empty for other devices."""
+    bridge = _named(conversion, str(device.values["bus"])) if "bus" in device.values else None
+    if bridge is not None and bridge.values.get("driver") == _USB_BRIDGE:
+        return "usb"
+    return DEVICES.get(str(device.values.get("driver")), "")
 
 
 def read_properties(conversion: Conversion, hardware: Hardware, disk: ConvertedDisk) -> None:
@@ -107,11 +122,14 @@ def read_properties(conversion: Conversion, hardware: Hardware, disk: ConvertedD
     declared = disk.declared
     _read_boot_index(properties, disk)
     if "serial" in properties:
-        drives.set_serial(hardware.model, str(properties.pop("serial")), disk)
-    _read_numbers(hardware.model, properties, declared)
-    drives.set_write_cache(declared, _write_cache(properties.pop("write-cache", "auto"), where), where)
+        drives.set_serial(MODEL if hardware.is_cd else hardware.model, str(properties.pop("serial")), disk)
+    if not hardware.is_cd:
+        _read_numbers(hardware.model, properties, declared)
+    write_cache = _write_cache(properties.pop("write-cache", "auto"), where)
+    drives.set_write_cache(declared, hardware.is_cd or write_cache, where)
     errors: dict[str, str] = {key: str(properties.pop(key)) for key in ("werror", "rerror") if key in properties}
-    if errors and hardware.model != "nvme" and declared.get("writes") != "deny":
+    only_reads = hardware.is_cd or declared.get("writes") == "deny"
+    if errors and hardware.model != "nvme" and not only_reads:
         drives.set_errors(declared, errors, disk)
     elif errors.get("rerror", "auto") != "auto":
         drives.set_errors(declared, {"werror": errors["rerror"], "rerror": errors["rerror"]}, disk)
@@ -189,7 +207,7 @@ def _read_bus(
         chip = {"pc": "IDE", "q35": "AHCI"}[conversion.board]
         disk.left.append(f"it is on {driver}: the board's {chip} is declared, for which a guest may lack a driver")
         del properties["bus"]
-    if hardware.model == "usb" and not driver.endswith("xhci"):
+    if hardware.model == "usb" and not driver.endswith("xhci") and driver != _USB_BRIDGE:
         disk.left.append(f"it is on {driver}: qemu-xhci is declared")
 
 

@@ -10,11 +10,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import texts
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import ConvertedDisk, read_graph, read_limits
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.cd_drives import MEDIA
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import (
+    COMMON,
+    FORMATS,
+    PROBED,
+    ConvertedDisk,
+    read_graph,
+    read_limits,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import NAME
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import cd_drive
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 MODELS = {"virtio": "virtio-blk", "ide": "ide", "none": ""}
@@ -56,6 +66,16 @@ class Drive:
     @property
     def interface(self) -> str:
         return self.own.get("if", "ide")
+
+    @property
+    def is_cd(self) -> bool:
+        """Return if it is a CD drive by itself."""
+        return self.own.get("media") == MEDIA and self.interface in ("ide", "none")
+
+    @property
+    def is_empty(self) -> bool:
+        """Return if it has no medium."""
+        return not set(self.node) - {*COMMON, "driver"} and self.node.get("driver", PROBED) in FORMATS
 
 
 def split_drive(text: str, where: str = "-drive") -> Drive:
@@ -133,15 +153,18 @@ def _take_limits(values: dict[str, str], where: str) -> dict[str, Any]:
     return limits
 
 
-def read_drive(drive: Drive, context: CommandLineContext, where: str) -> ConvertedDisk:
+def read_drive(drive: Drive, context: CommandLineContext, where: str, *, is_cd: bool = False) -> ConvertedDisk:
     """Convert a -drive to a disk; the model comes from its device."""
-    if drive.own.get("media", "disk") != "disk":
+    if drive.own.get("media", "disk") not in ("disk", MEDIA):
         raise DeclarationError(where, f"media={texts.shown(drive.own['media'])} is not a disk")
-    node = drive.node
-    result = read_graph(node, {}, context, where)
+    if is_cd and drive.is_empty:
+        return ConvertedDisk()
+    result = read_graph(drive.node, {}, context, where)
     disk = result.declared
     if texts.switch(drive.own.get("snapshot", False), f"{where}: snapshot"):
         disk["writes"] = "discard"
+    if drive.own.get("media") == MEDIA:
+        disk["writes"] = "deny"
     if texts.switch(drive.own.get("copy-on-read", False), f"{where}: copy-on-read"):
         disk["copy_on_read"] = True
     disk.update(read_limits(drive.limits, result))
@@ -156,7 +179,8 @@ def read_drive(drive: Drive, context: CommandLineContext, where: str) -> Convert
     result.left += [
         f"{key}={drive.own[key]}: newer releases of QEMU do not have it" for key in _OLD[1:] if key in drive.own
     ]
-    refuse_writes(disk, result)
+    if not is_cd:
+        refuse_writes(disk, result)
     return result
 
 
@@ -205,7 +229,8 @@ _LONG_SERIALS = ("virtio-scsi", "usb")
 def set_serial(model: str, serial: str, result: ConvertedDisk) -> None:
     """Declare a serial number as far as the guest sees it."""
     most = _LONG_SERIAL if model in _LONG_SERIALS else _SHORT_SERIAL
-    if model in ("scsi-block", "scsi-generic") or not _SERIAL.fullmatch(serial):
+    too_long = model == cd_drive.MODEL and len(serial) > most
+    if model in PASSTHROUGH or too_long or not _SERIAL.fullmatch(serial):
         result.left.append(f"serial={serial}: not declared")
         return
     result.declared["serial"] = serial[:most]
@@ -242,10 +267,13 @@ def read_blockdev_text(text: str, where: str = "-blockdev") -> Node:
     return texts.nested(texts.unique(texts.read_pairs(text, where, implied="driver", switches=()), where), where)
 
 
-def read_blockdev(top: Node, nodes: Mapping[str, Node], context: CommandLineContext, where: str) -> ConvertedDisk:
+def read_blockdev(
+    top: Node, nodes: Mapping[str, Node], context: CommandLineContext, where: str, *, is_cd: bool = False
+) -> ConvertedDisk:
     """Convert a topmost node to a disk; nodes: the others, by name."""
     if "driver" not in top:
         raise DeclarationError(where, "driver is missing")
     result = read_graph(top, nodes, context, where)
-    refuse_writes(result.declared, result)
+    if not is_cd:
+        refuse_writes(result.declared, result)
     return result

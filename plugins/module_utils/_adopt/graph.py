@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import read_storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import NAME, read_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown, switch
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
@@ -121,7 +121,7 @@ def _child(child: Any, nodes: Mapping[str, Node], where: str, name: str) -> _Lay
 def _read_overlay(node: Node, nodes: Mapping[str, Node], where: str, result: ConvertedDisk) -> None:
     """Declare the writes of our own overlay; refuse another one, whose content would be lost."""
     file = _child(node.get("file"), nodes, where, "file").node
-    path = str(file.get("filename", ""))
+    path = str(file.get("filename") or file.get(NAME, ""))
     writes = paths.writes_of_overlay(path)
     if not writes:
         raise DeclarationError(
@@ -147,6 +147,8 @@ def read_probed(disk: dict[str, Any], result: ConvertedDisk, where: str) -> None
     if other:
         problem = f"its format is not set, and its name ends in {other}, which cannot be declared"
         raise DeclarationError(where, f"{problem}; convert it with qemu-img convert, or set format=")
+    if any(name.endswith(".iso") for name in names):
+        return
     named = is_named_qcow2(disk)
     if named:
         disk["format"] = "qcow2"

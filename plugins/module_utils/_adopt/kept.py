@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import boot
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import IMPLIED, Argument
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument, changed
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.cd_drives import attachment_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import WITHOUT_REFERENCES
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import OPENED_BEFORE
@@ -137,19 +137,6 @@ def _connects(values: Mapping[str, Any]) -> bool:
     return values.get("backend") == "socket" and "path" in values and not server
 
 
-def changed(argument: Argument, values: Mapping[str, Any]) -> Argument:
-    """Return an argument with other keys and values, in its own notation."""
-    if argument.value.startswith("{"):
-        value = json.dumps(values, separators=(",", ":"))
-    else:
-        implied = IMPLIED.get(argument.option, "")
-        pairs = [(key, item) for key, held in values.items() for item in (held if isinstance(held, list) else [held])]
-        first = pairs[0][0] == implied and "=" not in argument.value.partition(",")[0]
-        texts = [f"{key}={str(item).replace(',', ',,')}" for key, item in pairs]
-        value = ",".join([texts[0].partition("=")[2], *texts[1:]] if first else texts)
-    return replace(argument, value=value, values=dict(values))
-
-
 def _without(one: Kept, keys: Iterable[str], why: str) -> Kept:
     argument = one.argument
     gone = [key for key in keys if key in argument.values]
@@ -226,7 +213,7 @@ def _without_lost_buses(conversion: Conversion, kept: list[Kept]) -> list[Kept]:
 
 def _moved_ide(conversion: Conversion, kept: list[Kept]) -> list[Kept]:
     """Move IDE drives behind those of the declaration, which come first."""
-    disks = sum(disk.get("model") == "ide" for disk in conversion.vm.get("disks", {}).values())
+    disks = sum(attachment_of(disk) == "ide" for disk in conversion.vm.get("disks", {}).values())
     units = 1 if conversion.board == "q35" else 2
     indices = boot.ide_indices(conversion, units)
     result, taken = [], set(range(disks))
@@ -277,7 +264,7 @@ def _with_usb(conversion: Conversion, kept: list[Kept]) -> list[Kept]:
     """Keep or add the board's USB controller for devices that need one."""
     needs = any(_USB_DEVICE.fullmatch(_driver(one)) for one in kept)
     has = any(USB_CONTROLLER.fullmatch(_driver(one)) for one in kept)
-    has = has or any(disk.get("model") == "usb" for disk in conversion.vm.get("disks", {}).values())
+    has = has or any(attachment_of(disk) == "usb" for disk in conversion.vm.get("disks", {}).values())
     if not needs or has:
         return kept
     return [Kept(Argument("usb")), *kept]

@@ -56,7 +56,7 @@ _DEFAULTS = (["-rtc", "base=utc"], ["-overcommit", "mem-lock=off"])
 
 _CARRIERS = re.compile(
     r"virtio-scsi(-pci)?|pcie-root-port|pcie-pci-bridge|pci-bridge|ioh3420|i82801b11-bridge|x3130.*|xio3130.*|"
-    r"qemu-xhci|nec-usb-xhci|.*usb-[eu]hci.*|ahci|ich9-ahci|lsi.*|megasas.*|mptsas1068|pvscsi|nvme(-subsys)?|"
+    r"qemu-xhci|nec-usb-xhci|.*usb-[eu]hci.*|ahci|ich9-ahci|lsi.*|megasas.*|mptsas1068|pvscsi|nvme(-subsys)?|usb-bot|"
     r"virtio-scsi-pci-.*"
 )
 """Devices that only carry others."""

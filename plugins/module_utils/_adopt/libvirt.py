@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.cd_drives import declare_cd_drive
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import (
     ConvertedDisk,
     is_named_qcow2,
@@ -26,6 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_sou
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import check_length, shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.cd_drive import DRIVERS, MODEL
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 _BUSES = {"virtio": "virtio-blk", "scsi": "virtio-scsi", "sata": "ide", "ide": "ide", "usb": "usb", "nvme": "nvme"}
@@ -33,7 +35,7 @@ _CACHES = ("default", "none", "writeback", "writethrough", "directsync", "unsafe
 _LIMIT = re.compile("(?:(total|read|write)_(bytes|iops)_sec(_max(?:_length)?)?|(size)_(iops)_sec)")
 _READ = (
     *("driver", "auth", "source", "target", "iotune", "readonly", "transient", "serial", "boot", "encryption"),
-    *("wwn", "blockio", "backingStore"),
+    *("wwn", "blockio", "backingStore", "shareable"),
 )
 _SILENT = ("alias", "backenddomain", "privatedata")
 """Elements about libvirt's own state."""
@@ -61,9 +63,12 @@ def pools_of(elements: list[ElementTree.Element]) -> Pools:
 def read_disk(disk: ElementTree.Element, domain: DomainContext) -> ConvertedDisk:
     """Convert an element ``<disk>`` to a disk."""
     device = disk.get("device", "disk")
-    if device not in ("disk", "lun"):
+    if device not in ("disk", "lun", MODEL):
         raise DeclarationError("libvirt", f"device={shown(device)} is not a disk{_medium(disk)}")
     result = ConvertedDisk()
+    if device == MODEL and _is_empty(disk):
+        _read_cd_drive(disk, domain, result)
+        return result
     chain = disk.find("backingStore")
     if chain is not None and len(chain):
         problem = "the overlay above its backing store would be left behind; commit it to its base first"
@@ -72,6 +77,9 @@ def read_disk(disk: ElementTree.Element, domain: DomainContext) -> ConvertedDisk
     result.declared[backend.name] = options
     _read_encryption(disk, result)
     _read_driver(attributes(disk, "driver"), disk.find("driver"), result, has_aio=_has_aio(backend.options))
+    if device == MODEL:
+        _read_cd_drive(disk, domain, result)
+        return result
     bus = _read_target(disk, result, passthrough=device == "lun" and backend.access.scsi_passthrough)
     read_controller(disk, bus, domain, result)
     if device == "lun" and result.declared.get("model") != "scsi-block":
@@ -85,6 +93,30 @@ def read_disk(disk: ElementTree.Element, domain: DomainContext) -> ConvertedDisk
     _name_the_rest(disk, result)
     drives.refuse_writes(result.declared, result)
     return result
+
+
+def _is_empty(disk: ElementTree.Element) -> bool:
+    """Return if a CD drive has no medium."""
+    source = attributes(disk, "source")
+    return disk.get("type", "file") in ("file", "block") and not any(map(source.get, ("file", "dev", "protocol")))
+
+
+def _read_cd_drive(disk: ElementTree.Element, domain: DomainContext, result: ConvertedDisk) -> None:
+    """Read how a CD drive is connected, and what a drive that only reads has of a disk."""
+    bus = _read_target(disk, result, passthrough=False)
+    read_controller(disk, bus, domain, result)
+    for option in ("iothread", "queues"):
+        result.declared.pop(option, None)
+    _read_limits(disk.find("iotune"), result)
+    declare_cd_drive(result, _cd_bus(bus))
+    _read_identity(disk, result)
+    _name_the_rest(disk, result)
+
+
+def _cd_bus(bus: str) -> str:
+    if _BUSES[bus] not in DRIVERS:
+        raise DeclarationError("libvirt: target", f"bus {shown(bus)} is not one of a CD drive")
+    return _BUSES[bus]
 
 
 def _medium(disk: ElementTree.Element) -> str:
@@ -213,7 +245,7 @@ def _read_identity(disk: ElementTree.Element, result: ConvertedDisk) -> None:
         result.left.append(f"wwn {wwn}: not declared")
     for key, value in attributes(disk, "blockio").items():
         size = number_in(value)
-        if key in _SECTORS and model not in ("scsi-block",) and (model, key) != ("ide", _SECTORS[0]):
+        if key in _SECTORS and model not in ("scsi-block", MODEL) and (model, key) != ("ide", _SECTORS[0]):
             declared.update({key: size} if size != 512 else {})
         else:
             result.left.append(f"{key}={value} of <blockio>: not declared")
@@ -244,7 +276,7 @@ def _name_the_rest(disk: ElementTree.Element, result: ConvertedDisk) -> None:
             result.left.append(f"<address> {place}: {_PLACE}")
         elif element.tag == "mirror":
             result.left.append("<mirror>: a block copy is running; what is opened after its end is another image")
-        elif element.tag == "shareable":
+        elif element.tag == "shareable" and disk.get("device") != MODEL:
             result.declared.setdefault("cache", "none")
             result.left.append("<shareable>: several VMs may write to it, which a declaration refuses")
         elif element.tag not in (*_READ, *_SILENT):

@@ -9,6 +9,8 @@ from typing import Any
 from uuid import UUID
 from xml.etree import ElementTree
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.boot import declare_cds_first
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.cd_drives import check_room
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import vm_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.guest_agent import SOCKET
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt import read_disk
@@ -20,13 +22,14 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_dev
     read_screen,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.libvirt_source import attributes
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import fitting_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.names import disk_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import check_disk, covered
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion, size_words
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.tpm import MODELS, declare_tpm
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.cd_drive import MODEL
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm_settings import AGENT_PORT
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
@@ -66,6 +69,7 @@ def read_domain(domain: ElementTree.Element, pools: Pools, name: str) -> tuple[s
     context = CommandLineContext(vm=named if uuid and uuid != vm.uuid_of(named) else None, uuid=uuid)
     controllers = tuple(devices.findall("controller"))
     _read_disks(devices, DomainContext(pools, conversion.board, controllers, context), conversion)
+    _read_boot(domain, conversion)
     read_interfaces(devices, conversion)
     read_screen(devices, conversion)
     read_console(devices, conversion)
@@ -119,9 +123,6 @@ def _read_machine(domain: ElementTree.Element, conversion: Conversion) -> None:
         raise DeclarationError("libvirt: os", f"only VMs of x86_64 can be declared, not of {shown(kind['arch'])}")
     conversion.read_board(kind.get("machine", "pc"), "libvirt: os")
     _read_firmware(domain, conversion)
-    boots = [one.get("dev", "") for one in domain.findall("os/boot")]
-    if boots and boots[0] != "hd":
-        conversion.left.append(f"<boot dev={boots[0]}>: the first disk boots")
     for element in domain.find("os") or ():
         texts = " ".join(f"{key}={value}" for key, value in element.attrib.items())
         if element.tag not in _READ_OF_OS and (element.tag, texts) != ("smbios", "mode=emulate"):
@@ -162,14 +163,14 @@ def _read_features_of_firmware(domain: ElementTree.Element, conversion: Conversi
 
 
 def _in_order(disks: list[ElementTree.Element]) -> list[ElementTree.Element]:
-    """Return disks as libvirt orders them: of one bus by their target, for the first one boots."""
+    """Return disks as libvirt orders them: of one bus by their target, for the first one boots; CD drives come last."""
     result: list[ElementTree.Element] = []
     for disk in disks:
         bus, place = _target(disk)
         same = [number for number, other in enumerate(result) if _target(other)[0] == bus]
         after = [number for number in same if _target(result[number])[1] > place]
         result.insert(after[0] if after else same[-1] + 1 if same else len(result), disk)
-    return result
+    return sorted(result, key=lambda disk: disk.get("device") == MODEL)
 
 
 def _target(disk: ElementTree.Element) -> tuple[str, tuple[int, str]]:
@@ -185,15 +186,24 @@ def _read_disks(devices: ElementTree.Element, context: DomainContext, conversion
         try:
             disk = read_disk(element, context)
             check_disk(disk.declared)
+            check_room(conversion.board, disk.declared, disks.values())
         except (DeclarationError, Collected) as error:
             conversion.left.append(f"disk {target}: {covered(error, '')}")
             continue
-        name = fitting_name([target, "disk"], disks)
+        name = disk_name([target, "disk"], disk, disks)
         disks[name] = disk.declared
         conversion.left += [f"disk {name}: {text}" for text in disk.left]
         conversion.notes += [f"disk {name}: {text}" for text in disk.notes]
     if disks:
         conversion.vm["disks"] = disks
+
+
+def _read_boot(domain: ElementTree.Element, conversion: Conversion) -> None:
+    """Read which kind of device boots first."""
+    boots = [one.get("dev", "") for one in domain.findall("os/boot")]
+    from_cd = boots[:1] == [MODEL] and declare_cds_first(conversion.vm.get("disks", {}))
+    if boots and boots[0] != "hd" and not from_cd:
+        conversion.left.append(f"<boot dev={boots[0]}>: the first disk boots")
 
 
 def _read_tpm(devices: ElementTree.Element, conversion: Conversion) -> None:

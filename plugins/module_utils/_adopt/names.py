@@ -5,13 +5,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import ConvertedDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import RESERVED_NAMES
 
 
-def fitting_name(words: list[str], taken: Mapping[str, Any]) -> str:
+def disk_name(words: list[str], disk: ConvertedDisk, others: Mapping[str, Any]) -> str:
+    """Return the name of a disk; leave out a serial number that another disk has: by default, its name is one."""
+    serials = {str(other.get("serial") or name) for name, other in others.items()}
+    if disk.declared.get("serial") in serials:
+        disk.left.append(f"serial={disk.declared.pop('serial')}: not declared, because another disk has it, too")
+    return fitting_name(words, {*others, *(() if "serial" in disk.declared else serials)})
+
+
+def fitting_name(words: list[str], taken: Container[str]) -> str:
     """Return the first usable name, shortened and numbered if necessary."""
     for word in words:
         name = re.sub("[^A-Za-z0-9_-]+", "-", re.sub("^drive-", "", word)).strip("-")[:16]

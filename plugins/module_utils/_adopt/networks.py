@@ -121,6 +121,8 @@ class _Addresses:
 
     def next(self, values: Any) -> str:
         unasked = (f"52:54:00:12:34:{number:02x}" for number in count(_FIRST_MAC))
-        mac = str(values).lower() if values else next(one for one in unasked if one not in self._taken)
+        # QEMU takes zeroes for none.
+        declared = str(values or "").lower()
+        mac = declared if declared.strip("0:") else next(one for one in unasked if one not in self._taken)
         self._taken.add(mac)
         return mac

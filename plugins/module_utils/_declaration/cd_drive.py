@@ -13,8 +13,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 MODEL = "cdrom"
 DRIVERS = {"ide": "ide-cd", "virtio-scsi": "scsi-cd", "usb": "scsi-cd"}
 """QEMU's device of a CD drive by its bus."""
-_DEFAULT_BUS = "ide"
-_WITHOUT = {
+DEFAULT_BUS = "ide"
+WITHOUT = {
     "size": None,
     "source": None,
     "renamed_from": None,
@@ -48,8 +48,8 @@ def complete(settings: dict[str, Any], where: str) -> None:
         return
     if settings.get("writes") not in (None, "deny"):
         raise DeclarationError(f"{where}: writes", f"{settings['writes']}: a CD drive only reads; leave writes out")
-    for option, default in _WITHOUT.items():
+    for option, default in WITHOUT.items():
         if settings.get(option, default) != default:
             raise DeclarationError(f"{where}: {option}", f"is not for model: {MODEL}, which only reads; leave it out")
     settings["writes"] = "deny"
-    settings.setdefault("bus", _DEFAULT_BUS)
+    settings.setdefault("bus", DEFAULT_BUS)

@@ -24,6 +24,8 @@ def check_forwards(rules: Iterable[str], where: str) -> None:
         protocol, address, port, guest_address, guest_port = match.groups()
         if int(port) > 65535 or not 0 < int(guest_port) <= 65535:
             raise DeclarationError(where, f"{rule!r}: a port is a number from 1 to 65535")
+        if re.match("0.", port) or re.match("0.", guest_port):
+            raise DeclarationError(where, f"{rule!r}: QEMU reads a port that begins with 0 as an octal number")
         for text in filter(None, (address, guest_address)):
             _check_address(text, rule, where)
         address = address or _ALL

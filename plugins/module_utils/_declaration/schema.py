@@ -12,6 +12,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.option im
 
 MOST_PER_SECOND = 10**15
 """The largest value that QEMU takes for a limit, and for the length of a burst times its limit."""
+LONGEST_BURST = 2**32 - 1
+"""QEMU keeps the seconds of a burst in 32 bits."""
 LIMITS = (
     Option("total", "Reads and writes together, per second.", "size", maximum=MOST_PER_SECOND),
     Option("read", "Reads per second.", "size", maximum=MOST_PER_SECOND),
@@ -19,9 +21,16 @@ LIMITS = (
     Option("total_max", "As O(total), for a burst.", "size", maximum=MOST_PER_SECOND),
     Option("read_max", "As O(read), for a burst.", "size", maximum=MOST_PER_SECOND),
     Option("write_max", "As O(write), for a burst.", "size", maximum=MOST_PER_SECOND),
-    Option("total_max_length", "Seconds that a burst of O(total_max) may last. Default: 1.", "int", minimum=1),
-    Option("read_max_length", "Seconds that a burst of O(read_max) may last. Default: 1.", "int", minimum=1),
-    Option("write_max_length", "Seconds that a burst of O(write_max) may last. Default: 1.", "int", minimum=1),
+    *(
+        Option(
+            f"{kind}_max_length",
+            f"Seconds that a burst of O({kind}_max) may last. Default: 1.",
+            "int",
+            minimum=1,
+            maximum=LONGEST_BURST,
+        )
+        for kind in ("total", "read", "write")
+    ),
 )
 IOPS_LIMITS = (
     *LIMITS,

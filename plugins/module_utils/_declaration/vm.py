@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import family
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import IDE_PLACES, family
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.cloud_init import seed_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import (
     Disk,
@@ -217,6 +217,8 @@ def _read_network(name: str, declared: Any, where: str, seed: str) -> Network:
     mac = values.get("mac") or f"52:54:00:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
     if int(mac[:2], 16) & 1:
         raise DeclarationError(f"{where}: mac", f"{mac} is a multicast address")
+    if not mac.strip("0:"):
+        raise DeclarationError(f"{where}: mac", f"QEMU takes {mac} for none; declare another one, or leave it out")
     return Network(
         name, mac.lower(), values["model"], values.get("bridge", ""), values.get("forward", ()), values["link"]
     )
@@ -245,7 +247,7 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Drive]) -> list[E
             where = f"disk {disk.name} of {name}: renamed_from"
             errors.append(DeclarationError(where, f"{former} is declared, too; it is the name of a former disk"))
     ide = [disk for disk in disks if disk.attachment == "ide"]
-    most = 6 if family(settings.get("machine", "")) == "q35" else 4
+    most = IDE_PLACES.get(family(settings.get("machine", "")), len(ide))
     if len(ide) > most:
         errors.append(
             DeclarationError(

@@ -35,6 +35,9 @@ HALTED = {
     "internal-error": "internal error",
     "guest-panicked": "guest panicked",
     "watchdog": "watchdog",
+    "shutdown": "shut down",
+    "suspended": "suspended",
+    "postmigrate": "migrated",
 }
 """States of a VM in QEMU (RunState) in which its guest does not run until somebody acts, in words."""
 

@@ -7,7 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import cd_drive
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import NEWEST, family, is_versioned
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import (
+    NEWEST,
+    family,
+    is_versioned,
+    release_of,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import nearest
@@ -82,12 +87,14 @@ def _too_many_cpus(vm: Vm, capabilities: Capabilities) -> Iterator[CapabilityErr
     kvm, pc = vm.settings["accel"] == "kvm", family(vm.settings["machine"]) == "pc"
     # APIC IDs above 255 need an x2APIC: that of KVM, or of TCG since 9.0.
     few = pc or (not kvm and capabilities.release < (9, 0))
-    most = 255 if few else 288 if capabilities.release < (8, 1) else 4096
-    if vm.settings["cpus"] > most:
+    board_release = release_of(vm.settings["machine"]) or capabilities.release
+    most = 255 if few else 288 if min(board_release, capabilities.release) < (8, 1) else 4096
+    option = "cpus_max" if vm.settings.get("cpus_max", 0) > vm.settings["cpus"] else "cpus"
+    if vm.settings[option] > most:
         board = vm.settings["machine"] if pc or kvm else f"{vm.settings['machine']} with accel: tcg"
         yield CapabilityError(
-            f"vm {vm.name}: cpus",
-            f"{vm.settings['cpus']} are more than {capabilities.emulator} has for {board} ({most})",
+            f"vm {vm.name}: {option}",
+            f"{vm.settings[option]} are more than {capabilities.emulator} has for {board} ({most})",
         )
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Command lines, scripts and XML that people have are declared as adopted.yml has it."""
+"""Command lines, scripts and XML that people have are declared as the files in adopted/ have it."""
 
 from __future__ import annotations
 

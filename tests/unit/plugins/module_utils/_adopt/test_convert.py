@@ -299,7 +299,7 @@ RAW = ["-drive", "file=/srv/x.raw,format=raw,if=virtio"]
 
 @pytest.mark.parametrize(
     "kept",
-    [VMDK, ["-cdrom", "/srv/x.iso"], ["-fda", "/srv/x.img"], ["-drive", "file=/srv/x.img,if=floppy,format=raw"]],
+    [VMDK, ["-cdrom", "/dev/sr0"], ["-fda", "/srv/x.img"], ["-drive", "file=/srv/x.img,if=floppy,format=raw"]],
 )
 def test_a_drive_that_is_kept_is_opened_with_the_snapshot_that_it_had(kept: list[str]) -> None:
     found = vm_of("-nodefaults", "-snapshot", *kept, *RAW)

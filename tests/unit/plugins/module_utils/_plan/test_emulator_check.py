@@ -81,6 +81,9 @@ def test_what_the_emulator_does_not_know_is_refused(declared: dict[str, Any], ex
         ({"cpus": 256, "accel": "tcg"}, [9, 0, 0], ""),
         ({"cpus": 289}, [7, 2, 0], f"289 are more than {QEMU} has for q35 (288)"),
         ({"cpus": 1024}, [8, 1, 0], ""),
+        ({"cpus": 289, "machine": "pc-q35-8.0"}, [10, 0, 0], f"289 are more than {QEMU} has for pc-q35-8.0 (288)"),
+        ({"cpus": 289, "machine": "pc-q35-8.1"}, [10, 0, 0], ""),
+        ({"cpus": 289, "machine": "pc-q35-rhel8.6.0"}, [10, 0, 0], ""),
     ],
 )
 def test_no_vm_has_more_cpus_than_its_board(declared: dict[str, Any], qemu: list[int], expected: str) -> None:
@@ -125,3 +128,8 @@ def test_every_model_that_may_be_declared_is_probed() -> None:
     assert set(models or ()) == {*devices.DRIVERS, cd_drive.MODEL}
     buses = {option.name: option for option in DISK_OPTIONS}["bus"].choices
     assert set(buses or ()) == set(cd_drive.DRIVERS)
+
+
+def test_the_cpus_that_may_be_plugged_count() -> None:
+    declared = {"cpus": 2, "cpus_max": 256, "machine": "pc"}
+    assert problems(declared, version=[11, 1, 0]) == [f"vm web1: cpus_max: 256 are more than {QEMU} has for pc (255)"]

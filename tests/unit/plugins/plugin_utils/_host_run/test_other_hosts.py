@@ -59,6 +59,8 @@ def test_a_host_reports_the_guests_that_are_to_run_and_do_not() -> None:
     processes = {name: {"status": "io-error"} for name in ("web1", "waits", "off", "away")}
     declared = {"web1": WEB1, "waits": {**WEB1, "extra_args": ["-S"]}, "off": {**WEB1, "state": "stopped"}}
     assert report(declared, declared, processes=processes)["halted"] == {"web1": "io-error"}
+    for status in ("shutdown", "suspended", "postmigrate"):
+        assert report(declared, declared, processes={"web1": {"status": status}})["halted"] == {"web1": status}
     for status in ("running", "inmigrate", ""):
         assert report(declared, declared, processes={"web1": {"status": status}})["halted"] == {}
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import HALTED
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import declared_credentials
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.page import data_of, page, written_in
@@ -239,3 +240,7 @@ def test_a_host_has_the_size_that_it_told() -> None:
     answers: Any = {HOST_NAME: {"vms": {}, "host": {"memory": 1 << 30, "swap": 0, "cpus": 4}}}
     [host] = report(read_fleet({HOST_NAME: {}}), answers)["hosts"]
     assert (host["memory"], host["cpus"]) == (1 << 30, 4)
+
+
+def test_each_way_in_which_a_guest_is_halted_is_drift_with_advice() -> None:
+    assert set(HALTED.values()) <= DRIFT.keys()
