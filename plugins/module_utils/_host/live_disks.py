@@ -109,7 +109,7 @@ def limit(monitor: Monitor, disk: LiveDisk) -> None:
         _set_limits(monitor, properties_of(one)["id"], limits_of(one))
     device = properties_of(part.devices[-1])
     filters = disk_node(device["id"], "throttle")
-    present = {str(one.get("node-name")) for one in monitor.execute("query-named-block-nodes", {"flat": True})}
+    present = node_names(monitor)
     if node and node["node-name"] not in present:
         monitor.execute("blockdev-add", node)
     path = f"/machine/peripheral/{device['id']}"
@@ -166,7 +166,7 @@ def remove_controller(
 
 def remove_rest(monitor: Monitor, name: str, part: Part) -> None:
     """Remove the nodes, objects and descriptors of a disk without a device, as far as they exist."""
-    present = {str(node.get("node-name")) for node in monitor.execute("query-named-block-nodes", {"flat": True})}
+    present = node_names(monitor)
     for node in map(json.loads, reversed(part.nodes)):
         if node["node-name"] in present:
             monitor.execute("blockdev-del", {"node-name": node["node-name"]})
@@ -175,6 +175,16 @@ def remove_rest(monitor: Monitor, name: str, part: Part) -> None:
     for descriptors in monitor.execute("query-fdsets"):
         if {str(one.get("opaque")) for one in descriptors["fds"]} == {_opaque(name)}:
             quietly(monitor, "remove-fd", {"fdset-id": descriptors["fdset-id"]})
+
+
+def node_names(monitor: Monitor) -> list[str]:
+    """Return the names of all block nodes.
+
+    Commands that tell sizes, such as query-named-block-nodes, ask the storage in QEMU's main loop: an NFS server that
+    does not answer would halt the VM (QEMU 7.2, 10.0).
+    """
+    listed = monitor.execute("query-blockstats", {"query-nodes": True})
+    return [str(one["node-name"]) for one in listed if "node-name" in one]
 
 
 def typed(properties: Mapping[str, str]) -> dict[str, Any]:
