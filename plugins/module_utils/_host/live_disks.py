@@ -20,6 +20,8 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_overlays
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import overlay_node, writes_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import part_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import limits_of, throttle_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import FileAccess, LiveDisk
@@ -69,11 +71,13 @@ def open_nodes(
         _add_object(monitor, one, disk["secrets"], secrets)
         undo.callback(quietly, monitor, "object-del", {"id": properties_of(one)["id"]})
     for node in disk["nodes"]:
+        if disk["overlay"] and node["node-name"] == writes_node(name):
+            live_overlays.make(monitor, node, disk["overlay"])
         opened = undo.enter_context(_with_descriptors(monitor, name, node, disk))
         monitor.execute("blockdev-add", opened)
         passed.update({value: opened[option] for option, value in node.items() if _is_text(value, disk)})
         undo.callback(quietly, monitor, "blockdev-del", {"node-name": node["node-name"]})
-    _check_headers(monitor, disk)
+    _check_headers(monitor, name, disk)
     return passed
 
 
@@ -81,9 +85,10 @@ def _is_text(value: Any, disk: LiveDisk) -> bool:
     return isinstance(value, str) and value in disk["texts"]
 
 
-def _check_headers(monitor: Monitor, disk: LiveDisk) -> None:
+def _check_headers(monitor: Monitor, name: str, disk: LiveDisk) -> None:
     """Refuse an image whose header has made QEMU open another file, before the guest gets it."""
-    problem = open_problem(monitor.execute("query-named-block-nodes"), {"images": disk["images"], "overlays": ()})
+    check = {"images": disk["images"], "overlays": [overlay_node(name)] if disk["overlay"] else []}
+    problem = open_problem(monitor.execute("query-named-block-nodes"), check)
     if problem:
         raise HostError(problem)
 
