@@ -72,6 +72,19 @@ def test_an_overlay_that_cannot_be_made_is_an_error(tmp_path: Path, jobs: list[A
     assert "blockdev-add" not in qemu.heard
 
 
+def test_an_overlay_that_has_no_place_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "data.qcow2"
+    with (
+        FakeQemu(tmp_path / "qmp", answers=ANSWERS) as qemu,
+        Monitor.connect(qemu.path) as monitor,
+        pytest.raises(HostError, match=rf"^{path}: No such file or directory$"),
+    ):
+        live_overlays.make(monitor, NODE, overlay(path, persistent=True))
+    # The job of a run that was killed is removed first, and nothing stays open.
+    assert qemu.heard.index("job-dismiss") < qemu.heard.index("blockdev-create")
+    assert qemu.heard[-1] == "blockdev-del"
+
+
 def layered(image: Path, path: Path, *, persistent: bool) -> LiveDisk:
     """A disk over an image, which QEMU opens read-only."""
     plain = disk(image)
