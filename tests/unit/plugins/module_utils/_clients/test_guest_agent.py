@@ -9,6 +9,8 @@ import errno
 import itertools
 import json
 import os
+import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,22 @@ def test_an_agent_that_only_root_or_another_client_may_use_is_named(
         monkeypatch.setattr(vms_resume, "connect", listener)
         with pytest.raises(GuestAgentError, match=rf"/a: {problem}"):
             connect(tmp_path / "a")
+
+
+def test_a_vm_that_ends_is_not_waited_for(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "a"))
+        listener.listen()
+
+        def end() -> None:
+            with listener.accept()[0] as connection:
+                connection.recv(4096)
+
+        vm = threading.Thread(target=end)
+        vm.start()
+        with pytest.raises(GuestAgentError, match=r"^vm web1: guest agent: its VM has ended$"):
+            connect(tmp_path / "a", seconds=30)
+        vm.join()
 
 
 def test_an_agent_that_does_not_answer_is_an_error_of_its_vm(tmp_path: Path) -> None:
