@@ -67,6 +67,12 @@ options:
     description: If the VMs are reported, too.
     type: bool
     default: true
+  disk_sizes:
+    description:
+      - If the sizes of the disks of running VMs are reported, too. QEMU asks the storage for them, and a VM halts while
+        its storage does not answer.
+    type: bool
+    default: false
   capabilities:
     description:
       - If the capabilities are reported. If not, nothing is probed and no cache is written, unless O(requires) is set.
@@ -143,6 +149,7 @@ vms:
     - C(opened) lists the storage that the VM opens according to its unit, and if it writes to it. C(restart_needed) is
       true if the unit or a credential is newer than the VM's last start. C(machine) is the board of the running VM.
       C(io) counts since that start.
+    - C(size) of a disk is there with O(disk_sizes=true), and if an I/O error has paused the VM.
     - C(agent) is there if the VM runs and its unit has C(guest_agent=true). C(problem) is empty if the guest agent
       answers, and the reason otherwise. The agents of all VMs together are given 2 seconds. What the guest says about
       itself is not checked.
@@ -160,7 +167,6 @@ vms:
       disks:
         root:
           node: root.format
-          size: 21474836480
           read_only: false
           io_status: ok
           io: {reads: 4201, read_bytes: 98566144, writes: 310, written_bytes: 2097152, errors: 0}
@@ -228,6 +234,7 @@ ARGUMENTS = {
     "strict": {"type": "bool", "default": False},
     "fresh": {"type": "bool", "default": False},
     "vms": {"type": "bool", "default": True},
+    "disk_sizes": {"type": "bool", "default": False},
     "capabilities": {"type": "bool", "default": True},
     "unmanaged": {"type": "bool", "default": False},
 }
@@ -273,7 +280,7 @@ def main() -> None:
             module.fail_json(msg="\n".join(facts["missing"]), **facts)
         module.exit_json(
             host=host_size(),
-            vms=printable_data(running.vms()) if module.params["vms"] else {},
+            vms=printable_data(running.vms(disk_sizes=module.params["disk_sizes"])) if module.params["vms"] else {},
             unmanaged=unmanaged.unmanaged_vms() if module.params["unmanaged"] else [],
             **facts,
         )

@@ -68,6 +68,10 @@ class FakeQemu(Listener):
         self._thinks = thinks
         super().__init__(path)
 
+    def answer(self, command: str, answer: Any) -> None:
+        """Answer a command so from now on."""
+        self._answers[command] = answer
+
     def _converse(self, connection: socket.socket) -> bool:
         with connection, connection.makefile("r", encoding="utf-8") as lines:
             if not self._greets:

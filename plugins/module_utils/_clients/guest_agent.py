@@ -153,19 +153,13 @@ class GuestAgent:
 
 
 _LONGEST_MESSAGE = 1000
-_BUSY_SECONDS = 0.05
 
 
 def _connected(path: str, deadline: float) -> socket.socket:
-    """Connect to QEMU, which serves one client at a time and lets few others wait."""
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise OSError("there was no time left to ask it")
-        try:
-            return vms_resume.connect(path, left)
-        except BlockingIOError:
-            time.sleep(min(_BUSY_SECONDS, left))
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise OSError("there was no time left to ask it")
+    return vms_resume.connect(path, left)
 
 
 def _why_closed(error: OSError) -> str:

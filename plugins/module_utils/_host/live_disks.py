@@ -20,6 +20,8 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_overlays
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import overlay_node, writes_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import part_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import limits_of, throttle_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import FileAccess, LiveDisk
@@ -69,11 +71,13 @@ def open_nodes(
         _add_object(monitor, one, disk["secrets"], secrets)
         undo.callback(quietly, monitor, "object-del", {"id": properties_of(one)["id"]})
     for node in disk["nodes"]:
+        if disk["overlay"] and node["node-name"] == writes_node(name):
+            live_overlays.make(monitor, node, disk["overlay"])
         opened = undo.enter_context(_with_descriptors(monitor, name, node, disk))
         monitor.execute("blockdev-add", opened)
         passed.update({value: opened[option] for option, value in node.items() if _is_text(value, disk)})
         undo.callback(quietly, monitor, "blockdev-del", {"node-name": node["node-name"]})
-    _check_headers(monitor, disk)
+    _check_headers(monitor, name, disk)
     return passed
 
 
@@ -81,9 +85,10 @@ def _is_text(value: Any, disk: LiveDisk) -> bool:
     return isinstance(value, str) and value in disk["texts"]
 
 
-def _check_headers(monitor: Monitor, disk: LiveDisk) -> None:
+def _check_headers(monitor: Monitor, name: str, disk: LiveDisk) -> None:
     """Refuse an image whose header has made QEMU open another file, before the guest gets it."""
-    problem = open_problem(monitor.execute("query-named-block-nodes"), {"images": disk["images"], "overlays": ()})
+    check = {"images": disk["images"], "overlays": [overlay_node(name)] if disk["overlay"] else []}
+    problem = open_problem(monitor.execute("query-named-block-nodes"), check)
     if problem:
         raise HostError(problem)
 
@@ -109,7 +114,7 @@ def limit(monitor: Monitor, disk: LiveDisk) -> None:
         _set_limits(monitor, properties_of(one)["id"], limits_of(one))
     device = properties_of(part.devices[-1])
     filters = disk_node(device["id"], "throttle")
-    present = {str(one.get("node-name")) for one in monitor.execute("query-named-block-nodes", {"flat": True})}
+    present = node_names(monitor)
     if node and node["node-name"] not in present:
         monitor.execute("blockdev-add", node)
     path = f"/machine/peripheral/{device['id']}"
@@ -166,7 +171,7 @@ def remove_controller(
 
 def remove_rest(monitor: Monitor, name: str, part: Part) -> None:
     """Remove the nodes, objects and descriptors of a disk without a device, as far as they exist."""
-    present = {str(node.get("node-name")) for node in monitor.execute("query-named-block-nodes", {"flat": True})}
+    present = node_names(monitor)
     for node in map(json.loads, reversed(part.nodes)):
         if node["node-name"] in present:
             monitor.execute("blockdev-del", {"node-name": node["node-name"]})
@@ -175,6 +180,16 @@ def remove_rest(monitor: Monitor, name: str, part: Part) -> None:
     for descriptors in monitor.execute("query-fdsets"):
         if {str(one.get("opaque")) for one in descriptors["fds"]} == {_opaque(name)}:
             quietly(monitor, "remove-fd", {"fdset-id": descriptors["fdset-id"]})
+
+
+def node_names(monitor: Monitor) -> list[str]:
+    """Return the names of all block nodes.
+
+    Commands that tell sizes, such as query-named-block-nodes, ask the storage in QEMU's main loop: an NFS server that
+    does not answer would halt the VM (QEMU 7.2, 10.0).
+    """
+    listed = monitor.execute("query-blockstats", {"query-nodes": True})
+    return [str(one["node-name"]) for one in listed if "node-name" in one]
 
 
 def typed(properties: Mapping[str, str]) -> dict[str, Any]:

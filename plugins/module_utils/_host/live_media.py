@@ -8,12 +8,13 @@ A guest locks the tray of a drive whose medium it uses. It is asked to give the 
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import part_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media import top_node
@@ -23,6 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_part
 TRAY_SECONDS = 15.0
 """Time for a guest to open a tray that it has locked."""
 _INTERVAL = 0.2
+_CLOSED = re.compile("Tray of .* is not open")
 
 
 def media(drives: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -46,8 +48,7 @@ def device_of(path: str) -> str:
 
 def eject(monitor: Monitor, name: str, part: Part, *, seconds: float = TRAY_SECONDS) -> None:
     """Take the medium out of a drive; raise HostError if the guest does not give it back in time, with no change."""
-    _open_tray(monitor, name, seconds)
-    monitor.execute("blockdev-remove-medium", {"id": name})
+    _with_open_tray(monitor, name, "blockdev-remove-medium", {"id": name}, seconds)
     live_disks.remove_rest(monitor, name, part)
     monitor.execute("blockdev-close-tray", {"id": name})
 
@@ -61,30 +62,28 @@ def insert(
     """
     with contextlib.ExitStack() as undo:
         passed = live_disks.open_nodes(monitor, name, disk, secrets, undo)
-        _open_tray(monitor, name, seconds)
         undo.callback(live_disks.quietly, monitor, "blockdev-close-tray", {"id": name})
         node = top_node(part_of(disk))
-        monitor.execute("blockdev-insert-medium", {"id": name, "node-name": node})
+        _with_open_tray(monitor, name, "blockdev-insert-medium", {"id": name, "node-name": node}, seconds)
         undo.pop_all()
     monitor.execute("blockdev-close-tray", {"id": name})
     return passed
 
 
-def _open_tray(monitor: Monitor, name: str, seconds: float) -> None:
-    """Open the tray of a drive; one that is locked is opened by the guest, which is asked for it."""
+def _with_open_tray(monitor: Monitor, name: str, command: str, arguments: dict[str, Any], seconds: float) -> None:
+    """Open the tray of a drive and execute a command; one that is locked is opened by the guest, which is asked."""
     # It succeeds also if the guest has locked the tray, and then only asks the guest.
     monitor.execute("blockdev-open-tray", {"id": name})
     deadline = time.monotonic() + seconds
     monitor.allow(seconds + live_disks.UNPLUG_SECONDS)
-    while not _is_open(monitor, name):
+    # The state of a tray is in the answer of query-block alone, which asks the storage of all disks.
+    while "error" in (reply := monitor.try_execute(command, arguments)):
+        message = str(reply["error"].get("desc") if isinstance(reply["error"], dict) else reply["error"])
+        if not _CLOSED.search(message):
+            raise QmpError(f"{command}: {message}")
         if time.monotonic() > deadline:
             raise HostError(
                 f"the guest uses its medium and has not given it back within {seconds:g} s; unmount it there and run "
                 "this again, or stop the VM"
             )
         time.sleep(_INTERVAL)
-
-
-def _is_open(monitor: Monitor, name: str) -> bool:
-    rows: list[dict[str, Any]] = monitor.execute("query-block")
-    return any(row.get("tray_open") is True for row in rows if device_of(str(row.get("qdev", ""))) == name)

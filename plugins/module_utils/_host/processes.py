@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import OTHER_ANSWER, Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
+    live_disks,
     live_media,
     live_record,
     live_sizes,
@@ -63,10 +64,7 @@ def _process(vm: str, state: UnitState, recorded: Mapping[str, live_record.Entry
         with Monitor.connect(paths.qmp_socket(vm), seconds=_SECONDS) as monitor:
             process["status"] = str(monitor.execute("query-status").get("status", ""))
             listed = monitor.execute("qom-list", {"path": "/machine/peripheral"})
-            # Commands that tell sizes, such as query-block, ask the storage in QEMU's main loop: an NFS server that
-            # does not answer would halt the VM (QEMU 7.2, 10.0).
-            named = monitor.execute("query-blockstats", {"query-nodes": True})
-            process["nodes"] = [str(one["node-name"]) for one in named if "node-name" in one]
+            process["nodes"] = live_disks.node_names(monitor)
             process["release"] = list(monitor.release)
             process["limits"] = _limits(monitor)
             drives = monitor.execute("query-blockstats")

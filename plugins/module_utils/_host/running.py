@@ -46,14 +46,18 @@ class IoCounters(TypedDict):
     errors: int
 
 
-class DiskInfo(TypedDict):
-    """A disk that QEMU has open."""
-
+class _DiskInfo(TypedDict):
     node: str
-    size: int
     read_only: bool
     io_status: str
     io: IoCounters
+
+
+class DiskInfo(_DiskInfo, total=False):
+    """A disk that QEMU has open."""
+
+    size: int
+    """In bytes, if QEMU was asked for it."""
 
 
 class _VmInfo(TypedDict):
@@ -78,12 +82,16 @@ class VmInfo(_VmInfo, total=False):
     """Answers of its guest agent, if it runs and its unit has one."""
 
 
-def vms() -> dict[str, VmInfo]:
-    """Return all VMs that have a unit on this host, by name."""
+def vms(*, disk_sizes: bool = False) -> dict[str, VmInfo]:
+    """Return all VMs that have a unit on this host, by name.
+
+    disk_sizes: if the sizes of their disks are asked for. The guest halts while its storage does not answer that.
+    """
     names = sorted({paths.vm_of_unit(os.path.basename(path)) for path in _vm_units()} - {""})
     states = systemd.show([paths.unit_name(name) for name in names])
     with ThreadPoolExecutor(8) as pool:
-        found = dict(zip(names, pool.map(lambda name: _vm(name, states[paths.unit_name(name)]), names)))
+        infos = pool.map(lambda name: _vm(name, states[paths.unit_name(name)], disk_sizes=disk_sizes), names)
+        found = dict(zip(names, infos))
     for name, answers in guest_agents.observe([name for name in names if _has_agent(name, found[name])]).items():
         found[name]["agent"] = answers
     return found
@@ -127,7 +135,7 @@ def _has_agent(name: str, info: VmInfo) -> bool:
     return info["active"] == "active" and f"path={paths.agent_socket(name)}," in files.read_text(unit)
 
 
-def _vm(name: str, state: UnitState) -> VmInfo:
+def _vm(name: str, state: UnitState, *, disk_sizes: bool = False) -> VmInfo:
     info: VmInfo = {
         "unit": paths.unit_name(name),
         "active": state["active"],
@@ -146,11 +154,8 @@ def _vm(name: str, state: UnitState) -> VmInfo:
         with Monitor.connect(paths.qmp_socket(name)) as monitor:
             info["status"] = _get(_like(monitor.execute("query-status"), dict), "status", "")
             info["machine"] = _board(monitor.try_execute("qom-get", {"path": "/machine", "property": "type"}))
-            counters: dict[str, dict[str, Any]] = {
-                _get(one, "node-name", ""): _get(one, "stats", {}) for one in _rows(monitor.execute("query-blockstats"))
-            }
-            disks = [_disk(block, counters) for block in _rows(monitor.execute("query-block"))]
-            info["disks"] = {disk: facts for disk, facts in disks if disk}
+            # A guest that an I/O error has paused waits anyway.
+            info["disks"] = _disks(monitor, ask_storage=disk_sizes or info["status"] == "io-error")
     except QmpError as error:
         info["error"] = str(error)
     return info
@@ -181,19 +186,39 @@ def _rows(answer: Any) -> list[dict[str, Any]]:
     return [_like(row, dict) for row in _like(answer, list)]
 
 
-def _disk(block: dict[str, Any], counters: dict[str, dict[str, Any]]) -> tuple[str, DiskInfo]:
-    """Return the disk that a device of query-block belongs to, empty for a device of the VM itself, and its state."""
-    inserted: dict[str, Any] = _get(block, "inserted", {})
-    image: dict[str, Any] = _get(inserted, "image", {})
-    node = _get(inserted, "node-name", "")
-    info: DiskInfo = {
-        "node": node,
-        "size": _get(image, "virtual-size", 0),
-        "read_only": _get(inserted, "ro", False),
-        "io_status": _get(block, "io-status", "ok"),
-        "io": _io(counters.get(node, {})),
-    }
-    return disk_of_node(node), info
+def _disks(monitor: Monitor, *, ask_storage: bool) -> dict[str, DiskInfo]:
+    """Return the disks of a VM by name.
+
+    ask_storage: if query-block is used, for which QEMU's main loop waits for answers of the storage.
+    """
+    rows = _rows(monitor.execute("query-blockstats"))
+    counters: dict[str, dict[str, Any]] = {_get(row, "node-name", ""): _get(row, "stats", {}) for row in rows}
+    written = _written(_like(monitor.execute("x-debug-query-block-graph"), dict))
+    blocks = _rows(monitor.execute("query-block")) if ask_storage else []
+    by_node = {_get(_get(block, "inserted", {}), "node-name", ""): block for block in blocks}
+    disks = {disk_of_node(node): _disk(node, counters[node], node in written, by_node.get(node)) for node in counters}
+    return {disk: info for disk, info in disks.items() if disk}
+
+
+def _disk(node: str, stats: dict[str, Any], is_written: bool, block: dict[str, Any] | None) -> DiskInfo:
+    """Return a disk by its topmost node; block: its answer of query-block."""
+    # Only an error that pauses the VM makes another status, and cont resets it.
+    info: DiskInfo = {"node": node, "read_only": not is_written, "io_status": "ok", "io": _io(stats)}
+    if block is not None:
+        info["io_status"] = _get(block, "io-status", "ok")
+        info["size"] = _get(_get(_get(block, "inserted", {}), "image", {}), "virtual-size", 0)
+    return info
+
+
+def _written(graph: dict[str, Any]) -> set[str]:
+    """Return the nodes that devices may write to."""
+    nodes = {_get(node, "id", 0): node for node in _rows(graph.get("nodes"))}
+    edges = [
+        (nodes.get(_get(edge, "parent", 0), {}), nodes.get(_get(edge, "child", 0), {}))
+        for edge in _rows(graph.get("edges"))
+        if "write" in _get(edge, "perm", [])
+    ]
+    return {_get(child, "name", "") for parent, child in edges if parent.get("type") == "block-backend"}
 
 
 def _io(stats: dict[str, Any]) -> IoCounters:

@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 
 
@@ -29,6 +30,24 @@ class Graph:
         """Return the nodes up to the declared image."""
         names = [node["node-name"] for node in self.nodes]
         return self.nodes[: names.index(self.base) + 1]
+
+    @property
+    def backing(self) -> str:
+        """The name of the declared image in the header of an overlay."""
+        return f"json:{compact(nest(self.base_nodes()))}"
+
+
+def nest(nodes: tuple[Node, ...]) -> Node:
+    """Return a chain of nodes as one nested dict for ``json:``, with only the members that are needed to open them."""
+    nested: Node | None = None
+    for node in nodes:
+        bare = {
+            key: value
+            for key, value in node.items()
+            if key not in ("node-name", "cache", "discard", "detect-zeroes", "read-only")
+        }
+        nested = {**bare, "file": nested} if nested else bare
+    return nested or {}
 
 
 def base_node(disk: str) -> str:
@@ -104,14 +123,19 @@ def overlay_node(disk: str) -> str:
     return disk_node(disk, "overlay")
 
 
+def writes_node(disk: str) -> str:
+    """Return the name of the node of the overlay's file."""
+    return disk_node(disk, "writes")
+
+
 def _overlay_nodes(name: str, base: str, path: str, common: Node) -> list[Node]:
     """Return the nodes of a qcow2 whose backing file is the base node, whatever its header names."""
     return [
-        {"driver": "file", "node-name": disk_node(name, "writes"), "filename": path, "read-only": False, **common},
+        {"driver": "file", "node-name": writes_node(name), "filename": path, "read-only": False, **common},
         {
             "driver": "qcow2",
             "node-name": overlay_node(name),
-            "file": disk_node(name, "writes"),
+            "file": writes_node(name),
             "backing": base,
             "read-only": False,
             **common,

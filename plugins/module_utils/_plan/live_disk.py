@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Object
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media import empty_drive
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk, LiveOverlay
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan, PlannedDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
     Part,
@@ -26,8 +26,8 @@ def why_not_live(planned: PlannedDisk) -> str:
         for credential in resources.credentials.values()
         if resources.credential_path(credential.name) not in (named if credential.public else secrets)
     ]
-    if planned.graph.overlay:
-        return "its overlay is made when the VM starts"
+    if "renamed_from" in planned.disk.settings:
+        return "its overlay is renamed when the VM starts"
     if opened.unpacks:
         return "it is unpacked as it is opened, for which the guest would have to halt"
     if resources.identities:
@@ -79,6 +79,20 @@ def live_disk(plan: Plan, planned: PlannedDisk, parts: RunningParts, *, encrypte
         "helpers": [service.name for service in planned.opened.services],
         "network": bool(reach.servers or reach.open_because),
         "images": {planned.graph.base: planned.disk.backing or None},
+        "overlay": _overlay(planned),
+    }
+
+
+def _overlay(planned: PlannedDisk) -> LiveOverlay | None:
+    graph = planned.graph
+    if not graph.overlay:
+        return None
+    return {
+        "path": graph.overlay,
+        "persistent": planned.disk.writes == "overlay",
+        "base": graph.base,
+        "backing": graph.backing,
+        "format": graph.base_nodes()[-1]["driver"],
     }
 
 

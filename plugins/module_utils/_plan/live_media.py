@@ -82,6 +82,7 @@ def empty_drive(part: Part) -> LiveDisk:
         "helpers": [],
         "network": False,
         "images": {},
+        "overlay": None,
     }
 
 

@@ -15,6 +15,20 @@ class FileAccess(TypedDict):
     """r or rw."""
 
 
+class LiveOverlay(TypedDict):
+    """The qcow2 with a guest's writes over an image."""
+
+    path: str
+    persistent: bool
+    """If one that exists is used."""
+    base: str
+    """Node of the image."""
+    backing: str
+    """Name of the image in its header."""
+    format: str
+    """Format of the image."""
+
+
 class LiveDisk(TypedDict):
     """A disk as a running QEMU gets it: arguments of its command line, and what they need."""
 
@@ -38,6 +52,7 @@ class LiveDisk(TypedDict):
     """If QEMU itself connects to its storage over a network."""
     images: dict[str, Any]
     """By base node, the declared backing file, as in StartCheck."""
+    overlay: LiveOverlay | None
 
 
 class LiveNetwork(TypedDict):

@@ -47,7 +47,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.contract i
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import Sandbox, build_sandbox
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import (
     Command,
@@ -197,8 +196,7 @@ class _Planner:
 
     def _prepare_overlay(self, disk: Disk, graph: Graph, resources: UnitResources, where: str) -> None:
         """Create a qcow2 of the base's size at every start; a persistent overlay only if it does not exist."""
-        backing = f"json:{compact(nest(graph.base_nodes()))}"
-        length = len(backing.encode())
+        length = len(graph.backing.encode())
         if length > HEADER_LIMIT:
             raise CapabilityError(
                 where,
@@ -216,7 +214,19 @@ class _Planner:
         driver = graph.base_nodes()[-1]["driver"]
         self.before.append(
             Command(
-                (self.capabilities.qemu_img, "create", "-q", "-f", "qcow2", *objects, "-F", driver, "-b", backing, path)
+                (
+                    self.capabilities.qemu_img,
+                    "create",
+                    "-q",
+                    "-f",
+                    "qcow2",
+                    *objects,
+                    "-F",
+                    driver,
+                    "-b",
+                    graph.backing,
+                    path,
+                )
             )
         )
         if persistent:
@@ -369,19 +379,6 @@ def tap_name(vm: str, network: str) -> str:
     """Return the name of a tap device: readable if it fits into the kernel's 15 characters, otherwise a digest."""
     name = f"{vm}.{network}"
     return name if len(name) <= 15 else "vm" + hashlib.sha256(name.encode()).hexdigest()[:13]
-
-
-def nest(nodes: tuple[Node, ...]) -> Node:
-    """Return a chain of nodes as one nested dict for ``json:``, with only the members that are needed to open them."""
-    nested: Node | None = None
-    for node in nodes:
-        bare = {
-            key: value
-            for key, value in node.items()
-            if key not in ("node-name", "cache", "discard", "detect-zeroes", "read-only")
-        }
-        nested = {**bare, "file": nested} if nested else bare
-    return nested or {}
 
 
 def describe_plan(plan: Plan) -> list[dict[str, Any]]:

@@ -110,7 +110,7 @@ def headers_in(text: str) -> dict[str, str]:
 
 def told_by(stderr: str, status: int) -> tuple[str, str, str]:
     """Return curl's error message, the server, and the url of a redirect."""
-    *words, url, sent_to = stderr.splitlines() if stderr.count("\n") > 1 else ["", "", ""]
+    *words, url, sent_to = stderr.splitlines() if stderr.count("\n") > 1 else ["", ""]
     said = [line for line in words or stderr.splitlines() if line.startswith("curl:")]
     return (said or [f"curl ended with {status}"])[0], place_of(url) if "://" in url else "", sent_to
 

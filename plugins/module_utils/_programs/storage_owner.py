@@ -31,11 +31,12 @@ import os
 import random
 import selectors
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
 UNABLE = 69  # EX_UNAVAILABLE in sysexits.h
@@ -53,6 +54,8 @@ RIVALS = (4.0, 8.0)
 """Range of the random delay in seconds after which the first of two VMs that start simultaneously gives up, too."""
 OF_ONE = {"rbd": ("pool", "namespace", "image"), "path": ("path",)}
 """Facts, by kind, that may differ between checks of one connection."""
+MONITOR = 10.0
+"""Time limit in seconds for QEMU's monitor, which serves one client after another."""
 OWN = 1
 """Number of owners that are QEMU itself, at storage that lists it, once it opened a disk."""
 CLONE_NEWNS = 0x20000  # linux/sched.h
@@ -228,15 +231,27 @@ def become_like(pid: str) -> None:
 def go_on(monitor: str) -> str:
     """Have QEMU run the guest; return the error, or nothing."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(10)
-        connection.connect(monitor)
-        lines = connection.makefile()
-        for command in ("qmp_capabilities", "cont"):
-            connection.sendall(json.dumps({"execute": command}).encode() + b"\n")
-            answers = (message for message in map(json.loads, lines) if "return" in message or "error" in message)
-            answer = next(answers, {"error": {"desc": "QEMU ended while it started"}})
-            if "error" in answer:
-                return str(answer["error"]["desc"])
+        # Others may wait for the monitor, too: a socket with a time limit of Python's would not wait for its turn.
+        limit = struct.pack("ll", int(MONITOR), int(MONITOR % 1 * 1e6))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        try:
+            connection.connect(monitor)
+            connection.settimeout(MONITOR)
+            with connection.makefile() as lines:
+                return error_of(connection, lines)
+        except (BlockingIOError, socket.timeout):
+            why = "another client holds it; the guest was not started"
+            return f"QEMU's monitor has not answered within {MONITOR:g} s: {why}"
+
+
+def error_of(connection: socket.socket, lines: Iterable[str]) -> str:
+    """Have QEMU run the guest over a connection; return the error, or nothing."""
+    for command in ("qmp_capabilities", "cont"):
+        connection.sendall(json.dumps({"execute": command}).encode() + b"\n")
+        answers = (message for message in map(json.loads, lines) if "return" in message or "error" in message)
+        answer = next(answers, {"error": {"desc": "QEMU ended while it started"}})
+        if "error" in answer:
+            return str(answer["error"]["desc"])
     return ""
 
 

@@ -39,7 +39,8 @@ PACKAGES: Packages = {
 
 
 def _packages(backend: Backend, family: str) -> tuple[str, ...]:
-    return PACKAGES.get(family, ())
+    asking = stage.PACKAGES.get(family, ()) if backend.access.stage else ()
+    return (*PACKAGES.get(family, ()), *asking)
 
 
 def _serve(backend: Backend) -> NbdkitServe:
@@ -54,6 +55,8 @@ def _why_not(backend: Backend, values: Values, capabilities: Capabilities) -> st
         reason = capabilities.nbdkit.get(part, "nbdkit is not installed")
         if reason:
             return f"nbdkit cannot serve {backend.name} ({reason})"
+    if plugin.pins and not capabilities.programs.get("curl"):
+        return "this host has no curl, which asks the server for redirects"
     if plugin.leaks and plugin.pins:
         reason = capabilities.nbdkit.get(PINS, "was not probed")
         return f"{reason}, with the {plugin.leaks}" if reason else ""

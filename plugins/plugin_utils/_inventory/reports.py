@@ -99,7 +99,7 @@ class DiskRow(_DeclaredColumns):
     vm: str
     disk: str
     actual: int | None
-    """Its size in a running VM, in bytes."""
+    """Its size in a running VM, in bytes, if QEMU was asked for it."""
     io_status: str
     io: IoCounters | None
     drift: list[str]
@@ -288,7 +288,7 @@ def _row(host: str, vm: str, disk: str, observed: DiskInfo | None, drift: list[s
         "host": host,
         "vm": vm,
         "disk": disk,
-        "actual": observed["size"] if observed else None,
+        "actual": observed.get("size") if observed else None,
         "io_status": observed["io_status"] if observed else "",
         "io": observed["io"] if observed else None,
         "drift": drift,
@@ -329,7 +329,7 @@ def _disk_drift(one: DeclaredVm, disk: Disk, observed: Mapping[str, Any]) -> Ite
     if observed.get("status") and not seen:
         yield "not open"
     size = disk.settings.get("size")
-    if seen and size and seen["size"] != size:
+    if seen and size and seen.get("size", size) != size:
         yield "other size"
 
 

@@ -11,8 +11,12 @@ import socket
 import sys
 
 GREETING = b'{"QMP":{}}\n'
-WRONG = {"query-status": ["x"], "query-block": [{"inserted": []}], "query-blockstats": [{"stats": 5}]}
-ESCAPES = {"query-status": {"status": "\x1b]0;owned\x07"}, "query-block": [], "query-blockstats": []}
+WRONG = {"query-status": ["x"], "query-blockstats": [{"stats": 5}]}
+ESCAPES = {
+    "query-status": {"status": "\x1b]0;owned\x07"},
+    "query-blockstats": [],
+    "x-debug-query-block-graph": {"nodes": [], "edges": []},
+}
 PIECES = {
     "garbage": b"\xff\xfe not json\n",
     "list": b"[1,2]\n[3]\n",

@@ -480,9 +480,9 @@ def test_a_host_that_lacks_something_can_be_reported_and_left_as_it_is() -> None
         "changed": False,
         "missing": [
             "http by route nbdkit: nbdkit cannot serve http (nbdkit is not installed); "
-            "install nbdkit (role storage_client)"
+            "install nbdkit curl ca-certificates (role storage_client)"
         ],
-        "missing_packages": ["nbdkit"],
+        "missing_packages": ["nbdkit", "curl", "ca-certificates"],
     }
     assert len(host.calls) == 1
 
@@ -493,7 +493,7 @@ def test_a_host_that_lacks_the_best_route_runs_on_the_next_one_unless_it_is_to_b
     vms = {"web1": disk_of({"http": {"url": "http://192.0.2.7/x"}}, writes="deny")}
     result = run(Host(seen), vms)
     assert result["vms"]["web1"]["disks"][0]["route"] == "stage"
-    assert result["missing_packages"] == ["nbdkit"]
+    assert result["missing_packages"] == ["nbdkit", "curl", "ca-certificates"]
 
 
 @pytest.mark.parametrize("more", [{"machines": {}}, {"when_lacking": "shrug"}])

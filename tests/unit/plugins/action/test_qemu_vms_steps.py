@@ -175,5 +175,5 @@ def test_what_a_host_lacks_does_not_keep_it_from_being_compared() -> None:
     http = disk_of({"http": {"url": "http://192.0.2.7/x"}}, writes="deny")
     fleet.declare("hv2", {**SIMPLE, "web2": http})
     compared = fleet.look(when_lacking="report")
-    assert fleet.hostvars["hv2"][steps.OBSERVED]["missing_packages"] == ["nbdkit"]
+    assert fleet.hostvars["hv2"][steps.OBSERVED]["missing_packages"] == ["nbdkit", "curl", "ca-certificates"]
     assert compared["failed"] is True

@@ -22,14 +22,15 @@ def info(
     monkeypatch: pytest.MonkeyPatch, host: str = "debian13", changes: dict[str, Any] | None = None, **arguments: Any
 ) -> dict[str, Any]:
     monkeypatch.setattr(qemu_info, "probe", lambda *, fresh: probed(host, **(changes or {}), systemd=int(fresh)))
-    monkeypatch.setattr(running, "vms", lambda: {"web1": {"active": "active"}})
+    monkeypatch.setattr(running, "vms", lambda *, disk_sizes: {"web1": {"active": "active", "sizes": disk_sizes}})
     return run_module(monkeypatch, qemu_info, **arguments)
 
 
 def test_a_host_is_reported_with_every_route_of_every_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = info(monkeypatch)
     assert answer["capabilities"]["version"] == [10, 0, 13]
-    assert answer["vms"] == {"web1": {"active": "active"}}
+    assert answer["vms"] == {"web1": {"active": "active", "sizes": False}}
+    assert info(monkeypatch, disk_sizes=True)["vms"]["web1"]["sizes"]
     assert {name: tuple(routes) for name, routes in answer["backends"].items()} == {
         name: backend.access.routes for name, backend in BACKENDS.items()
     }

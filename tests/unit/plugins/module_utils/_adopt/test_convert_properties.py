@@ -21,7 +21,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import make_plan, nest, tap_name
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import nest
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import make_plan, tap_name
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH_KEY, capabilities, disk_of, vm
 
 NAME = st.text("abcXYZ019-_.", min_size=1, max_size=8).filter(lambda text: text[0].isalnum())

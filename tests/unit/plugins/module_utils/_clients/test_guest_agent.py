@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import base64
+import errno
 import itertools
 import json
 import os
+import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.guest_agent import GuestAgent
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import GuestAgentError
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import vms_resume
 from ansible_collections.directdisk.qemu.tests.unit.fake_guest_agent import FakeGuestAgent, answer_to_sync
 from ansible_collections.directdisk.qemu.tests.unit.real_parts import guest_agent, needs_guest_agent
 
@@ -48,6 +52,37 @@ def test_late_answers_to_an_earlier_session_are_skipped(tmp_path: Path) -> None:
         connect(fake.path) as agent,
     ):
         assert agent.execute("guest-ping") == 5
+
+
+def test_an_agent_that_only_root_or_another_client_may_use_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: str, _seconds: float) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    def wait(_path: str, _seconds: float) -> None:
+        raise TimeoutError("other clients hold it")
+
+    for listener, problem in ((refuse, "permission denied: only root may connect"), (wait, "other clients hold it")):
+        monkeypatch.setattr(vms_resume, "connect", listener)
+        with pytest.raises(GuestAgentError, match=rf"/a: {problem}"):
+            connect(tmp_path / "a")
+
+
+def test_a_vm_that_ends_is_not_waited_for(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "a"))
+        listener.listen()
+
+        def end() -> None:
+            with listener.accept()[0] as connection:
+                connection.recv(4096)
+
+        vm = threading.Thread(target=end)
+        vm.start()
+        with pytest.raises(GuestAgentError, match=r"^vm web1: guest agent: its VM has ended$"):
+            connect(tmp_path / "a", seconds=30)
+        vm.join()
 
 
 def test_an_agent_that_does_not_answer_is_an_error_of_its_vm(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ import re
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import running, systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths, unit_text
 from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu, FloodingMonitor
 
@@ -91,6 +93,7 @@ def test_the_vms_of_a_host_are_read_from_systemd_qmp_and_console(
         "query-status": {"status": "io-error"},
         "qom-get": "pc-q35-7.2-machine",
         "query-block": blocks,
+        "x-debug-query-block-graph": {"nodes": [], "edges": []},
         "query-blockstats": [{"stats": {}}, {"node-name": "root.format", "stats": stats}],
     }
     with FakeQemu(tmp_path / "web1.sock", answers=answers):
@@ -122,6 +125,50 @@ def test_the_vms_of_a_host_are_read_from_systemd_qmp_and_console(
     assert running.vms()["web1"]["error"].endswith("nothing: No such file or directory")
 
 
+def graph_of(device: str, *permissions: str) -> dict[str, Any]:
+    """QEMU's block graph with one device and its node root.format, which another node is below."""
+    nodes = {1: ("block-backend", device), 2: ("block-driver", "root.format"), 3: ("block-driver", "root.storage")}
+    edges = [{"parent": 1, "child": 2, "perm": permissions}, {"parent": 2, "child": 3, "perm": ["write"]}]
+    listed = [{"id": number, "type": kind, "name": name} for number, (kind, name) in nodes.items()]
+    return {"nodes": listed, "edges": edges}
+
+
+@pytest.mark.parametrize(
+    ("status", "disk_sizes", "permissions", "expected"),
+    [
+        ("running", False, ["consistent-read", "write"], {"read_only": False, "io_status": "ok"}),
+        ("running", False, ["consistent-read"], {"read_only": True, "io_status": "ok"}),
+        ("paused", False, ["write"], {"read_only": False, "io_status": "ok"}),
+        ("running", True, ["write"], {"read_only": False, "io_status": "failed", "size": 512}),
+        ("io-error", False, ["write"], {"read_only": False, "io_status": "failed", "size": 512}),
+    ],
+)
+def test_the_storage_of_a_vm_is_asked_for_sizes_or_after_an_io_error_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    disk_sizes: bool,
+    permissions: list[str],
+    expected: dict[str, Any],
+) -> None:
+    """query-block and query-named-block-nodes halt a VM while its storage does not answer."""
+    monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "s"))
+    inserted = {"node-name": "root.format", "image": {"virtual-size": 512}}
+    answers = {
+        "query-status": {"status": status},
+        "qom-get": "",
+        "query-blockstats": [{"node-name": "root.format", "stats": {}}],
+        "query-block": [{"inserted": inserted, "io-status": "failed"}],
+        "x-debug-query-block-graph": graph_of("/machine/peripheral/root", *permissions),
+    }
+    with FakeQemu(tmp_path / "s", answers=answers) as qemu:
+        state: UnitState = {"active": "active", "enabled": True, "pid": 1, "invocation": "1"}
+        disk = running._vm("web1", state, disk_sizes=disk_sizes)["disks"]["root"]
+    assert {name: value for name, value in disk.items() if name not in ("node", "io")} == expected
+    asked = {"query-block", "query-named-block-nodes"} & {*qemu.heard}
+    assert asked == ({"query-block"} if "size" in expected else set())
+
+
 @pytest.mark.parametrize(
     "piece",
     [
@@ -146,10 +193,13 @@ def test_a_monitor_that_is_not_qemus_is_an_error_soon(tmp_path: Path, piece: byt
     [
         ("query-status", ["x"]),
         ("query-status", {"status": 5}),
+        ("x-debug-query-block-graph", {"nodes": []}),
+        ("x-debug-query-block-graph", {"nodes": [{"id": [1]}], "edges": []}),
+        ("x-debug-query-block-graph", {"nodes": [], "edges": [{"perm": "write"}]}),
         ("query-block", {"a": 1}),
         ("query-block", [{"inserted": []}]),
         ("query-block", [{"inserted": {"node-name": ["x"]}}]),
-        ("query-block", [{"inserted": {"image": {"virtual-size": "big"}}}]),
+        ("query-block", [{"inserted": {"node-name": "root.format", "image": {"virtual-size": "big"}}}]),
         ("query-block", [5]),
         ("query-blockstats", [{"stats": 5}]),
         ("query-blockstats", [{"node-name": {}, "stats": {}}]),
@@ -161,9 +211,14 @@ def test_answers_of_other_kinds_are_the_error_of_their_vm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, answer: object
 ) -> None:
     monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "s"))
-    good = {"query-status": {"status": "running"}, "query-block": [], "query-blockstats": []}
+    good = {
+        "query-status": {"status": "running"},
+        "query-block": [{"inserted": {"node-name": "root.format"}}],
+        "query-blockstats": [{"node-name": "root.format"}],
+        "x-debug-query-block-graph": {"nodes": [], "edges": []},
+    }
     with FakeQemu(tmp_path / "s", answers={**good, command: answer}):
-        found = running._vm("web1", {"active": "active", "enabled": True, "invocation": "1"})
+        found = running._vm("web1", {"active": "active", "enabled": True, "invocation": "1"}, disk_sizes=True)
     assert found["error"]
     assert found["disks"] == {}
 

@@ -69,7 +69,8 @@ def test_a_declaration_is_refused_in_these_words(vms: Any, error: str) -> None:
             "debian13",
             {"drivers": {}, "nbdkit": {}, "programs": {}},
             "disk root of web1: http http://h/x: route nbdkit: nbdkit cannot serve http (nbdkit is not installed); "
-            "install nbdkit (role storage_client); route stage: this host has no curl; install curl ca-certificates "
+            "install nbdkit curl ca-certificates (role storage_client); "
+            "route stage: this host has no curl; install curl ca-certificates "
             "(role storage_client); route driver: this QEMU has no http driver (was not probed); "
             "install qemu-block-extra ca-certificates (role storage_client)",
             id="no route at all",

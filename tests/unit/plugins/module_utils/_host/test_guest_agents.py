@@ -90,6 +90,17 @@ def test_answers_of_other_types_are_no_problem(tmp_path: Path, answer: Any) -> N
     assert all(one == {"name": "", "mac": "", "addresses": []} for one in info["interfaces"])
 
 
+def test_an_agent_that_is_lost_while_it_answers_is_told(tmp_path: Path) -> None:
+    with FakeGuestAgent(tmp_path / "web1", {**ANSWERS, "guest-get-host-name": b"not json\n"}):
+        info = guest_agents.observe(["web1"])["web1"]
+    assert info["problem"].startswith("vm web1: guest agent: ")
+    assert (info["version"], info["interfaces"]) == ("10.0.2", [])
+
+
+def test_a_host_without_agents_has_no_answers() -> None:
+    assert guest_agents.observe([]) == {}
+
+
 def test_a_guest_cannot_tell_a_novel(tmp_path: Path) -> None:
     many = [{"name": "n" * 500, "ip-addresses": [{"ip-address": "1"}] * 70}] * 70
     with FakeGuestAgent(tmp_path / "web1", {**ANSWERS, "guest-network-get-interfaces": many}):

@@ -49,6 +49,7 @@ def disk(path: Path, **more: Any) -> LiveDisk:
         "helpers": [],
         "network": False,
         "images": {},
+        "overlay": None,
     }
     return LiveDisk(**{**whole, **more})  # type: ignore[typeddict-item]
 

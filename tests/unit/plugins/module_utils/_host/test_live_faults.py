@@ -18,8 +18,7 @@ from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu
 STATE = {"active": "active", "invocation": "1"}
 NODES = ('{"driver":"null-co","node-name":"data.storage"}', '{"driver":"raw","node-name":"data.format"}')
 DEVICE = "scsi-cd,bus=machine.scsi-0.0,drive=data.format,id=data"
-ANSWERS: dict[str, Any] = {"query-named-block-nodes": [], "query-fdsets": [], "qom-list": []}
-ANSWERS["query-block"] = [{"qdev": "data", "tray_open": True}]
+ANSWERS: dict[str, Any] = {"query-named-block-nodes": [], "query-blockstats": [], "query-fdsets": [], "qom-list": []}
 
 
 @pytest.fixture(autouse=True)

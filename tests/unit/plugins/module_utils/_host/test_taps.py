@@ -56,6 +56,14 @@ def test_an_interface_of_another_user_stays(done: list[str], tmp_path: Path) -> 
     assert done == []
 
 
+def test_an_interface_without_a_user_stays(done: list[str], tmp_path: Path) -> None:
+    """An interface that is gone, or that is no tap device, has no owner either time."""
+    (tmp_path / "web1.lan" / "owner").unlink()
+    taps.remember_kept("web1", "web1.lan", "1")
+    taps.remove_former(states("inactive", "1"), {})
+    assert done == []
+
+
 def test_the_bridge_of_a_tap_device_is_read(tmp_path: Path, done: list[str]) -> None:
     assert taps.bridge_of("web1.lan") == ""
     (tmp_path / "web1.lan" / "master").symlink_to("../br0")

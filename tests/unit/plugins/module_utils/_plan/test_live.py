@@ -158,10 +158,24 @@ def test_more_devices_than_ports_need_a_restart() -> None:
     assert changes(disks(), disks(**more)).restart == ("there is no free port for a new device",)
 
 
+@pytest.mark.parametrize(("writes", "folder"), [("overlay", "lib"), ("discard", "cache")])
+def test_an_overlay_is_made_as_the_unit_makes_it(writes: str, folder: str) -> None:
+    declared = disks(data={**NFS, "writes": writes})
+    assert changes(disks(), declared) == LiveChanges(attach=("data",))
+    one = plan(declared)
+    overlay = live_disk(one, one.disks[1], parts_of(words_of(one.services[-1].args)), encrypted=False)["overlay"]
+    assert overlay
+    assert (overlay["persistent"], overlay["base"]) == (writes == "overlay", "data.format")
+    assert overlay["path"].startswith(f"/var/{folder}/qemu-vm-web1/data")
+    (made,) = (command.argv for command in one.services[-1].before if "create" in command.argv)
+    assert made[-5:-1] == ("-F", overlay["format"], "-b", overlay["backing"])
+    assert made[-1].removesuffix(".new") == overlay["path"]
+
+
 @pytest.mark.parametrize(
     ("disk", "reason"),
     [
-        ({**NFS, "writes": "overlay"}, "its overlay is made when the VM starts"),
+        ({**NFS, "writes": "overlay", "renamed_from": "old"}, "its overlay is renamed when the VM starts"),
         (
             {"http": {"url": "http://192.0.2.5/a.gz", "compression": "gzip"}, "writes": "deny"},
             "it is unpacked as it is opened",
@@ -173,7 +187,7 @@ def test_more_devices_than_ports_need_a_restart() -> None:
             "from files, which it gets when the VM starts",
         ),
     ],
-    ids=["overlay", "packed", "trust", "socket", "certificates"],
+    ids=["renamed", "packed", "trust", "socket", "certificates"],
 )
 def test_why_a_disk_waits_for_a_restart(disk: dict[str, Any], reason: str) -> None:
     (found,) = changes(disks(), disks(data=disk)).restart

@@ -94,6 +94,13 @@ def test_nobody_is_asked_about_a_vm_that_is_not_to_run(state: str) -> None:
     assert list(questions([vm(disk_of(RBD))])) == ["web1"]
 
 
+def test_nobody_is_asked_about_a_disk_that_is_only_read_or_that_cannot_tell() -> None:
+    disks = {"root": {**RBD, "writes": "deny"}, "data": {"nbd": {"host": "192.0.2.5"}}}
+    assert questions([vm({"disks": disks})]) == {}
+    both = questions([vm({"disks": {**disks, "more": ISCSI}})])["web1"]
+    assert [one["identity"] for one in both] == ["iscsi:iqn.x:y/1"]
+
+
 PRINTS = """
 import json, sys
 found = []

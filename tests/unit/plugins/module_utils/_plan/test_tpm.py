@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import make_plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.render import render_service
@@ -43,3 +46,10 @@ def test_its_folder_belongs_to_the_vm_and_to_no_disk() -> None:
 def test_a_vm_without_a_tpm_has_the_unit_that_it_had() -> None:
     (qemu,) = WITHOUT
     assert "tpm" not in render_service(qemu, encrypted=True)
+
+
+def test_a_host_without_swtpm_runs_no_vm_with_a_tpm() -> None:
+    lacking = capabilities(programs={})
+    with pytest.raises(CapabilityError, match=r"^vm web1: tpm: this host has no swtpm; install swtpm"):
+        make_plan(vm({**disk_of(NBD), "tpm": True}), lacking)
+    assert make_plan(vm(disk_of(NBD)), lacking).services

@@ -342,3 +342,15 @@ def test_a_redirect_takes_no_password_along(server: str, tmp_path: Path) -> None
     command = [sys.executable, "-IS", str(PROGRAM), "--ask=x", *options, f"{server}/localhost/image"]
     subprocess.run([*command, "--config", str(config)], timeout=30, check=True)
     assert [cookie for cookie, _user in Handler.credentials] == ["a=secret", ""]
+
+
+@pytest.mark.parametrize(
+    ("stderr", "told"),
+    [
+        ("curl: No such file or directory\n", ("curl: No such file or directory", "", "")),
+        ("curl: (7) refused\nhttp://h:81/a\n\n", ("curl: (7) refused", "http://h:81", "")),
+        ("", ("curl ended with 1", "", "")),
+    ],
+)
+def test_the_reason_is_told_also_where_curl_itself_did_not_run(stderr: str, told: tuple[str, str, str]) -> None:
+    assert image_fetch.told_by(stderr, 1) == told

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -202,6 +205,35 @@ def test_a_qemu_that_does_not_go_on_has_not_started(storage: Storage, tmp_path: 
         assert storage_owner.release(5, qemu.path, [storage.image("root", [HERE])]) == "it will not"
     with FakeQemu(tmp_path / "t", ends_on="cont") as qemu:
         assert storage_owner.release(5, qemu.path, [storage.image("root", [HERE])]) == "QEMU ended while it started"
+
+
+@pytest.mark.parametrize("waiting", [0, 1])
+def test_a_monitor_that_others_hold_is_waited_for(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: int
+) -> None:
+    """QEMU serves one client at a time, and a queue that is full is no reason to give up."""
+    checks = [storage.image("root", *[[HERE]] * 2)]
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as held:
+        listener.bind(path)
+        listener.listen(0)
+        for _client in range(waiting):
+            held.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
+        monkeypatch.setattr(storage_owner, "MONITOR", 0.05)
+        assert storage_owner.release(5, path, checks) == (
+            "QEMU's monitor has not answered within 0.05 s: another client holds it; the guest was not started"
+        )
+        monkeypatch.setattr(storage_owner, "MONITOR", 10)
+
+        def serve() -> None:
+            listener.accept()[0].close()  # the client of before
+            connection = held.enter_context(listener.accept()[0])
+            connection.sendall(b'{"error": {"desc": "its turn"}}\n')
+
+        later = threading.Timer(0.1, serve)
+        later.start()
+        assert storage_owner.release(5, path, checks) == "its turn"
+        later.join()
 
 
 def test_a_process_of_root_is_nobody_to_become(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ NO_DRIVER = {"drivers": {"http": "Unknown driver 'http'"}}
         ("debian12", "auto", {"nbdkit": {}, "programs": {}}, "driver", FLAW),
         ("qemu5", "auto", NO_DRIVER, "nbdkit", ""),
         ("debian12", "auto", {"nbdkit": {"curl": ""}}, "stage", ""),
+        ("debian12", "auto", {"programs": {}}, "driver", FLAW),
         ("debian13", "auto", {"version": [5, 9, 0]}, "driver", ""),
         ("debian13", "auto", {"version": [6, 0, 0]}, "nbdkit", ""),
     ],
@@ -93,6 +94,16 @@ def test_a_host_without_qemu_needs_the_packages_of_every_route() -> None:
     words, packages = missing(REQUIRES, capabilities("debian13", emulator="", version=[], nbdkit={}))
     assert packages == ["qemu-system-x86", "qemu-utils", "qemu-block-extra", "ca-certificates", "nbdkit", "curl"]
     assert all("this host has no QEMU emulator" in word for word in words)
+
+
+def test_nbdkit_needs_curl_which_asks_a_web_server_for_redirects() -> None:
+    requires = {"routes": [{"backend": name, "route": "nbdkit"} for name in ("http", "ftp")]}
+    words, packages = missing(requires, capabilities("debian13", programs={}))
+    assert words == [
+        "http by route nbdkit: this host has no curl, which asks the server for redirects; "
+        "install nbdkit curl ca-certificates (role storage_client)"
+    ]
+    assert "curl" in packages
 
 
 def test_a_host_of_an_unknown_family_is_told_no_packages() -> None:

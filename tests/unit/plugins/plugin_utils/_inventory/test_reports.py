@@ -21,6 +21,7 @@ from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, NB
 FILE: dict[str, Any] = {"file": {"path": "/srv/a.img"}, "size": "1GiB"}
 OPENED = {"path:/srv/a.img": True}
 SEEN = {"node": "root.format", "size": 1 << 30, "read_only": False, "io_status": "ok", "io": {"reads": 1, "errors": 0}}
+SEEN_WITHOUT_SIZE = {name: value for name, value in SEEN.items() if name != "size"}
 
 
 def running(**changes: Any) -> dict[str, Any]:
@@ -104,6 +105,7 @@ def test_what_is_as_declared_has_no_drift() -> None:
         (disk_of(FILE), running(disks={}), ([], [["not open"]])),
         (disk_of(FILE), running(error="QEMU does not answer", status="", disks={}), ([], [[]])),
         (disk_of({**FILE, "size": "2GiB"}), running(), ([], [["other size"]])),
+        (disk_of({**FILE, "size": "2GiB"}), running(disks={"root": SEEN_WITHOUT_SIZE}), ([], [[]])),
         (disk_of(FILE), running(disks={"root": SEEN, "more": SEEN}), ([], [[], ["undeclared"]])),
     ],
 )

@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes the overlay of a disk in a running QEMU, over its monitor (QEMU, docs/interop/qemu-qmp-ref).
+
+QEMU itself makes it: the folder belongs to its user, and root opens no file there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveOverlay
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import vm_node
+
+_JOB = vm_node("create")
+_INTERVAL = 0.05
+
+
+def make(monitor: Monitor, node: Mapping[str, Any], overlay: LiveOverlay) -> None:
+    """Make an overlay of the size of its image, whose node is open; one that persists is made only once.
+
+    node: of the overlay's file.
+    """
+    path = overlay["path"]
+    if overlay["persistent"] and os.path.lexists(path):
+        return
+    # A run that is killed leaves no half of an overlay that persists.
+    new = f"{path}.new" if overlay["persistent"] else path
+    _create(monitor, {"driver": "file", "filename": new, "size": 0})
+    monitor.execute("blockdev-add", {**node, "filename": new})
+    try:
+        header = {"backing-file": overlay["backing"], "backing-fmt": overlay["format"]}
+        size = _size(monitor, overlay["base"])
+        _create(monitor, {"driver": "qcow2", "file": node["node-name"], "size": size, **header})
+    finally:
+        monitor.execute("blockdev-del", {"node-name": node["node-name"]})
+    if overlay["persistent"]:
+        try:
+            os.rename(new, path)
+        except OSError as error:
+            raise HostError(f"{path}: {error.strerror}") from None
+
+
+def _size(monitor: Monitor, node: str) -> int:
+    nodes = {one["node-name"]: one for one in monitor.execute("query-named-block-nodes", {"flat": True})}
+    return int(nodes[node]["image"]["virtual-size"])
+
+
+def _create(monitor: Monitor, options: Mapping[str, Any]) -> None:
+    """Create an image, and wait for it; raise HostError if it cannot be created."""
+    # A run that was killed may have left its job.
+    monitor.try_execute("job-dismiss", {"id": _JOB})
+    monitor.execute("blockdev-create", {"job-id": _JOB, "options": dict(options)})
+    while (job := _job(monitor)).get("status") != "concluded":
+        time.sleep(_INTERVAL)
+    monitor.execute("job-dismiss", {"id": _JOB})
+    if "error" in job:
+        raise HostError(f"its overlay cannot be made: {job['error']}")
+
+
+def _job(monitor: Monitor) -> dict[str, Any]:
+    """Return the job; raise HostError if QEMU has none."""
+    jobs = [one for one in monitor.execute("query-jobs") if one.get("id") == _JOB]
+    if not jobs:
+        raise HostError("its overlay cannot be made: QEMU has no job for it")
+    return dict(jobs[0])

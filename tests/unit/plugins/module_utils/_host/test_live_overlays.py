@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Overlays that a running QEMU makes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_disks, live_overlays
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk, LiveOverlay
+from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu
+from ansible_collections.directdisk.qemu.tests.unit.plugins.module_utils._host.test_live_disks import disk
+from ansible_collections.directdisk.qemu.tests.unit.real_vm import needs_emulator, running_vm
+
+NODE = {"driver": "file", "node-name": "data.writes", "filename": "x", "read-only": False}
+JOB = {"id": "machine.create", "status": "concluded"}
+ANSWERS: dict[str, Any] = {
+    "query-named-block-nodes": [{"node-name": "data.format", "image": {"virtual-size": 4096}}],
+    "query-jobs": [JOB],
+}
+
+
+def overlay(path: Path, *, persistent: bool) -> LiveOverlay:
+    return {
+        "path": str(path),
+        "persistent": persistent,
+        "base": "data.format",
+        "backing": "json:{}",
+        "format": "raw",
+    }
+
+
+def test_an_overlay_that_persists_is_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "data.qcow2"
+    (tmp_path / "data.qcow2.new").write_text("made")
+    with FakeQemu(tmp_path / "qmp", answers=ANSWERS) as qemu, Monitor.connect(qemu.path) as monitor:
+        live_overlays.make(monitor, NODE, overlay(path, persistent=True))
+        heard = len(qemu.heard)
+        live_overlays.make(monitor, NODE, overlay(path, persistent=True))
+    assert path.read_text() == "made"
+    assert len(qemu.heard) == heard
+    made = [one["options"] for one in qemu.arguments if one and "options" in one]
+    assert made == [
+        {"driver": "file", "filename": f"{path}.new", "size": 0},
+        {"driver": "qcow2", "file": "data.writes", "size": 4096, "backing-file": "json:{}", "backing-fmt": "raw"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "words"),
+    [
+        ([{**JOB, "error": "No space left on device"}], "its overlay cannot be made: No space left on device"),
+        ([], "its overlay cannot be made: QEMU has no job for it"),
+    ],
+)
+def test_an_overlay_that_cannot_be_made_is_an_error(tmp_path: Path, jobs: list[Any], words: str) -> None:
+    with (
+        FakeQemu(tmp_path / "qmp", answers={**ANSWERS, "query-jobs": jobs}) as qemu,
+        Monitor.connect(qemu.path) as monitor,
+        pytest.raises(HostError) as error,
+    ):
+        live_overlays.make(monitor, NODE, overlay(tmp_path / "data.qcow2", persistent=False))
+    assert str(error.value) == words
+    assert "blockdev-add" not in qemu.heard
+
+
+def test_an_overlay_that_has_no_place_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "data.qcow2"
+    with (
+        FakeQemu(tmp_path / "qmp", answers=ANSWERS) as qemu,
+        Monitor.connect(qemu.path) as monitor,
+        pytest.raises(HostError, match=rf"^{path}: No such file or directory$"),
+    ):
+        live_overlays.make(monitor, NODE, overlay(path, persistent=True))
+    # The job of a run that was killed is removed first, and nothing stays open.
+    assert qemu.heard.index("job-dismiss") < qemu.heard.index("blockdev-create")
+    assert qemu.heard[-1] == "blockdev-del"
+
+
+def layered(image: Path, path: Path, *, persistent: bool) -> LiveDisk:
+    """A disk over an image, which QEMU opens read-only."""
+    plain = disk(image)
+    below = [{**node, "read-only": True} for node in plain["nodes"]]
+    above = [
+        {**NODE, "filename": str(path)},
+        {"driver": "qcow2", "node-name": "data.overlay", "file": "data.writes", "backing": "data.format"},
+    ]
+    return {**plain, "nodes": [*below, *above], "overlay": overlay(path, persistent=persistent)}
+
+
+@needs_emulator
+@pytest.mark.parametrize("persistent", [True, False])
+def test_qemu_opens_an_overlay_that_it_has_made(tmp_path: Path, persistent: bool) -> None:
+    image, path = tmp_path / "a.raw", tmp_path / "data.qcow2"
+    image.write_bytes(b"base" * 65536)
+    one = layered(image, path, persistent=persistent)
+    files = set()
+    with running_vm(tmp_path / "qmp", "-m", "64") as monitor:
+        for _twice in range(2):
+            with contextlib.ExitStack() as undo:
+                live_disks.open_nodes(monitor, "data", one, {}, undo)
+                assert "data.overlay" in live_disks.node_names(monitor)
+            files.add(path.stat().st_ino)
+            assert live_disks.node_names(monitor) == []
+    assert len(files) == 1
+    info = json.loads(subprocess.check_output(["qemu-img", "info", "--output=json", str(path)]))
+    assert (info["virtual-size"], info["backing-filename"]) == (262144, "json:{}")
+
+
+@needs_emulator
+def test_an_overlay_whose_header_names_another_file_is_refused(tmp_path: Path) -> None:
+    image, path, data = tmp_path / "a.raw", tmp_path / "data.qcow2", tmp_path / "data.raw"
+    image.write_bytes(bytes(1 << 20))
+    options = f"data_file={data},data_file_raw=on"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", options, str(path), "1M"], check=True)
+    with (
+        running_vm(tmp_path / "qmp", "-m", "64") as monitor,
+        contextlib.ExitStack() as undo,
+        pytest.raises(HostError, match=r"^disk data: its data is in another file"),
+    ):
+        live_disks.open_nodes(monitor, "data", layered(image, path, persistent=True), {}, undo)
