@@ -52,7 +52,7 @@ def test_an_unexpected_error_is_an_answer(folder: str) -> None:
 
 def test_work_that_is_killed_is_an_error(folder: str) -> None:
     answer = jobs.run(lambda board: os.kill(os.getpid(), signal.SIGKILL) or {}, seconds=10, folder=folder)
-    assert answer == {"failed": True, "msg": "the process that worked on the disks was killed (status 9)"}
+    assert answer == {"failed": True, "msg": "the process that did the work was killed (status 9)"}
 
 
 def test_long_work_goes_on_in_a_session_of_its_own_with_progress(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def test_a_host_that_stays_away_is_unreachable_and_its_work_goes_on(
 ) -> None:
     clock = iter(range(0, 10000, 30))
     monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock))
-    with pytest.raises(AnsibleConnectionFailure, match=r"^closed; the work on the disks goes on there, and the next"):
+    with pytest.raises(AnsibleConnectionFailure, match=r"^closed; the work goes on there, and the next"):
         jobs.await_job("hv1", STARTED, answers(*[AnsibleConnectionFailure("closed")] * 4))
 
 
@@ -69,7 +69,7 @@ def test_a_host_that_stays_away_is_unreachable_and_its_work_goes_on(
 )
 def test_work_that_has_no_result_is_an_error(shown: list[str], text: str, words: str) -> None:
     answer = jobs.await_job("hv1", STARTED, answers(text))
-    assert answer == {"failed": True, "msg": f"the process that worked on the disks {words}"}
+    assert answer == {"failed": True, "msg": f"the process that did the work {words}"}
 
 
 def test_many_disks_are_a_few_lines(shown: list[str]) -> None:
