@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, NbdkitPlugin, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
     Adoption,
     LibvirtSource,
@@ -95,6 +95,7 @@ OPTIONS = (
         "passphrase",
         "Passphrase of O(key) if it is encrypted.",
         secret=True,
+        routes=("driver",),
         pattern="[^\n]*",
         pattern_help="contains a line break",
     ),
@@ -188,7 +189,7 @@ HINTS = (
 
 def _node(values: Values, resources: UnitResources) -> Node:
     """Build the node. QEMU has no option for a key: it asks an ssh-agent."""
-    resources.identity("key", f"{values['key'].strip()}\n", values.get("passphrase", ""))
+    resources.identity("key", _text_of_key(values), values.get("passphrase", ""))
     return {
         "driver": "ssh",
         "server": {"host": values["host"], "port": str(values.get("port", DEFAULT_PORT))},
@@ -196,6 +197,44 @@ def _node(values: Values, resources: UnitResources) -> Node:
         "user": values["user"],
         "host-key-check": _host_key_check(values),
     }
+
+
+def _nbdkit(values: Values, resources: UnitResources) -> NbdkitPlugin:
+    """nbdkit's ssh plugin, for a QEMU without the driver. It connects again when the server has been away."""
+    return NbdkitPlugin(
+        "ssh",
+        (
+            *(f"host={values['host']}", f"port={values.get('port', DEFAULT_PORT)}"),
+            *(f"user={values['user']}", f"path={values['path']}"),
+            f"identity={resources.credential('key', _text_of_key(values))}",
+            _known_hosts(values, resources),
+            *("retries=3", "retry-delay=2"),
+        ),
+        ("retry",),
+        writes=True,
+    )
+
+
+def _text_of_key(values: Values) -> str:
+    return f"{values['key'].strip()}\n"
+
+
+def _known_hosts(values: Values, resources: UnitResources) -> str:
+    """Return the parameter of nbdkit's plugin for the check of the server's host key."""
+    match = _HOST_KEY.fullmatch(values.get("host_key", ""))
+    if match:
+        port = values.get("port", DEFAULT_PORT)
+        server = values["host"] if port == DEFAULT_PORT else f"[{values['host']}]:{port}"
+        return f"known-hosts={resources.file('known_hosts', f'{server} {match[1]} {match[2]}')}"
+    unchecked = _host_key_check(values)["mode"] == "none"
+    return "verify-remote-host=false" if unchecked else f"known-hosts={KNOWN_HOSTS}"
+
+
+def _unfit(route: str, values: Values) -> str:
+    """Return why nbdkit cannot serve these values: it compares keys, not fingerprints."""
+    if route == "nbdkit" and "hash" in values.get("host_key_check", {}):
+        return "host_key_check with a hash is for route driver; declare the key itself as host_key"
+    return ""
 
 
 def _host_key_check(values: Values) -> Node:
@@ -377,7 +416,15 @@ BACKEND = Backend(
         if_different="write both paths from the root if they are two files",
         check=_check,
     ),
-    access=Access(driver="ssh", node=_node, reach=_reach),
+    access=Access(
+        driver="ssh",
+        node=_node,
+        reach=_reach,
+        routes=("driver", "nbdkit"),
+        why_unsuited=_unfit,
+        nbdkit=_nbdkit,
+        nbdkit_plugins=("ssh", "retry"),
+    ),
     packages=Packages(
         # Red Hat builds QEMU without it since its release 9.
         driver={

@@ -31,10 +31,14 @@ _SHELL = """\
 cd {folder} 2>/dev/null || {{ echo gone; exit 0; }}
 touch lease
 until [ -e result ] || ! [ -e "/proc/$(cat pid)" ] || [ "${{n:=0}}" -ge {seconds} ]; do sleep 1; n=$((n+1)); done
+works=no; if [ -e "/proc/$(cat pid)" ]; then works=yes; fi
 if [ -e result ]; then echo result; cat result
-elif [ -e "/proc/$(cat pid)" ]; then echo progress; cat progress
+elif [ $works = yes ]; then echo progress; cat progress
 else echo killed; fi"""
-"""Ends without a new line, because Ansible adds to it."""
+"""Looks for the process before the result, which the process leaves at its end.
+
+Ends without a new line, because Ansible adds to it.
+"""
 
 Run = Callable[[str], dict[str, Any]]
 """Runs a shell command on the host, and returns its ``rc``, ``stdout`` and ``stderr``."""

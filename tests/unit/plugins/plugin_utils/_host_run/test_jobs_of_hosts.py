@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -101,3 +103,20 @@ def test_the_shell_command_says_what_there_is(tmp_path: Path, files: dict[str, s
     command = jobs._SHELL.format(folder=tmp_path / "job", seconds=0) + " && sleep 0"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (said, "")
+
+
+def test_work_that_ends_while_it_is_asked_for_is_not_taken_for_killed(tmp_path: Path) -> None:
+    """The process is there at the first look, and gone at the second, with its result."""
+    program = tmp_path / "cat"
+    program.write_text(
+        f"""#!/bin/sh
+[ "$1" = pid ] || exec {shutil.which("cat")} "$@"
+if [ -e looked ]; then echo 0; printf done >result; else echo self; touch looked; fi
+"""
+    )
+    program.chmod(0o755)
+    (tmp_path / "job").mkdir()
+    command = jobs._SHELL.format(folder=tmp_path / "job", seconds=0)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env={"PATH": path}, check=True)
+    assert done.stdout == "result\ndone"
