@@ -71,7 +71,14 @@ def _by_driver(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterat
 def _by_nbdkit(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[OpenedHere]:
     path = f"{bench.folder}/{disk.name}.{id(resources)}.nbdkit.sock"
     plugin = nbdkit.plugin_of(disk, resources)
-    command = nbdkit.command(disk, plugin, path, "--foreground", pins=bench.capabilities.pins, writable=plugin.writes)
+    command = nbdkit.command(
+        disk,
+        plugin,
+        path,
+        "--foreground",
+        pins=bench.capabilities.pins,
+        writable=plugin.writes and disk.writes == "keep",
+    )
     reach = stage.reached(disk)
     allowed = confinement(reach)
     if plugin.pins:
