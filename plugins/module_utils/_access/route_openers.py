@@ -94,7 +94,12 @@ def _by_nbdkit(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterat
             allowed = replace(allowed, most=image_fetch.bounded(stage.most_of(disk), DOWNLOADS))
         begin = bench.confined(allowed, *folders)
         stack.enter_context(
-            background_process([*begin, *command], path, seconds=bench.open_timeout, environment=environment)
+            background_process(
+                [*begin, bench.capabilities.programs[nbdkit.PROGRAM], *command],
+                path,
+                seconds=bench.open_timeout,
+                environment=environment,
+            )
         )
         yield OpenedHere({"driver": "nbd", "server": {"type": "unix", "path": path}})
 

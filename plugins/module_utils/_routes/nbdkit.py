@@ -22,7 +22,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.service imp
     grant_access,
 )
 
-PROGRAM = "/usr/bin/nbdkit"
+PROGRAM = "nbdkit"
+PLACES = ("/usr/bin/nbdkit", "/usr/sbin/nbdkit")
+"""Debian has it in the first place, Red Hat and its relatives in the second one."""
 _SPLIT = (
     *("nbdkit-server", "nbdkit-basic-plugins", "nbdkit-basic-filters"),
     # On Red Hat 10 it is a part of the basic filters, which provide this name.
@@ -68,7 +70,8 @@ def _open(disk: Disk, site: Site) -> Opened:
     # redirects if it would send secrets along, or if no filter of addresses limits them.
     pins = site.pins and (bool(plugin.leaks) or not all(map(is_address, reach.servers)))
     writable = plugin.writes and disk.writes == "keep"
-    argv = command(disk, plugin, socket, f"--pidfile={pid_file}", "--log=syslog", pins=pins, writable=writable)
+    options = (f"--pidfile={pid_file}", "--log=syslog")
+    argv = [site.programs.get(PROGRAM, PROGRAM), *command(disk, plugin, socket, *options, pins=pins, writable=writable)]
     asks = _asks_for_redirect(disk, site, resources, reach, pins=pins) if plugin.pins else ()
     before, after = grant_access(unit, paths.helper_user_name(site.vm, disk.name), [(reach, False)])
     service = Service(
@@ -117,7 +120,7 @@ def plugin_of(disk: Disk, resources: UnitResources) -> NbdkitPlugin:
 
 
 def command(disk: Disk, plugin: NbdkitPlugin, socket: str, *options: str, pins: bool, writable: bool) -> list[str]:
-    """Return the command line that serves a disk on a unix socket.
+    """Return the arguments with which nbdkit serves a disk on a unix socket.
 
     pins: do not follow redirects; the body of the redirect is read as the image then.
     """
@@ -127,7 +130,6 @@ def command(disk: Disk, plugin: NbdkitPlugin, socket: str, *options: str, pins: 
             "follow", f"nbdkit would send the {plugin.leaks} to other servers, too; set route: {stage.ROUTE.name}"
         )
     return [
-        PROGRAM,
         *(() if writable else ("--readonly",)),
         f"--unix={socket}",
         *options,
@@ -138,4 +140,4 @@ def command(disk: Disk, plugin: NbdkitPlugin, socket: str, *options: str, pins: 
     ]
 
 
-ROUTE = Route("nbdkit", _packages, _why_not, _open, grows=False)
+ROUTE = Route("nbdkit", _packages, _why_not, _open, grows=False, programs=(PROGRAM,))

@@ -145,7 +145,7 @@ def arguments(server: SshServer, image: Path, folder: Path, **changes: Any) -> l
     ssh = {"host": "127.0.0.1", "port": server.port, "user": "root", "path": str(image), "key": server.key}
     disk = read_image("disk", {"ssh": {**ssh, "host_key": server.host_key, **changes}}, "disk")
     whole = nbdkit.command(disk, nbdkit.plugin_of(disk, Files(folder)), "", pins=True, writable=True)
-    return [*whole[2:], "retries=0"]
+    return [*whole[1:], "retries=0"]
 
 
 def qemu_io(socket: str, command: str) -> subprocess.CompletedProcess[str]:
