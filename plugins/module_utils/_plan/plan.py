@@ -162,8 +162,7 @@ class _Planner:
         resources = self._resources(self.unit, disk.name)
         try:
             route, warning = choose_route(disk, self.capabilities)
-            able = self.capabilities
-            site = Site(self.vm.name, resources, self.vm.settings["start_timeout"], able.pins, able.programs)
+            site = Site(self.vm.name, resources, self.vm.settings["start_timeout"], self.capabilities)
             opened = ROUTES[route].open(disk, site)
         except DeclarationError as error:
             raise error.within(where) from None

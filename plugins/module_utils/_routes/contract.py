@@ -28,10 +28,7 @@ class Site:
     vm: str
     resources: UnitResources
     start_timeout: int = 0
-    pins: bool = True
-    """If this host's nbdkit can be told not to follow redirects."""
-    programs: Mapping[str, str] = field(default_factory=dict)
-    """Paths of this host's programs, as in Capabilities."""
+    capabilities: Capabilities = field(default_factory=Capabilities)
 
     def helper_resources(self, unit: str, disk: str) -> UnitResources:
         """Return the resources of a helper's unit for the disk."""

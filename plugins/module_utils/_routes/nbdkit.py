@@ -68,10 +68,13 @@ def _open(disk: Disk, site: Site) -> Opened:
     plugin = plugin_of(disk, resources)
     # nbdkit goes into the background when its socket accepts connections, so it is ready then. It must not follow
     # redirects if it would send secrets along, or if no filter of addresses limits them.
-    pins = site.pins and (bool(plugin.leaks) or not all(map(is_address, reach.servers)))
+    pins = site.capabilities.pins and (bool(plugin.leaks) or not all(map(is_address, reach.servers)))
     writable = plugin.writes and disk.writes == "keep"
     options = (f"--pidfile={pid_file}", "--log=syslog")
-    argv = [site.programs.get(PROGRAM, PROGRAM), *command(disk, plugin, socket, *options, pins=pins, writable=writable)]
+    argv = [
+        site.capabilities.programs.get(PROGRAM, PROGRAM),
+        *command(disk, plugin, socket, *options, pins=pins, writable=writable),
+    ]
     asks = _asks_for_redirect(disk, site, resources, reach, pins=pins) if plugin.pins else ()
     before, after = grant_access(unit, paths.helper_user_name(site.vm, disk.name), [(reach, False)])
     service = Service(
