@@ -328,3 +328,20 @@ def test_images_count_with_the_bytes_that_they_take(tmp_path: Path, monkeypatch:
     collect._add_cache(metrics)
     assert "qemu_image_cache_files 1\n" in metrics.text()
     assert f"qemu_image_cache_bytes {1 << 30}\n" not in metrics.text()
+
+
+def test_a_cache_that_cannot_be_read_is_a_problem_and_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(units, "vms", list)
+    monkeypatch.setattr(collect.os, "scandir", refuse)
+    text, problems = collect.collect(Settings(str(tmp_path / "vms.prom"), 1, details=False, declared=()))
+    assert problems == [f"{collect.CACHE}: Permission denied"]
+    assert "qemu_metrics_collection_success 0\n" in text
+
+
+def test_a_status_that_qemu_does_not_have_is_another_one() -> None:
+    answers = vm_answers.DiskAnswers()
+    vm_answers._add_details(answers, {"io-status": "evil"}, {})
+    assert answers.io_status == vm_answers.OTHER

@@ -120,3 +120,11 @@ if [ -e looked ]; then echo 0; printf done >result; else echo self; touch looked
     path = f"{tmp_path}:{os.environ['PATH']}"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env={"PATH": path}, check=True)
     assert done.stdout == "result\ndone"
+
+
+def test_a_lost_connection_is_warned_of_once(shown: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(jobs.Display, "warning", lambda self, text: warnings.append(text))
+    run = answers(AnsibleConnectionFailure("closed"), AnsibleConnectionFailure("closed"), 'result\n{"changed": true}')
+    jobs.await_job("hv1", STARTED, run)
+    assert warnings == ["hv1: the connection is lost, while the work goes on; trying again"]
