@@ -34,10 +34,17 @@ install_packages() {
     install --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-find_python() { # the first Python that the pinned tools support
-  local candidate
-  for candidate in /usr/bin/python3 python3.13 python3.12 python3.11; do
-    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+# The first Python that the pinned tools support, or the other release of ansible-core.
+find_python() {
+  local candidate oldest=3.11 newest=3.13
+  case ${DIRECTDISK_ANSIBLE_CORE:-} in
+    2.16 | 2.17) oldest=3.10 newest=3.12 ;;
+    2.2?) oldest=3.12 newest=3.14 ;;
+  esac
+  for candidate in /usr/bin/python3 python3.14 python3.13 python3.12 python3.11 python3.10; do
+    if "$candidate" -c 'import sys, venv, ensurepip
+oldest, newest = (tuple(map(int, release.split("."))) for release in sys.argv[1:])
+sys.exit(not oldest <= sys.version_info[:2] <= newest)' "$oldest" "$newest" 2>/dev/null; then
       command -v "$candidate"
       return
     fi
@@ -62,7 +69,7 @@ tool_requirements() {
 make_venv() {
   local python hash venv
   python=$(find_python) || { install_packages python3.11 python3.11-venv && python=$(find_python); } ||
-    fail "Python 3.11, 3.12 or 3.13 is needed, with its venv module"
+    fail "no Python is installed, with its venv module, that ansible-core ${DIRECTDISK_ANSIBLE_CORE:-of tests/requirements.txt} supports"
   hash=$({ "$python" -VV && tool_requirements; } | sha256sum | cut -c 1-12)
   venv=$CACHE/venv-$hash
   mkdir -p "$CACHE"

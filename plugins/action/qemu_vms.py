@@ -368,7 +368,9 @@ class ActionModule(HostAction):
         """Run the host's part of this module, and return its answer; raise HostFailed if it fails."""
         encoded = {path: base64.b64encode(text.encode()).decode() for path, text in secrets.items()}
         hidden = {"disks": encode(disks)} if disks and (disks["managed"] or disks["to_read"]) else {}
-        answer = self.run_module("qemu_vms", {"vms": request, "credentials": encoded, **hidden}, task_vars)
+        detachable = {**request, **self.wait()} if "desired" in request else request
+        arguments = {"vms": detachable, "credentials": encoded, **hidden}
+        answer = self.await_work(self.run_module("qemu_vms", arguments, task_vars), task_vars)
         if answer.get("failed"):
             raise HostFailed(answer)
         return answer

@@ -271,7 +271,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dir
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply, former_storage, observe
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
-    ApplyAnswer,
     DisksRequest,
     DiskToRead,
     ObserveAnswer,
@@ -280,22 +279,36 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     StopAnswer,
     decode,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs, private_folders, privileges
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 
 
-def run(request: Request, secrets: dict[str, str], disks: str | None) -> ApplyAnswer | ObserveAnswer | StopAnswer:
+def run(request: Request, secrets: dict[str, str], disks: str | None) -> ObserveAnswer | StopAnswer | dict[str, Any]:
     """Answer one request of the action plugin; disks: an encoded DisksRequest."""
     if "stop" in request:
         return apply.stop(request["stop"])
     if "desired" in request:
-        return apply.apply(request["desired"], secrets, encrypted=request["encrypted"])
+        return _apply(request, secrets)
     capabilities = probe()
     observed = observe.observe(**request["observe"], secrets=secrets, encrypted=capabilities["encrypts"])
     answer: ObserveAnswer = {"capabilities": capabilities, "observed": observed}
     if disks:
         observe_disks(decode(disks), answer)
     return answer
+
+
+def _apply(request: Request, secrets: dict[str, str]) -> dict[str, Any]:
+    """Apply a desired state, and return an ApplyAnswer; or that of a job, if the work goes on without this process."""
+
+    def work(board: ProgressBoard) -> dict[str, Any]:
+        try:
+            return {**apply.apply(request["desired"], secrets, encrypted=request["encrypted"], board=board)}
+        except DirectDiskError as error:
+            return {"failed": True, "msg": str(error)}
+
+    seconds = request.get("wait")
+    return work(ProgressBoard()) if seconds is None else jobs.run(work, seconds=seconds)
 
 
 def observe_disks(request: DisksRequest, answer: ObserveAnswer) -> None:
@@ -355,9 +368,11 @@ def main() -> None:
         privileges.require_root()
         secrets = {path: base64.b64decode(text).decode() for path, text in module.params["credentials"].items()}
         answer: dict[str, Any] = {**run(module.params["vms"], secrets, module.params["disks"])}
-        module.exit_json(**answer)
     except DirectDiskError as error:
         module.fail_json(msg=str(error))
+    if answer.pop("failed", False):
+        module.fail_json(**answer)
+    module.exit_json(**answer)
 
 
 if __name__ == "__main__":

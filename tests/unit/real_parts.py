@@ -7,9 +7,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,9 @@ needs_qemu = pytest.mark.skipif(
 )
 needs_nbdkit = pytest.mark.skipif(not _has("nbdkit"), reason="needs nbdkit")
 needs_guest_agent = pytest.mark.skipif(not _has("qemu-ga"), reason="needs qemu-ga (package qemu-guest-agent)")
+needs_sshd = pytest.mark.skipif(
+    not os.path.exists("/usr/sbin/sshd") or os.getuid() != 0, reason="needs sshd (package openssh-server), and root"
+)
 needs_sftp_server = pytest.mark.skipif(not SFTP_SERVER, reason="needs sftp-server of OpenSSH")
 
 
@@ -74,6 +79,52 @@ def nbd_server(folder: Path, *arguments: str) -> Iterator[str]:
             yield path
         finally:
             process.kill()
+
+
+@dataclass(frozen=True)
+class SshServer:
+    """A running sshd."""
+
+    port: int
+    host_key: str
+    """Its public key."""
+    key: str
+    """The private key that opens it, for root."""
+
+
+@contextlib.contextmanager
+def ssh_server(folder: Path) -> Iterator[SshServer]:
+    """Run an sshd on loopback that serves SFTP."""
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = f"""\
+ListenAddress 127.0.0.1:{port}
+HostKey {folder}/host
+AuthorizedKeysFile {folder}/user.pub
+StrictModes no
+PermitRootLogin yes
+PidFile none
+Subsystem sftp internal-sftp
+"""
+    (folder / "sshd_config").write_text(settings)
+    os.makedirs("/run/sshd", exist_ok=True)
+    command = ["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            while not _answers(port):
+                assert process.poll() is None, f"sshd ended with {process.returncode}"
+                time.sleep(0.01)
+            yield SshServer(port, (folder / "host.pub").read_text(), (folder / "user").read_text())
+        finally:
+            process.kill()
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 @contextlib.contextmanager

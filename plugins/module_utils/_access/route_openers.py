@@ -71,7 +71,14 @@ def _by_driver(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterat
 def _by_nbdkit(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[OpenedHere]:
     path = f"{bench.folder}/{disk.name}.{id(resources)}.nbdkit.sock"
     plugin = nbdkit.plugin_of(disk, resources)
-    command = nbdkit.command(disk, plugin, path, "--foreground", pins=bench.capabilities.pins)
+    command = nbdkit.command(
+        disk,
+        plugin,
+        path,
+        "--foreground",
+        pins=bench.capabilities.pins,
+        writable=plugin.writes and disk.writes == "keep",
+    )
     reach = stage.reached(disk)
     allowed = confinement(reach)
     if plugin.pins:
@@ -87,7 +94,12 @@ def _by_nbdkit(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterat
             allowed = replace(allowed, most=image_fetch.bounded(stage.most_of(disk), DOWNLOADS))
         begin = bench.confined(allowed, *folders)
         stack.enter_context(
-            background_process([*begin, *command], path, seconds=bench.open_timeout, environment=environment)
+            background_process(
+                [*begin, bench.capabilities.programs[nbdkit.PROGRAM], *command],
+                path,
+                seconds=bench.open_timeout,
+                environment=environment,
+            )
         )
         yield OpenedHere({"driver": "nbd", "server": {"type": "unix", "path": path}})
 

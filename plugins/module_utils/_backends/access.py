@@ -49,6 +49,8 @@ class NbdkitPlugin:
     """The option whose secret it would send there."""
     unpacks: bool = False
     """True if it writes the whole image into a temporary file."""
+    writes: bool = False
+    """True if it can write to the image."""
 
 
 NbdkitServe = Callable[[Values, UnitResources], NbdkitPlugin]

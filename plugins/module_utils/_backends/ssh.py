@@ -4,15 +4,21 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import posixpath
 import re
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, Reach
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends._ssh_keys import (
+    HASH_DIGITS,
+    HOST_KEY,
+    check_host_key_check,
+    check_key,
+    digits,
+    public_blob,
+)
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, NbdkitPlugin, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
     Adoption,
     LibvirtSource,
@@ -34,9 +40,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.option im
 DEFAULT_PORT = 22
 KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
 """libssh's default file of host keys."""
-
-HASH_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}
-"""Hexadecimal digits of each kind of fingerprint."""
 
 HOST_KEY_CHECK = (
     Option(
@@ -95,6 +98,7 @@ OPTIONS = (
         "passphrase",
         "Passphrase of O(key) if it is encrypted.",
         secret=True,
+        routes=("driver",),
         pattern="[^\n]*",
         pattern_help="contains a line break",
     ),
@@ -116,14 +120,6 @@ _KEY = next(option for option in OPTIONS if option.name == "key")
 
 _WAYS = ("host_key", "host_key_check", "known_hosts")
 """Options for the check of the server's host key; only one of them can be set."""
-
-_HOST_KEY = re.compile(r"(?:\S+ )?((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+) ([A-Za-z0-9+/]+=*)(?: .*)?\n?")
-"""A line of known_hosts or of a .pub file: the kind of key, and the key."""
-
-_PRIVATE_KEY = re.compile(
-    r"-----BEGIN (?P<kind>[A-Z0-9 ]*)PRIVATE KEY-----\n(?P<body>.+)\n-----END (?P=kind)PRIVATE KEY-----", re.DOTALL
-)
-_OPENSSH_MAGIC = b"openssh-key-v1\0"
 
 HINTS = (
     Hint(
@@ -188,7 +184,7 @@ HINTS = (
 
 def _node(values: Values, resources: UnitResources) -> Node:
     """Build the node. QEMU has no option for a key: it asks an ssh-agent."""
-    resources.identity("key", f"{values['key'].strip()}\n", values.get("passphrase", ""))
+    resources.identity("key", _text_of_key(values), values.get("passphrase", ""))
     return {
         "driver": "ssh",
         "server": {"host": values["host"], "port": str(values.get("port", DEFAULT_PORT))},
@@ -198,14 +194,52 @@ def _node(values: Values, resources: UnitResources) -> Node:
     }
 
 
+def _nbdkit(values: Values, resources: UnitResources) -> NbdkitPlugin:
+    """nbdkit's ssh plugin, for a QEMU without the driver. It connects again when the server has been away."""
+    return NbdkitPlugin(
+        "ssh",
+        (
+            *(f"host={values['host']}", f"port={values.get('port', DEFAULT_PORT)}"),
+            *(f"user={values['user']}", f"path={values['path']}"),
+            f"identity={resources.credential('key', _text_of_key(values))}",
+            _known_hosts(values, resources),
+            *("retries=3", "retry-delay=2"),
+        ),
+        ("retry",),
+        writes=True,
+    )
+
+
+def _text_of_key(values: Values) -> str:
+    return f"{values['key'].strip()}\n"
+
+
+def _known_hosts(values: Values, resources: UnitResources) -> str:
+    """Return the parameter of nbdkit's plugin for the check of the server's host key."""
+    match = HOST_KEY.fullmatch(values.get("host_key", ""))
+    if match:
+        port = values.get("port", DEFAULT_PORT)
+        server = values["host"] if port == DEFAULT_PORT else f"[{values['host']}]:{port}"
+        return f"known-hosts={resources.file('known_hosts', f'{server} {match[1]} {match[2]}')}"
+    unchecked = _host_key_check(values)["mode"] == "none"
+    return "verify-remote-host=false" if unchecked else f"known-hosts={KNOWN_HOSTS}"
+
+
+def _unfit(route: str, values: Values) -> str:
+    """Return why nbdkit cannot serve these values: it compares keys, not fingerprints."""
+    if route == "nbdkit" and "hash" in values.get("host_key_check", {}):
+        return "host_key_check with a hash is for route driver; declare the key itself as host_key"
+    return ""
+
+
 def _host_key_check(values: Values) -> Node:
     if "host_key" in values:
-        digest = hashlib.sha256(_public_blob(values["host_key"])).hexdigest()
+        digest = hashlib.sha256(public_blob(values["host_key"])).hexdigest()
         return {"mode": "hash", "type": "sha256", "hash": digest}
     check = values.get("host_key_check", {"mode": "known_hosts"})
     if "hash" not in check:
         return {"mode": check["mode"]}
-    return {"mode": "hash", "type": check["type"], "hash": _digits(check["hash"])}
+    return {"mode": "hash", "type": check["type"], "hash": digits(check["hash"])}
 
 
 def _reach(values: Values) -> Reach:
@@ -213,76 +247,16 @@ def _reach(values: Values) -> Reach:
     return Reach(servers=(values["host"],), known_hosts=values.get("known_hosts", KNOWN_HOSTS) if known else "")
 
 
-def _digits(fingerprint: str) -> str:
-    return fingerprint.replace(":", "").lower()
-
-
-def _public_blob(line: str) -> bytes:
-    """Return the bytes of a public key, and check that they contain its kind."""
-    match = _HOST_KEY.fullmatch(line)
-    blob = _base64(match.group(2)) if match else b""
-    kind = match.group(1).encode() if match else b""
-    if not match or not blob.startswith(len(kind).to_bytes(4, "big") + kind):
-        raise DeclarationError("host_key", "is not a public key such as 'ssh-ed25519 AAAA...'")
-    return blob
-
-
-def _base64(text: str) -> bytes:
-    """Decode base64; return nothing if it is damaged."""
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
-        return b""
-
-
 def _check(values: Values) -> None:
     ways = [way for way in _WAYS if way in values]
     if len(ways) > 1:
         raise DeclarationError("", f"{' and '.join(ways)} are set; set only one of them")
     if "host_key" in values:
-        _public_blob(values["host_key"])
+        public_blob(values["host_key"])
     if "host_key_check" in values:
-        _check_host_key_check(values["host_key_check"])
+        check_host_key_check(values["host_key_check"])
     check_mountable("known_hosts", values.get("known_hosts", ""))
-    _check_key(values["key"], has_passphrase=bool(values.get("passphrase")))
-
-
-def _check_host_key_check(check: Values) -> None:
-    if (check["mode"] == "hash") != ("hash" in check) or ("type" in check) != ("hash" in check):
-        raise DeclarationError("host_key_check", "type and hash are required with mode hash, and only there")
-    if "hash" in check and len(_digits(check["hash"])) != HASH_DIGITS[check["type"]]:
-        raise DeclarationError(
-            "host_key_check: hash", f"a fingerprint of type {check['type']} has {HASH_DIGITS[check['type']]} digits"
-        )
-
-
-def _check_key(text: str, *, has_passphrase: bool) -> None:
-    """Refuse what ssh-add would refuse on the host, with a clearer message that does not repeat the key."""
-    if _HOST_KEY.fullmatch(text):
-        raise DeclarationError("key", "is a public key; set the private key, from the file without .pub")
-    if text.startswith("PuTTY-User-Key-File"):
-        raise DeclarationError("key", "is in PuTTY's form; convert it with puttygen -O private-openssh")
-    match = _PRIVATE_KEY.fullmatch(text.strip())
-    if not match:
-        damaged = "-----BEGIN" in text and "PRIVATE KEY-----" in text
-        raise DeclarationError(
-            "key",
-            "has lost its line breaks or its end; write it as a block, after 'key: |'"
-            if damaged
-            else "is not a private key, from BEGIN ... PRIVATE KEY to END",
-        )
-    if _encrypted(match) and not has_passphrase:
-        raise DeclarationError("key", "is encrypted; set passphrase")
-
-
-def _encrypted(key: re.Match[str]) -> bool:
-    if key["kind"] != "OPENSSH ":
-        return key["kind"] == "ENCRYPTED " or "ENCRYPTED" in key["body"]
-    # After the magic: the length of the cipher's name, and the name (OpenSSH, PROTOCOL.key).
-    blob = _base64(key["body"])
-    if not blob.startswith(_OPENSSH_MAGIC):
-        raise DeclarationError("key", "is damaged: it is not an OpenSSH key inside")
-    return not blob[len(_OPENSSH_MAGIC) :].startswith(b"\0\0\0\x04none")
+    check_key(values["key"], has_passphrase=bool(values.get("passphrase")))
 
 
 def _describe(values: Values) -> str:
@@ -377,7 +351,15 @@ BACKEND = Backend(
         if_different="write both paths from the root if they are two files",
         check=_check,
     ),
-    access=Access(driver="ssh", node=_node, reach=_reach),
+    access=Access(
+        driver="ssh",
+        node=_node,
+        reach=_reach,
+        routes=("driver", "nbdkit"),
+        why_unsuited=_unfit,
+        nbdkit=_nbdkit,
+        nbdkit_plugins=("ssh", "retry"),
+    ),
     packages=Packages(
         # Red Hat builds QEMU without it since its release 9.
         driver={

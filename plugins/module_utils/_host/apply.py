@@ -42,6 +42,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import VMS_LOCK, VMS_SECONDS, locked
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in
@@ -60,8 +61,10 @@ def stop(names: list[str]) -> StopAnswer:
     return {"stopped": [name for name, unit in units.items() if states[unit]["active"] in STOPPED]}
 
 
-def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAnswer:
-    """Apply a desired state; secrets: the texts of its credentials."""
+def apply(
+    desired: DesiredHost, secrets: Secrets, *, encrypted: bool, board: ProgressBoard | None = None
+) -> ApplyAnswer:
+    """Apply a desired state; secrets: the texts of its credentials; board: of the run, which lists downloads."""
     with _locked():
         observed = observe(
             vms=list(desired["vms"]),
@@ -93,11 +96,11 @@ def apply(desired: DesiredHost, secrets: Secrets, *, encrypted: bool) -> ApplyAn
         running = _running_on(desired, observed, changes)
         filters = address_filters.filters_now(list(running))
         _write(desired, secrets, changes, CredentialStore(encrypted=encrypted))
-        failures = _switch(desired, changes)
+        failures = _switch(desired, changes, board)
         kept_units = [desired["vms"][vm]["unit"] for vm in changes.restart_required if vm in desired["vms"]]
         address_filters.apply(running, filters, kept_units)
-        attached = live.attach(desired, observed, changes, secrets)
-        inserted = live.insert(desired, observed, changes, secrets)
+        attached = live.attach(desired, observed, changes, secrets, board)
+        inserted = live.insert(desired, observed, changes, secrets, board)
         networks = live.change_networks(desired, observed, changes)
         sizes = live.change_sizes(desired, observed, changes)
         passwords = live.change_passwords(desired, changes, secrets)
@@ -218,7 +221,7 @@ def _write(desired: DesiredHost, secrets: Secrets, changes: Changes, store: Cred
         host_files.write_atomically(path, desired["files"][path]["text"], mode=desired["files"][path]["mode"])
 
 
-def _switch(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
+def _switch(desired: DesiredHost, changes: Changes, board: ProgressBoard | None = None) -> dict[str, list[str]]:
     """Stop, remove, enable and start, with one call of systemctl each for all VMs."""
 
     def call(verb: str, names: list[str], *options: str) -> None:
@@ -249,7 +252,7 @@ def _switch(desired: DesiredHost, changes: Changes) -> dict[str, list[str]]:
     _reset_failures([path.rpartition("/")[2] for path in changes.remove_files])
     suspects: list[str] = []
     before = systemd.end_of_journal() if changes.start or changes.restart or changes.refresh else ""
-    late = await_images(desired, [*changes.start, *changes.restart], "the VM starts by itself once it is there")
+    late = await_images(desired, [*changes.start, *changes.restart], "the VM starts by itself once it is there", board)
     late.update({name: [_NOT_YET.format(name)] for name in changes.restart if name in late})
     # A restart may close storage that another VM starts with.
     restarted = restarts.restart_in_turn(desired, [name for name in changes.restart if name not in late])

@@ -28,6 +28,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media i
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import tap_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import sizes_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 _SECONDS = 60.0
@@ -83,9 +84,11 @@ def eject(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fai
     return _for_all(changes.eject, eject_one)
 
 
-def insert(desired: DesiredHost, observed: ObservedHost, changes: Changes, secrets: Secrets) -> Failures:
+def insert(
+    desired: DesiredHost, observed: ObservedHost, changes: Changes, secrets: Secrets, board: ProgressBoard | None = None
+) -> Failures:
     """Put media into the empty CD drives of running VMs, whose units have been written and loaded."""
-    late = await_images(desired, dict(changes.insert), "run this again once it is there")
+    late = await_images(desired, dict(changes.insert), "run this again once it is there", board)
 
     def insert_one(monitor: Monitor, vm: str, drive: str) -> None:
         new = desired["vms"][vm]["disks"][drive]
@@ -116,9 +119,11 @@ def change_options(desired: DesiredHost, observed: ObservedHost, changes: Change
     return _for_all(dict.fromkeys((*changes.limit, *changes.reopen)), change_one)
 
 
-def attach(desired: DesiredHost, observed: ObservedHost, changes: Changes, secrets: Secrets) -> Failures:
+def attach(
+    desired: DesiredHost, observed: ObservedHost, changes: Changes, secrets: Secrets, board: ProgressBoard | None = None
+) -> Failures:
     """Attach new disks to running VMs, whose units have been written and loaded."""
-    late = await_images(desired, dict(changes.attach), "run this again once it is there")
+    late = await_images(desired, dict(changes.attach), "run this again once it is there", board)
 
     def attach_one(monitor: Monitor, vm: str, disk: str) -> None:
         new = desired["vms"][vm]["disks"][disk]

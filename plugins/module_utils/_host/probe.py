@@ -57,7 +57,7 @@ _HELP_LINE = re.compile(r"^(-[\w-]+(?:(?:/| or )-[\w-]+)*)( \S)?", re.M)
 _WATCHED = (
     *EMULATORS,
     "/usr/bin/qemu-img",
-    nbdkit.PROGRAM,
+    *nbdkit.PLACES,
     "/usr/bin/systemd-creds",
     "/usr/bin/setfacl",
     "/usr/bin/curl",
@@ -263,21 +263,22 @@ def _with_stderr(driver: str, reason: str, stderr: str) -> str:
 
 
 def _probe_nbdkit() -> dict[str, str]:
-    if not os.path.exists(nbdkit.PROGRAM):
+    program = shutil.which(nbdkit.PROGRAM, path=_PATH)
+    if not program:
         return {}
     served = [backend.access.nbdkit_plugins for backend in BACKENDS.values() if backend.access.nbdkit_plugins]
-    reasons = {parts[0]: _try([nbdkit.PROGRAM, "--dump-plugin", parts[0]]) for parts in served}
+    reasons = {parts[0]: _try([program, "--dump-plugin", parts[0]]) for parts in served}
     filters = {name for parts in served for name in parts[1:]}
-    reasons[PINS] = _why_not_pinned()
+    reasons[PINS] = _why_not_pinned(program)
     return {
         **reasons,
-        **{name: _try([nbdkit.PROGRAM, f"--filter={name}", "--dump-plugin", "null"]) for name in filters},
+        **{name: _try([program, f"--filter={name}", "--dump-plugin", "null"]) for name in filters},
     }
 
 
-def _why_not_pinned() -> str:
+def _why_not_pinned(program: str) -> str:
     """Return why nbdkit follows every redirect of a web server (before 1.26); empty if it can be told not to."""
-    done = subprocess.run([nbdkit.PROGRAM, "curl", "--help"], capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run([program, "curl", "--help"], capture_output=True, text=True, timeout=10, check=False)
     return "" if "followlocation=" in done.stdout else "this nbdkit follows every redirect"
 
 

@@ -165,8 +165,7 @@ def needs_restart(name: str, invocation: str) -> bool:
     """Return if a running VM was started from other units or credentials than those that are written now."""
     unit = paths.unit_name(name)
     written = unit_record.files_of(unit_record.units_with(unit))
-    written.pop(paths.ssh_keys_unit_name(name), None)
-    return is_restart_due(unit_record.recorded(unit, invocation), written)
+    return is_restart_due(name, unit_record.recorded(unit, invocation), written)
 
 
 def _like(value: Any, kind: type[T]) -> T:

@@ -31,6 +31,13 @@ MODULE_OPTIONS = (
 )
 """Options of a module beside those of the disk."""
 
+WAIT = Option(
+    "wait",
+    "Internal. Seconds after which the work goes on without the module. The action plugin sets it, and waits.",
+    "int",
+    minimum=0,
+)
+
 # A size is text such as 20GiB; values of any shape are checked by their reader.
 _TYPES = {"size": "str", "hex": "str", "any": "raw"}
 
@@ -62,7 +69,7 @@ def disk_module_options(kind: ImageKind) -> tuple[Option, ...]:
     summary = f"{shared['source'].summary} C(docs/declaration.md) and C(docs/backends/) list its options."
     source = Option("source", summary, "dict")
     disk = (*(shared[name] for name in ("format", "raw_content", "luks", "size", "route")), source)
-    return (*storage, *disk, *kind.options, *MODULE_OPTIONS)
+    return (*storage, *disk, *kind.options, *MODULE_OPTIONS, WAIT)
 
 
 def _page(backend: str) -> str:
@@ -79,7 +86,7 @@ def declaration_of(kind: ImageKind, values: Mapping[str, Any]) -> dict[str, Any]
     backends = [backend for backend in BACKENDS.values() if backend.image_kind == kind.name]
     provision = {option.name for option in kind.options}
     single = {option.name for option in backends[0].options} if len(backends) == 1 else set()
-    module_only = {option.name for option in MODULE_OPTIONS}
+    module_only = {option.name for option in (*MODULE_OPTIONS, WAIT)}
     declared: dict[str, Any] = {"provision": {name: value for name, value in values.items() if name in provision}}
     if single:
         declared[backends[0].name] = {name: value for name, value in values.items() if name in single}

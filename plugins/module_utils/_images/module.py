@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.common.validation import check_type_dict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
@@ -19,6 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings imp
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.argument_spec import (
     MODULE_OPTIONS,
+    WAIT,
     argument_spec,
     declaration_of,
     disk_module_options,
@@ -31,7 +33,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle 
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
-from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs, private_folders, privileges
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import lock_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 WHERE = "disk"
@@ -80,14 +84,33 @@ def run_disk_module(lifecycle: Lifecycle) -> None:
         need_bindings(
             (backend for backend in BACKENDS.values() if backend.image_kind == kind.name), capabilities.family
         )
-        with Workbench(capabilities, open_timeout=run_options["open_timeout"]) as bench:
-            result = reconcile(lifecycle, desired, bench, check_mode=module.check_mode)
     except DirectDiskError as error:
         module.fail_json(msg=str(error))
-    for warning in result.pop("warnings"):
+
+    def work(board: ProgressBoard) -> dict[str, Any]:
+        try:
+            with (
+                Workbench(capabilities, open_timeout=run_options["open_timeout"]) as bench,
+                board.disk(desired.disk.described, lock_of(desired.disk)) as bench.progress,
+            ):
+                result = reconcile(lifecycle, desired, bench, check_mode=module.check_mode)
+        except DirectDiskError as error:
+            return {"failed": True, "msg": str(error)}
+        before, after = result.pop("before"), result.pop("after")
+        return {**result, "image": after, "diff": shown_changes("", result["actions"], before, after)}
+
+    def answer(board: ProgressBoard) -> dict[str, Any]:
+        # Ansible hides secrets only in the answer that a module itself gives.
+        hidden: dict[str, Any] = remove_values(work(board), module.no_log_values)
+        return hidden
+
+    seconds = None if module.check_mode else values.get(WAIT.name)
+    done = work(ProgressBoard()) if seconds is None else jobs.run(answer, seconds=seconds)
+    for warning in done.pop("warnings", ()):
         module.warn(warning)
-    before, after = result.pop("before"), result.pop("after")
-    module.exit_json(**result, image=after, diff=shown_changes("", result["actions"], before, after))
+    if done.pop("failed", False):
+        module.fail_json(**done)
+    module.exit_json(**done)
 
 
 def shown_changes(

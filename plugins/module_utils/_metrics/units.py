@@ -91,12 +91,12 @@ def _restarts_due(invocations: dict[str, str]) -> dict[str, bool]:
     units = {vm: unit_record.units_with(paths.unit_name(vm)) for vm in invocations}
     # Of all VMs at once: the folders of drop-ins are listed once then.
     written = unit_record.files_of(unit for own in units.values() for unit in own)
-    due = {}
-    for vm, invocation in invocations.items():
-        # Keys of an ssh-agent are loaded while the VM runs.
-        own = {unit: written[unit] for unit in units[vm] if unit != paths.ssh_keys_unit_name(vm)}
-        due[vm] = is_restart_due(unit_record.recorded(paths.unit_name(vm), invocation), own)
-    return due
+    return {
+        vm: is_restart_due(
+            vm, unit_record.recorded(paths.unit_name(vm), invocation), {unit: written[unit] for unit in units[vm]}
+        )
+        for vm, invocation in invocations.items()
+    }
 
 
 def _text(path: str) -> str:

@@ -284,15 +284,19 @@ class _DisksWork(TypedDict):
     """In check mode, whatever the mode of the task is."""
 
 
-class DisksWork(_DisksWork, total=False):
-    """A request to qemu_disks."""
+class Detachable(TypedDict, total=False):
+    """A request for work that may take long."""
 
     wait: float
     """Seconds after which the work goes on without the module; all of it in the module if this is missing."""
 
 
+class DisksWork(_DisksWork, Detachable):
+    """A request to qemu_disks."""
+
+
 JOBS = "/run/qemu-image-jobs"
-"""Folder of the detached processes that work on disks, with ``lease``, ``pid``, ``progress`` and ``result`` of each.
+"""Folder of detached processes that change disks or VMs, with ``lease``, ``pid``, ``progress`` and ``result`` of each.
 
 Its name does not begin as those of the folders that ``_process/private_folders.py`` removes.
 """
@@ -345,7 +349,7 @@ class StopAnswer(TypedDict):
     stopped: list[str]
 
 
-class Request(TypedDict, total=False):
+class Request(Detachable, total=False):
     """A request of the action plugin to the module qemu_vms: exactly one of observe, desired and stop."""
 
     observe: ObserveRequest

@@ -161,7 +161,7 @@ class _Planner:
         resources = self._resources(self.unit, disk.name)
         try:
             route, warning = choose_route(disk, self.capabilities)
-            site = Site(self.vm.name, resources, self.vm.settings["start_timeout"], self.capabilities.pins)
+            site = Site(self.vm.name, resources, self.vm.settings["start_timeout"], self.capabilities)
             opened = ROUTES[route].open(disk, site)
         except DeclarationError as error:
             raise error.within(where) from None

@@ -59,7 +59,7 @@ def run(work: Callable[[ProgressBoard], Answer], *, seconds: float, folder: str 
         with open(f"{place}/result", encoding="utf-8") as stream:
             answer: Answer = json.load(stream)
     except FileNotFoundError:
-        answer = {"failed": True, "msg": f"the process that worked on the disks was killed (status {status})"}
+        answer = {"failed": True, "msg": f"the process that did the work was killed (status {status})"}
     shutil.rmtree(place, ignore_errors=True)
     return answer
 

@@ -20,13 +20,13 @@ class Step:
         """total: bytes, if they are known; done: reads how many of them are done, for a step that cannot say it."""
         self.words = words
         self.done = 0
-        self._total = total
+        self.total = total
         self._read = done
         self._start = time.monotonic()
 
     def follow(self, row: ProgressRow) -> None:
         """Show the progress of another process."""
-        self.done, self._total = row["done"], row["total"]
+        self.done, self.total = row["done"], row["total"]
         self._start = time.monotonic() - row["seconds"]
 
     def row(self, name: str, lock: int) -> ProgressRow:
@@ -36,7 +36,7 @@ class Step:
                 self.done = self._read()
         seconds = time.monotonic() - self._start
         rate = self.done / seconds if seconds > 0 else 0.0
-        total = self._total if self._total and self._total >= self.done else None
+        total = self.total if self.total and self.total >= self.done else None
         left = (total - self.done) / rate if total and rate else None
         return {
             "name": name,

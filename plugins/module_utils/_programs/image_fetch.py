@@ -19,13 +19,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import signal
+import socket
 import ssl
 import stat
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import IO, NamedTuple
@@ -49,17 +51,11 @@ CREDENTIALS = "--config"
 HOPS = 10
 # Asks for one byte; a server that sends all of it is cut off.
 ASKED = (
-    "--globoff",
-    "--silent",
-    "--output",
-    "/dev/null",
-    "--range",
-    "0-0",
-    "--max-time",
-    "10",
-    "--max-filesize",
-    "4096",
+    *("--globoff", "--silent", "--output", "/dev/null", "--range", "0-0"),
+    *("--max-time", "10", "--max-filesize", "4096"),
 )
+SIZE = re.compile("fetches ([0-9]+) bytes")
+"""The status that systemd gets of a download whose size the server has told."""
 ETAG, PLACE = "user.directdisk.etag", "user.directdisk.place"
 PORTS = {"http": ":80", "https": ":443"}
 
@@ -149,13 +145,31 @@ def fetch(
     limited = [*begin, "prlimit", f"--fsize={most}", "--core=0", "--", "curl", "--max-filesize", str(most)]
     command = [*limited, "--globoff", "--fail", "--silent", "--show-error", "--remote-time", *STALLED, *RETRIED]
     told = ["--dump-header", "-", *TOLD_URL, "--output", part]
-    done = subprocess.run(
-        [*command, *told, *options, *named], input=given, capture_output=True, text=True, errors="replace", check=False
-    )
-    problem, place, sent_to = told_by(done.stderr, done.returncode)
-    if done.returncode in TOO_LARGE:
+    pipe, said = subprocess.PIPE, ""
+    with subprocess.Popen(
+        [*command, *told, *options, *named], stdin=pipe, stdout=pipe, stderr=pipe, text=True, errors="replace"
+    ) as curl:
+        assert curl.stdin and curl.stdout and curl.stderr  # they are pipes
+        with contextlib.suppress(BrokenPipeError), curl.stdin:
+            curl.stdin.write(given)
+        for line in curl.stdout:
+            said += line
+            if not line.strip():
+                tell_size(headers_in(said))
+        stderr = curl.stderr.read()
+    problem, place, sent_to = told_by(stderr, curl.returncode)
+    if curl.returncode in TOO_LARGE:
         problem = f"the server sends more than {most} bytes, {TOO_MUCH}"
-    return Answer(done.returncode, problem, place, headers_in(done.stdout).get("etag", ""), sent_to)
+    return Answer(curl.returncode, problem, place, headers_in(said).get("etag", ""), sent_to)
+
+
+def tell_size(headers: Mapping[str, str]) -> None:
+    """Tell systemd the size of the image: for people, and for a run that shows the progress of the download."""
+    size = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "")
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if size.isdigit() and address:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.sendto(f"STATUS=fetches {size} bytes".encode(), address.replace("@", "\0", 1))
 
 
 def fetch_from(
@@ -336,18 +350,11 @@ def fetch_image(
     url_in_config: bool = False,
 ) -> None:
     """wanted: its sha256; places: that it may come from; begin: of the command that becomes curl; most: bytes.
-
-    url_in_config: whether the options bring the whole url, and url is for messages alone.
-    """
+    url_in_config: whether the options bring the whole url, and url is for messages alone."""
     part = f"{image}.part"
     most = bounded(most, os.path.dirname(image)) + (size_of(part) or 0)
     fetch_checked(
-        *(url, part, options, wanted),
-        resume=resume,
-        places=places,
-        begin=begin,
-        most=most,
-        url_in_config=url_in_config,
+        *(url, part, options, wanted), resume=resume, places=places, begin=begin, most=most, url_in_config=url_in_config
     )
     if not size_of(part):
         remove(part)
@@ -376,20 +383,17 @@ def main(arguments: list[str]) -> None:
             url_in_config = True
         else:
             resume = True
-    if about:
-        url, *options = arguments
-        try:
-            refuse_redirect(url, options, places, any_port=any_port)
-        except Failed as error:
-            raise SystemExit(f"{about}: {error}") from None
-        return
-    image, url, *options = arguments
+    image = "" if about else arguments.pop(0)
+    url, *options = arguments
     try:
+        if about:
+            refuse_redirect(url, options, places, any_port=any_port)
+            return
         fetch_image(
             *(image, url, options), wanted=wanted, resume=resume, places=places, most=most, url_in_config=url_in_config
         )
     except Failed as error:
-        raise SystemExit(str(error)) from None
+        raise SystemExit(f"{about}: {error}" if about else str(error)) from None
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
@@ -28,8 +28,7 @@ class Site:
     vm: str
     resources: UnitResources
     start_timeout: int = 0
-    pins: bool = True
-    """If this host's nbdkit can be told not to follow redirects."""
+    capabilities: Capabilities = field(default_factory=Capabilities)
 
     def helper_resources(self, unit: str, disk: str) -> UnitResources:
         """Return the resources of a helper's unit for the disk."""

@@ -22,25 +22,24 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.service imp
     grant_access,
 )
 
-PROGRAM = "/usr/bin/nbdkit"
+PROGRAM = "nbdkit"
+PLACES = ("/usr/bin/nbdkit", "/usr/sbin/nbdkit")
+"""Debian has it in the first place, Red Hat and its relatives in the second one."""
 _SPLIT = (
-    *("nbdkit-server", "nbdkit-basic-plugins", "nbdkit-curl-plugin", "nbdkit-basic-filters"),
-    *("nbdkit-tar-filter", "nbdkit-xz-filter"),
+    *("nbdkit-server", "nbdkit-basic-plugins", "nbdkit-basic-filters"),
+    # On Red Hat 10 it is a part of the basic filters, which provide this name.
+    *("nbdkit-tar-filter", "nbdkit-xz-filter", "nbdkit-gzip-filter"),
 )
-_GZIP = "nbdkit-gzip-filter"
-"""Red Hat has none since its release 10; a package that does not exist would keep the others from being installed."""
-PACKAGES: Packages = {
-    "debian": ("nbdkit",),
-    "redhat": _SPLIT,
-    "fedora": (*_SPLIT, _GZIP),
-    "suse": (*_SPLIT, _GZIP),
-    "arch": ("nbdkit",),
-}
+PACKAGES: Packages = {"debian": ("nbdkit",), **dict.fromkeys(("redhat", "fedora", "suse"), _SPLIT), "arch": ("nbdkit",)}
+_BASIC = "file"
+"""The plugin among the basic ones; each other one has a package of its own where nbdkit is split."""
 
 
 def _packages(backend: Backend, family: str) -> tuple[str, ...]:
+    packages = PACKAGES.get(family, ())
+    plugins = [name for name in backend.access.nbdkit_plugins[:1] if name != _BASIC and packages == _SPLIT]
     asking = stage.PACKAGES.get(family, ()) if backend.access.stage else ()
-    return (*PACKAGES.get(family, ()), *asking)
+    return (*packages, *(f"nbdkit-{name}-plugin" for name in plugins), *asking)
 
 
 def _serve(backend: Backend) -> NbdkitServe:
@@ -72,8 +71,13 @@ def _open(disk: Disk, site: Site) -> Opened:
     plugin = plugin_of(disk, resources)
     # nbdkit goes into the background when its socket accepts connections, so it is ready then. It must not follow
     # redirects if it would send secrets along, or if no filter of addresses limits them.
-    pins = site.pins and (bool(plugin.leaks) or not all(map(is_address, reach.servers)))
-    argv = command(disk, plugin, socket, f"--pidfile={pid_file}", "--log=syslog", pins=pins)
+    pins = site.capabilities.pins and (bool(plugin.leaks) or not all(map(is_address, reach.servers)))
+    writable = plugin.writes and disk.writes == "keep"
+    options = (f"--pidfile={pid_file}", "--log=syslog")
+    argv = [
+        site.capabilities.programs.get(PROGRAM, PROGRAM),
+        *command(disk, plugin, socket, *options, pins=pins, writable=writable),
+    ]
     asks = _asks_for_redirect(disk, site, resources, reach, pins=pins) if plugin.pins else ()
     before, after = grant_access(unit, paths.helper_user_name(site.vm, disk.name), [(reach, False)])
     service = Service(
@@ -121,8 +125,8 @@ def plugin_of(disk: Disk, resources: UnitResources) -> NbdkitPlugin:
     return _serve(disk.backend)(disk.source, resources)
 
 
-def command(disk: Disk, plugin: NbdkitPlugin, socket: str, *options: str, pins: bool) -> list[str]:
-    """Return the command line that serves a disk on a unix socket, read-only.
+def command(disk: Disk, plugin: NbdkitPlugin, socket: str, *options: str, pins: bool, writable: bool) -> list[str]:
+    """Return the arguments with which nbdkit serves a disk on a unix socket.
 
     pins: do not follow redirects; the body of the redirect is read as the image then.
     """
@@ -132,8 +136,7 @@ def command(disk: Disk, plugin: NbdkitPlugin, socket: str, *options: str, pins: 
             "follow", f"nbdkit would send the {plugin.leaks} to other servers, too; set route: {stage.ROUTE.name}"
         )
     return [
-        PROGRAM,
-        "--readonly",
+        *(() if writable else ("--readonly",)),
         f"--unix={socket}",
         *options,
         *(f"--filter={name}" for name in plugin.filters),
@@ -143,4 +146,4 @@ def command(disk: Disk, plugin: NbdkitPlugin, socket: str, *options: str, pins: 
     ]
 
 
-ROUTE = Route("nbdkit", _packages, _why_not, _open)
+ROUTE = Route("nbdkit", _packages, _why_not, _open, grows=False, programs=(PROGRAM,))

@@ -75,7 +75,13 @@ def preferred_routes(backend: Backend, declared: str, capabilities: Capabilities
     if declared != "auto":
         return [declared]
     order = route_order(backend, backend.source.sample, capabilities.release)
-    return order[:1] if capabilities.emulator else order
+    if not capabilities.emulator:
+        return order
+    # Another one where nothing that can be installed makes the best one work.
+    possible = [
+        r for r in order if not why_not(backend, r, capabilities) or ROUTES[r].packages(backend, capabilities.family)
+    ]
+    return (possible or order)[:1]
 
 
 def choose_route(disk: Disk, capabilities: Capabilities) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unit_record import is_drop_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 THIS_RUN = "this run"
 """Version of a credential that this run is about to write: no start can have it."""
@@ -21,9 +22,13 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def is_restart_due(started_from: Files | None, written: Files) -> bool:
-    """Return if a process was started from other files than those that are written now."""
-    return bool(restart_reasons(started_from, written))
+def is_restart_due(vm: str, started_from: Files | None, written: Files) -> bool:
+    """Return if a VM must be restarted; keys of its ssh-agent do not count, because they are loaded while it runs.
+
+    started_from: as in restart_reasons; written: of the units of the VM.
+    """
+    keys = paths.ssh_keys_unit_name(vm)
+    return bool(restart_reasons(started_from, {unit: files for unit, files in written.items() if unit != keys}))
 
 
 def restart_reasons(started_from: Files | None, written: Files) -> list[str]:

@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DisksWork, encode
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import Detachable, DisksWork, encode
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import jobs
 
 BATCH_OPTIONS = (
@@ -68,20 +68,37 @@ class HostAction(ActionBase):
         )
         return answer
 
-    def reconcile_disks(
-        self, disks: Any, names: list[str], task_vars: Mapping[str, Any], *, predict: bool, **options: int
-    ) -> dict[str, Any]:
-        """Run qemu_disks on the host; predict: in check mode, whatever the mode of the task is.
+    def wait(self) -> Detachable:
+        """Return the member of a request after which work that takes long goes on without the connection.
 
-        Work that takes long goes on without the connection, and is waited for, unless Ansible itself does that (async).
+        Empty if Ansible itself does not wait for it (async).
         """
-        work: DisksWork = {"disks": disks, "predict": predict}
-        if not self._task.async_val:
-            work["wait"] = jobs.WAIT
-        answer = self.run_module("qemu_disks", {"disks": names, "request": encode(work), **options}, task_vars)
+        return {} if self._task.async_val else {"wait": jobs.WAIT}
+
+    def await_work(self, answer: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer of a module; that of its work, if that goes on without the connection."""
         if "job" not in answer or self._task.async_val:
             return answer
         return jobs.await_job(str(task_vars.get("inventory_hostname", "")), answer, self._low_level_execute_command)
+
+    def reconcile_disks(
+        self, disks: Any, names: list[str], task_vars: Mapping[str, Any], *, predict: bool, **options: int
+    ) -> dict[str, Any]:
+        """Run qemu_disks on the host; predict: in check mode, whatever the mode of the task is."""
+        work: DisksWork = {"disks": disks, "predict": predict, **self.wait()}
+        answer = self.run_module("qemu_disks", {"disks": names, "request": encode(work), **options}, task_vars)
+        return self.await_work(answer, task_vars)
+
+
+class OneDiskAction(HostAction):
+    """The action of a module for one disk: it waits for work that takes long, and prints its progress."""
+
+    _supports_async = True
+
+    def run_task(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        module = str(self._task.action).rpartition(".")[2]
+        answer = self.run_module(module, {**self._task.args, "wait": None, **self.wait()}, task_vars)
+        return self.await_work(answer, task_vars)
 
 
 def end_with_playbook() -> None:

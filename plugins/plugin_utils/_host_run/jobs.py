@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._printable import 
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.output import show
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.tables import human
 
-WAIT = 4.0
+WAIT = 4
 """Seconds within which work is waited for in one call, so that most runs need no other."""
 _POLL = 8
 """Seconds between two reports; each is one command on the host."""
@@ -31,10 +31,14 @@ _SHELL = """\
 cd {folder} 2>/dev/null || {{ echo gone; exit 0; }}
 touch lease
 until [ -e result ] || ! [ -e "/proc/$(cat pid)" ] || [ "${{n:=0}}" -ge {seconds} ]; do sleep 1; n=$((n+1)); done
+works=no; if [ -e "/proc/$(cat pid)" ]; then works=yes; fi
 if [ -e result ]; then echo result; cat result
-elif [ -e "/proc/$(cat pid)" ]; then echo progress; cat progress
+elif [ $works = yes ]; then echo progress; cat progress
 else echo killed; fi"""
-"""Ends without a new line, because Ansible adds to it."""
+"""Looks for the process before the result, which the process leaves at its end.
+
+Ends without a new line, because Ansible adds to it.
+"""
 
 Run = Callable[[str], dict[str, Any]]
 """Runs a shell command on the host, and returns its ``rc``, ``stdout`` and ``stderr``."""
@@ -55,7 +59,7 @@ def await_job(host: str, started: dict[str, Any], run: Run) -> dict[str, Any]:
         if state != "progress":
             why = {"killed": "was killed", "gone": "has left nothing behind: the host was restarted"}
             words = why.get(state, f"cannot be asked: {printable(text.strip())}")
-            return {"failed": True, "msg": f"the process that worked on the disks {words}; run this again"}
+            return {"failed": True, "msg": f"the process that did the work {words}; run this again"}
         _show(host, json.loads(text or "[]"))
 
 
@@ -69,10 +73,10 @@ def _poll(host: str, command: str, run: Run) -> tuple[str, str]:
         except AnsibleConnectionFailure as error:
             if time.monotonic() > deadline:
                 raise AnsibleConnectionFailure(
-                    f"{error}; the work on the disks goes on there, and the next run waits for its end"
+                    f"{error}; the work goes on there, and the next run waits for its end"
                 ) from None
             if not warned:
-                Display().warning(f"{host}: the connection is lost, while the work on the disks goes on; trying again")
+                Display().warning(f"{host}: the connection is lost, while the work goes on; trying again")
             warned = True
             time.sleep(_AGAIN)
             continue

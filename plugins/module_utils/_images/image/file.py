@@ -46,8 +46,8 @@ _LONG = 7 * 24 * 3600.0
 """Seconds that storage may take to preallocate a whole image."""
 _FULL = 1 << 16
 """Fewer free bytes than QEMU writes at once."""
-_MISSING = re.compile(r"NFS3ERR_NOENT|: No such file or directory|\(.*sftp error code: 2\)")
-"""Errors of QEMU's drivers about a file that does not exist; an SSH server says it in its own language."""
+_MISSING = re.compile(r"NFS3ERR_NOENT|: No such file or directory|\(.*sftp error code: 2\)|SFTP server: No such")
+"""Errors of QEMU and nbdkit about a file that does not exist; an SSH server says it in its own language."""
 
 
 def temporary(path: str) -> str:
@@ -70,6 +70,8 @@ def observe(desired: DesiredImage, bench: Workbench) -> ObservedFile:
         except QmpError as error:
             if not _MISSING.search(str(error)):
                 raise
+            if desired.state == "present":
+                _need_driver(disk, route)
             return _add_surroundings(missing, desired, store, bench)
         observed = observe_content(ObservedFile, desired, storage, in_use=bool(opened_by))
     observed = replace(observed, opened_by=opened_by, fixed_by=fixed_by)
@@ -82,6 +84,15 @@ def _is_missing(disk: Disk, store: Store, bench: Workbench) -> bool:
     """Ask the storage itself: QEMU would have to open the image, which takes seconds to close."""
     with storage_errors(disk), store.files(disk, bench) as files:
         return files.kind(store.storage.path(disk)) == "missing"
+
+
+def _need_driver(disk: Disk, route: str) -> None:
+    """Raise HostError if an image would have to be made by a route that only opens it."""
+    if not ROUTES[route].grows:
+        raise HostError(
+            f"does not exist, and by route {route} this host only opens images; create it from a host whose QEMU has "
+            f"the driver {disk.backend.access.driver}"
+        )
 
 
 def _add_surroundings(observed: ObservedFile, desired: DesiredImage, store: Store, bench: Workbench) -> ObservedFile:

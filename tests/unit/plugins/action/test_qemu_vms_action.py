@@ -162,7 +162,7 @@ def test_a_new_host_is_looked_at_once_and_changed_once() -> None:
     host = Host(empty_host())
     result = run(host, SIMPLE)
     assert result["changed"] is True
-    assert [list(call["vms"]) for call in host.calls] == [["observe"], ["desired", "encrypted"]]
+    assert [list(call["vms"]) for call in host.calls] == [["observe"], ["desired", "encrypted", "wait"]]
     assert result["actions"] == ["done"]
     assert result["vms"] == {
         "web1": {

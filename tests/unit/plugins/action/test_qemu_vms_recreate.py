@@ -78,7 +78,7 @@ def test_check_mode_shows_the_destruction_and_changes_nothing() -> None:
 def test_the_vm_is_stopped_before_its_disks_are_removed_and_started_once_they_are_made() -> None:
     host = host_with()
     result = run(host, VMS, recreate=["web1"])
-    assert [list(call["vms"]) for call in host.calls] == [["observe"], ["stop"], ["desired", "encrypted"]]
+    assert [list(call["vms"]) for call in host.calls] == [["observe"], ["stop"], ["desired", "encrypted", "wait"]]
     assert host.calls[1]["vms"]["stop"] == ["web1"]
     (_predicted, _others), (_predicts, _removals), (remove, removed), (create, created) = host.kept
     assert (remove, create) == (False, False)

@@ -125,7 +125,7 @@ def test_a_vm_that_moves_is_stopped_before_it_is_started() -> None:
     stopped = fleet.step("stop", "hv1", steps.STOPPED_FIRST)
     assert (stopped["changed"], stopped["actions"], stopped["stopped"]) == (True, ["stop vm web1"], ["web1"])
     assert fleet.changes("hv2")["actions"] == ["done"]
-    assert fleet.requests() == {"hv1": [["observe"], ["stop"]], "hv2": [["observe"], ["desired", "encrypted"]]}
+    assert fleet.requests() == {"hv1": [["observe"], ["stop"]], "hv2": [["observe"], ["desired", "encrypted", "wait"]]}
 
 
 def test_a_move_is_predicted() -> None:

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage, ObservedImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.observed import (
     Layout,
@@ -16,6 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.rbd.o
     ObservedRbd,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import module
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_rbd_disk
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -67,6 +71,22 @@ def test_no_secret_is_in_an_answer(monkeypatch: pytest.MonkeyPatch, asked: list[
     secrets = {"encryption": {"format": "luks2", "passphrase": "hush"}, "key": "SGVsbG8="}
     answer = run_module(monkeypatch, qemu_rbd_disk, **{**WEB1, **secrets}, size="1GiB", _ansible_check_mode=True)
     assert not any(secret in str(answer) for secret in ("hush", "SGVsbG8="))
+
+
+def test_work_that_takes_long_is_a_process_of_its_own_whose_answer_hides_secrets(
+    monkeypatch: pytest.MonkeyPatch, asked: list[DesiredImage], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module.jobs, "run", partial(jobs.run, folder=str(tmp_path)))
+
+    def say_it(*arguments: Any, **options: Any) -> None:
+        (place,) = tmp_path.iterdir()
+        raise HostError(f"it works in {place.name} with SGVsbG8=")
+
+    monkeypatch.setattr(module, "reconcile", say_it)
+    answer = run_module(monkeypatch, qemu_rbd_disk, **{**WEB1, "key": "SGVsbG8="}, size="1GiB", wait=60)
+    assert answer["failed"]
+    assert answer["msg"].startswith("it works in job-")
+    assert "SGVsbG8=" not in answer["msg"]
 
 
 def test_bad_input_is_one_line(monkeypatch: pytest.MonkeyPatch, asked: list[DesiredImage]) -> None:

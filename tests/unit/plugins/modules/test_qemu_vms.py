@@ -6,7 +6,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import signal
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply, former_storage, observe
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import vm_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_vms
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -50,8 +56,46 @@ def test_an_apply_is_handed_on_with_its_secrets(monkeypatch: pytest.MonkeyPatch,
     desired: dict[str, Any] = {"files": {}, "vms": {}}
     answer = run_module(monkeypatch, qemu_vms, vms={"desired": desired, "encrypted": False}, credentials=CREDENTIALS)
     assert answer == {"actions": ["start vm web1"], "failures": {}}
+    board = calls["apply"][1].pop("board")
+    assert isinstance(board, ProgressBoard)
     assert calls["apply"] == ((desired, {PATH: "pässword\n"}), {"encrypted": False})
     assert "probe" not in calls
+
+
+def test_an_apply_that_takes_long_goes_on_without_its_connection(
+    monkeypatch: pytest.MonkeyPatch, calls: dict[str, Any], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(qemu_vms.jobs, "run", partial(jobs.run, folder=str(tmp_path)))
+    monkeypatch.setattr(apply, "apply", lambda *_, **__: time.sleep(60))
+    request = {"desired": {"files": {}, "vms": {}}, "encrypted": False, "wait": 0}
+    answer = run_module(monkeypatch, qemu_vms, vms=request, credentials=CREDENTIALS)
+    pid = _pid_of(tmp_path / answer.pop("job"))
+    os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert answer == {"changed": False, "progress": []}
+
+
+def test_an_apply_that_fails_fails_the_module(
+    monkeypatch: pytest.MonkeyPatch, calls: dict[str, Any], tmp_path: Path
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise HostError("another run has changed it")
+
+    monkeypatch.setattr(qemu_vms.jobs, "run", partial(jobs.run, folder=str(tmp_path)))
+    monkeypatch.setattr(apply, "apply", refuse)
+    for wait in ({}, {"wait": 30}):
+        request = {"desired": {"files": {}, "vms": {}}, "encrypted": False, **wait}
+        answer = run_module(monkeypatch, qemu_vms, vms=request, credentials=CREDENTIALS)
+        assert answer == {"failed": True, "msg": "another run has changed it"}
+
+
+def _pid_of(job: Path) -> int:
+    """Return the process of a job, which writes its number once it has a session of its own."""
+    deadline = time.monotonic() + 30
+    while not (job / "pid").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return int((job / "pid").read_text())
 
 
 def test_a_stop_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:

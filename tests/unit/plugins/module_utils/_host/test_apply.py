@@ -136,7 +136,7 @@ def test_a_vm_whose_guest_keeps_a_disk_is_restarted_if_it_may(
     monkeypatch.setattr(apply.live, "detach", lambda *_: {"web1": ["disk data of web1: the guest keeps it"]})
     monkeypatch.setattr(apply.live, "attach", lambda *_: {})
     monkeypatch.setattr(apply.live, "change_options", lambda *_: {})
-    monkeypatch.setattr(apply, "_switch", lambda desired, changes: switched.append(list(changes.restart)) or {})
+    monkeypatch.setattr(apply, "_switch", lambda desired, changes, board: switched.append(list(changes.restart)) or {})
     vms = {"web1": {"unit": "u", "restart": restart, "purge": False}}
     answer = apply.apply({"vms": vms, "files": {}}, {}, encrypted=False)  # type: ignore[arg-type]
     assert (switched, list(answer["live_failures"])) == ([restarted], failed)

@@ -298,3 +298,50 @@ def test_a_label_is_escaped() -> None:
     assert metrics.text().endswith('qemu_vm_enabled{vm="a\\"b\\\\c\\nd"} 1\n')
     with pytest.raises(ValueError, match="labels vm"):
         metrics.add("qemu_vm_enabled", 1)
+
+
+def test_a_link_that_somebody_makes_meanwhile_is_not_written_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "target"
+    (tmp_path / "vms.prom.new").symlink_to(target)
+    monkeypatch.setattr(collect.os, "unlink", lambda path: None)
+    with pytest.raises(FileExistsError):
+        collect.write(str(tmp_path / "vms.prom"), "text")
+    assert not target.exists()
+
+
+def test_everybody_may_read_the_file_whatever_the_umask_is(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        collect.write(str(tmp_path / "vms.prom"), "text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "vms.prom").stat().st_mode & 0o777 == 0o644
+
+
+def test_images_count_with_the_bytes_that_they_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open(tmp_path / "sparse", "wb") as stream:
+        stream.truncate(1 << 30)
+    monkeypatch.setattr(collect, "CACHE", str(tmp_path))
+    metrics = Exposition()
+    collect._add_cache(metrics)
+    assert "qemu_image_cache_files 1\n" in metrics.text()
+    assert f"qemu_image_cache_bytes {1 << 30}\n" not in metrics.text()
+
+
+def test_a_cache_that_cannot_be_read_is_a_problem_and_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(units, "vms", list)
+    monkeypatch.setattr(collect.os, "scandir", refuse)
+    text, problems = collect.collect(Settings(str(tmp_path / "vms.prom"), 1, details=False, declared=()))
+    assert problems == [f"{collect.CACHE}: Permission denied"]
+    assert "qemu_metrics_collection_success 0\n" in text
+
+
+def test_a_status_that_qemu_does_not_have_is_another_one() -> None:
+    answers = vm_answers.DiskAnswers()
+    vm_answers._add_details(answers, {"io-status": "evil"}, {})
+    assert answers.io_status == vm_answers.OTHER

@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs, locks, requester
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import DiskProgress, ProgressBoard
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import DiskProgress, ProgressBoard, Step
 from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, vm
 
 DISK = vm(disk_of({"file": {"path": "/srv/a"}})).disks[0]
@@ -52,7 +52,7 @@ def test_an_unexpected_error_is_an_answer(folder: str) -> None:
 
 def test_work_that_is_killed_is_an_error(folder: str) -> None:
     answer = jobs.run(lambda board: os.kill(os.getpid(), signal.SIGKILL) or {}, seconds=10, folder=folder)
-    assert answer == {"failed": True, "msg": "the process that worked on the disks was killed (status 9)"}
+    assert answer == {"failed": True, "msg": "the process that did the work was killed (status 9)"}
 
 
 def test_long_work_goes_on_in_a_session_of_its_own_with_progress(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,3 +124,10 @@ def test_a_disk_at_which_an_earlier_run_works_is_waited_for(tmp_path: Path, monk
     with locks.locked_disk(DISK, progress, seconds=0.2):
         pass
     assert seen[-1] == ("wait for process 4711 of an earlier run", 3)
+
+
+def test_a_total_that_is_less_than_what_is_done_is_not_known() -> None:
+    step = Step("download", 10)
+    step.done = 20
+    row = step.row("root of web1", 0)
+    assert (row["done"], row["total"], row["left"]) == (20, None, None)

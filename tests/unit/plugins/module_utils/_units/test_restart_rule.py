@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import Files, is_restart_due
 
 
@@ -24,4 +25,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rul
     ids=["same", "changed", "new", "not the collection's", "no drop-in", "new helper", "unit that reloads", "unknown"],
 )
 def test_a_restart_is_due_if_a_file_is_another_one(started_from: Files | None, written: Files, due: bool) -> None:
-    assert is_restart_due(started_from, written) is due
+    assert is_restart_due("web1", started_from, written) is due
+
+
+def test_keys_of_an_ssh_agent_are_loaded_while_the_vm_runs() -> None:
+    written = {"qemu-vm-web1.ssh.keys.service": {"/etc/credstore/key": "new"}}
+    assert paths.ssh_keys_unit_name("web1") in written
+    assert not is_restart_due("web1", {}, written)
+    assert is_restart_due("web2", {}, written)

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -56,7 +58,7 @@ def test_a_host_that_stays_away_is_unreachable_and_its_work_goes_on(
 ) -> None:
     clock = iter(range(0, 10000, 30))
     monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock))
-    with pytest.raises(AnsibleConnectionFailure, match=r"^closed; the work on the disks goes on there, and the next"):
+    with pytest.raises(AnsibleConnectionFailure, match=r"^closed; the work goes on there, and the next"):
         jobs.await_job("hv1", STARTED, answers(*[AnsibleConnectionFailure("closed")] * 4))
 
 
@@ -69,7 +71,7 @@ def test_a_host_that_stays_away_is_unreachable_and_its_work_goes_on(
 )
 def test_work_that_has_no_result_is_an_error(shown: list[str], text: str, words: str) -> None:
     answer = jobs.await_job("hv1", STARTED, answers(text))
-    assert answer == {"failed": True, "msg": f"the process that worked on the disks {words}"}
+    assert answer == {"failed": True, "msg": f"the process that did the work {words}"}
 
 
 def test_many_disks_are_a_few_lines(shown: list[str]) -> None:
@@ -101,3 +103,28 @@ def test_the_shell_command_says_what_there_is(tmp_path: Path, files: dict[str, s
     command = jobs._SHELL.format(folder=tmp_path / "job", seconds=0) + " && sleep 0"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (said, "")
+
+
+def test_work_that_ends_while_it_is_asked_for_is_not_taken_for_killed(tmp_path: Path) -> None:
+    """The process is there at the first look, and gone at the second, with its result."""
+    program = tmp_path / "cat"
+    program.write_text(
+        f"""#!/bin/sh
+[ "$1" = pid ] || exec {shutil.which("cat")} "$@"
+if [ -e looked ]; then echo 0; printf done >result; else echo self; touch looked; fi
+"""
+    )
+    program.chmod(0o755)
+    (tmp_path / "job").mkdir()
+    command = jobs._SHELL.format(folder=tmp_path / "job", seconds=0)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env={"PATH": path}, check=True)
+    assert done.stdout == "result\ndone"
+
+
+def test_a_lost_connection_is_warned_of_once(shown: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(jobs.Display, "warning", lambda self, text: warnings.append(text))
+    run = answers(AnsibleConnectionFailure("closed"), AnsibleConnectionFailure("closed"), 'result\n{"changed": true}')
+    jobs.await_job("hv1", STARTED, run)
+    assert warnings == ["hv1: the connection is lost, while the work goes on; trying again"]

@@ -203,3 +203,17 @@ def test_a_full_server_is_named(
     assert f"{words}Input/output error" in str(raised.value)
     assert ("the server's disk is full" in str(raised.value)) == bool(words)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_is_not_made_by_a_route_that_only_opens_it() -> None:
+    image = disk(ssh=SSH, format="qcow2")
+    with pytest.raises(
+        HostError, match="by route nbdkit this host only opens images; create it from a host whose QEMU"
+    ):
+        file._need_driver(image, "nbdkit")
+    file._need_driver(image, "driver")
+
+
+def test_that_a_file_is_missing_is_known_from_nbdkit_too() -> None:
+    message = "nbdkit: ssh[1]: error: cannot open file for reading: SFTP server: No such file"
+    assert file._MISSING.search(message)

@@ -1,0 +1,11 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's part of qemu_remote_image: it waits for work that takes long, and prints its progress."""
+
+from __future__ import annotations
+
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import OneDiskAction
+
+
+class ActionModule(OneDiskAction):
+    """One call of the host for one image."""
