@@ -99,6 +99,16 @@ def vms(*, disk_sizes: bool = False) -> dict[str, VmInfo]:
 
 def vms_that_open(disk: Disk) -> list[str]:
     """Return the running VMs of this host that have the storage of a disk open, under this name or another one."""
+    return sorted(_users_of(disk))
+
+
+def vms_that_write(disk: Disk) -> list[str]:
+    """Return those of them that write to it."""
+    return sorted(name for name, writes in _users_of(disk).items() if writes)
+
+
+def _users_of(disk: Disk) -> dict[str, bool]:
+    """Return the VMs that have a disk open, and if they write to it."""
     texts = {os.path.basename(path): files.read_text(path) for path in _vm_units()}
     opened = {unit: opened_in(text) for unit, text in texts.items()}
     spellings = former_storage.with_former({unit: spellings_in(text) for unit, text in texts.items()})
@@ -113,11 +123,12 @@ def vms_that_open(disk: Disk) -> list[str]:
     asked = former_storage.units_that_may_open(is_same, opened, spellings)
     states = systemd.show(asked)
     now = former_storage.opened_now({unit: opened[unit] for unit in asked}, states)
-    return sorted(
-        paths.vm_of_unit(unit)
-        for unit in asked
-        if states[unit]["active"] not in STOPPED and any(is_same(one, spellings[unit].get(one)) for one in now[unit])
-    )
+    users = {}
+    for unit in asked:
+        same = [writes for one, writes in now[unit].items() if is_same(one, spellings[unit].get(one))]
+        if same and states[unit]["active"] not in STOPPED:
+            users[paths.vm_of_unit(unit)] = any(same)
+    return users
 
 
 @functools.cache

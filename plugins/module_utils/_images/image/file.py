@@ -37,6 +37,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.observed import ObservedFile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import observe_content, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Actions
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.sources import size_of_source
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Files, Store
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.registry import STORES
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
@@ -102,7 +103,7 @@ def _add_surroundings(observed: ObservedFile, desired: DesiredImage, store: Stor
         folder = files.folder(path)
         unfinished = temporary(path) if files.kind(temporary(path)) != "missing" else ""
     origin = desired.disk.origin if desired.state == "present" else None
-    source_size = bench.size_of_source(origin) if origin else None
+    source_size = size_of_source(origin, bench) if origin else None
     return replace(observed, folder=folder, unfinished=unfinished, source_size=source_size)
 
 

@@ -26,6 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volum
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import observe_content, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Actions
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.sources import size_of_source
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import apply, blank
 
 
@@ -55,7 +56,7 @@ def observe(desired: DesiredImage, bench: Workbench) -> ObservedVolume:
         capacity=capacity,
         in_use=in_use,
         needs_format=needs_format,
-        source_size=bench.size_of_source(disk.origin) if disk.origin and is_copied else None,
+        source_size=size_of_source(disk.origin, bench) if disk.origin and is_copied else None,
         data_at=data_at,
     )
 

@@ -31,6 +31,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volum
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.volume.blank_check import is_full
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import session
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.server import observe as server
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.sources import size_of_source
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
@@ -153,7 +154,7 @@ def _size_of_source(desired: DesiredImage, bench: Workbench, observed: ObservedL
     differs = observed.bytes_format != format_of(desired.disk)
     is_fresh = differs or observed.content != content.DATA or observed.may_be_overwritten
     if desired.disk.origin and is_fresh and desired.state == "present" and not desired.monitor:
-        return bench.size_of_source(desired.disk.origin)
+        return size_of_source(desired.disk.origin, bench)
     return None
 
 

@@ -43,6 +43,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.rbd.image 
     watchers_in,
     watchers_of,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.sources import size_of_source
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import did_you_mean
 
 
@@ -156,7 +157,7 @@ def _observe_source(disk: Disk, origin: Disk, defaults: Layout, bench: Workbench
     """Observe the source: a snapshot of the same cluster in the same format can be cloned, all else is copied."""
     if not _cloneable(disk, origin, bench):
         with speaking_of(origin):
-            return NewImage(defaults, bench.size_of_source(origin))
+            return NewImage(defaults, size_of_source(origin, bench))
     with opened(beside(disk, origin), bench) as image:
         if image is None:
             raise HostError("there is no such image or snapshot; correct source")

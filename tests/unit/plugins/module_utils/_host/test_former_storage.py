@@ -125,3 +125,13 @@ def test_storage_that_is_open_under_another_name_is_found(
     assert seen["files"][str(tmp_path / UNIT)]["spellings"] == spelled
     assert running.vms_that_open(BY_ADDRESS) == running.vms_that_open(BY_NAME) == ["web1"]
     assert running.vms_that_open(OTHER) == []
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_vm_that_only_reads_a_disk_does_not_write_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: bool
+) -> None:
+    monkeypatch.setattr(systemd, "show", lambda _units: states())
+    (tmp_path / UNIT).write_text(f"{opened_line({OTHER.identity: writes})}\n")
+    assert running.vms_that_open(OTHER) == ["web1"]
+    assert running.vms_that_write(OTHER) == (["web1"] if writes else [])
