@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.process_folders import command_line_of, service_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnmanagedProcess
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 
@@ -55,21 +56,22 @@ def _is_unmanaged(folder: str) -> bool:
 
 def _process(folder: str, opens: dict[str, bool]) -> UnmanagedProcess:
     """Describe a process with its disks; if its command line cannot be converted, with those that can."""
-    # Imported here because most hosts have no such process.
-    from ansible_collections.directdisk.qemu.plugins.module_utils._host import unmanaged
-
-    start = unmanaged.start_of(folder)
+    arguments = command_line_of(folder)
     process: UnmanagedProcess = {
-        "pid": start.pid,
-        "unit": start.unit,
-        "uuid": _value_after(start.arguments, "uuid").lower(),
-        "name": os.path.basename(start.arguments[0]) if start.arguments else "",
+        "pid": int(os.path.basename(folder)),
+        "unit": service_of(folder),
+        "uuid": _value_after(arguments, "uuid").lower(),
+        "name": os.path.basename(arguments[0]) if arguments else "",
         "vm": False,
         "disks": {},
         "opens": opens,
     }
     if not process["name"].startswith("qemu-system-") and process["name"] not in ("qemu-kvm", "kvm"):
         return process
+    # Imported here because most hosts have no such process.
+    from ansible_collections.directdisk.qemu.plugins.module_utils._host import unmanaged
+
+    start = unmanaged.start_of(folder)
     converted = unmanaged.as_declared(start, set())
     disks = _single_disks(start) if converted["problem"] else converted["declaration"].get("disks") or {}
     return {**process, "name": converted["name"], "vm": True, "disks": disks}

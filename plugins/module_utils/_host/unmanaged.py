@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_lin
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.convert import convert
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.shell import find_command, is_emulator
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.process_folders import command_line_of, service_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable, printable_data
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
@@ -101,36 +102,16 @@ def as_declared(start: Start, taken: set[str]) -> UnmanagedVm:
 def _running(proc: str) -> Iterator[Start]:
     processes = sorted(glob.glob(f"{proc}/[0-9]*"), key=lambda path: int(os.path.basename(path)))
     for folder in processes:
-        arguments = _command_line(folder)
-        unit = _unit_of(folder)
+        arguments = command_line_of(folder)
+        unit = service_of(folder)
         if arguments and is_emulator(arguments[0]) and not paths.vm_of_unit(unit):
             yield start_of(folder)
 
 
 def start_of(folder: str) -> Start:
     """Return the command line of the process of a folder of /proc."""
-    arguments, unit = _command_line(folder), _unit_of(folder)
+    arguments, unit = command_line_of(folder), service_of(folder)
     return Start(arguments, _process(folder, unit, arguments), unit, int(os.path.basename(folder)))
-
-
-def _command_line(folder: str) -> list[str]:
-    """Return the arguments of a process; empty if it has ended meanwhile or is a kernel thread."""
-    try:
-        with open(f"{folder}/cmdline", "rb") as stream:
-            text = stream.read()
-    except OSError:
-        return []
-    return [os.fsdecode(word) for word in text.rstrip(b"\0").split(b"\0")] if text else []
-
-
-def _unit_of(folder: str) -> str:
-    """Return the service that a process belongs to; empty if it belongs to none."""
-    try:
-        with open(f"{folder}/cgroup", encoding="utf-8", errors="replace") as stream:
-            services = re.findall(r"/([^/\n]+\.service)(?=/|$)", stream.read(), re.MULTILINE)
-    except OSError:
-        return ""
-    return str(services[-1]) if services and not services[-1].startswith("user@") else ""
 
 
 def _process(folder: str, unit: str, arguments: list[str]) -> Process:

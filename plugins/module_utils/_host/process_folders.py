@@ -1,0 +1,28 @@
+# SPDX-FileCopyrightText: directdisk.qemu contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the folders of processes below /proc."""
+
+from __future__ import annotations
+
+import os
+import re
+
+
+def command_line_of(folder: str) -> list[str]:
+    """Return the arguments of a process; empty if it has ended meanwhile or is a kernel thread."""
+    try:
+        with open(f"{folder}/cmdline", "rb") as stream:
+            text = stream.read()
+    except OSError:
+        return []
+    return [os.fsdecode(word) for word in text.rstrip(b"\0").split(b"\0")] if text else []
+
+
+def service_of(folder: str) -> str:
+    """Return the service that a process belongs to; empty if it belongs to none."""
+    try:
+        with open(f"{folder}/cgroup", encoding="utf-8", errors="replace") as stream:
+            services = re.findall(r"/([^/\n]+\.service)(?=/|$)", stream.read(), re.MULTILINE)
+    except OSError:
+        return ""
+    return str(services[-1]) if services and not services[-1].startswith("user@") else ""
