@@ -30,7 +30,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 # A server that sends less than so many bytes a second, for so many seconds, is as good as gone.
@@ -149,14 +149,14 @@ def fetch(
     with subprocess.Popen(
         [*command, *told, *options, *named], stdin=pipe, stdout=pipe, stderr=pipe, text=True, errors="replace"
     ) as curl:
-        assert curl.stdin and curl.stdout and curl.stderr  # they are pipes
-        with contextlib.suppress(BrokenPipeError), curl.stdin:
-            curl.stdin.write(given)
-        for line in curl.stdout:
+        to_curl, headers, errors = (cast("IO[str]", one) for one in (curl.stdin, curl.stdout, curl.stderr))
+        with contextlib.suppress(BrokenPipeError), to_curl:
+            to_curl.write(given)
+        for line in headers:
             said += line
             if not line.strip():
                 tell_size(headers_in(said))
-        stderr = curl.stderr.read()
+        stderr = errors.read()
     problem, place, sent_to = told_by(stderr, curl.returncode)
     if curl.returncode in TOO_LARGE:
         problem = f"the server sends more than {most} bytes, {TOO_MUCH}"
