@@ -19,6 +19,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names 
 
 _JOB = vm_node("create")
 _INTERVAL = 0.05
+_LIMIT = 30.0
+"""Seconds that an overlay, which begins empty, may take."""
 
 
 def make(monitor: Monitor, node: Mapping[str, Any], overlay: LiveOverlay) -> None:
@@ -56,7 +58,10 @@ def _create(monitor: Monitor, options: Mapping[str, Any]) -> None:
     # A run that was killed may have left its job.
     monitor.try_execute("job-dismiss", {"id": _JOB})
     monitor.execute("blockdev-create", {"job-id": _JOB, "options": dict(options)})
+    ends = time.monotonic() + _LIMIT
     while (job := _job(monitor)).get("status") != "concluded":
+        if time.monotonic() > ends:
+            raise HostError(f"its overlay is not made after {_LIMIT:.0f} s")
         time.sleep(_INTERVAL)
     monitor.execute("job-dismiss", {"id": _JOB})
     if "error" in job:

@@ -59,9 +59,13 @@ def test_an_overlay_that_persists_is_made_once(tmp_path: Path) -> None:
     [
         ([{**JOB, "error": "No space left on device"}], "its overlay cannot be made: No space left on device"),
         ([], "its overlay cannot be made: QEMU has no job for it"),
+        ([{**JOB, "status": "running"}], "its overlay is not made after 0 s"),
     ],
 )
-def test_an_overlay_that_cannot_be_made_is_an_error(tmp_path: Path, jobs: list[Any], words: str) -> None:
+def test_an_overlay_that_cannot_be_made_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: list[Any], words: str
+) -> None:
+    monkeypatch.setattr(live_overlays, "_LIMIT", 0.1)
     with (
         FakeQemu(tmp_path / "qmp", answers={**ANSWERS, "query-jobs": jobs}) as qemu,
         Monitor.connect(qemu.path) as monitor,
