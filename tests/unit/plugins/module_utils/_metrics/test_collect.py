@@ -187,8 +187,8 @@ def test_a_hostile_vm_costs_its_time_limit_and_no_other_vm(host: Host, piece: by
     host.add("web1")
     with FloodingMonitor(host.folder / "evil", piece), FakeQemu(host.folder / "web1", answers=GOOD):
         began = time.monotonic()
-        found = host.collect(seconds=0.5)
-    assert time.monotonic() - began < 5
+        found = host.collect(seconds=1.5)
+    assert time.monotonic() - began < 10
     assert found['qemu_vm_monitor_up{vm="evil"}'] == "0"
     assert found['qemu_vm_state{vm="evil",state="unknown"}'] == "1"
     assert found['qemu_vm_monitor_up{vm="web1"}'] == "1"
