@@ -28,6 +28,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.storage_users import StorageUsers
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import ResourceCache
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
@@ -40,6 +41,8 @@ class Workbench(Workspace):
         self, capabilities: Capabilities, *, open_timeout: float = 30, shared: ResourceCache | None = None
     ) -> None:
         super().__init__(capabilities, open_timeout=open_timeout, shared=shared)
+        self.users: StorageUsers | None = None
+        """Those of an observation that changes nothing; without it, they are looked for at each disk."""
         self._daemons: dict[str, StorageDaemon] = {}
         self._count = 0
 

@@ -50,17 +50,17 @@ def opened_at_start(opened: Opened, states: States) -> dict[str, Mapping[str, bo
     return {unit: _storage(entries[unit]) if unit in entries else opened[unit] for unit in running}
 
 
-def units_that_may_open(
-    is_same: Callable[[str, Spellings | None], bool], opened: Opened, spellings: Mapping[str, Mapping[str, Spellings]]
-) -> list[str]:
-    """Return the units for which opened_now() may list some storage, so that only their states must be asked."""
+def units_that_may_open(is_same: Callable[[str, str], bool], opened: Opened) -> list[str]:
+    """Return the units for which opened_now() may list some storage, so that only their states must be asked.
+
+    is_same: if an identity that a unit lists is that storage.
+    """
     entries = _read()
-    found = []
-    for unit, storage in opened.items():
-        known = spellings[unit]
-        if any(is_same(identity, known.get(identity)) for identity in {**storage, **_storage(entries.get(unit))}):
-            found.append(unit)
-    return found
+    return [
+        unit
+        for unit, storage in opened.items()
+        if any(is_same(unit, identity) for identity in {**storage, **_storage(entries.get(unit))})
+    ]
 
 
 def with_former(spellings: Mapping[str, Mapping[str, Spellings]]) -> dict[str, dict[str, Spellings]]:

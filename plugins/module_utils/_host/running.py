@@ -4,31 +4,21 @@
 
 from __future__ import annotations
 
-import functools
-import glob
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict, TypeVar
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import (
-    Spellings,
-    identities,
-    identities_of,
-    names_in,
-)
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import files, former_storage, guest_agents, systemd
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import files, guest_agents, systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.storage_users import vm_units
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vms_resume import open_regular
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_of_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import is_restart_due
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in, spellings_in
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in
 
 T = TypeVar("T")
 CONSOLE_TAIL = 4096
@@ -87,7 +77,7 @@ def vms(*, disk_sizes: bool = False) -> dict[str, VmInfo]:
 
     disk_sizes: if the sizes of their disks are asked for. The guest halts while its storage does not answer that.
     """
-    names = sorted({paths.vm_of_unit(os.path.basename(path)) for path in _vm_units()} - {""})
+    names = sorted({paths.vm_of_unit(os.path.basename(path)) for path in vm_units()} - {""})
     states = systemd.show([paths.unit_name(name) for name in names])
     with ThreadPoolExecutor(8) as pool:
         infos = pool.map(lambda name: _vm(name, states[paths.unit_name(name)], disk_sizes=disk_sizes), names)
@@ -95,50 +85,6 @@ def vms(*, disk_sizes: bool = False) -> dict[str, VmInfo]:
     for name, answers in guest_agents.observe([name for name in names if _has_agent(name, found[name])]).items():
         found[name]["agent"] = answers
     return found
-
-
-def vms_that_open(disk: Disk) -> list[str]:
-    """Return the running VMs of this host that have the storage of a disk open, under this name or another one."""
-    return sorted(_users_of(disk))
-
-
-def vms_that_write(disk: Disk) -> list[str]:
-    """Return those of them that write to it."""
-    return sorted(name for name, writes in _users_of(disk).items() if writes)
-
-
-def _users_of(disk: Disk) -> dict[str, bool]:
-    """Return the VMs that have a disk open, and if they write to it."""
-    texts = {os.path.basename(path): files.read_text(path) for path in _vm_units()}
-    opened = {unit: opened_in(text) for unit, text in texts.items()}
-    spellings = former_storage.with_former({unit: spellings_in(text) for unit, text in texts.items()})
-    servers = {name for known in spellings.values() for one in known.values() for name in one["names"]}
-    own_names = frozenset(names_in(disk))
-    resolved = {**_resolved(frozenset(servers)), **_resolved(own_names)}
-    own = identities(disk, resolved)
-
-    def is_same(identity: str, known: Spellings | None) -> bool:
-        return own.same(identities_of(identity, known, resolved))
-
-    asked = former_storage.units_that_may_open(is_same, opened, spellings)
-    states = systemd.show(asked)
-    now = former_storage.opened_now({unit: opened[unit] for unit in asked}, states)
-    users = {}
-    for unit in asked:
-        same = [writes for one, writes in now[unit].items() if is_same(one, spellings[unit].get(one))]
-        if same and states[unit]["active"] not in STOPPED:
-            users[paths.vm_of_unit(unit)] = any(same)
-    return users
-
-
-@functools.cache
-def _resolved(names: frozenset[str]) -> dict[str, list[str]]:
-    """Resolve names once in a run: a resolver that does not answer must not delay each disk."""
-    return resolve(names)
-
-
-def _vm_units() -> list[str]:
-    return glob.glob(f"{paths.UNIT_DIRECTORY}/qemu-vm-*.service")
 
 
 def _has_agent(name: str, info: VmInfo) -> bool:

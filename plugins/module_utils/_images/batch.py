@@ -24,6 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     DirectDiskError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import need_bindings
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.storage_users import StorageUsers
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import Entry, Named, about
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.info_entries import ListedServer
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import shown_changes
@@ -44,10 +45,12 @@ def reconcile_all(
     open_timeout: float = OPEN_TIMEOUT,
     lacking: Mapping[str, DirectDiskError],
     board: ProgressBoard | None = None,
+    users: StorageUsers | None = None,
 ) -> list[dict[str, Any]]:
     """Bring all disks to their desired state; one that fails does not stop the others.
 
-    lacking: why this host cannot manage the images of a backend, by the backend's name; board: of this run.
+    lacking: why this host cannot manage the images of a backend, by the backend's name; board: of this run; users: of
+    the observation that this is a part of, if nothing is changed.
     """
     board = board or ProgressBoard()
     # Two disks may be one image, whose copy only one worker may fetch.
@@ -57,7 +60,7 @@ def reconcile_all(
         reason = lacking.get(entry.desired.disk.backend.name)
         if reason:
             return _failed(entry, entry.error_lines(reason), refused=True)
-        disk = entry.desired.disk
+        disk, bench.users = entry.desired.disk, users
         with locks[disk.identity], board.disk(entry.name, lock_of(disk)) as bench.progress:
             return _reconcile_one(entry, bench, check_mode=check_mode)
 

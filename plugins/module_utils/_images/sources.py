@@ -7,7 +7,7 @@ from __future__ import annotations
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_write
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.storage_users import vms_that_write
 
 
 def size_of_source(origin: Disk, bench: Workbench) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.first_bytes import first_bytes
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.storage_users import StorageUsers
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk, entries_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import (
@@ -28,7 +29,8 @@ def predict(managed: Sequence[Mapping[str, Any]], observed: ObservedHost, capabi
     """Return what would become of the images of disks; may restart the module with another interpreter."""
     entries = read_entries(entries_of((VmDisk(**disk) for disk in managed), observed["units"]))
     lacking = lacking_bindings(entries, capabilities)
-    answer = answer_of(reconcile_all(entries, capabilities, check_mode=True, lacking=lacking))
+    users = StorageUsers(observed["units"])
+    answer = answer_of(reconcile_all(entries, capabilities, check_mode=True, lacking=lacking, users=users))
     return {"disks": answer["disks"], "diff": answer["diff"], "warnings": answer["warnings"]}
 
 

@@ -26,7 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     QmpError,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_mark import host_mark
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.storage_users import vms_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.changes import (
     CreateImage,
@@ -59,7 +59,7 @@ def temporary(path: str) -> str:
 def observe(desired: DesiredImage, bench: Workbench) -> ObservedFile:
     disk = desired.disk
     store = STORES[disk.backend.name]
-    opened_by = tuple(vms_that_open(disk))
+    opened_by = tuple(vms_that_open(disk, bench.users))
     route = choose_route(disk, bench.capabilities)[0]
     fixed_by = "" if ROUTES[route].grows else route
     missing = ObservedFile(exists=False, opened_by=opened_by, fixed_by=fixed_by)

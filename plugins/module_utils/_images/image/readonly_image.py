@@ -16,7 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.storage_users import vms_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import (
     DesiredImage,
 )
@@ -37,7 +37,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection 
 def observe(desired: DesiredImage, bench: Workbench) -> ObservedReadonly:
     disk = desired.disk
     if desired.state == "absent":
-        opened_by = tuple(vms_that_open(disk))
+        opened_by = tuple(vms_that_open(disk, bench.users))
         exists = os.path.exists(stage.copy_of(disk))
         return ObservedReadonly(exists=exists, staged=exists, opened_by=opened_by)
     route, _warning = choose_route(disk, bench.capabilities)

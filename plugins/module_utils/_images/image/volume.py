@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.nbd import NbdClient
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.image_format import has_format
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import vms_that_open
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.storage_users import vms_that_open
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.observed import (
     ObservedVolume,
@@ -32,7 +32,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume imp
 
 def observe(desired: DesiredImage, bench: Workbench) -> ObservedVolume:
     disk = desired.disk
-    opened_by = tuple(vms_that_open(disk))
+    opened_by = tuple(vms_that_open(disk, bench.users))
     in_use = _used_by_host(disk.backend.access.reach(disk.source).devices)
     data_at = None
     with bench.storage(disk) as storage:

@@ -74,6 +74,7 @@ class Bench:
 
     folder = "/nonexistent"
     root = Path()
+    users = None
 
     def __init__(self, capabilities: Capabilities, *, open_timeout: float) -> None:
         self.capabilities = capabilities
@@ -120,7 +121,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(module, "probe", lambda: probed("debian13"))
     monkeypatch.setattr(locks, "DISKS_LOCK", str(tmp_path / "lock"))
     monkeypatch.setattr(host_mark, "_MACHINE_ID", "/dev/null")
-    monkeypatch.setattr(file, "vms_that_open", lambda identity: [])
+    monkeypatch.setattr(file, "vms_that_open", lambda *_: [])
     (tmp_path / "a.raw").write_bytes(b"golden".ljust(MIB, b"\0"))
     return tmp_path
 
@@ -186,7 +187,7 @@ def test_a_raw_image_that_begins_as_a_qcow2_is_refused_unless_its_bytes_are_mean
 
 
 def test_an_image_in_use_is_left_alone(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
-    monkeypatch.setattr(file, "vms_that_open", lambda identity: ["web1"])
+    monkeypatch.setattr(file, "vms_that_open", lambda *_: ["web1"])
     desired = {"file": {"path": str(host / "a.raw")}, "state": "absent"}
     message = run_module(monkeypatch, qemu_remote_image, **desired)["msg"]
     assert message == (
@@ -235,7 +236,7 @@ def test_the_copy_of_an_image(monkeypatch: pytest.MonkeyPatch, host: Path, said:
     monkeypatch.setattr(stage, "copy_of", lambda disk: str(copy))
     monkeypatch.setattr(image_cache, "fetch", lambda disk, bench, length: shutil.copyfile(host / "a.raw", copy))
     monkeypatch.setattr(web_image, "read_head", lambda disk, resources, *, seconds, begin: b"golden")
-    monkeypatch.setattr(readonly_image, "vms_that_open", lambda identity: [])
+    monkeypatch.setattr(readonly_image, "vms_that_open", lambda *_: [])
     known: dict[tuple[str, str], str] = {}
     monkeypatch.setattr(image_fetch, "remembered", lambda path, name: known.get((path, name), ""))
     desired = {"http": {"url": URL}, "route": "stage"}

@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
     apply,
     former_storage,
     observe,
-    running,
+    storage_users,
     systemd,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
@@ -45,7 +45,7 @@ def unit_text(identity: str) -> str:
 
 
 def open_of(identity: str) -> list[str]:
-    return running.vms_that_open(disk(file={"path": identity.partition(":")[2]}))
+    return storage_users.vms_that_open(disk(file={"path": identity.partition(":")[2]}))
 
 
 def test_a_vm_has_open_what_it_was_started_with_and_what_its_unit_says() -> None:
@@ -111,8 +111,8 @@ def test_storage_that_is_open_under_another_name_is_found(
     def resolve(names: Any) -> dict[str, list[str]]:
         return {name: ["192.0.2.9"] for name in names if name == "storage.lan"}
 
-    running._resolved.cache_clear()
-    monkeypatch.setattr(running, "resolve", resolve)
+    storage_users._resolved.cache_clear()
+    monkeypatch.setattr(storage_users, "resolve", resolve)
     monkeypatch.setattr(observe, "resolve", resolve)
     monkeypatch.setattr(systemd, "show", lambda _units: states())
     spelled = {BY_NAME.identity: spellings(BY_NAME)}
@@ -123,8 +123,8 @@ def test_storage_that_is_open_under_another_name_is_found(
     seen = observe.observe(vms=[], paths=[], secrets={}, encrypted=False)
     assert seen["names"] == {"storage.lan": ["192.0.2.9"]}
     assert seen["files"][str(tmp_path / UNIT)]["spellings"] == spelled
-    assert running.vms_that_open(BY_ADDRESS) == running.vms_that_open(BY_NAME) == ["web1"]
-    assert running.vms_that_open(OTHER) == []
+    assert storage_users.vms_that_open(BY_ADDRESS) == storage_users.vms_that_open(BY_NAME) == ["web1"]
+    assert storage_users.vms_that_open(OTHER) == []
 
 
 @pytest.mark.parametrize("writes", [True, False])
@@ -133,5 +133,16 @@ def test_a_vm_that_only_reads_a_disk_does_not_write_to_it(
 ) -> None:
     monkeypatch.setattr(systemd, "show", lambda _units: states())
     (tmp_path / UNIT).write_text(f"{opened_line({OTHER.identity: writes})}\n")
-    assert running.vms_that_open(OTHER) == ["web1"]
-    assert running.vms_that_write(OTHER) == (["web1"] if writes else [])
+    assert storage_users.vms_that_open(OTHER) == ["web1"]
+    assert storage_users.vms_that_write(OTHER) == (["web1"] if writes else [])
+
+
+def test_an_observation_of_many_disks_reads_units_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "show", lambda units: pytest.fail(f"systemd is asked for {units}"))
+    (tmp_path / UNIT).write_text(f"{opened_line({OTHER.identity: True})}\n")
+    users = storage_users.StorageUsers(states())
+    assert storage_users.vms_that_open(OTHER, users) == ["web1"]
+    (tmp_path / UNIT).unlink()
+    assert storage_users.vms_that_open(OTHER, users) == ["web1"]
+    assert storage_users.vms_that_open(BY_ADDRESS, users) == []
+    assert storage_users.vms_that_open(OTHER) == []

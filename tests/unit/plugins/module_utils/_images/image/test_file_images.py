@@ -46,7 +46,7 @@ from ansible_collections.directdisk.qemu.tests.unit.support import SSH
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(_locks, "DISKS_LOCK", str(tmp_path / "lock"))
     monkeypatch.setattr(_host_mark, "_MACHINE_ID", "/dev/null")
-    monkeypatch.setattr(file, "vms_that_open", lambda identity: [])
+    monkeypatch.setattr(file, "vms_that_open", lambda *_: [])
 
 
 def manage(path: Path, state: str = "present", **declared: Any) -> dict[str, Any]:
