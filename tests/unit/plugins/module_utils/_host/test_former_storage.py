@@ -146,3 +146,9 @@ def test_an_observation_of_many_disks_reads_units_once(tmp_path: Path, monkeypat
     assert storage_users.vms_that_open(OTHER, users) == ["web1"]
     assert storage_users.vms_that_open(BY_ADDRESS, users) == []
     assert storage_users.vms_that_open(OTHER) == []
+
+
+def test_a_vm_that_does_not_run_has_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "show", lambda _units: states(active="inactive"))
+    (tmp_path / UNIT).write_text(f"{opened_line({OTHER.identity: True})}\n")
+    assert storage_users.vms_that_open(OTHER) == []
