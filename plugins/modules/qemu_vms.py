@@ -308,7 +308,9 @@ def _apply(request: Request, secrets: dict[str, str]) -> dict[str, Any]:
             return {"failed": True, "msg": str(error)}
 
     seconds = request.get("wait")
-    return work(ProgressBoard()) if seconds is None else jobs.run(work, seconds=seconds)
+    # This process waits for its turn, because it notices when its run has ended. A job inherits the lock.
+    with apply.host_locked():
+        return work(ProgressBoard()) if seconds is None else jobs.run(work, seconds=seconds)
 
 
 def observe_disks(request: DisksRequest, answer: ObserveAnswer) -> None:

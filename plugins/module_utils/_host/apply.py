@@ -54,7 +54,7 @@ _NOT_YET = "vm {}: is not restarted, because its image is still being fetched; r
 def stop(names: list[str]) -> StopAnswer:
     """Stop and disable VMs before another host starts them."""
     units = {name: unit_paths.unit_name(name) for name in names}
-    with _locked():
+    with host_locked():
         systemd.systemctl("disable", units.values())
         _stop(list(units.values()))
         states = systemd.show(list(units.values()))
@@ -64,51 +64,50 @@ def stop(names: list[str]) -> StopAnswer:
 def apply(
     desired: DesiredHost, secrets: Secrets, *, encrypted: bool, board: ProgressBoard | None = None
 ) -> ApplyAnswer:
-    """Apply a desired state; secrets: the texts of its credentials; board: of the run, which lists downloads."""
-    with _locked():
-        observed = observe(
-            vms=list(desired["vms"]),
-            paths=[],
-            secrets=secrets,
-            encrypted=encrypted,
-            processes=False,
-            purged=[name for name, vm in desired["vms"].items() if vm["purge"]],
-        )
-        refuse_overtaken(desired, observed)
-        changes = decide(desired, observed)
-        replaced = {path: observed["files"][path] for path in changes.write_files if path in observed["files"]}
-        spellings = {path.rpartition("/")[2]: file["spellings"] for path, file in replaced.items()}
-        former_storage.remember(opened_by_unit(replaced), observed["units"], spellings)
-        taps.remove_former(observed["units"], processes.taps_in_use(observed["processes"]))
-        paused = live.resume(changes)
-        kept = live.joined(
-            live.unplug_undeclared(changes),
-            live.detach(desired, observed, changes),
-            live.unplug(desired, observed, changes),
-            live.eject(desired, observed, changes),
-        )
-        for vm in [name for name in kept if desired["vms"][name]["restart"] == "when_needed"]:
-            del kept[vm]
-            changes.restart_instead(vm)
-        refused = _refuse_kept_storage(desired, observed, changes, kept)
-        refused.update(_keep_conflicting(changes))
-        refused.update(_take_over(desired, changes, secrets))
-        running = _running_on(desired, observed, changes)
-        filters = address_filters.filters_now(list(running))
-        _write(desired, secrets, changes, CredentialStore(encrypted=encrypted))
-        failures = _switch(desired, changes, board)
-        kept_units = [desired["vms"][vm]["unit"] for vm in changes.restart_required if vm in desired["vms"]]
-        address_filters.apply(running, filters, kept_units)
-        attached = live.attach(desired, observed, changes, secrets, board)
-        inserted = live.insert(desired, observed, changes, secrets, board)
-        networks = live.change_networks(desired, observed, changes)
-        sizes = live.change_sizes(desired, observed, changes)
-        passwords = live.change_passwords(desired, changes, secrets)
-        options = live.change_options(desired, observed, changes)
-        live_failures = live.joined(paused, kept, refused, attached, inserted, networks, sizes, passwords, options)
-        renewed = [desired["vms"][vm]["screen_password"] for vm in changes.passwords if vm not in passwords]
-        renewed += [one for vm, disk in changes.insert for one in desired["vms"][vm]["disks"][disk]["helpers"]]
-        _record_running(desired, observed, changes, unfinished=live_failures, renewed=renewed)
+    """Apply a desired state to a locked host; secrets: the texts of its credentials; board: of the run."""
+    observed = observe(
+        vms=list(desired["vms"]),
+        paths=[],
+        secrets=secrets,
+        encrypted=encrypted,
+        processes=False,
+        purged=[name for name, vm in desired["vms"].items() if vm["purge"]],
+    )
+    refuse_overtaken(desired, observed)
+    changes = decide(desired, observed)
+    replaced = {path: observed["files"][path] for path in changes.write_files if path in observed["files"]}
+    spellings = {path.rpartition("/")[2]: file["spellings"] for path, file in replaced.items()}
+    former_storage.remember(opened_by_unit(replaced), observed["units"], spellings)
+    taps.remove_former(observed["units"], processes.taps_in_use(observed["processes"]))
+    paused = live.resume(changes)
+    kept = live.joined(
+        live.unplug_undeclared(changes),
+        live.detach(desired, observed, changes),
+        live.unplug(desired, observed, changes),
+        live.eject(desired, observed, changes),
+    )
+    for vm in [name for name in kept if desired["vms"][name]["restart"] == "when_needed"]:
+        del kept[vm]
+        changes.restart_instead(vm)
+    refused = _refuse_kept_storage(desired, observed, changes, kept)
+    refused.update(_keep_conflicting(changes))
+    refused.update(_take_over(desired, changes, secrets))
+    running = _running_on(desired, observed, changes)
+    filters = address_filters.filters_now(list(running))
+    _write(desired, secrets, changes, CredentialStore(encrypted=encrypted))
+    failures = _switch(desired, changes, board)
+    kept_units = [desired["vms"][vm]["unit"] for vm in changes.restart_required if vm in desired["vms"]]
+    address_filters.apply(running, filters, kept_units)
+    attached = live.attach(desired, observed, changes, secrets, board)
+    inserted = live.insert(desired, observed, changes, secrets, board)
+    networks = live.change_networks(desired, observed, changes)
+    sizes = live.change_sizes(desired, observed, changes)
+    passwords = live.change_passwords(desired, changes, secrets)
+    options = live.change_options(desired, observed, changes)
+    live_failures = live.joined(paused, kept, refused, attached, inserted, networks, sizes, passwords, options)
+    renewed = [desired["vms"][vm]["screen_password"] for vm in changes.passwords if vm not in passwords]
+    renewed += [one for vm, disk in changes.insert for one in desired["vms"][vm]["disks"][disk]["helpers"]]
+    _record_running(desired, observed, changes, unfinished=live_failures, renewed=renewed)
     return {"actions": changes.actions(), "failures": failures, "live_failures": live_failures}
 
 
@@ -187,7 +186,7 @@ def _record_running(
 
 
 @contextlib.contextmanager
-def _locked() -> Iterator[None]:
+def host_locked() -> Iterator[None]:
     """Hold the lock of this host's VMs, so that two runs take turns."""
     with locked(VMS_LOCK, 0, seconds=VMS_SECONDS, subject="this host's VMs"):
         private_folders.remove_payloads()

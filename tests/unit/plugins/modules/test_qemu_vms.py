@@ -20,8 +20,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply, former_storage, observe
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import vm_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
-from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs, locks
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_vms
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -31,7 +32,7 @@ CREDENTIALS = {PATH: base64.b64encode("pässword\n".encode()).decode()}
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """What the host's functions were called with; they do nothing here."""
     seen: dict[str, Any] = {}
 
@@ -41,6 +42,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(qemu_vms, "probe", record("probe", probed("debian12")))
     monkeypatch.setattr(observe, "observe", record("observe", {"files": {}}))
     monkeypatch.setattr(apply, "apply", record("apply", {"actions": ["start vm web1"], "failures": {}}))
+    monkeypatch.setattr(apply, "VMS_LOCK", str(tmp_path / "vms.lock"))
+    monkeypatch.setattr(apply.private_folders, "remove_payloads", lambda: None)
+    monkeypatch.setattr(former_storage, "RECORD", str(tmp_path / "opened.json"))
+    for folder in ("UNIT_DIRECTORY", "PROGRAMS", "CREDENTIALS", "ENCRYPTED_CREDENTIALS", "NEEDRESTART"):
+        monkeypatch.setattr(paths, folder, str(tmp_path / folder))
     return seen
 
 
@@ -65,14 +71,30 @@ def test_an_apply_is_handed_on_with_its_secrets(monkeypatch: pytest.MonkeyPatch,
 def test_an_apply_that_takes_long_goes_on_without_its_connection(
     monkeypatch: pytest.MonkeyPatch, calls: dict[str, Any], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(qemu_vms.jobs, "run", partial(jobs.run, folder=str(tmp_path)))
+    monkeypatch.setattr(qemu_vms.jobs, "run", partial(jobs.run, folder=str(tmp_path / "jobs")))
     monkeypatch.setattr(apply, "apply", lambda *_, **__: time.sleep(60))
     request = {"desired": {"files": {}, "vms": {}}, "encrypted": False, "wait": 0}
     answer = run_module(monkeypatch, qemu_vms, vms=request, credentials=CREDENTIALS)
-    pid = _pid_of(tmp_path / answer.pop("job"))
+    pid = _pid_of(tmp_path / "jobs" / answer.pop("job"))
+    lock = {"path": apply.VMS_LOCK, "byte": 0, "seconds": 0, "subject": "this host's VMs"}
+    with pytest.raises(HostError, match=f"process {pid} "), locks.locked(**lock):
+        pass
     os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     assert answer == {"changed": False, "progress": []}
+    with locks.locked(**lock):
+        pass
+
+
+def test_an_apply_waits_for_its_turn_in_the_process_that_has_the_connection(
+    monkeypatch: pytest.MonkeyPatch, calls: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(qemu_vms.jobs, "run", lambda *_, **__: pytest.fail("a job has begun"))
+    monkeypatch.setattr(apply, "VMS_SECONDS", 0)
+    request = {"desired": {"files": {}, "vms": {}}, "encrypted": False, "wait": 4}
+    with locks.locked(apply.VMS_LOCK, 0, seconds=0, subject="this host's VMs"):
+        answer = run_module(monkeypatch, qemu_vms, vms=request, credentials=CREDENTIALS)
+    assert answer["msg"].startswith("another run on this host is working on this host's VMs: process ")
 
 
 def test_an_apply_that_fails_fails_the_module(
@@ -81,7 +103,7 @@ def test_an_apply_that_fails_fails_the_module(
     def refuse(*_: Any, **__: Any) -> None:
         raise HostError("another run has changed it")
 
-    monkeypatch.setattr(qemu_vms.jobs, "run", partial(jobs.run, folder=str(tmp_path)))
+    monkeypatch.setattr(qemu_vms.jobs, "run", partial(jobs.run, folder=str(tmp_path / "jobs")))
     monkeypatch.setattr(apply, "apply", refuse)
     for wait in ({}, {"wait": 30}):
         request = {"desired": {"files": {}, "vms": {}}, "encrypted": False, **wait}

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,6 @@ def test_a_new_vm_is_written_enabled_and_started(tmp_path: Path, monkeypatch: py
     for folder in ("UNIT_DIRECTORY", "PROGRAMS", "CREDENTIALS", "ENCRYPTED_CREDENTIALS"):
         monkeypatch.setattr(paths, folder, str(tmp_path / folder))
         (tmp_path / folder).mkdir()
-    monkeypatch.setattr(apply, "_locked", contextlib.nullcontext)
     unit = tmp_path / "UNIT_DIRECTORY" / "qemu-vm-web1.service"
     vm = {"unit": unit.name, "units": [unit.name], "reloaded": [], "credentials": {unit.name: []}, "staged": []}
     vm.update(state="started", autostart=True, restart="never", purge=False, start_timeout=5)
@@ -96,7 +94,6 @@ def test_a_vm_that_starts_elsewhere_is_disabled_and_stopped(tmp_path: Path, monk
     states = {"qemu-vm-a.service": {"active": "inactive"}, "qemu-vm-b.service": {"active": "deactivating"}}
     monkeypatch.setattr(apply.systemd, "show", lambda _units: states)
     monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
-    monkeypatch.setattr(apply, "_locked", contextlib.nullcontext)
     units = ["qemu-vm-a.service", "qemu-vm-b.service"]
     assert apply.stop(["a", "b"]) == {"stopped": ["a"]}
     assert called == [("disable", units), ("stop", units)]
@@ -124,7 +121,6 @@ def test_a_vm_whose_guest_keeps_a_disk_is_restarted_if_it_may(
 ) -> None:
     changes = Changes(detach=[("web1", "data")], attach=[("web1", "more")])
     switched: list[list[str]] = []
-    monkeypatch.setattr(apply, "_locked", contextlib.nullcontext)
     seen = {"files": {}, "units": {"u": {"active": "active"}}, "processes": {}}
     monkeypatch.setattr(apply, "observe", lambda **_: seen)
     monkeypatch.setattr(apply.taps, "RECORD", "/nonexistent")

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +89,6 @@ def test_a_run_writes_down_what_a_vm_has_open_before_it_replaces_its_unit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(systemd, "show", lambda _units: states())
-    monkeypatch.setattr(apply, "_locked", contextlib.nullcontext)
     monkeypatch.setattr(apply, "_switch", lambda *_: {})
     (tmp_path / UNIT).write_text(unit_text(OLD))
     monkeypatch.setattr(apply, "_write", lambda *_: (tmp_path / UNIT).write_text(unit_text(NEW)))
