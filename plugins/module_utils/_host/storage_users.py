@@ -41,7 +41,7 @@ def vm_units() -> list[str]:
 
 
 class StorageUsers:
-    """What the VMs of this host have open, as their units and systemd say at one moment."""
+    """The storage that the VMs of this host have open, as their units and systemd say at one moment."""
 
     def __init__(self, states: Mapping[str, UnitState] | None = None) -> None:
         """states: those of all units that are known; systemd is asked for others."""
