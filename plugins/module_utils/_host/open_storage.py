@@ -13,7 +13,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host.process_folders import command_line_of, service_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.process_folders import (
+    command_line_of,
+    service_of,
+    services_of,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnmanagedProcess
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 
@@ -47,8 +51,7 @@ def _is_unmanaged(folder: str) -> bool:
             program = os.fsdecode(stream.read(4096).partition(b"\0")[0])
         if not _PROGRAM.fullmatch(program):
             return False
-        with open(f"{folder}/cgroup", encoding="utf-8", errors="replace") as stream:
-            units = re.findall(r"/([^/\n]+\.service)(?=/|$)", stream.read(), re.MULTILINE)
+        units = services_of(folder)
     except OSError:
         return False
     return not any(map(unit_paths.vm_of_unit, units))

@@ -18,11 +18,16 @@ def command_line_of(folder: str) -> list[str]:
     return [os.fsdecode(word) for word in text.rstrip(b"\0").split(b"\0")] if text else []
 
 
+def services_of(folder: str) -> list[str]:
+    """Return the services that a process belongs to, the innermost last; OSError if it has ended meanwhile."""
+    with open(f"{folder}/cgroup", encoding="utf-8", errors="replace") as stream:
+        return re.findall(r"/([^/\n]+\.service)(?=/|$)", stream.read(), re.MULTILINE)
+
+
 def service_of(folder: str) -> str:
     """Return the service that a process belongs to; empty if it belongs to none."""
     try:
-        with open(f"{folder}/cgroup", encoding="utf-8", errors="replace") as stream:
-            services = re.findall(r"/([^/\n]+\.service)(?=/|$)", stream.read(), re.MULTILINE)
+        services = services_of(folder)
     except OSError:
         return ""
-    return str(services[-1]) if services and not services[-1].startswith("user@") else ""
+    return services[-1] if services and not services[-1].startswith("user@") else ""
