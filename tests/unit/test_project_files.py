@@ -97,3 +97,9 @@ def test_every_part_of_the_tests_runs_in_hosted_ci() -> None:
 def test_nothing_that_was_never_released_is_repaired() -> None:
     fragments = (ROOT / "changelogs" / "fragments").glob("*.yml")
     assert [path.name for path in fragments if "bugfixes" in read_yaml(path)] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "roles").glob("*/templates/*service.j2")), ids=lambda path: path.name)
+def test_no_service_has_a_limit_of_starts(path: Path) -> None:
+    """A VM restarted by hand a few times in a row would end without its helpers (systemd's limit: 5 starts in 10 s)."""
+    assert "\nStartLimitIntervalSec=0\n" in path.read_text(encoding="utf-8")
