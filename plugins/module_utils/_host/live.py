@@ -95,8 +95,11 @@ def insert(
         # Those that run are the ones of the former medium.
         _start_helpers(new, "restart")
         _remember(desired, observed, (vm, drive), new)
-        passed = live_media.insert(monitor, drive, new, secrets)
-        _remember(desired, observed, (vm, drive), {**new, "passed": passed})
+
+        def record(passed: dict[str, str]) -> None:
+            _remember(desired, observed, (vm, drive), {**new, "passed": passed})
+
+        live_media.insert(monitor, drive, new, secrets, record)
 
     failures = _for_all([one for one in changes.insert if one[0] not in late], insert_one)
     return {**failures, **{vm: [f"vm {vm}: {line}" for line in lines] for vm, lines in late.items()}}
@@ -130,9 +133,11 @@ def attach(
         _start_helpers(new)
         # First: a run that is killed leaves a part of the disk at most, and the next run knows what it consists of.
         _remember(desired, observed, (vm, disk), new)
-        passed = live_disks.attach(monitor, disk, new, secrets)
-        if passed:
+
+        def record(passed: dict[str, str]) -> None:
             _remember(desired, observed, (vm, disk), {**new, "passed": passed})
+
+        live_disks.attach(monitor, disk, new, secrets, record)
 
     failures = _for_all([one for one in changes.attach if one[0] not in late], attach_one)
     return {**failures, **{vm: [f"vm {vm}: {line}" for line in lines] for vm, lines in late.items()}}

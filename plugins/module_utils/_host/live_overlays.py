@@ -8,6 +8,7 @@ QEMU itself makes it: the folder belongs to its user, and root opens no file the
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state i
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import vm_node
 
 _JOB = vm_node("create")
+_PART = vm_node("part")
+_TOO_LARGE = 1 << 62
+"""More bytes than an image can have."""
+_SIZE = re.compile(r"size of the containing file \((\d+)\)")
+"""In QEMU's message (block/raw-format.c)."""
 _INTERVAL = 0.05
 _LIMIT = 30.0
 """Seconds that an overlay, which begins empty, may take."""
@@ -49,8 +55,16 @@ def make(monitor: Monitor, node: Mapping[str, Any], overlay: LiveOverlay) -> Non
 
 
 def _size(monitor: Monitor, node: str) -> int:
-    nodes = {one["node-name"]: one for one in monitor.execute("query-named-block-nodes", {"flat": True})}
-    return int(nodes[node]["image"]["virtual-size"])
+    """Return the size of a node, which QEMU tells as it refuses a part that is larger.
+
+    No other command tells that of one node alone; query-named-block-nodes asks the storage of all (block_graph.py).
+    """
+    part = {"driver": "raw", "node-name": _PART, "file": node, "read-only": True, "size": _TOO_LARGE}
+    answer = monitor.try_execute("blockdev-add", part)
+    size = _SIZE.search(str(answer.get("error")))
+    if not size:
+        raise HostError(f"its overlay cannot be made: QEMU does not tell the size of {node} ({answer})")
+    return int(size[1])
 
 
 def _create(monitor: Monitor, options: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_disks, live_overlays
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import block_graph, live_disks, live_overlays
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk, LiveOverlay
 from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu
 from ansible_collections.directdisk.qemu.tests.unit.plugins.module_utils._host.test_live_disks import disk
@@ -22,8 +22,9 @@ from ansible_collections.directdisk.qemu.tests.unit.real_vm import needs_emulato
 
 NODE = {"driver": "file", "node-name": "data.writes", "filename": "x", "read-only": False}
 JOB = {"id": "machine.create", "status": "concluded"}
+TOO_LARGE = {"error": {"desc": "smaller or equal to the  actual size of the containing file (4096)"}}
 ANSWERS: dict[str, Any] = {
-    "query-named-block-nodes": [{"node-name": "data.format", "image": {"virtual-size": 4096}}],
+    "blockdev-add": lambda node: TOO_LARGE if node["driver"] == "raw" else {},
     "query-jobs": [JOB],
 }
 
@@ -89,6 +90,16 @@ def test_an_overlay_that_has_no_place_is_named(tmp_path: Path) -> None:
     assert qemu.heard[-1] == "blockdev-del"
 
 
+def test_a_size_that_qemu_does_not_tell_is_an_error(tmp_path: Path) -> None:
+    answers = {**ANSWERS, "blockdev-add": {}}
+    with (
+        FakeQemu(tmp_path / "qmp", answers=answers) as qemu,
+        Monitor.connect(qemu.path) as monitor,
+        pytest.raises(HostError, match="QEMU does not tell the size of"),
+    ):
+        live_overlays.make(monitor, NODE, overlay(tmp_path / "data.qcow2", persistent=False))
+
+
 def layered(image: Path, path: Path, *, persistent: bool) -> LiveDisk:
     """A disk over an image, which QEMU opens read-only."""
     plain = disk(image)
@@ -111,9 +122,9 @@ def test_qemu_opens_an_overlay_that_it_has_made(tmp_path: Path, persistent: bool
         for _twice in range(2):
             with contextlib.ExitStack() as undo:
                 live_disks.open_nodes(monitor, "data", one, {}, undo)
-                assert "data.overlay" in live_disks.node_names(monitor)
+                assert "data.overlay" in block_graph.node_names(monitor)
             files.add(path.stat().st_ino)
-            assert live_disks.node_names(monitor) == []
+            assert block_graph.node_names(monitor) == []
     assert len(files) == 1
     info = json.loads(subprocess.check_output(["qemu-img", "info", "--output=json", str(path)]))
     assert (info["virtual-size"], info["backing-filename"]) == (262144, "json:{}")
@@ -128,6 +139,6 @@ def test_an_overlay_whose_header_names_another_file_is_refused(tmp_path: Path) -
     with (
         running_vm(tmp_path / "qmp", "-m", "64") as monitor,
         contextlib.ExitStack() as undo,
-        pytest.raises(HostError, match=r"^disk data: its data is in another file"),
+        pytest.raises(HostError, match=r"^disk data: QEMU has opened other files than are declared \(data-file\)"),
     ):
         live_disks.open_nodes(monitor, "data", layered(image, path, persistent=True), {}, undo)
