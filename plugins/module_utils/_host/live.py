@@ -13,6 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
     live_disks,
     live_media,
     live_networks,
+    live_overlays,
     live_record,
     live_sizes,
     systemd,
@@ -27,6 +28,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media import empty_drive, without_medium
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import tap_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import discarded_path
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import sizes_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -68,6 +70,7 @@ def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fa
         live_disks.detach(monitor, disk, parts[disk])
         kept = {controller_of(part) for name, part in parts.items() if (vm, name) not in changes.detach}
         live_disks.remove_controller(monitor, controller_of(parts[disk]), kept)
+        live_overlays.remove(discarded_path(vm, disk))
         _remember(desired, observed, (vm, disk), None)
 
     return _for_all(changes.detach, detach_one)

@@ -74,6 +74,7 @@ def open_nodes(
         undo.callback(quietly, monitor, "object-del", {"id": properties_of(one)["id"]})
     for node in disk["nodes"]:
         if disk["overlay"] and node["node-name"] == writes_node(name):
+            undo.callback(live_overlays.remove, live_overlays.new_file(disk["overlay"]))
             live_overlays.make(monitor, node, disk["overlay"])
         with _with_descriptors(monitor, name, node, disk) as opened:
             monitor.execute("blockdev-add", opened)

@@ -84,6 +84,16 @@ def test_a_disk_is_attached_once_its_helper_runs(done: list[str]) -> None:
     assert (disk["devices"], disk["passed"]) == (DISK["devices"], {"/srv/data.img": "/dev/fdset/0"})
 
 
+def test_a_detached_disk_leaves_no_overlay_whose_writes_are_discarded(
+    done: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "discarded_path", lambda vm, disk: str(tmp_path / f"{vm}.{disk}.qcow2"))
+    path = tmp_path / "web1.data.qcow2"
+    path.touch()
+    assert live.detach(desired("web1"), observed("web1"), Changes(detach=[("web1", "data")])) == {}
+    assert (done, path.exists()) == (["detach data"], False)
+
+
 def test_a_disk_is_recorded_before_it_is_attached(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
