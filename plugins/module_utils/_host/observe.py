@@ -65,10 +65,11 @@ def observe(
     if prune:
         vms = sorted({*vms, *map(unit_paths.vm_of_unit, units)} - {""})
     states = _observe_units(sorted(units))
-    for unit, opened in former_storage.opened_now(opened_by_unit(files), states).items():
+    former = former_storage.read()
+    for unit, opened in former_storage.opened_now(opened_by_unit(files), states, former).items():
         files[f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["opened"] = opened
     listed = {path.rpartition("/")[2]: file["spellings"] for path, file in files.items()}
-    for unit, spellings in former_storage.with_former(listed).items():
+    for unit, spellings in former_storage.with_former(listed, former).items():
         listed[unit].update(spellings)
     asked = ask_owners(of_closed(owners or {}, states, opened_by_unit(files)), secrets)
     return {
