@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,30 @@ def test_the_process_that_writes_to_a_file_is_named(tmp_path: Path) -> None:
     link, read, missing = (json.loads(line)["owners"] for line in done.stdout.splitlines())
     assert [f"(process {os.getpid()}" in owner["name"] and owner["here"] for owner in link] == [True]
     assert (read, missing) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("mode", "device", "same"),
+    [("0100644", 7, False), ("0060644", 7, True), ("0020644", 7, True), ("0060644", 8, False)],
+    ids=["files", "block devices", "character devices", "other devices"],
+)
+def test_names_of_a_device_are_compared_by_its_number_and_files_by_theirs(
+    monkeypatch: pytest.MonkeyPatch, mode: str, device: int, same: bool
+) -> None:
+    """A device may have names on several file systems, and files on two of them have the same number."""
+
+    def status(path: str) -> Any:
+        fields = {"st_mode": int(mode, 8), "st_ino": 5, "st_dev": len(path), "st_rdev": device if path == "/a" else 7}
+        return types.SimpleNamespace(**fields)
+
+    monkeypatch.setattr(owners_path.os, "stat", status)
+    assert (owners_path.key_of("/a") == owners_path.key_of("/long")) == same
+
+
+def test_a_process_that_ends_meanwhile_is_no_obstacle() -> None:
+    assert owners_path.key_of("/proc/0/fd/0") == ()
+    assert not owners_path.writes("0", "0")
+    assert owners_path.name_of("0") == "open by  (process 0)"
 
 
 def test_a_process_cannot_write_into_messages_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
