@@ -301,6 +301,11 @@ def test_only_the_clients_that_are_taken_from_are_waited_for(monkeypatch: pytest
     assert ([owner["name"] for owner in answer["owners"]], len(waited)) == (["open by client.2 at 192.0.2.8"], 1)
 
 
+def run_program(module: types.ModuleType) -> None:
+    program = compile(Path(str(module.__file__)).read_text(encoding="utf-8"), str(module.__file__), "exec")
+    exec(program, {"__name__": "__main__"})
+
+
 def run_rbd(monkeypatch: pytest.MonkeyPatch, libraries: Callable[[str], Any], check: dict[str, Any]) -> Any:
     """Run the program, and return its exit status."""
 
@@ -311,9 +316,8 @@ def run_rbd(monkeypatch: pytest.MonkeyPatch, libraries: Callable[[str], Any], ch
     monkeypatch.setattr(os, "_exit", leave)
     monkeypatch.setattr(sys, "argv", ["owners", "4"])
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps([check])))
-    program = compile(Path(owners_rbd.__file__).read_text(encoding="utf-8"), owners_rbd.__file__, "exec")
     with pytest.raises(SystemExit) as ended:
-        exec(program, {"__name__": "__main__"})
+        run_program(owners_rbd)
     return ended.value.code
 
 
@@ -501,6 +505,21 @@ def test_processes_that_end_meanwhile_do_not_hide_others(tmp_path: Path, monkeyp
         key = owners_path.key_of(str(tmp_path / "image"))
         (names,) = owners_path.writers({key}).values()
     assert f"(process {os.getpid()}" in names[0]
+
+
+def test_what_is_missing_is_not_taken_for_a_file_that_a_process_has_closed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def stat(path: str) -> Any:
+        raise FileNotFoundError(path)
+
+    own = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: [str(os.getpid())] if path == "/proc" else own(path))
+    monkeypatch.setattr(sys, "stdin", io.StringIO('[{"path": "/none"}]'))
+    with open(tmp_path / "file", "w", encoding="utf-8"), monkeypatch.context() as patched:
+        patched.setattr(os, "stat", stat)
+        run_program(owners_path)
+    assert capsys.readouterr().out == '{"owners": []}\n'
 
 
 def test_a_process_that_ends_meanwhile_is_no_obstacle() -> None:
