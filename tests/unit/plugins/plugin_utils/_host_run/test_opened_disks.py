@@ -60,6 +60,13 @@ def test_a_running_vm_is_not_given_a_qcow2_that_names_other_files(head: bytes, w
     assert [words in line for line in found.get("web1", ())] == ([True] if words and changes.attach else [])
 
 
+def test_bytes_that_are_declared_raw_may_be_those_of_any_image() -> None:
+    data = {"nbd": {"host": "192.0.2.6"}, "raw_content": True}
+    one = plan({"disks": {"root": {"nbd": {"host": "192.0.2.5"}}, "data": data}})
+    observed: Any = {"heads": {"data of web1": BACKED.ljust(512, b"\0").hex()}, "not_read": {}}
+    assert opened_disks.other_images([one], Changes(attach=[("web1", "data")]), observed) == {}
+
+
 def test_the_first_bytes_of_all_files_that_are_only_opened_are_read() -> None:
     disks = {name: {"file": {"path": f"/srv/{name}"}, "format": name, "writes": "deny"} for name in ("raw", "qcow2")}
     kept = {"file": {"path": "/srv/kept"}, "format": "raw", "size": "1MiB", "writes": "keep"}
