@@ -48,7 +48,10 @@ class Listener:
 
 
 class FakeQemu(Listener):
-    """Answers commands until one of ``ends_on`` comes; then it closes its monitor, as a QEMU that ends does."""
+    """Answers commands until one of ``ends_on`` comes; then it closes its monitor, as a QEMU that ends does.
+
+    answers: by command, what is answered, or a function of the arguments that returns it.
+    """
 
     def __init__(
         self,
@@ -92,6 +95,7 @@ class FakeQemu(Listener):
                     return False
                 self._say(connection, {"event": "NOISE", "data": {}})
                 answer = self._answers.get(command, {})
+                answer = answer(request.get("arguments")) if callable(answer) else answer
                 self._say(connection, answer if isinstance(answer, dict) and "error" in answer else {"return": answer})
         return True
 

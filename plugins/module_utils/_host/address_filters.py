@@ -38,7 +38,8 @@ def apply(texts: Mapping[str, str], before: Filters, keep: Collection[str]) -> N
         if filters_addresses(text):
             systemd.set_property(unit, *_settings(addresses_in(text), before.get(unit, {}), keeps=unit in keep))
         elif before.get(unit, {}).get(_DENY):
-            systemd.set_property(unit, f"{_DENY}=", f"{_ALLOW}=")
+            # In this order: systemd 252 takes other drop-ins than it would find for a unit that must be loaded again.
+            systemd.set_property(unit, f"{_ALLOW}=", f"{_DENY}=")
     # The other units have these settings themselves.
     if remove([unit for unit in texts if unit not in keep]):
         systemd.systemctl("daemon-reload")

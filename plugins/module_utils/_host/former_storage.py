@@ -37,25 +37,28 @@ class Entry(TypedDict):
     spellings: dict[str, Spellings]
 
 
-def opened_now(opened: Opened, states: States) -> dict[str, dict[str, bool]]:
+Entries = Mapping[str, Entry]
+"""The record, by launch unit."""
+
+
+def opened_now(opened: Opened, states: States, entries: Entries) -> dict[str, dict[str, bool]]:
     """Return the storage of VMs by unit: as the unit lists it, and if the VM runs, as it was opened at its start."""
-    entries = _current(_read(), states)
+    entries = _current(entries, states)
     return {unit: _both(storage, _storage(entries.get(unit))) for unit, storage in opened.items()}
 
 
 def opened_at_start(opened: Opened, states: States) -> dict[str, Mapping[str, bool]]:
     """Return the storage of running VMs, by unit, as it was opened at their start, whatever the unit lists now."""
-    entries = _current(_read(), states)
+    entries = _current(read(), states)
     running = (unit for unit in opened if unit in states and states[unit]["active"] not in STOPPED)
     return {unit: _storage(entries[unit]) if unit in entries else opened[unit] for unit in running}
 
 
-def units_that_may_open(is_same: Callable[[str, str], bool], opened: Opened) -> list[str]:
+def units_that_may_open(is_same: Callable[[str, str], bool], opened: Opened, entries: Entries) -> list[str]:
     """Return the units for which opened_now() may list some storage, so that only their states must be asked.
 
     is_same: if an identity that a unit lists is that storage.
     """
-    entries = _read()
     return [
         unit
         for unit, storage in opened.items()
@@ -63,9 +66,8 @@ def units_that_may_open(is_same: Callable[[str, str], bool], opened: Opened) -> 
     ]
 
 
-def with_former(spellings: Mapping[str, Mapping[str, Spellings]]) -> dict[str, dict[str, Spellings]]:
+def with_former(spellings: Mapping[str, Mapping[str, Spellings]], entries: Entries) -> dict[str, dict[str, Spellings]]:
     """Return the other names of storage by unit and identity, with those of storage that a former unit listed."""
-    entries = _read()
     return {unit: {**(entries[unit]["spellings"] if unit in entries else {}), **spellings[unit]} for unit in spellings}
 
 
@@ -75,7 +77,7 @@ def remember(opened: Opened, states: States, spellings: Mapping[str, Mapping[str
     A VM was started from the first unit since its start; storage of later units was never opened.
     spellings: other names of it, by unit and identity.
     """
-    before = _read()
+    before = read()
     entries = _current(before, states)
     for unit, storage in opened.items():
         if states[unit]["active"] not in STOPPED and unit not in entries:
@@ -89,12 +91,13 @@ def remember(opened: Opened, states: States, spellings: Mapping[str, Mapping[str
 
 def forget(unit: str) -> None:
     """Remove the entry of a running VM that has the storage open that its unit lists, and no other."""
-    entries = _read()
+    entries = read()
     if entries.pop(unit, None):
         host_files.write_atomically(RECORD, json.dumps(entries) + "\n", mode=0o600)
 
 
-def _read() -> dict[str, Entry]:
+def read() -> dict[str, Entry]:
+    """Return the record."""
     text = host_files.read_text(RECORD)
     entries: dict[str, Entry] = json.loads(text) if text else {}
     return entries

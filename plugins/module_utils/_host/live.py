@@ -13,6 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
     live_disks,
     live_media,
     live_networks,
+    live_overlays,
     live_record,
     live_sizes,
     systemd,
@@ -27,6 +28,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media import empty_drive, without_medium
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import tap_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import discarded_path
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import sizes_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -68,6 +70,7 @@ def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fa
         live_disks.detach(monitor, disk, parts[disk])
         kept = {controller_of(part) for name, part in parts.items() if (vm, name) not in changes.detach}
         live_disks.remove_controller(monitor, controller_of(parts[disk]), kept)
+        live_overlays.remove(discarded_path(vm, disk))
         _remember(desired, observed, (vm, disk), None)
 
     return _for_all(changes.detach, detach_one)
@@ -95,8 +98,11 @@ def insert(
         # Those that run are the ones of the former medium.
         _start_helpers(new, "restart")
         _remember(desired, observed, (vm, drive), new)
-        passed = live_media.insert(monitor, drive, new, secrets)
-        _remember(desired, observed, (vm, drive), {**new, "passed": passed})
+
+        def record(passed: dict[str, str]) -> None:
+            _remember(desired, observed, (vm, drive), {**new, "passed": passed})
+
+        live_media.insert(monitor, drive, new, secrets, record)
 
     failures = _for_all([one for one in changes.insert if one[0] not in late], insert_one)
     return {**failures, **{vm: [f"vm {vm}: {line}" for line in lines] for vm, lines in late.items()}}
@@ -130,9 +136,11 @@ def attach(
         _start_helpers(new)
         # First: a run that is killed leaves a part of the disk at most, and the next run knows what it consists of.
         _remember(desired, observed, (vm, disk), new)
-        passed = live_disks.attach(monitor, disk, new, secrets)
-        if passed:
+
+        def record(passed: dict[str, str]) -> None:
             _remember(desired, observed, (vm, disk), {**new, "passed": passed})
+
+        live_disks.attach(monitor, disk, new, secrets, record)
 
     failures = _for_all([one for one in changes.attach if one[0] not in late], attach_one)
     return {**failures, **{vm: [f"vm {vm}: {line}" for line in lines] for vm, lines in late.items()}}

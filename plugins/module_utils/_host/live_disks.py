@@ -14,37 +14,40 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_overlays
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import overlay_node, writes_node
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import block_graph, live_overlays
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import writes_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import part_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import limits_of, throttle_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import FileAccess, LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part, properties_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vm_control import open_problem
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 
 _TEXT = ("addr", "bus", "device_id", "drive", "driver", "id", "iothread", "mac", "netdev", "serial")
 """Properties of devices that are text, even if it consists of digits."""
 _UNPLUGGED, _REFUSED = "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR"
 _FDSET = re.compile(r"/dev/fdset/(\d+)")
+_BACKING_FILE = ["backing", "file"]
+"""The edges below an image that stands on a backing file, which is one image and its file."""
+Record = Callable[[dict[str, str]], None]
+"""Remembers the names of a disk's files in QEMU."""
 _LONGEST_SECRET = 4096
 UNPLUG_SECONDS = 30.0
 """Time for a guest to give a device back; Linux takes five seconds, because a port may be pressed twice."""
 
 
-def attach(monitor: Monitor, name: str, disk: LiveDisk, secrets: Mapping[str, str]) -> dict[str, str]:
-    """Attach a disk, and return the names of its small files in QEMU. A disk that cannot be attached leaves nothing.
+def attach(monitor: Monitor, name: str, disk: LiveDisk, secrets: Mapping[str, str], record: Record) -> None:
+    """Attach a disk. One that cannot be attached leaves nothing.
 
-    secrets: texts by the paths of credentials.
+    secrets: texts by the paths of credentials; record: gets the names of its files in QEMU before the guest sees it.
     """
     with contextlib.ExitStack() as undo:
-        passed = open_nodes(monitor, name, disk, secrets, undo)
+        record(open_nodes(monitor, name, disk, secrets, undo))
         present = _devices(monitor)
         for device in map(properties_of, filter(None, (disk["controller"], *disk["devices"]))):
             # A shared controller, or one that a run which was ended has added.
@@ -55,13 +58,12 @@ def attach(monitor: Monitor, name: str, disk: LiveDisk, secrets: Mapping[str, st
             path = f"/machine/peripheral/{bridge['id']}"
             monitor.execute("qom-set", {"path": path, "property": "attached", "value": True})
         undo.pop_all()
-    return passed
 
 
 def open_nodes(
     monitor: Monitor, name: str, disk: LiveDisk, secrets: Mapping[str, str], undo: contextlib.ExitStack
 ) -> dict[str, str]:
-    """Add the objects and nodes of a disk in place of what is left of them; return the names of its small files.
+    """Add the objects and nodes of a disk in place of what is left of them; return the names of its files in QEMU.
 
     undo: takes them away again.
     """
@@ -72,12 +74,13 @@ def open_nodes(
         undo.callback(quietly, monitor, "object-del", {"id": properties_of(one)["id"]})
     for node in disk["nodes"]:
         if disk["overlay"] and node["node-name"] == writes_node(name):
+            undo.callback(live_overlays.remove, live_overlays.new_file(disk["overlay"]))
             live_overlays.make(monitor, node, disk["overlay"])
-        opened = undo.enter_context(_with_descriptors(monitor, name, node, disk))
-        monitor.execute("blockdev-add", opened)
-        passed.update({value: opened[option] for option, value in node.items() if _is_text(value, disk)})
+        with _with_descriptors(monitor, name, node, disk) as opened:
+            monitor.execute("blockdev-add", opened)
+        passed.update({value: opened[option] for option, value in node.items() if opened[option] != value})
         undo.callback(quietly, monitor, "blockdev-del", {"node-name": node["node-name"]})
-    _check_headers(monitor, name, disk)
+    _check_opened(monitor, name, disk)
     return passed
 
 
@@ -85,12 +88,15 @@ def _is_text(value: Any, disk: LiveDisk) -> bool:
     return isinstance(value, str) and value in disk["texts"]
 
 
-def _check_headers(monitor: Monitor, name: str, disk: LiveDisk) -> None:
+def _check_opened(monitor: Monitor, name: str, disk: LiveDisk) -> None:
     """Refuse an image whose header has made QEMU open another file, before the guest gets it."""
-    check = {"images": disk["images"], "overlays": [overlay_node(name)] if disk["overlay"] else []}
-    problem = open_problem(monitor.execute("query-named-block-nodes"), check)
-    if problem:
-        raise HostError(problem)
+    own = [node["node-name"] for node in disk["nodes"]]
+    others = [edge.role for edge in block_graph.below(block_graph.edges(monitor), own) if edge.child not in own]
+    if others != (_BACKING_FILE if disk["backing"] else []):
+        raise HostError(
+            f"disk {name}: QEMU has opened other files than are declared ({', '.join(others) or 'no backing file'}), "
+            "as a header says; such an image is not opened"
+        )
 
 
 def _devices(monitor: Monitor) -> set[str]:
@@ -114,7 +120,7 @@ def limit(monitor: Monitor, disk: LiveDisk) -> None:
         _set_limits(monitor, properties_of(one)["id"], limits_of(one))
     device = properties_of(part.devices[-1])
     filters = disk_node(device["id"], "throttle")
-    present = node_names(monitor)
+    present = block_graph.node_names(monitor)
     if node and node["node-name"] not in present:
         monitor.execute("blockdev-add", node)
     path = f"/machine/peripheral/{device['id']}"
@@ -137,23 +143,16 @@ def _set_limits(monitor: Monitor, group: str, limits: Mapping[str, int]) -> None
 
 
 def reopen(monitor: Monitor, name: str, disk: LiveDisk, passed: Mapping[str, str]) -> None:
-    """Give the nodes of a disk another discard and detect-zeroes; passed: names of its small files in QEMU."""
-    now = {one["node-name"]: one["file"] for one in monitor.execute("query-named-block-nodes", {"flat": True})}
+    """Give the nodes of a disk another discard and detect-zeroes; passed: names of its files in QEMU."""
     given: dict[int, list[int]] = {}
-    for node in disk["nodes"]:
-        descriptors = _FDSET.fullmatch(now[node["node-name"]])
-        if descriptors and node.get("filename") in disk["files"]:
-            # The first reopening leaves none of the descriptors that were passed before.
+    for path, file in disk["files"].items():
+        descriptors = _FDSET.fullmatch(passed.get(path, ""))
+        if descriptors:
+            # QEMU has kept none of those that it opened the file by.
             number = int(descriptors[1])
-            given[number] = _give_file(monitor, name, disk["files"][node["filename"]], [number], same_set=True)
-    options = [
-        {
-            option: now[node["node-name"]] if option == "filename" else passed.get(str(value), value)
-            for option, value in node.items()
-        }
-        for node in disk["nodes"]
-    ]
-    monitor.execute("blockdev-reopen", {"options": options})
+            given[number] = _give_file(monitor, name, file, [number], same_set=True)
+    nodes = ({option: passed.get(str(value), value) for option, value in node.items()} for node in disk["nodes"])
+    monitor.execute("blockdev-reopen", {"options": list(nodes)})
     # Those of before, and of runs that were ended meanwhile.
     for one in monitor.execute("query-fdsets"):
         for descriptor in one["fds"]:
@@ -171,7 +170,7 @@ def remove_controller(
 
 def remove_rest(monitor: Monitor, name: str, part: Part) -> None:
     """Remove the nodes, objects and descriptors of a disk without a device, as far as they exist."""
-    present = node_names(monitor)
+    present = block_graph.node_names(monitor)
     for node in map(json.loads, reversed(part.nodes)):
         if node["node-name"] in present:
             monitor.execute("blockdev-del", {"node-name": node["node-name"]})
@@ -180,16 +179,6 @@ def remove_rest(monitor: Monitor, name: str, part: Part) -> None:
     for descriptors in monitor.execute("query-fdsets"):
         if {str(one.get("opaque")) for one in descriptors["fds"]} == {_opaque(name)}:
             quietly(monitor, "remove-fd", {"fdset-id": descriptors["fdset-id"]})
-
-
-def node_names(monitor: Monitor) -> list[str]:
-    """Return the names of all block nodes.
-
-    Commands that tell sizes, such as query-named-block-nodes, ask the storage in QEMU's main loop: an NFS server that
-    does not answer would halt the VM (QEMU 7.2, 10.0).
-    """
-    listed = monitor.execute("query-blockstats", {"query-nodes": True})
-    return [str(one["node-name"]) for one in listed if "node-name" in one]
 
 
 def typed(properties: Mapping[str, str]) -> dict[str, Any]:
@@ -253,14 +242,13 @@ def _value(name: str, value: Any) -> Any:
 
 @contextlib.contextmanager
 def _with_descriptors(monitor: Monitor, name: str, node: Node, disk: LiveDisk) -> Iterator[Node]:
-    """Give QEMU the files of a node; yield the node that names them. They are removed if it cannot be added."""
+    """Give QEMU the files of a node, and yield the node that names them; what it has opened by then, it keeps."""
     sets: list[int] = []
     try:
         yield {option: _given(monitor, name, value, disk, sets) for option, value in node.items()}
-    except BaseException:
+    finally:
         for number in sets:
             quietly(monitor, "remove-fd", {"fdset-id": number})
-        raise
 
 
 def _given(monitor: Monitor, name: str, value: Any, disk: LiveDisk, sets: list[int]) -> Any:

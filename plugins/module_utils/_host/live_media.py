@@ -54,20 +54,25 @@ def eject(monitor: Monitor, name: str, part: Part, *, seconds: float = TRAY_SECO
 
 
 def insert(
-    monitor: Monitor, name: str, disk: LiveDisk, secrets: Mapping[str, str], *, seconds: float = TRAY_SECONDS
-) -> dict[str, str]:
-    """Put a medium into an empty drive, and return the names of its small files in QEMU.
+    monitor: Monitor,
+    name: str,
+    disk: LiveDisk,
+    secrets: Mapping[str, str],
+    record: live_disks.Record,
+    *,
+    seconds: float = TRAY_SECONDS,
+) -> None:
+    """Put a medium into an empty drive. One that cannot be opened leaves nothing, and the drive is empty.
 
-    A medium that cannot be opened leaves nothing, and the drive is empty. secrets: texts by the paths of credentials.
+    secrets and record: as in live_disks.attach().
     """
     with contextlib.ExitStack() as undo:
-        passed = live_disks.open_nodes(monitor, name, disk, secrets, undo)
+        record(live_disks.open_nodes(monitor, name, disk, secrets, undo))
         undo.callback(live_disks.quietly, monitor, "blockdev-close-tray", {"id": name})
         node = top_node(part_of(disk))
         _with_open_tray(monitor, name, "blockdev-insert-medium", {"id": name, "node-name": node}, seconds)
         undo.pop_all()
     monitor.execute("blockdev-close-tray", {"id": name})
-    return passed
 
 
 def _with_open_tray(monitor: Monitor, name: str, command: str, arguments: dict[str, Any], seconds: float) -> None:

@@ -8,6 +8,7 @@ QEMU itself makes it: the folder belongs to its user, and root opens no file the
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state i
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import vm_node
 
 _JOB = vm_node("create")
+_PART = vm_node("part")
+_TOO_LARGE = 1 << 62
+"""More bytes than an image can have."""
+_SIZE = re.compile(r"size of the containing file \((\d+)\)")
+"""In QEMU's message (block/raw-format.c)."""
 _INTERVAL = 0.05
 _LIMIT = 30.0
 """Seconds that an overlay, which begins empty, may take."""
@@ -31,14 +37,13 @@ def make(monitor: Monitor, node: Mapping[str, Any], overlay: LiveOverlay) -> Non
     path = overlay["path"]
     if overlay["persistent"] and os.path.lexists(path):
         return
-    # A run that is killed leaves no half of an overlay that persists.
-    new = f"{path}.new" if overlay["persistent"] else path
-    _create(monitor, {"driver": "file", "filename": new, "size": 0})
+    new = new_file(overlay)
+    _create(monitor, path, {"driver": "file", "filename": new, "size": 0})
     monitor.execute("blockdev-add", {**node, "filename": new})
     try:
         header = {"backing-file": overlay["backing"], "backing-fmt": overlay["format"]}
         size = _size(monitor, overlay["base"])
-        _create(monitor, {"driver": "qcow2", "file": node["node-name"], "size": size, **header})
+        _create(monitor, path, {"driver": "qcow2", "file": node["node-name"], "size": size, **header})
     finally:
         monitor.execute("blockdev-del", {"node-name": node["node-name"]})
     if overlay["persistent"]:
@@ -48,29 +53,53 @@ def make(monitor: Monitor, node: Mapping[str, Any], overlay: LiveOverlay) -> Non
             raise HostError(f"{path}: {error.strerror}") from None
 
 
+def new_file(overlay: LiveOverlay) -> str:
+    """Return the path of the file that is made: a run that is killed leaves no half of an overlay that persists."""
+    return f"{overlay['path']}.new" if overlay["persistent"] else overlay["path"]
+
+
+def remove(path: str) -> None:
+    """Remove an overlay that nothing needs any more, or what there is of a new one."""
+    try:
+        # It follows no link in the folder, which belongs to the VM's user.
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}") from None
+
+
 def _size(monitor: Monitor, node: str) -> int:
-    nodes = {one["node-name"]: one for one in monitor.execute("query-named-block-nodes", {"flat": True})}
-    return int(nodes[node]["image"]["virtual-size"])
+    """Return the size of a node, which QEMU tells as it refuses a part that is larger.
+
+    No other command tells that of one node alone; query-named-block-nodes asks the storage of all (block_graph.py).
+    """
+    part = {"driver": "raw", "node-name": _PART, "file": node, "read-only": True, "size": _TOO_LARGE}
+    answer = monitor.try_execute("blockdev-add", part)
+    size = _SIZE.search(str(answer.get("error")))
+    if not size:
+        raise HostError(f"its overlay cannot be made: QEMU does not tell the size of {node} ({answer})")
+    return int(size[1])
 
 
-def _create(monitor: Monitor, options: Mapping[str, Any]) -> None:
-    """Create an image, and wait for it; raise HostError if it cannot be created."""
+def _create(monitor: Monitor, path: str, options: Mapping[str, Any]) -> None:
+    """Create the file of an overlay or its format, and wait for it; raise HostError if it cannot be created."""
     # A run that was killed may have left its job.
     monitor.try_execute("job-dismiss", {"id": _JOB})
     monitor.execute("blockdev-create", {"job-id": _JOB, "options": dict(options)})
     ends = time.monotonic() + _LIMIT
     while (job := _job(monitor)).get("status") != "concluded":
         if time.monotonic() > ends:
-            raise HostError(f"its overlay is not made after {_LIMIT:.0f} s")
+            raise HostError(f"its overlay {path} is not made after {_LIMIT:.0f} s")
         time.sleep(_INTERVAL)
     monitor.execute("job-dismiss", {"id": _JOB})
     if "error" in job:
-        raise HostError(f"its overlay cannot be made: {job['error']}")
+        raise HostError(f"its overlay {path} cannot be made: {job['error']}")
 
 
 def _job(monitor: Monitor) -> dict[str, Any]:
     """Return the job; raise HostError if QEMU has none."""
     jobs = [one for one in monitor.execute("query-jobs") if one.get("id") == _JOB]
     if not jobs:
-        raise HostError("its overlay cannot be made: QEMU has no job for it")
+        raise HostError("QEMU has no job that makes its overlay")
     return dict(jobs[0])

@@ -64,11 +64,11 @@ def observe(
     units |= {unit_paths.unit_name(vm) for vm in vms} | {unit_paths.TARGET}
     if prune:
         vms = sorted({*vms, *map(unit_paths.vm_of_unit, units)} - {""})
-    states = _observe_units(sorted(units))
-    for unit, opened in former_storage.opened_now(opened_by_unit(files), states).items():
+    states, former = _observe_units(sorted(units)), former_storage.read()
+    for unit, opened in former_storage.opened_now(opened_by_unit(files), states, former).items():
         files[f"{unit_paths.UNIT_DIRECTORY}/{unit}"]["opened"] = opened
     listed = {path.rpartition("/")[2]: file["spellings"] for path, file in files.items()}
-    for unit, spellings in former_storage.with_former(listed).items():
+    for unit, spellings in former_storage.with_former(listed, former).items():
         listed[unit].update(spellings)
     asked = ask_owners(of_closed(owners or {}, states, opened_by_unit(files)), secrets)
     return {

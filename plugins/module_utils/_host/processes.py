@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import OTHER_ANSWER, Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
-    live_disks,
+    block_graph,
     live_media,
     live_record,
     live_sizes,
@@ -64,7 +64,7 @@ def _process(vm: str, state: UnitState, recorded: Mapping[str, live_record.Entry
         with Monitor.connect(paths.qmp_socket(vm), seconds=_SECONDS) as monitor:
             process["status"] = str(monitor.execute("query-status").get("status", ""))
             listed = monitor.execute("qom-list", {"path": "/machine/peripheral"})
-            process["nodes"] = live_disks.node_names(monitor)
+            process["nodes"] = block_graph.node_names(monitor)
             process["release"] = list(monitor.release)
             process["limits"] = _limits(monitor)
             drives = monitor.execute("query-blockstats")

@@ -48,7 +48,9 @@ class StorageUsers:
         texts = {os.path.basename(path): files.read_text(path) for path in vm_units()}
         self._states = dict(states or {})
         self._opened = {unit: opened_in(text) for unit, text in texts.items()}
-        self._spellings = former_storage.with_former({unit: spellings_in(text) for unit, text in texts.items()})
+        self._former = former_storage.read()
+        listed = {unit: spellings_in(text) for unit, text in texts.items()}
+        self._spellings = former_storage.with_former(listed, self._former)
         servers = {name for known in self._spellings.values() for one in known.values() for name in one["names"]}
         self._resolved = _resolved(frozenset(servers))
         self._identities: dict[tuple[str, str], Identities] = {}
@@ -60,9 +62,9 @@ class StorageUsers:
         def is_same(unit: str, identity: str) -> bool:
             return own.same(self._identities_of(unit, identity))
 
-        asked = former_storage.units_that_may_open(is_same, self._opened)
+        asked = former_storage.units_that_may_open(is_same, self._opened, self._former)
         states = self._states_of(asked)
-        now = former_storage.opened_now({unit: self._opened[unit] for unit in asked}, states)
+        now = former_storage.opened_now({unit: self._opened[unit] for unit in asked}, states, self._former)
         users = {}
         for unit in asked:
             same = [writes for identity, writes in now[unit].items() if is_same(unit, identity)]

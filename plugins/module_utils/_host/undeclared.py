@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_disks
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import block_graph, live_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import ObservedProcess, UndeclaredDevice
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.undeclared import is_automatic, names_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
@@ -41,14 +41,14 @@ def observe(
     nodes = [name for name in process["nodes"] if not is_automatic(name) and name not in known]
     if not drivers and not nodes:
         return {"undeclared": [], "unused_nodes": [], "jobs": []}
-    children = _children(monitor)
-    files = {one["node-name"]: str(one["file"]) for one in monitor.execute("query-named-block-nodes", {"flat": True})}
-    found = [one for name in drivers for one in _device(monitor, name, drivers[name], drives, files)]
+    edges = block_graph.edges(monitor)
+    found = [one for name in drivers for one in _device(monitor, name, drivers[name], drives)]
     for one in found:
         one["netdev"] = "" if one["netdev"] in known else one["netdev"]
-        below = _tree(children, one["nodes"])
-        one["nodes"] = [node for node in below if node not in known and not is_automatic(node)]
-    used = _tree(children, [str(one.get("node-name", "")) for one in drives])
+        tree = [*one["nodes"], *(edge.child for edge in block_graph.below(edges, one["nodes"]))]
+        one["nodes"] = [node for node in tree if node not in known and not is_automatic(node)]
+    tops = [str(one.get("node-name", "")) for one in drives]
+    used = {*tops, *(edge.child for edge in block_graph.below(edges, tops))}
     unused = [printable(node) for node in nodes if node not in used]
     return {"undeclared": found, "unused_nodes": unused, "jobs": _jobs(monitor) if found or unused else []}
 
@@ -74,9 +74,9 @@ def _without_id(monitor: Monitor, process: ObservedProcess) -> dict[str, str]:
 
 
 def _device(
-    monitor: Monitor, name: str, driver: str, drives: Sequence[Mapping[str, Any]], files: Mapping[str, str]
+    monitor: Monitor, name: str, driver: str, drives: Sequence[Mapping[str, Any]]
 ) -> Iterator[UndeclaredDevice]:
-    """Yield a device with its topmost node if it is a disk or a network interface; files: images by node."""
+    """Yield a device with its topmost node if it is a disk or a network interface."""
     path = name if name.startswith("/") else f"/machine/peripheral/{name}"
     drive = next((one for one in drives if f"{one.get('qdev')}/".startswith((f"{path}/", f"{name}/"))), None)
     reply = monitor.try_execute("qom-get", {"path": path, "property": "netdev"}) if drive is None else {}
@@ -86,29 +86,9 @@ def _device(
     yield {
         "id": name,
         "driver": driver,
-        "opens": printable(files.get(node, "")),
         "nodes": [node] if node else [],
         "netdev": str(reply.get("return", "")),
     }
-
-
-def _children(monitor: Monitor) -> dict[str, list[str]]:
-    """Return the children of block nodes by their names."""
-    graph = monitor.execute("x-debug-query-block-graph")
-    names = {one["id"]: str(one["name"]) for one in graph["nodes"] if one["type"] == "block-driver"}
-    children: dict[str, list[str]] = {}
-    for edge in graph["edges"]:
-        if edge["parent"] in names and edge["child"] in names:
-            children.setdefault(names[edge["parent"]], []).append(names[edge["child"]])
-    return children
-
-
-def _tree(children: Mapping[str, Sequence[str]], tops: Sequence[str]) -> list[str]:
-    """Return nodes and all below them, each before its children."""
-    tree = list(tops)
-    for name in tree:
-        tree += [child for child in children.get(name, ()) if child not in tree]
-    return tree
 
 
 def _jobs(monitor: Monitor) -> list[str]:

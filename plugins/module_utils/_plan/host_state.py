@@ -173,8 +173,8 @@ class UnmanagedProcess(TypedDict):
     """Paths of declared disks that it has open, and if it may write to them."""
 
 
-HEAD_LENGTH = 512
-"""Number of bytes that tell the format of an image."""
+HEAD_LENGTH = 1024
+"""Number of bytes that tell the format of an image, and the backing file of one that qemu-img has created."""
 
 
 class ObservedHost(StorageOwners):

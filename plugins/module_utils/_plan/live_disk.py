@@ -78,7 +78,7 @@ def live_disk(plan: Plan, planned: PlannedDisk, parts: RunningParts, *, encrypte
         "passed": {},
         "helpers": [service.name for service in planned.opened.services],
         "network": bool(reach.servers or reach.open_because),
-        "images": {planned.graph.base: planned.disk.backing or None},
+        "backing": bool(planned.disk.backing),
         "overlay": _overlay(planned),
     }
 

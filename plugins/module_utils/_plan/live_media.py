@@ -81,7 +81,7 @@ def empty_drive(part: Part) -> LiveDisk:
         "passed": {},
         "helpers": [],
         "network": False,
-        "images": {},
+        "backing": False,
         "overlay": None,
     }
 

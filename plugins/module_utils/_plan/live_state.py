@@ -45,13 +45,13 @@ class LiveDisk(TypedDict):
     texts: dict[str, str]
     """Small files without a secret, by their paths in the nodes."""
     passed: dict[str, str]
-    """Names of those files in QEMU, once it has been given them."""
+    """Names of all these files in QEMU, by their paths in the nodes, once it has been given them."""
     helpers: list[str]
     """Units that must run first."""
     network: bool
     """If QEMU itself connects to its storage over a network."""
-    images: dict[str, Any]
-    """By base node, the declared backing file, as in StartCheck."""
+    backing: bool
+    """If its image stands on a backing file."""
     overlay: LiveOverlay | None
 
 
@@ -72,8 +72,6 @@ class UndeclaredDevice(TypedDict):
     id: str
     """Its id, or its path in QEMU's tree of objects if it has none."""
     driver: str
-    opens: str
-    """The image or storage, as QEMU names it; empty for a network interface."""
     nodes: list[str]
     """The named nodes that only it has, each before those below it."""
     netdev: str

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Persistent overlays: their paths, and those that a change of the declaration would abandon. Pure."""
+"""Overlays: their paths, and the persistent ones that a change of the declaration would abandon. Pure."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ def overlay_of(disk: Disk, name: str = "") -> Overlay:
 
 def _base(identity: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:8]
+
+
+def discarded_path(vm: str, disk: str) -> str:
+    """Return the path of the overlay of a disk whose writes are discarded."""
+    return f"{paths.cache_directory(vm)}/{disk}.qcow2"
 
 
 def read_names(names: Iterable[str]) -> list[Overlay]:

@@ -34,7 +34,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.command_line
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import iothread_objects
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.emulator_check import unknown_to_emulator
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.firmware import firmware_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import overlay_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import discarded_path, overlay_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import (
     DiskCheck,
     OwnerCommands,
@@ -191,7 +191,7 @@ class _Planner:
 
     def _overlay_path(self, disk: Disk) -> str:
         if disk.writes == "discard":
-            return f"{paths.cache_directory(self.vm.name)}/{disk.name}.qcow2"
+            return discarded_path(self.vm.name, disk.name)
         return overlay_of(disk).path(self.vm.name)
 
     def _prepare_overlay(self, disk: Disk, graph: Graph, resources: UnitResources, where: str) -> None:

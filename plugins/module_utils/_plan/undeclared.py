@@ -84,9 +84,9 @@ def is_automatic(node: str) -> bool:
 
 def described(device: UndeclaredDevice) -> str:
     """Describe a device in messages."""
-    opens = f", opens {device['opens']}" if device["opens"] else ""
+    nodes = f", nodes {', '.join(map(printable, device['nodes']))}" if device["nodes"] else ""
     network = f", network {printable(device['netdev'])}" if device["netdev"] else ""
-    return f"{printable(device['id'])} ({printable(device['driver'])}{opens}{network})"
+    return f"{printable(device['id'])} ({printable(device['driver'])}{nodes}{network})"
 
 
 def unplug_lines(devices: Mapping[str, Sequence[UndeclaredDevice]]) -> list[str]:

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Checks of disks that are only opened, before their VMs open them. No I/O.
 
-A disk that is declared raw must not be an image of another format. Storage whose disk is attached to a running VM must
+A disk that is declared raw must not be an image of another format, and a qcow2 that a running VM is given must not name
+other files (the start of a VM sees to that itself). Storage whose disk is attached to a running VM must
 answer: QEMU does nothing else until it has opened a disk, so its guest would halt (seen with QEMU 7.2 and 10.0).
 The modules that create and keep images open and check these themselves.
 """
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind import not_raw
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import name_of
@@ -25,7 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names 
 
 def paths_of_heads(vms: Iterable[Vm]) -> list[str]:
     """Return the files and devices whose first bytes the host reports, for VMs that are not absent."""
-    return sorted({path for vm in vms for disk in vm.disks if _is_opened_raw(disk) for path in _places(disk)})
+    return sorted({path for vm in vms for disk in vm.disks if not disk.kept for path in _places(disk)})
 
 
 def read_over_network(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[DiskToRead]:
@@ -46,12 +48,14 @@ def read_over_network(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[Di
     ]
 
 
-def not_raw_disks(plans: Iterable[Plan], changes: Changes, observed: ObservedHost) -> dict[str, list[str]]:
-    """Return why VMs must not open disks, by name: one is declared raw, and its content is an image."""
+def other_images(plans: Iterable[Plan], changes: Changes, observed: ObservedHost) -> dict[str, list[str]]:
+    """Return why VMs must not open disks, by name: their content is not the declared image."""
     refused: dict[str, list[str]] = {}
+    given = _all_given(changes)
     for vm, disk in _about_to_be_opened(plans, changes):
         for key in _places(disk) or (name_of(vm.name, disk.name),):
-            problem = _why_not_raw(disk, bytes.fromhex(observed["heads"].get(key, "")))
+            head = bytes.fromhex(observed["heads"].get(key, ""))
+            problem = _why_not_raw(disk, head) or ((vm.name, disk.name) in given and _names_others(disk, head))
             if problem:
                 line = f"disk {disk.name} of {vm.name}: {disk.described}: {problem}"
                 refused.setdefault(vm.name, []).append(line)
@@ -74,7 +78,8 @@ def without_answer(plans: Iterable[Plan], changes: Changes, observed: ObservedHo
 
 def not_read(plans: Iterable[Plan], changes: Changes, observed: ObservedHost, host: str) -> list[str]:
     """Return warnings about raw disks that could not be read before their VMs start."""
-    reasons = ((name_of(vm.name, disk.name), observed["not_read"]) for vm, disk in _about_to_be_opened(plans, changes))
+    disks = [pair for pair in _about_to_be_opened(plans, changes) if _is_opened_raw(pair[1])]
+    reasons = ((name_of(vm.name, disk.name), observed["not_read"]) for vm, disk in disks)
     return [
         f"{host}: disk {name}: it is declared raw, and its first bytes could not be read to check that ({unread[name]})"
         for name, unread in reasons
@@ -83,20 +88,24 @@ def not_read(plans: Iterable[Plan], changes: Changes, observed: ObservedHost, ho
 
 
 def _about_to_be_opened(plans: Iterable[Plan], changes: Changes) -> Iterator[tuple[Vm, Disk]]:
-    """Yield the raw disks that are about to be opened, of VMs that start and of those that run."""
+    """Yield the disks that are about to be opened only, of VMs that start and of those that run."""
     names = {*changes.start, *changes.restart}
-    given = {disk for disks in _given(changes).values() for disk in disks}
+    given = _all_given(changes)
     return (
         (plan.vm, disk)
         for plan in plans
         for disk in plan.vm.disks
-        if _is_opened_raw(disk) and (plan.vm.name in names or (plan.vm.name, disk.name) in given)
+        if not disk.kept and (plan.vm.name in names or (plan.vm.name, disk.name) in given)
     )
 
 
 def _given(changes: Changes) -> dict[str, list[VmDisk]]:
     """Return the disks that running VMs are given, by what is done with them."""
     return {"attached": changes.attach, "inserted": changes.insert}
+
+
+def _all_given(changes: Changes) -> set[VmDisk]:
+    return {disk for disks in _given(changes).values() for disk in disks}
 
 
 _QCOW2 = b"QFI\xfb"
@@ -110,6 +119,16 @@ def _is_opened_raw(disk: Disk) -> bool:
 def _may_be_raw(disk: Disk) -> bool:
     """Return if an image of another format is refused there."""
     return _is_opened_raw(disk) and bool(_why_not_raw(disk, _QCOW2))
+
+
+def _names_others(disk: Disk, head: bytes) -> str:
+    """Return why a qcow2 that is opened without other files must not be given to a guest; empty if it may be."""
+    header = read_header(head if disk.settings["format"] == "qcow2" else b"")
+    if header.external:
+        return "its data is in another file, as its header says; such an image is not opened"
+    if header.backing:
+        return f"it stands on {header.backing}, as its header says; flatten it, or declare that as backing (provision)"
+    return ""
 
 
 def _why_not_raw(disk: Disk, head: bytes) -> str:

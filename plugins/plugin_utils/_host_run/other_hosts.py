@@ -63,6 +63,8 @@ class _HostReport(TypedDict):
     runs: list[RunningVm]
     declared: int
     """Number of the VMs that are declared and not absent."""
+    absent: list[str]
+    """VMs that are declared absent, or are removed because no declaration names them."""
     undeclared: list[str]
     halted: dict[str, str]
     """State in QEMU of each VM whose guest is to run and does not, without those that this run stops or restarts."""
@@ -94,6 +96,7 @@ def host_report(
         "stops": list(changes.stop),
         "runs": running_vms(vms, observed),
         "declared": sum(vm.state != "absent" for vm in vms),
+        "absent": [vm.name for vm in vms if vm.state == "absent"],
         "undeclared": list(undeclared),
         "halted": _halted(vms, observed, {*changes.start, *changes.restart, *changes.stop, *changes.resume}),
         "in_use": dict(observed.get("in_use") or {}),

@@ -39,7 +39,7 @@ class Run:
         self._takeovers: dict[str, list[Takeover]] = {}
         self.desired, self.changes = self._decide()
         self.leave_alone(self.changes.conflicts)
-        self.leave_alone(opened_disks.not_raw_disks(self.plans, self.changes, observed))
+        self.leave_alone(opened_disks.other_images(self.plans, self.changes, observed))
         self.leave_alone(opened_disks.without_answer(self.plans, self.changes, observed))
 
     def _decide(self) -> tuple[DesiredHost, Changes]:

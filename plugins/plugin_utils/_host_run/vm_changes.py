@@ -34,10 +34,14 @@ def _of_disks(disks: DiskResults) -> Iterator[tuple[str, str]]:
 
 def _of_runs(changes: Changes) -> Iterator[tuple[str, str]]:
     """Yield what happens to VMs and, while they run, to their devices."""
+    units = [path.rpartition("/")[2] for path in changes.remove_files]
+    # Not those of helpers.
+    removed = [paths.vm_of_unit(unit) for unit in units if unit == paths.unit_name(paths.vm_of_unit(unit))]
     yield from ((vm, f"{DESTROYS}purge") for vm in changes.purge)
     for verb, names in (
         ("stop", changes.stop),
         ("take over storage", changes.take_over),
+        ("remove unit", removed),
         ("restart", changes.restart),
         ("start", changes.start),
     ):

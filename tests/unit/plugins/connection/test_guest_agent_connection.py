@@ -239,9 +239,41 @@ def test_what_a_login_shell_writes_first_is_skipped_and_a_short_answer_noticed(
     guest._connect()
     guest._hypervisor = RecordedHypervisor(b'{"code": 3, "sizes": [2, 1]}\nabc')
     assert guest.exec_command("true") == (3, b"ab", b"c")
-    guest._hypervisor = RecordedHypervisor(b'{"code": 3, "sizes": [2, 1]}\nab')
-    with pytest.raises(AnsibleConnectionFailure, match=r"broke off"):
+    for other in (b"ab", b"abcd"):
+        guest._hypervisor = RecordedHypervisor(b'{"code": 3, "sizes": [2, 1]}\n' + other)
+        with pytest.raises(AnsibleConnectionFailure, match=r"broke off"):
+            guest.exec_command("true")
+
+
+@pytest.mark.parametrize(
+    ("output", "errors", "words"),
+    [
+        (b"lost\n", b"", "lost"),
+        (b"noise", b"no\x1b[2J\nroute", "no\\x1b[2J\nroute"),
+        (b"", b"a" * 9000 + b"end", "a" * (plugin._LONGEST_MESSAGE - 3) + "end"),
+    ],
+    ids=["on its output", "with control characters", "long"],
+)
+def test_what_a_hypervisor_says_of_its_failure_is_told(
+    tmp_path: Path, open_guest: Open, monkeypatch: pytest.MonkeyPatch, output: bytes, errors: bytes, words: str
+) -> None:
+    guest = open_guest(tmp_path / "s")
+    monkeypatch.setattr(plugin.hypervisor, "run", lambda *_: (255, output, errors))
+    with pytest.raises(AnsibleConnectionFailure) as error:
         guest.exec_command("true")
+    assert str(error.value) == f"hypervisor hv1: vm web1: exit status 255: {words}"
+
+
+def test_a_file_that_shrinks_while_it_is_copied_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 1 << 16
+    monkeypatch.setattr(plugin, "PIECE", size)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(2 * size))
+    assert list(plugin._pieces(str(path))) == [(0, bytes(size), False), (size, bytes(size), True)]
+    pieces = plugin._pieces(str(path))
+    assert next(pieces) == (0, bytes(size), False)
+    os.truncate(path, size)
+    assert list(pieces) == [(size, b"", True)]
 
 
 def test_the_hypervisor_is_reached_as_its_variables_say(tmp_path: Path, open_guest: Open) -> None:

@@ -60,7 +60,7 @@ NO_FILTER = {UNIT: "[Service]\n# No filter of addresses: why.\n"}
 
 def test_a_filter_that_the_new_unit_does_not_have_is_taken_from_the_process(done: list[str]) -> None:
     address_filters.apply(NO_FILTER, BEFORE, keep=[UNIT])
-    assert done == ["IPAddressDeny= IPAddressAllow="]
+    assert done == ["IPAddressAllow= IPAddressDeny="]
 
 
 def test_a_unit_without_a_filter_is_left_to_systemd(done: list[str]) -> None:

@@ -43,24 +43,28 @@ def unit_text(identity: str) -> str:
     return f"{opened_line({identity: True})}\n"
 
 
+def opened_now(opened: former_storage.Opened, now: Any) -> dict[str, dict[str, bool]]:
+    return former_storage.opened_now(opened, now, former_storage.read())
+
+
 def open_of(identity: str) -> list[str]:
     return storage_users.vms_that_open(disk(file={"path": identity.partition(":")[2]}))
 
 
 def test_a_vm_has_open_what_it_was_started_with_and_what_its_unit_says() -> None:
     former_storage.remember({UNIT: {OLD: True}}, states(), {})
-    assert former_storage.opened_now({UNIT: {NEW: False}}, states()) == {UNIT: {OLD: True, NEW: False}}
-    assert former_storage.opened_now({UNIT: {OLD: False}}, states()) == {UNIT: {OLD: True}}
+    assert opened_now({UNIT: {NEW: False}}, states()) == {UNIT: {OLD: True, NEW: False}}
+    assert opened_now({UNIT: {OLD: False}}, states()) == {UNIT: {OLD: True}}
     for now in (states("2"), states(active="inactive"), states(active="failed")):
-        assert former_storage.opened_now({UNIT: {NEW: True}}, now) == {UNIT: {NEW: True}}
+        assert opened_now({UNIT: {NEW: True}}, now) == {UNIT: {NEW: True}}
 
 
 def test_a_unit_that_was_never_started_has_opened_nothing(record: Path) -> None:
     former_storage.remember({UNIT: {OLD: True}}, states(), {})
     former_storage.remember({UNIT: {OLD: True, NEW: True}}, states(), {})
-    assert former_storage.opened_now({UNIT: {NEWER: True}}, states()) == {UNIT: {OLD: True, NEWER: True}}
+    assert opened_now({UNIT: {NEWER: True}}, states()) == {UNIT: {OLD: True, NEWER: True}}
     former_storage.remember({UNIT: {NEWER: True}}, states("2"), {})
-    assert former_storage.opened_now({UNIT: {}}, states("2")) == {UNIT: {NEWER: True}}
+    assert opened_now({UNIT: {}}, states("2")) == {UNIT: {NEWER: True}}
     assert record.stat().st_mode & 0o777 == 0o600
     former_storage.remember({}, {}, {})
     assert not record.exists()
@@ -71,7 +75,7 @@ def test_a_unit_that_was_never_started_has_opened_nothing(record: Path) -> None:
 def test_a_vm_that_has_given_back_its_former_storage_has_only_that_of_its_unit() -> None:
     former_storage.remember({UNIT: {OLD: True}}, states(), {})
     former_storage.forget(UNIT)
-    assert former_storage.opened_now({UNIT: {NEW: True}}, states()) == {UNIT: {NEW: True}}
+    assert opened_now({UNIT: {NEW: True}}, states()) == {UNIT: {NEW: True}}
     former_storage.forget(UNIT)
 
 
@@ -150,3 +154,10 @@ def test_a_vm_that_does_not_run_has_nothing_open(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(systemd, "show", lambda _units: states(active="inactive"))
     (tmp_path / UNIT).write_text(f"{opened_line({OTHER.identity: True})}\n")
     assert storage_users.vms_that_open(OTHER) == []
+
+
+def test_the_record_is_read_once_for_all_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / UNIT).write_text(unit_text(OLD), encoding="utf-8")
+    users = storage_users.StorageUsers(states())
+    monkeypatch.setattr(former_storage, "read", lambda: pytest.fail("read again"))
+    assert users.of(disk(file={"path": "/srv/old"})) == {"web1": True}

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,12 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(live_record, "RECORD", str(tmp_path / "live.json"))
     monkeypatch.setattr(live.systemd, "systemctl", lambda verb, units=(), *_: calls.append(f"{verb} {[*units]}"))
     monkeypatch.setattr(live.systemd, "last_log_lines", lambda units, count: ["why"])
-    monkeypatch.setattr(
-        live.live_disks, "attach", lambda monitor, name, disk, secrets: calls.append(f"attach {name}") or {}
-    )
+
+    def attach(_monitor: Any, name: str, _disk: Any, _secrets: Any, record: Callable[[dict[str, str]], None]) -> None:
+        record({"/srv/data.img": "/dev/fdset/0"})
+        calls.append(f"attach {name}")
+
+    monkeypatch.setattr(live.live_disks, "attach", attach)
     monkeypatch.setattr(live.live_disks, "detach", lambda monitor, name, part: calls.append(f"detach {name}"))
     monkeypatch.setattr(live.live_disks, "remove_controller", lambda monitor, controller, used: None)
     return calls
@@ -76,7 +80,18 @@ def test_a_disk_is_attached_once_its_helper_runs(done: list[str]) -> None:
         "start ['qemu-vm-web1.data.tgt.service']",
         "attach data",
     ]
-    assert recorded("web1")["qemu-vm-web1.service"]["data"]["devices"] == DISK["devices"]
+    disk = recorded("web1")["qemu-vm-web1.service"]["data"]
+    assert (disk["devices"], disk["passed"]) == (DISK["devices"], {"/srv/data.img": "/dev/fdset/0"})
+
+
+def test_a_detached_disk_leaves_no_overlay_whose_writes_are_discarded(
+    done: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "discarded_path", lambda vm, disk: str(tmp_path / f"{vm}.{disk}.qcow2"))
+    path = tmp_path / "web1.data.qcow2"
+    path.touch()
+    assert live.detach(desired("web1"), observed("web1"), Changes(detach=[("web1", "data")])) == {}
+    assert (done, path.exists()) == (["detach data"], False)
 
 
 def test_a_disk_is_recorded_before_it_is_attached(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def disk(path: Path, **more: Any) -> LiveDisk:
         "passed": {},
         "helpers": [],
         "network": False,
-        "images": {},
+        "backing": False,
         "overlay": None,
     }
     return LiveDisk(**{**whole, **more})  # type: ignore[typeddict-item]
@@ -65,6 +65,13 @@ def state(monitor: Monitor) -> dict[str, set[str]]:
     }
 
 
+def attach(monitor: Monitor, name: str, one: LiveDisk, secrets: dict[str, str]) -> dict[str, str]:
+    """Attach a disk, and return what is recorded of it."""
+    passed: dict[str, str] = {}
+    live_disks.attach(monitor, name, one, secrets, passed.update)
+    return passed
+
+
 NOTHING: dict[str, set[str]] = {"devices": set(), "nodes": set(), "objects": set(), "descriptors": set()}
 
 
@@ -77,7 +84,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def test_a_disk_is_attached_by_descriptor(monitor: Monitor, image: Path) -> None:
-    live_disks.attach(monitor, "data", disk(image), {})
+    attach(monitor, "data", disk(image), {})
     after = state(monitor)
     assert (after["devices"], after["nodes"]) == ({"data"}, {"data.storage", "data.format"})
     (block,) = monitor.execute("query-block")
@@ -96,7 +103,7 @@ def test_limits_and_secrets_are_objects(monitor: Monitor, image: Path) -> None:
     secrets = {"data.luks": "/etc/credstore/qemu-vm-web1.data.luks"}
     device = disk(image)["devices"][0].replace("drive=data.format", "drive=data.throttle")
     whole = disk(image, objects=objects, nodes=nodes, secrets=secrets, devices=[device])
-    live_disks.attach(monitor, "data", whole, {"/etc/credstore/qemu-vm-web1.data.luks": "se cret"})
+    attach(monitor, "data", whole, {"/etc/credstore/qemu-vm-web1.data.luks": "se cret"})
     assert state(monitor)["objects"] == {"data.luks", "data.limits"}
     limits = monitor.execute("qom-get", {"path": "/objects/data.limits", "property": "limits"})
     assert limits["iops-total"] == 100
@@ -124,15 +131,15 @@ def test_a_disk_that_cannot_be_attached_leaves_nothing(
     monitor: Monitor, image: Path, broken: dict[str, Any], error: str | None
 ) -> None:
     if error is None:
-        live_disks.attach(monitor, "data", disk(image, **broken), {})
+        attach(monitor, "data", disk(image, **broken), {})
         return
     with pytest.raises(QmpError, match=error):
-        live_disks.attach(monitor, "data", disk(image, **broken), {})
+        attach(monitor, "data", disk(image, **broken), {})
     assert state(monitor) == NOTHING
 
 
 def test_a_guest_that_does_not_give_a_disk_back_keeps_it(monitor: Monitor, image: Path) -> None:
-    live_disks.attach(monitor, "data", disk(image), {})
+    attach(monitor, "data", disk(image), {})
     before = state(monitor)
     with pytest.raises(HostError, match=r"^the guest has not given it back within 0.5 s"):
         live_disks.detach(monitor, "data", part_of(disk(image)), seconds=0.5)
@@ -141,7 +148,7 @@ def test_a_guest_that_does_not_give_a_disk_back_keeps_it(monitor: Monitor, image
 
 def test_what_is_left_of_a_disk_is_removed(monitor: Monitor, image: Path) -> None:
     with_limits = disk(image, objects=["throttle-group,id=data.limits,x-iops-total=100"])
-    live_disks.attach(monitor, "data", disk(image, objects=with_limits["objects"], devices=[]), {})
+    attach(monitor, "data", disk(image, objects=with_limits["objects"], devices=[]), {})
     assert state(monitor)["nodes"] == {"data.storage", "data.format"}
     live_disks.detach(monitor, "data", part_of(with_limits))
     assert state(monitor) == NOTHING
@@ -154,18 +161,49 @@ def test_an_image_that_names_another_file_is_not_given_to_the_guest(monitor: Mon
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", options, str(image), "1M"], check=True)
     nodes = disk(image)["nodes"]
     nodes[1]["driver"] = "qcow2"
-    with pytest.raises(HostError, match=r"^disk data: its data is in another file"):
-        live_disks.attach(monitor, "data", disk(image, nodes=nodes, images={"data.format": None}), {})
+    with pytest.raises(HostError, match=r"^disk data: QEMU has opened other files than are declared \(data-file\)"):
+        attach(monitor, "data", disk(image, nodes=nodes), {})
+    assert state(monitor) == NOTHING
+
+
+def test_the_files_of_a_disk_are_recorded_before_the_guest_sees_it(monitor: Monitor, image: Path) -> None:
+    """A run that is killed after that has recorded by which names the disk can be reopened."""
+    seen: list[tuple[set[str], dict[str, str]]] = []
+    live_disks.attach(
+        monitor, "data", disk(image), {}, lambda passed: seen.append((state(monitor)["devices"], {**passed}))
+    )
+    assert seen == [(set(), {str(image): "/dev/fdset/0"})]
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_backing_file_is_opened_only_if_it_is_declared(monitor: Monitor, tmp_path: Path, declared: bool) -> None:
+    base, image = tmp_path / "base.raw", tmp_path / "data.qcow2"
+    base.write_bytes(bytes(1 << 20))
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base), str(image)], check=True)
+    nodes = disk(image)["nodes"]
+    nodes[1]["driver"] = "qcow2"
+    one = disk(image, nodes=nodes, backing=declared)
+    if declared:
+        attach(monitor, "data", one, {})
+        return
+    with pytest.raises(HostError, match=r"^disk data: QEMU has opened other files than are declared \(backing, file\)"):
+        attach(monitor, "data", one, {})
+    assert state(monitor) == NOTHING
+
+
+def test_an_image_without_its_declared_backing_file_is_refused(monitor: Monitor, image: Path) -> None:
+    with pytest.raises(HostError, match=r"\(no backing file\)"):
+        attach(monitor, "data", disk(image, backing=True), {})
     assert state(monitor) == NOTHING
 
 
 def test_a_shared_controller_comes_with_its_first_disk(monitor: Monitor, image: Path) -> None:
     controller = "virtio-scsi-pci,id=machine.scsi-0,bus=machine.port17"
     device = "scsi-hd,bus=machine.scsi-0.0,scsi-id=0,drive=data.format,id=data,serial=data"
-    live_disks.attach(monitor, "data", disk(image, controller=controller, devices=[device]), {})
+    attach(monitor, "data", disk(image, controller=controller, devices=[device]), {})
     assert state(monitor)["devices"] == {"machine.scsi-0", "data"}
     live_disks.detach(monitor, "data", part_of(disk(image, devices=[device])))
-    live_disks.attach(monitor, "data", disk(image, controller=controller, devices=[device]), {})
+    attach(monitor, "data", disk(image, controller=controller, devices=[device]), {})
     live_disks.remove_controller(monitor, "machine.scsi-0", {"machine.scsi-0"}, seconds=0.1)
     with pytest.raises(HostError, match="has not given it back"):
         live_disks.remove_controller(monitor, "machine.scsi-0", (), seconds=0.1)
@@ -192,7 +230,7 @@ def top(monitor: Monitor) -> str:
 
 def test_limits_change_and_what_is_not_declared_any_more_is_none(monitor: Monitor, image: Path) -> None:
     before = limited(image, "x-iops-total=100", "x-iops-total-max=200", "x-iops-total-max-length=9")
-    live_disks.attach(monitor, "data", before, {})
+    attach(monitor, "data", before, {})
     live_disks.limit(monitor, limited(image, "x-bps-read=4096"))
     now = limits(monitor)
     assert (now["bps-read"], now["iops-total"], now["iops-total-max"]) == (4096, 0, 0)
@@ -212,7 +250,7 @@ def test_limits_change_and_what_is_not_declared_any_more_is_none(monitor: Monito
 def test_a_disk_gets_its_first_limits_and_loses_its_last_ones(monitor: Monitor, image: Path, device: str) -> None:
     monitor.execute("object-add", {"qom-type": "iothread", "id": "data.iothread"})
     plain = disk(image, **({"devices": [device]} if device else {}))
-    live_disks.attach(monitor, "data", plain, {})
+    attach(monitor, "data", plain, {})
     for _twice in range(2):  # A run that was killed is repeated.
         live_disks.limit(monitor, limited(image, "x-iops-total=100", device=device))
         assert (top(monitor), limits(monitor)["iops-total"]) == ("data.throttle", 100)
@@ -224,27 +262,27 @@ def test_a_disk_gets_its_first_limits_and_loses_its_last_ones(monitor: Monitor, 
 
 def test_nodes_get_other_options(monitor: Monitor, image: Path) -> None:
     before = limited(image, "x-iops-total=100")
-    live_disks.attach(monitor, "data", before, {})
+    passed = attach(monitor, "data", before, {})
     options = {"discard": "unmap", "detect-zeroes": "unmap"}
     changed: Any = {**before, "nodes": [{**node, **options} for node in before["nodes"]]}
-    live_disks.reopen(monitor, "data", changed, {})
+    live_disks.reopen(monitor, "data", changed, passed)
     zeroes = {one["node-name"]: one["detect_zeroes"] for one in monitor.execute("query-named-block-nodes")}
     assert zeroes == dict.fromkeys(("data.storage", "data.format", "data.throttle"), "unmap")
-    live_disks.reopen(monitor, "data", before, {})
+    live_disks.reopen(monitor, "data", before, passed)
     assert {one["detect_zeroes"] for one in monitor.execute("query-named-block-nodes")} == {"off"}
 
 
 def test_reopening_leaves_the_descriptors_of_the_last_time_only(monitor: Monitor, image: Path) -> None:
     """A run that was killed may have passed some, and so may each reopening."""
     one = limited(image, "x-iops-total=100")
-    live_disks.attach(monitor, "data", one, {})
+    passed = attach(monitor, "data", one, {})
     (before,) = monitor.execute("query-fdsets")
     with open(image, "rb") as file:
         arguments = {"fdset-id": before["fdset-id"], "opaque": "data.file"}
         monitor.execute("add-fd", arguments, descriptor=file.fileno())
     for discard in ("unmap", "ignore", "unmap"):
         live_disks.reopen(
-            monitor, "data", {**one, "nodes": [{**node, "discard": discard} for node in one["nodes"]]}, {}
+            monitor, "data", {**one, "nodes": [{**node, "discard": discard} for node in one["nodes"]]}, passed
         )
         (now,) = monitor.execute("query-fdsets")
         assert (now["fdset-id"], len(now["fds"])) == (before["fdset-id"], 2)
@@ -258,7 +296,7 @@ def test_a_library_opens_a_small_file_by_its_descriptor(monitor: Monitor, image:
         disk(image)["nodes"][1],
     ]
     nodes[1]["read-only"] = True
-    passed = live_disks.attach(monitor, "data", disk(image, nodes=nodes, files={}, texts={path: "x" * 1024}), {})
+    passed = attach(monitor, "data", disk(image, nodes=nodes, files={}, texts={path: "x" * 1024}), {})
     (node,) = (one for one in monitor.execute("query-named-block-nodes") if one["node-name"] == "data.storage")
     assert node["image"]["filename"].startswith("/proc/self/fd/")
     assert passed == {path: node["image"]["filename"]}
@@ -270,7 +308,7 @@ def test_the_secret_of_a_helper_is_read_where_the_helper_keeps_it(
 ) -> None:
     (tmp_path / "chap").write_text("of tgtd", encoding="utf-8")
     one = disk(image, objects=["secret,id=data.chap,file=/x"], secrets={"data.chap": str(tmp_path / "chap")})
-    live_disks.attach(monitor, "data", one, {})
+    attach(monitor, "data", one, {})
     data = monitor.execute("qom-get", {"path": "/objects/data.chap", "property": "data"})
     assert base64.b64decode(data) == b"of tgtd"
 
@@ -279,7 +317,7 @@ def test_a_link_in_the_place_of_a_helpers_secret_is_not_followed(monitor: Monito
     (tmp_path / "chap").symlink_to("/etc/hostname")
     one = disk(image, objects=["secret,id=data.chap,file=/x"], secrets={"data.chap": str(tmp_path / "chap")})
     with pytest.raises(HostError, match="chap: "):
-        live_disks.attach(monitor, "data", one, {})
+        attach(monitor, "data", one, {})
     assert state(monitor) == NOTHING
 
 
@@ -287,11 +325,11 @@ def test_a_file_that_is_gone_leaves_nothing(monitor: Monitor, image: Path) -> No
     one = disk(image)
     image.unlink()
     with pytest.raises(HostError, match="No such file or directory"):
-        live_disks.attach(monitor, "data", one, {})
+        attach(monitor, "data", one, {})
     assert state(monitor) == NOTHING
 
 
 def test_what_a_run_that_was_killed_has_left_is_replaced(monitor: Monitor, image: Path) -> None:
-    live_disks.attach(monitor, "data", disk(image, devices=[]), {})
-    live_disks.attach(monitor, "data", disk(image), {})
+    attach(monitor, "data", disk(image, devices=[]), {})
+    attach(monitor, "data", disk(image), {})
     assert state(monitor)["devices"] == {"data"}

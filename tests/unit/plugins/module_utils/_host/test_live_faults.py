@@ -18,7 +18,8 @@ from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu
 STATE = {"active": "active", "invocation": "1"}
 NODES = ('{"driver":"null-co","node-name":"data.storage"}', '{"driver":"raw","node-name":"data.format"}')
 DEVICE = "scsi-cd,bus=machine.scsi-0.0,drive=data.format,id=data"
-ANSWERS: dict[str, Any] = {"query-named-block-nodes": [], "query-blockstats": [], "query-fdsets": [], "qom-list": []}
+ANSWERS: dict[str, Any] = {"query-blockstats": [], "query-fdsets": [], "qom-list": []}
+ANSWERS["x-debug-query-block-graph"] = {"nodes": [], "edges": []}
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def recorded(*vms: str) -> dict[str, Any]:
 def test_answers_that_are_not_those_of_qemu_are_named_and_another_vm_is_changed(tmp_path: Path) -> None:
     goal, now = desired("web1", "web2"), observed("web1", "web2")
     changes = Changes(attach=[("web1", "data"), ("web2", "data")])
-    other = {**ANSWERS, "query-named-block-nodes": [7]}
+    other = {**ANSWERS, "x-debug-query-block-graph": [7]}
     with FakeQemu(tmp_path / "web1", answers=other), FakeQemu(tmp_path / "web2", answers=ANSWERS) as qemu:
         failed = live.attach(goal, now, changes, {})
     assert list(failed) == ["web1"]

@@ -14,16 +14,18 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import live_disks, live_overlays
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import block_graph, live_disks, live_overlays
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk, LiveOverlay
 from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu
 from ansible_collections.directdisk.qemu.tests.unit.plugins.module_utils._host.test_live_disks import disk
 from ansible_collections.directdisk.qemu.tests.unit.real_vm import needs_emulator, running_vm
 
 NODE = {"driver": "file", "node-name": "data.writes", "filename": "x", "read-only": False}
+FDSET = {"fd": 7, "fdset-id": 0}
 JOB = {"id": "machine.create", "status": "concluded"}
+TOO_LARGE = {"error": {"desc": "smaller or equal to the  actual size of the containing file (4096)"}}
 ANSWERS: dict[str, Any] = {
-    "query-named-block-nodes": [{"node-name": "data.format", "image": {"virtual-size": 4096}}],
+    "blockdev-add": lambda node: TOO_LARGE if "size" in node else {},
     "query-jobs": [JOB],
 }
 
@@ -57,9 +59,9 @@ def test_an_overlay_that_persists_is_made_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("jobs", "words"),
     [
-        ([{**JOB, "error": "No space left on device"}], "its overlay cannot be made: No space left on device"),
-        ([], "its overlay cannot be made: QEMU has no job for it"),
-        ([{**JOB, "status": "running"}], "its overlay is not made after 0 s"),
+        ([{**JOB, "error": "No space left on device"}], "its overlay {path} cannot be made: No space left on device"),
+        ([], "QEMU has no job that makes its overlay"),
+        ([{**JOB, "status": "running"}], "its overlay {path} is not made after 0 s"),
     ],
 )
 def test_an_overlay_that_cannot_be_made_is_an_error(
@@ -72,8 +74,45 @@ def test_an_overlay_that_cannot_be_made_is_an_error(
         pytest.raises(HostError) as error,
     ):
         live_overlays.make(monitor, NODE, overlay(tmp_path / "data.qcow2", persistent=False))
-    assert str(error.value) == words
+    assert str(error.value) == words.format(path=tmp_path / "data.qcow2")
     assert "blockdev-add" not in qemu.heard
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_an_overlay_that_cannot_be_made_leaves_no_file(tmp_path: Path, persistent: bool) -> None:
+    """QEMU has begun it on a file system that is full."""
+    path = tmp_path / "data.qcow2"
+    new = Path(live_overlays.new_file(overlay(path, persistent=persistent)))
+    new.write_text("a part")
+    (tmp_path / "a.raw").touch()
+    full = [{**JOB, "error": "No space left on device"}]
+    answers = {
+        **ANSWERS,
+        "query-jobs": full,
+        "query-blockstats": [],
+        "query-fdsets": [],
+        "add-fd": {"fd": 7, "fdset-id": 0},
+    }
+    with (
+        FakeQemu(tmp_path / "qmp", answers=answers) as qemu,
+        Monitor.connect(qemu.path) as monitor,
+        pytest.raises(HostError, match=rf"^its overlay {path} cannot be made: No space left on device$"),
+        contextlib.ExitStack() as undo,
+    ):
+        live_disks.open_nodes(monitor, "data", layered(tmp_path / "a.raw", path, persistent=persistent), {}, undo)
+    assert not new.exists()
+
+
+def test_what_is_in_the_place_of_an_overlay_is_removed_only_if_it_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "data.qcow2"
+    live_overlays.remove(str(path))
+    path.symlink_to(tmp_path / "other")
+    (tmp_path / "other").touch()
+    live_overlays.remove(str(path))
+    assert (path.is_symlink(), (tmp_path / "other").exists()) == (False, True)
+    path.mkdir()
+    with pytest.raises(HostError, match=f"^{path}: "):
+        live_overlays.remove(str(path))
 
 
 def test_an_overlay_that_has_no_place_is_named(tmp_path: Path) -> None:
@@ -87,6 +126,16 @@ def test_an_overlay_that_has_no_place_is_named(tmp_path: Path) -> None:
     # The job of a run that was killed is removed first, and nothing stays open.
     assert qemu.heard.index("job-dismiss") < qemu.heard.index("blockdev-create")
     assert qemu.heard[-1] == "blockdev-del"
+
+
+def test_a_size_that_qemu_does_not_tell_is_an_error(tmp_path: Path) -> None:
+    answers = {**ANSWERS, "blockdev-add": {}}
+    with (
+        FakeQemu(tmp_path / "qmp", answers=answers) as qemu,
+        Monitor.connect(qemu.path) as monitor,
+        pytest.raises(HostError, match="QEMU does not tell the size of"),
+    ):
+        live_overlays.make(monitor, NODE, overlay(tmp_path / "data.qcow2", persistent=False))
 
 
 def layered(image: Path, path: Path, *, persistent: bool) -> LiveDisk:
@@ -106,16 +155,17 @@ def test_qemu_opens_an_overlay_that_it_has_made(tmp_path: Path, persistent: bool
     image, path = tmp_path / "a.raw", tmp_path / "data.qcow2"
     image.write_bytes(b"base" * 65536)
     one = layered(image, path, persistent=persistent)
-    files = set()
+    files = []
     with running_vm(tmp_path / "qmp", "-m", "64") as monitor:
         for _twice in range(2):
             with contextlib.ExitStack() as undo:
                 live_disks.open_nodes(monitor, "data", one, {}, undo)
-                assert "data.overlay" in live_disks.node_names(monitor)
-            files.add(path.stat().st_ino)
-            assert live_disks.node_names(monitor) == []
-    assert len(files) == 1
-    info = json.loads(subprocess.check_output(["qemu-img", "info", "--output=json", str(path)]))
+                assert "data.overlay" in block_graph.node_names(monitor)
+                files.append(path.stat().st_ino)
+                info = json.loads(subprocess.check_output(["qemu-img", "info", "-U", "--output=json", str(path)]))
+            assert path.exists() == persistent
+            assert block_graph.node_names(monitor) == []
+    assert not persistent or files[0] == files[1]
     assert (info["virtual-size"], info["backing-filename"]) == (262144, "json:{}")
 
 
@@ -128,6 +178,6 @@ def test_an_overlay_whose_header_names_another_file_is_refused(tmp_path: Path) -
     with (
         running_vm(tmp_path / "qmp", "-m", "64") as monitor,
         contextlib.ExitStack() as undo,
-        pytest.raises(HostError, match=r"^disk data: its data is in another file"),
+        pytest.raises(HostError, match=r"^disk data: QEMU has opened other files than are declared \(data-file\)"),
     ):
         live_disks.open_nodes(monitor, "data", layered(image, path, persistent=True), {}, undo)

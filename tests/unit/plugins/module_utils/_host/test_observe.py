@@ -42,7 +42,7 @@ def test_overlays_are_found_without_the_link_that_an_absent_vm_has_lost(
 
 
 def test_the_first_bytes_of_files_are_read(tmp_path: Path) -> None:
-    (tmp_path / "image").write_bytes(b"QFI\xfb" + bytes(1000))
+    (tmp_path / "image").write_bytes(b"QFI\xfb" + bytes(2000))
     os.mkfifo(tmp_path / "fifo")
-    assert bytes.fromhex(observe._head(str(tmp_path / "image"))) == b"QFI\xfb" + bytes(508)
+    assert bytes.fromhex(observe._head(str(tmp_path / "image"))) == b"QFI\xfb" + bytes(1020)
     assert [observe._head(str(tmp_path / name)) for name in ("fifo", "missing", ".")] == [""] * 3

@@ -433,7 +433,7 @@ def test_every_change_has_words() -> None:
             value.append(("web1", name) if name in LIVE else f"<{name}>")
     changes.purge["web1"] = ["/lost"]
     changes.take_over["web1"] = ["take over"]
-    device: Any = {"id": "hand", "driver": "e1000", "opens": "", "nodes": [], "netdev": ""}
+    device: Any = {"id": "hand", "driver": "e1000", "nodes": [], "netdev": ""}
     changes.unplug_undeclared["web1"] = [device]
     assert len(changes.actions()) == len(vars(changes)) - len(_NO_CHANGES)
 

@@ -23,9 +23,9 @@ from ansible_collections.directdisk.qemu.tests.unit.plugins.module_utils._plan.t
 from ansible_collections.directdisk.qemu.tests.unit.support import plan
 
 HAND: dict[str, Any] = {
-    **{"id": "hand", "driver": "virtio-blk-pci", "opens": "/srv/x.img", "nodes": ["hand0"], "netdev": ""},
+    **{"id": "hand", "driver": "virtio-blk-pci", "nodes": ["hand0"], "netdev": ""},
 }
-NIC: dict[str, Any] = {"id": "/machine/peripheral-anon/device[3]", "driver": "e1000", "opens": "", "nodes": []}
+NIC: dict[str, Any] = {"id": "/machine/peripheral-anon/device[3]", "driver": "e1000", "nodes": []}
 NIC["netdev"] = "other"
 
 
@@ -35,7 +35,7 @@ def test_a_device_that_nobody_declares_is_unplugged() -> None:
     assert found.any()
     assert found.changed_while_running() == ["web1"]
     assert [line for line in found.actions() if "undeclared" in line] == [
-        "unplug undeclared device hand (virtio-blk-pci, opens /srv/x.img) of web1",
+        "unplug undeclared device hand (virtio-blk-pci, nodes hand0) of web1",
         "unplug undeclared device /machine/peripheral-anon/device[3] (e1000, network other) of web1",
     ]
     found.keep_vm("web1")
@@ -46,7 +46,7 @@ def test_nothing_is_taken_from_a_job() -> None:
     found = decided(disks(), disks(), process={"undeclared": [HAND], "jobs": ["job backup0"]})
     assert found.unplug_undeclared == {}
     assert found.notes == [
-        "vm web1: device hand (virtio-blk-pci, opens /srv/x.img) was added over the monitor and is not declared; it "
+        "vm web1: device hand (virtio-blk-pci, nodes hand0) was added over the monitor and is not declared; it "
         "stays until this has ended: job backup0"
     ]
 

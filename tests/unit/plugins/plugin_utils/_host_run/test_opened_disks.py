@@ -31,10 +31,47 @@ QCOW2 = b"QFI\xfb".ljust(512, b"\0").hex()
 def test_an_image_that_is_declared_raw_is_not_opened(changes: Changes, refused: bool) -> None:
     one = plan({"disks": {"root": {"nbd": {"host": "192.0.2.5"}}, "data": {"nbd": {"host": "192.0.2.6"}}}})
     observed: Any = {"heads": {"data of web1": QCOW2}, "not_read": {}}
-    found = opened_disks.not_raw_disks([one], changes, observed)
+    found = opened_disks.other_images([one], changes, observed)
     assert list(found) == (["web1"] if refused else [])
     if refused:
         assert "disk data of web1: nbd 192.0.2.6:10809/: it is a qcow2 image, and raw is declared" in found["web1"][0]
+
+
+BACKED = b"QFI\xfb" + (3).to_bytes(4, "big") + (200).to_bytes(8, "big") + (4).to_bytes(4, "big")
+EXTERNAL = b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(64) + (4).to_bytes(8, "big")
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (BACKED.ljust(200, b"\0") + b"/a/b", "it stands on /a/b, as its header says; flatten it, or declare that as"),
+        (EXTERNAL.ljust(300, b"\0"), "its data is in another file, as its header says; such an image is not opened"),
+        (b"QFI\xfb".ljust(512, b"\0"), ""),
+    ],
+    ids=["backing file", "data file", "stands alone"],
+)
+@pytest.mark.parametrize("changes", [Changes(attach=[("web1", "data")]), Changes(start=["web1"])])
+def test_a_running_vm_is_not_given_a_qcow2_that_names_other_files(head: bytes, words: str, changes: Changes) -> None:
+    """The start of a VM compares what QEMU has opened, and says the same."""
+    data = {"nbd": {"host": "192.0.2.6"}, "format": "qcow2"}
+    one = plan({"disks": {"root": {"nbd": {"host": "192.0.2.5"}}, "data": data}})
+    observed: Any = {"heads": {"data of web1": head.hex()}, "not_read": {}}
+    found = opened_disks.other_images([one], changes, observed)
+    assert [words in line for line in found.get("web1", ())] == ([True] if words and changes.attach else [])
+
+
+def test_bytes_that_are_declared_raw_may_be_those_of_any_image() -> None:
+    data = {"nbd": {"host": "192.0.2.6"}, "raw_content": True}
+    one = plan({"disks": {"root": {"nbd": {"host": "192.0.2.5"}}, "data": data}})
+    observed: Any = {"heads": {"data of web1": BACKED.ljust(512, b"\0").hex()}, "not_read": {}}
+    assert opened_disks.other_images([one], Changes(attach=[("web1", "data")]), observed) == {}
+
+
+def test_the_first_bytes_of_all_files_that_are_only_opened_are_read() -> None:
+    disks = {name: {"file": {"path": f"/srv/{name}"}, "format": name, "writes": "deny"} for name in ("raw", "qcow2")}
+    kept = {"file": {"path": "/srv/kept"}, "format": "raw", "size": "1MiB", "writes": "keep"}
+    vm = plan({"disks": {**disks, "kept": kept}}).vm
+    assert opened_disks.paths_of_heads([vm]) == ["/srv/qcow2", "/srv/raw"]
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ def runs(name: str, process: str = "") -> dict[str, Any]:
 
 def observed(declared: int, *running: dict[str, Any], **result: Any) -> dict[str, Any]:
     """The registered result of a host on which VMs run."""
-    members = ("undeclared", "halted", "starts", "stops")
-    fleet = {"id": "1", "declared": declared, "runs": list(running), "undeclared": [], "starts": [], "stops": []}
+    members = ("undeclared", "halted", "starts", "stops", "absent")
+    fleet = {"id": "1", "declared": declared, "runs": list(running), **{name: [] for name in members}}
     fleet.update({name: result.pop(name) for name in members if name in result})
     return {steps.OBSERVED: {"fleet": fleet, "missing": [], "changes": {}, **result}}
 
@@ -54,6 +54,12 @@ def test_vms_that_changed_or_need_somebody_have_a_row_each() -> None:
         "2 other VMs on 2 hosts as declared",
         "to restart what requires it: -e qemu_vms_restart=due",
     ]
+
+
+def test_vms_that_are_removed_are_none_of_those_that_are_declared() -> None:
+    changes = {"gone": ["stop", "remove unit"], "old": ["stop", "remove unit"], "web1": [UNIT]}
+    hv1 = observed(2, runs("web1"), runs("web2"), due=True, absent=["gone", "old"]) | applied(changes=changes)
+    assert lines({"hv1": hv1})[-1] == "1 other VM on 1 host as declared"
 
 
 def test_check_mode_says_what_would_change() -> None:
