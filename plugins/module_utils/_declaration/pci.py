@@ -55,6 +55,7 @@ MEMORY_DEVICE = "machine.virtio-mem"
 """Id of the device that gives the guest memory while it runs."""
 _SINGLE = {AGENT_CONTROLLER: "guest_agent", MEMORY_DEVICE: "memory_max"}
 """Options by the devices of which a VM has one at most. They come last, so that no other device moves for them."""
+_SHARED_CONTROLLER = "machine.scsi"
 _SCSI_PLACE = re.compile(r"bus=(.+)\.0,scsi-id=(\d+)")
 
 
@@ -123,6 +124,11 @@ def is_own_id(device: str, disks: Container[str], networks: Container[str]) -> b
         or (owner in disks and part.startswith(("scsi", "usb")))
         or (owner in networks and part == "nic")
     )
+
+
+def is_shared_controller(device: str) -> bool:
+    """Return if a device is a SCSI controller that disks can share."""
+    return device.startswith(_SHARED_CONTROLLER)
 
 
 def nic_id(network: str) -> str:
@@ -321,7 +327,9 @@ def _scsi_places(disks: Sequence[Drive], kept: Mapping[str, str]) -> dict[str, t
 
 
 def _controller_prefix(disk: Drive) -> str:
-    return f"{disk.name}.scsi" if disk.settings["iothread"] else f"machine.scsi{disk.settings.get('queues', '')}-"
+    return (
+        f"{disk.name}.scsi" if disk.settings["iothread"] else f"{_SHARED_CONTROLLER}{disk.settings.get('queues', '')}-"
+    )
 
 
 def _is_controller_of(disk: Drive, controller: str) -> bool:

@@ -24,7 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_s
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, VmDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DesiredHost, ObservedHost
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import controller_of, running_now
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import running_now
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media import empty_drive, without_medium
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import tap_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
@@ -63,17 +63,21 @@ def unplug_undeclared(changes: Changes) -> Failures:
 
 
 def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
-    """Detach the disks of running VMs that are not declared any more."""
+    """Detach the disks of running VMs that are not declared any more, and unplug the controllers of their last ones."""
 
     def detach_one(monitor: Monitor, vm: str, disk: str) -> None:
         parts = running_now(observed["processes"][vm]).disks
         live_disks.detach(monitor, disk, parts[disk])
-        kept = {controller_of(part) for name, part in parts.items() if (vm, name) not in changes.detach}
-        live_disks.remove_controller(monitor, controller_of(parts[disk]), kept)
         live_overlays.remove(discarded_path(vm, disk))
         _remember(desired, observed, (vm, disk), None)
 
-    return _for_all(changes.detach, detach_one)
+    def unplug_one(monitor: Monitor, _vm: str, controller: str) -> None:
+        live_disks.unplug(monitor, controller, live_disks.UNPLUG_SECONDS)
+
+    failures = _for_all(changes.detach, detach_one)
+    # A controller goes with the disks that are still behind it.
+    empty = [one for one in changes.controllers if one[0] not in failures]
+    return {**failures, **_for_all(empty, unplug_one, "controller")}
 
 
 def eject(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:

@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
@@ -158,14 +158,6 @@ def reopen(monitor: Monitor, name: str, disk: LiveDisk, passed: Mapping[str, str
         for descriptor in one["fds"]:
             if one["fdset-id"] in given and descriptor["fd"] not in given[one["fdset-id"]]:
                 quietly(monitor, "remove-fd", {"fdset-id": one["fdset-id"], "fd": descriptor["fd"]})
-
-
-def remove_controller(
-    monitor: Monitor, controller: str, used: Collection[str], *, seconds: float = UNPLUG_SECONDS
-) -> None:
-    """Remove a shared controller without disks, whose place is free for others then; used: those with disks."""
-    if controller in _devices(monitor) - {*used}:
-        unplug(monitor, controller, seconds)
 
 
 def remove_rest(monitor: Monitor, name: str, part: Part) -> None:

@@ -80,6 +80,8 @@ class Changes:
     """Devices that somebody has added to running VMs over their monitors, by VM."""
     detach: list[VmDisk] = field(default_factory=list)
     """Disks of running VMs."""
+    controllers: list[tuple[str, str]] = field(default_factory=list)
+    """Running VMs and their SCSI controllers without disks, which are unplugged."""
     attach: list[VmDisk] = field(default_factory=list)
     limit: list[VmDisk] = field(default_factory=list)
     reopen: list[VmDisk] = field(default_factory=list)
@@ -145,6 +147,7 @@ class Changes:
         """Return the parts of VMs that change while these run, by what is done to them."""
         return {
             "detach disk": self.detach,
+            "unplug controller": self.controllers,
             "attach disk": self.attach,
             "change limits of disk": self.limit,
             "change options of disk": self.reopen,
@@ -367,6 +370,7 @@ def _decide_running(name: str, desired: DesiredHost, observed: ObservedHost, cha
         if removable(process):
             changes.unplug_undeclared[name] = removable(process)
     changes.detach += [(name, disk) for disk in live.detach]
+    changes.controllers += [(name, controller) for controller in live.controllers]
     changes.attach += [(name, disk) for disk in live.attach]
     changes.limit += [(name, disk) for disk in live.limit]
     changes.reopen += [(name, disk) for disk in live.reopen]

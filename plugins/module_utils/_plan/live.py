@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import is_shared_controller
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media import (
     MediumChanges,
     is_cd_drive,
@@ -60,6 +61,8 @@ class LiveChanges:
     """CD drives whose medium is taken out, to get another one or none."""
     insert: tuple[str, ...] = ()
     """CD drives that get a medium."""
+    controllers: tuple[str, ...] = ()
+    """SCSI controllers without disks, whose places are free for others then."""
     networks: NetworkChanges = field(default_factory=NetworkChanges)
     conflicts: tuple[str, ...] = ()
     """Reasons why nothing is changed: somebody has given names of disks or networks to something else."""
@@ -69,9 +72,6 @@ class LiveChanges:
     """If the screen gets another password."""
     restart: tuple[str, ...] = ()
     """Reasons why the VM must be restarted to be as declared."""
-
-    def __bool__(self) -> bool:
-        return bool(self.attach or self.detach or self.limit or self.reopen or self.eject or self.insert)
 
 
 def running_now(process: ObservedProcess) -> RunningParts:
@@ -111,6 +111,16 @@ def controller_of(part: Part) -> str:
     return bus.rpartition(".")[0] if "scsi-id" in properties_of(part.devices[-1]) else ""
 
 
+def empty_controllers(
+    running: RunningParts, planned: RunningParts, devices: Collection[str], detach: Collection[str]
+) -> tuple[str, ...]:
+    """Return the shared controllers that no disk uses, also those that a guest did not give back to an earlier run."""
+    used = {controller_of(part) for name, part in running.disks.items() if name not in detach}
+    return tuple(
+        one for one in filter(is_shared_controller, devices) if one not in used and one not in planned.controllers
+    )
+
+
 def _ids(part: Part) -> set[str]:
     """Return the ids of a disk's devices and the names of its nodes."""
     return {properties_of(device)["id"] for device in part.devices} | {
@@ -123,6 +133,7 @@ def live_changes(
     planned: RunningParts,
     fixed: Mapping[str, str],
     *,
+    devices: Collection[str] = (),
     broken: Collection[str] = (),
     drifted: Collection[str] = (),
     media: Mapping[str, str] | None = None,
@@ -131,9 +142,9 @@ def live_changes(
 ) -> LiveChanges:
     """Return the changes of one VM.
 
-    fixed: why disks of the plan cannot be attached to a running VM; broken: disks of which it has only a part; drifted:
-    disks whose limits are not those that they should have; media: the nodes in its CD drives; replaced: disks whose
-    helper serves other storage than before; release: of its QEMU.
+    fixed: why disks of the plan cannot be attached to a running VM; devices: ids of all that it has; broken: disks of
+    which it has only a part; drifted: disks whose limits are not those that they should have; media: the nodes in its
+    CD drives; replaced: disks whose helper serves other storage than before; release: of its QEMU.
     """
     attach: list[str] = []
     limit: list[str] = []
@@ -164,6 +175,7 @@ def live_changes(
         tuple(reopen),
         eject=tuple(name for name, one in drives.items() if one.eject and name not in later),
         insert=tuple(name for name, one in drives.items() if one.insert and name not in later),
+        controllers=empty_controllers(running, planned, devices, detach),
         restart=tuple(dict.fromkeys([*reasons, *kept])),
     )
 

@@ -54,6 +54,7 @@ def running_changes(name: str, desired: DesiredHost, observed: ObservedHost) -> 
         running,
         planned,
         vm["fixed"],
+        devices=process["devices"],
         broken=incomplete(running, process),
         drifted=drifted_limits(running.disks, process),
         media=media_now(process, running.disks),

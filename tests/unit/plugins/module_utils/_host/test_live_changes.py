@@ -49,7 +49,7 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(live.live_disks, "attach", attach)
     monkeypatch.setattr(live.live_disks, "detach", lambda monitor, name, part: calls.append(f"detach {name}"))
-    monkeypatch.setattr(live.live_disks, "remove_controller", lambda monitor, controller, used: None)
+    monkeypatch.setattr(live.live_disks, "unplug", lambda monitor, device, seconds: calls.append(f"unplug {device}"))
     return calls
 
 
@@ -92,6 +92,22 @@ def test_a_detached_disk_leaves_no_overlay_whose_writes_are_discarded(
     path.touch()
     assert live.detach(desired("web1"), observed("web1"), Changes(detach=[("web1", "data")])) == {}
     assert (done, path.exists()) == (["detach data"], False)
+
+
+def test_a_controller_is_unplugged_after_its_disks_and_not_with_one_that_the_guest_keeps(
+    done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = Changes(detach=[("web1", "data")], controllers=[("web1", "machine.scsi-0")])
+    assert live.detach(desired("web1"), observed("web1"), changes) == {}
+    assert done == ["detach data", "unplug machine.scsi-0"]
+    done.clear()
+
+    def kept(*_: object) -> None:
+        raise HostError("kept")
+
+    monkeypatch.setattr(live.live_disks, "detach", kept)
+    assert live.detach(desired("web1"), observed("web1"), changes) == {"web1": ["disk data of web1: kept"]}
+    assert done == []
 
 
 def test_a_disk_is_recorded_before_it_is_attached(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,10 +204,9 @@ def test_a_shared_controller_comes_with_its_first_disk(monitor: Monitor, image: 
     assert state(monitor)["devices"] == {"machine.scsi-0", "data"}
     live_disks.detach(monitor, "data", part_of(disk(image, devices=[device])))
     attach(monitor, "data", disk(image, controller=controller, devices=[device]), {})
-    live_disks.remove_controller(monitor, "machine.scsi-0", {"machine.scsi-0"}, seconds=0.1)
     with pytest.raises(HostError, match="has not given it back"):
-        live_disks.remove_controller(monitor, "machine.scsi-0", (), seconds=0.1)
-    live_disks.remove_controller(monitor, "machine.scsi-1", (), seconds=0.1)
+        live_disks.unplug(monitor, "machine.scsi-0", seconds=0.1)
+    live_disks.unplug(monitor, "machine.scsi-1", seconds=0.1)
 
 
 def limits(monitor: Monitor) -> dict[str, int]:

@@ -423,7 +423,20 @@ def test_what_a_run_does(edits: list[Callable[..., None]], actions: list[str]) -
     assert (desired, observed) == before
 
 
-LIVE = ("eject", "insert", "detach", "attach", "limit", "reopen", "unplug", "plug", "link", "bridge", "sizes")
+LIVE = (
+    "controllers",
+    "eject",
+    "insert",
+    "detach",
+    "attach",
+    "limit",
+    "reopen",
+    "unplug",
+    "plug",
+    "link",
+    "bridge",
+    "sizes",
+)
 
 
 def test_every_change_has_words() -> None:
