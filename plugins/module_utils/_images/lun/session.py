@@ -33,6 +33,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.o
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
 
+_BLOCK_SIZES = [1 << power for power in range(9, 17)]
+"""Bytes of a block that a LUN may have. A read is at least one block, so that another size would take any memory."""
 _PIECE = 128 << 10
 """Bytes of one read; every target accepts that many."""
 
@@ -101,6 +103,8 @@ def device_of(opened: Session, lun: int) -> Device:
         return Device(**answers)
     opened.ask(lun, scsi.test_unit_ready())
     capacity = scsi.capacity_of(opened.ask(lun, scsi.read_capacity()))
+    if capacity["block_size"] not in _BLOCK_SIZES:
+        raise IscsiError(f"LUN {lun} says that it has blocks of {capacity['block_size']} bytes")
     return Device(
         **answers,
         **capacity,
