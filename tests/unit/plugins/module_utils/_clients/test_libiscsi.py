@@ -94,9 +94,9 @@ def test_a_process_that_does_not_answer_ends(monkeypatch: pytest.MonkeyPatch) ->
     assert time.monotonic() - begun < 5
 
 
-def test_an_answer_without_an_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_too_long_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libiscsi, "_MOST", 1000)
-    with pytest.raises(IscsiError, match="gives no sound answer"), session(monkeypatch, "x" * 5000):
+    with pytest.raises(IscsiError, match="gives no sound answer"), session(monkeypatch, {"x": "x" * 5000}):
         pass
 
 
