@@ -69,6 +69,11 @@ def test_a_timeout_is_caught_as_python_3_9_raises_it() -> None:
     assert found == []
 
 
+def test_digits_are_those_that_int_reads() -> None:
+    """isdigit() is true for a superscript, too."""
+    assert [str(path) for path in (ROOT / "plugins").rglob("*.py") if ".isdigit()" in path.read_text()] == []
+
+
 def test_a_file_that_runs_programs_turns_the_rule_against_it_off() -> None:
     """ansible-core 2.20 and later ask for run_command() of a module, see _process/run.py; earlier ones do not."""
     runs = r"\b(subprocess\.(run|Popen|call|check_\w+|get\w*output)|os\.(system|popen|\w*spawn\w*))\("

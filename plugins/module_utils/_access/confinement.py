@@ -8,7 +8,6 @@ the privileges. systemd's address filter is set by a scope (90 ms), if the addre
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -21,11 +20,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs import c
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox
 
 CAP_DAC_OVERRIDE, CAP_NET_BIND_SERVICE = 1, 10  # linux/capability.h
-_USERS = 0x70000000
-"""The first of the user numbers that systemd lists as unused (its documentation, "Users, Groups, UIDs and GIDs")."""
-_BENCHES = 16
-"""Users that a process can have at the same time."""
-_NUMBERS = itertools.count()
 _BOOTED = "/run/systemd/system"
 """Exists if systemd is the host's init (sd_booted(3))."""
 
@@ -64,11 +58,6 @@ def confinement(*reaches: Reach, trust_store: str = "") -> Confinement:
         files=(*((path, path) for path in sandbox.readable), *sandbox.replaced),
         opens=any(reach.files or reach.devices or reach.sockets for reach in reaches),
     )
-
-
-def new_user() -> int:
-    """Return a user that no other process of this host has."""
-    return _USERS + os.getpid() * _BENCHES + next(_NUMBERS) % _BENCHES
 
 
 def program(folder: str) -> str:

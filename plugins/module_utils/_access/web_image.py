@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes import sta
 
 _LONGEST = 1 << 18
 """Maximum bytes of headers."""
+_LENGTH = re.compile("[0-9]{1,19}")
+"""Lengths that are numbers of bytes."""
 _PRELIMINARY = (b"HTTP/1.0 1", b"HTTP/1.1 1", b"HTTP/2 1", b"HTTP/3 1")
 
 
@@ -50,7 +53,7 @@ class ServerAnswer:
         """Time of the last change, in seconds since 1970."""
         try:
             return int(parsedate_to_datetime(self.last_modified).timestamp()) if self.last_modified else None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
 
 
@@ -144,7 +147,7 @@ def _read(text: str, place: str, head: bytes = b"") -> ServerAnswer:
     return ServerAnswer(
         headers.get("etag", ""),
         headers.get("last-modified", ""),
-        int(length) if length.isdigit() else None,
+        int(length) if _LENGTH.fullmatch(length) else None,
         place,
         head,
     )

@@ -100,7 +100,7 @@ class Workspace:
             own = FOLDER if privileges.is_root() else os.environ.get("XDG_RUNTIME_DIR", FOLDER_OF_USERS)
             self._outer = self._stack.enter_context(private_folder(own))
             self._confined = confinement.program(self._outer)
-            self._user = confinement.new_user() if privileges.is_root() else os.geteuid()
+            self._user = privileges.new_user() if privileges.is_root() else os.geteuid()
             self._folder = self.new_folder(f"{self._outer}/w")
         return self._folder
 

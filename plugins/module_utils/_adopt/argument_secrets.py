@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.kernel_secrets import kernel_secrets
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.secret_names import NO_SECRETS, names_secret
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import (
-    SECRET_PARAMETER,
-    is_bare_token,
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.kernel_secrets import (
+    kernel_secrets,
+    secrets_of_parameters,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.secret_names import NO_SECRETS, names_secret
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.url_secrets import secrets_in_urls
 
 COVER = "..."
 _SHORTEST = 3
@@ -33,8 +33,6 @@ _USER = (
 )
 """Text between the user's name and the host of a URI: to the first @, to the last before the path, to the last of all,
 and with spaces; libiscsi parts user and password by %."""
-_NO_URL = re.compile(r"[\s\"'<>#]+")
-_PARAMETER = re.compile(r"(?:^|;)([^=;]{1,99})=")
 _RBD_KEY = re.compile(r"(?<!\\):key=((?:\\.|[^:\\,\"'\s])*)", re.DOTALL)
 _PAIR_NAME = re.compile(r"""(?<![A-Za-z0-9._-])([A-Za-z0-9._-]+)\\*["']?\s*[=:]\s*\\*["']?""")
 _PAIR_VALUE = re.compile(r"""(?:[^,;:&"'\s}\])\\]|,,|\\[^"'])+""")
@@ -47,6 +45,8 @@ _PLUG = re.compile(r"\bcmd://((?:[^,]|,,)+)", re.DOTALL)
 """A shell command to which VDE is connected."""
 _CREDENTIAL = re.compile(r"io\.systemd\.credential(?:\.binary)?:[^=,]{1,255}=((?:[^,]|,,)+)", re.DOTALL)
 """A credential for the systemd of the guest, in a string of SMBIOS."""
+_APPENDED = re.compile(r"""-append[\s=]+("(?:[^"\\]|\\.)*"|'[^']*'|\S+)""", re.DOTALL)
+"""Kernel parameters in a whole command line, as a shell reads it."""
 _KERNEL_LINE = re.compile(r"io\.systemd\.(?:stub|boot)\.kernel-cmdline-extra=((?:[^,]|,,)+)", re.DOTALL)
 """Kernel parameters in a string of SMBIOS."""
 _NET_ROOT = re.compile(r"\b(?:iscsi|nbd|nfs|cifs):[^:@/\s]{0,99}:([^@\s]{1,999})@")
@@ -90,7 +90,8 @@ def all_secrets_in(given: Any) -> set[str]:
     patterns = [_COOKIES, *([_DATA] if "secret" in given else [])]
     result.update(match[1] for pattern in patterns for match in pattern.finditer(given))
     if "-append" in given:
-        result.update(kernel_secrets(given))
+        result.update(secrets_of_parameters(given))
+        result.update(secret for line in _APPENDED.findall(given) for secret in kernel_secrets(line))
     texts = {given, given.replace(",,", ","), html.unescape(given)}
     result.update(secret for text in texts for secret in _in_text(text))
     return {secret for secret in result if secret not in NO_SECRETS}
@@ -134,7 +135,7 @@ def _in_text(text: str) -> Iterator[str]:
     yield from _free_texts(text)
     yield from (match[1] for pattern in _USER for match in pattern.finditer(text) if match[1])
     if "://" in text:
-        yield from _secret_parameters(text)
+        yield from secrets_in_urls(text)
     yield from (match[1] for match in _RBD_KEY.finditer(text) if match[1])
     for match in _KEY_VALUES.finditer(text):
         words = _JSON_WORD.findall(match[1])
@@ -150,19 +151,6 @@ def _secret_values(text: str) -> Iterator[str]:
         if value:
             yield value[0]
             position = value.end()
-
-
-def _secret_parameters(text: str) -> Iterator[str]:
-    """Return the values of secret parameters of URLs and their paths; a semicolon parts parameters or is in a value."""
-    for url in _NO_URL.split(text):
-        for number, part in enumerate(re.split("[?&]", url)):
-            names = (name for name in _PARAMETER.finditer(part) if SECRET_PARAMETER.fullmatch(name[1]))
-            if number and is_bare_token(part):
-                yield part
-            first = next(names, None)
-            if first and part[first.end() :]:
-                yield part[first.end() :]
-                yield part[first.end() :].partition(";")[0]
 
 
 def _free_texts(text: str) -> Iterator[str]:

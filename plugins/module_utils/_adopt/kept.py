@@ -29,6 +29,7 @@ USB_CONTROLLER = re.compile(r"qemu-xhci|nec-usb-xhci|.*usb-[eu]hci.*|pci-ohci")
 _USB_DEVICE = re.compile("usb-.*|u2f-.*")
 _IDE_DEVICE = re.compile("ide-(cd|hd|cf|drive)")
 _GL = re.compile("virtio-(vga|gpu)-(gl|rutabaga)(-pci)?")
+_NUMBER = re.compile("[0-9]{1,9}")
 _PORT = re.compile("pcie-root-port|ioh3420|xio3130-downstream")
 _FIRST_CHASSIS = 128
 """The unit's own ports have lower numbers, and a chassis is a byte."""
@@ -253,7 +254,7 @@ def _at_index(one: Kept, index: int) -> Kept:
 def _other_chassis(one: Kept) -> Kept:
     """Number the chassis of a PCI Express port apart from those of the unit's own ports."""
     chassis = str(one.argument.values.get("chassis", ""))
-    if not _PORT.fullmatch(_driver(one)) or not chassis.isdigit() or int(chassis) >= _FIRST_CHASSIS:
+    if not _PORT.fullmatch(_driver(one)) or not _NUMBER.fullmatch(chassis) or int(chassis) >= _FIRST_CHASSIS:
         return one
     number = _FIRST_CHASSIS + int(chassis)
     value = number if isinstance(one.argument.values["chassis"], int) else str(number)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.secret_names import NO_SECRETS, names_secret
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.url_secrets import secrets_in_urls
 
 _NAME = re.compile(
     r"netcfg/wireless_w(?:ep|pa)|wlankey.*|(?:.*[._-])?reg(?:istration)?[._-]?code|"
@@ -36,17 +37,42 @@ _PIECES = (
 _CLOUD_CONFIG = re.compile(r"\bcc:(.*?)(?:end_cc|$)", re.DOTALL)
 """A configuration for cloud-init, which may be encoded as in a URL."""
 _CLOUD_SECRET = re.compile(r"passw|passphrase|token|secret|private|_key\b", re.IGNORECASE)
+_OPTION = re.compile(r"-{1,2}[A-Za-z]")
+_ATTACHED = re.compile(r"-[A-Za-z]([^-=].*)")
 _WORD = re.compile(r'(?:"[^"]*"?|[^\s"])+')
 
 
 def kernel_secrets(line: str) -> Iterator[str]:
     """Return the secrets of a kernel command line."""
+    yield from secrets_of_parameters(line)
+    yield from _after_options(line)
+
+
+def _after_options(line: str) -> Iterator[str]:
+    """Return what follows options such as C(-p): the kernel has none, so a program gets them, which may be any."""
+    is_value = False
+    for word in re.split(r"[\s\"']+", line):
+        attached = _ATTACHED.fullmatch(word)
+        if _OPTION.match(word):
+            is_value = True
+            if attached:
+                yield attached[1]
+        elif is_value and word:
+            if not _PARAMETER.match(word):
+                yield word
+            # A header has its value after a space.
+            is_value = word.endswith(":")
+
+
+def secrets_of_parameters(line: str) -> Iterator[str]:
+    """Return the secrets of a kernel command line that are not after an option of a program."""
     configurations = [text.strip() for text in _CLOUD_CONFIG.findall(line)]
     yield from (text for text in configurations if _CLOUD_SECRET.search(unquote(text)))
     # A pair of quotes encloses a value, or a parameter with its name (lib/cmdline.c).
     words = [word.replace('"', "").strip("'") for word in _WORD.findall(line)]
     for word in words:
         yield from (match[1] for pattern in _PIECES for match in pattern.finditer(word))
+        yield from secrets_in_urls(word) if "?" in word else ()
         # There may be options within a value: in rootflags=, ds=, systemd.setenv= and in URLs.
         yield from (value for piece in (word, *re.split("[,;&?]", word)) for value in _value_in(piece))
     yield from _after_names(words)

@@ -47,6 +47,7 @@ _PACKAGES = {
 _PROTOCOLS = {"http": "http,https"}
 """Protocols to which a server may redirect its clients; only the same protocol if there is no entry."""
 
+_NO_COLON: Any = {"pattern": "[^:]*", "pattern_help": "has a colon, where the password begins for a server"}
 COMMON = (
     _url.URL,
     Option(
@@ -64,9 +65,9 @@ COMMON = (
         maximum=10000,
         qemu="timeout",
     ),
-    Option("username", "User on the server.", aliases=("user",), qemu="username"),
+    Option("username", "User on the server.", aliases=("user",), qemu="username", **_NO_COLON),
     Option("password", "Password of O(username).", secret=True, qemu="password"),
-    Option("proxy_username", "User at the proxy.", qemu="proxy-username"),
+    Option("proxy_username", "User at the proxy.", qemu="proxy-username", **_NO_COLON),
     Option("proxy_password", "Password of O(proxy_username).", secret=True, qemu="proxy-password"),
 )
 HTTP_ONLY = (

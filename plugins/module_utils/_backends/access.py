@@ -149,6 +149,9 @@ class Access:
     closes_slowly: bool = False
     """True if QEMU takes seconds to close an image and may crash meanwhile: use a process of its own for each."""
     owner: Callable[[Values, UnitResources, str], OwnerCheck] | None = None
-    """Return how to ask who has the storage open, for the VM with this UUID; None if the storage cannot tell."""
+    """Return how to ask who has the storage open, for the VM with this UUID, which is empty for a module.
+
+    None if the storage cannot tell.
+    """
     scsi_passthrough: bool = False
     """True if a guest can send SCSI commands to the device itself."""

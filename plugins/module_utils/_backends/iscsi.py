@@ -167,7 +167,7 @@ def _owner(values: Values, resources: UnitResources, uuid: str) -> OwnerCheck:
         "portal": portal_of(values),
         "target": values["target"],
         "lun": values["lun"],
-        "initiator": values.get("initiator_name", f"{DEFAULT_INITIATOR}:{uuid}"),
+        "initiator": values.get("initiator_name", f"{DEFAULT_INITIATOR}:{uuid}" if uuid else DEFAULT_INITIATOR),
         "transport": TRANSPORTS[values["transport"]],
         "header_digest": DIGESTS[values.get("header_digest", DEFAULT_HEADER_DIGEST)],
     }

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -210,7 +211,7 @@ def _read_old_form(uri: str) -> dict[str, Any]:
     if place.startswith("unix:"):
         return {"socket": place[len("unix:") :], **declared}
     host, colon, port = place.rpartition(":")
-    if not colon or not port.isdigit():
+    if not colon or not re.fullmatch("[0-9]{1,9}", port):
         raise DeclarationError("uri", "nbd:HOST:PORT is required")
     return {"host": host.strip("[]"), "port": int(port), **declared}
 

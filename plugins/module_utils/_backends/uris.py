@@ -14,13 +14,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 
 SECRET_PARAMETER = re.compile(
     r"(x-(amz|goog|oss|cos|ms|obs)-)?(signature|credential|security-?token|sig)|"
-    r"(.*[._-])?(password|passwd|pass|pwd|pw|secret|auth|hmac|(api|access|auth)_?key|key|jwt)|.*token|"
-    r"awsaccesskeyid|googleaccessid|key-pair-id|hdnts|hdnea|md5|verify|sas|ticket|(j|php)?sess(ion)?_?id",
+    r"(.*[._-])?(password|passwd|pass|pwd|pw|secret|auth|hmac|(api|access|auth)_?key|key|jwt|code|otp|pin)|.*token|"
+    r"awsaccesskeyid|googleaccessid|key-pair-id|policy|hdnts|hdnea|md5|hash|verify|sas|ticket|(j|php)?sess(ion)?_?id",
     re.IGNORECASE,
 )
 """Parameters of a URL that let whoever knows them read what it names: of S3, Azure, GCS, CloudFront and others."""
 _BARE_TOKEN = 16
 """From this length on, a query without a name is taken for a token and not for a word."""
+_TOKEN = re.compile(r"(?=[^A-Za-z]*[A-Za-z])(?=\D*\d)[A-Za-z0-9%+/_=]{16,}|eyJ[\w.-]{16,}")
+"""Values of other parameters that look random, or are a JSON Web Token."""
 
 _PLACE = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<host>[^\s:/@\[\]]+))(?::(?P<port>\d{1,5}))?")
 
@@ -155,9 +157,19 @@ def query_of(pieces: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
 def without_signature(pieces: SplitResult) -> tuple[SplitResult, str | None]:
     """Return the pieces without a query that grants access, and this query."""
     pairs = re.split("[&;]", pieces.query)
-    if not any(SECRET_PARAMETER.fullmatch(unquote(pair.partition("=")[0])) or is_bare_token(pair) for pair in pairs):
+    if not any(map(_is_secret, pairs)):
         return pieces, None
     return pieces._replace(query=""), pieces.query
+
+
+def _is_secret(parameter: str) -> bool:
+    name, _equals, value = parameter.partition("=")
+    return bool(SECRET_PARAMETER.fullmatch(unquote(name))) or is_token(value) or is_bare_token(parameter)
+
+
+def is_token(value: str) -> bool:
+    """Return if the value of a parameter looks like a secret, whatever the parameter's name is."""
+    return bool(_TOKEN.fullmatch(value))
 
 
 def is_bare_token(parameter: str) -> bool:

@@ -1,102 +1,32 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""libiscsi, by ctypes: a session with a target in this process, which the host's kernel knows nothing of.
-
-It only reads. Its functions and their order are those of libiscsi's public headers (1.18 to 1.20); of structures it
-knows only the two that its functions hand out, so that a newer layout of others does not matter.
-"""
+# pylint: disable=ansible-bad-function
+"""A session with an iSCSI target, by libiscsi in a process of its own. The host's kernel knows nothing of it."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
-import ctypes
-import glob
-import re
+import json
+import os
 import select
 import socket
+import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.scsi import Command
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import PYTHON, text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import iscsi_session
 
-PLACES = (
-    "/usr/lib/*-linux-gnu/libiscsi.so.*",
-    "/usr/lib64/libiscsi.so.*",
-    "/usr/lib64/iscsi/libiscsi.so.*",
-    "/usr/lib/libiscsi.so.*",
-)
-"""Names of the library in the distributions."""
-
-_DISCOVERY, _NORMAL = 1, 2  # enum iscsi_session_type
-_GOOD, _CHECK_CONDITION = 0, 2  # enum scsi_status
-_FROM_DEVICE = 1  # enum scsi_xfer_dir
-_NO_LUN = -1
-_UNIT_ATTENTION = 6  # enum scsi_sense_key
-_FRESH_EVENTS = 10
-"""Number of unit attentions that a command may get as answer, such as that of a new login."""
-_FAREWELL = 5.0
-"""Time limit in seconds for a logout."""
-
-_Done = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-
-
-class _Portal(ctypes.Structure):
-    """struct iscsi_target_portal."""
-
-
-_Portal._fields_ = [("next", ctypes.POINTER(_Portal)), ("portal", ctypes.c_char_p)]
-
-
-class _Address(ctypes.Structure):
-    """struct iscsi_discovery_address."""
-
-
-_Address._fields_ = [
-    ("next", ctypes.POINTER(_Address)),
-    ("target", ctypes.c_char_p),
-    ("portals", ctypes.POINTER(_Portal)),
-]
-
-
-class _Sense(ctypes.Structure):
-    """The first members of struct scsi_sense; the rest differs from release to release."""
-
-    _fields_ = (
-        ("error_type", ctypes.c_ubyte),
-        ("key", ctypes.c_int),
-        ("ascq", ctypes.c_int),
-        ("rest", ctypes.c_ubyte * 116),
-    )
-
-
-_POINTER, _INT, _TEXT = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
-_FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "iscsi_create_context": (_POINTER, (_TEXT,)),
-    "iscsi_destroy_context": (_INT, (_POINTER,)),
-    "iscsi_get_error": (_TEXT, (_POINTER,)),
-    "iscsi_get_fd": (_INT, (_POINTER,)),
-    "iscsi_which_events": (_INT, (_POINTER,)),
-    "iscsi_service": (_INT, (_POINTER, _INT)),
-    "iscsi_init_transport": (_INT, (_POINTER, _INT)),
-    "iscsi_set_session_type": (_INT, (_POINTER, _INT)),
-    "iscsi_set_header_digest": (_INT, (_POINTER, _INT)),
-    "iscsi_set_targetname": (_INT, (_POINTER, _TEXT)),
-    "iscsi_set_initiator_username_pwd": (_INT, (_POINTER, _TEXT, _TEXT)),
-    "iscsi_set_noautoreconnect": (None, (_POINTER, _INT)),
-    "iscsi_is_logged_in": (_INT, (_POINTER,)),
-    "iscsi_full_connect_async": (_INT, (_POINTER, _TEXT, _INT, _Done, _POINTER)),
-    "iscsi_logout_async": (_INT, (_POINTER, _Done, _POINTER)),
-    "iscsi_discovery_async": (_INT, (_POINTER, _Done, _POINTER)),
-    "iscsi_scsi_command_async": (_INT, (_POINTER, _INT, _POINTER, _Done, _POINTER, _POINTER)),
-    "scsi_create_task": (_POINTER, (_INT, _TEXT, _INT, _INT)),
-    "scsi_task_add_data_in_buffer": (_INT, (_POINTER, _INT, _POINTER)),
-    "scsi_task_get_status": (_INT, (_POINTER, ctypes.POINTER(_Sense))),
-    "scsi_free_scsi_task": (None, (_POINTER,)),
-}
+_MARGIN = 10.0
+"""Seconds beyond its own time limit in which the process must answer; a confined one needs some of them to begin."""
+_MOST = 4 << 20
+"""Bytes of an answer; a command reads much less."""
 
 
 class IscsiError(HostError):
@@ -114,38 +44,6 @@ class SenseError(HostError):
         self.key = key
         self.code = code
         super().__init__(f"sense key {key}, code {code:#06x}")
-
-
-def load_library() -> Any:
-    """Load the library and declare the types of its functions; raise LibraryMissing if the host has none."""
-    found = [path for place in PLACES for path in glob.glob(place)]
-    newest = sorted(found, key=lambda path: [int(number) for number in re.findall(r"\d+", path.rpartition(".so.")[2])])
-    if not newest:
-        raise LibraryMissing("this host has no libiscsi")
-    try:
-        library = ctypes.CDLL(newest[-1])
-        for name, (result, arguments) in _FUNCTIONS.items():
-            function = getattr(library, name)
-            function.restype, function.argtypes = result, arguments
-    except (OSError, AttributeError) as error:
-        raise LibraryMissing(f"{newest[-1]} cannot be used: {error}") from None
-    return library
-
-
-class _Call:
-    """An asynchronous call. The callback reads its data, which the library frees afterwards."""
-
-    def __init__(self, read: Callable[[int], Any] = lambda data: None) -> None:
-        self.status: int | None = None
-        self.result: Any = None
-        self._read = read
-        self.callback = _Done(self._done)
-
-    def _done(self, context: int, status: int, data: int | None, private: int) -> None:
-        del context, private
-        if self.status is None:  # a connection reports its end to the callback of its beginning
-            self.result = self._read(data) if data and status == _GOOD else None
-            self.status = status
 
 
 @dataclass(frozen=True)
@@ -168,16 +66,21 @@ class Login:
 class Session:
     """A session with a target, or a discovery session with a portal; no call takes longer than ``seconds``."""
 
-    def __init__(self, library: Any, login: Login, *, seconds: float) -> None:
-        self._library = library
+    def __init__(self, begin: Sequence[str], login: Login, *, seconds: float) -> None:
+        """begin: the command that confines the process."""
         self._seconds = seconds
-        self._kept: list[object] = []
-        self._answers = True
-        address = _address_of(login.host, seconds)
-        self._context = library.iscsi_create_context(login.initiator.encode())
+        portal = f"{_address_of(login.host, seconds)}:{login.port}"
+        self._process = subprocess.Popen(
+            [*begin, *PYTHON, "-c", text_of(iscsi_session)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
         try:
-            self._log_in(login, f"{address}:{login.port}")
+            with _sound():
+                self._request({"portal": portal, "seconds": seconds, **_sent(login)})
         except BaseException:
+            self._process.kill()
             self.close()
             raise
 
@@ -187,118 +90,69 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _log_in(self, login: Login, portal: str) -> None:
-        library, context = self._library, self._context
-        if library.iscsi_init_transport(context, login.transport):
-            raise self._error()
-        library.iscsi_set_noautoreconnect(context, 1)
-        library.iscsi_set_session_type(context, _NORMAL if login.target else _DISCOVERY)
-        library.iscsi_set_header_digest(context, login.header_digest)
-        if login.target:
-            library.iscsi_set_targetname(context, login.target.encode())
-        if login.user:
-            library.iscsi_set_initiator_username_pwd(context, login.user.encode(), login.password.encode())
-        call = self._keep(_Call())
-        started = library.iscsi_full_connect_async(context, portal.encode(), _NO_LUN, call.callback, None)
-        self._finish(call, started)
-
     def close(self) -> None:
         """Log out; also ends if the target does not answer any more."""
-        if not self._context:
-            return
-        if self._answers and self._library.iscsi_is_logged_in(self._context):
-            self._seconds = min(self._seconds, _FAREWELL)
-            with contextlib.suppress(IscsiError):
-                call = self._keep(_Call())
-                self._finish(call, self._library.iscsi_logout_async(self._context, call.callback, None))
-        self._library.iscsi_destroy_context(self._context)
-        self._context = None
+        with self._process:
+            if self._process.stdin:
+                with contextlib.suppress(BrokenPipeError):
+                    self._process.stdin.close()
+            try:
+                self._process.wait(_MARGIN)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
 
     def targets(self) -> dict[str, list[str]]:
         """Return the portals of each target, by discovery."""
-        call = self._keep(_Call(_read_addresses))
-        self._finish(call, self._library.iscsi_discovery_async(self._context, call.callback, None))
-        return dict(call.result or {})
+        with _sound():
+            listed = self._request({})["targets"].items()
+            return {str(target): [str(portal) for portal in portals] for target, portals in listed}
 
     def ask(self, lun: int, command: Command) -> bytes:
         """Return a LUN's answer, filled up with zeroes; raise SenseError if it refuses the command."""
-        for _attempt in range(_FRESH_EVENTS):
-            try:
-                return self._ask(lun, command)
-            except SenseError as error:
-                if error.key != _UNIT_ATTENTION:
-                    raise
-        raise IscsiError("the target goes on reporting events instead of answering")
+        with _sound():
+            answer = self._request({"lun": lun, "block": command.block.hex(), "length": command.answer})
+            return base64.b64decode(answer["data"])[: command.answer].ljust(command.answer, b"\0")
 
-    def _ask(self, lun: int, command: Command) -> bytes:
-        library = self._library
-        buffer = ctypes.create_string_buffer(max(command.answer, 1))
-        task = library.scsi_create_task(
-            len(command.block), command.block, _FROM_DEVICE if command.answer else 0, command.answer
-        )
-        if command.answer:
-            library.scsi_task_add_data_in_buffer(task, command.answer, ctypes.addressof(buffer))
-        call = self._keep(_Call())
-        self._kept.append(buffer)  # a target that answers too late must find it
-        self._wait(call, library.iscsi_scsi_command_async(self._context, lun, task, call.callback, None, None))
-        sense = _Sense()
-        status = library.scsi_task_get_status(task, ctypes.byref(sense))
-        library.scsi_free_scsi_task(task)
-        self._kept.remove(buffer)
-        self._kept.remove(call)
-        if call.status == _CHECK_CONDITION:
-            raise SenseError(sense.key, sense.ascq)
-        if call.status != _GOOD:
-            raise IscsiError(f"SCSI status {status:#x}: {self._error()}")
-        return buffer.raw[: command.answer]
+    def _request(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer of the process to a request."""
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):  # what it said before it ended is read
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._line())
+        if "missing" in answer:
+            raise LibraryMissing(str(answer["missing"]))
+        if "sense" in answer:
+            raise SenseError(*map(int, answer["sense"]))
+        if "error" in answer:
+            raise IscsiError(str(answer["error"]))
+        return answer
 
-    def _keep(self, call: _Call) -> _Call:
-        """Keep a call: the library may call back until its context is destroyed."""
-        self._kept.append(call)
-        return call
-
-    def _finish(self, call: _Call, started: int) -> None:
-        self._wait(call, started)
-        if call.status != _GOOD:
-            raise self._error()
-
-    def _wait(self, call: _Call, started: int) -> None:
-        library, context = self._library, self._context
-        if started:
-            raise self._error()
-        deadline = time.monotonic() + self._seconds
-        while call.status is None:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                self._answers = False
+    def _line(self) -> bytes:
+        assert self._process.stdout
+        deadline, line = time.monotonic() + self._seconds + _MARGIN, b""
+        while not line.endswith(b"\n"):
+            if not select.select([self._process.stdout], [], [], max(deadline - time.monotonic(), 0))[0]:
                 raise IscsiError(f"timed out after {self._seconds:g} s")
-            if library.iscsi_service(context, self._events(min(left, 0.5))) < 0 and call.status is None:
-                raise self._error()
-
-    def _events(self, seconds: float) -> int:
-        """Wait for events on the session's socket and return them."""
-        poll = select.poll()
-        poll.register(self._library.iscsi_get_fd(self._context), self._library.iscsi_which_events(self._context))
-        happened = poll.poll(seconds * 1000)
-        return happened[0][1] if happened else 0
-
-    def _error(self) -> IscsiError:
-        words = self._library.iscsi_get_error(self._context) or b""
-        return IscsiError(" ".join(words.decode(errors="replace").split()) or "libiscsi gives no reason")
+            piece = os.read(self._process.stdout.fileno(), 1 << 16)
+            line += piece
+            if not piece or len(line) > _MOST:
+                raise ValueError("no whole line")
+        return line
 
 
-def _read_addresses(data: int) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    address = ctypes.cast(data, ctypes.POINTER(_Address))
-    while address:
-        portals = found.setdefault(address.contents.target.decode(), [])
-        portal = address.contents.portals
-        while portal:
-            # The number of the portal's group stands behind a comma.
-            portals.append(portal.contents.portal.decode().rpartition(",")[0] or portal.contents.portal.decode())
-            portal = portal.contents.next
-        address = address.contents.next
-    return found
+@contextlib.contextmanager
+def _sound() -> Iterator[None]:
+    """Translate the errors about an answer that is none: a target may have crashed the process, or taken it over."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise IscsiError("the process that speaks iSCSI has ended, or gives no sound answer") from None
+
+
+def _sent(login: Login) -> dict[str, Any]:
+    names = ("target", "user", "password", "initiator", "header_digest", "transport")
+    return {name: getattr(login, name) for name in names}
 
 
 def _address_of(host: str, seconds: float) -> str:

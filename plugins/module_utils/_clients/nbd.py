@@ -17,6 +17,9 @@ _REQUEST = struct.Struct(">IHHQQI")  # magic, flags, type, cookie, offset, lengt
 _REQUEST_MAGIC = 0x25609513
 _REPLY = struct.Struct(">IIQ")  # magic, error, cookie
 _GO, _ACK, _INFO, _INFO_EXPORT = 7, 1, 3, 0
+_EXPORT = struct.Struct(">HQ")  # type, size
+_LONGEST = 1 << 16
+"""Bytes of a reply to an option; all that are known are much shorter."""
 _FIXED_NEWSTYLE_NO_ZEROES = 3
 _READ, _DISCONNECT = 0, 2
 BLOCK = 1 << 20
@@ -72,9 +75,11 @@ class NbdClient:
         size = 0
         while True:
             _magic, _option, kind, length = _OPTION_REPLY.unpack(self._receive(_OPTION_REPLY.size))
+            if length > _LONGEST:
+                raise HostError(f"NBD: the server sends a reply of {length} bytes")
             data = self._receive(length)
-            if kind == _INFO and struct.unpack(">H", data[:2])[0] == _INFO_EXPORT:
-                (size,) = struct.unpack(">Q", data[2:10])
+            if kind == _INFO and data.startswith(struct.pack(">H", _INFO_EXPORT)) and len(data) >= _EXPORT.size:
+                (_type, size) = _EXPORT.unpack_from(data)
             elif kind == _ACK:
                 return int(size)
             elif kind != _INFO:

@@ -334,7 +334,7 @@ def _controller_prefix(disk: Drive) -> str:
 
 def _is_controller_of(disk: Drive, controller: str) -> bool:
     prefix = _controller_prefix(disk)
-    return controller.startswith(prefix) and controller[len(prefix) :].isdigit()
+    return controller.startswith(prefix) and controller[len(prefix) :].isdecimal()
 
 
 def _controllers(

@@ -9,6 +9,7 @@ Storage is also taken from its owners here, if a run was told to.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
@@ -24,6 +25,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.storage_owne
     StorageOwners,
     Takeover,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_files import write_private
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT, PYTHON, text_of
@@ -33,6 +35,8 @@ PLACE = "/run"
 """In memory, so that no secret is written to a disk."""
 SECONDS = 8
 """Time limit for all storage together: slow storage must not delay the observation of the host."""
+_OF_ROOT = ("path",)
+"""Kinds whose program looks into the processes of other users."""
 TAKE_SECONDS = 40
 """Time limit for taking storage from its owners: Ceph's servers learn one after the other whom they serve no more."""
 
@@ -81,16 +85,32 @@ def _not_taken(answer: _Answer) -> str:
 
 
 def _answers(verb: str, seconds: int, asked: Sequence[OwnerQuestion], secrets: Secrets, place: str) -> list[_Answer]:
+    """Ask as root only if the program needs it: the others parse what storage answers."""
+    of_root = [question["check"]["kind"] in _OF_ROOT for question in asked]
+    answers: dict[int, _Answer] = {}
+    for one in set(of_root):
+        numbers = [number for number, other in enumerate(of_root) if other == one]
+        user = privileges.new_user() if privileges.is_root() and not one else os.geteuid()
+        some = _answers_as(user, verb, seconds, [asked[number] for number in numbers], secrets, place)
+        answers.update(zip(numbers, some))
+    return [answers[number] for number in range(len(asked))]
+
+
+def _answers_as(
+    user: int, verb: str, seconds: int, asked: Sequence[OwnerQuestion], secrets: Secrets, place: str
+) -> list[_Answer]:
     with private_folder(place) as folder:
+        # Its files are the user's alone; root makes all of them before that user has a process.
+        os.chmod(folder, 0o711)
         for path, program in PROGRAMS.items():
-            write_private(f"{folder}/{path.rpartition('/')[2]}", text_of(program))
-        checks = [_placed(question, f"{folder}/{number}", secrets) for number, question in enumerate(asked)]
-        return _run(folder, verb, seconds, checks)
+            write_private(f"{folder}/{path.rpartition('/')[2]}", text_of(program), owner=(user, user))
+        checks = [_placed(question, f"{folder}/{number}", secrets, user) for number, question in enumerate(asked)]
+        return _run(user, folder, verb, seconds, checks)
 
 
-def _run(folder: str, verb: str, seconds: int, checks: Sequence[Mapping[str, Any]]) -> list[_Answer]:
+def _run(user: int, folder: str, verb: str, seconds: int, checks: Sequence[Mapping[str, Any]]) -> list[_Answer]:
     program = f"{folder}/{paths.OWNER_PROGRAM.rpartition('/')[2]}"
-    command = [*END_WITH_PARENT, *PYTHON, program, verb, str(seconds)]
+    command = [*_as_user(user), *END_WITH_PARENT, *PYTHON, program, verb, str(seconds)]
     try:
         done = subprocess.run(
             command, input=json.dumps(checks), capture_output=True, text=True, timeout=3 * seconds, check=False
@@ -101,14 +121,22 @@ def _run(folder: str, verb: str, seconds: int, checks: Sequence[Mapping[str, Any
         return [{"in_use": "", "not_asked": "the program that asks has failed", "owners": []}] * len(checks)
 
 
-def _placed(question: OwnerQuestion, prefix: str, secrets: Secrets) -> dict[str, Any]:
-    """Write the files of a check where this process can read them, and return the check with their paths."""
+def _as_user(user: int) -> list[str]:
+    """Return the beginning of a command of another user; a change of the user undoes what END_WITH_PARENT does."""
+    if user == os.geteuid():
+        return []
+    return ["/usr/bin/setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+
+
+def _placed(question: OwnerQuestion, prefix: str, secrets: Secrets, user: int) -> dict[str, Any]:
+    """Write the files of a check where its process can read them, and return the check with their paths."""
     places = {path: f"{prefix}.{path.rpartition('/')[2]}" for path in (*question["files"], *question["joins"])}
     for path, content in question["files"].items():
-        write_private(places[path], _renamed(_text(content, secrets), places))
+        write_private(places[path], _renamed(_text(content, secrets), places), owner=(user, user))
     for path, parts in question["joins"].items():
         texts = [_read(places[part]) for part in parts]
-        write_private(places[path], "".join(text if text.endswith("\n") else f"{text}\n" for text in texts))
+        joined = "".join(text if text.endswith("\n") else f"{text}\n" for text in texts)
+        write_private(places[path], joined, owner=(user, user))
     return {
         name: places.get(value, value) if isinstance(value, str) else value for name, value in question["check"].items()
     }

@@ -97,7 +97,7 @@ def _reconcile_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[
 
     def work() -> dict[str, Any]:
         # What has begun is brought to its end, but nothing begins for a controller that is gone.
-        requester.check_lease()
+        requester.await_controller(within=requester.RECENT)
         return reconcile(lifecycle, entry.desired, bench, check_mode=check_mode)
 
     return _result_of(entry, work)

@@ -64,7 +64,7 @@ def _unit(name: str, facts: dict[str, str], restart_due: bool) -> UnitOfVm:
         if facts.get("SubState", "").startswith("auto-restart")
         else _STATES.get(facts.get("ActiveState", ""), "unknown"),
         enabled=facts.get("UnitFileState") == "enabled",
-        restarts=int(restarts) if restarts.isdigit() else 0,
+        restarts=int(restarts) if restarts.isdecimal() else 0,
         restart_due=restart_due,
         disks=frozenset(_NODE.findall(_text(f"{unit_record.UNIT_FOLDERS[0]}/{paths.unit_name(name)}"))),
     )

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import OwnerCheck
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import Credential, UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
@@ -112,13 +112,30 @@ def questions(vms: Iterable[Vm]) -> dict[str, list[OwnerQuestion]]:
 def _question(disk: Disk, vm: Vm) -> OwnerQuestion | None:
     resources = UnitResources(paths.unit_name(vm.name), disk.name, paths.runtime_directory(vm.name))
     check = check_of(disk, vm, resources)
-    if check is None:
+    return None if check is None else _asked(disk, check, resources, paths.owner_name(vm.name))
+
+
+def source_question(disk: Disk) -> tuple[OwnerQuestion, dict[str, str]] | None:
+    """Return the question about a disk that a module reads, and its secrets by the paths of their credentials."""
+    if disk.backend.access.owner is None:
         return None
+    resources = UnitResources("", disk.name, "")
+    check = DiskCheck(disk.described, disk.backend.access.owner(disk.source, resources, ""))
+    credentials = {path: one.value for path, one in _at_rest(resources, "").items() if one.value is not None}
+    return _asked(disk, check, resources, ""), credentials
+
+
+def _asked(disk: Disk, check: DiskCheck, resources: UnitResources, owner: str) -> OwnerQuestion:
+    """Return a question; owner: of the credentials at rest."""
     files: dict[str, FileSource] = {}
-    for name, credential in resources.credentials.items():
-        path = resources.credential_path(name)
+    for at_rest, credential in _at_rest(resources, owner).items():
+        path = resources.credential_path(credential.name)
         if credential.value is not None:
-            files[path] = {"secret": paths.credential_file(paths.owner_name(vm.name), name, encrypted=True)}
+            files[path] = {"secret": at_rest}
         else:
             files[path] = {"source": credential.source} if credential.source else {"text": credential.public}
     return {"identity": disk.identity, "check": check.document(), "files": files, "joins": resources.joins}
+
+
+def _at_rest(resources: UnitResources, owner: str) -> dict[str, Credential]:
+    return {paths.credential_file(owner, name, encrypted=True): one for name, one in resources.credentials.items()}

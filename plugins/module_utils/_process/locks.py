@@ -37,10 +37,11 @@ _COMMAND = 200
 def locked_disk(disk: Disk, progress: DiskProgress, *, seconds: float) -> Iterator[None]:
     """Hold the lock of a disk. The kernel releases it if the run is killed.
 
-    A process that another run has left at work is waited for as long as it takes, with its progress.
+    A process that another run has left at work is waited for as long as it takes, with its progress. Also raises
+    HostError if the run that asked for this has ended while this process waited: another one may have changed its mind.
     """
     byte = lock_of(disk)
-    patience = min(_SOON, seconds)
+    patience, waited = min(_SOON, seconds), False
     while True:
         with contextlib.ExitStack() as stack:
             try:
@@ -50,7 +51,11 @@ def locked_disk(disk: Disk, progress: DiskProgress, *, seconds: float) -> Iterat
                     if patience == seconds:
                         raise
                     patience = seconds
+                waited = True
                 continue
+            if waited:
+                requester.check(surely=True)
+                requester.await_controller(within=0)
             yield
             return
 
@@ -67,7 +72,7 @@ def _await_job(byte: int, progress: DiskProgress) -> bool:
         return False
     with progress.step(f"wait for process {pid} of an earlier run") as step:
         while holder_of(DISKS_LOCK, byte) == pid:
-            requester.check_lease()
+            requester.check()
             row = jobs.progress_of(pid, byte)
             if row and row["step"]:
                 step.follow(row)

@@ -16,10 +16,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 
 LEASE = 60.0
 """Seconds after which the controller of a detached process counts as gone, if it has not asked for its progress."""
+RECENT = 15.0
+"""Seconds for which a question of the controller counts: more than between two (``plugin_utils/_host_run/jobs.py``)."""
 _OUTPUT = 1
 _ENDED = "the run that asked for this has ended; nothing was changed"
 _DELAY = 0.5
 """Seconds until ssh reports that nobody read the output."""
+_PAUSE = 0.2
 
 
 @dataclass
@@ -40,6 +43,17 @@ def check_lease() -> None:
     """Raise HostError if this process is detached, and its controller is gone."""
     if _lease.path and time.time() - os.stat(_lease.path).st_mtime > LEASE:
         raise HostError(_ENDED)
+
+
+def await_controller(*, within: float) -> None:
+    """If this process is detached, wait until its controller has asked; raise HostError if the controller is gone.
+
+    within: seconds, up to now, in which it may have asked.
+    """
+    since = time.time() - within
+    while _lease.path and os.stat(_lease.path).st_mtime < since:
+        check_lease()
+        time.sleep(_PAUSE)
 
 
 def check(*, surely: bool = False) -> None:

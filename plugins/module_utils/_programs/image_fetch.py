@@ -167,7 +167,7 @@ def tell_size(headers: Mapping[str, str]) -> None:
     """Tell systemd the size of the image: for people, and for a run that shows the progress of the download."""
     size = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "")
     address = os.environ.get("NOTIFY_SOCKET", "")
-    if size.isdigit() and address:
+    if re.fullmatch("[0-9]{1,19}", size) and address:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
             systemd.sendto(f"STATUS=fetches {size} bytes".encode(), address.replace("@", "\0", 1))
 

@@ -43,7 +43,7 @@ def read(path: str) -> str:
 def writers(keys: set[Key]) -> dict[Key, list[str]]:
     """Return the processes that have each file or device open for writing."""
     found: dict[Key, list[str]] = {}
-    for pid in (name for name in os.listdir("/proc") if name.isdigit()):
+    for pid in (name for name in os.listdir("/proc") if name.isdecimal()):
         opened = set()
         with contextlib.suppress(OSError):
             for number in os.listdir(f"/proc/{pid}/fd"):

@@ -1,13 +1,14 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads LUNs and their bytes through iSCSI sessions of this process; nothing here writes."""
+"""Reads LUNs and their bytes through iSCSI sessions without the host's initiator; nothing here writes."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends import iscsi, uris
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
@@ -18,7 +19,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi 
     Login,
     SenseError,
     Session,
-    load_library,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import explained, find_hint
@@ -30,7 +30,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.lun.o
     ListedTarget,
     ObservedPortal,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
 
+_BLOCK_SIZES = [1 << power for power in range(9, 17)]
+"""Bytes of a block that a LUN may have. A read is at least one block, so that another size would take any memory."""
 _PIECE = 128 << 10
 """Bytes of one read; every target accepts that many."""
 
@@ -72,12 +76,20 @@ def login_of(values: Values) -> Login:
 
 def _session(values: Values, bench: Workspace) -> Session:
     try:
-        library = load_library()
+        return Session(_confined(values, bench), login_of(values), seconds=bench.open_timeout)
     except LibraryMissing as error:
         packages = " ".join(options.PACKAGES.get(bench.capabilities.family, ()))
         advice = f"; install {packages} (role storage_client)" if packages else ""
         raise HostError(f"{error}{advice}") from None
-    return Session(library, login_of(values), seconds=bench.open_timeout)
+
+
+def _confined(values: Values, bench: Workspace) -> Sequence[str]:
+    """Return the beginning of the command that has a session; only root can confine a process."""
+    reach = iscsi.BACKEND.access.reach(values)
+    # A confined process has no devices, and iSER needs those of the network card.
+    if reach.devices or not privileges.is_root():
+        return END_WITH_PARENT
+    return bench.confined(confinement(reach))
 
 
 def luns_of(opened: Session) -> list[int]:
@@ -91,6 +103,8 @@ def device_of(opened: Session, lun: int) -> Device:
         return Device(**answers)
     opened.ask(lun, scsi.test_unit_ready())
     capacity = scsi.capacity_of(opened.ask(lun, scsi.read_capacity()))
+    if capacity["block_size"] not in _BLOCK_SIZES:
+        raise IscsiError(f"LUN {lun} says that it has blocks of {capacity['block_size']} bytes")
     return Device(
         **answers,
         **capacity,

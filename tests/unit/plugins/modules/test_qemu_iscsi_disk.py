@@ -39,7 +39,7 @@ class Target:
         return {"iqn.b": ["192.0.2.9:3260"], "iqn.a": ["192.0.2.9:3260"]}
 
     @contextmanager
-    def session(self, library: Any, login: Any, *, seconds: float) -> Iterator[Target]:
+    def session(self, begin: Any, login: Any, *, seconds: float) -> Iterator[Target]:
         self.logins.append(login)
         if login.host in self.down:
             raise IscsiError("iscsi_service_reconnect_if_loggedin. Can not reconnect right now.")
@@ -52,8 +52,8 @@ class Target:
 def target(monkeypatch: pytest.MonkeyPatch) -> Target:
     found = Target()
     monkeypatch.setattr(module, "probe", lambda: probed("debian12"))
-    monkeypatch.setattr(session, "load_library", lambda: None)
     monkeypatch.setattr(session, "Session", found.session)
+    monkeypatch.setattr(session, "_confined", lambda values, bench: [])
     monkeypatch.setattr(session, "luns_of", lambda opened: [0, 1])
     monkeypatch.setattr(session, "device_of", lambda opened, lun: DEVICE if lun else Device("controller"))
     monkeypatch.setattr(
@@ -144,10 +144,10 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch, target: Target, arguments: d
 
 
 def test_a_host_without_libiscsi_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, target: Target) -> None:
-    def missing() -> None:
+    def missing(*_: Any, **__: Any) -> None:
         raise LibraryMissing("this host has no libiscsi")
 
-    monkeypatch.setattr(session, "load_library", missing)
+    monkeypatch.setattr(session, "Session", missing)
     answer = run_module(monkeypatch, qemu_iscsi_disk, **LUN)
     assert answer["msg"].endswith("this host has no libiscsi; install qemu-block-extra (role storage_client)")
 

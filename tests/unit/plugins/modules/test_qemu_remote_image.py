@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Callable
 
@@ -83,6 +83,10 @@ class Bench:
 
     def confined(self, *_arguments: object) -> list[str]:
         return []
+
+    def shared(self, _key: object, make: Callable[[], AbstractContextManager[Any]]) -> Any:
+        with make() as made:
+            return made
 
     def __enter__(self) -> Bench:
         return self

@@ -119,6 +119,16 @@ def test_an_image_that_cannot_be_read(server: str, path: str, words: str) -> Non
         ask(server + path)
 
 
+@pytest.mark.parametrize("length", ["²", "9" * 5000, "-1", "1 2"])
+def test_a_length_that_is_no_number_of_bytes_is_not_known(length: str) -> None:
+    assert web_image._read(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n", "").length is None
+
+
+@pytest.mark.parametrize("text", ["Mon, 01 Jan 99999 00:00:00 GMT", f"Mon, 01 Jan 2020 00:00:00 +{'9' * 20}", "today"])
+def test_a_time_that_is_none_is_not_known(text: str) -> None:
+    assert web_image.ServerAnswer(last_modified=text).time is None
+
+
 @pytest.mark.parametrize("answer", [b"a: b\r\n", b"x"])
 def test_headers_without_an_end_are_not_kept(answer: bytes) -> None:
     with pytest.raises(HostError, match=r"the server sends more than \d+ bytes of headers"):

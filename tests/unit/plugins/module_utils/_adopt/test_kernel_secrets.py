@@ -59,6 +59,20 @@ LINES = [
     "rd.iscsi.password %",
     "rd.iscsi.password = %",
     "--token %",
+    # options of programs, which init or a script gets
+    "init=/bin/join -p %",
+    "init=/bin/join -p%",
+    "cmd='mysql -uroot -p% -h db'",
+    "run='curl -u a:% https://h'",
+    "run='curl -H X-Auth: % https://h'",
+    'ocs_run="join --phrase %"',
+    # parameters of URLs
+    "inst.ks=https://h/k?code=%",
+    "inst.ks=https://h/k?host=a&sig=%",
+    "inst.repo=https://h/x?Policy=%&Key-Pair-Id=a",
+    "ds=nocloud;s=https://h/c?otp=%",
+    "talos.config=https://h/c?uuid=1&h=%",
+    "ipxe=https://h/boot.php?mac=aa#%",
 ]
 HARMLESS = [
     "console=ttyS0,115200 root=/dev/vda1 quiet ro",
@@ -72,6 +86,9 @@ HARMLESS = [
     "init=/bin/passwd root",
     "usbcore.autosuspend=-1 security=selinux cc:x proxy=h:3128",
     'dm-mod.create="lroot,,,rw, 0 4096 linear 98:16 0"',
+    "init=/bin/sh -- single",
+    "init=/bin/sh -v root=/dev/sda console=ttyS0",
+    "inst.ks=https://h/k?mac=52:54:00:aa:bb:01&arch=x86_64&file=debian-12-generic-amd64.cfg",
     "root=ceph:admin@fsid.cephfs=/ secretmem.enable=1 password-secret=s0",
 ]
 

@@ -1,160 +1,118 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sessions with a double of libiscsi, which answers as it is told to, late or never."""
+"""A session is had by another process, whose answers need not be sound."""
 
 from __future__ import annotations
 
-import ctypes
+import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import libiscsi, scsi
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.libiscsi import (
     IscsiError,
+    LibraryMissing,
     Login,
     SenseError,
     Session,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import session as lun_session
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun.session import login_of
 
-LOGIN = Login("127.0.0.1", 3260, "iqn.x:y", "", "", "iqn.me", 0, 0)
-TIMES_OUT = 0.2
+LOGIN = Login("127.0.0.1", 3260, "iqn.x:y", "joe", "s3cret", "iqn.me", 0, 0)
+ANSWERS = """
+import json, sys
+login = json.loads(sys.stdin.readline())
+for answer in {answers!r}:
+    if answer is None:
+        import time; time.sleep(60)
+    print(answer if isinstance(answer, str) else json.dumps(answer), flush=True)
+    seen = sys.stdin.readline()
+"""
 
 
-class Library:
-    """Calls back from iscsi_service, as libiscsi does."""
-
-    def __init__(self, *outcomes: int, silent: bool = False, error: bytes = b"", data: Any = None) -> None:
-        self.outcomes = list(outcomes)
-        self.silent = silent
-        self.error = error
-        self.data = data
-        self.calls: list[str] = []
-        self.due: list[Any] = []
-        self.senses: list[tuple[int, int]] = []
-        self.buffer = 0
-
-    def __getattr__(self, name: str) -> Any:
-        def call(*arguments: Any) -> int:
-            self.calls.append(name)
-            if name.endswith("_async"):
-                callback = next(argument for argument in arguments if isinstance(argument, libiscsi._Done))
-                self.due.append(callback)
-            return 0
-
-        return call
-
-    def iscsi_create_context(self, name: bytes) -> int:
-        self.calls.append(f"create {name.decode()}")
-        return 1
-
-    def iscsi_get_error(self, context: int) -> bytes:
-        return self.error
-
-    def iscsi_is_logged_in(self, context: int) -> int:
-        return 1
-
-    def iscsi_get_fd(self, context: int) -> int:
-        return 0
-
-    def iscsi_service(self, context: int, events: int) -> int:
-        if self.due and not self.silent:
-            status = self.outcomes.pop(0) if self.outcomes else 0
-            self.due.pop(0)(context, status, self.data, None)
-        return 0
-
-    def scsi_create_task(self, *arguments: Any) -> int:
-        return 2
-
-    def scsi_task_add_data_in_buffer(self, task: int, length: int, buffer: int) -> int:
-        ctypes.memmove(buffer, b"answer", min(length, 6))
-        return 0
-
-    def scsi_task_get_status(self, task: int, sense: Any) -> int:
-        sense._obj.key, sense._obj.ascq = self.senses.pop(0) if self.senses else (0, 0)
-        return 0
+@contextmanager
+def session(monkeypatch: pytest.MonkeyPatch, *answers: Any, seconds: float = 5) -> Iterator[Session]:
+    monkeypatch.setattr(libiscsi, "text_of", lambda _program: ANSWERS.format(answers=answers))
+    with Session([], LOGIN, seconds=seconds) as opened:
+        yield opened
 
 
-def test_a_session_logs_in_and_out() -> None:
-    library = Library()
-    with Session(library, LOGIN, seconds=5) as session:
-        assert session.ask(1, scsi.Command(bytes(6), 8)) == b"answer\0\0"
-        assert session.ask(1, scsi.test_unit_ready()) == b""
-    assert library.calls[0] == "create iqn.me"
-    assert [call for call in library.calls if call.endswith("_async")] == [
-        "iscsi_full_connect_async",
-        "iscsi_scsi_command_async",
-        "iscsi_scsi_command_async",
-        "iscsi_logout_async",
-    ]
-    assert "iscsi_set_initiator_username_pwd" not in library.calls
-    assert library.calls[-1] == "iscsi_destroy_context"
-    assert library.calls.count("scsi_free_scsi_task") == 2
+def test_an_answer_is_as_long_as_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with session(monkeypatch, {}, {"data": "YWJj"}, {"data": "YWJj"}) as opened:
+        assert opened.ask(1, scsi.Command(bytes(6), 5)) == b"abc\0\0"
+        assert opened.ask(1, scsi.Command(bytes(6), 2)) == b"ab"
 
 
-def test_a_refused_login_says_why_and_leaves_nothing() -> None:
-    library = Library(0x0F000001, error=b"Failed to log in\n to target. Status: Authentication failure(513)")
-    with pytest.raises(IscsiError, match=r"^Failed to log in to target\. Status: Authentication failure\(513\)$"):
-        Session(library, LOGIN, seconds=5)
-    assert library.calls[-1] == "iscsi_destroy_context"
+def test_targets_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with session(monkeypatch, {}, {"targets": {"iqn.a": ["192.0.2.9:3260"]}}) as opened:
+        assert opened.targets() == {"iqn.a": ["192.0.2.9:3260"]}
 
 
-def test_a_portal_that_is_silent_costs_no_more_than_its_time() -> None:
-    library = Library(silent=True)
-    begun = time.monotonic()
-    with pytest.raises(IscsiError, match=r"timed out after 0\.2 s"):
-        Session(library, LOGIN, seconds=TIMES_OUT)
-    assert time.monotonic() - begun < 5
-    assert "iscsi_logout_async" not in library.calls
-    assert library.calls[-1] == "iscsi_destroy_context"
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"error": "Failed to log in"}, IscsiError("Failed to log in")),
+        ({"missing": "this host has no libiscsi"}, LibraryMissing("this host has no libiscsi")),
+    ],
+)
+def test_a_session_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, answer: Any, error: Exception) -> None:
+    with pytest.raises(type(error), match=str(error)), session(monkeypatch, answer):
+        pass
 
 
-def test_a_command_that_is_not_answered_times_out_and_its_buffer_stays() -> None:
-    library = Library()
-    with Session(library, LOGIN, seconds=TIMES_OUT) as session:
-        library.silent = True
-        with pytest.raises(IscsiError, match="timed out"):
-            session.ask(1, scsi.read_capacity())
-        assert any(isinstance(kept, ctypes.Array) for kept in session._kept)
-    assert "scsi_free_scsi_task" not in library.calls
-
-
-def test_news_of_a_device_are_taken_note_of_and_refusals_raised() -> None:
-    library = Library(0, 2, 2, 2)
-    library.senses = [(6, 0x2900), (6, 0x3F0E), (5, 0x2500)]
-    with Session(library, LOGIN, seconds=5) as session, pytest.raises(SenseError) as caught:
-        session.ask(9, scsi.test_unit_ready())
+def test_a_refused_command_is_a_sense(monkeypatch: pytest.MonkeyPatch) -> None:
+    with session(monkeypatch, {}, {"sense": [5, 0x2500]}) as opened, pytest.raises(SenseError) as caught:
+        opened.ask(1, scsi.test_unit_ready())
     assert (caught.value.key, caught.value.code) == (5, 0x2500)
 
 
-def test_the_targets_of_a_portal_are_read_while_they_are_there() -> None:
-    portals = libiscsi._Portal(None, b"192.0.2.9:3260,1")
-    other = libiscsi._Portal(ctypes.pointer(portals), b"[2001:db8::9]:3260,1")
-    second = libiscsi._Address(None, b"iqn.b", ctypes.pointer(portals))
-    first = libiscsi._Address(ctypes.pointer(second), b"iqn.a", ctypes.pointer(other))
-    library = Library(data=ctypes.addressof(first))
-    with Session(library, LOGIN, seconds=5) as session:
-        assert session.targets() == {"iqn.a": ["[2001:db8::9]:3260", "192.0.2.9:3260"], "iqn.b": ["192.0.2.9:3260"]}
+ODD = ["", "[1]", "null", "{", "[" * 100000, {"data": 7}, {"data": "a"}, {"sense": [1]}, {"sense": ["x", 2]}, {"x": 1}]
+
+
+@pytest.mark.parametrize("answer", ODD, ids=range(len(ODD)))
+def test_a_process_that_was_taken_over_is_an_error(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
+    with session(monkeypatch, {}, answer) as opened, pytest.raises(IscsiError, match="gives no sound answer"):
+        opened.ask(1, scsi.Command(bytes(6), 5))
+
+
+def test_a_process_that_crashes_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(IscsiError, match="has ended, or gives no sound answer"), session(monkeypatch):
+        pass
+
+
+def test_a_process_that_does_not_answer_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libiscsi, "_MARGIN", 0.1)
+    begun = time.monotonic()
+    with pytest.raises(IscsiError, match=r"timed out after 0\.1 s"), session(monkeypatch, None, seconds=0.1):
+        pass
+    assert time.monotonic() - begun < 5
+
+
+def test_an_answer_that_is_too_long_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libiscsi, "_MOST", 1000)
+    with pytest.raises(IscsiError, match="gives no sound answer"), session(monkeypatch, {"x": "x" * 5000}):
+        pass
+
+
+def test_a_secret_is_in_no_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Any] = []
+    popen = libiscsi.subprocess.Popen
+    monkeypatch.setattr(
+        libiscsi.subprocess, "Popen", lambda command, **more: started.append(command) or popen(command, **more)
+    )
+    with session(monkeypatch, {}):
+        assert LOGIN.password not in json.dumps(started)
 
 
 def test_a_name_that_nobody_knows() -> None:
     with pytest.raises(IscsiError, match=r"Can not resolve none\.invalid"):
-        Session(Library(), Login("none.invalid", 3260, "", "", "", "iqn.me", 0, 0), seconds=5)
-
-
-def test_a_host_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libiscsi, "PLACES", ("/nonexistent/libiscsi.so.*",))
-    with pytest.raises(libiscsi.LibraryMissing, match="this host has no libiscsi"):
-        libiscsi.load_library()
-
-
-def test_a_library_that_is_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    (tmp_path / "libiscsi.so.7").write_text("no library")
-    monkeypatch.setattr(libiscsi, "PLACES", (f"{tmp_path}/libiscsi.so.*",))
-    with pytest.raises(libiscsi.LibraryMissing, match="cannot be used"):
-        libiscsi.load_library()
+        Session([], Login("none.invalid", 3260, "", "", "", "iqn.me", 0, 0), seconds=5)
 
 
 def test_a_login_is_as_qemu_makes_it() -> None:
@@ -165,3 +123,13 @@ def test_a_login_is_as_qemu_makes_it() -> None:
     assert (
         login_of({"portal": "a:1", "target": "t", "transport": "iser", "initiator_name": "iqn.z"}).initiator == "iqn.z"
     )
+
+
+def test_a_session_of_root_is_confined_to_the_portal(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Mock(**{"confined.side_effect": lambda allowed: [allowed]})
+    cases = ((True, "tcp", ("192.0.2.9",)), (True, "iser", None), (False, "tcp", None))
+    for root, transport, expected in cases:
+        monkeypatch.setattr(lun_session.privileges, "is_root", lambda root=root: root)
+        values = {"portal": "192.0.2.9:3260", "target": "iqn.x", "transport": transport}
+        begin = lun_session._confined(values, bench)[-1]
+        assert getattr(begin, "addresses", None) == expected

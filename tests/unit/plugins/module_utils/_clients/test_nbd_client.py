@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import struct
+import threading
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,35 @@ def test_a_server_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
         silent.listen()
         with pytest.raises(HostError, match="NBD: timed out"):
             NbdClient(str(tmp_path / "s"), "", seconds=0.2)
+
+
+def reply(kind: int, data: bytes, length: int = -1) -> bytes:
+    return struct.pack(">QIII", 0x3E889045565A9, 7, kind, len(data) if length < 0 else length) + data
+
+
+@pytest.mark.parametrize(
+    ("sent", "error"),
+    [
+        (reply(3, b"", 0xFFFFFFFF), r"^NBD: the server sends a reply of 4294967295 bytes$"),
+        (reply(3, b"\0") + reply(1 << 31 | 1, b"no"), "^NBD: no$"),
+        (reply(3, b"\0\0\1") + reply(1 << 31 | 1, b""), "^NBD: the export is refused$"),
+        (reply(1 << 31 | 1, b"\xff\x1b[31m"), "NBD: "),
+    ],
+)
+def test_odd_replies_are_errors(tmp_path: Path, sent: bytes, error: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+
+        def serve() -> None:
+            connection, _address = listening.accept()
+            with connection:
+                connection.sendall(bytes(18) + sent)
+                connection.recv(65536)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        with pytest.raises(HostError, match=error) as caught:
+            NbdClient(str(tmp_path / "s"), "", seconds=5)
+        assert "\x1b" not in str(caught.value)
+        server.join()

@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import threading
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +39,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle 
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode, encode
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import requester
 from ansible_collections.directdisk.qemu.tests.unit.support import capabilities
 
 GIB = 1024**3
@@ -122,6 +126,19 @@ def batch(
     return images_batch.reconcile_all(
         entries, capabilities(), workers=workers, open_timeout=5, check_mode=check_mode, lacking=lacking or {}
     )
+
+
+def test_no_disk_begins_after_the_controller_is_gone(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lease = tmp_path / "lease"
+    lease.touch()
+    monkeypatch.setattr(requester, "_lease", requester._Lease(str(lease)))
+    os.utime(lease, (time.time() - requester.RECENT - 1,) * 2)
+    monkeypatch.setattr(requester, "LEASE", requester.RECENT)
+    (done,) = batch([disk("new", size="1GiB")])
+    assert "the run that asked for this has ended" in done["msg"]
+    assert storage.events == []
 
 
 def test_what_is_missing_is_made_and_looked_at_again(storage: Storage) -> None:

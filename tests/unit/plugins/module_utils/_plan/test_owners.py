@@ -116,6 +116,8 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What the program would read, by identity."""
     monkeypatch.setattr(in_use, "text_of", lambda program: PRINTS)
     monkeypatch.setattr(in_use, "END_WITH_PARENT", ())
+    # Another user could not get into the folder of a test.
+    monkeypatch.setattr(in_use.privileges, "is_root", lambda: False)
 
     def ask(given: dict[str, Any]) -> dict[str, Any]:
         path = paths.credential_file("qemu-vm-web1", "root.key", encrypted=True)
@@ -142,9 +144,28 @@ def test_a_configuration_of_the_host_is_joined_as_in_the_unit(shown: Any, tmp_pa
     assert own.startswith("[client.admin]\nkeyring = /") and "/run/credentials/" not in own
 
 
+def test_only_what_looks_into_processes_is_asked_as_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = questions([vm({"disks": {"a": disk_of(ISCSI)["disks"]["root"], "b": {"file": {"path": "/srv/b"}}}})])
+    ran: dict[str, list[str]] = {}
+
+    def answer(user: int, folder: str, verb: str, seconds: int, checks: Any) -> list[Any]:
+        for check in checks:
+            ran[check["kind"]] = in_use._as_user(user)
+        return [{"in_use": check["kind"], "not_asked": "", "owners": []} for check in checks]
+
+    monkeypatch.setattr(in_use, "_run", answer)
+    monkeypatch.setattr(in_use, "write_private", lambda *_, **__: "")
+    monkeypatch.setattr(in_use.privileges, "is_root", lambda: True)
+    monkeypatch.setattr(in_use.privileges, "new_user", lambda: 4711)
+    answered = in_use.ask_owners(asked, {}, str(tmp_path))
+    assert answered["in_use"] == {"iscsi:iqn.x:y/1": "iscsi", "path:/srv/b": "path"}
+    assert ran == {"iscsi": ["/usr/bin/setpriv", "--reuid=4711", "--regid=4711", "--clear-groups"], "path": []}
+
+
 def test_a_program_that_fails_leaves_the_question_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_use, "text_of", lambda program: "raise SystemExit(1)")
     monkeypatch.setattr(in_use, "END_WITH_PARENT", ())
+    monkeypatch.setattr(in_use.privileges, "is_root", lambda: False)
     answer = in_use.ask_owners(questions([vm(disk_of(ISCSI))]), {}, str(tmp_path))
     reason = "the program that asks has failed"
     assert answer == {"in_use": {}, "not_asked": {"iscsi:iqn.x:y/1": reason}, "owners": {}}

@@ -21,6 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress 
 from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, vm
 
 DISK = vm(disk_of({"file": {"path": "/srv/a"}})).disks[0]
+PROGRESS = DiskProgress("a", 1)
 
 
 def until(path: Path) -> str:
@@ -92,26 +93,25 @@ def test_results_that_nobody_asked_for_are_removed_after_a_while(folder: str) ->
     assert os.listdir(folder) == ["job-new"]
 
 
-def test_nothing_begins_for_a_controller_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lease = tmp_path / "lease"
-    lease.touch()
-    monkeypatch.setattr(requester, "_lease", requester._Lease(str(lease)))
+def test_nothing_goes_on_for_a_controller_that_is_gone(lease: Path) -> None:
     requester.check(surely=True)
-    os.utime(lease, (time.time() - requester.LEASE - 1,) * 2)
+    renewed(lease, age=requester.LEASE + 1)
     with pytest.raises(HostError, match="the run that asked for this has ended"):
         requester.check()
 
 
-def test_a_disk_at_which_an_earlier_run_works_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(name="earlier")
+def make_earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """An earlier run that holds a disk for three looks; the progress of the run that waits for it, at each look."""
     monkeypatch.setattr(locks, "DISKS_LOCK", str(tmp_path / "lock"))
     monkeypatch.setattr(locks, "_SOON", 0.1)
     monkeypatch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.02)))
     holders = iter([4711, 4711, 4711, 0])
     rows = iter([{"step": "copy", "done": 3, "total": 9, "seconds": 1}] * 2)
-    progress, seen = DiskProgress("a", 1), []
+    seen = []
 
     def holder_of(path: str, byte: int) -> int:
-        seen.append((progress.row()["step"], progress.row()["done"]))
+        seen.append((PROGRESS.row()["step"], PROGRESS.row()["done"]))
         pid = next(holders)
         if not pid:
             held.__exit__(None, None, None)
@@ -121,9 +121,62 @@ def test_a_disk_at_which_an_earlier_run_works_is_waited_for(tmp_path: Path, monk
     held.__enter__()
     monkeypatch.setattr(locks, "holder_of", holder_of)
     monkeypatch.setattr(jobs, "progress_of", lambda pid, byte: next(rows))
-    with locks.locked_disk(DISK, progress, seconds=0.2):
+    return seen
+
+
+@pytest.fixture(name="lease")
+def make_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The lease of a detached process, which this one is taken for; its controller has asked a moment ago."""
+    lease = tmp_path / "lease"
+    lease.touch()
+    monkeypatch.setattr(requester, "_lease", requester._Lease(str(lease)))
+    return lease
+
+
+def renewed(lease: Path, *, age: float) -> None:
+    os.utime(lease, (time.time() - age,) * 2)
+
+
+def test_a_disk_at_which_an_earlier_run_works_is_waited_for(earlier: list[tuple[str, int]]) -> None:
+    with locks.locked_disk(DISK, PROGRESS, seconds=0.2):
         pass
-    assert seen[-1] == ("wait for process 4711 of an earlier run", 3)
+    assert earlier[-1] == ("wait for process 4711 of an earlier run", 3)
+
+
+def test_a_disk_that_was_waited_for_is_changed_only_if_the_controller_asks_after_that(
+    earlier: list[tuple[str, int]], lease: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A controller that was killed meanwhile has asked a moment ago, but asks no more."""
+    age = requester.LEASE + 1
+    monkeypatch.setattr(time, "sleep", lambda seconds: seconds == requester._PAUSE and renewed(lease, age=age))
+    with pytest.raises(HostError, match="has ended; nothing was changed"), locks.locked_disk(DISK, PROGRESS, seconds=1):
+        pytest.fail("the disk is changed")
+
+
+def test_a_disk_that_was_waited_for_is_changed_once_the_controller_asks(
+    earlier: list[tuple[str, int]], lease: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: seconds == requester._PAUSE and renewed(lease, age=-1))
+    with locks.locked_disk(DISK, PROGRESS, seconds=1):
+        assert lease.stat().st_mtime > time.time()
+
+
+def test_a_disk_that_was_waited_for_is_not_changed_without_a_connection(
+    earlier: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(requester, "check", lambda *, surely=False: asked.append(surely))
+    with locks.locked_disk(DISK, PROGRESS, seconds=1):
+        pass
+    assert asked[-1]
+
+
+def test_nothing_begins_until_the_controller_has_asked_lately(lease: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requester.await_controller(within=requester.RECENT)
+    renewed(lease, age=requester.RECENT + 1)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: renewed(lease, age=requester.LEASE + 1))
+    with pytest.raises(HostError, match="the run that asked for this has ended"):
+        requester.await_controller(within=requester.RECENT)
 
 
 def test_a_total_that_is_less_than_what_is_done_is_not_known() -> None:

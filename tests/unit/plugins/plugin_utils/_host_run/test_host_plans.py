@@ -528,9 +528,10 @@ MEANT = (
     "error opening pool",
     "error reading conf file",
     "error reading header from ...",
+    "timed out after ... s",
     "...: its sha256 is ..., and ... is declared; nothing was kept",
 )
-"""Messages that hints explain: libgfapi.py and owners_rbd.py report errors as QEMU's drivers do."""
+"""Messages that hints explain: libgfapi.py, iscsi_session.py and owners_rbd.py report errors as QEMU's drivers do."""
 
 
 def messages_of(program: Path) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import requester
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import jobs
 
 ROW = {"name": "root of web1", "step": "copy", "done": 1 << 30, "total": 4 << 30, "rate": 1 << 20, "left": 3072}
@@ -46,6 +47,10 @@ def test_progress_is_printed_until_there_is_a_result(shown: list[str]) -> None:
     run = answers(f"progress\r\n{json.dumps([ROW, other])}", 'result\r\n{"changed": true}\r\n')
     assert jobs.await_job("hv1", STARTED, run) == {"changed": True}
     assert shown == [LINE, f"{LINE}\nhv1: disk evil\\x1b[2J: copy: 1 GiB"]
+
+
+def test_work_counts_on_a_controller_for_longer_than_it_needs_to_ask() -> None:
+    assert jobs.WAIT + jobs._POLL < requester.RECENT < jobs._LOST < requester.LEASE
 
 
 def test_a_lost_connection_is_tried_again(shown: list[str]) -> None:

@@ -170,7 +170,7 @@ def test_a_vm_is_named_in_full(names: str) -> None:
 def test_a_vm_whose_storage_is_not_free_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def answers(folder: str, verb: str, seconds: int, checks: Any) -> list[dict[str, Any]]:
+    def answers(_user: int, _folder: str, verb: str, _seconds: int, checks: Any) -> list[dict[str, Any]]:
         asked.append((verb, [check["take"] for check in checks]))
         return [{"in_use": "is open by client.8; stop it", "not_asked": "", "owners": []}]
 
