@@ -16,7 +16,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.places impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown, switch
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.cd_drive import MODEL
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import MOST_BOOT_INDEX
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
@@ -122,7 +121,7 @@ def read_properties(conversion: Conversion, hardware: Hardware, disk: ConvertedD
     declared = disk.declared
     _read_boot_index(properties, disk)
     if "serial" in properties:
-        drives.set_serial(MODEL if hardware.is_cd else hardware.model, str(properties.pop("serial")), disk)
+        drives.set_serial(hardware.model, str(properties.pop("serial")), disk)
     if not hardware.is_cd:
         _read_numbers(hardware.model, properties, declared)
     write_cache = _write_cache(properties.pop("write-cache", "auto"), where)

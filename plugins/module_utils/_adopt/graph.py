@@ -164,6 +164,8 @@ def _read_format(
         read_probed(disk, result, where)
     if driver in ("luks", "qcow2") and {"luks", "format"} & set(disk):
         raise DeclarationError(where, "one format inside another cannot be declared")
+    if driver == "raw" and "size" not in own and str(own.get("offset")) == "0":
+        del own["offset"]
     if driver == "qcow2":
         disk["format"] = "qcow2"
     if driver == "luks" and "key-secret" in own:

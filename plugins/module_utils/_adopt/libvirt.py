@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.cd_drives import declare_cd_drive
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.cd_drives import attachment_of, declare_cd_drive
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import (
     ConvertedDisk,
     is_named_qcow2,
@@ -236,7 +236,7 @@ def _read_identity(disk: ElementTree.Element, result: ConvertedDisk) -> None:
     model = declared.get("model", "virtio-blk")
     serial = disk.findtext("serial") or ""
     if serial.strip():
-        drives.set_serial(model, serial, result)
+        drives.set_serial(attachment_of(declared), serial, result)
     wwn = (disk.findtext("wwn") or "").strip().lower()
     wwn = wwn[2:] if wwn.startswith("0x") else wwn
     if wwn and model in ("virtio-scsi", "ide") and re.fullmatch("[0-9a-fA-F]{16}", wwn):
