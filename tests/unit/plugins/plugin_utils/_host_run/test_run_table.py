@@ -102,6 +102,15 @@ def test_vms_that_are_left_out_are_a_number() -> None:
     ]
 
 
+def test_a_host_that_changes_while_its_vms_stay_has_a_row() -> None:
+    hv1 = observed(2, due=True, changes={"": ["reload systemd"]}) | applied(changes={"": ["reload systemd"]})
+    table = run_table({"hv1": hv1}, check=True)
+    assert lines_of(table, check=True)[2:] == [
+        "hv1   reload systemd",
+        "2 other VMs on 1 host as declared",
+    ]
+
+
 def test_a_large_fleet_has_a_bounded_table_with_what_is_urgent_first() -> None:
     changes = {f"vm{number:03}": ["attach disk data" * 20] for number in range(200)}
     hosts = {f"hv{number}": observed(200, due=True) | applied(changes=changes) for number in range(50)}
