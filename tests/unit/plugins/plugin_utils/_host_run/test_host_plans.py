@@ -203,8 +203,8 @@ def test_what_ceph_says_is_explained(line: str, words: str) -> None:
         ),
         (
             "mount_cb: RPC error. Program is not available on 192.0.2.7",
-            "the server offers no NFS version 3; "
-            "turn version 3 on, with mountd and portmapper: QEMU speaks no later one",
+            "the server's portmapper offers no NFS version 3; "
+            "start the NFS service, or turn its version 3 on, with mountd: QEMU speaks no later one",
         ),
         (
             "nfs_mount_async failed. Invalid address:nfs.example. Can not resolv into IPv4/v6 structure.",
