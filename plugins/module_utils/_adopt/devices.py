@@ -165,7 +165,7 @@ def _read_numbers(model: str, properties: dict[str, Any], declared: dict[str, An
     if model in _WITH_QUEUES:
         if "num-queues" in properties:
             declared["queues"] = number_in(properties.pop("num-queues"))
-        if properties.pop("iothread", None):
+        if properties.pop("iothread", None) or "iothread-vq-mapping" in properties:
             declared["iothread"] = True
     if model in ("virtio-scsi", "ide"):
         wwn = number_of(properties.get("wwn"))
@@ -231,7 +231,8 @@ def _scsi_controller(conversion: Conversion, bus: Any, disk: ConvertedDisk, wher
         return {}
     if _VARIANT.fullmatch(driver):
         disk.left.append(f"{driver}: a virtio device of both kinds is declared")
-    own: dict[str, Any] = {key: settings.pop(key) for key in ("num-queues", "iothread") if key in settings}
+    of_disks = ("num-queues", "iothread", "iothread-vq-mapping")
+    own: dict[str, Any] = {key: settings.pop(key) for key in of_disks if key in settings}
     disk.left += [
         f"{key}={value} of its controller: QEMU's choice"
         for key, value in settings.items()

@@ -124,8 +124,9 @@ def _read_overlay(node: Node, nodes: Mapping[str, Node], where: str, result: Con
     path = str(file.get("filename") or file.get(NAME, ""))
     writes = paths.writes_of_overlay(path)
     if not writes:
+        overlay = shown(path) if path else f"on {shown(file.get('driver'))[1:-1]}"
         raise DeclarationError(
-            where, f"backing: the overlay {shown(path)} would be left behind; commit it to its base first"
+            where, f"backing: the overlay {overlay} would be left behind; commit it to its base first"
         )
     result.declared["writes"] = writes
 

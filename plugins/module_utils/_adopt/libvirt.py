@@ -97,6 +97,8 @@ def read_disk(disk: ElementTree.Element, domain: DomainContext) -> ConvertedDisk
 
 def _is_empty(disk: ElementTree.Element) -> bool:
     """Return if a CD drive has no medium."""
+    if disk.find("source") is None:
+        return True
     source = attributes(disk, "source")
     return disk.get("type", "file") in ("file", "block") and not any(map(source.get, ("file", "dev", "protocol")))
 
