@@ -561,6 +561,15 @@ def test_each_cause_is_told_once_and_the_log_comes_last() -> None:
     assert told[-1].endswith("\n  its log:" + "".join(f"\n    {line}" for line in lines))
 
 
+def test_a_message_without_a_cause_is_left_out_beside_the_cause() -> None:
+    lines = ["realpath: /srv/e.tar.xz: No such file or directory"]
+    lines.append('{"node-name":"tar.storage"}: Requested export not available')
+    told = explain_failure(plan({"disks": DISKS}), lines, "hv1")
+    assert [line.splitlines()[0].rpartition(": ")[2] for line in told] == [
+        "there is no such file; create it, or correct filename"
+    ]
+
+
 def test_no_log_is_said_to_be_none() -> None:
     assert explain_failure(plan({}), [], "hv1") == ["hv1: vm web1: did not start\n  its log:\n    (no log)"]
 
