@@ -161,6 +161,8 @@ def _read_format(
 ) -> None:
     driver = str(node.get("driver", PROBED))
     own = {key: value for key, value in node.items() if key not in (*COMMON, "driver", "file", "backing")}
+    if driver == PROBED and "encrypt" in own:
+        driver = "qcow2"  # the only format with it that QEMU encrypts by LUKS
     if driver == PROBED:
         read_probed(disk, result, where)
     if driver in ("luks", "qcow2") and {"luks", "format"} & set(disk):
