@@ -19,7 +19,14 @@ def runs(name: str, process: str = "") -> dict[str, Any]:
 def observed(declared: str, *running: dict[str, Any], **result: Any) -> dict[str, Any]:
     """The registered result of a host on which VMs run."""
     members = ("undeclared", "halted", "starts", "stops")
-    fleet = {"id": "1", "declared": declared.split(), "runs": list(running), "undeclared": [], "starts": [], "stops": []}
+    fleet = {
+        "id": "1",
+        "declared": declared.split(),
+        "runs": list(running),
+        "undeclared": [],
+        "starts": [],
+        "stops": [],
+    }
     fleet.update({name: result.pop(name) for name in members if name in result})
     return {steps.OBSERVED: {"fleet": fleet, "missing": [], "changes": {}, **result}}
 

@@ -33,7 +33,9 @@ SAMPLES: dict[str, list[tuple[Any, str]]] = {
     **{part: [(PAIR, "web1")] for part in ("detach", "attach", "limit", "reopen", "eject", "insert")},
     **{part: [(PAIR, "web1")] for part in ("unplug", "plug", "link", "bridge", "sizes")},
     **{names: [(["web1"], "web1")] for names in ("stop", "disable", "restart", "start", "resume", "passwords")},
-    "unplug_undeclared": [({"web1": [{"id": "x", "driver": "e1000", "opens": "", "nodes": [], "netdev": "n"}]}, "web1")],
+    "unplug_undeclared": [
+        ({"web1": [{"id": "x", "driver": "e1000", "opens": "", "nodes": [], "netdev": "n"}]}, "web1")
+    ],
 }
 
 
