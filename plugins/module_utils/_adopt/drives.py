@@ -226,13 +226,15 @@ _SERIAL = re.compile("[A-Za-z0-9_.-]+")
 
 def set_serial(attachment: str, serial: str, result: ConvertedDisk) -> None:
     """Declare a serial number as far as the guest sees it."""
-    most = longest_serial(attachment)
+    most = longest_serial(str(result.declared.get("model", "")), attachment)
     if attachment in PASSTHROUGH or not _SERIAL.fullmatch(serial):
         result.left.append(f"serial={serial}: not declared")
         return
     result.declared["serial"] = serial[:most]
     if len(serial) > most:
-        result.left.append(f"serial={serial}: the guest sees {most} characters of it, as before")
+        seen = f"newer releases of QEMU take {most}" if attachment == "usb" else f"the guest sees {most}"
+        before = "" if attachment == "usb" else ", as before"
+        result.left.append(f"serial={serial}: {seen} characters of it{before}")
 
 
 def refuse_writes(disk: dict[str, Any], result: ConvertedDisk) -> None:
