@@ -262,11 +262,12 @@ def _arguments(words: Sequence[str]) -> Iterator[Argument]:
         if option in SWITCHES:
             yield Argument(option, position=position)
             continue
+        if option in REMOVED:
+            name, text = REMOVED[option]
+            yield Argument(name, text, position, _said(name, text))
+            continue
         if option not in WITH_VALUE:
-            advice = f"; use {REMOVED[option]}" if option in REMOVED else ""
-            raise DeclarationError(
-                texts.shown(f"-{option}")[1:-1], f"is not an option of QEMU that is known here{advice}"
-            )
+            raise DeclarationError(texts.shown(f"-{option}")[1:-1], "is not an option of QEMU that is known here")
         value = next(rest, None)
         if value is None:
             raise DeclarationError(f"-{option}", "is the last word, and requires a value")

@@ -18,6 +18,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.guest_agent
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.leftovers import read_leftovers
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.networks import read_networks
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.places import number_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.qemu_options import REMOVED
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.removed_options import HAS_REMOVED
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.result import Converted, converted_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.screen import read_screen
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.tpm import read_tpm
@@ -45,6 +47,8 @@ class Process:
 def read_command_line(words: Sequence[str], process: Process) -> Converted:
     """Convert a command line to the declaration of its VM."""
     conversion = settings.Conversion(read_arguments(words))
+    gone = [word for word in words if word.startswith("-") and word.lstrip("-") in REMOVED]
+    conversion.left += [f"{word}: -{' '.join(REMOVED[word.lstrip('-')])} in its place, {HAS_REMOVED}" for word in gone]
     called = settings.read_name(conversion.arguments)
     name = _unused(vm_name(called or process.name), process.taken, conversion)
     context = context_of(conversion, process, called)

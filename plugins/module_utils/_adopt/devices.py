@@ -16,7 +16,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.places impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown, switch
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.uris import number_in
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.cd_drive import MODEL
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import MOST_BOOT_INDEX
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
@@ -122,7 +121,7 @@ def read_properties(conversion: Conversion, hardware: Hardware, disk: ConvertedD
     declared = disk.declared
     _read_boot_index(properties, disk)
     if "serial" in properties:
-        drives.set_serial(MODEL if hardware.is_cd else hardware.model, str(properties.pop("serial")), disk)
+        drives.set_serial(hardware.model, str(properties.pop("serial")), disk)
     if not hardware.is_cd:
         _read_numbers(hardware.model, properties, declared)
     write_cache = _write_cache(properties.pop("write-cache", "auto"), where)
@@ -166,7 +165,7 @@ def _read_numbers(model: str, properties: dict[str, Any], declared: dict[str, An
     if model in _WITH_QUEUES:
         if "num-queues" in properties:
             declared["queues"] = number_in(properties.pop("num-queues"))
-        if properties.pop("iothread", None):
+        if properties.pop("iothread", None) or "iothread-vq-mapping" in properties:
             declared["iothread"] = True
     if model in ("virtio-scsi", "ide"):
         wwn = number_of(properties.get("wwn"))
@@ -232,7 +231,8 @@ def _scsi_controller(conversion: Conversion, bus: Any, disk: ConvertedDisk, wher
         return {}
     if _VARIANT.fullmatch(driver):
         disk.left.append(f"{driver}: a virtio device of both kinds is declared")
-    own: dict[str, Any] = {key: settings.pop(key) for key in ("num-queues", "iothread") if key in settings}
+    of_disks = ("num-queues", "iothread", "iothread-vq-mapping")
+    own: dict[str, Any] = {key: settings.pop(key) for key in of_disks if key in settings}
     disk.left += [
         f"{key}={value} of its controller: QEMU's choice"
         for key, value in settings.items()

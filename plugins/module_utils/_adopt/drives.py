@@ -23,7 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage imp
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration import cd_drive
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import longest_serial
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import PASSTHROUGH
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
@@ -222,20 +222,19 @@ def set_errors(disk: dict[str, Any], values: Mapping[str, str], result: Converte
 
 
 _SERIAL = re.compile("[A-Za-z0-9_.-]+")
-_LONG_SERIAL, _SHORT_SERIAL = 36, 20
-_LONG_SERIALS = ("virtio-scsi", "usb")
 
 
-def set_serial(model: str, serial: str, result: ConvertedDisk) -> None:
+def set_serial(attachment: str, serial: str, result: ConvertedDisk) -> None:
     """Declare a serial number as far as the guest sees it."""
-    most = _LONG_SERIAL if model in _LONG_SERIALS else _SHORT_SERIAL
-    too_long = model == cd_drive.MODEL and len(serial) > most
-    if model in PASSTHROUGH or too_long or not _SERIAL.fullmatch(serial):
+    most = longest_serial(str(result.declared.get("model", "")), attachment)
+    if attachment in PASSTHROUGH or not _SERIAL.fullmatch(serial):
         result.left.append(f"serial={serial}: not declared")
         return
     result.declared["serial"] = serial[:most]
     if len(serial) > most:
-        result.left.append(f"serial={serial}: the guest sees {most} characters of it, as before")
+        seen = f"newer releases of QEMU take {most}" if attachment == "usb" else f"the guest sees {most}"
+        before = "" if attachment == "usb" else ", as before"
+        result.left.append(f"serial={serial}: {seen} characters of it{before}")
 
 
 def refuse_writes(disk: dict[str, Any], result: ConvertedDisk) -> None:

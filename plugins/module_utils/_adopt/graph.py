@@ -124,8 +124,9 @@ def _read_overlay(node: Node, nodes: Mapping[str, Node], where: str, result: Con
     path = str(file.get("filename") or file.get(NAME, ""))
     writes = paths.writes_of_overlay(path)
     if not writes:
+        overlay = shown(path) if path else f"on {shown(file.get('driver'))[1:-1]}"
         raise DeclarationError(
-            where, f"backing: the overlay {shown(path)} would be left behind; commit it to its base first"
+            where, f"backing: the overlay {overlay} would be left behind; commit it to its base first"
         )
     result.declared["writes"] = writes
 
@@ -160,10 +161,14 @@ def _read_format(
 ) -> None:
     driver = str(node.get("driver", PROBED))
     own = {key: value for key, value in node.items() if key not in (*COMMON, "driver", "file", "backing")}
+    if driver == PROBED and "encrypt" in own:
+        driver = "qcow2"  # the only format with it that QEMU encrypts by LUKS
     if driver == PROBED:
         read_probed(disk, result, where)
     if driver in ("luks", "qcow2") and {"luks", "format"} & set(disk):
         raise DeclarationError(where, "one format inside another cannot be declared")
+    if driver == "raw" and "size" not in own and str(own.get("offset")) == "0":
+        del own["offset"]
     if driver == "qcow2":
         disk["format"] = "qcow2"
     if driver == "luks" and "key-secret" in own:

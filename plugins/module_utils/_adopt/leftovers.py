@@ -9,7 +9,11 @@ import re
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.boot import boot_after_kept
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.kept import USB_CONTROLLER, fitted, why_impossible
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.removed_options import replaced, why_gone
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.removed_options import (
+    HAS_REMOVED,
+    replaced,
+    why_gone,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.settings import Conversion
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 
@@ -114,7 +118,7 @@ def _without_removed(conversion: Conversion, rest: list[Argument]) -> list[Argum
             )
             continue
         if new is not argument:
-            conversion.left.append(f"{argument.shown}: {new.shown} in its place, because QEMU has removed it")
+            conversion.left.append(f"{argument.shown}: {new.shown} in its place, {HAS_REMOVED}")
         result.append(new)
     return result
 

@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import drives
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.cd_drives import declare_cd_drive
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.cd_drives import attachment_of, declare_cd_drive
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import (
     ConvertedDisk,
     is_named_qcow2,
@@ -97,6 +97,8 @@ def read_disk(disk: ElementTree.Element, domain: DomainContext) -> ConvertedDisk
 
 def _is_empty(disk: ElementTree.Element) -> bool:
     """Return if a CD drive has no medium."""
+    if disk.find("source") is None:
+        return True
     source = attributes(disk, "source")
     return disk.get("type", "file") in ("file", "block") and not any(map(source.get, ("file", "dev", "protocol")))
 
@@ -236,7 +238,7 @@ def _read_identity(disk: ElementTree.Element, result: ConvertedDisk) -> None:
     model = declared.get("model", "virtio-blk")
     serial = disk.findtext("serial") or ""
     if serial.strip():
-        drives.set_serial(model, serial, result)
+        drives.set_serial(attachment_of(declared), serial, result)
     wwn = (disk.findtext("wwn") or "").strip().lower()
     wwn = wwn[2:] if wwn.startswith("0x") else wwn
     if wwn and model in ("virtio-scsi", "ide") and re.fullmatch("[0-9a-fA-F]{16}", wwn):

@@ -25,6 +25,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 _SILENT = ("protocol", "name", "query", "index", "file", "dev")
 _ELEMENTS = ("host", "auth", "encryption", "address", "privateData")
 _NAMED = {"startupPolicy": "QEMU does not start without the storage", "reservations": "no helper runs for it"}
+_OTHER_DATA = ("slices", "dataStore")
+"""Elements of ``<source>`` by which the guest sees other bytes than those of the image."""
 _LOCAL = {"file": "file", "block": "dev"}
 """Attribute of ``<source>`` with the path, by the type of the disk."""
 _POOLS_OF_FILES = ("dir", "fs", "netfs", "logical", "disk", "scsi", "mpath", "zfs")
@@ -85,8 +87,9 @@ def _name(source: ElementTree.Element, disk: ElementTree.Element, result: Conver
     for name, why in _NAMED.items():
         if source.get(name) or source.find(name) is not None:
             result.left.append(f"{name}{'=' + source.get(name, '') if source.get(name) else ''} of <source>: {why}")
-    if source.find("slices") is not None:
-        raise DeclarationError("libvirt: source", "'slices' cannot be declared")
+    for name in _OTHER_DATA:
+        if source.find(name) is not None:
+            raise DeclarationError("libvirt: source", f"{shown(name)} cannot be declared")
 
 
 def _local(path: str) -> Storage:

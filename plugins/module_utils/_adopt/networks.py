@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import count
 from typing import Any
@@ -25,6 +26,7 @@ CARDS = {
     "e1000-82540em": "e1000",
 }
 _CHOICE = "QEMU's choice"
+_MAC = re.compile("[0-9a-fA-F]{1,2}([:-][0-9a-fA-F]{1,2}){5}")
 _FIRST_MAC = 0x56
 """QEMU's default addresses count from 52:54:00:12:34:56."""
 
@@ -40,8 +42,8 @@ def read_networks(conversion: Conversion, bridges: Mapping[str, str]) -> None:
         netdev = argument if argument.option == "nic" else behind.get(str(argument.values.get("netdev")))
         if netdev is None or (argument.option == "nic" and argument.values.get("type") == "none"):
             continue
-        mac = macs.next(argument.values.get("mac"))
         try:
+            mac = macs.next(argument.values.get("mac"))
             if card not in CARDS:
                 raise DeclarationError(f"card {shown(card)}", f"there are {', '.join(sorted(set(CARDS.values())))}")
             number = sum("user" in network for network in networks.values())
@@ -113,6 +115,13 @@ def _forward(rule: Any) -> str:
     return f"tcp{text}" if text.startswith(":") else text
 
 
+def _mac(text: str) -> str:
+    """Return a hardware address as a declaration has it; QEMU takes bytes of one digit, and dashes between them."""
+    if not _MAC.fullmatch(text):
+        raise DeclarationError("mac", f"{shown(text)} is not a hardware address")
+    return ":".join(part.zfill(2) for part in re.split("[:-]", text.lower()))
+
+
 class _Addresses:
     """QEMU's default hardware addresses."""
 
@@ -122,7 +131,7 @@ class _Addresses:
     def next(self, values: Any) -> str:
         unasked = (f"52:54:00:12:34:{number:02x}" for number in count(_FIRST_MAC))
         # QEMU takes zeroes for none.
-        declared = str(values or "").lower()
+        declared = _mac(str(values)) if values else ""
         mac = declared if declared.strip("0:") else next(one for one in unasked if one not in self._taken)
         self._taken.add(mac)
         return mac

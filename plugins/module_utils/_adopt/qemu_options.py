@@ -19,19 +19,19 @@ _NAMES = """
 WITH_VALUE = frozenset(_NAMES.split())
 """The options that take a value, Proxmox's C(id) among them."""
 
-REMOVED: Mapping[str, str] = {
-    "cirrusvga": "-vga cirrus",
-    "localtime": "-rtc base=localtime",
-    "no-kvm": "-accel tcg",
-    "no-kvm-irqchip": "-machine kernel_irqchip=off",
-    "no-kvm-pit": "-machine kernel_irqchip=split",
-    "no-kvm-pit-reinjection": "-global kvm-pit.lost_tick_policy=discard",
-    "rtc-td-hack": "-rtc driftfix=slew",
-    "std-vga": "-vga std",
-    "tdf": "-global kvm-pit.lost_tick_policy=delay",
-    "vmwarevga": "-vga vmware",
+REMOVED: Mapping[str, tuple[str, str]] = {
+    "cirrusvga": ("vga", "cirrus"),
+    "localtime": ("rtc", "base=localtime"),
+    "no-kvm": ("accel", "tcg"),
+    "no-kvm-irqchip": ("machine", "kernel_irqchip=off"),
+    "no-kvm-pit": ("machine", "kernel_irqchip=split"),
+    "no-kvm-pit-reinjection": ("global", "kvm-pit.lost_tick_policy=discard"),
+    "rtc-td-hack": ("rtc", "driftfix=slew"),
+    "std-vga": ("vga", "std"),
+    "tdf": ("global", "kvm-pit.lost_tick_policy=delay"),
+    "vmwarevga": ("vga", "vmware"),
 }
-"""Removed options without a value, with their replacement."""
+"""Removed options without a value, with the option and the value that replace each."""
 
 _PLAIN = """
     D L accel acpitable append bios boot cdrom cpu d dtb fda fdb full-screen global hda hdb hdc hdd icount initrd k

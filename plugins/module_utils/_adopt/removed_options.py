@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument
 
+HAS_REMOVED = "because QEMU has removed it"
 _WINDOW = "an option of QEMU's own window, which a unit does not have"
 _OLD_NETWORK = "a network of an old kind; declare it in networks"
 GONE: Mapping[str, str] = {

@@ -106,9 +106,8 @@ def _read_type(conversion: Conversion, binary: str) -> None:
     values = conversion.take_all("machine", "M")
     word = str(values.pop("type", "pc"))
     conversion.read_board(word, "-machine")
-    accels = [str(a.values.get("accel", "")) for a in conversion.of("accel")] or re.split(
-        ":", str(values.pop("accel", ""))
-    )
+    of_board = str(values.pop("accel", "")).split(":")
+    accels = [str(a.values.get("accel", "")) for a in conversion.of("accel")] or of_board
     _read_accel(conversion, list(filter(None, accels)), binary)
     for option, key in _SWITCHED_OFF.items():
         if conversion.has(option):

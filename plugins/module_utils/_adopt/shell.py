@@ -15,8 +15,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 MOST_BYTES = 2 * 1024 * 1024
 """Maximum length of a command line in Linux with the usual stack."""
 
-EMULATOR = re.compile(r"([^=]*/)?(\.?qemu-system-(?P<arch>[a-z0-9_]+)([.-][^/]*)?|(qemu-)?kvm(-spice)?)", re.DOTALL)
-_NAMED = re.compile(r"(^|[\s/'\"])(qemu-system-|qemu-kvm\s|kvm(-spice)?\s+([-\"'$]|\\\r?\n))")
+EMULATOR = re.compile(
+    r"([^=]*/)?(\.?qemu-system-(?P<arch>[a-z0-9_]+)([.-][^/]*)?|(qemu-)?kvm(-spice)?)|[^=]*/s?bin/qemu", re.DOTALL
+)
+"""Path of QEMU's system emulator; that of Unraid is .../bin/qemu."""
+_NAMED = re.compile(r"(^|[\s/'\"])(qemu-system-|qemu-kvm\s|(?<=bin/)qemu\s|kvm(-spice)?\s+([-\"'$]|\\\r?\n))")
 _WORD = re.compile(
     r"""((?:[^\s'"\\$`;&|<>()]|\\.|'[^']*'|"(?:[^"\\$`]|\\.)*")+)(?:\s+|\Z)""",
     re.DOTALL,

@@ -68,7 +68,7 @@ HINTS = (
         "the archive has no such member, or it is not a tar archive",
         "write tar_member as tar --list shows it, and set compression if the archive is compressed",
     ),
-    Hint("Requested export not available", "nbdkit could not open it", "read its messages"),
+    Hint("Requested export not available", "nbdkit could not open it", "read its messages", names_no_cause=True),
 )
 
 

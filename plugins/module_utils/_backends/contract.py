@@ -24,6 +24,8 @@ class Hint:
     advice: str
     of_systemd: bool = False
     """The message is systemd's, about the end of a process; other hints are not for messages of systemd."""
+    names_no_cause: bool = False
+    """It is left out where another message tells the cause."""
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,8 @@ HINTS = (
     ),
     Hint(
         "Program is not available",
-        "the server offers no NFS version 3",
-        "turn version 3 on, with mountd and portmapper: QEMU speaks no later one",
+        "the server's portmapper offers no NFS version 3",
+        "start the NFS service, or turn its version 3 on, with mountd: QEMU speaks no later one",
     ),
     Hint(
         "Can not resolv",

@@ -50,7 +50,7 @@ class Drive:
     @property
     def attachment(self) -> str:
         """Return how it is connected: its model, or the bus of a CD drive."""
-        return str(self.settings["bus"] if self.settings["model"] == cd_drive.MODEL else self.settings["model"])
+        return _attachment(self.settings)
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,18 @@ class Disk(Drive):
         """Return backend and storage, for messages."""
         packed = f" ({self.packed})" if self.packed else ""
         return f"{self.backend.name} {self.backend.source.describe(self.source)}{packed}"
+
+
+def _attachment(settings: Values) -> str:
+    return str(settings["bus"] if settings["model"] == cd_drive.MODEL else settings["model"])
+
+
+def longest_serial(model: str, attachment: str) -> int:
+    """Return how many characters of a serial number SCSI shows the guest, or virtio-blk, ATA and NVMe.
+
+    QEMU 9.1 and later do not start with more for usb-storage, which has no device_id.
+    """
+    return 36 if attachment == "virtio-scsi" or (model, attachment) == (cd_drive.MODEL, "usb") else 20
 
 
 def serial_of(disk: Drive) -> str:
@@ -326,8 +338,6 @@ def _check_model(settings: Values, backend: Backend, where: str) -> None:
         )
 
 
-_SHORT_SERIAL = 20
-"""Characters of a serial number of virtio-blk, ATA and NVMe; SCSI has 36."""
 _ON_MODELS = {
     "wwn": ("virtio-scsi", "ide"),
     "rotation_rate": ("virtio-scsi", "ide"),
@@ -347,8 +357,10 @@ def _check_device(settings: Values, where: str) -> None:
     for option, models in _ON_MODELS.items():
         if option in settings and model not in models:
             raise DeclarationError(f"{where}: {option}", f"is for {', '.join(models)}, not for {model}")
-    if len(settings.get("serial", "")) > _SHORT_SERIAL and model not in ("virtio-scsi", "usb"):
-        raise DeclarationError(f"{where}: serial", f"a {model} disk shows the guest at most {_SHORT_SERIAL} characters")
+    attachment = _attachment(settings)
+    most = longest_serial(model, attachment)
+    if len(settings.get("serial", "")) > most:
+        raise DeclarationError(f"{where}: serial", f"{attachment} shows the guest at most {most} characters")
     for option in ("logical_block_size", "physical_block_size"):
         if settings.get(option, 512) & (settings.get(option, 512) - 1):
             raise DeclarationError(f"{where}: {option}", f"{settings[option]} is not a power of 2")

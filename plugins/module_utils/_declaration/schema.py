@@ -135,7 +135,7 @@ DISK_OPTIONS = (
     ),
     Option(
         "serial",
-        "Serial number that the guest sees; up to 36 characters for virtio-scsi and usb, 20 for the other models. "
+        "Serial number that the guest sees; 20 characters, or 36 on virtio-scsi and for a CD drive on usb. "
         "Default: the name of the disk.",
         pattern=r"^[A-Za-z0-9_.-]{1,36}$",
         pattern_help="is not 1 to 36 of the characters A-Z a-z 0-9 _ . -",

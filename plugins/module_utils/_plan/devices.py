@@ -93,7 +93,7 @@ def _device(disk: Drive, top: str, place: str) -> str:
         return ",".join(properties)
     if model not in PASSTHROUGH:
         properties.append(f"serial={keyval(serial_of(disk))}")
-    properties += _identity(settings)
+    properties += _identity(settings, driver)
     if model == "virtio-blk":
         properties += [f"num-queues={settings['queues']}"] if "queues" in settings else []
         properties += [f"iothread={disk.name}.iothread"] if settings["iothread"] else []
@@ -107,9 +107,10 @@ def _device(disk: Drive, top: str, place: str) -> str:
 
 
 _DEVICE_ID_LENGTH = 20
+_WITH_DEVICE_ID = ("scsi-hd", "scsi-cd")
 
 
-def _identity(settings: Values) -> list[str]:
+def _identity(settings: Values, driver: str) -> list[str]:
     """Return the properties that tell the guest which disk this is, and of which kind."""
     sizes = {"physical_block_size": settings["logical_block_size"]} if "logical_block_size" in settings else {}
     shown = {**sizes, **settings}
@@ -121,7 +122,7 @@ def _identity(settings: Values) -> list[str]:
     if "wwn" in settings:
         properties.append(f"wwn=0x{settings['wwn'].lower().removeprefix('0x')}")
     serial = settings.get("serial", "")
-    if settings["model"] == "virtio-scsi" and len(serial) > _DEVICE_ID_LENGTH:
+    if driver in _WITH_DEVICE_ID and len(serial) > _DEVICE_ID_LENGTH:
         # QEMU 9.1 and later refuse to shorten a serial number to the device's id.
         properties.append(f"device_id={keyval(serial[:_DEVICE_ID_LENGTH])}")
     return properties

@@ -349,10 +349,10 @@ def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
     if lines and all(line.startswith(f"vm {name}: ") for line in lines):
         # Messages of the module, not a log: the VM may run.
         return [f"{host}: {line}" for line in lines]
-    explained = []
+    explained: dict[str, tuple[str, bool]] = {}
     for line in lines:
         if line.startswith(tuple(f"disk {planned.disk.name} of {name}: " for planned in plan.disks)):
-            explained.append(f"{host}: {line}")
+            explained[f"{host}: {line}"] = ("", False)
             continue
         planned = next((p for p in plan.disks if _mentions(line, p.disk)), None)
         for candidate in [planned] if planned else plan.disks:
@@ -360,10 +360,12 @@ def explain_failure(plan: Plan, lines: Iterable[str], host: str) -> list[str]:
             hint = find_hint(hints, line, declared_texts(candidate.disk.source))
             if hint:
                 where = f"{host}: disk {candidate.disk.name} of {name}: {candidate.disk.described}"
-                explained.append(f"{where}: {hint.meaning}; {hint.advice}")
+                explained[f"{where}: {hint.meaning}; {hint.advice}"] = (where, hint.names_no_cause)
                 break
+    clear = {where for where, names_no_cause in explained.values() if not names_no_cause}
     log = "".join(f"\n    {line}" for line in lines) or "\n    (no log)"
-    first = list(dict.fromkeys(explained)) or [f"{host}: vm {name}: did not start"]
+    first = [text for text, (where, names_no_cause) in explained.items() if not (names_no_cause and where in clear)]
+    first = first or [f"{host}: vm {name}: did not start"]
     return [*first[:-1], f"{first[-1]}\n  its log:{log}"]
 
 

@@ -20,11 +20,11 @@ _FAILED = "failed: see its error above"
 
 
 class TableRow(TypedDict):
-    """A VM, or a host without an answer."""
+    """A VM, a host without an answer, or a host that changes while its VMs stay as they are."""
 
     host: str
     vm: str
-    """Empty for a host without an answer."""
+    """Empty in rows about a host."""
     state: str
     changed: list[str]
     """Changes of this run, in check mode those that it would make; a few words each."""
@@ -78,10 +78,8 @@ def _is_unplanned(observed: Mapping[str, Any]) -> bool:
 def _left_out(observed: Mapping[str, Any], rows: Collection[TableRow]) -> tuple[int, int]:
     """Return the number of declared VMs without a row, and how many of them the run leaves out."""
     named = {row["vm"] for row in rows}
-    absent = observed["fleet"]["absent"]
-    declared = sum(bool(row["vm"]) and not row["undeclared"] and row["vm"] not in absent for row in rows)
     left_out = sum(name not in named for name in observed.get("left_out") or ())
-    return int(observed["fleet"]["declared"]) - declared, left_out
+    return sum(name not in named for name in observed["fleet"]["declared"]), left_out
 
 
 def _rows_of_host(
@@ -105,7 +103,8 @@ def _rows_of_host(
             *(["not declared"] if name in undeclared else []),
         ]
         state = HALTED[halted[name]] if name in halted else "running" if name in runs else "stopped"
-        row = _row(host, name, state if name not in failed else "", "; ".join(notes), undeclared=name in undeclared)
+        state = "" if name in failed or not name else state
+        row = _row(host, name, state, "; ".join(notes), undeclared=name in undeclared)
         changed = [] if not_done or name in failed else list(changes.get(name, ()))
         yield {**row, "changed": changed, "restart_required": list(required.get(name, ()))}
     if _is_unplanned(observed):
@@ -129,7 +128,8 @@ def _row(host: str, vm: str, state: str, note: str = "", *, undeclared: bool = F
 
 def _urgency(row: TableRow) -> tuple[int, str, str]:
     """Return the place of a row: what needs somebody stands first, since only so many rows are printed."""
-    needs_somebody = not row["vm"] or bool(row["note"]) or row["state"] in HALTED.values()
+    about_host = not row["vm"] and not row["changed"]
+    needs_somebody = about_host or bool(row["note"]) or row["state"] in HALTED.values()
     return 0 if needs_somebody else 1 if row["restart_required"] else 2, row["host"], row["vm"]
 
 

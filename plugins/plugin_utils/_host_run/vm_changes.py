@@ -13,16 +13,23 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_
 
 
 def vm_changes(changes: Changes, disks: DiskResults) -> dict[str, list[str]]:
-    """Return what changes of each VM, by name, without the VMs that stay as they are; disks: those that change."""
+    """Return what changes of each VM, by name, without the VMs that stay as they are; disks: those that change.
+
+    Changes of the host itself have an empty name, and stand there only if no VM changes: no change is without a word.
+    """
     by_vm: dict[str, list[str]] = {}
     for vm, words in (*_of_disks(disks), *_of_runs(changes)):
         by_vm.setdefault(vm, []).append(words)
     # A VM that starts has new files, too: those are worth a word only where nothing else changes.
     files: dict[str, list[str]] = {}
     for vm, words in _of_files(changes):
-        if vm and vm not in by_vm and words not in files.setdefault(vm, []):
+        if vm not in by_vm and words not in files.setdefault(vm, []):
             files[vm].append(words)
-    return {**by_vm, **{vm: words for vm, words in files.items() if words}}
+    of_host = files.pop("", [])
+    if changes.reload and not of_host:
+        of_host.append("reload systemd")
+    result = {**by_vm, **files}
+    return result or ({"": of_host} if of_host else {})
 
 
 def _of_disks(disks: DiskResults) -> Iterator[tuple[str, str]]:
@@ -44,6 +51,8 @@ def _of_runs(changes: Changes) -> Iterator[tuple[str, str]]:
         ("remove unit", removed),
         ("restart", changes.restart),
         ("start", changes.start),
+        ("resume", changes.resume),
+        ("unplug undeclared device", changes.unplug_undeclared),
     ):
         yield from ((vm, verb) for vm in names)
     for verb, parts in changes.live_parts().items():
@@ -52,12 +61,15 @@ def _of_runs(changes: Changes) -> Iterator[tuple[str, str]]:
 
 
 def _of_files(changes: Changes) -> Iterator[tuple[str, str]]:
-    """Yield what is written about VMs."""
-    yield from ((vm, "enable") for vm in changes.enable)
+    """Yield what is written and removed of VMs, and of the host itself."""
+    yield from ((vm, "enable" if vm else "enable all vms") for vm in changes.enable)
     yield from ((vm, "disable") for vm in changes.disable)
     owners = {paths.owner_of_credential(path) for path in (*changes.write_credentials, *changes.remove_credentials)}
     prefix = paths.owner_name("")
-    yield from ((owner[len(prefix) :], "secrets") for owner in sorted(owners) if owner.startswith(prefix))
+    yield from ((owner[len(prefix) :] if owner.startswith(prefix) else "", "secrets") for owner in sorted(owners))
     for verb, files in (("write unit", changes.write_files), ("remove unit", changes.remove_files)):
         yield from ((paths.vm_of_unit(path.rpartition("/")[2]), verb) for path in files)
     yield from ((paths.vm_of_unit(unit), "restart helper") for unit in changes.refresh)
+    for path in (*changes.remove_folders, *changes.remove_links):
+        yield paths.vm_of_directory(path.rpartition("/")[2]), "remove folder"
+    yield from (("", "remove staged image") for image in changes.remove_images)

@@ -12,7 +12,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declare
 
 try:
     import jmespath
-    from jmespath.exceptions import JMESPathError
+    from jmespath.exceptions import EmptyExpressionError, JMESPathError, ParseError
 except ImportError:  # only queries need it
     jmespath = None
 
@@ -25,7 +25,9 @@ def ask(expression: str, rows: Sequence[Row]) -> Any:
         return jmespath.search(expression, list(rows))
     except (JMESPathError, TypeError) as error:
         problem = f"{expression}: {' '.join(str(error).split())}{_first_that_fails(expression, rows)}"
-        raise DeclarationError("query", f"{problem}; a query with spaces must be quoted: -e 'query=\"...\"'") from None
+        if isinstance(error, (ParseError, EmptyExpressionError)):
+            problem += "; a query with spaces must be quoted: -e 'query=\"...\"'"
+        raise DeclarationError("query", problem) from None
 
 
 def _first_that_fails(expression: str, rows: Sequence[Row]) -> str:

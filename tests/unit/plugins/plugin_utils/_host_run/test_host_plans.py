@@ -203,8 +203,8 @@ def test_what_ceph_says_is_explained(line: str, words: str) -> None:
         ),
         (
             "mount_cb: RPC error. Program is not available on 192.0.2.7",
-            "the server offers no NFS version 3; "
-            "turn version 3 on, with mountd and portmapper: QEMU speaks no later one",
+            "the server's portmapper offers no NFS version 3; "
+            "start the NFS service, or turn its version 3 on, with mountd: QEMU speaks no later one",
         ),
         (
             "nfs_mount_async failed. Invalid address:nfs.example. Can not resolv into IPv4/v6 structure.",
@@ -560,6 +560,15 @@ def test_each_cause_is_told_once_and_the_log_comes_last() -> None:
     told = explain_failure(plan({"disks": DISKS}), lines, "hv1")
     assert [line.partition(":")[2].partition(":")[0] for line in told] == [" disk root of web1", " disk data of web1"]
     assert told[-1].endswith("\n  its log:" + "".join(f"\n    {line}" for line in lines))
+
+
+def test_a_message_without_a_cause_is_left_out_beside_the_cause() -> None:
+    lines = ["realpath: /srv/e.tar.xz: No such file or directory"]
+    lines.append('{"node-name":"tar.storage"}: Requested export not available')
+    told = explain_failure(plan({"disks": DISKS}), lines, "hv1")
+    assert [line.splitlines()[0].rpartition(": ")[2] for line in told] == [
+        "there is no such file; create it, or correct filename"
+    ]
 
 
 def test_no_log_is_said_to_be_none() -> None:

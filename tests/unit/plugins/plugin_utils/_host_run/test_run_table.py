@@ -16,10 +16,17 @@ def runs(name: str, process: str = "") -> dict[str, Any]:
     return {"name": name, "uuid": "", "declared": not process, "runs": True, "process": process, "storage": []}
 
 
-def observed(declared: int, *running: dict[str, Any], **result: Any) -> dict[str, Any]:
+def observed(declared: str, *running: dict[str, Any], **result: Any) -> dict[str, Any]:
     """The registered result of a host on which VMs run."""
-    members = ("undeclared", "halted", "starts", "stops", "absent")
-    fleet = {"id": "1", "declared": declared, "runs": list(running), **{name: [] for name in members}}
+    members = ("undeclared", "halted", "starts", "stops")
+    fleet = {
+        "id": "1",
+        "declared": declared.split(),
+        "runs": list(running),
+        "undeclared": [],
+        "starts": [],
+        "stops": [],
+    }
     fleet.update({name: result.pop(name) for name in members if name in result})
     return {steps.OBSERVED: {"fleet": fleet, "missing": [], "changes": {}, **result}}
 
@@ -33,17 +40,18 @@ def lines(results: dict[str, Any], *, check: bool = False) -> list[str]:
 
 
 def test_a_fleet_that_is_as_declared_is_one_line() -> None:
-    assert lines({"hv1": observed(2, runs("a"), runs("b")), "hv2": observed(1, runs("c"))}) == [
+    assert lines({"hv1": observed("a b", runs("a"), runs("b")), "hv2": observed("c", runs("c"))}) == [
         "3 VMs on 2 hosts as declared"
     ]
 
 
 def test_vms_that_changed_or_need_somebody_have_a_row_each() -> None:
-    hv1 = observed(4, runs("web1"), runs("web2"), runs("db", "process 1"), halted={"web2": "io-error"}, due=True)
+    processes = (runs("web1"), runs("web2"), runs("db", "process 1"))
+    hv1 = observed("new web1 web2 web3", *processes, halted={"web2": "io-error"}, due=True)
     hv1[steps.OBSERVED]["fleet"]["starts"] = [{"name": "new", "uuid": "", "runs_on": False, "disks": []}]
     changes = {"new": ["create disk root", "start"], "web1": [UNIT]}
     hv1 |= applied(changes=changes, restart_required={"web1": ["memory has changed", "cpus changed"]})
-    assert lines({"hv1": hv1, "hv2": observed(1, undeclared=["old"])}) == [
+    assert lines({"hv1": hv1, "hv2": observed("web4", undeclared=["old"])}) == [
         "HOST  VM    STATE      CHANGED                  RESTART REQUIRED                  NOTE",
         "----  ----  ---------  -----------------------  --------------------------------  ------------------------",
         "hv1   db    running    -                        -                                 not declared (process 1)",
@@ -58,12 +66,12 @@ def test_vms_that_changed_or_need_somebody_have_a_row_each() -> None:
 
 def test_vms_that_are_removed_are_none_of_those_that_are_declared() -> None:
     changes = {"gone": ["stop", "remove unit"], "old": ["stop", "remove unit"], "web1": [UNIT]}
-    hv1 = observed(2, runs("web1"), runs("web2"), due=True, absent=["gone", "old"]) | applied(changes=changes)
+    hv1 = observed("web1 web2", runs("web1"), runs("web2"), due=True) | applied(changes=changes)
     assert lines({"hv1": hv1})[-1] == "1 other VM on 1 host as declared"
 
 
 def test_check_mode_says_what_would_change() -> None:
-    hv1 = observed(1, due=True, changes={"web1": ["start"]}) | applied(changes={"web1": ["start"]})
+    hv1 = observed("web1", due=True, changes={"web1": ["start"]}) | applied(changes={"web1": ["start"]})
     hv1[steps.OBSERVED]["fleet"]["starts"] = [{"name": "web1", "uuid": "", "runs_on": False, "disks": []}]
     table = lines({"hv1": hv1}, check=True)
     assert [line.split() for line in (table[0], table[2])] == [
@@ -73,14 +81,14 @@ def test_check_mode_says_what_would_change() -> None:
 
 
 def test_changes_that_were_not_made_are_not_called_changes() -> None:
-    hv1 = observed(2, due=True, changes={"web1": ["start"], "web2": ["start"]})
+    hv1 = observed("web1 web2", due=True, changes={"web1": ["start"], "web2": ["start"]})
     (row, other) = run_table({"hv1": hv1}, check=False).rows
     assert (row["changed"], row["note"]) == ([], "not changed: the run ended before")
     hv1 |= applied(failed=True, failures=["web1"], changes={"web1": ["start"], "web2": ["start"]})
     (row, other) = run_table({"hv1": hv1}, check=False).rows
     assert (row["vm"], row["state"], row["changed"], row["note"]) == ("web1", "", [], "failed: see its error above")
     assert (other["vm"], other["changed"]) == ("web2", ["start"])
-    broken = observed(1, due=True, changes={"web1": ["start"]}) | {steps.APPLIED: {"failed": True}}
+    broken = observed("web1", due=True, changes={"web1": ["start"]}) | {steps.APPLIED: {"failed": True}}
     assert run_table({"hv1": broken}, check=False).rows[0]["note"] == "failed: see its error above"
 
 
@@ -89,7 +97,7 @@ def test_hosts_without_an_answer_are_rows_and_later_ones_a_number() -> None:
         "hv1": {steps.OBSERVED: {"failed": True, "msg": "..."}},
         "hv2": {steps.OBSERVED: {"unreachable": True}},
         "hv3": {},
-        "hv4": {steps.OBSERVED: {"fleet": observed(5)[steps.OBSERVED]["fleet"], "missing": ["a driver"]}},
+        "hv4": {steps.OBSERVED: {"fleet": observed("a b c d e")[steps.OBSERVED]["fleet"], "missing": ["a driver"]}},
     }
     table = run_table(results, check=False)
     assert [(row["host"], row["state"], row["note"]) for row in table.rows] == [
@@ -102,15 +110,30 @@ def test_hosts_without_an_answer_are_rows_and_later_ones_a_number() -> None:
 
 def test_vms_that_are_left_out_are_a_number() -> None:
     names = [f"vm{number}" for number in range(30)]
-    assert lines({"hv1": observed(31, left_out=names)}) == [
+    assert lines({"hv1": observed(" ".join(["web1", *names]), left_out=names)}) == [
         "1 VM on 1 host as declared",
         "30 VMs left as they are by qemu_vms_only",
     ]
 
 
+def test_a_host_that_changes_while_its_vms_stay_has_a_row() -> None:
+    hv1 = observed("web1 web2", due=True, changes={"": ["reload systemd"]}) | applied(changes={"": ["reload systemd"]})
+    table = run_table({"hv1": hv1}, check=True)
+    assert lines_of(table, check=True)[2:] == [
+        "hv1   reload systemd",
+        "2 other VMs on 1 host as declared",
+    ]
+
+
+def test_rows_of_vms_that_are_removed_are_not_counted_as_declared() -> None:
+    changes = {"gone": ["stop"], "was": ["remove folder"], "web1": ["remove unit"]}
+    hv1 = observed("web1 web2", due=True, changes=changes) | applied(changes=changes)
+    assert lines({"hv1": hv1})[-1] == "1 other VM on 1 host as declared"
+
+
 def test_a_large_fleet_has_a_bounded_table_with_what_is_urgent_first() -> None:
     changes = {f"vm{number:03}": ["attach disk data" * 20] for number in range(200)}
-    hosts = {f"hv{number}": observed(200, due=True) | applied(changes=changes) for number in range(50)}
+    hosts = {f"hv{number}": observed(" ".join(changes), due=True) | applied(changes=changes) for number in range(50)}
     hosts["hv9"] = {steps.OBSERVED: {"unreachable": True}}
     table = lines(hosts)
     assert len(table) == 2 + 40 + 2
@@ -120,5 +143,5 @@ def test_a_large_fleet_has_a_bounded_table_with_what_is_urgent_first() -> None:
 
 
 def test_names_of_processes_cannot_control_the_terminal() -> None:
-    table = lines({"hv1": observed(0, runs("evil\x1b[2J\n\t", "process 1"))})
+    table = lines({"hv1": observed("", runs("evil\x1b[2J\n\t", "process 1"))})
     assert "hv1   evil\\x1b[2J\\x0a   running  not declared (process 1)" in table
