@@ -26,6 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import limits_of, throttle_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import FileAccess, LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part, properties_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vm_control import open_problem
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 
 _TEXT = ("addr", "bus", "device_id", "drive", "driver", "id", "iothread", "mac", "netdev", "serial")
@@ -97,6 +98,11 @@ def _check_opened(monitor: Monitor, name: str, disk: LiveDisk) -> None:
             f"disk {name}: QEMU has opened other files than are declared ({', '.join(others) or 'no backing file'}), "
             "as a header says; such an image is not opened"
         )
+    # Only a command that asks the storage of all disks tells the names of backing files.
+    nodes = monitor.execute("query-named-block-nodes") if disk["backing"] else []
+    problem = open_problem(nodes, {"images": disk["backing"], "overlays": []})
+    if problem:
+        raise HostError(problem)
 
 
 def _devices(monitor: Monitor) -> set[str]:

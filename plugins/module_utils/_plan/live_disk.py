@@ -78,7 +78,7 @@ def live_disk(plan: Plan, planned: PlannedDisk, parts: RunningParts, *, encrypte
         "passed": {},
         "helpers": [service.name for service in planned.opened.services],
         "network": bool(reach.servers or reach.open_because),
-        "backing": bool(planned.disk.backing),
+        "backing": {planned.graph.base: planned.disk.backing} if planned.disk.backing else {},
         "overlay": _overlay(planned),
     }
 

@@ -81,7 +81,7 @@ def empty_drive(part: Part) -> LiveDisk:
         "passed": {},
         "helpers": [],
         "network": False,
-        "backing": False,
+        "backing": {},
         "overlay": None,
     }
 

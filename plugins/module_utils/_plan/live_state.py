@@ -50,8 +50,8 @@ class LiveDisk(TypedDict):
     """Units that must run first."""
     network: bool
     """If QEMU itself connects to its storage over a network."""
-    backing: bool
-    """If its image stands on a backing file."""
+    backing: dict[str, Any]
+    """The declared backing file of its image by base node, as in StartCheck; empty if it stands on none."""
     overlay: LiveOverlay | None
 
 

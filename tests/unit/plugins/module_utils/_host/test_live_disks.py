@@ -48,7 +48,7 @@ def disk(path: Path, **more: Any) -> LiveDisk:
         "passed": {},
         "helpers": [],
         "network": False,
-        "backing": False,
+        "backing": {},
         "overlay": None,
     }
     return LiveDisk(**{**whole, **more})  # type: ignore[typeddict-item]
@@ -175,25 +175,35 @@ def test_the_files_of_a_disk_are_recorded_before_the_guest_sees_it(monitor: Moni
     assert seen == [(set(), {str(image): "/dev/fdset/0"})]
 
 
-@pytest.mark.parametrize("declared", [True, False])
-def test_a_backing_file_is_opened_only_if_it_is_declared(monitor: Monitor, tmp_path: Path, declared: bool) -> None:
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ("base.raw", ""),
+        ("other.raw", "^disk data: it stands on .*/base.raw .raw., and .*/other.raw .raw. is declared as backing"),
+        ("", r"^disk data: QEMU has opened other files than are declared \(backing, file\)"),
+    ],
+)
+def test_a_backing_file_is_opened_only_if_it_is_declared(
+    monitor: Monitor, tmp_path: Path, declared: str, message: str
+) -> None:
     base, image = tmp_path / "base.raw", tmp_path / "data.qcow2"
     base.write_bytes(bytes(1 << 20))
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base), str(image)], check=True)
     nodes = disk(image)["nodes"]
     nodes[1]["driver"] = "qcow2"
-    one = disk(image, nodes=nodes, backing=declared)
-    if declared:
+    backing = {"data.format": {"file": str(tmp_path / declared), "format": "raw"}} if declared else {}
+    one = disk(image, nodes=nodes, backing=backing)
+    if not message:
         attach(monitor, "data", one, {})
         return
-    with pytest.raises(HostError, match=r"^disk data: QEMU has opened other files than are declared \(backing, file\)"):
+    with pytest.raises(HostError, match=message):
         attach(monitor, "data", one, {})
     assert state(monitor) == NOTHING
 
 
 def test_an_image_without_its_declared_backing_file_is_refused(monitor: Monitor, image: Path) -> None:
     with pytest.raises(HostError, match=r"\(no backing file\)"):
-        attach(monitor, "data", disk(image, backing=True), {})
+        attach(monitor, "data", disk(image, backing={"data.format": {"file": "/srv/base.raw", "format": "raw"}}), {})
     assert state(monitor) == NOTHING
 
 
