@@ -142,7 +142,7 @@ def lines_of(table: RunTable, *, check: bool) -> list[str]:
     other = "other " if shown else ""
     lines.append(f"{_number(table.others, f'{other}VM')} on {_number(table.hosts, 'host')} as declared")
     if table.left_out:
-        lines.append(f"{_number(table.left_out, 'VM')} left as they are by qemu_vms_only")
+        lines.append(f"{_number(table.left_out, 'VM')} left unchanged by qemu_vms_only")
     if table.later:
         lines.append(f"{_number(table.later, 'host')} not asked yet")
     if any(row["restart_required"] for row in table.rows):

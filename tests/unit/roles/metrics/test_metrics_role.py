@@ -80,6 +80,29 @@ def test_a_vm_that_is_to_be_removed_is_not_declared(vms: object, declared: list[
     assert sorted(templar.template(found["metrics_declared"])) == declared
 
 
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [
+        ("/var/lib/prometheus/node-exporter", True),
+        ("/srv/my.metrics+1/", True),
+        ("metrics", False),
+        ("/var/lib/../../etc", False),
+        ("/srv/./metrics", False),
+        ("/srv/a b", False),
+        ("/srv/a\nReadWritePaths=/", False),
+        ("/srv/a\n", False),
+        ("/srv/%h", False),
+        ("/", False),
+        ("", False),
+    ],
+)
+def test_the_folder_of_the_metrics_is_a_path_that_a_unit_can_name(value: str, accepted: bool) -> None:
+    check = yaml.safe_load((ROLE / "tasks" / "main.yml").read_text(encoding="utf-8"))[0]
+    (condition,) = [one["that"] for one in check["loop"] if one["that"].startswith("metrics_directory ")]
+    templar = Templar(loader=DataLoader(), variables={"metrics_directory": value})
+    assert templar.template(trusted(f"{{{{ {condition} }}}}")) is accepted
+
+
 def test_the_defaults_are_those_of_the_specification() -> None:
     options = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text(encoding="utf-8"))

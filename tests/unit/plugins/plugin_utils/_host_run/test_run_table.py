@@ -98,8 +98,18 @@ def test_vms_that_are_left_out_are_a_number() -> None:
     names = [f"vm{number}" for number in range(30)]
     assert lines({"hv1": observed(31, left_out=names)}) == [
         "1 VM on 1 host as declared",
-        "30 VMs left as they are by qemu_vms_only",
+        "30 VMs left unchanged by qemu_vms_only",
     ]
+
+
+def test_a_vm_that_is_left_out_and_has_a_row_is_counted_once() -> None:
+    table = lines({"hv1": observed(3, runs("web1"), halted={"web1": "io-error"}, left_out=["web1", "web2"])})
+    assert table[-2:] == ["1 other VM on 1 host as declared", "1 VM left unchanged by qemu_vms_only"]
+
+
+def test_a_vm_that_is_removed_is_none_of_the_declared_ones() -> None:
+    hv1 = observed(2, runs("web1"), runs("web2"), due=True) | applied(changes={"gone": ["stop", "remove unit"]})
+    assert lines({"hv1": hv1})[-1] == "2 other VMs on 1 host as declared"
 
 
 def test_a_large_fleet_has_a_bounded_table_with_what_is_urgent_first() -> None:
