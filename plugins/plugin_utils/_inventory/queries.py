@@ -16,16 +16,18 @@ try:
 except ImportError:  # only queries need it
     jmespath = None
 
+_OPTION = "query (plan_query)"
+
 
 def ask(expression: str, rows: Sequence[Row]) -> Any:
     """Evaluate an expression on rows."""
     if jmespath is None:
-        raise DeclarationError("query", "needs the Python library jmespath on the controller; install it")
+        raise DeclarationError(_OPTION, "needs the Python library jmespath on the controller; install it")
     try:
         return jmespath.search(expression, list(rows))
     except (JMESPathError, TypeError) as error:
         problem = f"{expression}: {' '.join(str(error).split())}{_first_that_fails(expression, rows)}"
-        raise DeclarationError("query", f"{problem}; a query with spaces must be quoted: -e 'query=\"...\"'") from None
+        raise DeclarationError(_OPTION, f"{problem}; with spaces it must be quoted: -e 'plan_query=\"...\"'") from None
 
 
 def _first_that_fails(expression: str, rows: Sequence[Row]) -> str:

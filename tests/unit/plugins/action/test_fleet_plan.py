@@ -127,8 +127,8 @@ def test_no_host_is_asked(folder: Path) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        'query="[?backend == `rbd` && size > `107374182400`]"',
-        json.dumps({"query": "[?backend == 'rbd' && size > `107374182400`]"}),
+        'plan_query="[?backend == `rbd` && size > `107374182400`]"',
+        json.dumps({"plan_query": "[?backend == 'rbd' && size > `107374182400`]"}),
     ],
 )
 def test_a_query_takes_the_place_of_the_table(folder: Path, query: str) -> None:
@@ -139,6 +139,6 @@ def test_a_query_takes_the_place_of_the_table(folder: Path, query: str) -> None:
 
 
 def test_a_query_that_cannot_be_read_is_an_error(folder: Path) -> None:
-    status, output = run_plan(folder, "-e", "query=[?backend==")
+    status, output = run_plan(folder, "-e", "plan_query=[?backend==")
     assert status != 0
-    assert "query: [?backend==: Invalid jmespath expression" in output
+    assert "query (plan_query): [?backend==: Invalid jmespath expression" in output
