@@ -82,8 +82,9 @@ def test_every_mistake_is_named_and_nothing_secret_is_shown(folder: Path) -> Non
     assert status != 0
     assert f"\nERRORS\n------\n{ERRORS}\n" in output
     assert '"msg": "errors in the declarations, listed above: 5"' in output
+    unwrapped = " ".join(output.split())  # ansible-core before 2.19 breaks warnings into lines
     for warning in WARNINGS:
-        assert f"[WARNING]: {warning}\n" in output
+        assert f"[WARNING]: {warning}" in unwrapped
     assert "hv1   web1   started  root   rbd      vms/web1" in output
     assert "c2VjcmV0LWtleQ" not in output
     assert "top-secret" not in output
