@@ -61,8 +61,8 @@ class _HostReport(TypedDict):
     starts: list[StartingVm]
     stops: list[str]
     runs: list[RunningVm]
-    declared: int
-    """Number of the VMs that are declared and not absent."""
+    declared: list[str]
+    """VMs that are declared and not absent."""
     undeclared: list[str]
     halted: dict[str, str]
     """State in QEMU of each VM whose guest is to run and does not, without those that this run stops or restarts."""
@@ -93,7 +93,7 @@ def host_report(
         "starts": [_starting(vm, resolved_in(observed), runs_on=vm.name in live) for vm in vms if vm.name in starting],
         "stops": list(changes.stop),
         "runs": running_vms(vms, observed),
-        "declared": sum(vm.state != "absent" for vm in vms),
+        "declared": [vm.name for vm in vms if vm.state != "absent"],
         "undeclared": list(undeclared),
         "halted": _halted(vms, observed, {*changes.start, *changes.restart, *changes.stop, *changes.resume}),
         "in_use": dict(observed.get("in_use") or {}),

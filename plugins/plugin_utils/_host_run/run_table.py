@@ -77,10 +77,9 @@ def _is_unplanned(observed: Mapping[str, Any]) -> bool:
 
 def _left_out(observed: Mapping[str, Any], rows: Collection[TableRow]) -> tuple[int, int]:
     """Return the number of declared VMs without a row, and how many of them the run leaves out."""
-    named = {row["vm"] for row in rows}
-    declared = sum(bool(row["vm"]) and not row["undeclared"] and "remove unit" not in row["changed"] for row in rows)
-    left_out = sum(name not in named for name in observed.get("left_out") or ())
-    return int(observed["fleet"]["declared"]) - declared, left_out
+    named = {row["vm"] for row in rows if not row["undeclared"]}
+    without = set(observed["fleet"]["declared"]) - named
+    return len(without), len(without.intersection(observed.get("left_out") or ()))
 
 
 def _rows_of_host(

@@ -10,7 +10,7 @@ from pathlib import Path
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import steps
 from ansible_collections.directdisk.qemu.tests.unit.ansible_run import run_playbook, write_inventory
 
-REPORT = {"id": "1", "declared": 2, "starts": [], "stops": [], "in_use": {}}
+REPORT = {"id": "1", "declared": ["web1", "web2"], "starts": [], "stops": [], "in_use": {}}
 BY_HAND = {"name": "db", "uuid": "", "declared": False, "runs": True, "process": "process 4711", "storage": []}
 HALTED = {"web1": "io-error", "web2": "paused"}
 PLAY = [{"hosts": "all", "gather_facts": False, "tasks": [{"directdisk.qemu.fleet_summary": {}, "run_once": True}]}]

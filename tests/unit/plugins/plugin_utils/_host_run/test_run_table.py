@@ -16,10 +16,17 @@ def runs(name: str, process: str = "") -> dict[str, Any]:
     return {"name": name, "uuid": "", "declared": not process, "runs": True, "process": process, "storage": []}
 
 
-def observed(declared: int, *running: dict[str, Any], **result: Any) -> dict[str, Any]:
-    """The registered result of a host on which VMs run."""
+def observed(declared: str, *running: dict[str, Any], **result: Any) -> dict[str, Any]:
+    """The registered result of a host on which VMs run; declared: their names."""
     members = ("undeclared", "halted", "starts", "stops")
-    fleet = {"id": "1", "declared": declared, "runs": list(running), "undeclared": [], "starts": [], "stops": []}
+    fleet = {
+        "id": "1",
+        "declared": declared.split(),
+        "runs": list(running),
+        "undeclared": [],
+        "starts": [],
+        "stops": [],
+    }
     fleet.update({name: result.pop(name) for name in members if name in result})
     return {steps.OBSERVED: {"fleet": fleet, "missing": [], "changes": {}, **result}}
 
@@ -33,17 +40,19 @@ def lines(results: dict[str, Any], *, check: bool = False) -> list[str]:
 
 
 def test_a_fleet_that_is_as_declared_is_one_line() -> None:
-    assert lines({"hv1": observed(2, runs("a"), runs("b")), "hv2": observed(1, runs("c"))}) == [
+    assert lines({"hv1": observed("a b", runs("a"), runs("b")), "hv2": observed("c", runs("c"))}) == [
         "3 VMs on 2 hosts as declared"
     ]
 
 
 def test_vms_that_changed_or_need_somebody_have_a_row_each() -> None:
-    hv1 = observed(4, runs("web1"), runs("web2"), runs("db", "process 1"), halted={"web2": "io-error"}, due=True)
+    hv1 = observed(
+        "web1 web2 new off", runs("web1"), runs("web2"), runs("db", "process 1"), halted={"web2": "io-error"}, due=True
+    )
     hv1[steps.OBSERVED]["fleet"]["starts"] = [{"name": "new", "uuid": "", "runs_on": False, "disks": []}]
     changes = {"new": ["create disk root", "start"], "web1": [UNIT]}
     hv1 |= applied(changes=changes, restart_required={"web1": ["memory has changed", "cpus changed"]})
-    assert lines({"hv1": hv1, "hv2": observed(1, undeclared=["old"])}) == [
+    assert lines({"hv1": hv1, "hv2": observed("web3", undeclared=["old"])}) == [
         "HOST  VM    STATE      CHANGED                  RESTART REQUIRED                  NOTE",
         "----  ----  ---------  -----------------------  --------------------------------  ------------------------",
         "hv1   db    running    -                        -                                 not declared (process 1)",
@@ -57,7 +66,7 @@ def test_vms_that_changed_or_need_somebody_have_a_row_each() -> None:
 
 
 def test_check_mode_says_what_would_change() -> None:
-    hv1 = observed(1, due=True, changes={"web1": ["start"]}) | applied(changes={"web1": ["start"]})
+    hv1 = observed("web1", due=True, changes={"web1": ["start"]}) | applied(changes={"web1": ["start"]})
     hv1[steps.OBSERVED]["fleet"]["starts"] = [{"name": "web1", "uuid": "", "runs_on": False, "disks": []}]
     table = lines({"hv1": hv1}, check=True)
     assert [line.split() for line in (table[0], table[2])] == [
@@ -67,14 +76,14 @@ def test_check_mode_says_what_would_change() -> None:
 
 
 def test_changes_that_were_not_made_are_not_called_changes() -> None:
-    hv1 = observed(2, due=True, changes={"web1": ["start"], "web2": ["start"]})
+    hv1 = observed("web1 web2", due=True, changes={"web1": ["start"], "web2": ["start"]})
     (row, other) = run_table({"hv1": hv1}, check=False).rows
     assert (row["changed"], row["note"]) == ([], "not changed: the run ended before")
     hv1 |= applied(failed=True, failures=["web1"], changes={"web1": ["start"], "web2": ["start"]})
     (row, other) = run_table({"hv1": hv1}, check=False).rows
     assert (row["vm"], row["state"], row["changed"], row["note"]) == ("web1", "", [], "failed: see its error above")
     assert (other["vm"], other["changed"]) == ("web2", ["start"])
-    broken = observed(1, due=True, changes={"web1": ["start"]}) | {steps.APPLIED: {"failed": True}}
+    broken = observed("web1", due=True, changes={"web1": ["start"]}) | {steps.APPLIED: {"failed": True}}
     assert run_table({"hv1": broken}, check=False).rows[0]["note"] == "failed: see its error above"
 
 
@@ -83,7 +92,7 @@ def test_hosts_without_an_answer_are_rows_and_later_ones_a_number() -> None:
         "hv1": {steps.OBSERVED: {"failed": True, "msg": "..."}},
         "hv2": {steps.OBSERVED: {"unreachable": True}},
         "hv3": {},
-        "hv4": {steps.OBSERVED: {"fleet": observed(5)[steps.OBSERVED]["fleet"], "missing": ["a driver"]}},
+        "hv4": {steps.OBSERVED: {"fleet": observed("a b c d e")[steps.OBSERVED]["fleet"], "missing": ["a driver"]}},
     }
     table = run_table(results, check=False)
     assert [(row["host"], row["state"], row["note"]) for row in table.rows] == [
@@ -96,25 +105,37 @@ def test_hosts_without_an_answer_are_rows_and_later_ones_a_number() -> None:
 
 def test_vms_that_are_left_out_are_a_number() -> None:
     names = [f"vm{number}" for number in range(30)]
-    assert lines({"hv1": observed(31, left_out=names)}) == [
+    assert lines({"hv1": observed(" ".join(["web1", *names]), left_out=names)}) == [
         "1 VM on 1 host as declared",
         "30 VMs left unchanged by qemu_vms_only",
     ]
 
 
 def test_a_vm_that_is_left_out_and_has_a_row_is_counted_once() -> None:
-    table = lines({"hv1": observed(3, runs("web1"), halted={"web1": "io-error"}, left_out=["web1", "web2"])})
+    table = lines(
+        {"hv1": observed("web1 web2 web3", runs("web1"), halted={"web1": "io-error"}, left_out=["web1", "web2"])}
+    )
     assert table[-2:] == ["1 other VM on 1 host as declared", "1 VM left unchanged by qemu_vms_only"]
 
 
+def test_a_vm_that_is_removed_and_left_out_is_no_vm() -> None:
+    hv1 = observed("web1", runs("web1"), undeclared=["old"], left_out=["web1", "gone"])
+    assert lines({"hv1": hv1})[-2:] == ["0 other VMs on 1 host as declared", "1 VM left unchanged by qemu_vms_only"]
+
+
+def test_a_process_with_the_name_of_a_declared_vm_is_not_that_vm() -> None:
+    assert lines({"hv1": observed("web1", runs("web1", "process 1"))})[-1] == "1 other VM on 1 host as declared"
+
+
 def test_a_vm_that_is_removed_is_none_of_the_declared_ones() -> None:
-    hv1 = observed(2, runs("web1"), runs("web2"), due=True) | applied(changes={"gone": ["stop", "remove unit"]})
+    changes = {"gone": ["stop"], "older": ["remove unit"]}
+    hv1 = observed("web1 web2", runs("web1"), runs("web2"), due=True) | applied(changes=changes)
     assert lines({"hv1": hv1})[-1] == "2 other VMs on 1 host as declared"
 
 
 def test_a_large_fleet_has_a_bounded_table_with_what_is_urgent_first() -> None:
     changes = {f"vm{number:03}": ["attach disk data" * 20] for number in range(200)}
-    hosts = {f"hv{number}": observed(200, due=True) | applied(changes=changes) for number in range(50)}
+    hosts = {f"hv{number}": observed(" ".join(changes), due=True) | applied(changes=changes) for number in range(50)}
     hosts["hv9"] = {steps.OBSERVED: {"unreachable": True}}
     table = lines(hosts)
     assert len(table) == 2 + 40 + 2
@@ -124,5 +145,5 @@ def test_a_large_fleet_has_a_bounded_table_with_what_is_urgent_first() -> None:
 
 
 def test_names_of_processes_cannot_control_the_terminal() -> None:
-    table = lines({"hv1": observed(0, runs("evil\x1b[2J\n\t", "process 1"))})
+    table = lines({"hv1": observed("", runs("evil\x1b[2J\n\t", "process 1"))})
     assert "hv1   evil\\x1b[2J\\x0a   running  not declared (process 1)" in table
