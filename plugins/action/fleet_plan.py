@@ -30,14 +30,12 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         del tmp
         arguments, variables = self._task.args, task_vars or {}
-        # Not an argument: in a template, query is a function of Ansible's own.
-        query = variables.get("query")
         try:
             known_images = _known_images(arguments.get("known_images") or ())
             fleet = read_fleet_in_parallel(variables["hostvars"], arguments["hosts"])
             rows = fleet.rows()
-            if query:
-                show(tables.answer(queries.ask(str(query), rows)))
+            if arguments.get("query"):
+                show(tables.answer(queries.ask(str(arguments["query"]), rows)))
             else:
                 show(f"{tables.disks(rows)}\n{tables.summary(fleet, rows)}")
         except DirectDiskError as error:

@@ -124,9 +124,7 @@ class ActionModule(HostAction):
         host_plans.refuse_masked_target(run.changes, observed)
         host_plans.refuse_too_large(scope.chosen, run.changes, observed)
         result = {**self._predict(run, predicted, recreation), "undeclared": undeclared, **always}
-        self._warn(host, run, scope, observed)
-        for warning in predicted.warnings:
-            display.warning(f"{host}: {warning}")
+        self._warn(host, run, scope, observed, predicted)
         report = self._report(scope.vms, observed, undeclared, run.changes, options)
         if options.step == "observe":
             return self._observed(run, result, report, _HostAnswers(answer, removed))
@@ -144,14 +142,15 @@ class ActionModule(HostAction):
         return scope_of((*declared, *gone), options)
 
     @staticmethod
-    def _warn(host: str, run: Run, scope: Scope, observed: ObservedHost) -> None:
+    def _warn(host: str, run: Run, scope: Scope, observed: ObservedHost, predicted: DiskResults) -> None:
         """Print the warnings about the VMs on which a run acts."""
         written = {paths.vm_of_unit(path.rpartition("/")[2]) for path in run.changes.write_files}
         left = (f"{host}: {line}" for line in overlays.warnings(scope.chosen, observed["overlays"], written))
-        unasked = storage_not_asked(scope.chosen, observed, host)
+        unasked = storage_not_asked(scope.chosen, observed, host, predicted.due().rows)
         too_much = host_plans.overcommitted(scope.vms, run.changes, observed, host)
         doubtful = host_plans.doubtful_storage(scope.vms, observed, host)
-        for warning in (*run.warnings(), *left, *too_much, *doubtful, *unasked):
+        of_disks = (f"{host}: {warning}" for warning in predicted.warnings)
+        for warning in (*run.warnings(), *left, *too_much, *doubtful, *unasked, *of_disks):
             display.warning(warning)
 
     @staticmethod

@@ -30,6 +30,7 @@ notes:
 """
 
 EXAMPLES = r"""
+# json_query is a filter of the collection community.general.
 - name: Name every disk in Ceph that is larger than 100 GiB
   ansible.builtin.debug:
     msg: "{{ hostvars | directdisk.qemu.fleet_disks | community.general.json_query(larger) }}"

@@ -62,8 +62,7 @@ options:
     default: true
   running_fact:
     description:
-      - Name of the cached fact of a hypervisor that has RV(directdisk.qemu.qemu_info#module:vms) of the module
-        M(directdisk.qemu.qemu_info).
+      - Name of the cached fact of a hypervisor that has the value C(vms) of module M(directdisk.qemu.qemu_info).
     type: str
     default: qemu_running
 notes:

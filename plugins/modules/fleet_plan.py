@@ -15,7 +15,6 @@ description:
   - Reads C(qemu_vms) of all hosts from the inventory, prints the declared disks, and fails with every error in the
     declarations, those included that only show if the declarations of several hosts are compared.
   - Playbook C(directdisk.qemu.plan) consists of this task.
-  - If the variable C(query) is set, the answer to this JMESPath expression over RV(rows) is printed instead.
 options:
   hosts:
     description: Names of the hosts whose declarations are read.
@@ -29,6 +28,12 @@ options:
     type: list
     elements: str
     default: []
+  query:
+    description:
+      - JMESPath expression over RV(rows). Its answer is printed instead of the tables. It needs the Python library
+        C(jmespath) on the controller.
+      - In playbook C(directdisk.qemu.plan), this is the variable C(plan_query).
+    type: str
   answers:
     description:
       - Name of the variable in which the hosts have registered the result of M(directdisk.qemu.qemu_info). With it,

@@ -48,6 +48,7 @@ seealso:
 EXAMPLES = r"""
 - name: Show the fleet on one page
   hosts: hypervisors
+  become: true
   gather_facts: false
   ignore_unreachable: true
   tasks:

@@ -34,6 +34,7 @@ seealso:
 EXAMPLES = r"""
 - name: Run the declared VMs
   hosts: hypervisors
+  become: true
   gather_facts: false
   tasks:
     - name: Run them

@@ -119,7 +119,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 capabilities:
-  description: Programs, versions and facilities of the host.
+  description:
+    - Programs, versions and facilities of the host.
+    - Where a value is the reason why something does not work, such as C(kvm), it is empty if that works.
   returned: success
   type: dict
   sample: {emulator: /usr/bin/qemu-system-x86_64, version: [10, 0, 13], kvm: "", encrypts: true}
@@ -162,7 +164,7 @@ vms:
       enabled: true
       status: running
       machine: pc-q35-10.0
-      opened: {"rbd::vms/web1-root": true}
+      opened: {"nbd:192.0.2.5:10809/web1": true}
       restart_needed: false
       disks:
         root:
@@ -177,7 +179,7 @@ vms:
         host_name: web1
         os: {id: debian, name: Debian GNU/Linux 13, version: "13", kernel: 6.12.41+deb13-amd64, machine: x86_64}
         interfaces:
-          - {name: enp1s0, mac: "52:54:00:f6:49:df", addresses: [192.0.2.17/24, "fe80::5054:ff:fef6:49df/64"]}
+          - {name: enp1s0, mac: "52:54:00:f6:49:df", addresses: [192.0.2.17/24, "2001:db8::17/64"]}
 unmanaged:
   description:
     - The VMs that the collection does not manage, each as the filter P(directdisk.qemu.from_drive#filter) converts its

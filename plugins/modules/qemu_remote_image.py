@@ -13,7 +13,7 @@ version_added: 0.1.0
 author: directdisk.qemu contributors (@directdisk)
 description:
   - Creates, grows, verifies and removes a disk image, and copies another disk into a new one, with QEMU's own drivers
-    and without a mount.
+    and without a mount. The key of one backend, such as O(nfs), or O(uri) says where the image is.
   - Images on NFS, SSH, GlusterFS and of O(file) are files. A new image is created under its name with the suffix
     C(.unfinished-) and a mark of the host, and renamed when it is complete and checked. So nobody sees half of an
     image, and if two hosts create the same image, the second finds it. The next run on the same host removes the

@@ -129,6 +129,7 @@ attributes:
     support: full
 requirements:
   - QEMU 5.2 or later and systemd 247 or later on the host
+  - root on the host, such as by C(become=true)
 """
 
 EXAMPLES = r"""

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import ansible.template
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -38,6 +40,12 @@ def run_ansible(folder: Path, program: str, *arguments: str, **settings: str) ->
         text=True,
         check=False,
     )
+
+
+def as_template(text: str) -> str:
+    """Return a text that Ansible evaluates as a template: from 2.19 on it must be marked."""
+    trust = getattr(ansible.template, "trust_as_template", str)
+    return trust(text)  # type: ignore[no-any-return]
 
 
 def run_playbook(folder: Path, playbook: str, *arguments: str) -> tuple[int, str]:

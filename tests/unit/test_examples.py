@@ -280,3 +280,11 @@ def test_examples_of_all_kinds_are_found() -> None:
 def test_the_main_documents_show_a_declaration() -> None:
     shown = {where.partition(":")[0] for where, example in EXAMPLES if "qemu_vms:" in example}
     assert shown >= {"README.md", "docs/first-steps.md", "docs/declaration.md", "roles/qemu_vms/README.md"}
+
+
+def test_the_scenario_for_ci_starts_before_there_is_a_lab() -> None:
+    """A missing file of --extra-vars ends Ansible; a missing inventory is a warning."""
+    scenario = yaml.safe_load((ROOT / "examples/molecule/default/molecule.yml").read_text(encoding="utf-8"))
+    arguments = scenario["ansible"]["executor"]["args"]["ansible_playbook"]
+    files = [argument.removeprefix("--extra-vars=@") for argument in arguments if "--extra-vars" in argument]
+    assert files == ["${MOLECULE_SCENARIO_DIRECTORY}/vars/lab.yml"]

@@ -86,7 +86,8 @@ def test_systemd_reads_back_exactly_the_planned_command_lines(case: Case) -> Non
         for service in plan.services:
             text = render.render_service(service, encrypted=True)
             commands = exec_words(text)
-            assert commands["ExecStart"] == [[word for group in service.args for word in group]]
+            launcher = [service.launcher] if service.launcher else []
+            assert commands["ExecStart"] == [[*launcher, *(word for group in service.args for word in group)]]
             assert commands.get("ExecStartPre", []) == [list(command.argv) for command in service.before]
             assert commands.get("ExecStopPost", []) == [list(command.argv) for command in service.after]
 

@@ -102,7 +102,7 @@ def _memory(domain: ElementTree.Element, conversion: Conversion) -> int:
     now = _size(current)
     if now is not None and now != size:
         conversion.left.append(f"<currentMemory> {in_words(now)}: the VM has its whole memory")
-    return -(-size // _MEBIBYTE) * _MEBIBYTE
+    return (size + _MEBIBYTE - 1) // _MEBIBYTE * _MEBIBYTE
 
 
 def _size(element: ElementTree.Element | None) -> int | None:

@@ -109,8 +109,8 @@ HINTS = (
     ),
     Hint(
         r"MNT3ERR_ACCES|MNT3ERR_PERM|MNT3ERR_NOENT|NFS3ERR_PERM|mount_cb: \(null\)",
-        "the server does not give this folder to this host, or to a client without root's rights",
-        "export it to this host with the option insecure: QEMU speaks from ports above 1023",
+        "the server does not give this folder to this host, or to a client without root's rights, or does not have it",
+        "create it, or export it to this host with the option insecure: QEMU speaks from ports above 1023",
     ),
     Hint(
         "ACCESS denied|NFS3ERR_ACCES|NFS3ERR_ROFS",

@@ -86,7 +86,11 @@ DISK_OPTIONS = (
         pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,15}$",
         pattern_help="is not the name of a disk",
     ),
-    Option("size", "Virtual size; an image is created when missing and grown when smaller, never shrunk.", "size"),
+    Option(
+        "size",
+        "Virtual size; an image is created when missing and grown when smaller. A larger one is not shrunk unasked.",
+        "size",
+    ),
     Option(
         "source",
         "Initial content of a new image: another disk, as a backend's key or C(uri), with C(format), C(luks) and "

@@ -53,6 +53,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.service imp
     Service,
     grant_access,
     keep_first,
+    launcher_of,
     link_commands,
 )
 
@@ -262,6 +263,7 @@ class _Planner:
             vm=vm.name,
             description=f"Virtual machine {vm.name}",
             args=args,
+            launcher=launcher_of(self.capabilities.family),
             sandbox=sandbox,
             credentials=self.credentials,
             start_timeout=settings["start_timeout"],

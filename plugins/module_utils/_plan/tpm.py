@@ -11,7 +11,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabiliti
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import vm_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import build_sandbox
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Args, Service
+from ansible_collections.directdisk.qemu.plugins.module_utils._units.service import Args, Service, launcher_of
 
 PART = "machine"
 """The part of the VM in the names of units and folders: no disk has this name."""
@@ -46,6 +46,7 @@ def tpm_service(vm: Vm, capabilities: Capabilities) -> Service:
             ("--pid", f"file={pid_file}"),
             ("--daemon",),
         ],
+        launcher=launcher_of(capabilities.family),
         sandbox=build_sandbox([], directory=paths.directory_name(name, PART), replace_trust=False),
         credentials={},
         start_timeout=vm.settings["start_timeout"],

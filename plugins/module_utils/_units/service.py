@@ -48,6 +48,8 @@ class Service:
     stop_timeout: int = 10
     restart: str = "on-failure"
     """Restart= of systemd.service(5): QEMU ends with 0 when its guest powers off, and that is no failure."""
+    launcher: str = ""
+    """The program that systemd executes, and that executes these arguments in its place; empty for none."""
     pid_file: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     ready: tuple[str, ...] = ()
@@ -95,6 +97,15 @@ class Service:
         if not self.vm:
             return unit_paths.IMAGES
         return unit_paths.helper_user_name(self.vm, self.part) if self.part else unit_paths.user_name(self.vm)
+
+
+def launcher_of(family: str) -> str:
+    """Return the program through which systemd executes QEMU and swtpm on hosts of a family.
+
+    The SELinux policy of Fedora and Red Hat does not let systemd execute QEMU (qemu_exec_t). It lets systemd execute
+    bin_t, and the process that begins so, in the domain unconfined_service_t, execute anything.
+    """
+    return "/usr/bin/env" if family in ("redhat", "fedora") else ""
 
 
 def grant_access(unit: str, user: str, reaches: Iterable[tuple[Reach, bool]]) -> tuple[list[Command], list[Command]]:

@@ -77,9 +77,9 @@ def _is_unplanned(observed: Mapping[str, Any]) -> bool:
 
 def _left_out(observed: Mapping[str, Any], rows: Collection[TableRow]) -> tuple[int, int]:
     """Return the number of declared VMs without a row, and how many of them the run leaves out."""
-    named = {row["vm"] for row in rows}
-    left_out = sum(name not in named for name in observed.get("left_out") or ())
-    return sum(name not in named for name in observed["fleet"]["declared"]), left_out
+    named = {row["vm"] for row in rows if not row["undeclared"]}
+    without = set(observed["fleet"]["declared"]) - named
+    return len(without), len(without.intersection(observed.get("left_out") or ()))
 
 
 def _rows_of_host(
@@ -143,7 +143,7 @@ def lines_of(table: RunTable, *, check: bool) -> list[str]:
     other = "other " if shown else ""
     lines.append(f"{_number(table.others, f'{other}VM')} on {_number(table.hosts, 'host')} as declared")
     if table.left_out:
-        lines.append(f"{_number(table.left_out, 'VM')} left as they are by qemu_vms_only")
+        lines.append(f"{_number(table.left_out, 'VM')} left unchanged by qemu_vms_only")
     if table.later:
         lines.append(f"{_number(table.later, 'host')} not asked yet")
     if any(row["restart_required"] for row in table.rows):

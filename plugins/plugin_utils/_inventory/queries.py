@@ -16,18 +16,20 @@ try:
 except ImportError:  # only queries need it
     jmespath = None
 
+_OPTION = "query (plan_query)"
+
 
 def ask(expression: str, rows: Sequence[Row]) -> Any:
     """Evaluate an expression on rows."""
     if jmespath is None:
-        raise DeclarationError("query", "needs the Python library jmespath on the controller; install it")
+        raise DeclarationError(_OPTION, "needs the Python library jmespath on the controller; install it")
     try:
         return jmespath.search(expression, list(rows))
     except (JMESPathError, TypeError) as error:
         problem = f"{expression}: {' '.join(str(error).split())}{_first_that_fails(expression, rows)}"
         if isinstance(error, (ParseError, EmptyExpressionError)):
-            problem += "; a query with spaces must be quoted: -e 'query=\"...\"'"
-        raise DeclarationError("query", problem) from None
+            problem += "; a query with spaces must be quoted: -e 'plan_query=\"...\"'"
+        raise DeclarationError(_OPTION, problem) from None
 
 
 def _first_that_fails(expression: str, rows: Sequence[Row]) -> str:

@@ -152,14 +152,17 @@ def test_rows_that_a_query_found_are_a_table() -> None:
 def test_a_query_that_cannot_be_read_is_shown() -> None:
     with pytest.raises(DeclarationError) as raised:
         queries.ask("[?vm == ", [])
-    assert str(raised.value).startswith("query: [?vm == : Invalid jmespath expression: Incomplete expression")
-    assert str(raised.value).endswith("; a query with spaces must be quoted: -e 'query=\"...\"'")
+    assert str(raised.value).startswith(
+        "query (plan_query): [?vm == : Invalid jmespath expression: Incomplete expression"
+    )
+    assert str(raised.value).endswith("; a query with spaces must be quoted: -e 'plan_query=\"...\"'")
 
 
 def test_a_query_needs_jmespath(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queries, "jmespath", None)
     with pytest.raises(
-        DeclarationError, match=r"^query: needs the Python library jmespath on the controller; install it$"
+        DeclarationError,
+        match=r"^query \(plan_query\): needs the Python library jmespath on the controller; install it$",
     ):
         queries.ask("@", [])
 

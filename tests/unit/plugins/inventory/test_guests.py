@@ -129,7 +129,8 @@ def test_declared_vms_are_hosts_in_groups(inventory: Inventory) -> None:
     ]
     assert groups_of(found, "web2") == ["guests", "hypervisor_hv1", "others", "state_stopped"]
     assert found["guests"]["hosts"] == ["web1", "web2"]
-    assert [line.partition("[WARNING]: ")[2] for line in complaints.splitlines() if "WARNING" in line] == WARNINGS
+    # ansible-core before 2.19 breaks warnings into lines.
+    assert [" ".join(warning.split()) for warning in complaints.split("[WARNING]: ")[1:]] == WARNINGS
     web1 = found["_meta"]["hostvars"]["web1"]
     assert [(disk["storage"], disk["secrets_missing"]) for disk in web1["guest_disks"]] == [
         ("vms/i", ["rbd.key"]),

@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import ansible.template
 import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._metrics.exposition import FAMILIES
+from ansible_collections.directdisk.qemu.tests.unit.ansible_run import as_template
 
 ROLE = Path(__file__).parents[4] / "roles" / "metrics"
 MODULE_UTILS = ROLE.parents[1] / "plugins" / "module_utils"
@@ -48,18 +48,12 @@ def test_the_program_has_all_that_it_imports_in_the_right_order() -> None:
 
 def test_the_program_runs_without_ansible(tmp_path: Path) -> None:
     templar = Templar(loader=DataLoader(), variables=variables())
-    text = templar.template(trusted((ROLE / "templates" / "program.py.j2").read_text(encoding="utf-8")))
+    text = templar.template(as_template((ROLE / "templates" / "program.py.j2").read_text(encoding="utf-8")))
     program, settings, target = tmp_path / "program.py", tmp_path / "settings.json", tmp_path / "qemu_vms.prom"
     program.write_text(text, encoding="utf-8")
     settings.write_text(json.dumps({"path": str(target), "seconds": 1, "details": False, "declared": []}))
     subprocess.run([sys.executable, "-IS", str(program), str(settings)], check=True, cwd="/")
     assert "# TYPE qemu_metrics_collection_success gauge\n" in target.read_text()
-
-
-def trusted(text: str) -> str:
-    """Return a template that Ansible evaluates: from 2.19 on it must be marked."""
-    trust = getattr(ansible.template, "trust_as_template", str)
-    return trust(text)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -74,10 +68,33 @@ def test_a_vm_that_is_to_be_removed_is_not_declared(vms: object, declared: list[
     found = variables()
     found.update(
         qemu_vms=vms,
-        **{name: trusted(found[name]) for name in ("__metrics_absent", "metrics_declared")},
+        **{name: as_template(found[name]) for name in ("__metrics_absent", "metrics_declared")},
     )
     templar = Templar(loader=DataLoader(), variables=found)
     assert sorted(templar.template(found["metrics_declared"])) == declared
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [
+        ("/var/lib/prometheus/node-exporter", True),
+        ("/srv/my.metrics+1/", True),
+        ("metrics", False),
+        ("/var/lib/../../etc", False),
+        ("/srv/./metrics", False),
+        ("/srv/a b", False),
+        ("/srv/a\nReadWritePaths=/", False),
+        ("/srv/a\n", False),
+        ("/srv/%h", False),
+        ("/", False),
+        ("", False),
+    ],
+)
+def test_the_folder_of_the_metrics_is_a_path_that_a_unit_can_name(value: str, accepted: bool) -> None:
+    check = yaml.safe_load((ROLE / "tasks" / "main.yml").read_text(encoding="utf-8"))[0]
+    (condition,) = [one["that"] for one in check["loop"] if one["that"].startswith("metrics_directory ")]
+    templar = Templar(loader=DataLoader(), variables={"metrics_directory": value})
+    assert templar.template(as_template(f"{{{{ {condition} }}}}")) is accepted
 
 
 def test_the_defaults_are_those_of_the_specification() -> None:

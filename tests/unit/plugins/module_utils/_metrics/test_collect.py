@@ -42,7 +42,9 @@ GOOD: dict[str, Any] = {
         {
             "io-status": "nospace",
             "inserted": {"node-name": "root.format", "image": {"virtual-size": 512, "actual-size": 200}},
-        }
+        },
+        {"inserted": {"node-name": "machine.seed"}},
+        {"inserted": {"node-name": "made-up.format"}},
     ],
 }
 

@@ -53,3 +53,11 @@ def test_a_host_without_swtpm_runs_no_vm_with_a_tpm() -> None:
     with pytest.raises(CapabilityError, match=r"^vm web1: tpm: this host has no swtpm; install swtpm"):
         make_plan(vm({**disk_of(NBD), "tpm": True}), lacking)
     assert make_plan(vm(disk_of(NBD)), lacking).services
+
+
+@pytest.mark.parametrize(
+    ("family", "launcher"), [("redhat", "/usr/bin/env "), ("fedora", "/usr/bin/env "), ("debian", "")]
+)
+def test_systemd_executes_what_the_policy_of_the_host_lets_it(family: str, launcher: str) -> None:
+    for service in make_plan(vm({**disk_of(NBD), "tpm": True}), capabilities(family=family)).services:
+        assert f"\nExecStart={launcher}{service.args[0][0]} " in render_service(service, encrypted=True)

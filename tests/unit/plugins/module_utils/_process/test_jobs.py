@@ -5,12 +5,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs, locks, requester
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import DiskProgress, ProgressBoard, Step
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import text_of
 from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, vm
 
 DISK = vm(disk_of({"file": {"path": "/srv/a"}})).disks[0]
@@ -84,13 +89,37 @@ def test_long_work_goes_on_in_a_session_of_its_own_with_progress(folder: str, mo
 
 
 def test_results_that_nobody_asked_for_are_removed_after_a_while(folder: str) -> None:
-    for name, age in (("job-old", 7200), ("job-new", 10)):
+    for name, age in (("job-old", 7200), ("job-at-work", 7200), ("job-new", 10)):
         lease = Path(folder) / name / "lease"
         lease.parent.mkdir(parents=True)
         lease.touch()
         os.utime(lease, (time.time() - age,) * 2)
-    jobs.run(lambda board: {}, seconds=10, folder=folder)
-    assert os.listdir(folder) == ["job-new"]
+    with open(Path(folder) / "job-at-work" / "lease", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        jobs.run(lambda board: {}, seconds=10, folder=folder)
+    assert sorted(os.listdir(folder)) == ["job-at-work", "job-new"]
+
+
+def test_work_has_the_texts_of_programs_after_the_archive_of_its_module_is_removed(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archived, go = tmp_path / "tool.py", tmp_path / "go"
+    archived.write_text("# the program\n")
+    program = ModuleType("packed._programs.tool")
+    loader = SimpleNamespace(get_source=lambda name: archived.read_text())
+    program.__spec__ = ModuleSpec(program.__name__, loader)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, program.__name__, program)
+
+    def work(board: ProgressBoard) -> dict[str, Any]:
+        until(go)
+        return {"text": text_of(program)}
+
+    place = Path(folder) / jobs.run(work, seconds=0, folder=folder)["job"]
+    pid = int(until(place / "pid"))
+    archived.unlink()
+    go.touch()
+    assert json.loads(until(place / "result")) == {"text": "# the program\n"}
+    os.waitpid(pid, 0)
 
 
 def test_nothing_goes_on_for_a_controller_that_is_gone(lease: Path) -> None:

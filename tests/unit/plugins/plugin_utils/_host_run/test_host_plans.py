@@ -188,13 +188,15 @@ def test_what_ceph_says_is_explained(line: str, words: str) -> None:
         ),
         (
             "mount_cb: RPC error: Mount failed with error MNT3ERR_ACCES(13) Permission denied(13)",
-            "the server does not give this folder to this host, or to a client without root's rights; "
-            "export it to this host with the option insecure: QEMU speaks from ports above 1023",
+            "the server does not give this folder to this host, or to a client without root's rights, "
+            "or does not have it; "
+            "create it, or export it to this host with the option insecure: QEMU speaks from ports above 1023",
         ),
         (
             "Failed to mount nfs share: mount_cb: (null)",
-            "the server does not give this folder to this host, or to a client without root's rights; "
-            "export it to this host with the option insecure: QEMU speaks from ports above 1023",
+            "the server does not give this folder to this host, or to a client without root's rights, "
+            "or does not have it; "
+            "create it, or export it to this host with the option insecure: QEMU speaks from ports above 1023",
         ),
         (
             'open call failed with "NFS: ACCESS denied. Required access rw-. Allowed access r--"',

@@ -22,5 +22,10 @@ def test_a_disk_whose_storage_did_not_answer_is_named() -> None:
     ]
 
 
+def test_a_disk_that_the_run_creates_is_not_asked_about() -> None:
+    assert storage_not_asked([vm(VM)], OBSERVED, "hv1", {"data of web1": {}}) != []
+    assert storage_not_asked([vm(VM)], OBSERVED, "hv1", {"root of web1": {}}) == []
+
+
 def test_a_vm_that_is_not_to_run_opens_nothing() -> None:
     assert storage_not_asked([vm({**VM, "state": "stopped"})], OBSERVED, "hv1") == []

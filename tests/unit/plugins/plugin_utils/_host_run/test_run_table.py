@@ -17,7 +17,7 @@ def runs(name: str, process: str = "") -> dict[str, Any]:
 
 
 def observed(declared: str, *running: dict[str, Any], **result: Any) -> dict[str, Any]:
-    """The registered result of a host on which VMs run."""
+    """The registered result of a host on which VMs run; declared: their names."""
     members = ("undeclared", "halted", "starts", "stops")
     fleet = {
         "id": "1",
@@ -64,12 +64,6 @@ def test_vms_that_changed_or_need_somebody_have_a_row_each() -> None:
     ]
 
 
-def test_vms_that_are_removed_are_none_of_those_that_are_declared() -> None:
-    changes = {"gone": ["stop", "remove unit"], "old": ["stop", "remove unit"], "web1": [UNIT]}
-    hv1 = observed("web1 web2", runs("web1"), runs("web2"), due=True) | applied(changes=changes)
-    assert lines({"hv1": hv1})[-1] == "1 other VM on 1 host as declared"
-
-
 def test_check_mode_says_what_would_change() -> None:
     hv1 = observed("web1", due=True, changes={"web1": ["start"]}) | applied(changes={"web1": ["start"]})
     hv1[steps.OBSERVED]["fleet"]["starts"] = [{"name": "web1", "uuid": "", "runs_on": False, "disks": []}]
@@ -112,7 +106,7 @@ def test_vms_that_are_left_out_are_a_number() -> None:
     names = [f"vm{number}" for number in range(30)]
     assert lines({"hv1": observed(" ".join(["web1", *names]), left_out=names)}) == [
         "1 VM on 1 host as declared",
-        "30 VMs left as they are by qemu_vms_only",
+        "30 VMs left unchanged by qemu_vms_only",
     ]
 
 
@@ -125,10 +119,26 @@ def test_a_host_that_changes_while_its_vms_stay_has_a_row() -> None:
     ]
 
 
-def test_rows_of_vms_that_are_removed_are_not_counted_as_declared() -> None:
-    changes = {"gone": ["stop"], "was": ["remove folder"], "web1": ["remove unit"]}
-    hv1 = observed("web1 web2", due=True, changes=changes) | applied(changes=changes)
-    assert lines({"hv1": hv1})[-1] == "1 other VM on 1 host as declared"
+def test_a_vm_that_is_left_out_and_has_a_row_is_counted_once() -> None:
+    table = lines(
+        {"hv1": observed("web1 web2 web3", runs("web1"), halted={"web1": "io-error"}, left_out=["web1", "web2"])}
+    )
+    assert table[-2:] == ["1 other VM on 1 host as declared", "1 VM left unchanged by qemu_vms_only"]
+
+
+def test_a_vm_that_is_removed_and_left_out_is_no_vm() -> None:
+    hv1 = observed("web1", runs("web1"), undeclared=["old"], left_out=["web1", "gone"])
+    assert lines({"hv1": hv1})[-2:] == ["0 other VMs on 1 host as declared", "1 VM left unchanged by qemu_vms_only"]
+
+
+def test_a_process_with_the_name_of_a_declared_vm_is_not_that_vm() -> None:
+    assert lines({"hv1": observed("web1", runs("web1", "process 1"))})[-1] == "1 other VM on 1 host as declared"
+
+
+def test_a_vm_that_is_removed_is_none_of_the_declared_ones() -> None:
+    changes = {"gone": ["stop"], "older": ["remove unit"]}
+    hv1 = observed("web1 web2", runs("web1"), runs("web2"), due=True) | applied(changes=changes)
+    assert lines({"hv1": hv1})[-1] == "2 other VMs on 1 host as declared"
 
 
 def test_a_large_fleet_has_a_bounded_table_with_what_is_urgent_first() -> None:

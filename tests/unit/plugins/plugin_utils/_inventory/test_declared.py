@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from ansible.template import trust_as_template
 
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import conflicts
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import DeclaredFleet, read_fleet
+from ansible_collections.directdisk.qemu.tests.unit.ansible_run import as_template
 from ansible_collections.directdisk.qemu.tests.unit.support import NBD, SSH, disk_of
 
-UNKNOWN = trust_as_template("{{ vault_x }}")
+UNKNOWN = as_template("{{ vault_x }}")
 RBD: dict[str, Any] = {"pool": "vms", "image": "a", "monitors": ["192.0.2.1"], "auth_client_required": ["none"]}
 ISCSI: dict[str, Any] = {"portal": "192.0.2.9", "target": "iqn.2026-01.example:a", "lun": 1}
 FSID = "01234567-0123-0123-0123-0123456789ab"

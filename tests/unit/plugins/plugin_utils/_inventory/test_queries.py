@@ -24,7 +24,8 @@ def test_a_query_that_fails_is_named_with_its_first_row() -> None:
     query = "[].abs(size)"
     with pytest.raises(DeclarationError) as raised:
         ask(query, ROWS)
-    assert str(raised.value).startswith(f"query: {query}: In function abs(), invalid type for value: None")
+    problem = "In function abs(), invalid type for value: None"
+    assert str(raised.value).startswith(f"query (plan_query): {query}: {problem}")
     assert str(raised.value).endswith(", in the row of disk root of b on hv2")
 
 
