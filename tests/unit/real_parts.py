@@ -36,6 +36,7 @@ def _has(*programs: str) -> bool:
     return all(map(shutil.which, programs))
 
 
+_ACCEPTS = "00010000"  # __SO_ACCEPTCON (linux/net.h)
 needs_qemu = pytest.mark.skipif(
     not _has("qemu-img", "qemu-storage-daemon") or not may_confine(),
     reason="needs qemu-img, qemu-storage-daemon, root, and a system that lets it make namespaces",
@@ -127,6 +128,12 @@ def _answers(port: int) -> bool:
     return False
 
 
+def _listens(path: str) -> bool:
+    """Return if a process listens on a unix socket, which exists a moment before. An agent serves one client at once."""
+    sockets = [line.split() for line in Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()]
+    return any(words[3] == _ACCEPTS and words[-1] == path for words in sockets)
+
+
 @contextlib.contextmanager
 def guest_agent(folder: Path) -> Iterator[str]:
     """The socket of a real guest agent, which takes this machine for its guest."""
@@ -134,7 +141,7 @@ def guest_agent(folder: Path) -> Iterator[str]:
     command = ["qemu-ga", "--method=unix-listen", f"--path={path}", f"--statedir={folder}", f"--pidfile={folder}/pid"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
-            while not os.path.exists(path):
+            while not _listens(path):
                 assert process.poll() is None, f"qemu-ga ended with {process.returncode}"
                 time.sleep(0.01)
             yield path
