@@ -129,7 +129,7 @@ def _answers(port: int) -> bool:
 
 
 def _listens(path: str) -> bool:
-    """Return if a process listens on a unix socket, which exists a moment before. An agent serves one client at once."""
+    """Return if a process listens on a unix socket, which exists before that. An agent serves one client at once."""
     sockets = [line.split() for line in Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()]
     return any(words[3] == _ACCEPTS and words[-1] == path for words in sockets)
 

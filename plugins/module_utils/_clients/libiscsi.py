@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any, cast
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.scsi import Command
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
@@ -76,6 +76,8 @@ class Session:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
+        self._requests = cast("IO[bytes]", self._process.stdin)
+        self._answers = cast("IO[bytes]", self._process.stdout)
         try:
             with _sound():
                 self._request({"portal": portal, "seconds": seconds, **_sent(login)})
@@ -93,9 +95,8 @@ class Session:
     def close(self) -> None:
         """Log out; also ends if the target does not answer any more."""
         with self._process:
-            if self._process.stdin:
-                with contextlib.suppress(BrokenPipeError):
-                    self._process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self._requests.close()
             try:
                 self._process.wait(_MARGIN)
             except subprocess.TimeoutExpired:
@@ -115,10 +116,9 @@ class Session:
 
     def _request(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the answer of the process to a request."""
-        assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):  # what it said before it ended is read
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
+            self._requests.write(json.dumps(request).encode() + b"\n")
+            self._requests.flush()
         answer: dict[str, Any] = json.loads(self._line())
         if "missing" in answer:
             raise LibraryMissing(str(answer["missing"]))
@@ -129,12 +129,11 @@ class Session:
         return answer
 
     def _line(self) -> bytes:
-        assert self._process.stdout
         deadline, line = time.monotonic() + self._seconds + _MARGIN, b""
         while not line.endswith(b"\n"):
-            if not select.select([self._process.stdout], [], [], max(deadline - time.monotonic(), 0))[0]:
+            if not select.select([self._answers], [], [], max(deadline - time.monotonic(), 0))[0]:
                 raise IscsiError(f"timed out after {self._seconds:g} s")
-            piece = os.read(self._process.stdout.fileno(), 1 << 16)
+            piece = os.read(self._answers.fileno(), 1 << 16)
             line += piece
             if not piece or len(line) > _MOST:
                 raise ValueError("no whole line")
