@@ -76,8 +76,8 @@ class Session:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        self._requests = cast("IO[bytes]", self._process.stdin)
-        self._answers = cast("IO[bytes]", self._process.stdout)
+        self._requests: IO[bytes] = cast("IO[bytes]", self._process.stdin)
+        self._answers: IO[bytes] = cast("IO[bytes]", self._process.stdout)
         try:
             with _sound():
                 self._request({"portal": portal, "seconds": seconds, **_sent(login)})

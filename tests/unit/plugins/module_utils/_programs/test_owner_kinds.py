@@ -503,7 +503,7 @@ def test_processes_that_end_meanwhile_do_not_hide_others(tmp_path: Path, monkeyp
     monkeypatch.setattr(owners_path.os, "listdir", lambda path: processes if path == "/proc" else own(path))
     with open(tmp_path / "image", "ab"):
         key = owners_path.key_of(str(tmp_path / "image"))
-        (names,) = owners_path.writers({key}).values()
+        names = owners_path.writers({key})[key]
     assert f"(process {os.getpid()}" in names[0]
 
 
