@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -81,16 +81,23 @@ def _is_address(text: str) -> bool:
         return False
 
 
+_LOOPBACK = IPv6Address("::1")
+
+
 def same_host(host: str) -> str:
     """One spelling for all of a host: names in small letters without the root's dot, addresses as short as they get.
 
-    An IPv4 address within an IPv6 one is that IPv4 address, and so is one in a form that inet_aton(3) reads.
+    An IPv4 address within an IPv6 one is that IPv4 address, and so is one in a form that inet_aton(3) reads. A server
+    that is reached at ::1, or at no address (which Linux takes for this host), is the one at 127.0.0.1.
     """
     name = host.lower().rstrip(".")
     try:
         address = ip_address(name)
     except ValueError:
-        return _old_address(name) or name
+        old = _old_address(name)
+        return same_host(old) if old else name
+    if address == _LOOPBACK or address.is_unspecified:
+        return "127.0.0.1"
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
