@@ -27,12 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.in_use impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.observe import observe, opened_by_unit
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.baseline import changed_since
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import (
-    RUNNING,
-    STOPPED,
-    Changes,
-    decide,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, decide
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     ApplyAnswer,
     DesiredHost,
@@ -40,6 +35,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
     StopAnswer,
     UnitState,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import RUNNING, STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import VMS_LOCK, VMS_SECONDS, locked
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard

@@ -16,8 +16,8 @@ from typing import Callable, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Spellings
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import STOPPED
 
 RECORD = "/run/qemu-vms.opened.json"
 """Only root creates files there, and a reboot removes it together with the processes."""

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedUnit
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import PROGRAMS
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.storage_owners import (
@@ -25,6 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.storage_owne
     StorageOwners,
     Takeover,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_files import write_private
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder

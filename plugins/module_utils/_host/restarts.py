@@ -17,8 +17,8 @@ from contextlib import suppress
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import systemd
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DesiredHost, DesiredVm
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import RUNNING
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vms_resume import open_regular
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 

@@ -19,8 +19,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.ident
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files, former_storage, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.names import resolve
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in, spellings_in
 

@@ -14,8 +14,8 @@ from typing import TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 

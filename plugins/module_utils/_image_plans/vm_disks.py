@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import base_node
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import RUNNING
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 

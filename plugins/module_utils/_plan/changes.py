@@ -24,23 +24,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.undeclared i
     undeclared_notes,
     unplug_lines,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import RUNNING, STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import digest
-
-RUNNING = ("active", "reloading")
-STOPPED = ("inactive", "failed", "")
-HALTED = {
-    "paused": "paused",
-    "io-error": "I/O error",
-    "internal-error": "internal error",
-    "guest-panicked": "guest panicked",
-    "watchdog": "watchdog",
-    "shutdown": "shut down",
-    "suspended": "suspended",
-    "postmigrate": "migrated",
-}
-"""States of a VM in QEMU (RunState) in which its guest does not run until somebody acts, in words."""
-
 
 _NO_CHANGES = ("restart_required", "conflicts", "notes")
 """Members of Changes that change nothing."""

@@ -27,7 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm im
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import host_size, screen, ssh_agent
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import RUNNING, STOPPED, Changes, is_masked
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, is_masked
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     DesiredHost,
     DesiredVm,
@@ -53,6 +53,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_part
     words_of,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import RUNNING, STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import (
     file_access,

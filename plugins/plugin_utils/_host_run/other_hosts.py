@@ -17,9 +17,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Resolved
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import HALTED, RUNNING, STOPPED, Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import HALTED, RUNNING, STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import takeovers
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import (

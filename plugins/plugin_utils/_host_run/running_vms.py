@@ -17,8 +17,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.ident
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, uuid_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost, UnmanagedProcess
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import as_declared
 

@@ -11,14 +11,10 @@ from typing import Any, TypedDict
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import opened_storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import DiskInfo, IoCounters, VmInfo
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import (
-    HALTED,
-    RUNNING,
-    STOPPED,
-    starts_with_host,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import starts_with_host
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_size import HostSize
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.start_check import starts_paused
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import HALTED, RUNNING, STOPPED
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import (
     DeclaredFleet,
     DeclaredVm,

@@ -10,12 +10,7 @@ from typing import Any, Callable
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.baseline import baseline_of, changed_since
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import (
-    _NO_CHANGES,
-    Changes,
-    decide,
-    digest,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import _NO_CHANGES, Changes, decide, digest
 
 UNITS = "/etc/systemd/system"
 TARGET = f"{UNITS}/qemu-vms.target"

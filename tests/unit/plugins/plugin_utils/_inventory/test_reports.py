@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import HALTED
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import declared_credentials
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import HALTED
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.page import data_of, page, written_in
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.reports import DRIFT, report
