@@ -74,7 +74,10 @@ def applied_result(report: Mapping[str, Any], registered: Mapping[str, Any]) -> 
 def _stopped_since(report: Mapping[str, Any], registered: Mapping[str, Any]) -> set[str]:
     stopped = set(_of(report, registered, STOPPED_FIRST).get("stopped") or ())
     applied = _of(report, registered, APPLIED)
-    return stopped | set(report["stops"]) if applied and not applied.get("failed") else stopped
+    # A run that failed for some VMs has stopped the others, if it got so far that it names them.
+    if not applied or (applied.get("failed") and "failures" not in applied):
+        return stopped
+    return stopped | (set(report["stops"]) - set(applied.get("failures") or ()))
 
 
 def _since(report: HostReport, registered: Mapping[str, Any]) -> HostReport:

@@ -297,6 +297,9 @@ def test_what_was_done_since_a_report_counts() -> None:
     assert decided(**{steps.APPLIED: {"of": "0"}}) == ([], {"hv1": ["web1"]})
     assert decided(**{steps.STOPPED_FIRST: {"of": "0", "stopped": ["web1"]}}) == ([], {"hv1": ["web1"]})
     assert len(decided(**{steps.APPLIED: {"of": "1", "failed": True}})[0]) == 1
+    # It failed for this VM, or for another one.
+    assert len(decided(**{steps.APPLIED: {"of": "1", "failed": True, "failures": ["web1"]}})[0]) == 1
+    assert decided(**{steps.APPLIED: {"of": "1", "failed": True, "failures": ["db"]}}) == ([], {})
     started = steps.reports_of({"hv3": {steps.OBSERVED: {"fleet": start}, steps.APPLIED: {"of": "1"}}})
     assert errors(**started, hv2=start) == [f"{RUNS_THERE}{MOVE}".replace("hv1", "hv3")]
 
