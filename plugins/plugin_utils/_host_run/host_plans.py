@@ -129,19 +129,20 @@ def make_plans(vms: Iterable[Vm], capabilities: Capabilities, observed: Observed
                 plans.append(Plan(vm, (), ()))
                 continue
             _check_paths(vm, observed["paths"])
-            plans.append(make_plan(vm, capabilities, _kept_places(vm.name, observed)))
+            plans.append(make_plan(vm, capabilities, _kept_places(vm, observed)))
         except (DeclarationError, Collected) as error:
             errors.append(error)
     raise_collected(errors)
     return plans
 
 
-def _kept_places(vm: str, observed: ObservedHost) -> dict[str, str]:
-    """Return the places of a VM's devices in its unit. A VM that does not run gets new spare ports at its start."""
-    unit = unit_paths.unit_name(vm)
+def _kept_places(vm: Vm, observed: ObservedHost) -> dict[str, str]:
+    """Return the places of a VM's devices in its unit. A VM that does not run on gets new spare ports at its start."""
+    unit = unit_paths.unit_name(vm.name)
     path = f"{unit_paths.UNIT_DIRECTORY}/{unit}"
     places = observed["files"][path]["places"] if path in observed["files"] else {}
-    runs = unit in observed["units"] and observed["units"][unit]["active"] in RUNNING
+    # One that this run stops has the unit of a stopped one at once, which the next run leaves as it is.
+    runs = vm.state != "stopped" and unit in observed["units"] and observed["units"][unit]["active"] in RUNNING
     return {device: place for device, place in places.items() if runs or not is_port(device)}
 
 

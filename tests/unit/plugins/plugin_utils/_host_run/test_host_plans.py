@@ -17,8 +17,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import find_hint
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.paths import NEEDRESTART
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import render
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.host_plans import desired_state, explain_failure
-from ansible_collections.directdisk.qemu.tests.unit.support import SSH, plan
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.host_plans import (
+    desired_state,
+    explain_failure,
+    make_plans,
+)
+from ansible_collections.directdisk.qemu.tests.unit.support import NBD, SSH, capabilities, plan, vm
 
 DISKS: dict[str, Any] = {
     "root": {"nbd": {"host": "192.0.2.5", "export": "web1"}},
@@ -642,3 +646,23 @@ def test_a_message_of_the_module_is_not_shown_as_a_log_of_a_vm_that_did_not_star
     lines = ["vm web1: is not restarted: its guest has not shut down within stop_timeout (10 s) and runs on"]
     assert explain_failure(plan({}), lines, "hv1") == [f"hv1: {lines[0]}"]
     assert explain_failure(plan({}), [*lines, "qemu: dies"], "hv1")[0].startswith("hv1: vm web1: did not")
+
+
+@pytest.mark.parametrize(
+    ("state", "active", "spare"),
+    [("started", "active", 0), ("started", "inactive", 8), ("stopped", "active", 8), ("stopped", "inactive", 8)],
+)
+def test_a_vm_that_does_not_run_on_has_the_spare_ports_of_its_next_start(state: str, active: str, spare: int) -> None:
+    """The unit that a run leaves when it stops a VM is the one that the next run finds right."""
+    unit = "qemu-vm-web1.service"
+    places = {"machine.port17": "bus=pcie.0,addr=0x06.0", "root": "bus=machine.port17"}
+    observed: Any = {
+        "paths": {},
+        "files": {f"/etc/systemd/system/{unit}": {"places": places}},
+        "units": {unit: {"active": active}},
+    }
+    declared = vm({"memory": "64MiB", "state": state, "disks": {"root": NBD}})
+    (made,) = make_plans([declared], capabilities(), observed)
+    ports = [group[-1] for group in made.services[-1].args if "pcie-root-port,id=machine.port" in group[-1]]
+    # Those from 0x06 on are for disks.
+    assert len([port for port in ports if re.search("addr=0x0[67]", port)]) == 1 + spare
