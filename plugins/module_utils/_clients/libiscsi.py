@@ -15,7 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import IO, Any, cast
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.scsi import Command
@@ -80,7 +80,7 @@ class Session:
         self._answers: IO[bytes] = cast("IO[bytes]", self._process.stdout)
         try:
             with _sound():
-                self._request({"portal": portal, "seconds": seconds, **_sent(login)})
+                self._request({"portal": portal, "seconds": seconds, **asdict(login)})
         except BaseException:
             self._process.kill()
             self.close()
@@ -147,11 +147,6 @@ def _sound() -> Iterator[None]:
         yield
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise IscsiError("the process that speaks iSCSI has ended, or gives no sound answer") from None
-
-
-def _sent(login: Login) -> dict[str, Any]:
-    names = ("target", "user", "password", "initiator", "header_digest", "transport")
-    return {name: getattr(login, name) for name in names}
 
 
 def _address_of(host: str, seconds: float) -> str:
