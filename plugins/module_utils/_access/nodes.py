@@ -16,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_head
     read_header,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import StorageDaemon
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.visible_files import read_shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.nbd import NbdClient
@@ -65,48 +66,65 @@ class OpenNode:
         ):
             yield client
 
-    def header(self) -> Header:
-        """Read the header of the image."""
-        with self.accessed() as client:
-            return read_header(client.read(0, HEAD))
+
+class Image(OpenNode):
+    """The node of the bytes that a guest sees."""
+
+    def __init__(self, daemon: StorageDaemon, name: str, bench: Workspace, key: str, size: int) -> None:
+        super().__init__(daemon, name, bench, key)
+        self.size = size
+        """Bytes that a guest saw when the image was opened."""
 
 
 class Storage(OpenNode):
     """The protocol node of a disk; its format is opened on top of it."""
 
     def __init__(
-        self, daemon: StorageDaemon, name: str, bench: Workspace, key: str, disk: Disk, formats: list[Node]
+        self, daemon: StorageDaemon, node: Node, bench: Workspace, key: str, disk: Disk, formats: list[Node]
     ) -> None:
-        super().__init__(daemon, name, bench, key)
+        super().__init__(daemon, node["node-name"], bench, key)
+        self._file = str(node["filename"]) if node["driver"] == "file" else ""
         self._disk = disk
         self._formats = formats
 
-    @contextlib.contextmanager
-    def image(self) -> Iterator[OpenNode]:
-        """Open the node of the bytes that a guest sees."""
-        first, *others = self._formats
-        with self.daemon.nodes([{**first, **self._beneath()}, *others], seconds=self.bench.open_timeout):
-            image = OpenNode(self.daemon, self._formats[-1]["node-name"], self.bench, self.key)
-            self._refuse_foreign_files(image)
-            yield image
+    def header(self) -> Header:
+        """Read the header of the image; that of a file of this host is read directly, which is faster."""
+        head = read_shown(self._file, HEAD) if self._file else None
+        if head is None:
+            with self.accessed() as client:
+                head = client.read(0, HEAD)
+        return read_header(head)
 
-    def _refuse_foreign_files(self, image: OpenNode) -> None:
-        """Check the header that QEMU has read: a server may send another one the second time."""
+    @contextlib.contextmanager
+    def image(self, header: Header | None = None) -> Iterator[Image]:
+        """Open the node of the bytes that a guest sees; header: of this storage, if it has just been read."""
+        first, *others = self._formats
+        beneath = self._beneath(header)
+        with self.daemon.nodes([{**first, **beneath}, *others], seconds=self.bench.open_timeout):
+            name = self._formats[-1]["node-name"]
+            yield Image(self.daemon, name, self.bench, self.key, self._checked_size(name))
+
+    def _checked_size(self, name: str) -> int:
+        """Return the size of the image; refuse the header that QEMU has read: a server may send another one then."""
+        nodes = self.daemon.open_nodes()
         backing = str(self._disk.backing.get("file", ""))
-        foreign = foreign_file(self.daemon.open_nodes(), image.name, backing, keeps_names=self.daemon.keeps_names)
+        foreign = foreign_file(nodes, name, backing, keeps_names=self.daemon.keeps_names)
         if foreign:
             raise HostError(f"its header has had {foreign} opened; flatten the image, or declare its backing file")
+        return next(int(node["image"]["virtual-size"]) for node in nodes if node["node-name"] == name)
 
-    def _beneath(self) -> Node:
+    def _beneath(self, header: Header | None) -> Node:
         """Return the options of a format's node for its backing file; refuse a header that names an undeclared file."""
         form = str(self._disk.settings["format"])
+        if form not in (*SOURCE_FORMATS, "qcow2"):
+            return {}
+        header = header or self.header()
         if form in SOURCE_FORMATS:
-            problem = why_not_format(form, self.header().head)
+            problem = why_not_format(form, header.head)
             if problem:
                 raise HostError(problem)
         if form != "qcow2":
             return {}
-        header = self.header()
         if header.format != "qcow2":
             kind, _advice = file_kind(header.head)
             raise HostError(f"it is {kind}" if kind else "Image is not in qcow2 format")

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 import socket
+import stat
 from collections.abc import Iterator, Sequence
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
@@ -63,6 +64,23 @@ class VisibleFiles:
             answer = str(error)
         if answer != "ok":
             raise QmpError(f"Could not open '{path}': {answer}")
+
+
+def read_shown(path: str, length: int) -> bytes | None:
+    """Return the first bytes of a file that can be shown; None if it is no regular file or cannot be read here."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+    if _is_writable_by_others(os.path.dirname(path)):
+        flags |= os.O_NOFOLLOW
+    try:
+        file = os.open(path, flags)
+    except OSError:
+        return None
+    try:
+        return os.pread(file, length, 0) if stat.S_ISREG(os.fstat(file).st_mode) else None
+    except OSError:
+        return None
+    finally:
+        os.close(file)
 
 
 def _open_tree(path: str) -> int:

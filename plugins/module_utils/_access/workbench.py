@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.foreign_files import local_backing_file
-from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import OpenNode, Storage
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.nodes import Image, Storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.qemu_img import copy_by_qemu_img
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.route_openers import (
     OpenedHere,
@@ -57,10 +57,10 @@ class Workbench(Workspace):
             # A node that was only read has nothing to flush: it may end with its daemon.
             stay = disk.backend.access.closes_slowly and not writable
             with here.daemon.nodes([storage], seconds=self.open_timeout, stay=stay):
-                yield Storage(here.daemon, storage["node-name"], self, here.key, disk, formats)
+                yield Storage(here.daemon, storage, self, here.key, disk, formats)
 
     @contextlib.contextmanager
-    def image(self, disk: Disk, *, writable: bool = False) -> Iterator[OpenNode]:
+    def image(self, disk: Disk, *, writable: bool = False) -> Iterator[Image]:
         """Open a disk up to the node of the bytes that a guest sees."""
         with self.storage(disk, writable=writable) as storage, storage.image() as image:
             yield image
@@ -68,7 +68,7 @@ class Workbench(Workspace):
     def size_of(self, disk: Disk) -> int:
         """Return the bytes that a guest sees."""
         with self.image(disk) as image:
-            return int(image.describe()["virtual-size"])
+            return image.size
 
     def size_of_source(self, origin: Disk) -> int:
         """Return the same for a source; HostError if it is not the whole image that is declared."""
@@ -76,7 +76,7 @@ class Workbench(Workspace):
             check_content(storage, origin)
             with storage.image() as image:
                 check_whole(storage, origin)
-                return int(image.describe()["virtual-size"])
+                return image.size
 
     @contextlib.contextmanager
     def _opening(self, disk: Disk) -> Iterator[_Opening]:
@@ -135,8 +135,7 @@ class Workbench(Workspace):
             source.served(writable=False) as origin_uri,
             sink.served(writable=True) as target_uri,
         ):
-            size = int(source.describe()["virtual-size"])
-            copy_by_qemu_img(self, size, "-n", "-f", "raw", "-O", "raw", *zero, origin_uri, target_uri)
+            copy_by_qemu_img(self, source.size, "-n", "-f", "raw", "-O", "raw", *zero, origin_uri, target_uri)
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._options.read impo
 def observe_content(kind: type[Kind], desired: DesiredImage, storage: Storage, *, in_use: bool = False) -> Kind:
     """Return the state of an image that exists; ``problem`` tells why it is not what is declared."""
     header = storage.header()
-    observed = describe_header(kind, desired.disk, header, storage.describe()["virtual-size"])
+    observed = describe_header(kind, desired.disk, header, None)
     if observed.problem:
-        return observed
-    with storage.image() as image:
-        size = image.describe()["virtual-size"]
-    observed = replace(observed, size=size, problem=size_problem(desired, size))
+        return replace(observed, size=storage.describe()["virtual-size"])
+    with storage.image(header) as image:
+        observed = replace(observed, size=image.size, problem=size_problem(desired, image.size))
     if "sha256" in desired.provision:
         observed = _add_digest(observed, desired.provision["sha256"], storage)
     if desired.provision["check"] and header.format == "qcow2" and not in_use:

@@ -47,6 +47,10 @@ class Image:
     def describe(self) -> dict[str, Any]:
         return {"virtual-size": self.path.stat().st_size}
 
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size
+
     def header(self) -> Header:
         return read_header(self.path.read_bytes())
 
@@ -57,7 +61,8 @@ class Image:
         os.truncate(self.path, size)
 
     @contextmanager
-    def image(self) -> Iterator[Image]:
+    def image(self, header: Header | None = None) -> Iterator[Image]:
+        del header
         yield self
 
     @contextmanager

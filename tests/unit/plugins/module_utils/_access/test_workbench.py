@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import stat
+import struct
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -227,3 +228,18 @@ def test_an_export_has_an_end(daemon: Daemon) -> None:
     with Workbench(capabilities()) as bench, bench.image(disk()) as node, node.served(writable=False) as uri:
         assert uri.startswith(f"nbd+unix:///{node.name}?socket=")
     assert names(daemon.told("block-export-add"), "id") == names(daemon.told("block-export-del"), "id")
+
+
+def test_the_header_of_a_file_of_this_host_is_read_without_an_export(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VisibleFiles, "shown", lambda *_: contextlib.nullcontext())
+    path = tmp_path / "a.qcow2"
+    path.write_bytes(struct.pack(">4sIQIIQI", b"QFI\xfb", 3, 0, 0, 16, 1 << 20, 0).ljust(512, b"\0"))
+    with Workbench(capabilities()) as bench, bench.storage(disk(file={"path": str(path)}, format="qcow2")) as storage:
+        header = storage.header()
+        assert header.format == "qcow2"
+        path.write_bytes(b"another one")
+        with storage.image(header) as image:
+            assert image.size == 1048576
+    assert not daemon.told("block-export-add")
