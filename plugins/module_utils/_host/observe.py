@@ -135,7 +135,7 @@ def _observe_units(units: Sequence[str]) -> dict[str, ObservedUnit]:
             "started_from": unit_record.recorded(unit, state["invocation"]),
             "drop_ins": drop_ins[unit],
         }
-        for unit, state in systemd.show(units).items()
+        for unit, state in systemd.states(units).items()
     }
 
 

@@ -30,13 +30,14 @@ def test_the_helpers_of_a_stopped_vm_are_waited_for(tmp_path: Path, monkeypatch:
 def test_a_new_vm_is_written_enabled_and_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(apply.systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
-    monkeypatch.setattr(
-        apply.systemd,
-        "show",
-        lambda units: {
-            unit: {"active": "inactive", "enabled": False, "reload": False, "invocation": ""} for unit in units
-        },
-    )
+    for question in ("show", "states"):
+        monkeypatch.setattr(
+            apply.systemd,
+            question,
+            lambda units: {
+                unit: {"active": "inactive", "enabled": False, "reload": False, "invocation": ""} for unit in units
+            },
+        )
     for folder in ("UNIT_DIRECTORY", "PROGRAMS", "CREDENTIALS", "ENCRYPTED_CREDENTIALS"):
         monkeypatch.setattr(paths, folder, str(tmp_path / folder))
         (tmp_path / folder).mkdir()

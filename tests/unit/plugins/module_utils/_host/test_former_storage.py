@@ -79,8 +79,13 @@ def test_a_vm_that_has_given_back_its_former_storage_has_only_that_of_its_unit()
     former_storage.forget(UNIT)
 
 
+def answer_with(monkeypatch: pytest.MonkeyPatch, known: Any) -> None:
+    for question in ("show", "states"):
+        monkeypatch.setattr(systemd, question, lambda _units: known)
+
+
 def test_a_host_is_observed_with_what_its_vms_still_have_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(systemd, "show", lambda _units: states())
+    answer_with(monkeypatch, states())
     (tmp_path / UNIT).write_text(unit_text(NEW))
     former_storage.remember({UNIT: {OLD: True}}, states(), {})
     seen = observe.observe(vms=[], paths=[], secrets={}, encrypted=False, processes=False)
@@ -92,7 +97,7 @@ def test_a_host_is_observed_with_what_its_vms_still_have_open(tmp_path: Path, mo
 def test_a_run_writes_down_what_a_vm_has_open_before_it_replaces_its_unit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(systemd, "show", lambda _units: states())
+    answer_with(monkeypatch, states())
     monkeypatch.setattr(apply, "_switch", lambda *_: {})
     (tmp_path / UNIT).write_text(unit_text(OLD))
     monkeypatch.setattr(apply, "_write", lambda *_: (tmp_path / UNIT).write_text(unit_text(NEW)))
@@ -116,7 +121,7 @@ def test_storage_that_is_open_under_another_name_is_found(
     storage_users._resolved.cache_clear()
     monkeypatch.setattr(storage_users, "resolve", resolve)
     monkeypatch.setattr(observe, "resolve", resolve)
-    monkeypatch.setattr(systemd, "show", lambda _units: states())
+    answer_with(monkeypatch, states())
     spelled = {BY_NAME.identity: spellings(BY_NAME)}
     old = f"{opened_line({BY_NAME.identity: True})}\n{spellings_lines(spelled)}"
     (tmp_path / UNIT).write_text(unit_text(NEW) if former else old)
@@ -133,7 +138,7 @@ def test_storage_that_is_open_under_another_name_is_found(
 def test_a_vm_that_only_reads_a_disk_does_not_write_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: bool
 ) -> None:
-    monkeypatch.setattr(systemd, "show", lambda _units: states())
+    answer_with(monkeypatch, states())
     (tmp_path / UNIT).write_text(f"{opened_line({OTHER.identity: writes})}\n")
     assert storage_users.vms_that_open(OTHER) == ["web1"]
     assert storage_users.vms_that_write(OTHER) == (["web1"] if writes else [])

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import systemd
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 
 def test_a_log_acts_on_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +35,32 @@ def test_the_log_of_a_start_begins_where_the_journal_ended_before(monkeypatch: p
     assert "--after-cursor=s=1;i=2" in commands[1]
     # With a cursor it would be the first lines, not the last.
     assert not any(word.startswith("--lines") for word in commands[1])
+
+
+SHOWN = "ActiveState=active\nLoadState=loaded\nUnitFileState=enabled\nNeedDaemonReload=yes\nInvocationID=1\nMainPID=7"
+STOPPED = {"active": "inactive", "enabled": False, "masked": False, "reload": False, "invocation": "", "pid": 0}
+
+
+def test_systemd_is_not_asked_for_units_that_it_has_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, stopped, booted, masked, empty, missing = (f"qemu-vm-{name}.service" for name in "abcdef")
+    for unit in (loaded, stopped, booted):
+        (tmp_path / unit).write_text("[Service]\n", encoding="utf-8")
+    (tmp_path / empty).touch()
+    (tmp_path / masked).symlink_to("/dev/null")
+    (tmp_path / "qemu-vms.target.wants").mkdir()
+    (tmp_path / "qemu-vms.target.wants" / booted).symlink_to(tmp_path / booted)
+    shown: list[str] = []
+
+    def run(command: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
+        if command[1] == "list-units":
+            return subprocess.CompletedProcess(command, 0, f"{loaded} loaded active running VM a\n", "")
+        shown.extend(command[command.index("--") + 1 :])
+        return subprocess.CompletedProcess(command, 0, "\n\n".join(f"Id={unit}\n{SHOWN}" for unit in shown), "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
+    states = systemd.states([loaded, stopped, booted, masked, empty, missing])
+    assert shown == [loaded, masked, empty, missing]
+    assert states[loaded]["active"] == "active"
+    assert states[stopped] == STOPPED
+    assert states[booted] == {**STOPPED, "enabled": True}
