@@ -12,10 +12,10 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, DirectDiskError
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import registered_results
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.output import show
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import answers, conflicts, queries, tables
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet_in_parallel
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import registered_results
 
 display = Display()
 

@@ -10,8 +10,8 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import run_table, steps
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import registered_results
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.output import show
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import registered_results
 
 
 class ActionModule(ActionBase):

@@ -33,7 +33,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection 
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans, steps
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import HostAction, HostFailed, plain
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import compare, registered_results
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import compare
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.in_use import storage_not_asked
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import (
     DiskResults,
@@ -59,6 +59,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.scope im
 )
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.takeovers import takeovers_of
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import declaration_of
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import registered_results
 
 display = Display()
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
@@ -84,6 +85,7 @@ def _is_address(text: str) -> bool:
 _LOOPBACK = IPv6Address("::1")
 
 
+@functools.lru_cache(maxsize=4096)  # a fleet names few servers, and each of them often
 def same_host(host: str) -> str:
     """One spelling for all of a host: names in small letters without the root's dot, addresses as short as they get.
 
@@ -132,6 +134,7 @@ def is_literal(host: str) -> bool:
     return True
 
 
+@functools.lru_cache(maxsize=4096)
 def is_loopback(host: str) -> bool:
     """Return True for a loopback host, which is a different one on each host."""
     name = same_host(host)

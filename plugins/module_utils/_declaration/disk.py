@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends._packed import take_unpacker
@@ -76,9 +77,9 @@ class Disk(Drive):
         """Return the declared backing file of a qcow2; empty if none is declared."""
         return dict(self.provision.get("backing") or {})
 
-    @property
+    @cached_property
     def identity(self) -> str:
-        """Return the same text for all declarations of the same bytes."""
+        """The same text for all declarations of the same bytes."""
         return self.backend.source.identity(self.source)
 
     def at(self, source: Values) -> Disk:

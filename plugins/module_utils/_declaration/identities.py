@@ -86,7 +86,7 @@ def identities_of(identity: str, known: Spellings | None, resolved: Resolved) ->
 
 def identities(disk: Disk, resolved: Resolved) -> Identities:
     """Return all identities of a disk, with the names that its host resolved."""
-    known = {name: resolved.get(name, ()) for name in names_in(disk)}
+    known = {name: resolved.get(name, ()) for name in names_in(disk)} if resolved else {}
     itself = {name: [one for one in places if not one.startswith(WITHIN)] for name, places in known.items()}
     larger = {name: [one[len(WITHIN) :] for one in places if one.startswith(WITHIN)] for name, places in known.items()}
     variants = [disk, *_at_each_address(disk, itself)]
@@ -98,7 +98,7 @@ def identities(disk: Disk, resolved: Resolved) -> Identities:
 
 
 def _at_each_address(disk: Disk, resolved: Resolved) -> Iterator[Disk]:
-    most = max((len(resolved.get(name, ())) for name in names_in(disk)), default=0)
+    most = max(map(len, resolved.values()), default=0)
     for number in range(most):
         yield _renamed(disk, partial(_one_of, resolved, number))
 
@@ -132,9 +132,17 @@ def doubts(disks: Iterable[tuple[str, Disk]], resolved: Resolved) -> list[tuple[
 def _doubtful(disk: Disk, resolved: Resolved) -> Iterator[tuple[str, str, str]]:
     """Yield keys that possibly identical disks have in common: the disk's, the other's, and the reason."""
     yield from ((maybe, maybe, why) for maybe, why in disk.backend.source.possible_identities(disk.source))
-    anywhere = _renamed(disk, lambda name: name if name.startswith("/") else "?").identity
+    names: list[str] = []
+
+    def nameless(name: str) -> str:
+        names.append(name)
+        return name if name.startswith("/") else "?"
+
+    anywhere = _renamed(disk, nameless).identity
     servers = {"name", "address"} if anywhere != disk.identity else set[str]()
-    unknown = [name for name in names_in(disk) if not name.startswith("/") and not resolved.get(name)]
+    unknown = [
+        name for name in names if not uris.is_literal(name) and not name.startswith("/") and not resolved.get(name)
+    ]
     own = "name" if unknown else "address"
     for other in servers - {own}:
         yield (

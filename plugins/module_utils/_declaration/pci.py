@@ -13,6 +13,7 @@ upwards and networks downwards.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -74,9 +75,9 @@ class RootPort:
         address = f"addr={self.slot:#04x}.{self.function}{several}"
         return f"pcie-root-port,id={_PORT}{self.number},bus=pcie.0,{address},chassis={self.number}"
 
-    @property
+    @functools.cached_property
     def place(self) -> str:
-        """Return the place of a device behind it."""
+        """The place of a device behind it."""
         return f"bus={_PORT}{self.number}"
 
 
@@ -220,12 +221,7 @@ def _slot(slot: int) -> str:
 
 def _q35(slots: Sequence[int], needs: _Needs, kept: Mapping[str, str], *, spare: int) -> _Board:
     always, rest = slots[:_ALWAYS], slots[_ALWAYS:]
-    all_ports = [
-        RootPort(number, slot, function)
-        for number, (slot, function) in enumerate(
-            ((slot, function) for slot in rest[: _NETWORK_SLOTS + _DISK_SLOTS] for function in range(_FUNCTIONS)), 1
-        )
-    ]
+    all_ports = _ports_in(tuple(rest[: _NETWORK_SLOTS + _DISK_SLOTS]))
     for_networks = all_ports[: _NETWORK_SLOTS * _FUNCTIONS]
     for_disks = all_ports[len(for_networks) :]
     for ids, ports, what, advice in (
@@ -250,6 +246,12 @@ def _q35(slots: Sequence[int], needs: _Needs, kept: Mapping[str, str], *, spare:
     return _Board((*network_ports, *disk_ports), (screen, usb, seed), single, {**networks, **disks})
 
 
+@functools.lru_cache(maxsize=16)  # the VMs of a fleet have few kinds of boards
+def _ports_in(slots: tuple[int, ...]) -> tuple[RootPort, ...]:
+    places = ((slot, function) for slot in slots for function in range(_FUNCTIONS))
+    return tuple(RootPort(number, slot, function) for number, (slot, function) in enumerate(places, 1))
+
+
 def _on_ports(
     ids: Sequence[str], ports: Sequence[RootPort], kept: Mapping[str, str], spare: int
 ) -> tuple[dict[str, str], Sequence[RootPort]]:
@@ -257,7 +259,7 @@ def _on_ports(
     places = _assign(ids, [port.place for port in ports], kept)
     used = set(places.values())
     needed = max((number for number, port in enumerate(ports, 1) if port.place in used), default=0)
-    before = sum(f"{_PORT}{port.number}" in kept for port in ports)
+    before = sum(f"{_PORT}{port.number}" in kept for port in ports) if kept else 0
     return places, ports[: before if before >= needed and before else needed + spare]
 
 

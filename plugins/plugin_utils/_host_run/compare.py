@@ -17,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declare
     DeclaredFleet,
     read_fleet_in_parallel,
 )
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import registered_results
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,6 @@ class Comparison:
     stops: Mapping[str, list[str]] = field(default_factory=dict)
     waits: Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]] = field(default_factory=dict)
     takes: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
-
-
-def registered_results(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-    """Return the variables of hosts with the results of their tasks, without evaluating templates."""
-    # Ansible's own hostvars would template whole variables of a host.
-    raw_get = getattr(hostvars, "raw_get", None)
-    return {str(host): raw_get(host) if raw_get else hostvars[host] for host in hosts}
 
 
 def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Comparison:
