@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from typing import Callable, TypedDict
+from collections.abc import Iterator, Mapping
+from typing import TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import Spellings
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
@@ -54,16 +54,10 @@ def opened_at_start(opened: Opened, states: States) -> dict[str, Mapping[str, bo
     return {unit: _storage(entries[unit]) if unit in entries else opened[unit] for unit in running}
 
 
-def units_that_may_open(is_same: Callable[[str, str], bool], opened: Opened, entries: Entries) -> list[str]:
-    """Return the units for which opened_now() may list some storage, so that only their states must be asked.
-
-    is_same: if an identity that a unit lists is that storage.
-    """
-    return [
-        unit
-        for unit, storage in opened.items()
-        if any(is_same(unit, identity) for identity in {**storage, **_storage(entries.get(unit))})
-    ]
+def ever_opened(opened: Opened, entries: Entries) -> Iterator[tuple[str, str]]:
+    """Yield units with the identities that opened_now() may list for them, whatever their states are."""
+    for unit, storage in opened.items():
+        yield from ((unit, identity) for identity in _both(storage, _storage(entries.get(unit))))
 
 
 def with_former(spellings: Mapping[str, Mapping[str, Spellings]], entries: Entries) -> dict[str, dict[str, Spellings]]:

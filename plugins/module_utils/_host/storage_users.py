@@ -58,19 +58,27 @@ class StorageUsers:
     def of(self, disk: Disk) -> dict[str, bool]:
         """Return the running VMs that have a disk open, and if they write to it."""
         own = identities(disk, {**self._resolved, **_resolved(frozenset(names_in(disk)))})
-
-        def is_same(unit: str, identity: str) -> bool:
-            return own.same(self._identities_of(unit, identity))
-
-        asked = former_storage.units_that_may_open(is_same, self._opened, self._former)
+        asked = sorted(
+            {unit for text in {*own.certain, *own.possible} for unit in self._units_by_identity.get(text, ())}
+        )
         states = self._states_of(asked)
         now = former_storage.opened_now({unit: self._opened[unit] for unit in asked}, states, self._former)
         users = {}
         for unit in asked:
-            same = [writes for identity, writes in now[unit].items() if is_same(unit, identity)]
+            same = [writes for identity, writes in now[unit].items() if own.same(self._identities_of(unit, identity))]
             if same and states[unit]["active"] not in STOPPED:
                 users[paths.vm_of_unit(unit)] = any(same)
         return users
+
+    @functools.cached_property
+    def _units_by_identity(self) -> dict[str, set[str]]:
+        """The units by each identity of what they may have open, so that a disk is not compared with all of them."""
+        units: dict[str, set[str]] = {}
+        for unit, identity in former_storage.ever_opened(self._opened, self._former):
+            known = self._identities_of(unit, identity)
+            for text in (*known.certain, *known.possible):
+                units.setdefault(text, set()).add(unit)
+        return units
 
     def _identities_of(self, unit: str, identity: str) -> Identities:
         key = unit, identity
