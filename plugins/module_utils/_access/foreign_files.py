@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import Header
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
 _PROTOCOL = re.compile(r"[^/:]*:")
 """Begins a name that QEMU does not take for a path (QEMU, path_has_protocol)."""
@@ -26,6 +28,14 @@ def local_backing_file(disk: Disk, node: Node) -> str:
         return ""
     image = str(node.get("filename", ""))
     return posixpath.join(posixpath.dirname(image), name) if posixpath.isabs(name) or image else ""
+
+
+def refuse_undeclared(disk: Disk, header: Header) -> None:
+    """Raise HostError if the header of a qcow2 names a file that is not declared."""
+    if header.external:
+        raise HostError("its header names another file for its data; such an image is not opened")
+    if header.backing and header.backing != disk.backing.get("file"):
+        raise HostError(f"it stands on {header.backing}, as its header says; flatten it, or declare that as backing")
 
 
 def foreign_file(nodes: Iterable[Mapping[str, Any]], name: str, backing: str, *, keeps_names: bool) -> str:

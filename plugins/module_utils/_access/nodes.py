@@ -9,7 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind import file_kind, why_not_format
-from ansible_collections.directdisk.qemu.plugins.module_utils._access.foreign_files import foreign_file
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.foreign_files import (
+    foreign_file,
+    refuse_undeclared,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import (
     HEAD,
     Header,
@@ -123,16 +126,9 @@ class Storage(OpenNode):
             problem = why_not_format(form, header.head)
             if problem:
                 raise HostError(problem)
-        if form != "qcow2":
             return {}
         if header.format != "qcow2":
             kind, _advice = file_kind(header.head)
             raise HostError(f"it is {kind}" if kind else "Image is not in qcow2 format")
-        if header.external:
-            raise HostError("its header names another file for its data; such an image is not opened")
-        declared = self._disk.backing
-        if header.backing and header.backing != declared.get("file"):
-            raise HostError(
-                f"it stands on {header.backing}, as its header says; flatten it, or declare that as backing"
-            )
+        refuse_undeclared(self._disk, header)
         return {} if header.backing else {"backing": None}

@@ -35,6 +35,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image
     ResizeImage,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.observed import ObservedFile
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.open_file import observe_open_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.verify import observe_content, verify
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle import Actions
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.sources import size_of_source
@@ -62,6 +63,10 @@ def observe(desired: DesiredImage, bench: Workbench) -> ObservedFile:
     opened_by = tuple(vms_that_open(disk, bench.users))
     route = choose_route(disk, bench.capabilities)[0]
     fixed_by = "" if ROUTES[route].grows else route
+    if opened_by and desired.state != "absent" and disk.backend.access.driver == "file":
+        known = observe_open_file(desired, store.storage.path(disk))
+        if known and not known.problem:
+            return replace(known, opened_by=opened_by, fixed_by=fixed_by)
     missing = ObservedFile(exists=False, opened_by=opened_by, fixed_by=fixed_by)
     if disk.backend.access.closes_slowly and _is_missing(disk, store, bench):
         return _add_surroundings(missing, desired, store, bench)
