@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.output import show
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import answers, conflicts, queries, tables
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet_in_parallel
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import registered_results
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.registered import registered_results
 
 display = Display()
 
@@ -65,7 +65,7 @@ def _known_images(value: Any) -> list[str]:
 def _answers(hostvars: Any, register: str, hosts: Sequence[str]) -> answers.Answers:
     """Return the answers of hosts to qemu_info; register: the variable in which they are registered."""
     found: dict[str, answers.HostFacts] = {}
-    for host, variables in registered_results(hostvars, hosts if register else ()).items():
+    for host, variables in registered_results(hostvars, hosts if register else (), [register]).items():
         answer: Any = variables.get(register)
         found[host] = answer if answer else answers.HostFacts()
     return found

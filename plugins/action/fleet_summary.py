@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import run_table, steps
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.output import show
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import registered_results
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.registered import registered_results
 
 
 class ActionModule(ActionBase):
@@ -25,7 +25,7 @@ class ActionModule(ActionBase):
         del tmp
         variables = task_vars or {}
         check = bool(self._task.check_mode)
-        results = registered_results(variables["hostvars"], variables["ansible_play_hosts_all"])
+        results = registered_results(variables["hostvars"], variables["ansible_play_hosts_all"], steps.REGISTERED)
         # Ansible counts hosts that failed to neither list.
         batch, active = variables["ansible_play_batch"], variables["ansible_play_hosts"]
         table = run_table.run_table(_of_batch(results, batch, active), check=check)

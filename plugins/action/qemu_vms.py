@@ -33,7 +33,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection 
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans, steps
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import HostAction, HostFailed, plain
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import compare
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import compare, waiting_for_stops
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.in_use import storage_not_asked
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import (
     DiskResults,
@@ -59,7 +59,6 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.scope im
 )
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.takeovers import takeovers_of
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import declaration_of
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import registered_results
 
 display = Display()
 
@@ -192,7 +191,7 @@ class ActionModule(HostAction):
         run = Run(host, plans, observed, options, encrypted=capabilities.encrypts)
         predicted = _predictions(managed, answers.host, recreation, answers.removals)
         run.take_over(takeovers_of(scope.chosen, observed, task_vars[steps.COMPARED]["takes"].get(host, {})))
-        not_yet = self._waiting_for_stops(host, task_vars)
+        not_yet = waiting_for_stops(task_vars["hostvars"], task_vars[steps.COMPARED]["waits"].get(host, {}))
         run.leave_alone(not_yet)
         predicted, recreation = predicted.without(not_yet), recreation.without(not_yet)
         result = self._predict(run, predicted, recreation)
@@ -264,22 +263,6 @@ class ActionModule(HostAction):
             lines = (f"{host}: vm {name}: does not stop, so it is not started on another host" for name in running)
             result.update(failed=True, msg="\n".join(lines))
         return result
-
-    def _waiting_for_stops(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Return the VMs that cannot start because a VM on another host has not stopped, with the reasons."""
-        waits = task_vars[steps.COMPARED]["waits"].get(host, {})
-        results = registered_results(task_vars["hostvars"], {other for others in waits.values() for other in others})
-        refused: dict[str, list[str]] = {}
-        for name, stops in waits.items():
-            lines = [
-                f"vm {name}: is not started: {other} has not stopped {vm}; see the result of {other}"
-                for other, vms in stops.items()
-                for vm in vms
-                if not steps.is_stopped(vm, results.get(other) or {})
-            ]
-            if lines:
-                refused[name] = lines
-        return refused
 
     def _declared(self, host: str, task_vars: Mapping[str, Any]) -> Any:
         """Return the declaration: option vms, or the variable that declares VMs."""

@@ -17,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declare
     DeclaredFleet,
     read_fleet_in_parallel,
 )
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import registered_results
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.registered import registered_results
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Comparison:
 def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Comparison:
     """Compare all hosts; play_hosts: the hosts of the play that have not failed."""
     asked = [str(host) for host in play_hosts]
-    registered = registered_results(hostvars, asked)
+    registered = registered_results(hostvars, asked, steps.REGISTERED)
     reports = steps.reports_of(registered)
     unmatched = [] if set(asked) - set(reports) else unmatched_everywhere(steps.observed_results(registered))
     if unmatched:
@@ -53,6 +53,28 @@ def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Compariso
     errors += [*shared, *_asked_later(reports, later)]
     warnings = [*warnings, *_not_asked(declared, reports)]
     return Comparison(errors, warnings, decision.stops, decision.waits, decision.takes)
+
+
+def waiting_for_stops(
+    hostvars: Mapping[str, Any], waits: Mapping[str, Mapping[str, Sequence[str]]]
+) -> dict[str, list[str]]:
+    """Return the VMs that cannot start because a VM on another host has not stopped, with the reasons.
+
+    waits: by the VM that starts, the VMs that must stop first, by their host.
+    """
+    others = {other for stops in waits.values() for other in stops}
+    results = registered_results(hostvars, others, steps.REGISTERED)
+    refused: dict[str, list[str]] = {}
+    for name, stops in waits.items():
+        lines = [
+            f"vm {name}: is not started: {other} has not stopped {vm}; see the result of {other}"
+            for other, vms in stops.items()
+            for vm in vms
+            if not steps.is_stopped(vm, results.get(other) or {})
+        ]
+        if lines:
+            refused[name] = lines
+    return refused
 
 
 def _asked_later(reports: Mapping[str, HostReport], later: list[str]) -> list[DeclarationError]:

@@ -21,6 +21,7 @@ OBSERVED = "__qemu_vms_run"
 COMPARED = "__qemu_vms_fleet"
 STOPPED_FIRST = "__qemu_vms_stopped"
 APPLIED = "__qemu_vms_applied"
+REGISTERED = (OBSERVED, COMPARED, STOPPED_FIRST, APPLIED)
 
 _UNKNOWN: ObservedUnit = {
     "active": "inactive",

@@ -37,13 +37,6 @@ def declarations(hostvars: Mapping[str, Any], hosts: Iterable[str] | None = None
             yield str(host), _Resolver(loader, variables).resolve(variables[VARIABLE])
 
 
-def registered_results(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-    """Return the variables of hosts with the results of their tasks, without evaluating templates."""
-    # Ansible's own hostvars would template whole variables of a host.
-    raw_get = getattr(hostvars, "raw_get", None)
-    return {str(host): raw_get(host) if raw_get else hostvars[host] for host in hosts}
-
-
 def evaluated(variables: Mapping[str, Any], loader: DataLoader) -> Any:
     """Return the declaration in the variables of a task; no VMs if there is none."""
     return _Resolver(loader, variables).resolve(variables.get(VARIABLE, {}))

@@ -57,5 +57,5 @@ def test_a_header_that_names_an_undeclared_file_is_refused(tmp_path: Path, monke
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base), "-F", "qcow2", str(path)]
     subprocess.run(command, check=True)
     for users in ((), ("web1",)):
-        with pytest.raises(StorageError, match="it stands on .*/base, as its header says; flatten it"):
+        with pytest.raises(StorageError, match=r"it stands on .*/base, as its header says; flatten it"):
             observed(declared(path, format="qcow2", size="1MiB"), monkeypatch, *users)
