@@ -342,7 +342,7 @@ def test_a_new_drop_in_needs_a_restart() -> None:
 def test_a_vm_that_keeps_a_disk_gets_its_unit_and_no_other_disks() -> None:
     found = decided(disks(old=NFS), disks(new={"nfs": {**NFS["nfs"], "path": "/b"}}))
     found.keep_devices("web1")
-    assert (found.write_files, found.attach, found.detach) == ([PATH], [], [])
+    assert (found.write_files, found.attach) == ([PATH], [])
     # Its helpers, and the servers that it may reach, stay until it is started again.
     assert found.restart_required == {"web1": ["its guest has not given back every device"]}
 
@@ -352,7 +352,9 @@ def test_a_vm_that_is_refused_is_left_as_it_is() -> None:
     found.remove_credentials = ["/etc/credstore/qemu-vm-web1.old.key", "/etc/credstore/qemu-vm-web2.old.key"]
     found.remove_files = ["/etc/systemd/system/qemu-vm-web1.old.nbdkit.service"]
     found.keep_vm("web1")
-    assert (found.write_files, found.remove_files, found.attach, found.detach) == ([], [], [], [])
+    assert (found.write_files, found.remove_files, found.attach) == ([], [], [])
+    # Its filter of addresses and its record are those of its former unit, which it keeps.
+    assert found.changed_while_running() == []
     assert found.remove_credentials == ["/etc/credstore/qemu-vm-web2.old.key"]
 
 
