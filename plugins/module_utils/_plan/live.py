@@ -24,6 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_part
     needs_port,
     parts_of,
     properties_of,
+    unused_new_ports,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import vm_node
@@ -221,8 +222,11 @@ def why_fixed(part: Part) -> str:
 def _rest(running: RunningParts, planned: RunningParts) -> Iterator[str]:
     """Yield the reasons in arguments that belong to no disk and no network."""
     before, after = Counter(running.rest), Counter(planned.rest)
+    # A device that no longer exists in the declaration may have made the unit's board larger than the VM's.
+    unused = unused_new_ports(running, planned)
     for group in (before - after) + (after - before):
-        yield _reason(group)
+        if group not in unused:
+            yield _reason(group)
 
 
 def _reason(group: tuple[str, ...]) -> str:

@@ -153,6 +153,21 @@ def test_a_disk_of_which_a_part_is_left_is_attached_again_or_detached() -> None:
     assert changes(both, disks(), ("data",)) == LiveChanges(detach=("data",))
 
 
+def test_a_controller_without_a_port_needs_a_restart() -> None:
+    found = changes(
+        {**disks(), "hotplug_ports": 0}, {**disks(data={**NFS, "model": "virtio-scsi"}), "hotplug_ports": 0}
+    )
+    assert (found.attach, found.restart) == ((), ("there is no free port for a new device",))
+
+
+def test_ports_of_a_device_that_is_not_declared_any_more_need_no_restart() -> None:
+    argv = argv_of(**disks(), hotplug_ports=0)
+    more = words_of(plan_after(argv, {**disks(data=NFS), "hotplug_ports": 0}).services[-1].args)
+    planned = words_of(plan_after(more, {**disks(), "hotplug_ports": 0}).services[-1].args)
+    assert "id=machine.port18" in "".join(planned)
+    assert live_changes(parts_of(argv), parts_of(planned), {}) == LiveChanges()
+
+
 def test_more_devices_than_ports_need_a_restart() -> None:
     more = {f"d{number}": {"nfs": {**NFS["nfs"], "path": f"/{number}"}} for number in range(9)}
     assert changes(disks(), disks(**more)).restart == ("there is no free port for a new device",)
