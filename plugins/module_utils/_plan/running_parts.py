@@ -156,18 +156,8 @@ def properties_of(argument: str) -> dict[str, str]:
 
 def needs_port(part: Part, running: RunningParts, planned: RunningParts) -> bool:
     """Return if a device of a part is behind a port that only the planned VM has: ports cannot be plugged."""
-    new = {_property(group[-1], "id") for group in _new_ports(running, planned)}
+    new = {_property(group[-1], "id") for group in planned.rest if group not in running.rest and _is_port(group)}
     return bool(new & set(_buses(part, planned)))
-
-
-def unused_new_ports(running: RunningParts, planned: RunningParts) -> set[tuple[str, ...]]:
-    """Return the ports that only the planned VM has, and that none of its devices needs."""
-    used = {bus for part in (*planned.disks.values(), *planned.networks.values()) for bus in _buses(part, planned)}
-    return {group for group in _new_ports(running, planned) if _property(group[-1], "id") not in used}
-
-
-def _new_ports(running: RunningParts, planned: RunningParts) -> list[tuple[str, ...]]:
-    return [group for group in planned.rest if group not in running.rest and _is_port(group)]
 
 
 def _buses(part: Part, planned: RunningParts) -> Iterator[str]:

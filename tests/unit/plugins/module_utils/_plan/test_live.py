@@ -160,12 +160,20 @@ def test_a_controller_without_a_port_needs_a_restart() -> None:
     assert (found.attach, found.restart) == ((), ("there is no free port for a new device",))
 
 
-def test_ports_of_a_device_that_is_not_declared_any_more_need_no_restart() -> None:
+def test_ports_that_no_device_needs_are_not_said_to_be_missing() -> None:
     argv = argv_of(**disks(), hotplug_ports=0)
     more = words_of(plan_after(argv, {**disks(data=NFS), "hotplug_ports": 0}).services[-1].args)
     planned = words_of(plan_after(more, {**disks(), "hotplug_ports": 0}).services[-1].args)
-    assert "id=machine.port18" in "".join(planned)
-    assert live_changes(parts_of(argv), parts_of(planned), {}) == LiveChanges()
+    found = live_changes(parts_of(argv), parts_of(planned), {})
+    assert found == LiveChanges(restart=("its unit has other ports for new devices",))
+
+
+def test_more_ports_are_for_the_next_start_and_fewer_for_none() -> None:
+    few, many = {**disks(), "hotplug_ports": 2}, {**disks(), "hotplug_ports": 12}
+    assert changes(few, many).restart == ("its unit has other ports for new devices",)
+    assert changes(many, few) == LiveChanges()
+    # Free ports become fewer while the VM runs, and that is no reason for more.
+    assert changes(few, {**disks(data=NFS), "hotplug_ports": 2}) == LiveChanges(attach=("data",))
 
 
 def test_more_devices_than_ports_need_a_restart() -> None:
