@@ -352,7 +352,10 @@ def test_settings_that_systemd_takes_when_it_reloads_need_none(line: str) -> Non
 def test_a_monitor_that_does_not_answer_leaves_a_restart() -> None:
     found = decided(disks(), disks(data=NFS), process={"error": "timed out"})
     assert found.restart_required == {
-        "web1": [f"{PATH} has changed", "its monitor cannot be asked what it can be given: timed out"]
+        "web1": [
+            f"{PATH} has changed",
+            "its monitor cannot be asked what it can be given (timed out); run again once it answers",
+        ]
     }
     assert found.attach == []
 
