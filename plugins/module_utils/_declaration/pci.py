@@ -255,12 +255,15 @@ def _ports_in(slots: tuple[int, ...]) -> tuple[RootPort, ...]:
 def _on_ports(
     ids: Sequence[str], ports: Sequence[RootPort], kept: Mapping[str, str], spare: int
 ) -> tuple[dict[str, str], Sequence[RootPort]]:
-    """Return the places of devices, and the ports that the VM has: those of before, if they are enough."""
+    """Return the places of devices, and the ports that the VM has: those of before, if they are enough.
+
+    It is not known how many of those were to be free: not so many if the VM has fewer in all.
+    """
     places = _assign(ids, [port.place for port in ports], kept)
     used = set(places.values())
     needed = max((number for number, port in enumerate(ports, 1) if port.place in used), default=0)
     before = sum(f"{_PORT}{port.number}" in kept for port in ports) if kept else 0
-    return places, ports[: before if before >= needed and before else needed + spare]
+    return places, ports[: before if before >= max(needed, spare, 1) else needed + spare]
 
 
 def _pc(slots: Sequence[int], needs: _Needs, kept: Mapping[str, str]) -> _Board:

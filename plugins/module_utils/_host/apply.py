@@ -131,10 +131,12 @@ def _refuse_kept_storage(
     opened = opened_by_unit(observed["files"])
     for vm in kept:
         changes.keep_devices(vm)
+    for vm in kept:
         still_open = opened.get(desired["vms"][vm]["unit"], {})
-        for other in (*changes.restart, *changes.start, *changes.changed_while_running()):
+        for other in changes.opening():
             text = desired["files"][f"{unit_paths.UNIT_DIRECTORY}/{desired['vms'][other]['unit']}"]["text"]
-            same = still_open.keys() & opened_in(text).keys()
+            writes = opened_in(text)
+            same = {one for one in still_open.keys() & writes.keys() if still_open[one] or writes[one]}
             if other != vm and same:
                 refused.setdefault(other, []).append(
                     f"vm {other}: is left as it is: {vm} still has {', '.join(sorted(same))} open"

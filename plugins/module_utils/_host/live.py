@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import OTHER_ANSWER, Monitor
@@ -40,6 +40,8 @@ _LOG_LINES = 8
 
 Failures = dict[str, list[str]]
 """Messages about what was not changed, by VM."""
+_Change = Callable[[Monitor, str, str], None]
+"""Changes a part of a VM; its arguments are the names of both."""
 
 
 def resume(changes: Changes) -> Failures:
@@ -49,17 +51,24 @@ def resume(changes: Changes) -> Failures:
         if monitor.execute("query-status").get("status") == "paused":
             monitor.execute("cont")
 
-    return _for_all([(vm, "state") for vm in changes.resume], resume_one, "run")
+    messages = _each([(vm, "state") for vm in changes.resume], resume_one, "run")
+    changes.resume = [vm for vm in changes.resume if (vm, "state") not in messages]
+    return _by_vm(messages)
 
 
 def unplug_undeclared(changes: Changes) -> Failures:
-    """Unplug the devices of running VMs that nobody has declared."""
+    """Unplug the devices of running VMs that nobody has declared. The changes keep those that have been unplugged."""
     devices = {(vm, one["id"]): one for vm, some in changes.unplug_undeclared.items() for one in some}
 
     def unplug_one(monitor: Monitor, vm: str, device: str) -> None:
         undeclared.remove(monitor, devices[vm, device])
 
-    return _for_all(devices, unplug_one, "undeclared device")
+    messages = _each(devices, unplug_one, "undeclared device")
+    for vm, some in list(changes.unplug_undeclared.items()):
+        changes.unplug_undeclared[vm] = [one for one in some if (vm, one["id"]) not in messages]
+        if not changes.unplug_undeclared[vm]:
+            del changes.unplug_undeclared[vm]
+    return _by_vm(messages)
 
 
 def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
@@ -74,10 +83,10 @@ def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fa
     def unplug_one(monitor: Monitor, _vm: str, controller: str) -> None:
         live_disks.unplug(monitor, controller, live_disks.UNPLUG_SECONDS)
 
-    failures = _for_all(changes.detach, detach_one)
+    failures = _take(changes.detach, detach_one)
     # A controller goes with the disks that are still behind it.
-    empty = [one for one in changes.controllers if one[0] not in failures]
-    return {**failures, **_for_all(empty, unplug_one, "controller")}
+    changes.controllers = [one for one in changes.controllers if one[0] not in failures]
+    return {**failures, **_take(changes.controllers, unplug_one, "controller")}
 
 
 def eject(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
@@ -88,7 +97,7 @@ def eject(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fai
         live_media.eject(monitor, drive, part)
         _remember(desired, observed, (vm, drive), empty_drive(without_medium(part)))
 
-    return _for_all(changes.eject, eject_one)
+    return _take(changes.eject, eject_one)
 
 
 def insert(
@@ -164,7 +173,7 @@ def unplug(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fa
             raise
         live_record.remember_network(unit, observed["units"], network, None)
 
-    return _for_all(changes.unplug, unplug_one, "network")
+    return _take(changes.unplug, unplug_one, "network")
 
 
 def change_networks(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Failures:
@@ -232,10 +241,30 @@ def _remember(desired: DesiredHost, observed: ObservedHost, disk: VmDisk, now: L
     live_record.remember(desired["vms"][disk[0]]["unit"], observed["units"], disk[1], now)
 
 
-def _for_all(
-    parts: Iterable[tuple[str, str]], change: Callable[[Monitor, str, str], None], kind: str = "disk"
-) -> Failures:
-    """Change parts of VMs, those of one VM in their order; return why some were not changed.
+def _take(parts: list[tuple[str, str]], change: _Change, kind: str = "disk") -> Failures:
+    """Take parts from VMs; return why some were not given back, and leave only the others in the list.
+
+    Whatever becomes of their VMs in the rest of the run, these changes have been made.
+    """
+    messages = _each(parts, change, kind)
+    parts[:] = [one for one in parts if one not in messages]
+    return _by_vm(messages)
+
+
+def _for_all(parts: Iterable[tuple[str, str]], change: _Change, kind: str = "disk") -> Failures:
+    """Change parts of VMs; return why some were not changed."""
+    return _by_vm(_each(parts, change, kind))
+
+
+def _by_vm(messages: Mapping[tuple[str, str], str]) -> Failures:
+    failures: Failures = {}
+    for (vm, _name), message in messages.items():
+        failures.setdefault(vm, []).append(message)
+    return failures
+
+
+def _each(parts: Iterable[tuple[str, str]], change: _Change, kind: str) -> dict[tuple[str, str], str]:
+    """Change parts of VMs, those of one VM in their order; return messages about those that were not changed.
 
     kind: what these parts are, for messages.
     """
@@ -243,19 +272,18 @@ def _for_all(
     for vm, name in parts:
         by_vm.setdefault(vm, []).append(name)
 
-    def change_vm(vm: str) -> list[str]:
-        failed: list[str] = []
+    def change_vm(vm: str) -> dict[tuple[str, str], str]:
+        failed: dict[tuple[str, str], str] = {}
         for name in by_vm[vm]:
             try:
                 with Monitor.connect(paths.qmp_socket(vm), seconds=_SECONDS) as monitor:
                     change(monitor, vm, name)
             except DirectDiskError as error:
-                failed.append(f"{kind} {name} of {vm}: {error}".lstrip())
+                failed[vm, name] = f"{kind} {name} of {vm}: {error}".lstrip()
             except OTHER_ANSWER as error:
                 wrong = f"its monitor does not answer as QEMU does ({type(error).__name__})"
-                failed.append(f"{kind} {name} of {vm}: {wrong}".lstrip())
+                failed[vm, name] = f"{kind} {name} of {vm}: {wrong}".lstrip()
         return failed
 
     with ThreadPoolExecutor(_WORKERS) as pool:
-        results = dict(zip(by_vm, pool.map(change_vm, by_vm)))
-    return {vm: failed for vm, failed in results.items() if failed}
+        return {part: message for failed in pool.map(change_vm, by_vm) for part, message in failed.items()}

@@ -28,7 +28,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states im
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import digest
 
-_NO_CHANGES = ("restart_required", "conflicts", "notes")
+_NO_CHANGES = ("restart_required", "conflicts", "left_alone", "notes")
 """Members of Changes that change nothing."""
 VmDisk = tuple[str, str]
 """The names of a VM and of one of its disks."""
@@ -92,6 +92,8 @@ class Changes:
     """VMs that run on unchanged because their declaration does not allow a restart, with the reasons for one."""
     conflicts: dict[str, list[str]] = field(default_factory=dict)
     """VMs that are left as they are, because somebody has given names of their disks to something else."""
+    left_alone: list[str] = field(default_factory=list)
+    """VMs that get nothing in the rest of the run, whatever they have given back."""
     notes: list[str] = field(default_factory=list)
     """Lines about what somebody has added to running VMs, and what stays."""
 
@@ -102,20 +104,26 @@ class Changes:
     def changed_while_running(self) -> list[str]:
         """Return the VMs that change while they run."""
         parts = (vm for part in self.live_parts().values() for vm, _name in part)
-        return list(dict.fromkeys([*parts, *self.passwords, *self.unplug_undeclared]))
+        names = dict.fromkeys([*parts, *self.passwords, *self.unplug_undeclared])
+        return [name for name in names if name not in self.left_alone]
+
+    def opening(self) -> list[str]:
+        """Return the VMs that open storage in this run."""
+        live = (vm for vm, _disk in (*self.attach, *self.insert))
+        return list(dict.fromkeys([*self.restart, *self.start, *live]))
 
     def restart_instead(self, vm: str) -> None:
-        """Restart a VM instead of changing it while it runs."""
+        """Restart a VM instead of giving it anything while it runs."""
         self.restart.append(vm)
-        self._change_nothing_live(vm)
+        self._give_nothing_live(vm)
 
     def keep_devices(self, vm: str) -> None:
-        """Change nothing more of a running VM until its next start, which gives it the devices of its unit."""
+        """Give a running VM nothing until its next start, which gives it the devices of its unit."""
         self.restart_required.setdefault(vm, []).append("its guest has not given back every device")
-        self._change_nothing_live(vm)
+        self._give_nothing_live(vm)
 
     def keep_vm(self, vm: str) -> None:
-        """Keep a VM as it is: its units, its credentials and its devices."""
+        """Keep a VM as it is now: its units, its credentials and its devices."""
         self.write_files = [path for path in self.write_files if not _belongs(path, vm)]
         self.remove_files = [path for path in self.remove_files if not _belongs(path, vm)]
         owner = unit_paths.owner_name(vm)
@@ -127,7 +135,8 @@ class Changes:
                 names.remove(vm)
         self.take_over.pop(vm, None)
         self.restart_required.pop(vm, None)
-        self._change_nothing_live(vm)
+        self.left_alone.append(vm)
+        self._give_nothing_live(vm)
 
     def live_parts(self) -> dict[str, list[tuple[str, str]]]:
         """Return the parts of VMs that change while these run, by what is done to them."""
@@ -146,12 +155,12 @@ class Changes:
             "change": self.sizes,
         }
 
-    def _change_nothing_live(self, vm: str) -> None:
+    def _give_nothing_live(self, vm: str) -> None:
+        """Leave out what a running VM would be given. What it has given back by then stays among the changes."""
         for part in self.live_parts().values():
-            part[:] = [one for one in part if one[0] != vm]
+            if not any(part is taken for taken in (self.detach, self.controllers, self.eject, self.unplug)):
+                part[:] = [one for one in part if one[0] != vm]
         self.passwords = [name for name in self.passwords if name != vm]
-        self.resume = [name for name in self.resume if name != vm]
-        self.unplug_undeclared.pop(vm, None)
 
     def actions(self) -> list[str]:
         """Describe the changes, one line each."""

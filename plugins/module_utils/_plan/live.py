@@ -221,16 +221,18 @@ def why_fixed(part: Part) -> str:
 def _rest(running: RunningParts, planned: RunningParts) -> Iterator[str]:
     """Yield the reasons in arguments that belong to no disk and no network."""
     before, after = Counter(running.rest), Counter(planned.rest)
+    parts = (*planned.disks.values(), *planned.networks.values())
+    lacks_port = any(needs_port(part, running, planned) for part in parts)
     for group in (before - after) + (after - before):
-        yield _reason(group)
+        yield _reason(group, lacks_port=lacks_port)
 
 
-def _reason(group: tuple[str, ...]) -> str:
+def _reason(group: tuple[str, ...], *, lacks_port: bool) -> str:
     option, value = group[0], group[-1]
     if option in _OPTIONS:
         return f"{_OPTIONS[option]} has changed"
     if value.startswith("pcie-root-port,"):
-        return "there is no free port for a new device"
+        return "there is no free port for a new device" if lacks_port else "its unit has other ports for new devices"
     for role, setting in _NODES.items():
         if vm_node(role) in value:
             return f"{setting} has changed"

@@ -45,7 +45,9 @@ def running_changes(name: str, desired: DesiredHost, observed: ObservedHost) -> 
     if not process or process["error"] or not started_from or unit not in started_from:
         reasons = file_reasons(unit, units, vm, desired, observed)
         if reasons and process and process["error"]:
-            reasons.append(f"its monitor cannot be asked what it can be given: {process['error']}")
+            reasons.append(
+                f"its monitor cannot be asked what it can be given ({process['error']}); run again once it answers"
+            )
         return LiveChanges(), reasons
     running = running_now(process)
     planned = parts_of(vm["argv"])

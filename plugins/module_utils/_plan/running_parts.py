@@ -8,7 +8,7 @@ Command lines of the collection only: names of objects, nodes and devices tell t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -157,7 +157,15 @@ def properties_of(argument: str) -> dict[str, str]:
 def needs_port(part: Part, running: RunningParts, planned: RunningParts) -> bool:
     """Return if a device of a part is behind a port that only the planned VM has: ports cannot be plugged."""
     new = {_property(group[-1], "id") for group in planned.rest if group not in running.rest and _is_port(group)}
-    return any(_property(device, "bus") in new for device in part.devices)
+    return bool(new & set(_buses(part, planned)))
+
+
+def _buses(part: Part, planned: RunningParts) -> Iterator[str]:
+    """Yield the buses of the devices of a part, and that of the controller that it shares."""
+    for device in part.devices:
+        bus = _property(device, "bus")
+        yield bus
+        yield _property(planned.controllers.get(bus.rpartition(".")[0], ""), "bus")
 
 
 def _is_port(group: tuple[str, ...]) -> bool:

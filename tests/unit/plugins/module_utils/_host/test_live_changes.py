@@ -132,6 +132,26 @@ def test_a_helper_that_does_not_start_is_named_with_its_log(done: list[str], mon
     assert failed == {"web1": ["disk data of web1: systemctl start: failed\n  its log:\n    why"]}
 
 
+def test_what_a_guest_has_given_back_is_among_the_actions_whatever_it_keeps(
+    done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept(*_: object) -> None:
+        raise HostError("kept")
+
+    monkeypatch.setattr(live.live_disks, "unplug", kept)
+    device: Any = {"id": "hand", "driver": "e1000", "nodes": [], "netdev": ""}
+    changes = Changes(
+        detach=[("web1", "data")],
+        controllers=[("web1", "machine.scsi-0")],
+        attach=[("web1", "new")],
+        unplug_undeclared={"web1": [device]},
+    )
+    assert list(live.unplug_undeclared(changes)) == ["web1"]
+    assert list(live.detach(desired("web1"), observed("web1"), changes)) == ["web1"]
+    changes.keep_devices("web1")
+    assert changes.actions() == ["detach disk data of web1"]
+
+
 def test_one_vm_that_fails_does_not_stop_the_others(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def detach(monitor: object, name: str, part: Any) -> None:
         if name == "data" and not done:
@@ -156,12 +176,13 @@ def test_a_record_of_an_earlier_start_does_not_count(done: list[str]) -> None:
 def test_storage_of_a_disk_that_a_guest_keeps_is_not_opened_by_another_vm() -> None:
     unit = "/etc/systemd/system/qemu-vm-{}.service"
     texts = {name: unit_text.opened_line({"nfs:a": True}) for name in ("web2", "web3")}
-    texts.update(web1=unit_text.opened_line({}), web4=unit_text.opened_line({"nfs:b": True}))
+    # Two that only read may have it open at once.
+    texts.update(web1=unit_text.opened_line({}), web4=unit_text.opened_line({"nfs:b": True, "nfs:iso": False}))
     goal: Any = {
         "vms": {name: {"unit": f"qemu-vm-{name}.service"} for name in texts},
         "files": {unit.format(name): {"text": text} for name, text in texts.items()},
     }
-    seen: Any = {"files": {unit.format("web1"): {"opened": {"nfs:a": True}}}}
+    seen: Any = {"files": {unit.format("web1"): {"opened": {"nfs:a": True, "nfs:iso": False}}}}
     changes = Changes(start=["web2", "web4"], attach=[("web3", "data")], write_files=list(goal["files"]))
     refused = apply._refuse_kept_storage(goal, seen, changes, ["web1"])
     assert refused == {name: [f"vm {name}: is left as it is: web1 still has nfs:a open"] for name in ("web2", "web3")}

@@ -153,6 +153,29 @@ def test_a_disk_of_which_a_part_is_left_is_attached_again_or_detached() -> None:
     assert changes(both, disks(), ("data",)) == LiveChanges(detach=("data",))
 
 
+def test_a_controller_without_a_port_needs_a_restart() -> None:
+    found = changes(
+        {**disks(), "hotplug_ports": 0}, {**disks(data={**NFS, "model": "virtio-scsi"}), "hotplug_ports": 0}
+    )
+    assert (found.attach, found.restart) == ((), ("there is no free port for a new device",))
+
+
+def test_ports_that_no_device_needs_are_not_said_to_be_missing() -> None:
+    argv = argv_of(**disks(), hotplug_ports=0)
+    more = words_of(plan_after(argv, {**disks(data=NFS), "hotplug_ports": 0}).services[-1].args)
+    planned = words_of(plan_after(more, {**disks(), "hotplug_ports": 0}).services[-1].args)
+    found = live_changes(parts_of(argv), parts_of(planned), {})
+    assert found == LiveChanges(restart=("its unit has other ports for new devices",))
+
+
+def test_more_ports_are_for_the_next_start_and_fewer_for_none() -> None:
+    few, many = {**disks(), "hotplug_ports": 2}, {**disks(), "hotplug_ports": 12}
+    assert changes(few, many).restart == ("its unit has other ports for new devices",)
+    assert changes(many, few) == LiveChanges()
+    # Free ports become fewer while the VM runs, and that is no reason for more.
+    assert changes(few, {**disks(data=NFS), "hotplug_ports": 2}) == LiveChanges(attach=("data",))
+
+
 def test_more_devices_than_ports_need_a_restart() -> None:
     more = {f"d{number}": {"nfs": {**NFS["nfs"], "path": f"/{number}"}} for number in range(9)}
     assert changes(disks(), disks(**more)).restart == ("there is no free port for a new device",)
@@ -329,7 +352,10 @@ def test_settings_that_systemd_takes_when_it_reloads_need_none(line: str) -> Non
 def test_a_monitor_that_does_not_answer_leaves_a_restart() -> None:
     found = decided(disks(), disks(data=NFS), process={"error": "timed out"})
     assert found.restart_required == {
-        "web1": [f"{PATH} has changed", "its monitor cannot be asked what it can be given: timed out"]
+        "web1": [
+            f"{PATH} has changed",
+            "its monitor cannot be asked what it can be given (timed out); run again once it answers",
+        ]
     }
     assert found.attach == []
 
@@ -342,7 +368,7 @@ def test_a_new_drop_in_needs_a_restart() -> None:
 def test_a_vm_that_keeps_a_disk_gets_its_unit_and_no_other_disks() -> None:
     found = decided(disks(old=NFS), disks(new={"nfs": {**NFS["nfs"], "path": "/b"}}))
     found.keep_devices("web1")
-    assert (found.write_files, found.attach, found.detach) == ([PATH], [], [])
+    assert (found.write_files, found.attach) == ([PATH], [])
     # Its helpers, and the servers that it may reach, stay until it is started again.
     assert found.restart_required == {"web1": ["its guest has not given back every device"]}
 
@@ -352,7 +378,9 @@ def test_a_vm_that_is_refused_is_left_as_it_is() -> None:
     found.remove_credentials = ["/etc/credstore/qemu-vm-web1.old.key", "/etc/credstore/qemu-vm-web2.old.key"]
     found.remove_files = ["/etc/systemd/system/qemu-vm-web1.old.nbdkit.service"]
     found.keep_vm("web1")
-    assert (found.write_files, found.remove_files, found.attach, found.detach) == ([], [], [], [])
+    assert (found.write_files, found.remove_files, found.attach) == ([], [], [])
+    # Its filter of addresses and its record are those of its former unit, which it keeps.
+    assert found.changed_while_running() == []
     assert found.remove_credentials == ["/etc/credstore/qemu-vm-web2.old.key"]
 
 
