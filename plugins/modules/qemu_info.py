@@ -104,7 +104,9 @@ EXAMPLES = r"""
 
 - name: Show the backends that work with QEMU's own driver
   ansible.builtin.debug:
-    msg: "{{ hypervisor.backends | dict2items | selectattr('value.driver.works') | map(attribute='key') }}"
+    msg: >-
+      {{ hypervisor.backends | dict2items | selectattr('value.driver', 'defined')
+      | selectattr('value.driver.works') | map(attribute='key') }}
 
 - name: Report the VMs that the collection does not manage
   directdisk.qemu.qemu_info:
