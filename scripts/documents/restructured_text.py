@@ -76,7 +76,7 @@ def _escaped(text: str) -> str:
 
 
 def _language(declared: str, lines: Sequence[str]) -> str:
-    """Return the language of a code block in Pygments' words, which takes a console's lines without a prompt as output."""
+    """Return the language of a code block for Pygments, for which lines of a console without a prompt are output."""
     if declared == "console" and not any(line.startswith("$ ") for line in lines):
         return "bash"
     return declared or "text"
