@@ -31,8 +31,9 @@ class ActionModule(ActionBase):
         del tmp
         arguments, variables = self._task.args, task_vars or {}
         try:
+            hosts = _hosts(arguments["hosts"])
             known_images = _known_images(arguments.get("known_images") or ())
-            fleet = read_fleet_in_parallel(variables["hostvars"], arguments["hosts"])
+            fleet = read_fleet_in_parallel(variables["hostvars"], hosts)
             rows = fleet.rows()
             if arguments.get("query"):
                 show(tables.answer(queries.ask(str(arguments["query"]), rows)))
@@ -54,6 +55,13 @@ class ActionModule(ActionBase):
         if errors and boolean(arguments.get("strict", True)):
             result.update(failed=True, msg=f"errors in the declarations, listed above: {len(errors)}")
         return result
+
+
+def _hosts(names: Sequence[str]) -> Sequence[str]:
+    """Refuse no hosts: nothing would be checked, and nothing found wrong."""
+    if not names:
+        raise DeclarationError("hosts (qemu_vms_hosts)", "no host of the inventory matches")
+    return names
 
 
 def _known_images(value: Any) -> list[str]:

@@ -29,8 +29,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         del tmp
-        hosts, register = self._task.args["hosts"], self._task.args["answers"]
-        path = os.path.abspath(os.path.expanduser(str(self._task.args["path"])))
+        hosts, register, path = (self._task.args[name] for name in ("hosts", "answers", "path"))
+        if not isinstance(path, str) or not path:
+            return {"failed": True, "msg": f"path (report): {path!r} is not the name of a file"}
+        path = os.path.abspath(os.path.expanduser(path))
         hostvars = (task_vars or {})["hostvars"]
         answers: dict[str, reports.HostAnswer] = {
             str(host): hostvars.raw_get(host).get(register) or reports.HostAnswer() for host in hosts

@@ -48,7 +48,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_ho
 )
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.recreation import Recreation, recreation_of
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run import Run
-from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import RunOptions, read_run_options
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import RunOptions, task_options
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.running_vms import refuse_unmanaged_storage
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.scope import (
     Scope,
@@ -80,7 +80,7 @@ class ActionModule(HostAction):
     """
 
     def run_task(self, host: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
-        options = read_run_options(self._task.args)
+        options = task_options(self._task.args, task_vars, self._loader)
         if options.step == "compare":
             return self._compare(task_vars)
         if options.step == "stop":

@@ -14,7 +14,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds
 
 
 def _fragment(kind: str) -> str:
-    return str(yaml.safe_dump({"options": documentation(disk_module_options(KINDS[kind]))}, sort_keys=False))
+    parts = {
+        "options": documentation(disk_module_options(KINDS[kind])),
+        "requirements": ["root on the host, such as by C(become=true)"],
+    }
+    return str(yaml.safe_dump(parts, sort_keys=False))
 
 
 class ModuleDocFragment:

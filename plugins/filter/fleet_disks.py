@@ -40,7 +40,8 @@ EXAMPLES = r"""
 - name: Count the disks on each NFS server
   ansible.builtin.debug:
     msg: "{{ item.0 }}: {{ item.1 | length }}"
-  loop: "{{ hostvars | directdisk.qemu.fleet_disks | selectattr('backend', 'eq', 'nfs') | groupby('pool') }}"
+  loop: >-
+    {{ hostvars | directdisk.qemu.fleet_disks | selectattr('backend', 'eq', 'nfs') | groupby('pool') | map('list') }}
 """
 
 RETURN = r"""

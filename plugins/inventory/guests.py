@@ -87,6 +87,7 @@ keyed_groups:
 
 # A play that tells Ansible's fact cache what runs. It needs a fact cache that keeps (such as fact_caching = jsonfile).
 # - hosts: hypervisors
+#   become: true
 #   gather_facts: false
 #   tasks:
 #     - directdisk.qemu.qemu_info:

@@ -60,6 +60,7 @@ attributes:
     description: Shows the state of each changed disk before and after, without secrets.
     support: full
 requirements:
+  - root on the host, such as by C(become=true)
   - QEMU 5.2 or later on the host, and what the backends of the disks need (role P(directdisk.qemu.storage_client#role))
 seealso:
   - module: directdisk.qemu.qemu_disks_info

@@ -17,6 +17,8 @@ description:
   - Reports per backend and route if it works, why not, and which packages are missing.
   - Reports the VMs of the host from systemd and from their QMP sockets.
   - The capabilities are kept in a cache on the host until a program, a module folder or the package database changes.
+requirements:
+  - root on the host, such as by C(become=true)
 options:
   requires:
     description:
@@ -104,7 +106,9 @@ EXAMPLES = r"""
 
 - name: Show the backends that work with QEMU's own driver
   ansible.builtin.debug:
-    msg: "{{ hypervisor.backends | dict2items | selectattr('value.driver.works') | map(attribute='key') }}"
+    msg: >-
+      {{ hypervisor.backends | dict2items | selectattr('value.driver', 'defined')
+      | selectattr('value.driver.works') | map(attribute='key') }}
 
 - name: Report the VMs that the collection does not manage
   directdisk.qemu.qemu_info:

@@ -21,7 +21,8 @@ from ansible_collections.directdisk.qemu.scripts.documents.words import code_lis
 Schema = dict[str, Any]
 
 URL = "https://raw.githubusercontent.com/directdisk/directdisk.qemu/main/docs/qemu_vms.schema.json"
-_TEMPLATE = r"\{\{|\{%"
+_TEMPLATE = r"\{\{|\{%|^\$ANSIBLE_VAULT;"
+"""A text that Ansible evaluates: a template, or a value that `ansible-vault encrypt_string` has encrypted."""
 _TEXT = {"type": ["string", "number", "boolean"]}
 """YAML reads some text as a number or a truth value, which the reader takes as text again."""
 _SCALARS: dict[str, list[Schema]] = {
@@ -55,7 +56,8 @@ def declaration_schema() -> Schema:
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "$id": URL,
-        "title": "Variables of a hypervisor with qemu_vms (directdisk.qemu)",
+        # Not a title: editors' language servers show that of the root for every option below it.
+        "description": "Variables of a hypervisor with qemu_vms (directdisk.qemu)",
         "type": "object",
         "properties": {
             "qemu_vms": {

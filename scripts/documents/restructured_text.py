@@ -75,6 +75,13 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\*`|]|(?<=\w)_(?!\w))", r"\\\1", text)
 
 
+def _language(declared: str, lines: Sequence[str]) -> str:
+    """Return the language of a code block for Pygments, for which lines of a console without a prompt are output."""
+    if declared == "console" and not any(line.startswith("$ ") for line in lines):
+        return "bash"
+    return declared or "text"
+
+
 def _blocks(lines: Sequence[str], writer: _Writer) -> Iterator[str]:
     """Yield the lines of all blocks, each with an empty line after it."""
     at = 0
@@ -85,7 +92,7 @@ def _blocks(lines: Sequence[str], writer: _Writer) -> Iterator[str]:
         if fence:
             end = _first(lines, end, lambda one: one.strip() == "```") + 1
             inside = [one[len(fence[1]) :] for one in lines[at + 1 : end - 1]]
-            yield from (f".. code-block:: {fence[2] or 'text'}", "", *_indented(inside), "")
+            yield from (f".. code-block:: {_language(fence[2], inside)}", "", *_indented(inside), "")
         elif heading:
             yield from writer.heading(len(heading[1]), heading[2])
         elif image:

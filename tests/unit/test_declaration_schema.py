@@ -130,6 +130,7 @@ def test_the_schema_sees_more_than_fifty_mistakes() -> None:
         disk(nbd={"host": "{{ h }}", "port": "{{ p }}", "tls": "{{ tls }}"}, provision="{{ kept }}"),
         disk(file={"path": "{{ base }}/web1.img"}, source="{{ golden }}"),
         {"web1": {"disks": "{{ disks }}", "networks": "{{ networks }}", "extra_args": "{{ more }}"}},
+        disk(rbd={"pool": "p", "image": "i", "user": "u", "key": "$ANSIBLE_VAULT;1.1;AES256\n3132\n"}),
     ],
     ids=str,
 )

@@ -36,6 +36,8 @@ def rst(text: str) -> str:
         ("![a, b](https://h/x.png)", ".. image:: https://h/x.png\n   :alt: a, b"),
         ("- one\n  more\n- two", "- one more\n\n- two"),
         ("1. one\n\n   ```yaml\n   a: 1\n   ```\n2. two", "1. one\n\n   .. code-block:: yaml\n\n      a: 1\n\n2. two"),
+        ("```console\nls\n```", ".. code-block:: bash\n\n   ls"),
+        ("```console\n$ ls\na\n```", ".. code-block:: console\n\n   $ ls\n   a"),
         ("```\n a\n\nb\n```", ".. code-block:: text\n\n    a\n\n   b"),
         (
             "| a | b |\n|---|---|\n| `x\\|y` | |",

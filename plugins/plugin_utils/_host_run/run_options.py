@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import steps
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.variables import failed_template
 
 _CHOICES = {
     "when_lacking": ("fail", "report"),
@@ -52,6 +54,19 @@ class RunOptions:
     """Names of the VMs that are made again from their sources."""
     takeover: tuple[str, ...] = ()
     """Names of the VMs that take their storage from other clients."""
+
+
+def task_options(arguments: Mapping[str, Any], variables: Mapping[str, Any], loader: DataLoader) -> RunOptions:
+    """Read the options of a task that has these variables.
+
+    The role passes its variables with ``default(omit)``, for which a variable whose template fails is not there: a run
+    that is limited to some VMs would act on all.
+    """
+    for option, variable in VARIABLES.items():
+        problem = "" if option in arguments else failed_template(variables, variable, loader)
+        if problem:
+            raise DeclarationError(_where(option), problem)
+    return read_run_options(arguments)
 
 
 def read_run_options(arguments: Mapping[str, Any]) -> RunOptions:

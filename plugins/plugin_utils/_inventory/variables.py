@@ -42,6 +42,18 @@ def evaluated(variables: Mapping[str, Any], loader: DataLoader) -> Any:
     return _Resolver(loader, variables).resolve(variables.get(VARIABLE, {}))
 
 
+def failed_template(variables: Mapping[str, Any], name: str, loader: DataLoader) -> str:
+    """Return why a template in a variable fails; empty if none does, or if there is no such variable."""
+    return _failure(_Resolver(loader, variables).resolve(variables.get(name)))
+
+
+def _failure(value: Any) -> str:
+    if isinstance(value, Unresolved):
+        return value.problem
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return next(filter(None, map(_failure, inner)), "")
+
+
 class _Resolver:
     """The values of one host."""
 

@@ -5,19 +5,28 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import yaml
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.action import ActionBase
+from ansible.template import Templar
 
+from ansible_collections.directdisk.qemu.plugins.action import fleet_plan, fleet_report
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import missing
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import VARIABLES, read_run_options
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.scope import scope_of
-from ansible_collections.directdisk.qemu.tests.unit.ansible_run import ROOT, run_playbook, write_inventory
+from ansible_collections.directdisk.qemu.tests.unit.ansible_run import ROOT, as_template, run_playbook, write_inventory
 
 NAMES: list[tuple[Any, str]] = [
     ([], "is empty; name VMs, or leave it out"),
@@ -105,14 +114,89 @@ def test_wrong_requirements_of_a_host_are_named(requires: dict[str, Any], words:
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("qemu_vms_serial", "abc", "abc is no number of hosts, no share such as 20% and no list of these"),
-        ("qemu_vms_max_fail_percentage", "most", "most is no number from 0 to 100"),
+        ("qemu_vms_serial", [1, "0%"], '[1, "0%"] is not a number of hosts, a share such as 20% or a list of these'),
+        ("qemu_vms_max_fail_percentage", 101, "is not a number from 0 to 100"),
     ],
 )
-def test_a_wrong_size_of_batches_is_named(tmp_path: Path, variable: str, value: str, words: str) -> None:
+def test_a_wrong_size_of_batches_is_named(tmp_path: Path, variable: str, value: Any, words: str) -> None:
     write_inventory(tmp_path, {"hosts.yml": "all: {children: {hypervisors: {hosts: {hv1: }}}}"})
     wrong = json.dumps({variable: value})
     status, output = run_playbook(tmp_path, "directdisk.qemu.site", "-e", wrong)
     assert status != 0
-    assert f"{variable}: {words}" in output
+    assert f"{variable}: " in output
+    assert words in output
     assert "TASK" not in output
+
+
+def template_of_play(playbook: str, number: int, variables: dict[str, Any], *path: str) -> Any:
+    """Evaluate a template of a playbook, with the variables of its play and these."""
+    play = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))[number]
+    own = {name: as_template(value) for name, value in play.get("vars", {}).items()}
+    templar = Templar(loader=DataLoader(), variables={**own, **variables})
+    return templar.template(as_template(reduce(getitem, path, play)))
+
+
+@pytest.mark.parametrize(
+    ("value", "right"),
+    [
+        *((value, True) for value in (1, "20", "1%", "100%", [1, "50%"])),
+        *(
+            (value, False)
+            for value in (0, "0", "0%", "101%", -1, 1.5, True, None, "", [], [None], [1, None], [1, 0], {"a": 1})
+        ),
+    ],
+)
+def test_batches_are_numbers_and_shares(value: Any, right: bool) -> None:
+    assert template_of_play("site", 0, {"qemu_vms_serial": value}, "vars", "__right_serial") is right
+
+
+@pytest.mark.parametrize(
+    ("playbook", "play", "path"),
+    [
+        *((name, 0, ("hosts",)) for name in ("site", "plan", "report", "adopt")),
+        ("plan", 1, ("vars", "__plan_hosts")),
+        ("site", 0, ("serial",)),
+        ("site", 0, ("max_fail_percentage",)),
+    ],
+)
+def test_a_variable_whose_template_fails_does_not_become_all_hosts(playbook: str, play: int, path: tuple[str]) -> None:
+    names = ("qemu_vms_hosts", "qemu_vms_serial", "qemu_vms_max_fail_percentage")
+    variables = {name: as_template("{{ nope }}") for name in names}
+    with pytest.raises(AnsibleError, match="nope"):
+        template_of_play(playbook, play, {**variables, "plan_ask_hosts": True}, *path)
+    assert template_of_play(playbook, play, {"plan_ask_hosts": True}, *path) in ("hypervisors", "all", "100%", 100)
+
+
+@pytest.mark.parametrize(
+    ("action", "arguments", "words"),
+    [
+        (fleet_plan, {"hosts": []}, "hosts (qemu_vms_hosts): no host of the inventory matches"),
+        *(
+            (
+                fleet_report,
+                {"hosts": [], "answers": "", "path": path},
+                f"path (report): {path!r} is not the name of a file",
+            )
+            for path in (["x"], True, None, "")
+        ),
+    ],
+)
+def test_a_wrong_option_of_a_playbook_is_named(
+    monkeypatch: pytest.MonkeyPatch, action: ModuleType, arguments: dict[str, Any], words: str
+) -> None:
+    monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
+    one = action.ActionModule(MagicMock(args=arguments, check_mode=True), *[MagicMock() for _argument in range(5)])
+    result = one.run(task_vars={"hostvars": {}})
+    assert result["failed"] is True
+    assert result["msg"].startswith(words)
+
+
+@pytest.mark.parametrize("role", ["metrics", "storage_client"])
+def test_a_declaration_whose_template_fails_does_not_become_an_empty_one(role: str) -> None:
+    folder = ROOT / "roles" / role
+    defaults = yaml.safe_load((folder / "defaults/main.yml").read_text(encoding="utf-8"))
+    own = {name: as_template(value) if isinstance(value, str) else value for name, value in defaults.items()}
+    templar = Templar(loader=DataLoader(), variables={**own, "qemu_vms": as_template("{{ nope }}")})
+    (template,) = [value for name, value in own.items() if name in ("metrics_declared", "storage_client_requires")]
+    with pytest.raises(AnsibleError, match=r"nope|not a mapping"):
+        templar.template(template)

@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import display
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import steps
+from ansible_collections.directdisk.qemu.tests.unit.ansible_run import as_template
 from ansible_collections.directdisk.qemu.tests.unit.plugins.action.test_qemu_vms_action import Host, run
 from ansible_collections.directdisk.qemu.tests.unit.plugins.action.test_qemu_vms_steps import Fleet
 from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, empty_host
@@ -96,6 +97,16 @@ def test_a_pattern_that_matches_nothing_is_an_error_before_anything_changes() ->
     assert result["msg"].startswith("hv1: qemu_vms_only: mail*: no VM of hv1 has such a name")
     assert [list(call["vms"]) for call in host.calls] == [["observe"]]
     assert "is empty" in run(host, VMS, only_vms="")["msg"]
+
+
+@pytest.mark.parametrize("value", ["web{{ number }}", ["web1", "{{ number }}"]])
+def test_names_whose_template_fails_do_not_become_all_vms(value: Any) -> None:
+    names = as_template(value) if isinstance(value, str) else [*map(as_template, value)]
+    host = Host(empty_host())
+    result = run(host, VMS, variables={"qemu_vms_only": names})
+    assert result["msg"] == "hv1: qemu_vms: only_vms (qemu_vms_only): 'number' is undefined"
+    assert host.calls == []
+    assert "failed" not in run(host, VMS, only_vms="web1", variables={"qemu_vms_only": names})
 
 
 def test_a_pattern_needs_a_vm_on_one_host_only() -> None:

@@ -97,10 +97,19 @@ def test_the_folder_of_the_metrics_is_a_path_that_a_unit_can_name(value: str, ac
     assert templar.template(as_template(f"{{{{ {condition} }}}}")) is accepted
 
 
+@pytest.mark.parametrize(("value", "details"), [("false", False), ("yes", True), (True, True)])
+def test_a_truth_value_may_be_the_text_that_e_passes(value: object, details: bool) -> None:
+    found = {**variables(), "metrics_disk_details": value, "metrics_declared": ["web1"]}
+    text = (ROLE / "templates" / "settings.json.j2").read_text(encoding="utf-8")
+    settings = Templar(loader=DataLoader(), variables=found).template(as_template(text))
+    assert (json.loads(settings) if isinstance(settings, str) else settings)["details"] is details
+
+
 def test_the_defaults_are_those_of_the_specification() -> None:
     options = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text(encoding="utf-8"))
     specified = options["argument_specs"]["main"]["options"]
+    del defaults["qemu_vms"]  # role qemu_vms specifies the declaration
     assert set(defaults) == set(specified)
     del defaults["metrics_declared"]  # a template
     assert defaults == {name: option["default"] for name, option in specified.items() if "default" in option}
