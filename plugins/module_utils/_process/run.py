@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -36,13 +37,23 @@ def run(command: list[str]) -> str:
     return done.stdout
 
 
+_SHARED = re.compile(r"^from (ansible_collections\.\S+\._programs\.\w+) import .*\n", re.MULTILINE)
+"""A program's import of what other programs use, too."""
+_FUTURE = "from __future__ import annotations\n"
+"""May stand at the beginning of a program only."""
+
+
 @functools.cache
 def text_of(program: ModuleType) -> str:
-    """Return the source of a program, also if Ansible packed it into an archive, whose loader returns bytes."""
+    """Return the source of a program that runs alone, with that of the modules of its room that it imports.
+
+    Ansible may have packed it into an archive, whose loader returns bytes.
+    """
     spec = program.__spec__
     loader = spec.loader if spec else None
     text: str | bytes = loader.get_source(program.__name__)  # type: ignore[union-attr]
-    return text.decode() if isinstance(text, bytes) else text
+    text = text.decode() if isinstance(text, bytes) else text
+    return _SHARED.sub(lambda found: text_of(sys.modules[found[1]]).replace(_FUTURE, ""), text)
 
 
 def keep_texts() -> None:
