@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 
@@ -18,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resource
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import systemd
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT, text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT, run_bounded, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -126,9 +125,8 @@ def _run_for_now(disk: Disk, unit: str, bench: Workspace) -> str:
             ),
         ),
     ]
-    done = subprocess.run(
-        [*END_WITH_PARENT, *command], input=text_of(image_fetch), capture_output=True, text=True, check=False
-    )
+    # It ends when the download does, whose time limits are those of curl.
+    done = run_bounded([*END_WITH_PARENT, *command], seconds=None, input=text_of(image_fetch).encode())
     return " ".join(done.stderr.split()) if done.returncode else ""
 
 

@@ -9,34 +9,39 @@ import json
 import os
 import re
 import subprocess
-import tempfile
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.storage_daemon import exported_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import MOST, Ended, run_bounded
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.bounded_file import BoundedFile
 
-_PERCENT = re.compile(rb"\(\s*([0-9.]+)/100%\)")
+_PERCENT = re.compile(rb"\(\s*([0-9]{1,3}\.[0-9]{2})/100%\)")
 _CHUNK = 4096
-_LONGEST = 1 << 16
-"""Characters of an error that are read."""
+_CHECK_SECONDS = 3600
+"""Time limit for a check: it reads the tables of an image, and tables may name others without an end."""
 _CHECKED = (0, 2, 3)
 """Exit status after a check: no errors, corrupt, leaks (qemu-img(1), "check")."""
 
 
-def run_qemu_img(bench: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_qemu_img(bench: Workspace, *arguments: str, seconds: float | None = None, most: int = MOST) -> Ended:
     """Run qemu-img on exports and files in the folder of a workspace, as the user of its processes.
 
-    A storage daemon that a server has taken over may answer anything, and put links into that folder.
+    A storage daemon that a server has taken over may answer anything, and put links into that folder. Without
+    ``seconds`` it may take any time, as the contents of a disk do; most: bytes that it may write.
     """
     command = [*bench.confined(Confinement()), "qemu-img", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        return run_bounded(command, seconds=seconds, most=most)
+    except HostError as error:
+        raise type(error)(f"qemu-img {arguments[0]} {error}") from None
 
 
-def output_of_qemu_img(bench: Workspace, *arguments: str) -> str:
+def output_of_qemu_img(bench: Workspace, *arguments: str, most: int = MOST) -> str:
     """Return the output of qemu-img; raise HostError with its error output if it fails."""
-    done = run_qemu_img(bench, *arguments)
+    done = run_qemu_img(bench, *arguments, most=most)
     if done.returncode:
         raise HostError(done.stderr.strip() or f"qemu-img: exit status {done.returncode}")
     return done.stdout
@@ -47,8 +52,8 @@ def copy_by_qemu_img(bench: Workspace, size: int, *arguments: str) -> None:
     command = [*bench.confined(Confinement()), "qemu-img", "convert", "-p", *arguments]
     with (
         bench.progress.step("copy", size) as step,
-        tempfile.TemporaryFile("w+", errors="replace") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process,
+        BoundedFile() as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors.handle) as process,
     ):
         if process.stdout is None:
             raise AssertionError
@@ -56,8 +61,7 @@ def copy_by_qemu_img(bench: Workspace, size: int, *arguments: str) -> None:
             for percent in _PERCENT.findall(told):
                 step.done = int(size * float(percent) / 100)
         if process.wait():
-            errors.seek(0)
-            raise HostError(errors.read(_LONGEST).strip() or f"qemu-img: exit status {process.returncode}")
+            raise HostError(errors.text().strip() or f"qemu-img: exit status {process.returncode}")
 
 
 def check_qcow2(uri: str, passphrase: str, bench: Workspace) -> dict[str, Any]:
@@ -67,7 +71,7 @@ def check_qcow2(uri: str, passphrase: str, bench: Workspace) -> dict[str, Any]:
     if passphrase:
         node["encrypt"] = {"format": "luks", "key-secret": "key"}
         objects = ["--object", f"secret,id=key,file={bench.file('check.key', passphrase)}"]
-    done = run_qemu_img(bench, "check", "--output=json", *objects, f"json:{json.dumps(node)}")
+    done = run_qemu_img(bench, "check", "--output=json", *objects, f"json:{json.dumps(node)}", seconds=_CHECK_SECONDS)
     if done.returncode not in _CHECKED:
         raise HostError(f"qemu-img check: {done.stderr.strip() or done.returncode}")
     report: dict[str, Any] = json.loads(done.stdout)

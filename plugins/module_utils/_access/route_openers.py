@@ -26,6 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._process.backgroun
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_program
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch, tgt_serve
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.bounded_file import BoundedFile
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit, stage, tgt
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import choose_route
 
@@ -145,12 +146,12 @@ def unpacked(disk: Disk, opened: OpenedHere, bench: Workspace) -> Iterator[Opene
         copy = f"{folder}/image"
         most = image_fetch.bounded(stage.most_of(disk), DOWNLOADS)
         begin = bench.confined(Confinement(most=most), folder)
-        with open(opened.node["filename"], "rb") as packed, open(copy, "xb") as image:
+        with open(opened.node["filename"], "rb") as packed, open(copy, "xb") as image, BoundedFile() as errors:
             done = subprocess.run(
-                [*begin, program, *options], stdin=packed, stdout=image, stderr=subprocess.PIPE, check=False
+                [*begin, program, *options], stdin=packed, stdout=image, stderr=errors.handle, check=False
             )
+            message = errors.text().strip()
         if done.returncode:
-            message = done.stderr.decode(errors="replace").strip()
             if os.path.getsize(copy) >= most:
                 message = f"unpacked, it is larger than {in_words(most)}; declare a larger provision: max_size"
             raise HostError(f"{program} cannot unpack it: {message or f'status {done.returncode}'}")

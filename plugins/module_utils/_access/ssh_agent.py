@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resource
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.background import background_process
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_files import write_private
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_bounded
 
 
 @contextlib.contextmanager
@@ -30,13 +31,13 @@ def agent(identities: Mapping[str, Identity], bench: Workspace) -> Iterator[str]
     try:
         with background_process(command, path, seconds=bench.open_timeout):
             for identity in identities.values():
-                _add(identity, bench.root_folder, path)
+                _add(identity, bench.root_folder, path, bench.open_timeout)
             yield path
     finally:
         shutil.rmtree(own, ignore_errors=True)
 
 
-def _add(identity: Identity, folder: str, agent_path: str) -> None:
+def _add(identity: Identity, folder: str, agent_path: str, seconds: float) -> None:
     """Add a key. ssh-add runs a program for the passphrase, with its question as the argument: cat prints that file.
 
     A program in the folder could not run if /run is mounted noexec. After a wrong passphrase ssh-add asks another
@@ -47,8 +48,9 @@ def _add(identity: Identity, folder: str, agent_path: str) -> None:
     for path, text in files.items():
         write_private(path, text)
     try:
-        done = subprocess.run(
+        done = run_bounded(
             ["/usr/bin/ssh-add", "-q", "key"],
+            seconds=seconds,
             cwd=folder,
             env={
                 "PATH": "/usr/bin:/bin",
@@ -58,9 +60,6 @@ def _add(identity: Identity, folder: str, agent_path: str) -> None:
                 "DISPLAY": "none",
             },
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
             start_new_session=True,
         )
     finally:

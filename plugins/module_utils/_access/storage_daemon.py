@@ -21,6 +21,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Version
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.bounded_file import BoundedFile
 
 PROGRAM = "/usr/bin/qemu-storage-daemon"
 
@@ -56,14 +57,14 @@ class StorageDaemon:
         """Files of this host that the daemon sees."""
         numbers = [theirs.fileno(), self.files.theirs.fileno()]
         command = [*END_WITH_PARENT, *begin(numbers[1]), PROGRAM, "--chardev", f"socket,id=monitor,fd={numbers[0]}"]
+        self._errors = BoundedFile()
         self._process = subprocess.Popen(
             [*command, "--monitor", "chardev=monitor"],
             pass_fds=numbers,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=self._errors.handle,
             env=dict(environment),
-            text=True,
             umask=0o077,
         )
         theirs.close()
@@ -79,9 +80,8 @@ class StorageDaemon:
         except QmpError as error:
             connection.close()
             self.files.close()
-            self._process.kill()
-            message = self._process.communicate()[1].strip()
-            raise HostError(f"{PROGRAM}: {message.splitlines()[-1] if message else error}") from None
+            self._end()
+            raise HostError(f"{PROGRAM}: {self._errors.last_line() or error}") from None
 
     @property
     def lost(self) -> bool:
@@ -92,8 +92,12 @@ class StorageDaemon:
         """Kill the process, whatever it waits for."""
         self._monitor.close()
         self.files.close()
+        self._end()
+        self._errors.close()
+
+    def _end(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
 
     def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, seconds: float = 30) -> Any:
         """Return the reply to a command; QmpError with QEMU's message if it fails or takes longer."""

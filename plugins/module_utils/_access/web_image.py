@@ -16,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_head
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_bounded
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.image_fetch import (
     HOPS,
     TOLD_URL,
@@ -30,7 +31,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs.image_fe
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 
 _LONGEST = 1 << 18
-"""Maximum bytes of headers."""
+"""Maximum bytes of headers, and of curl's messages."""
+_MARGIN = 10.0
+"""Seconds beyond its own time limit that curl gets to begin."""
 _LENGTH = re.compile("[0-9]{1,19}")
 """Lengths that are numbers of bytes."""
 _PRELIMINARY = (b"HTTP/1.0 1", b"HTTP/1.1 1", b"HTTP/2 1", b"HTTP/3 1")
@@ -68,12 +71,10 @@ def ask(disk: Disk, resources: UnitResources, *, seconds: float, begin: Sequence
     place = place_of(download.url)
     if not download.resumes:
         return ServerAnswer(place=place)
-    done = subprocess.run(
+    done = run_bounded(
         [*begin, *_curl(disk, seconds), "--head", *_curl_options(disk, resources), *stage.url_arguments(download)],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
+        seconds=seconds + _MARGIN,
+        most=_LONGEST,
     )
     if done.returncode:
         raise HostError(told_by(done.stderr, done.returncode)[0])
@@ -116,7 +117,7 @@ def _get_at(command: Sequence[str], stdin: str = "") -> tuple[ServerAnswer, str]
         process.stdin.close()
         text, head = _split(process.stdout, headers="--include" in command)
         process.stdout.close()
-        message = process.stderr.read().decode(errors="replace")
+        message = process.stderr.read(_LONGEST).decode(errors="replace")
     problem, place, sent_to = told_by(message, process.returncode)
     if sent_to or head:
         return _read(text, place, head), sent_to

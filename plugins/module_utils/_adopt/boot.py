@@ -31,6 +31,20 @@ def rank(hardware: Hardware) -> tuple[int, Place]:
     return kind, hardware.place
 
 
+def in_order(ranks: Mapping[str, tuple[int, Place]], *, indexed: bool) -> list[str]:
+    """Return the names of disks in the order of their ranks: a declaration boots its first one.
+
+    indexed: one has a bootindex, so the order is that of the command line, CD drives last; disks of one kind are in the
+    order in which the guest finds them.
+    """
+    ordered = sorted(ranks, key=ranks.__getitem__)
+    if not indexed:
+        return ordered
+    kinds = [kind for kind, _place in ranks.values()]
+    of_kind = {kind: iter([name for name in ordered if ranks[name][0] == kind]) for kind in kinds}
+    return [next(of_kind[kind]) for kind in sorted(kinds, key=lambda kind: kind >= len(_TYPES))]
+
+
 def ide_indices(conversion: Conversion, units: int) -> dict[int, int]:
     """Return the IDE index of each drive that the board places, by position; units: disks of one IDE bus."""
     indices: dict[int, int] = {}

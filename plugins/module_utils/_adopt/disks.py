@@ -39,7 +39,8 @@ def read_disks(conversion: Conversion, context: CommandLineContext) -> None:
         conversion.left += [f"disk {name}: {text}" for text in disk.left]
         conversion.notes += [f"disk {name}: {text}" for text in disk.notes]
     if disks:
-        conversion.vm["disks"] = {name: disks[name] for name in sorted(disks, key=lambda name: ranks[name])}
+        indexed = any("boot_index" in disk for disk in disks.values())
+        conversion.vm["disks"] = {name: disks[name] for name in boot.in_order(ranks, indexed=indexed)}
 
 
 def lone_disk(conversion: Conversion, context: CommandLineContext) -> ConvertedDisk:

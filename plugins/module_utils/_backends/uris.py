@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -83,14 +83,17 @@ def _is_address(text: str) -> bool:
 
 
 _LOOPBACK = IPv6Address("::1")
+_TRANSLATED = IPv6Network("64:ff9b::/96")
+"""IPv4 servers as a translator shows them (NAT64, RFC 6052); only their own network knows other prefixes."""
 
 
 @functools.lru_cache(maxsize=4096)  # a fleet names few servers, and each of them often
 def same_host(host: str) -> str:
     """One spelling for all of a host: names in small letters without the root's dot, addresses as short as they get.
 
-    An IPv4 address within an IPv6 one is that IPv4 address, and so is one in a form that inet_aton(3) reads. A server
-    that is reached at ::1, or at no address (which Linux takes for this host), is the one at 127.0.0.1.
+    An IPv4 address within an IPv6 one is that IPv4 address, also behind a translator, and so is one in a form that
+    inet_aton(3) reads. A server that is reached at ::1, or at no address (which Linux takes for this host), is the one
+    at 127.0.0.1.
     """
     name = host.lower().rstrip(".")
     try:
@@ -100,7 +103,16 @@ def same_host(host: str) -> str:
         return same_host(old) if old else name
     if address == _LOOPBACK or address.is_unspecified:
         return "127.0.0.1"
-    return str(getattr(address, "ipv4_mapped", None) or address)
+    inner = _ipv4_within(address) if isinstance(address, IPv6Address) else None
+    return same_host(str(inner)) if inner else str(address)
+
+
+def _ipv4_within(address: IPv6Address) -> IPv4Address | None:
+    """Return the IPv4 address of a server that has only that one; a translator reaches no host's own addresses."""
+    if address in _TRANSLATED:
+        inner = IPv4Address(int(address) & 0xFFFFFFFF)
+        return None if inner.is_loopback or inner.is_unspecified else inner
+    return address.ipv4_mapped
 
 
 def _old_address(text: str) -> str:

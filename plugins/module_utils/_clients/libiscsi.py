@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any, cast
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._clients.json_line import read_object
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.scsi import Command
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import PYTHON, text_of
@@ -119,7 +120,7 @@ class Session:
         with contextlib.suppress(BrokenPipeError):  # what it said before it ended is read
             self._requests.write(json.dumps(request).encode() + b"\n")
             self._requests.flush()
-        answer: dict[str, Any] = json.loads(self._line())
+        answer = read_object(self._line())
         if "missing" in answer:
             raise LibraryMissing(str(answer["missing"]))
         if "sense" in answer:

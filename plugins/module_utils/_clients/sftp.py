@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import AlreadyExistsError, HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.bounded_file import BoundedFile
 
 _INIT, _OPEN, _CLOSE, _REMOVE, _STAT, _RENAME, _EXTENDED = 1, 3, 4, 13, 17, 18, 200
 _STATUS, _HANDLE, _EXTENDED_REPLY = 101, 102, 201
@@ -37,9 +38,10 @@ _SPACE = struct.Struct(">8xQ16xQ")
 class Sftp:
     """A session. Relative paths begin in the user's home directory, as in QEMU."""
 
-    def __init__(self, process: subprocess.Popen[bytes], *, seconds: float) -> None:
-        """Connect; seconds: time limit of a request."""
+    def __init__(self, process: subprocess.Popen[bytes], errors: BoundedFile, *, seconds: float) -> None:
+        """Connect; errors: error output of the process; seconds: time limit of a request."""
         self._process = process
+        self._errors = errors
         self._seconds = seconds
         self._number = 0
         self._send(_INIT, struct.pack(">I", 3))
@@ -124,7 +126,7 @@ class Sftp:
         return self._read(length, deadline)
 
     def _read(self, length: int, deadline: float) -> bytes:
-        if self._process.stdout is None or self._process.stderr is None:
+        if self._process.stdout is None:
             raise AssertionError
         received = bytearray()
         while len(received) < length:
@@ -133,8 +135,9 @@ class Sftp:
                 raise HostError(f"does not answer: timed out after {self._seconds:.0f} s")
             data = os.read(self._process.stdout.fileno(), length - len(received))
             if not data:
-                words = self._process.stderr.read().decode(errors="replace").strip().splitlines()
-                raise HostError(words[-1] if words else "ssh ended")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(max(deadline - time.monotonic(), 0))
+                raise HostError(self._errors.last_line() or "ssh ended")
             received += data
         return bytes(received)
 
@@ -142,19 +145,21 @@ class Sftp:
 @contextlib.contextmanager
 def session(command: Sequence[str], environment: Mapping[str, str], *, seconds: float) -> Iterator[Sftp]:
     """Run ssh with its subsystem; command: ssh and the command that confines it."""
-    process = subprocess.Popen(
-        list(command),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-        env=dict(environment),
-    )
-    try:
-        yield Sftp(process, seconds=seconds)
-    finally:
-        process.kill()
-        process.communicate()
+    with (
+        BoundedFile() as errors,
+        subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors.handle,
+            bufsize=0,
+            env=dict(environment),
+        ) as process,
+    ):
+        try:
+            yield Sftp(process, errors, seconds=seconds)
+        finally:
+            process.kill()
 
 
 def _text(text: str | bytes) -> bytes:

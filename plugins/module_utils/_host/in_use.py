@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedUnit
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.owners import PROGRAMS
@@ -28,7 +28,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states im
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_files import write_private
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT, PYTHON, text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import (
+    END_WITH_PARENT,
+    PYTHON,
+    run_bounded,
+    text_of,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 PLACE = "/run"
@@ -39,7 +44,8 @@ _OF_ROOT = ("path",)
 """Kinds whose program looks into the processes of other users."""
 TAKE_SECONDS = 40
 """Time limit for taking storage from its owners: Ceph's servers learn one after the other whom they serve no more."""
-
+_MOST = 16 << 20
+"""Bytes of all answers."""
 
 OpenedByUnit = Mapping[str, Mapping[str, bool]]
 """Identities of storage by launch unit."""
@@ -112,12 +118,10 @@ def _run(user: int, folder: str, verb: str, seconds: int, checks: Sequence[Mappi
     program = f"{folder}/{paths.OWNER_PROGRAM.rpartition('/')[2]}"
     command = [*_as_user(user), *END_WITH_PARENT, *PYTHON, program, verb, str(seconds)]
     try:
-        done = subprocess.run(
-            command, input=json.dumps(checks), capture_output=True, text=True, timeout=3 * seconds, check=False
-        )
+        done = run_bounded(command, seconds=3 * seconds, most=_MOST, input=json.dumps(checks).encode())
         answers: list[_Answer] = json.loads(done.stdout)
         return answers
-    except (subprocess.TimeoutExpired, ValueError):
+    except (HostError, ValueError):
         return [{"in_use": "", "not_asked": "the program that asks has failed", "owners": []}] * len(checks)
 
 

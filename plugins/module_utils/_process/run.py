@@ -12,12 +12,16 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import AlreadyExistsError, HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.bounded_file import BoundedFile
 
 PYTHON = (sys.executable or "/usr/bin/python3", "-IS")
 """Begins the command of a program that may import only the standard library."""
@@ -36,13 +40,60 @@ def run(command: list[str]) -> str:
     return done.stdout
 
 
+_SHARED = re.compile(r"^from (ansible_collections\.\S+\._programs\.\w+) import .*\n", re.MULTILINE)
+"""A program's import of what other programs use, too."""
+_FUTURE = "from __future__ import annotations\n"
+"""May stand at the beginning of a program only."""
+
+
+MOST = 1 << 20
+"""Bytes of output that are read, if nothing else is said."""
+
+
+class TooMuchOutputError(HostError):
+    """A program writes more than anybody reads."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A program that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    message: str
+    """The last line of its error output."""
+
+
+def run_bounded(command: Sequence[str], *, seconds: float | None, most: int = MOST, **options: Any) -> Ended:
+    """Run a program that a foreign server may make hang, or write without an end; options: of subprocess.run.
+
+    seconds: time limit, or None for a program that has one itself, or whose work may take any time. Raises
+    TooMuchOutputError if its output is longer than ``most`` bytes; of its error output the rest is left out.
+    """
+    with BoundedFile(most) as output, BoundedFile() as errors:
+        try:
+            done = subprocess.run(
+                command, stdout=output.handle, stderr=errors.handle, timeout=seconds, check=False, **options
+            )
+        except subprocess.TimeoutExpired:
+            raise HostError(f"does not answer: timed out after {seconds:.0f} s") from None
+        if output.overflowed:
+            raise TooMuchOutputError(f"writes more than {most} bytes")
+        return Ended(done.returncode, output.text(), errors.text(), errors.last_line())
+
+
 @functools.cache
 def text_of(program: ModuleType) -> str:
-    """Return the source of a program, also if Ansible packed it into an archive, whose loader returns bytes."""
+    """Return the source of a program that runs alone, with that of the modules of its room that it imports.
+
+    Ansible may have packed it into an archive, whose loader returns bytes.
+    """
     spec = program.__spec__
     loader = spec.loader if spec else None
     text: str | bytes = loader.get_source(program.__name__)  # type: ignore[union-attr]
-    return text.decode() if isinstance(text, bytes) else text
+    text = text.decode() if isinstance(text, bytes) else text
+    return _SHARED.sub(lambda found: text_of(sys.modules[found[1]]).replace(_FUTURE, ""), text)
 
 
 def keep_texts() -> None:
@@ -59,19 +110,13 @@ def run_program(
 
     begin: the command that confines it; pid: the process that it talks to. The program exits with an errno.
     """
-    try:
-        done = subprocess.run(
-            [*begin, *PYTHON, "-", *arguments],
-            env={**os.environ, "MAINPID": str(pid)},
-            input=text_of(program),
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise HostError(f"does not answer: timed out after {seconds:.0f} s") from None
+    done = run_bounded(
+        [*begin, *PYTHON, "-", *arguments],
+        seconds=seconds,
+        env={**os.environ, "MAINPID": str(pid)},
+        input=text_of(program).encode(),
+    )
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"it crashed ({done.returncode})"]
-        raise (AlreadyExistsError if done.returncode == errno.EEXIST else HostError)(lines[-1])
+        message = done.message or f"it crashed ({done.returncode})"
+        raise (AlreadyExistsError if done.returncode == errno.EEXIST else HostError)(message)
     return done.stdout

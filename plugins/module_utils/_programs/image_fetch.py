@@ -49,6 +49,7 @@ TOLD_URL = ("--write-out", "%{stderr}\\n%{url_effective}\\n%{redirect_url}\\n")
 # Begins curl's settings for the url's own server: passwords, cookies.
 CREDENTIALS = "--config"
 HOPS = 10
+LONGEST = 1 << 20  # bytes of headers, or of messages
 # Asks for one byte; a server that sends all of it is cut off.
 ASKED = (
     *("--globoff", "--silent", "--output", "/dev/null", "--range", "0-0"),
@@ -67,15 +68,11 @@ class Failed(Exception):
 class Answer(NamedTuple):
     """The result of a request."""
 
-    status: int
-    """curl's exit status."""
-    problem: str
-    """curl's error message."""
-    place: str
-    """Scheme, host and port of the server; empty if curl was killed."""
+    status: int  # curl's exit status
+    problem: str  # curl's error message
+    place: str  # scheme, host and port of the server; empty if curl was killed
     etag: str
-    sent_to: str
-    """The url of a redirect; empty if there is none."""
+    sent_to: str  # the url of a redirect; empty if there is none
 
 
 def place_of(url: str) -> str:
@@ -152,11 +149,14 @@ def fetch(
         to_curl, headers, errors = (cast("IO[str]", one) for one in (curl.stdin, curl.stdout, curl.stderr))
         with contextlib.suppress(BrokenPipeError), to_curl:
             to_curl.write(given)
-        for line in headers:
+        while len(said) < LONGEST and (line := headers.readline(LONGEST)):
             said += line
             if not line.strip():
                 tell_size(headers_in(said))
-        stderr = errors.read()
+        if len(said) >= LONGEST:
+            curl.kill()
+            raise Failed(f"the server sends more than {LONGEST} bytes of headers")
+        stderr = errors.read(LONGEST)
     problem, place, sent_to = told_by(stderr, curl.returncode)
     if curl.returncode in TOO_LARGE:
         problem = f"the server sends more than {most} bytes, {TOO_MUCH}"

@@ -14,22 +14,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
-import glob
 import json
-import re
 import select
 import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-PLACES = (
-    "/usr/lib/*-linux-gnu/libiscsi.so.*",
-    "/usr/lib64/libiscsi.so.*",
-    "/usr/lib64/iscsi/libiscsi.so.*",
-    "/usr/lib/libiscsi.so.*",
-)
-"""Names of the library in the distributions."""
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.iscsi_library import Sense, find_library
 
 _DISCOVERY, _NORMAL = 1, 2  # enum iscsi_session_type
 _GOOD, _CHECK_CONDITION = 0, 2  # enum scsi_status
@@ -62,17 +54,6 @@ _Address._fields_ = [
 ]
 
 
-class _Sense(ctypes.Structure):
-    """The first members of struct scsi_sense; the rest differs from release to release."""
-
-    _fields_ = (
-        ("error_type", ctypes.c_ubyte),
-        ("key", ctypes.c_int),
-        ("ascq", ctypes.c_int),
-        ("rest", ctypes.c_ubyte * 116),
-    )
-
-
 _POINTER, _INT, _TEXT = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "iscsi_create_context": (_POINTER, (_TEXT,)),
@@ -94,7 +75,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "iscsi_scsi_command_async": (_INT, (_POINTER, _INT, _POINTER, _Done, _POINTER, _POINTER)),
     "scsi_create_task": (_POINTER, (_INT, _TEXT, _INT, _INT)),
     "scsi_task_add_data_in_buffer": (_INT, (_POINTER, _INT, _POINTER)),
-    "scsi_task_get_status": (_INT, (_POINTER, ctypes.POINTER(_Sense))),
+    "scsi_task_get_status": (_INT, (_POINTER, ctypes.POINTER(Sense))),
     "scsi_free_scsi_task": (None, (_POINTER,)),
 }
 
@@ -118,17 +99,16 @@ class SenseError(Exception):
 
 def load_library() -> Any:
     """Load the library and declare the types of its functions; raise LibraryMissing if the host has none."""
-    found = [path for place in PLACES for path in glob.glob(place)]
-    newest = sorted(found, key=lambda path: [int(number) for number in re.findall(r"\d+", path.rpartition(".so.")[2])])
-    if not newest:
+    path = find_library()
+    if not path:
         raise LibraryMissing("this host has no libiscsi")
     try:
-        library = ctypes.CDLL(newest[-1])
+        library = ctypes.CDLL(path)
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
-        raise LibraryMissing(f"{newest[-1]} cannot be used: {error}") from None
+        raise LibraryMissing(f"{path} cannot be used: {error}") from None
     return library
 
 
@@ -221,7 +201,7 @@ class Session:
         call = self._keep(_Call())
         self._kept.append(buffer)  # a target that answers too late must find it
         self._wait(call, library.iscsi_scsi_command_async(self._context, lun, task, call.callback, None, None))
-        sense = _Sense()
+        sense = Sense()
         status = library.scsi_task_get_status(task, ctypes.byref(sense))
         library.scsi_free_scsi_task(task)
         self._kept.remove(buffer)

@@ -11,18 +11,16 @@ taken by preempting it, which aborts the commands of its holder, and is given up
 from __future__ import annotations
 
 import ctypes
-import glob
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.iscsi_library import Sense, find_library
+
 UNABLE = 69  # EX_UNAVAILABLE in sysexits.h
 
-PLACES = ("/usr/lib/*-linux-gnu/libiscsi.so.*", "/usr/lib64/libiscsi.so.*", "/usr/lib64/iscsi/libiscsi.so.*")
-"""Names of the library in the distributions."""
 RESERVATION, FULL_STATUS = 1, 3  # service actions of PERSISTENT RESERVE IN
 CLEAR, PREEMPT, PREEMPT_AND_ABORT, REGISTER_AND_IGNORE = 3, 4, 5, 6  # service actions of PERSISTENT RESERVE OUT
 GOOD, CHECK_CONDITION = 0, 2  # enum scsi_status
@@ -49,23 +47,12 @@ class Failed(Exception):
     """An error for the user, in one line."""
 
 
-class Sense(ctypes.Structure):
-    """The first members of struct scsi_sense (iscsi/scsi-lowlevel.h); the rest differs from release to release."""
-
-    _fields_ = (
-        ("error_type", ctypes.c_ubyte),
-        ("key", ctypes.c_int),
-        ("ascq", ctypes.c_int),
-        ("rest", ctypes.c_ubyte * 116),
-    )
-
-
 def load_library() -> Any:
     """Load libiscsi and declare the types of functions that do not return a number."""
-    found = [path for place in PLACES for path in glob.glob(place)]
-    if not found:
+    path = find_library()
+    if not path:
         raise OSError("this host has no libiscsi")
-    library = ctypes.CDLL(max(found, key=lambda path: [int(part) for part in re.findall(r"\d+", path)]))
+    library = ctypes.CDLL(path)
     library.iscsi_get_error.restype = ctypes.c_char_p
     for function in (library.iscsi_create_context, library.scsi_create_task, library.iscsi_scsi_command_sync):
         function.restype = ctypes.c_void_p

@@ -37,9 +37,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import IO, Any
+from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.bounded_file import BoundedFile
 
 UNABLE = 69  # EX_UNAVAILABLE in sysexits.h
+MOST = 1 << 20
+"""Bytes of an answer that are read."""
 AT_ONCE = 8
 """Number of storages that are asked at the same time."""
 PATIENCE = 4.0, 10.0
@@ -74,7 +78,7 @@ class Question:
     def __init__(self, numbers: Sequence[int], checks: Sequence[Check], seconds: float) -> None:
         self.numbers = numbers
         program = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), f"qemu-vm-owner-{checks[0]['kind']}.py")
-        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed in end()
+        self._said = BoundedFile()
         with tempfile.TemporaryFile() as asked:
             asked.write(json.dumps(checks).encode())
             asked.seek(0)
@@ -82,7 +86,7 @@ class Question:
                 [sys.executable or "/usr/bin/python3", "-IS", program, str(seconds)],
                 stdin=asked,
                 stdout=subprocess.PIPE,
-                stderr=self._said,
+                stderr=self._said.handle,
             )
         if self.process.stdout is None:
             raise AssertionError
@@ -90,9 +94,12 @@ class Question:
         self.heard = b""
 
     def hear(self) -> bool:
-        """Read the output so far; return True if there may be more."""
+        """Read the output so far; return True if there may be more that is read."""
         data = os.read(self.stream.fileno(), 65536)
         self.heard += data
+        if len(self.heard) > MOST:
+            self.process.kill()
+            return False
         return bool(data)
 
     def end(self) -> list[Answer]:
@@ -101,14 +108,28 @@ class Question:
         self.process.kill()
         status = self.process.wait()
         self.stream.close()
-        self._said.seek(0)
-        words = self._said.read().decode(errors="replace").strip().splitlines() if status > 0 else []
+        words = self._said.last_line() if status > 0 else ""
         self._said.close()
-        found: list[Answer] = [json.loads(line) for line in self.heard.split(b"\n")[:-1]]
+        found = sound_answers(self.heard)
         if by_itself and status:
-            error = {"error": words[-1] if words else f"it crashed ({status})", "unable": status == UNABLE}
+            crashed = f"it answers with more than {MOST} bytes" if len(self.heard) > MOST else f"it crashed ({status})"
+            error = {"error": words or crashed, "unable": status == UNABLE}
             found += [error] * (len(self.numbers) - len(found))
         return found
+
+
+def sound_answers(heard: bytes) -> list[Answer]:
+    """Read the complete lines of an answer, up to the first that is none: storage may have taken its program over."""
+    found: list[Answer] = []
+    for line in heard.split(b"\n")[:-1]:
+        try:
+            answer = json.loads(line)
+        except (ValueError, RecursionError):
+            return found
+        if not isinstance(answer, dict):
+            return found
+        found.append(answer)
+    return found
 
 
 def groups(checks: Sequence[Check]) -> list[list[int]]:

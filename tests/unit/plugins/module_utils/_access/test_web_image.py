@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,6 +46,7 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
         elif self.path == "/headers":
             self.send_response(200)
+            self.flush_headers()
             with contextlib.suppress(ConnectionError):
                 for _number in range(100):
                     self.wfile.write(b"X: " + b"x" * 60000 + b"\r\n")
@@ -117,6 +119,18 @@ def test_a_cookie_is_for_its_own_server(server: str, tmp_path: Path) -> None:
 def test_an_image_that_cannot_be_read(server: str, path: str, words: str) -> None:
     with pytest.raises(HostError, match=words):
         ask(server + path)
+
+
+def test_a_curl_that_writes_without_an_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    floods = [sys.executable, "-c", "while True: print('x' * 65536)"]
+    monkeypatch.setattr(web_image, "_curl", lambda _disk, _seconds: floods)
+    with pytest.raises(HostError, match=r"^writes more than 262144 bytes$"):
+        web_image.ask(
+            read_image("disk", {"ftp": {"url": "ftp://127.0.0.1/image"}}, "disk"),
+            *(UnitResources("", "disk", ""),),
+            seconds=20,
+            begin=[],
+        )
 
 
 @pytest.mark.parametrize("length", ["²", "9" * 5000, "-1", "1 2"])

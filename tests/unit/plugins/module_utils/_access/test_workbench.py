@@ -76,6 +76,14 @@ def test_what_closes_slowly_is_left_open_where_nothing_was_written(daemon: Daemo
     ]
 
 
+def test_a_daemon_that_reports_very_much_goes_on(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = Path(storage_daemon.PROGRAM)
+    shebang, rest = program.read_text(encoding="utf-8").split("\n", 1)
+    program.write_text(f"{shebang}\nprint('x' * (1 << 18), file=__import__('sys').stderr)\n{rest}", encoding="utf-8")
+    with Workbench(capabilities()) as bench, bench.image(disk()) as node:
+        assert node.describe()["format"] == "raw"
+
+
 def driver_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Disk:
     """A disk of which the daemon is told to use this driver."""
     nbd = BACKENDS["nbd"]

@@ -171,7 +171,12 @@ def filled_in(converted: Converted) -> dict[str, Any]:
     return filled
 
 
+FIRST = {"file": {"filename": "/srv/a"}, "writes": "keep", "route": "driver"}
+SECOND = {"ftp": {"url": "ftp://h/0"}, "model": "virtio-scsi", "writes": "deny", "route": "driver"}
+
+
 @given(st.lists(disks(), max_size=2), MACHINE)
+@example([FIRST, SECOND], {"accel": "tcg"})
 def test_a_declaration_and_its_command_line_say_the_same(given_disks: list[dict[str, Any]], given: Any) -> None:
     declared = read({**given, "disks": {f"d{number}": disk for number, disk in enumerate(given_disks)}})
     try:

@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients import sf
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
 SERVER = """
-import struct, sys, time
+import os, struct, sys, time
 i, o = sys.stdin.buffer, sys.stdout.buffer
 def send(data): o.write(data); o.flush()
 def answer(body): send(struct.pack(">I", len(body)) + body)
@@ -24,6 +24,8 @@ if mode == "zero": send(bytes(4)); time.sleep(60)
 if mode == "noise": send(b"Welcome to our server!"); time.sleep(60)
 if mode == "silent": time.sleep(60)
 if mode == "end": sys.exit()
+if mode == "noisy end": sys.stderr.write("line\\n" * 1000000 + "unread"); sys.exit()
+if mode == "hidden end": sys.stderr.write("gone"); sys.stderr.flush(); os.close(1); time.sleep(60)
 receive(); answer(b"\\2" + struct.pack(">I", 3))
 number = struct.unpack(">I", receive()[1:5])[0]
 known = struct.pack(">I", number)
@@ -47,6 +49,8 @@ time.sleep(60)
         ("noise", "does not speak SFTP"),
         ("silent", "does not answer: timed out after 2 s"),
         ("end", "ssh ended"),
+        ("noisy end", "^l(ine)?$"),
+        ("hidden end", "^gone$"),
         ("empty", "its answer is too short"),
         ("short status", "its answer is too short"),
         ("short attributes", "its answer is too short"),
@@ -57,7 +61,7 @@ time.sleep(60)
 )
 def test_an_odd_answer_is_one_clear_error(mode: str, words: str) -> None:
     tracemalloc.start()
-    seconds = 2 if mode == "silent" else 30
+    seconds = {"silent": 2, "hidden end": 0.5}.get(mode, 30)
     with (
         pytest.raises(HostError, match=words),
         sftp.session([sys.executable, "-c", SERVER, mode], {}, seconds=seconds) as files,

@@ -72,6 +72,9 @@ def ssh(**values: Any) -> dict[str, Any]:
     [
         ("::ffff:192.0.2.5", "192.0.2.5"),
         ("::FFFF:c000:0205", "192.0.2.5"),
+        ("64:ff9b::192.0.2.5", "192.0.2.5"),
+        ("64:FF9B:0::c000:205", "192.0.2.5"),
+        ("::ffff:0.0.0.0", "127.0.0.1"),
         ("Store.Example.", "store.example"),
         ("2001:DB8:0::5", "2001:db8::5"),
         ("192.0.517", "192.0.2.5"),
@@ -91,6 +94,14 @@ def test_an_address_is_the_same_in_every_form(one: str, other: str) -> None:
     assert uris.is_loopback(one) == uris.is_loopback(other)
 
 
+@pytest.mark.parametrize(
+    "address", ["64:ff9b::7f00:1", "64:ff9b::", "64:ff9b:1::c000:205", "64:ff9c::c000:205", "2002:c000:205::1"]
+)
+def test_an_address_that_may_be_another_server_stays_itself(address: str) -> None:
+    assert uris.same_host(address) == address
+    assert not uris.is_loopback(address)
+
+
 @pytest.mark.parametrize("name", ["1.2.3.4.5", "256.1.1.1", "1.2.3.256", "0x", "089.1.1.1", "a.1", "1..2"])
 def test_what_is_no_address_stays_a_name(name: str) -> None:
     assert uris.same_host(name) == name
@@ -100,6 +111,7 @@ def test_what_is_no_address_stays_a_name(name: str) -> None:
 SAME = [
     (nfs("store"), nfs("192.0.2.5")),
     (nfs("store"), nfs("::ffff:192.0.2.5")),
+    (nfs("store"), nfs("64:ff9b::192.0.2.5")),
     (nfs("store"), nfs("store.example")),
     (nfs("store.example"), nfs("2001:db8::5")),
     (nbd("store"), nbd("192.0.2.5", port=10809)),

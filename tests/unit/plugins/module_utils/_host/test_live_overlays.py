@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -128,12 +129,30 @@ def test_an_overlay_that_has_no_place_is_named(tmp_path: Path) -> None:
     assert qemu.heard[-1] == "blockdev-del"
 
 
-def test_a_size_that_qemu_does_not_tell_is_an_error(tmp_path: Path) -> None:
-    answers = {**ANSWERS, "blockdev-add": {}}
+@pytest.mark.parametrize(
+    "words",
+    [
+        "The sum of offset (0) and size (4611686018427387904) has to be smaller or equal to the  actual size of the "
+        "containing file (8192)",
+        "The sum of offset (0) and size (0) has to be smaller or equal to the  actual size of the containing file "
+        "(8192)",
+        "Offset (1) cannot be greater than size of the containing file (8192)",
+    ],
+)
+def test_a_size_is_read_from_each_of_qemus_refusals(tmp_path: Path, words: str) -> None:
+    answers = {**ANSWERS, "blockdev-add": lambda node: {"error": {"desc": words}} if "size" in node else {}}
+    with FakeQemu(tmp_path / "qmp", answers=answers) as qemu, Monitor.connect(qemu.path) as monitor:
+        live_overlays.make(monitor, NODE, overlay(tmp_path / "data.qcow2", persistent=False))
+    assert [one["options"]["size"] for one in qemu.arguments if one and "options" in one] == [0, 8192]
+
+
+@pytest.mark.parametrize("words", ["Could not get image size: Input/output error", "of the containing file (many)"])
+def test_a_size_that_qemu_does_not_tell_is_an_error(tmp_path: Path, words: str) -> None:
+    answers = {**ANSWERS, "blockdev-add": lambda node: {"error": {"desc": words}} if "size" in node else {}}
     with (
         FakeQemu(tmp_path / "qmp", answers=answers) as qemu,
         Monitor.connect(qemu.path) as monitor,
-        pytest.raises(HostError, match="QEMU does not tell the size of"),
+        pytest.raises(HostError, match=rf"QEMU does not tell the size of data.format \(.*{re.escape(words)}"),
     ):
         live_overlays.make(monitor, NODE, overlay(tmp_path / "data.qcow2", persistent=False))
 

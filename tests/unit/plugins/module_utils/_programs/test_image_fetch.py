@@ -29,7 +29,7 @@ DIGEST = hashlib.sha256(IMAGE).hexdigest()
 class Handler(BaseHTTPRequestHandler):
     """Serves IMAGE in parts as /image, without parts as /whole, half of it as /half, nothing as /empty.
 
-    /endless and /slow send something else, too much of it or too slowly.
+    /endless and /slow send something else, too much of it or too slowly, and /headers nothing but headers.
     What is asked for below /localhost is sent on to the same under that name, and the head of /image stays here.
     """
 
@@ -45,6 +45,13 @@ class Handler(BaseHTTPRequestHandler):
                 for _number in range(100):
                     self.wfile.write(bytes(1 << 16 if self.path == "/endless" else 4))
                     time.sleep(0 if self.path == "/endless" else 0.5)
+            return
+        if self.path == "/headers":
+            self.send_response(200)
+            self.flush_headers()
+            with contextlib.suppress(OSError):
+                for _number in range(20):
+                    self.wfile.write(b"X: " + b"x" * 8000 + b"\r\n")
             return
         if self.path.startswith("/localhost/"):
             port, path = self.server.server_address[1], self.path[len("/localhost") :]
@@ -113,6 +120,13 @@ def test_another_image_than_declared_is_not_kept(tmp_path: Path, server: str) ->
 def test_a_missing_image_is_said_in_curls_words(tmp_path: Path, server: str) -> None:
     said = fetch(tmp_path / "image", f"{server}/none")
     assert said == f"{server}/none: curl: (22) The requested URL returned error: 404\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_headers_without_an_end_are_not_kept(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_fetch, "LONGEST", 50000)
+    with pytest.raises(image_fetch.Failed, match=f"^{server}/headers: the server sends more than 50000 bytes of head"):
+        image_fetch.fetch_image(str(tmp_path / "image"), f"{server}/headers", ["--retry", "0"])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients import scsi
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import iscsi_session
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import iscsi_library, iscsi_session
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.iscsi_session import (
     IscsiError,
     SenseError,
@@ -151,14 +151,14 @@ def test_the_targets_of_a_portal_are_read_while_they_are_there() -> None:
 
 
 def test_a_host_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iscsi_session, "PLACES", ("/nonexistent/libiscsi.so.*",))
+    monkeypatch.setattr(iscsi_library, "PLACES", ("/nonexistent/libiscsi.so.*",))
     with pytest.raises(iscsi_session.LibraryMissing, match="this host has no libiscsi"):
         iscsi_session.load_library()
 
 
 def test_a_library_that_is_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "libiscsi.so.7").write_text("no library")
-    monkeypatch.setattr(iscsi_session, "PLACES", (f"{tmp_path}/libiscsi.so.*",))
+    monkeypatch.setattr(iscsi_library, "PLACES", (f"{tmp_path}/libiscsi.so.*",))
     with pytest.raises(iscsi_session.LibraryMissing, match="cannot be used"):
         iscsi_session.load_library()
 
@@ -184,7 +184,7 @@ def test_a_failure_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_library_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iscsi_session, "PLACES", ())
+    monkeypatch.setattr(iscsi_library, "PLACES", ())
     written: list[str] = []
     iscsi_session.serve(iter([json.dumps(LOGIN)]), written.append)
     assert written == ['{"missing": "this host has no libiscsi"}']

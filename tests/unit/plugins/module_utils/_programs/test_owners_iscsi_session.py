@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import owners_iscsi
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import iscsi_library, owners_iscsi
 
 GOOD, CONFLICT = (0, 0), (0x18, 0)
 UNSUPPORTED, EVENT, HARDWARE = (2, owners_iscsi.ILLEGAL_REQUEST), (2, owners_iscsi.UNIT_ATTENTION), (2, 4)
@@ -92,6 +92,6 @@ def test_a_connection_that_breaks_is_an_error() -> None:
 
 
 def test_a_host_without_the_library_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owners_iscsi, "PLACES", ())
+    monkeypatch.setattr(iscsi_library, "PLACES", ())
     with pytest.raises(OSError, match=r"^this host has no libiscsi$"):
         owners_iscsi.load_library()

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import storage_owner
 from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu
 
@@ -31,6 +31,9 @@ with open({calls!r} + ".take", "a") as taken:
 for check in checks:
     if check["image"] == "hangs":
         time.sleep(60)
+    if check["image"] == "floods":
+        while True:
+            print("x" * 65536)
     if check["image"] == "crashes":
         os.kill(os.getpid(), 9)
     if check["image"] == "fails":
@@ -112,7 +115,7 @@ class Storage:
 
 @pytest.fixture
 def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    shutil.copy(str(storage_owner.__file__), tmp_path / "qemu-vm-owner.py")
+    (tmp_path / "qemu-vm-owner.py").write_text(text_of(storage_owner), encoding="utf-8")
     program = ANSWERS.format(calls=str(tmp_path / "calls"))
     (tmp_path / "qemu-vm-owner-rbd.py").write_text(program, encoding="utf-8")
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "qemu-vm-owner.py")])
@@ -177,7 +180,12 @@ def test_a_rival_that_came_second_makes_room(storage: Storage, clock: Clock, tmp
 
 
 @pytest.mark.parametrize(
-    ("image", "why"), [("fails", "error connecting: Permission denied"), ("crashes", "it crashed (-9)")]
+    ("image", "why"),
+    [
+        ("fails", "error connecting: Permission denied"),
+        ("crashes", "it crashed (-9)"),
+        ("floods", f"it answers with more than {storage_owner.MOST} bytes"),
+    ],
 )
 def test_no_guest_runs_on_storage_that_does_not_say_who_has_it(
     storage: Storage, tmp_path: Path, image: str, why: str
