@@ -81,6 +81,8 @@ class Workspace:
         self.progress = DiskProgress()
         """Progress of the disk on which this worker works."""
         self._stack = contextlib.ExitStack()
+        # Left last: until then there are processes of the user.
+        self._users = self._stack.enter_context(contextlib.ExitStack())
         self._shared = shared or self._stack.enter_context(ResourceCache())
         self._own = self._stack.enter_context(ResourceCache())
         self._folder = ""
@@ -100,7 +102,7 @@ class Workspace:
             own = FOLDER if privileges.is_root() else os.environ.get("XDG_RUNTIME_DIR", FOLDER_OF_USERS)
             self._outer = self._stack.enter_context(private_folder(own))
             self._confined = confinement.program(self._outer)
-            self._user = privileges.new_user() if privileges.is_root() else os.geteuid()
+            self._user = self._users.enter_context(privileges.own_user())
             self._folder = self.new_folder(f"{self._outer}/w")
         return self._folder
 

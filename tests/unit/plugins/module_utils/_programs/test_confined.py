@@ -20,11 +20,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinemen
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.visible_files import VisibleFiles
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
 from ansible_collections.directdisk.qemu.tests.unit.real_parts import may_confine
 
 pytestmark = pytest.mark.skipif(not may_confine(), reason="needs root, and a system that lets it make namespaces")
-USER = privileges.new_user()
+USER = 0x70000000
+"""A user that nobody has."""
 
 
 @dataclass
