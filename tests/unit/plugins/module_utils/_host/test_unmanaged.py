@@ -137,3 +137,9 @@ def test_a_file_of_such_a_process_is_not_guessed(host: Host, paths: list[str]) -
     found = host.vms()[0]
     assert "disks" not in found["declaration"]
     assert "-drive: 'vms/data.qcow2' is relative to the folder where QEMU was started" in "".join(found["left"])
+
+
+def test_a_process_that_shows_other_memory_as_its_arguments_is_no_vm(host: Host) -> None:
+    """Any user can have it read as far as its memory reaches (PR_SET_MM_MAP in prctl(2))."""
+    host.process(7, EMULATOR, *["-drive"] * (1 << 19))
+    assert host.vms() == []
