@@ -40,9 +40,12 @@ def remove_leftovers(folder: str) -> None:
 
 
 def read_text(path: str) -> str:
-    """Return the text of a file; empty if it does not exist."""
+    """Return the text of a file as it is written; empty if it does not exist.
+
+    Bytes that are no text, as an editor may have left them, become another text than any that is written here.
+    """
     try:
-        with open(path, encoding="utf-8") as stream:
+        with open(path, encoding="utf-8", errors="replace", newline="") as stream:
             return stream.read()
     except FileNotFoundError:
         return ""
