@@ -12,6 +12,14 @@ TEMPORARY = ".qemu-vms-"
 """Prefix of temporary files; the next run removes those of a killed run."""
 
 
+def make_folder(path: str) -> None:
+    """Make a folder, and those above it, as far as they are missing; every user may enter it, whatever the umask."""
+    if not os.path.isdir(path):
+        make_folder(os.path.dirname(path))
+        os.mkdir(path)
+        os.chmod(path, 0o755)
+
+
 def write_atomically(path: str, content: str | bytes, *, mode: int) -> None:
     """Replace a file atomically, and flush it to the disk."""
     data = content.encode() if isinstance(content, str) else content
