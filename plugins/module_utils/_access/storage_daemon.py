@@ -20,6 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Version
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.background import last_message
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import END_WITH_PARENT
 
 PROGRAM = "/usr/bin/qemu-storage-daemon"
@@ -55,15 +56,16 @@ class StorageDaemon:
         self.files = VisibleFiles()
         """Files of this host that the daemon sees."""
         numbers = [theirs.fileno(), self.files.theirs.fileno()]
+        # No pipe: one that nobody empties would stop the daemon as soon as its libraries have said enough.
+        self._log = open(os.memfd_create("log"), "w+b")  # noqa: SIM115 - it is closed in close()
         command = [*END_WITH_PARENT, *begin(numbers[1]), PROGRAM, "--chardev", f"socket,id=monitor,fd={numbers[0]}"]
         self._process = subprocess.Popen(
             [*command, "--monitor", "chardev=monitor"],
             pass_fds=numbers,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=self._log,
             env=dict(environment),
-            text=True,
             umask=0o077,
         )
         theirs.close()
@@ -80,20 +82,22 @@ class StorageDaemon:
             connection.close()
             self.files.close()
             self._process.kill()
-            message = self._process.communicate()[1].strip()
-            raise HostError(f"{PROGRAM}: {message.splitlines()[-1] if message else error}") from None
+            self._process.wait()
+            with self._log:
+                raise HostError(f"{PROGRAM}: {last_message(self._log) or error}") from None
 
     @property
     def lost(self) -> bool:
         """The daemon no longer answers: the next disk needs another one."""
-        return bool(self._monitor.lost)
+        return bool(self._monitor.lost) or self.files.lost
 
     def close(self) -> None:
         """Kill the process, whatever it waits for."""
         self._monitor.close()
         self.files.close()
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        self._log.close()
 
     def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, seconds: float = 30) -> Any:
         """Return the reply to a command; QmpError with QEMU's message if it fails or takes longer."""

@@ -30,6 +30,8 @@ class VisibleFiles:
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.settimeout(_SECONDS)
         self._users: dict[str, int] = {}
+        self.lost = False
+        """A request had no answer, or a file could not be hidden: a later answer would be taken for that to another."""
 
     def close(self) -> None:
         self._ours.close()
@@ -56,14 +58,19 @@ class VisibleFiles:
     def _hide(self, path: str) -> None:
         self._users[path] -= 1
         if not self._users[path]:
-            with contextlib.suppress(QmpError):
+            try:
                 self._tell(path, [])
+            except QmpError:
+                self.lost = True
 
     def _tell(self, path: str, handles: list[int]) -> None:
+        if self.lost:
+            raise QmpError(f"Could not open '{path}': the storage daemon no longer takes files")
         try:
             socket.send_fds(self._ours, [os.fsencode(path)], handles)
             answer = self._ours.recv(4096).decode(errors="replace") or "the storage daemon has ended"
         except OSError as error:
+            self.lost = True
             answer = str(error)
         if answer != "ok":
             raise QmpError(f"Could not open '{path}': {answer}")

@@ -45,7 +45,7 @@ def background_process(
             _await(process, command, ready, seconds, log)
             yield process
         except QmpError as error:
-            message = _last_message(log)
+            message = last_message(log)
             raise type(error)(f"{error}: {message}" if message else str(error)) from None
         finally:
             process.kill()
@@ -56,7 +56,7 @@ def _await(process: subprocess.Popen[bytes], command: list[str], ready: str, sec
     deadline = time.monotonic() + seconds
     while not _listens(ready):
         if process.poll() is not None:
-            raise HostError(_last_message(log) or f"{command[0]} ended with exit status {process.returncode}")
+            raise HostError(last_message(log) or f"{command[0]} ended with exit status {process.returncode}")
         if time.monotonic() > deadline:
             raise HostError(f"{command[0]} is not ready after {seconds:.0f} s")
         time.sleep(0.01)
@@ -70,7 +70,7 @@ def _listens(path: str) -> bool:
         return any(line.split()[3] == _LISTENING for line in stream if line.endswith(f" {path}\n"))
 
 
-def _last_message(log: IO[bytes]) -> str:
+def last_message(log: IO[bytes]) -> str:
     """Return the last line of a log to which the process may still write: it shares the position in the file."""
     size = os.fstat(log.fileno()).st_size
     text = os.pread(log.fileno(), _TAIL, max(size - _TAIL, 0)).decode(errors="replace")
