@@ -39,7 +39,7 @@ options:
     type: raw
     required: true
   workers:
-    description: Maximum number of disks that are processed at the same time, 1 to 64.
+    description: Maximum number of disks that are processed at the same time, 1 to 32.
     type: int
     default: 4
   open_timeout:

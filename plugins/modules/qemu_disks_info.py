@@ -29,7 +29,7 @@ options:
     type: raw
     required: true
   workers:
-    description: Maximum number of disks that are read at the same time, 1 to 64.
+    description: Maximum number of disks that are read at the same time, 1 to 32.
     type: int
     default: 4
   open_timeout:

@@ -5,7 +5,8 @@
 Under a node named ``stranger.format...`` it opens another one.
 
 Its log is the file that the variable FAKE_LOG names. A node whose driver is ``refused`` cannot be opened, and at one
-whose driver is ``silent`` it stops to answer. The header of disk ``elsewhere`` has had a file opened.
+whose driver is ``silent`` it stops to answer. One whose driver is ``loud`` has it write much to standard error. The
+header of disk ``elsewhere`` has had a file opened.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def answer(command: str, arguments: dict[str, Any], nodes: list[str]) -> dict[st
     if command == "blockdev-add":
         if arguments["driver"] == "refused":
             return {"error": {"class": "GenericError", "desc": "Could not open it"}}
+        if arguments["driver"] == "loud":
+            print("connection lost, trying again\n" * 10000, file=sys.stderr)
         nodes.append(arguments["node-name"])
         if arguments["node-name"].startswith("stranger.format"):
             nodes.append("#block001")

@@ -11,9 +11,11 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import IO
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access import ssh_agent, web_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinement import Confinement, confinement
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.visible_files import open_regular
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workspace import Workspace
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends._packed import UNPACKERS
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
@@ -146,7 +148,7 @@ def unpacked(disk: Disk, opened: OpenedHere, bench: Workspace) -> Iterator[Opene
         copy = f"{folder}/image"
         most = image_fetch.bounded(stage.most_of(disk), DOWNLOADS)
         begin = bench.confined(Confinement(most=most), folder)
-        with open(opened.node["filename"], "rb") as packed, open(copy, "xb") as image, BoundedFile() as errors:
+        with _open(opened.node["filename"]) as packed, open(copy, "xb") as image, BoundedFile() as errors:
             done = subprocess.run(
                 [*begin, program, *options], stdin=packed, stdout=image, stderr=errors.handle, check=False
             )
@@ -157,6 +159,13 @@ def unpacked(disk: Disk, opened: OpenedHere, bench: Workspace) -> Iterator[Opene
             raise HostError(f"{program} cannot unpack it: {message or f'status {done.returncode}'}")
         bench.give(copy)
         yield _copy(copy)
+
+
+def _open(path: str) -> IO[bytes]:
+    try:
+        return open_regular(path)
+    except OSError as error:
+        raise HostError(f"Could not open '{path}': {error.strerror}") from None
 
 
 def _copy(path: str) -> OpenedHere:

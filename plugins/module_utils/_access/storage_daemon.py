@@ -57,6 +57,7 @@ class StorageDaemon:
         """Files of this host that the daemon sees."""
         numbers = [theirs.fileno(), self.files.theirs.fileno()]
         command = [*END_WITH_PARENT, *begin(numbers[1]), PROGRAM, "--chardev", f"socket,id=monitor,fd={numbers[0]}"]
+        # No pipe: one that nobody empties would stop the daemon as soon as its libraries have said enough.
         self._errors = BoundedFile()
         self._process = subprocess.Popen(
             [*command, "--monitor", "chardev=monitor"],
@@ -86,7 +87,7 @@ class StorageDaemon:
     @property
     def lost(self) -> bool:
         """The daemon no longer answers: the next disk needs another one."""
-        return bool(self._monitor.lost)
+        return bool(self._monitor.lost) or self.files.lost
 
     def close(self) -> None:
         """Kill the process, whatever it waits for."""

@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import socket
 import stat
 from collections.abc import Iterator, Sequence
+from typing import IO
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import file_access
 
 # The number is the same on all architectures.
 _SYS_OPEN_TREE = 428
-_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC, _AT_FDCWD, _AT_SYMLINK_NOFOLLOW = 1, 0o2000000, -100, 0x100
+_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC, _AT_EMPTY_PATH = 1, 0o2000000, 0x1000
 _SECONDS = 30
 """Seconds that the process may take to mount a file."""
 
@@ -27,6 +30,8 @@ class VisibleFiles:
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.settimeout(_SECONDS)
         self._users: dict[str, int] = {}
+        self.lost = False
+        """A request had no answer, or a file could not be hidden: a later answer would be taken for that to another."""
 
     def close(self) -> None:
         self._ours.close()
@@ -53,14 +58,19 @@ class VisibleFiles:
     def _hide(self, path: str) -> None:
         self._users[path] -= 1
         if not self._users[path]:
-            with contextlib.suppress(QmpError):
+            try:
                 self._tell(path, [])
+            except QmpError:
+                self.lost = True
 
     def _tell(self, path: str, handles: list[int]) -> None:
+        if self.lost:
+            raise QmpError(f"Could not open '{path}': the storage daemon no longer takes files")
         try:
             socket.send_fds(self._ours, [os.fsencode(path)], handles)
             answer = self._ours.recv(4096).decode(errors="replace") or "the storage daemon has ended"
         except OSError as error:
+            self.lost = True
             answer = str(error)
         if answer != "ok":
             raise QmpError(f"Could not open '{path}': {answer}")
@@ -68,42 +78,36 @@ class VisibleFiles:
 
 def read_shown(path: str, length: int) -> bytes | None:
     """Return the first bytes of a file that can be shown; None if it is no regular file or cannot be read here."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
-    if _is_writable_by_others(os.path.dirname(path)):
-        flags |= os.O_NOFOLLOW
     try:
-        file = os.open(path, flags)
+        with open_regular(path) as file:
+            return os.pread(file.fileno(), length, 0)
     except OSError:
         return None
+
+
+def open_regular(path: str) -> IO[bytes]:
+    """Open a regular file that can be shown for reading; OSError if it is something else."""
+    handle = file_access.open_path(path)
     try:
-        return os.pread(file, length, 0) if stat.S_ISREG(os.fstat(file).st_mode) else None
-    except OSError:
-        return None
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return open(f"/proc/self/fd/{handle}", "rb")
     finally:
-        os.close(file)
+        os.close(handle)
 
 
 def _open_tree(path: str) -> int:
-    """Open a file as a mount that can be moved to another place (open_tree(2)).
-
-    A link is followed if its folder is root's: the process may open the files of every user, and a folder with fetched
-    images belongs to the user that fetches them.
-    """
+    """Open a file as a mount that can be moved to another place (open_tree(2))."""
+    try:
+        file = file_access.open_path(path)
+    except OSError as error:
+        raise QmpError(f"Could not open '{path}': {error.strerror}") from None
     libc = ctypes.CDLL(None, use_errno=True)
-    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
-    if _is_writable_by_others(os.path.dirname(path)):
-        flags |= _AT_SYMLINK_NOFOLLOW
-        if os.path.islink(path):
-            raise QmpError(f"Could not open '{path}': it is a symbolic link, and its folder is not root's")
-    handle = int(libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags))
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_EMPTY_PATH
+    try:
+        handle = int(libc.syscall(_SYS_OPEN_TREE, file, b"", flags))
+    finally:
+        os.close(file)
     if handle < 0:
         raise QmpError(f"Could not open '{path}': {os.strerror(ctypes.get_errno())}")
     return handle
-
-
-def _is_writable_by_others(folder: str) -> bool:
-    try:
-        status = os.stat(folder)
-    except OSError:
-        return False
-    return bool(status.st_uid or status.st_mode & 0o022)

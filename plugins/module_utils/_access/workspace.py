@@ -43,9 +43,11 @@ class FolderResources(UnitResources):
 
     def directory(self, name: str, files: dict[str, str]) -> str:
         path = super().directory(name, files)
-        os.mkdir(path)
+        os.mkdir(path, 0o700)
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
+            # Whatever the umask of this user: its reader has another one.
+            os.fchown(handle, *_owner_of(self._folder))
             for link, target in files.items():
                 os.symlink(target, link, dir_fd=handle)
         finally:
@@ -81,6 +83,8 @@ class Workspace:
         self.progress = DiskProgress()
         """Progress of the disk on which this worker works."""
         self._stack = contextlib.ExitStack()
+        # Left last: until then there are processes of the user.
+        self._users = self._stack.enter_context(contextlib.ExitStack())
         self._shared = shared or self._stack.enter_context(ResourceCache())
         self._own = self._stack.enter_context(ResourceCache())
         self._folder = ""
@@ -100,7 +104,7 @@ class Workspace:
             own = FOLDER if privileges.is_root() else os.environ.get("XDG_RUNTIME_DIR", FOLDER_OF_USERS)
             self._outer = self._stack.enter_context(private_folder(own))
             self._confined = confinement.program(self._outer)
-            self._user = privileges.new_user() if privileges.is_root() else os.geteuid()
+            self._user = self._users.enter_context(privileges.own_user())
             self._folder = self.new_folder(f"{self._outer}/w")
         return self._folder
 
@@ -150,7 +154,12 @@ def _read(path: str) -> str:
 
 def _write(path: str, text: str) -> str:
     """Write a file for the owner of its folder, in place of one that exists."""
-    owner = os.stat(os.path.dirname(path))
+    owner = _owner_of(os.path.dirname(path))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    return write_private(path, text, owner=(owner.st_uid, owner.st_gid))
+    return write_private(path, text, owner=owner)
+
+
+def _owner_of(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_uid, status.st_gid

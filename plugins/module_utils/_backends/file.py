@@ -96,7 +96,12 @@ def _node(values: Values, resources: UnitResources) -> Node:
 
 
 def _nbdkit(values: Values, resources: UnitResources) -> NbdkitPlugin:
-    return NbdkitPlugin("file", (f"file={values['filename']}", *_packed.parameters(values)), _packed.filters(values))
+    return NbdkitPlugin(
+        "file",
+        (f"file={values['filename']}", *_packed.parameters(values)),
+        _packed.filters(values),
+        unpacks=_packed.is_unpacked_whole(values),
+    )
 
 
 def _unfit(route: str, values: Values) -> str:

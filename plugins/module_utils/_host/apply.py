@@ -214,7 +214,7 @@ def _write(desired: DesiredHost, secrets: Secrets, changes: Changes, store: Cred
     """Write files and credentials; nothing takes effect before systemd reloads."""
     store.write({path: secrets[path] for path in changes.write_credentials})
     for path in changes.write_files:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        host_files.make_folder(os.path.dirname(path))
         host_files.write_atomically(path, desired["files"][path]["text"], mode=desired["files"][path]["mode"])
 
 

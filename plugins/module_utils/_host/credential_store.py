@@ -62,6 +62,10 @@ class CredentialStore:
                 files.write_atomically(path, text, mode=0o600)
             return
         key = self._key(make=True)
+        others = {path: digest for path, digest in self._digests().items() if path not in texts}
+        # A run that ends before the last digest is written must not leave that of a former text: it would count as
+        # current once that text is declared again.
+        self._write_digests(others)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(
                 pool.map(
@@ -69,7 +73,7 @@ class CredentialStore:
                     texts.items(),
                 )
             )
-        self._write_digests({**self._digests(), **{path: _digest(key, text) for path, text in texts.items()}})
+        self._write_digests({**others, **{path: _digest(key, text) for path, text in texts.items()}})
 
     def remove(self, paths: list[str]) -> None:
         """Remove credentials and their digests."""

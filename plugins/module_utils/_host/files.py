@@ -12,6 +12,14 @@ TEMPORARY = ".qemu-vms-"
 """Prefix of temporary files; the next run removes those of a killed run."""
 
 
+def make_folder(path: str) -> None:
+    """Make a folder, and those above it, as far as they are missing; every user may enter it, whatever the umask."""
+    if not os.path.isdir(path):
+        make_folder(os.path.dirname(path))
+        os.mkdir(path)
+        os.chmod(path, 0o755)
+
+
 def write_atomically(path: str, content: str | bytes, *, mode: int) -> None:
     """Replace a file atomically, and flush it to the disk."""
     data = content.encode() if isinstance(content, str) else content
@@ -40,9 +48,12 @@ def remove_leftovers(folder: str) -> None:
 
 
 def read_text(path: str) -> str:
-    """Return the text of a file; empty if it does not exist."""
+    """Return the text of a file as it is written; empty if it does not exist.
+
+    Bytes that are no text, as an editor may have left them, become another text than any that is written here.
+    """
     try:
-        with open(path, encoding="utf-8") as stream:
+        with open(path, encoding="utf-8", errors="replace", newline="") as stream:
             return stream.read()
     except FileNotFoundError:
         return ""

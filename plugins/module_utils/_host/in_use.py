@@ -8,6 +8,7 @@ Storage is also taken from its owners here, if a run was told to.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -96,8 +97,8 @@ def _answers(verb: str, seconds: int, asked: Sequence[OwnerQuestion], secrets: S
     answers: dict[int, _Answer] = {}
     for one in set(of_root):
         numbers = [number for number, other in enumerate(of_root) if other == one]
-        user = privileges.new_user() if privileges.is_root() and not one else os.geteuid()
-        some = _answers_as(user, verb, seconds, [asked[number] for number in numbers], secrets, place)
+        with contextlib.nullcontext(os.geteuid()) if one else privileges.own_user() as user:
+            some = _answers_as(user, verb, seconds, [asked[number] for number in numbers], secrets, place)
         answers.update(zip(numbers, some))
     return [answers[number] for number in range(len(asked))]
 

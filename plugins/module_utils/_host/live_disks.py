@@ -26,6 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import limits_of, throttle_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import FileAccess, LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part, properties_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import file_access
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vm_control import open_problem
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 
@@ -267,13 +268,21 @@ def _give_file(monitor: Monitor, name: str, file: FileAccess, sets: list[int], *
     """Give QEMU descriptors of a file, and return their numbers there; it takes the one with the mode of the open."""
     given = []
     for mode in (os.O_RDWR, os.O_RDONLY) if file["mode"] == "rw" else (os.O_RDONLY,):
-        try:
-            handle = os.open(file["path"], mode | os.O_CLOEXEC)
-        except OSError as error:
-            raise HostError(f"{file['path']}: {error.strerror}") from None
         second = mode == os.O_RDONLY and file["mode"] == "rw"
-        given.append(_give(monitor, name, handle, sets, same_set=same_set or second))
+        given.append(_give(monitor, name, _open(file["path"], mode), sets, same_set=same_set or second))
     return given
+
+
+def _open(path: str, mode: int) -> int:
+    """Open a file as its access list allows the VM's own unit to open it."""
+    try:
+        handle = file_access.open_path(path)
+        try:
+            return os.open(f"/proc/self/fd/{handle}", mode | os.O_CLOEXEC)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}") from None
 
 
 def _give(monitor: Monitor, name: str, handle: int, sets: list[int], *, same_set: bool = False) -> int:

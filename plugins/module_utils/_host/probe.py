@@ -102,7 +102,7 @@ def probe(*, fresh: bool = False) -> ProbedCapabilities:
     capabilities = _probe()
     if not privileges.is_root():
         return capabilities  # what this user may do, which others must not take for theirs
-    os.makedirs(os.path.dirname(CACHE), mode=0o755, exist_ok=True)
+    host_files.make_folder(os.path.dirname(CACHE))
     host_files.write_atomically(CACHE, json.dumps({"key": key, "capabilities": capabilities}), mode=0o644)
     return capabilities
 

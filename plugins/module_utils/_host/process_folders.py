@@ -7,15 +7,20 @@ from __future__ import annotations
 import os
 import re
 
+LONGEST_COMMAND = 2 << 20
+"""Bytes of arguments that a program can be executed with (execve(2)). A process may show any of its memory there."""
+
 
 def command_line_of(folder: str) -> list[str]:
-    """Return the arguments of a process; empty if it has ended meanwhile or is a kernel thread."""
+    """Return the arguments of a process; empty if it has ended meanwhile, is a kernel thread, or shows other memory."""
     try:
         with open(f"{folder}/cmdline", "rb") as stream:
-            text = stream.read()
+            text = stream.read(LONGEST_COMMAND + 1)
     except OSError:
         return []
-    return [os.fsdecode(word) for word in text.rstrip(b"\0").split(b"\0")] if text else []
+    if not text or len(text) > LONGEST_COMMAND:
+        return []
+    return [os.fsdecode(word) for word in text.rstrip(b"\0").split(b"\0")]
 
 
 def services_of(folder: str) -> list[str]:

@@ -17,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
     taps,
     undeclared,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._host.process_folders import LONGEST_COMMAND
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import known_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import ObservedProcess
@@ -110,6 +111,6 @@ def taps_in_use(processes: Mapping[str, ObservedProcess]) -> dict[str, list[str]
 def _argv(pid: int) -> list[str]:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return [word.decode(errors="replace") for word in file.read().split(b"\0")[:-1]]
+            return [word.decode(errors="replace") for word in file.read(LONGEST_COMMAND).split(b"\0")[:-1]]
     except OSError:
         return []  # it has ended meanwhile

@@ -28,6 +28,8 @@ UNIT_FOLDERS = (
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 )
+_MOST_ARGUMENTS = 2000
+"""A VM with 250 disks, as libvirt starts it, has some 1500."""
 _QEMU = re.compile("qemu-system-|qemu-kvm |/kvm ")
 
 
@@ -111,7 +113,12 @@ def _running(proc: str) -> Iterator[Start]:
 def start_of(folder: str) -> Start:
     """Return the command line of the process of a folder of /proc."""
     arguments, unit = command_line_of(folder), service_of(folder)
-    return Start(arguments, _process(folder, unit, arguments), unit, int(os.path.basename(folder)))
+    process, pid = _process(folder, unit, arguments), int(os.path.basename(folder))
+    if len(arguments) > _MOST_ARGUMENTS:
+        # Any user may have a process with this name, and its conversion would keep the host's run busy.
+        problem = f"its command line has {len(arguments)} arguments, and one of more than {_MOST_ARGUMENTS} is not read"
+        return Start([], process, unit, pid, problem)
+    return Start(arguments, process, unit, pid)
 
 
 def _process(folder: str, unit: str, arguments: list[str]) -> Process:

@@ -53,6 +53,8 @@ def reconcile_all(
     the observation that this is a part of, if nothing is changed.
     """
     board = board or ProgressBoard()
+    # A change is decided by what is so at that moment; for a prediction, all units are read once and not for each disk.
+    users = StorageUsers() if check_mode and users is None else users
     # Two disks may be one image, whose copy only one worker may fetch.
     locks = {entry.desired.disk.identity: threading.Lock() for entry in entries}
 
@@ -76,6 +78,7 @@ def inform_about(
     lacking: Mapping[str, DirectDiskError],
 ) -> list[dict[str, Any]]:
     """Read all disks and servers; one that fails does not stop the others."""
+    users = StorageUsers()
 
     def work(entry: Entry | ListedServer, bench: Workbench) -> dict[str, Any]:
         reason = lacking.get(backend_of(entry).name)
@@ -83,6 +86,7 @@ def inform_about(
             return _failed(entry, entry.error_lines(reason), refused=True)
         if isinstance(entry, ListedServer):
             return _result_of(entry, partial(discover, LIFECYCLES[entry.backend.image_kind], entry.place, bench))
+        bench.users = users
         return _reconcile_one(entry, bench, check_mode=True)
 
     return at_workbenches(work, entries, capabilities, open_timeout=open_timeout, workers=workers)

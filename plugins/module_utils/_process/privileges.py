@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import threading
+from collections.abc import Iterator
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 
 _USERS = 0x70000000
 """The first of the user numbers that systemd lists as unused (its documentation, "Users, Groups, UIDs and GIDs")."""
-_AT_A_TIME = 16
-"""Users that a process can have at the same time."""
-_NUMBERS = itertools.count()
+_AT_A_TIME = 64
+"""Users that a process can have at the same time: as many as there are for each PID below 2^22 (proc(5), pid_max)."""
+_NUMBERS = itertools.cycle(range(_AT_A_TIME))
+_TAKEN: set[int] = set()
+_LOCK = threading.Lock()
 
 
 def is_root() -> bool:
@@ -29,6 +34,20 @@ def require_root(what: str = "") -> None:
         raise HostError(f"{what}{' ' if what else ''}needs root on the host: set become: true")
 
 
-def new_user() -> int:
-    """Return a user that no other process of this host has."""
-    return _USERS + os.getpid() * _AT_A_TIME + next(_NUMBERS) % _AT_A_TIME
+@contextlib.contextmanager
+def own_user() -> Iterator[int]:
+    """Yield a user that no other process of this host has until the end of the block; this process's, if not root's."""
+    if not is_root():
+        yield os.geteuid()
+        return
+    with _LOCK:
+        # Not the one that was free last: a process of it may still be ending.
+        number = next((one for one in itertools.islice(_NUMBERS, _AT_A_TIME) if one not in _TAKEN), None)
+        if number is None:
+            raise HostError(f"this run has {_AT_A_TIME} users of its own already; set fewer workers")
+        _TAKEN.add(number)
+    try:
+        yield _USERS + os.getpid() * _AT_A_TIME + number
+    finally:
+        with _LOCK:
+            _TAKEN.remove(number)

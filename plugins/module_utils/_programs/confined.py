@@ -75,6 +75,19 @@ def bind(source: str, place: str, *, writable: bool = False) -> None:
         mount("", place, "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | devices)
 
 
+def open_path(path: str) -> int:
+    """Return a handle of a file. A link is followed only if its folder is root's: others could lead to any file."""
+    try:
+        folder = os.stat(os.path.dirname(path) or "/")
+        foreign = folder.st_uid or folder.st_mode & 0o022
+        handle = os.open(path, os.O_PATH | (os.O_NOFOLLOW if foreign else 0))
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror}") from None
+    if stat.S_ISLNK(os.fstat(handle).st_mode):
+        raise SystemExit(f"{path}: it is a symbolic link, and its folder is not root's")
+    return handle
+
+
 def build(root: str, settings: dict[str, Any]) -> None:
     """Build the file system of the command in the directory ``root``."""
     mount("tmpfs", root, "tmpfs", MS_NOSUID, "size=16m,mode=755")
@@ -105,7 +118,9 @@ def build(root: str, settings: dict[str, Any]) -> None:
     for folder in settings["folders"]:
         bind(folder, root + folder, writable=True)
     for file, place in settings["files"]:
-        bind(os.path.realpath(file), root + place)
+        handle = open_path(file)
+        bind(f"/proc/self/fd/{handle}", root + place)
+        os.close(handle)
 
 
 def enter(root: str) -> None:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # pylint: disable=ansible-bad-function
-# A program of its own, which no module runs in its own process.
+# A program of its own, which modules import, too.
 """qemu-vm-access.py grant UNIT USER [MODE PATH...]... | revoke UNIT: access lists for what a unit's process opens.
 
 MODE: r or rw, for the absolute paths that follow it. What a unit was granted is kept in a list below LISTS, and taken
@@ -13,10 +13,12 @@ that lost their unit while the VM ran.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -27,6 +29,20 @@ SETFACL = "/usr/bin/setfacl"
 
 Grant = tuple[int, str]
 """A UID and a path."""
+
+
+def open_path(path: str) -> int:
+    """Return a handle (O_PATH) of a file that a process of another user is given; OSError if it must not be.
+
+    A link is followed only if its folder is root's: whoever may write to the folder could lead root to any file.
+    """
+    folder = os.stat(os.path.dirname(path) or "/")
+    foreign = folder.st_uid or folder.st_mode & 0o022
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC | (os.O_NOFOLLOW if foreign else 0))
+    if stat.S_ISLNK(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise PermissionError(errno.EPERM, "it is a symbolic link, and its folder is not root's")
+    return handle
 
 
 def read_list(unit: str) -> set[Grant]:
@@ -85,10 +101,35 @@ def grant(unit: str, user: str, words: Iterable[str]) -> int:
     write_list(unit, take_back(unit, granted - wanted) | wanted)
     status = 0
     for mode in sorted(set(paths.values())):
-        chosen = [path for path in paths if paths[path] == mode]
-        command = [SETFACL, "--modify", f"user:{uid}:{mode}", "--", *chosen]
-        status = subprocess.run(command, check=False).returncode or status
+        status = _modify(f"user:{uid}:{mode}", [path for path in paths if paths[path] == mode]) or status
     return status
+
+
+def _modify(entry: str, paths: Iterable[str]) -> int:
+    """Add an entry to the access lists of files; return setfacl's exit status, or 1 if a file must not be opened."""
+    places = dict[str, str]()
+    with contextlib.ExitStack() as opened:
+        for path in paths:
+            try:
+                handle = open_path(path)
+            except OSError as error:
+                print(f"{path}: {error.strerror}", file=sys.stderr)
+                return 1
+            opened.callback(os.close, handle)
+            # By its handle: the name may belong to another file by now.
+            places[f"/proc/{os.getpid()}/fd/{handle}"] = path
+        done = subprocess.run(
+            [SETFACL, "--modify", entry, "--", *places],
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    message = done.stderr
+    for place, path in places.items():
+        message = message.replace(f"{place}:", f"{path}:")
+    sys.stderr.write(message)
+    return done.returncode
 
 
 def revoke(unit: str) -> int:

@@ -19,7 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import jobs
 
 BATCH_OPTIONS = (
-    Option("workers", "maximum number of disks at the same time", "int", default=4, minimum=1, maximum=64),
+    Option("workers", "maximum number of disks at the same time", "int", default=4, minimum=1, maximum=32),
     Option("open_timeout", "seconds within which storage must answer", "int", default=30, minimum=1, maximum=3600),
 )
 """Options of the actions on many disks."""

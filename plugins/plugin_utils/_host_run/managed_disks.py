@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,10 +71,11 @@ class DiskResults:
         """Return the results without the disks of some VMs."""
         return DiskResults([(disk, result) for disk, result in self.results if disk.vm not in vms], self.diff)
 
-    def of(self, disks: Collection[VmDisk]) -> DiskResults:
+    def of(self, disks: Iterable[VmDisk]) -> DiskResults:
         """Return the results of some of the disks."""
-        results = [(disk, result) for disk, result in self.results if disk in disks]
-        headers = {f"disk {disk.name}" for disk, _result in results}
+        names = {disk.name for disk in disks}
+        results = [(disk, result) for disk, result in self.results if disk.name in names]
+        headers = {f"disk {name}" for name in names}
         return DiskResults(results, [shown for shown in self.diff if shown["before_header"] in headers], self.warnings)
 
     def plus(self, other: DiskResults) -> DiskResults:

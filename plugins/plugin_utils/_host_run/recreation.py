@@ -49,7 +49,8 @@ class Recreation:
 
     def others(self, managed: Iterable[VmDisk]) -> list[VmDisk]:
         """Return the managed disks that are not made again."""
-        return [disk for disk in managed if disk not in self.disks]
+        names = {disk.name for disk in self.disks}
+        return [disk for disk in managed if disk.name not in names]
 
     def stopped_first(self, observed: ObservedHost) -> ObservedHost:
         """Return the observation as it will be once these VMs have stopped."""

@@ -50,7 +50,8 @@ def scope_of(vms: Iterable[Vm], options: RunOptions) -> Scope:
         "recreate": _without_vm(options.recreate, chosen),
         "takeover": _without_vm(options.takeover, chosen),
     }
-    left_out = [vm.name for vm in vms if vm not in chosen]
+    names = {vm.name for vm in chosen}
+    left_out = [vm.name for vm in vms if vm.name not in names]
     return Scope(vms, chosen, left_out, {option: names for option, names in unmatched.items() if names})
 
 

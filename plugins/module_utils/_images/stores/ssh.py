@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients import sf
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.stores.contract import Store, by_driver
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vms_resume import open_regular
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.sandbox import KNOWN_HOSTS
 
 _NOBODYS = "/dev/null"
@@ -64,11 +66,14 @@ def _host_keys(disk: Disk, node: Node, bench: Workspace) -> dict[str, str]:
 
 
 def _refuse_other_key(check: Mapping[str, str], path: str) -> None:
-    """Compare the fingerprint before anything is done on the server."""
+    """Compare the fingerprint before anything is done on the server; ssh has written its key to the run's folder."""
     if check["mode"] != "hash":
         return
-    with open(path, encoding="utf-8") as shown:
-        keys = [base64.b64decode(line.split()[2]) for line in shown if not line.startswith("#")]
+    try:
+        with open(open_regular(path, os.O_RDONLY), encoding="utf-8") as shown:
+            keys = [base64.b64decode(line.split()[2]) for line in shown if not line.startswith("#")]
+    except (OSError, ValueError, IndexError) as error:
+        raise HostError(f"ssh has left no key of the server: {error}") from None
     if check["hash"] not in [hashlib.new(check["type"], key).hexdigest() for key in keys]:
         raise HostError("the server's key does not match host_key_check")
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import CapabilityError
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._images import batch
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_disks
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
@@ -105,3 +107,21 @@ def test_without_its_action_plugin_it_does_nothing(monkeypatch: pytest.MonkeyPat
     answer = run_module(monkeypatch, qemu_disks, disks=[{"nbd": {"host": "h"}}])
     assert answer["failed"] is True
     assert "entries" not in called
+
+
+@pytest.mark.parametrize("way", ["info", "check", "change"])
+def test_the_units_of_vms_are_read_once_for_all_disks_that_are_only_read(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    used: list[Any] = []
+    monkeypatch.setattr(batch, "StorageUsers", object)
+    monkeypatch.setattr(batch, "reconcile", lambda _kind, _disk, bench, **_: used.append(bench.users) or {})
+    disks = {name: {"nbd": {"host": f"192.0.2.{number}"}} for number, name in enumerate("abcdef")}
+    entries, capabilities = read_entries(disks), Capabilities.from_probe(probed("debian12"))
+    if way == "info":
+        batch.inform_about(entries, capabilities, workers=2, open_timeout=1, lacking={})
+    else:
+        batch.reconcile_all(entries, capabilities, check_mode=way == "check", workers=2, lacking={})
+    assert len(used) == 6
+    assert len({id(one) for one in used}) == 1
+    assert (used[0] is None) == (way == "change")

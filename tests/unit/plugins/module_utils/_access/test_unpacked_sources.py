@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import threading
@@ -26,7 +27,7 @@ def packed(folder: Path, kind: str) -> Path:
     if not shutil.which(kind):
         pytest.skip(f"{kind} is not installed")
     path = folder / f"a.raw.{kind}"
-    path.write_bytes(subprocess.run([kind, "-zc"], input=CONTENT, capture_output=True, check=True).stdout)
+    path.write_bytes(subprocess.run([kind, "-c"], input=CONTENT, capture_output=True, check=True).stdout)
     return path
 
 
@@ -61,6 +62,32 @@ def test_a_packed_file_of_a_web_server_is_unpacked(tmp_path: Path, server: str, 
     origin = origin_of({"http": {"url": f"{server}/{packed(tmp_path, kind).name}", "compression": kind}})
     with open_bench() as bench:
         assert bench.size_of_source(origin) == len(CONTENT)
+
+
+@needs_qemu
+def test_a_gzip_file_is_unpacked_by_nbdkit(tmp_path: Path) -> None:
+    if not shutil.which("nbdkit"):
+        pytest.skip("nbdkit is not installed")
+    source = {"file": {"path": str(packed(tmp_path, "gzip")), "compression": "gzip"}}
+    with open_bench() as bench:
+        assert bench.size_of_source(origin_of(source)) == len(CONTENT)
+        with pytest.raises(HostError, match="unpacked, it is larger than max_size allows"):
+            bench.size_of_source(origin_of(source, max_size="1MiB"))
+
+
+@needs_qemu
+def test_what_others_put_in_the_place_of_a_packed_file_is_not_opened(tmp_path: Path) -> None:
+    tenant = tmp_path / "tenant"
+    tenant.mkdir()
+    tenant.chmod(0o777)
+    origin = origin_of({"file": {"path": str(tenant / "a"), "compression": "bzip2"}})
+    (tenant / "a").symlink_to(packed(tmp_path, "bzip2"))
+    with open_bench() as bench, pytest.raises(HostError, match="it is a symbolic link, and its folder is not root's"):
+        bench.size_of_source(origin)
+    (tenant / "a").unlink()
+    os.mkfifo(tenant / "a")
+    with open_bench() as bench, pytest.raises(HostError, match="it is not a regular file"):
+        bench.size_of_source(origin)
 
 
 @needs_qemu

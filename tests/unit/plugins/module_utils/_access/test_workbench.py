@@ -106,6 +106,11 @@ def test_a_disk_that_is_only_looked_at_is_not_locked_and_not_written(daemon: Dae
     assert names(daemon.told("blockdev-del"), "node-name") == [node["node-name"] for node in reversed(opened)]
 
 
+def test_a_daemon_may_say_as_much_as_its_libraries_like(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Workbench(capabilities(), open_timeout=2) as bench, bench.storage(driver_of("loud", monkeypatch)) as storage:
+        assert storage.describe()["virtual-size"] == 1048576
+
+
 def test_a_disk_that_is_written_keeps_others_out(daemon: Daemon) -> None:
     with Workbench(capabilities()) as bench, bench.storage(disk(), writable=True) as node:
         node.resize(4096)

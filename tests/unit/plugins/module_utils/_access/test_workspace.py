@@ -31,6 +31,18 @@ def test_a_folder_of_credentials_names_them_as_a_library_does(tmp_path: Path) ->
     assert os.readlink(f"{path}/ca-cert.pem") == "/somewhere"
 
 
+@needs_qemu
+def test_a_folder_of_credentials_is_its_readers_whatever_the_umask(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    before = os.umask(0o077)
+    try:
+        path = FolderResources(str(tmp_path), "disk1").directory("x509", {"ca-cert.pem": "/somewhere"})
+    finally:
+        os.umask(before)
+    status = os.stat(path)
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (12345, 12345, 0o700)
+
+
 def test_a_link_in_the_place_of_a_credential_is_not_joined(tmp_path: Path) -> None:
     secret, folder = tmp_path / "secret", tmp_path / "w"
     secret.write_text("secret")

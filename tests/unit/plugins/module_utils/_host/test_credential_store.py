@@ -67,6 +67,38 @@ def test_a_credential_is_current_until_its_text_changes(
     assert store.observe({path: "two"}) == {}
 
 
+@pytest.mark.parametrize("encrypted", [False, True], ids=["clear", "encrypted"])
+def test_a_text_with_the_line_ends_of_windows_is_current(
+    folder: Path, systemd_creds: list[list[str]], encrypted: bool
+) -> None:
+    store = CredentialStore(encrypted=encrypted)
+    path = paths.credential_file("qemu-vm-web1", "root.key", encrypted=encrypted)
+    store.write({path: "one\r\ntwo\r"})
+    assert current(store, {path: "one\r\ntwo\r"}) == {"qemu-vm-web1.root.key": True}
+
+
+def test_a_former_text_does_not_count_as_current_after_a_write_that_failed(
+    folder: Path, systemd_creds: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CredentialStore(encrypted=True)
+    names = ["a", "b", "c"]
+    a, b, c = (paths.credential_file("qemu-vm-web1", name, encrypted=True) for name in names)
+    store.write({a: "old", b: "old", c: "same"})
+    encrypt = credential_store._encrypt
+
+    def fail(path: str, name: str, data: bytes) -> None:
+        if path == b:
+            raise HostError("No space left on device")
+        encrypt(path, name, data)
+
+    monkeypatch.setattr(credential_store, "_encrypt", fail)
+    with pytest.raises(HostError, match="No space left"):
+        store.write({a: "new", b: "new"})
+    assert Path(a).read_bytes() == b"wen"
+    observed = current(store, {a: "old", b: "old", c: "same"})
+    assert observed == {"qemu-vm-web1.a": False, "qemu-vm-web1.b": False, "qemu-vm-web1.c": True}
+
+
 def test_a_clear_credential_is_the_text_itself_and_needs_no_program(
     folder: Path, systemd_creds: list[list[str]]
 ) -> None:

@@ -61,3 +61,25 @@ def test_leftovers_of_a_folder_that_is_not_there_are_none(tmp_path: Path) -> Non
 
 def test_a_file_that_is_not_there_has_no_text(tmp_path: Path) -> None:
     assert files.read_text(str(tmp_path / "nothing")) == ""
+
+
+def test_a_text_is_read_as_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "unit"
+    path.write_bytes(b"one\r\ntwo\r")
+    assert files.read_text(str(path)) == "one\r\ntwo\r"
+    path.write_bytes(b"in latin-1: \xe9")
+    assert files.read_text(str(path)) == "in latin-1: \ufffd"
+    assert files.read_text(str(tmp_path / "missing")) == ""
+
+
+def test_a_folder_that_is_made_is_for_all_users_whatever_the_umask(tmp_path: Path) -> None:
+    """Programs of units are in such folders, and VMs' users run them."""
+    before = os.umask(0o077)
+    try:
+        files.make_folder(str(tmp_path / "local" / "libexec"))
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("local", "local/libexec")] == [0o755, 0o755]
+    (tmp_path / "local").chmod(0o700)
+    files.make_folder(str(tmp_path / "local" / "libexec"))
+    assert (tmp_path / "local").stat().st_mode & 0o777 == 0o700

@@ -330,6 +330,17 @@ def test_a_link_in_the_place_of_a_helpers_secret_is_not_followed(monitor: Monito
     assert state(monitor) == NOTHING
 
 
+def test_a_link_in_a_folder_of_others_is_not_given_to_a_vm(monitor: Monitor, image: Path, tmp_path: Path) -> None:
+    tenant = tmp_path / "tenant"
+    tenant.mkdir()
+    tenant.chmod(0o777)
+    (tenant / "disk").symlink_to(image)
+    one = disk(image, files={str(image): {"path": str(tenant / "disk"), "mode": "rw"}})
+    with pytest.raises(HostError, match="disk: it is a symbolic link, and its folder is not root's"):
+        attach(monitor, "data", one, {})
+    assert state(monitor) == NOTHING
+
+
 def test_a_file_that_is_gone_leaves_nothing(monitor: Monitor, image: Path) -> None:
     one = disk(image)
     image.unlink()

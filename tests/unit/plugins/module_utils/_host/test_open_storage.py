@@ -73,3 +73,11 @@ def test_a_descriptor_that_cannot_be_read_counts_as_a_writer(tmp_path: Path) -> 
     (proc / "1" / "fdinfo" / "0").unlink()
     (found,) = unmanaged_processes([str(disk)], proc=str(proc))
     assert found["opens"] == {str(disk): True}
+
+
+def test_a_process_whose_command_line_is_too_long_is_reported_with_its_open_files(tmp_path: Path) -> None:
+    image = tmp_path / "a"
+    image.touch()
+    process(tmp_path, 7, EMULATOR, *["-drive", "file=nbd://h/x"] * 2000, files={image: os.O_RDWR})
+    (found,) = unmanaged_processes([str(image)], proc=str(tmp_path))
+    assert (found["vm"], found["disks"], found["opens"]) == (True, {}, {str(image): True})

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -78,3 +79,9 @@ def observed_of(
     answers: dict[str, Any] = {"query-status": {"status": "running"}, "qom-list": [], "query-blockstats": DRIVES}
     with FakeQemu(tmp_path / "s", answers={**answers, **changed}):
         return processes._process("web1", cast(UnitState, {"pid": 1, "invocation": "0" * 32}), {})
+
+
+def test_no_more_is_read_than_a_command_line_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = processes._argv(os.getpid())
+    monkeypatch.setattr(processes, "LONGEST_COMMAND", len(whole[0]) + 1)
+    assert processes._argv(os.getpid()) == whole[:1]

@@ -137,3 +137,16 @@ def test_a_file_of_such_a_process_is_not_guessed(host: Host, paths: list[str]) -
     found = host.vms()[0]
     assert "disks" not in found["declaration"]
     assert "-drive: 'vms/data.qcow2' is relative to the folder where QEMU was started" in "".join(found["left"])
+
+
+def test_a_process_that_shows_other_memory_as_its_arguments_is_no_vm(host: Host) -> None:
+    """Any user can have it read as far as its memory reaches (PR_SET_MM_MAP in prctl(2))."""
+    host.process(7, EMULATOR, *["-drive"] * (1 << 19))
+    assert host.vms() == []
+
+
+def test_a_command_line_that_is_too_long_to_be_read_is_named(host: Host) -> None:
+    host.process(7, EMULATOR, *["-drive", "file=nbd://h/x,format=raw,if=virtio"] * 2000)
+    (found,) = host.vms()
+    assert (found["pid"], found["declaration"]) == (7, {})
+    assert found["problem"] == "its command line has 4001 arguments, and one of more than 2000 is not read"

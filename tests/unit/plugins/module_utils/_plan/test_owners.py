@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,7 @@ def test_only_what_looks_into_processes_is_asked_as_root(tmp_path: Path, monkeyp
     monkeypatch.setattr(in_use, "_run", answer)
     monkeypatch.setattr(in_use, "write_private", lambda *_, **__: "")
     monkeypatch.setattr(in_use.privileges, "is_root", lambda: True)
-    monkeypatch.setattr(in_use.privileges, "new_user", lambda: 4711)
+    monkeypatch.setattr(in_use.privileges, "own_user", lambda: contextlib.nullcontext(4711))
     answered = in_use.ask_owners(asked, {}, str(tmp_path))
     assert answered["in_use"] == {"iscsi:iqn.x:y/1": "iscsi", "path:/srv/b": "path"}
     assert ran == {"iscsi": ["/usr/bin/setpriv", "--reuid=4711", "--regid=4711", "--clear-groups"], "path": []}

@@ -20,11 +20,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.confinemen
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.visible_files import VisibleFiles
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
 from ansible_collections.directdisk.qemu.tests.unit.real_parts import may_confine
 
 pytestmark = pytest.mark.skipif(not may_confine(), reason="needs root, and a system that lets it make namespaces")
-USER = privileges.new_user()
+USER = 0x70000000
+"""A user that nobody has."""
 
 
 @dataclass
@@ -113,6 +113,18 @@ def test_a_file_that_is_put_in_its_place_is_read_only(run: Run, tmp_path: Path) 
     assert answer.startswith("trusted\n")
     assert "Error" in answer
     assert bundle.read_text(encoding="utf-8") == "trusted"
+
+
+def test_a_link_in_a_folder_of_others_is_not_put_in_a_place(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of root", encoding="utf-8")
+    tenant = tmp_path / "tenant"
+    tenant.mkdir()
+    (tenant / "image").symlink_to(tmp_path / "secret")
+    allowed = Confinement(files=((str(tenant / "image"), "/image"),), opens=True)
+    text = "print(open('/image').read())"
+    assert run.python(text, allowed) == "of root\n"
+    os.chown(tenant, 12345, 12345)
+    assert run.python(text, allowed) == f"{tenant}/image: it is a symbolic link, and its folder is not root's\n"
 
 
 def test_too_large_a_file_is_an_error(run: Run) -> None:

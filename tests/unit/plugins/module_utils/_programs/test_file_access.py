@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import subprocess
 import sys
@@ -35,15 +36,17 @@ class Host:
         path.touch()
         return str(path)
 
-    def _setfacl(self, command: list[str], *, check: bool) -> SimpleNamespace:
+    def _setfacl(self, command: list[str], **_options: Any) -> SimpleNamespace:
         _program, operation, entry, _end, *paths = command
-        for path in () if self.fails else paths:
+        for path in () if self.fails else map(os.path.realpath, paths):
             entries = self.lists.setdefault(path, set())
             if operation == "--modify":
                 entries.add(entry)
             else:
                 entries.difference_update({one for one in entries if one.startswith(f"{entry}:")})
-        return SimpleNamespace(returncode=int(self.fails))
+        return SimpleNamespace(
+            returncode=int(self.fails), stderr=f"setfacl: {paths[-1]}: wrong\n" if self.fails else ""
+        )
 
     def granted(self) -> dict[str, set[str]]:
         return {path: entries for path, entries in self.lists.items() if entries}
@@ -107,7 +110,7 @@ def test_the_list_is_there_before_access_is(host: Host, monkeypatch: pytest.Monk
     """So a crash between the two leaves nothing that nobody knows of."""
     a = host.file("a")
 
-    def killed(command: list[str], *, check: bool) -> None:
+    def killed(command: list[str], **_options: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(file_access.subprocess, "run", killed)
@@ -180,3 +183,22 @@ def test_helpers_without_a_unit_end_with_their_vm(tmp_path: Path) -> None:
         check=True,
     )
     assert called.read_text().splitlines()[1:] == ["stop -- qemu-vm-unittest0.old.nbdkit.service"]
+
+
+def test_a_link_in_a_folder_of_others_gives_access_to_nothing(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    secret, tenant = host.file("secret"), host.folder / "tenant"
+    (host.folder / "link").symlink_to(secret)
+    assert file_access.grant(UNIT, USER, ["r", str(host.folder / "link")]) == 0
+    tenant.mkdir(mode=0o777)
+    tenant.chmod(0o777)
+    (tenant / "disk").symlink_to(secret)
+    assert file_access.grant(UNIT, USER, ["rw", str(tenant / "disk")]) == 1
+    assert host.granted() == {}
+    assert f"{tenant}/disk: it is a symbolic link, and its folder is not root's" in capsys.readouterr().err
+
+
+def test_an_error_names_the_file(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    host.fails = True
+    a = host.file("a")
+    assert file_access.grant(UNIT, USER, ["rw", a]) == 1
+    assert capsys.readouterr().err == f"setfacl: {a}: wrong\n"
