@@ -90,8 +90,8 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNo
 from ansible.plugins.connection import ConnectionBase
 from ansible.utils.display import Display
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import printable, printable_lines
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.guest_agent_call import Answer, Request
-from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable, printable_lines
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._guest_agent import hypervisor, program
 

@@ -1,12 +1,46 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The errors of the collection: what failed, on what, and what to do next."""
+"""The errors of the collection: what failed, on what, and what to do next. Pure.
+
+Text of guests, servers and processes in messages is escaped, so that it cannot control a terminal.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable_lines
+_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories of invisible characters: control and format characters, surrogates, line separators."""
+
+
+def printable(text: str) -> str:
+    """Escape one line; a tab stays."""
+    if text.isprintable():
+        return text
+    return "".join(_escaped(char) if unicodedata.category(char) in _HIDDEN and char != "\t" else char for char in text)
+
+
+def printable_lines(text: str) -> str:
+    """Escape a message of several lines. Foreign text must pass printable() before it is put into such a message."""
+    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
+
+
+def printable_data(value: Any) -> Any:
+    """Escape all text in plain data, including keys."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable_data(key): printable_data(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [printable_data(inner) for inner in value]
+    return value
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 class DirectDiskError(Exception):

@@ -210,11 +210,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError, printable_data
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import running, unmanaged
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_size import host_size
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
-from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable_data
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES

@@ -10,9 +10,9 @@ import os
 import shutil
 from collections.abc import Collection, Iterable
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import printable
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
-from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import file_access
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 

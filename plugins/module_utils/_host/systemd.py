@@ -13,9 +13,8 @@ import stat
 import subprocess
 from collections.abc import Collection, Iterable, Sequence
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, printable
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
-from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 _PROPERTIES = ("ActiveState", "LoadState", "UnitFileState", "NeedDaemonReload", "InvocationID", "MainPID")

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import printable
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import block_graph, live_disks
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import ObservedProcess, UndeclaredDevice
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.undeclared import is_automatic, names_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
 
 _WITHOUT_ID = "/machine/peripheral-anon"
 _TYPE = re.compile(r"child<(.*)>")

@@ -17,9 +17,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt import unit
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.command_line import Process, vm_name
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.convert import convert
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.shell import find_command, is_emulator
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError, printable, printable_data
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.process_folders import command_line_of, service_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable, printable_data
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 UNIT_FOLDERS = (

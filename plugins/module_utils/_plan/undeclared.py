@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import printable
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import (
     LiveDisk,
     LiveNetwork,
@@ -21,7 +22,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_part
     parts_of,
     properties_of,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
 
 _NAMES = ("id", "node-name")
 _NAME = re.compile(r"(?:^|,)(?:[\w.-]+\.)?(?:id|node-name)=([^,]*)")

@@ -15,8 +15,7 @@ import time
 from collections.abc import Iterator
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, printable
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs, requester
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import DiskProgress
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 _PACKAGE = ("ansible_collections", "directdisk", "qemu", "plugins", "module_utils")
 _MODULES = (
-    "_printable.py",
     "_errors.py",
     "_programs/__init__.py",
     "_programs/vms_resume.py",

@@ -13,8 +13,8 @@ from typing import Any, Callable
 from ansible.errors import AnsibleConnectionFailure
 from ansible.utils.display import Display
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import printable
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import JOBS, ProgressRow
-from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.output import show
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.tables import human
 

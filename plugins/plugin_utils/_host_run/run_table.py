@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import printable_data
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import HALTED
-from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable_data
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import steps
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import tables
 

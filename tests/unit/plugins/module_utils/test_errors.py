@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
-from ansible_collections.directdisk.qemu.plugins.module_utils._printable import printable, printable_data
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, printable, printable_data
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\n\x9b31m\u202egpj.exe\udcff"
 
