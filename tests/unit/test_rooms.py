@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shape of the sources: which room may import which, what is pure, who knows a backend, and how long things are.
+"""The shape: which room may import which, what is pure, who knows a backend, how long and many they are.
 
 The rooms and their order are read from docs/design.md. Each rule is a function of the sources, so that a test can show
 that it finds what it should.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry i
 ROOT = Path(__file__).parents[2]
 PACKAGE = "ansible_collections.directdisk.qemu.plugins."
 LONGEST_FILE, LONGEST_FUNCTION = 400, 50  # lines
+MOST_ENTRIES, MOST_FILES = 16, 40  # at the top of module_utils, and in a room
 IMPURE = {
     *("fcntl", "glob", "os", "os.path", "pathlib", "random", "select", "shutil", "signal", "socket", "subprocess"),
     *("tempfile", "threading", "time"),
@@ -185,7 +187,16 @@ def too_long(sources: list[Source]) -> list[str]:
     return found
 
 
-RULES = (imports_upwards, circles, input_and_output, names_out_of_place, too_long)
+def too_many(sources: list[Source]) -> list[str]:
+    """More rooms, or more files in a room, than a newcomer looks through."""
+    top = {source.path.split("/")[1] for source in sources if source.path.startswith("module_utils/")}
+    rooms = (room_of(source) for source in sources if source.text)  # most __init__.py are empty
+    files = Counter(room.path for room in rooms if room)
+    found = [f"{path} has {count} files" for path, count in files.items() if count > MOST_FILES]
+    return [*found, f"module_utils has {len(top)} entries"] if len(top) > MOST_ENTRIES else found
+
+
+RULES = (imports_upwards, circles, input_and_output, names_out_of_place, too_long, too_many)
 
 
 def test_every_file_is_in_a_room() -> None:
@@ -225,6 +236,8 @@ BROKEN = {
     "route by name": (names_out_of_place, {"plugin_utils/_host_run/host_plans.py": 'x = planned.route == "nbdkit"'}),
     "route by import": (names_out_of_place, {"module_utils/_plan/plan.py": f"{IMPORT}_routes.stage import places_of"}),
     "long file": (too_long, {"module_utils/_plan/plan.py": "x = 1\n" * (LONGEST_FILE + 1)}),
+    "many rooms": (too_many, {f"module_utils/_room{number}/a.py": "x = 1\n" for number in range(MOST_ENTRIES)}),
+    "many files": (too_many, {f"module_utils/_plan/a{number}.py": "x = 1\n" for number in range(MOST_FILES)}),
     "long function": (too_long, {"action/qemu_vms.py": "def f():\n" + "    x = 1\n" * LONGEST_FUNCTION}),
 }
 
