@@ -1,6 +1,5 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# pylint: disable=ansible-bad-function
 """The host's cache of fetched images, with the same paths, program and unit names as the VMs' own image units."""
 
 from __future__ import annotations

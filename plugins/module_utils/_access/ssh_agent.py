@@ -1,6 +1,5 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# pylint: disable=ansible-bad-function
 """An ssh-agent for as long as disks are worked on, with the keys of one disk and no others."""
 
 from __future__ import annotations

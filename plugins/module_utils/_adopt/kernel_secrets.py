@@ -37,6 +37,12 @@ _PIECES = (
 _CLOUD_CONFIG = re.compile(r"\bcc:(.*?)(?:end_cc|$)", re.DOTALL)
 """A configuration for cloud-init, which may be encoded as in a URL."""
 _CLOUD_SECRET = re.compile(r"passw|passphrase|token|secret|private|_key\b", re.IGNORECASE)
+_READS_SECRET = r"(?:\S{0,99}/)?(?:(?:ch|smb)?passwd|cryptsetup)\b"
+_GIVEN = (
+    re.compile(rf"\b(?:echo|printf)\s+([^|;&]{{1,999}})\|\s*{_READS_SECRET}"),
+    re.compile(rf"{_READS_SECRET}[^|;&<]{{0,999}}<<<?\s*([^|;&]{{1,999}})"),
+)
+"""Text that a shell gives to a program that reads passwords, and accounts with theirs, from standard input."""
 _OPTION = re.compile(r"-{1,2}[A-Za-z]")
 _ATTACHED = re.compile(r"-[A-Za-z]([^-=].*)")
 _WORD = re.compile(r'(?:"[^"]*"?|[^\s"])+')
@@ -46,6 +52,15 @@ def kernel_secrets(line: str) -> Iterator[str]:
     """Return the secrets of a kernel command line."""
     yield from secrets_of_parameters(line)
     yield from _after_options(line)
+    yield from _given_to_programs(line)
+
+
+def _given_to_programs(line: str) -> Iterator[str]:
+    """Return passwords, and what stands behind the name of an account."""
+    for pattern in _GIVEN:
+        for text in pattern.findall(line):
+            words = [word for word in re.split(r"\\n|[\s\"']+", text) if word and not _OPTION.match(word)]
+            yield from (word.partition(":")[2] or word for word in words)
 
 
 def _after_options(line: str) -> Iterator[str]:
@@ -72,7 +87,7 @@ def secrets_of_parameters(line: str) -> Iterator[str]:
     words = [word.replace('"', "").strip("'") for word in _WORD.findall(line)]
     for word in words:
         yield from (match[1] for pattern in _PIECES for match in pattern.finditer(word))
-        yield from secrets_in_urls(word) if "?" in word else ()
+        yield from secrets_in_urls(word) if "?" in word or "://" in word else ()
         # There may be options within a value: in rootflags=, ds=, systemd.setenv= and in URLs.
         yield from (value for piece in (word, *re.split("[,;&?]", word)) for value in _value_in(piece))
     yield from _after_names(words)

@@ -1,6 +1,5 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# pylint: disable=ansible-bad-function
 """Questions to the storage of VMs that will start about its owners, with the programs that their units run, too.
 
 Storage is also taken from its owners here, if a run was told to.

@@ -254,32 +254,6 @@ def test_vms_that_are_not_declared_are_named_and_left_alone() -> None:
     assert (result["undeclared"], result["changed"]) == (["web1"], False)
 
 
-def test_storage_of_a_running_vm_that_is_not_declared_is_not_opened_again() -> None:
-    host = Host(empty_host())
-    run(host, SIMPLE)
-    result = run(host, {"web2": SIMPLE["web1"]})
-    assert result["msg"] == (
-        "hv1: disk root of web2: is the same storage as a disk of web1, which runs without a declaration, "
-        "and one of them writes to it (nbd 192.0.2.5:10809/)"
-    )
-
-
-def test_storage_that_somebody_has_open_is_not_opened_again() -> None:
-    host = Host(empty_host(in_use={"nbd:192.0.2.5:10809/": "is open by client.1 at 192.0.2.9; stop it"}))
-    result = run(host, SIMPLE)
-    assert result["msg"] == "hv1: disk root of web1: nbd 192.0.2.5:10809/ is open by client.1 at 192.0.2.9; stop it"
-    assert len(host.calls) == 1
-
-
-def test_storage_that_does_not_say_who_has_it_open_is_warned_of(warnings: list[str]) -> None:
-    host = Host(empty_host(not_asked={"nbd:192.0.2.5:10809/": "no answer within 8 s"}))
-    assert run(host, SIMPLE)["changed"] is True
-    assert warnings == [
-        "hv1: disk root of web1: nbd 192.0.2.5:10809/: it is not known who has it open (no answer within 8 s); "
-        "the unit asks again when it starts"
-    ]
-
-
 def test_a_wrong_declaration_asks_no_host() -> None:
     host = Host(empty_host())
     result = run(host, {"web1": {"cpus": 0, "disks": {"root": {}}}})
@@ -331,14 +305,6 @@ KEPT: dict[str, Any] = {
 }
 
 
-def test_no_disk_is_looked_at_where_none_is_made_or_kept() -> None:
-    host = Host(empty_host())
-    run(host, SIMPLE)
-    run(host, {"web1": {**KEPT["web1"], "state": "absent"}})
-    run(host, KEPT, only="ssh_agents")
-    assert host.kept == []
-
-
 def test_a_run_for_ssh_agents_alone_leaves_the_vms_alone() -> None:
     host = Host(empty_host())
     host._settle = lambda desired: None  # type: ignore[method-assign]
@@ -357,94 +323,6 @@ def test_a_run_for_ssh_agents_alone_leaves_the_vms_alone() -> None:
     assert [path for path in desired["files"] if path.endswith(("service", "target", "timer"))] == [
         f"{unit_paths.UNIT_DIRECTORY}/{unit}" for unit in agent
     ]
-
-
-def test_an_image_that_will_be_created_need_not_be_there() -> None:
-    host = Host(empty_host(), disks={"root of web1": CREATE})
-    result = run(host, KEPT, check=True, diff=True)
-    assert result["actions"][0] == "disk root of web1: create file /srv/a of 1 GiB"
-    assert result["disks"] == [{"name": "root of web1", **CREATE}]
-    assert result["diff"][0]["before_header"] == "disk root of web1"
-    assert [predicted for predicted, _disks in host.kept] == [True]
-
-
-def test_disks_are_made_before_their_vms_start(warnings: list[str]) -> None:
-    host = Host(empty_host(), disks={"root of web1": CREATE})
-    result = run(host, KEPT)
-    declared = {"root of web1": {"file": {"path": "/srv/a"}, "size": "1GiB"}}
-    assert host.kept == [(True, declared), (False, declared)]
-    assert result["actions"] == ["disk root of web1: create file /srv/a of 1 GiB", "done"]
-    assert result["changed"] is True
-    assert set(warnings) == {"hv1: beware"}
-
-
-def test_disks_that_are_as_declared_are_looked_at_once() -> None:
-    host = Host(empty_host())
-    run(host, KEPT)
-    host.calls.clear()
-    host.kept.clear()
-    assert run(host, KEPT)["changed"] is False
-    assert [predicted for predicted, _disks in host.kept] == [True]
-    assert len(host.calls) == 1
-
-
-def test_a_disk_of_a_running_vm_is_grown_by_the_vm() -> None:
-    host = Host(empty_host())
-    run(host, KEPT)
-    host.disks["root of web1"] = {"changed": True, "actions": ["grow"]}
-    host.calls.clear()
-    result = run(host, KEPT)
-    assert (
-        host.kept[-1][1]["root of web1"].items()
-        >= {
-            "monitor": "/run/qemu-vm-web1/qmp.sock",
-            "node": "root.format",
-        }.items()
-    )
-    assert result["actions"] == ["disk root of web1: grow"]
-    assert [list(call["vms"]) for call in host.calls] == [["observe"]]
-
-
-@pytest.mark.parametrize("check", [True, False])
-def test_a_vm_whose_disk_cannot_be_looked_at_is_left_alone(check: bool) -> None:
-    failure = {"failed": True, "refused": False, "msg": "disk root of web1: file /srv/a: it is full"}
-    host = Host(empty_host(), disks={"root of web1": failure})
-    result = run(host, KEPT, check=check)
-    assert (result["failed"], result["failures"]) == (True, ["web1"])
-    assert result["msg"] == "hv1: disk root of web1: file /srv/a: it is full"
-    assert len(host.kept) == 1
-    if not check:
-        assert list(host.calls[-1]["vms"]["desired"]["vms"]) == ["web2"]
-
-
-def test_a_vm_whose_disk_fails_while_it_is_made_is_left_alone() -> None:
-    both = {"web1": {"disks": {**KEPT["web1"]["disks"], "data": {"file": {"path": "/srv/b"}, "size": "1GiB"}}}}
-    failure = {"failed": True, "changed": False, "actions": [], "msg": "disk root of web1: file /srv/a: it is full"}
-    disks = {"root of web1": {**CREATE, "done": failure}, "data of web1": {**CREATE, "actions": ["create /srv/b"]}}
-    host = Host(empty_host(), disks=disks)
-    result = run(host, {**KEPT, **both})
-    assert result["msg"] == "hv1: disk root of web1: file /srv/a: it is full"
-    assert result["actions"] == ["disk data of web1: create /srv/b", "done"]
-    assert list(host.calls[-1]["vms"]["desired"]["vms"]) == ["web2"]
-
-
-def test_what_must_not_be_done_to_a_disk_is_refused_before_anything_changes() -> None:
-    refused = {"failed": True, "refused": True, "msg": "disk root of web1: size: it is never shrunk"}
-    host = Host(empty_host(), disks={"root of web1": refused})
-    assert run(host, KEPT) == {"failed": True, "msg": "hv1: disk root of web1: size: it is never shrunk"}
-    assert len(host.calls) == len(host.kept) == 1
-
-
-def test_a_failure_of_qemu_disks_itself_is_the_result_as_it_is() -> None:
-    failure = {"failed": True, "msg": "there is no qemu-storage-daemon"}
-    assert run(Host(empty_host(), disks={**failure, "root of web1": CREATE}), KEPT) == failure
-
-
-def test_how_a_disk_is_made_is_checked_before_the_host_is_asked() -> None:
-    host = Host(empty_host())
-    result = run(host, {"web1": disk_of({"file": {"path": "/srv/a"}}, size="1GiB", provision={"sise": 1})})
-    assert result["msg"].startswith("hv1: disk root of web1: provision: unknown option 'sise'")
-    assert host.calls == []
 
 
 def test_a_failure_of_the_module_is_the_result_as_it_is() -> None:
@@ -529,39 +407,6 @@ def test_a_disk_that_would_leave_its_overlay_behind_is_refused_before_anything_c
     assert len(host.calls) == 1
 
 
-UNMANAGED = {"pid": 4711, "unit": "db.service", "uuid": "", "name": "db", "vm": True, "opens": {}}
-
-
-@pytest.mark.parametrize(
-    ("declared", "opened"),
-    [
-        (SIMPLE["web1"], {"disks": SIMPLE["web1"]["disks"]}),
-        (disk_of({"file": {"path": "/srv/a"}}), {"disks": {}, "opens": {"/srv/a": True}}),
-        (disk_of({"file": {"path": "/srv/a"}}, writes="deny"), {"disks": {}, "opens": {"/srv/a": True}}),
-        (disk_of({"file": {"path": "/srv/a"}}), {"disks": {}, "opens": {"/srv/a": False}}),
-    ],
-)
-def test_storage_that_a_process_of_others_has_open_is_not_opened_again(declared: Any, opened: Any) -> None:
-    host = Host(empty_host(unmanaged=[{**UNMANAGED, **opened}], paths={"/srv/a": "file"}))
-    result = run(host, {"web1": declared})
-    assert result["msg"].startswith(
-        "hv1: disk root of web1: db, which runs without the collection (process 4711, db.service), has the same "
-        "storage open, and one of them writes to it ("
-    )
-    assert len(host.calls) == 1
-    assert "failed" not in run(host, {"web1": {**declared, "state": "stopped"}}, check=True)
-    reads = {**UNMANAGED, "disks": {}, "opens": {"/srv/a": False}}
-    host = Host(empty_host(unmanaged=[reads], paths={"/srv/a": "file"}))
-    assert "failed" not in run(host, {"web1": disk_of({"file": {"path": "/srv/a"}}, writes="deny")}, check=True)
-
-
-def test_storage_that_somebody_has_open_is_not_opened_by_one_task_either() -> None:
-    host = Host(empty_host(in_use={"nbd:192.0.2.5:10809/": "is open by client 192.0.2.77"}))
-    result = run(host, SIMPLE)
-    assert result["msg"] == "hv1: disk root of web1: nbd 192.0.2.5:10809/ is open by client 192.0.2.77"
-    assert len(host.calls) == 1
-
-
 MASKED = {"active": "inactive", "enabled": False, "masked": True, "reload": False, "started": None}
 
 
@@ -583,119 +428,12 @@ def test_a_host_that_is_to_start_no_vm_is_changed_otherwise(state: str) -> None:
 
 
 QCOW2 = b"QFI\xfb".ljust(512, b"\0").hex()
-RAW_FILE = {"file": {"path": "/srv/a.img"}}
-
-
-def file_host(**changes: Any) -> Host:
-    return Host(empty_host(paths={"/srv/a.img": "file"}, heads={"/srv/a.img": QCOW2}, **changes))
-
-
-def test_a_vm_does_not_start_on_a_qcow2_that_is_declared_raw() -> None:
-    host = file_host()
-    answer = run(host, {"web1": {"disks": {"root": RAW_FILE}}, "web2": {}})
-    assert "hv1: disk root of web1: file /srv/a.img: it is a qcow2 image, and raw is declared" in answer["msg"]
-    assert host.calls[0]["vms"]["observe"]["heads"] == ["/srv/a.img"]
-    assert all(list(call["vms"]["desired"]["vms"]) == ["web2"] for call in host.calls[1:])
-
-
-@pytest.mark.parametrize("declared", [{"raw_content": True}, {"format": "qcow2"}])
-def test_a_qcow2_may_be_meant(declared: dict[str, Any]) -> None:
-    assert "msg" not in run(file_host(), {"web1": {"disks": {"root": {**RAW_FILE, **declared}}}}, check=True)
-
-
-def test_what_a_guest_has_written_does_not_stop_the_run_of_its_host() -> None:
-    host = Host(empty_host(paths={"/srv/a.img": "file"}))
-    vms = {"web1": {"disks": {"root": RAW_FILE}}}
-    assert run(host, vms)["changed"]
-    host.seen["observed"]["heads"] = {"/srv/a.img": QCOW2}
-    assert not run(host, vms).get("failed")
-
-
-def test_a_packed_file_is_looked_at_as_a_guest_sees_it() -> None:
-    """Its own first bytes are those of the packed format."""
-    host = file_host()
-    packed = {"file": {"path": "/srv/a.img", "compression": "xz"}, "writes": "deny"}
-    assert not run(host, {"web1": {"disks": {"root": packed}}}, check=True).get("msg")
-    assert host.calls[0]["vms"]["observe"]["heads"] == []
-    assert [disk["name"] for disk in host.to_read] == ["root of web1"]
-
-
-RAW_NBD = {"nbd": {"host": "192.0.2.5"}}
-NETWORK_RAW = {
-    "name": "root of web1",
-    "node": "root.storage",
-    "before_start": True,
-    "unit": "qemu-vm-web1.service",
-    "identity": "nbd:192.0.2.5:10809/",
-    "declared": RAW_NBD,
-}
-
-
-def test_a_vm_does_not_start_on_a_qcow2_behind_a_server_that_is_declared_raw() -> None:
-    host = Host(empty_host(heads={"root of web1": QCOW2}))
-    answer = run(host, {**SIMPLE, "web2": {}})
-    assert host.to_read == [NETWORK_RAW]
-    assert "hv1: disk root of web1: nbd 192.0.2.5:10809/: it is a qcow2 image, and raw is declared" in answer["msg"]
-    assert [list(call["vms"]["desired"]["vms"]) for call in host.calls[1:]] == [["web2"]]
-
-
-def test_storage_that_cannot_be_read_before_the_start_is_no_failure_but_a_warning(warnings: list[str]) -> None:
-    host = Host(empty_host(not_read={"root of web1": "nbd 192.0.2.5:10809/: Connection refused"}))
-    assert run(host, SIMPLE)["changed"] is True
-    assert warnings == [
-        "hv1: disk root of web1: it is declared raw, and its first bytes could not be read to check that "
-        "(nbd 192.0.2.5:10809/: Connection refused)"
-    ]
-    warnings.clear()
-    assert run(host, SIMPLE)["changed"] is False
-    assert warnings == []
-
-
-@pytest.mark.parametrize(
-    ("declared", "read"),
-    [
-        (RAW_NBD, [True]),
-        ({**RAW_NBD, "raw_content": True}, [False]),
-        ({**RAW_NBD, "format": "qcow2"}, [False]),
-        ({**RAW_NBD, "luks": {"passphrase": "geheim"}}, [False]),
-        ({**RAW_NBD, "provision": {"virtual_size": "1GiB"}}, []),
-        (RAW_FILE, []),
-    ],
-)
-def test_disks_that_are_only_opened_are_read_over_the_network(declared: dict[str, Any], read: list[bool]) -> None:
-    """Before a start those that may be an image of another format."""
-    host = file_host()
-    run(host, {"web1": {"disks": {"root": declared}}}, check=True)
-    assert [disk["before_start"] for disk in host.to_read] == read
-
-
-@pytest.mark.parametrize("state", ["stopped", "absent"])
-def test_the_disks_of_a_vm_that_is_not_to_run_are_not_read(state: str) -> None:
-    host = Host(empty_host())
-    run(host, {"web1": {**SIMPLE["web1"], "state": state}}, check=True)
-    assert host.to_read == []
 
 
 def test_keys_are_loaded_without_reading_disks() -> None:
     host = Host(empty_host())
     run(host, SIMPLE, only="ssh_agents", check=True)
     assert host.to_read == []
-
-
-@pytest.mark.parametrize(("backend", "refused"), [("https", True), ("nbd", False)])
-def test_an_archive_is_refused_only_where_no_guest_can_have_written_it(backend: str, refused: bool) -> None:
-    disks = {"https": {"https": {"url": "https://192.0.2.7/x"}, "writes": "discard"}, "nbd": RAW_NBD}
-    host = Host(empty_host(heads={"root of web1": b"\xfd7zXZ\0".hex()}))
-    answer = run(host, {"web1": {"disks": {"root": disks[backend]}}}, check=True)
-    assert ("it is an xz file, and raw is declared" in answer.get("msg", "")) == refused
-
-
-def test_storage_of_a_vm_without_a_declaration_is_known_under_another_name() -> None:
-    host = Host(empty_host())
-    run(host, {"db": disk_of({"nfs": {"host": "storage.lan", "path": "/a"}})})
-    host.seen["observed"]["names"] = {"storage.lan": ["192.0.2.9"]}
-    answer = run(host, {"web1": disk_of({"nfs": {"host": "192.0.2.9", "path": "/a"}})})
-    assert "is the same storage as a disk of db, which runs without a declaration" in answer["msg"]
 
 
 def test_an_overlay_is_not_left_behind_because_its_storage_is_named_otherwise() -> None:

@@ -66,6 +66,17 @@ LINES = [
     "run='curl -u a:% https://h'",
     "run='curl -H X-Auth: % https://h'",
     'ocs_run="join --phrase %"',
+    # what a shell gives to programs on standard input
+    "cmd='echo root:%|chpasswd'",
+    "cmd='echo -n \"root:%\" | /usr/sbin/chpasswd -e' quiet",
+    "cmd='printf \"a:b\\nroot:%\\n\" | chpasswd'",
+    "cmd='chpasswd <<< root:%'",
+    "cmd='echo % | passwd --stdin root'",
+    "cmd='echo % | cryptsetup open /dev/vdb data'",
+    # paths of URLs
+    "inst.ks=https://h/token/%/ks.cfg",
+    "inst.ks=https://h/dl-token=%/ks.cfg",
+    "root=live:https://h/eyJhbGciOiJIUzI1NiJ9.%.c2ln/img",
     # parameters of URLs
     "inst.ks=https://h/k?code=%",
     "inst.ks=https://h/k?host=a&sig=%",
@@ -87,6 +98,9 @@ HARMLESS = [
     "usbcore.autosuspend=-1 security=selinux cc:x proxy=h:3128",
     'dm-mod.create="lroot,,,rw, 0 4096 linear 98:16 0"',
     "init=/bin/sh -- single",
+    "cmd='echo done | tee /dev/console' init=/bin/passwd <root",
+    "inst.ks=https://h/token/a/ks.cfg inst.repo=https://h/tokens/0123456789abcdef0/x",
+    "root=live:https://h/3b1f0c9d8e7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c/eyJ.img",
     "init=/bin/sh -v root=/dev/sda console=ttyS0",
     "inst.ks=https://h/k?mac=52:54:00:aa:bb:01&arch=x86_64&file=debian-12-generic-amd64.cfg",
     "root=ceph:admin@fsid.cephfs=/ secretmem.enable=1 password-secret=s0",
@@ -116,7 +130,13 @@ def test_other_parameters_stay(line: str) -> None:
     assert covered(line, all_secrets_in(f"kvm -append '{line}'")) == line
 
 
-@pytest.mark.parametrize("piece", ["a=", "password=", "=", "password ", "crypt ", "cc:", ":a", '"', "proxy=a:"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("a=", "password=", "=", "password ", "crypt ", "cc:", ":a", '"', "proxy=a:"),
+        *("echo ", "chpasswd <<", "chpasswd ", "http://h/token/"),
+    ],
+)
 def test_a_line_made_to_take_long_does_not(piece: str) -> None:
     def seconds(length: int) -> float:
         started = time.process_time()

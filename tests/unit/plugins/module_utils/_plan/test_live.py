@@ -17,7 +17,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import 
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_disk import fixed_disks, live_disk, live_drives
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import live_networks
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import known_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan, make_plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
     Part,
@@ -404,68 +403,6 @@ def networks(**more: Any) -> dict[str, Any]:
     return {**disks(), "networks": more}
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "process", "actions"),
-    [
-        (networks(), networks(lan=LAN), {}, ["plug network lan of web1"]),
-        (networks(), networks(out={"user": True}), {}, ["plug network out of web1"]),
-        (networks(lan=LAN), networks(), {}, ["unplug network lan of web1"]),
-        (networks(lan=LAN), networks(lan=LAN), {}, []),
-        (networks(lan=LAN), networks(lan={**LAN, "link": "down"}), {}, ["change link of network lan of web1"]),
-        (networks(lan=LAN), networks(lan=LAN), {"links_down": ["lan"]}, ["change link of network lan of web1"]),
-        (networks(lan=LAN), networks(lan={**LAN, "link": "down"}), {"links_down": ["lan"]}, []),
-        (networks(lan=LAN), networks(lan={"bridge": "br1"}), {}, ["change bridge of network lan of web1"]),
-        (networks(lan=LAN), networks(lan=LAN), {"bridges": {"lan": ""}}, ["change bridge of network lan of web1"]),
-        (networks(lan=LAN), networks(lan=LAN), {"devices": ["root"]}, ["plug network lan of web1"]),
-        (networks(lan=LAN), networks(), {"devices": ["root"]}, ["unplug network lan of web1"]),
-    ],
-    ids=[
-        "plugged",
-        "a user network",
-        "unplugged",
-        "the same",
-        "link down",
-        "link up",
-        "down already",
-        "another bridge",
-        "taken off its bridge by hand",
-        "unplugged by hand",
-        "what is left of one",
-    ],
-)
-def test_networks_change_without_a_restart(
-    before: dict[str, Any], after: dict[str, Any], process: dict[str, Any], actions: list[str]
-) -> None:
-    found = decided(before, after, process=process)
-    assert [line for line in found.actions() if "network" in line] == actions
-    assert found.restart_required == {}
-
-
-def test_what_was_set_since_the_start_counts() -> None:
-    after = networks(lan={**LAN, "link": "down"})
-    planned = plan_after(argv_of(**networks(lan=LAN)), after)
-    lan = live_networks(planned.vm.networks, parts_of(words_of(planned.services[-1].args)))
-    assert decided(networks(lan=LAN), after, process={"networks": lan}).link == []
-    unplugged = decided(networks(lan=LAN), networks(), process={"networks": {"lan": None}, "devices": ["root"]})
-    assert unplugged.unplug == []
-
-
-def test_another_device_or_no_free_port_needs_a_restart() -> None:
-    found = decided(networks(lan=LAN), networks(lan={**LAN, "model": "e1000"}))
-    assert found.restart_required == {"web1": ["network lan has changed"]}
-    many = {f"n{number}": LAN for number in range(3)}
-    found = decided(networks(), networks(**many))
-    assert found.restart_required == {"web1": ["there is no free port for a new device"]}
-    assert found.plug == [("web1", "n0"), ("web1", "n1")]
-
-
-def test_a_user_network_waits_for_families_of_addresses() -> None:
-    found = decided(disks(), networks(out={"user": True}, lan=LAN), after="RestrictAddressFamilies=b")
-    waits = "network out is new and waits for that"
-    assert found.restart_required == {"web1": ["settings of its unit have changed", waits]}
-    assert found.plug == [("web1", "lan")]
-
-
 PASSWORD = "/etc/credstore/qemu-vm-web1.machine.vnc-password"
 
 
@@ -476,71 +413,3 @@ def test_the_password_of_a_screen_changes_without_a_restart(known: bool, passwor
     found = decided(disks(), disks(), state={"started_from": started_from}, **credentials)
     assert (found.passwords, found.restart_required) == (passwords, {})
     assert ("change password of screen of web1" in found.actions()) == known
-
-
-DISCARDS: dict[str, Any] = {**NFS, "discard": "unmap", "detect_zeroes": "unmap"}
-USB: dict[str, Any] = {**NFS, "model": "usb"}
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "release", "expected"),
-    [
-        (LIMITED, NFS, (7, 2), LiveChanges(limit=("data",))),
-        (NFS, LIMITED, (6, 1), "limits, and had none or has none now"),
-        (USB, {**LIMITED, **USB}, (7, 2), "limits, and had none or has none now"),
-        ({**LIMITED, **USB}, {**USB, "iops": {"total": 5}}, (7, 2), LiveChanges(limit=("data",))),
-        (NFS, DISCARDS, (7, 2), LiveChanges(reopen=("data",))),
-        (NFS, {**LIMITED, **DISCARDS}, (7, 2), LiveChanges(limit=("data",), reopen=("data",))),
-        (NFS, DISCARDS, (6, 1), "discard or detect_zeroes"),
-        (NFS, {**NFS, "on_error": "report"}, (7, 2), "on_error, which a device keeps"),
-        (NFS, {**NFS, "on_error": "report", "serial": "x"}, (7, 2), "properties in the guest"),
-        (NFS, {**DISCARDS, "cache": "none"}, (7, 2), "storage, or other options of it"),
-    ],
-    ids=[
-        "no limits any more",
-        "an old QEMU",
-        "a stick gets limits",
-        "a stick with limits",
-        "discard",
-        "both",
-        "discard and an old QEMU",
-        "on_error",
-        "on_error and more",
-        "cache",
-    ],
-)
-def test_options_of_a_disk_change_without_a_restart_where_qemu_can(
-    before: dict[str, Any], after: dict[str, Any], release: tuple[int, int], expected: LiveChanges | str
-) -> None:
-    found = changes(disks(data=before), disks(data=after), release=release)
-    if isinstance(expected, str):
-        expected = LiveChanges(restart=(f"disk data has other {expected}",))
-    assert found == expected
-
-
-def test_a_driver_that_cannot_reopen_a_node_is_named() -> None:
-    web = {"https": {"url": "https://192.0.2.7/x"}, "route": "driver", "read_only": True}
-    (reason,) = changes(disks(data=web), disks(data={**web, "discard": "unmap"})).restart
-    assert reason == "disk data has other discard or detect_zeroes, which QEMU's driver https cannot change"
-
-
-@pytest.mark.parametrize(
-    ("limits", "nodes", "drifted"),
-    [
-        ({}, [], False),
-        ({"data.limits": {"iops-total": 100}}, [], False),
-        ({"data.limits": {"iops-total": 7}}, [], True),
-        ({"data.limits": {"iops-total": 100, "bps-read": 1}}, [], True),
-    ],
-)
-def test_limits_that_somebody_has_changed_are_changed_back(
-    limits: dict[str, Any], nodes: list[str], drifted: bool
-) -> None:
-    now = {group: known_limits(one) for group, one in limits.items()}
-    found = decided(disks(data=LIMITED), disks(data=LIMITED), process={"limits": now})
-    assert found.limit == ([("web1", "data")] if drifted else [])
-
-
-def test_a_filter_that_should_not_be_there_is_taken_away() -> None:
-    nodes = [*process(argv_of(**disks(data=NFS)))["nodes"], "data.throttle"]
-    assert decided(disks(data=NFS), disks(data=NFS), process={"nodes": nodes}).limit == [("web1", "data")]

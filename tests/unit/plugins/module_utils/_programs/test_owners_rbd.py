@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: directdisk.qemu contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The programs that ask one kind of storage each who has it open, with doubles of the libraries, or real files."""
+"""The program that asks Ceph who has an image open, with doubles of its libraries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import ctypes
 import io
 import json
 import os
-import subprocess
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import owners_iscsi, owners_path, owners_rbd
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import owners_rbd
 
 
 class Rados:
@@ -363,172 +362,3 @@ def test_an_image_whose_client_stays_is_not_waited_for_without_end(monkeypatch: 
     library = Rbd([(1, "192.0.2.9:0/17")])
     (answer,) = rbd(library, {**CHECK, "take": [{"client": "client.1", "place": "192.0.2.9:0/17"}]})
     assert [owner["name"] for owner in answer["owners"]] == ["open by client.1 at 192.0.2.9"]
-
-
-class Session:
-    """A double of a session: the answers to PERSISTENT RESERVE IN by their service action."""
-
-    def __init__(self, reservation: bytes, status: bytes = b"") -> None:
-        self._answers = {owners_iscsi.RESERVATION: reservation, owners_iscsi.FULL_STATUS: status}
-
-        self.changes: list[tuple[int, int, int, int]] = []
-        self.unsupported: tuple[int, ...] = ()
-
-    def reserve_out(self, lun: int, action: int, kind: int, key: int, other_key: int) -> bool:
-        self.changes.append((action, kind, key, other_key))
-        return action not in self.unsupported
-
-    def reserve_in(self, lun: int, action: int) -> bytes:
-        return self._answers[action].ljust(4096, b"\0")
-
-
-RESERVED = bytes.fromhex("00000004 00000010 0000000012345678 00000000 00 01 0000")
-"""READ RESERVATION of a LUN that is reserved: write exclusive (SPC-4, 6.15.3)."""
-
-
-def full_status(name: str, *, holds: bool = True) -> bytes:
-    """READ FULL STATUS with one registration (SPC-4, 6.15.5)."""
-    text = name.encode().ljust(24, b"\0")
-    transport = bytes([0x05, 0]) + len(text).to_bytes(2, "big") + text
-    entry = bytes(8) + bytes(4) + bytes([holds, 1]) + bytes(6) + len(transport).to_bytes(4, "big") + transport
-    return bytes(4) + len(entry).to_bytes(4, "big") + entry
-
-
-def reserved(session: Session) -> list[str]:
-    check = {"lun": 1, "initiator": "iqn.2008-11.org.linux-kvm:ME"}
-    return [owner["name"] for owner in owners_iscsi.owners(session, check)]
-
-
-def test_a_lun_without_reservation_has_no_owner() -> None:
-    # Of a target that knows no reservations, the answer is zeroes.
-    assert reserved(Session(bytes(8))) == []
-
-
-def test_the_initiator_that_has_reserved_a_lun_is_named() -> None:
-    assert reserved(Session(RESERVED, full_status("iqn.2026-01.example:other"))) == [
-        "reserved by iqn.2026-01.example:other (key 0x12345678, write exclusive)"
-    ]
-
-
-def test_a_reservation_of_the_vm_itself_is_no_obstacle() -> None:
-    assert reserved(Session(RESERVED, full_status("iqn.2008-11.org.linux-kvm:me"))) == []
-
-
-@pytest.mark.parametrize("status", [b"", full_status("iqn.2008-11.org.linux-kvm:me", holds=False)])
-def test_a_reservation_whose_holder_is_not_told_is_somebody_elses(status: bytes) -> None:
-    assert reserved(Session(RESERVED, status)) == [
-        "reserved by an initiator that the target does not name (key 0x12345678, write exclusive)"
-    ]
-
-
-TAKEN = {"lun": 1, "initiator": "iqn.a", "take": [{"key": 0x12345678, "type": 1, "by": ["iqn.b"]}]}
-
-
-@pytest.mark.parametrize("unsupported", [(), (owners_iscsi.PREEMPT_AND_ABORT,)])
-def test_a_reservation_is_preempted_and_given_up(unsupported: tuple[int, ...]) -> None:
-    session = Session(RESERVED)
-    session.unsupported = unsupported
-    owners_iscsi.take(session, TAKEN, 7)
-    preempts = [(action, 1, 7, 0x12345678) for action in (5, 4)][: 1 + len(unsupported)]
-    assert session.changes == [(6, 0, 0, 7), *preempts, (3, 0, 7, 0)]
-
-
-@pytest.mark.parametrize(
-    ("unsupported", "message"),
-    [((6,), "does not let this initiator register"), ((4, 5), "does not support preempting")],
-)
-def test_a_target_without_preemption_is_named(unsupported: tuple[int, ...], message: str) -> None:
-    session = Session(RESERVED)
-    session.unsupported = unsupported
-    with pytest.raises(owners_iscsi.Failed, match=message):
-        owners_iscsi.take(session, TAKEN, 7)
-    # Others' registrations are never cleared, and this one is not left behind.
-    assert owners_iscsi.CLEAR not in [action for action, *_rest in session.changes]
-    assert unsupported == (6,) or session.changes[-1] == (6, 0, 7, 0)
-
-
-def test_the_process_that_writes_to_a_file_is_named(tmp_path: Path) -> None:
-    written, only_read = tmp_path / "written", tmp_path / "read"
-    for path in (written, only_read):
-        path.touch()
-    (tmp_path / "link").symlink_to(written)
-    checks = [{"path": str(tmp_path / name)} for name in ("link", "read", "missing")]
-    with open(written, "r+b"), open(only_read, "rb"):
-        done = subprocess.run(
-            [sys.executable, "-IS", str(owners_path.__file__), "5"],
-            input=json.dumps(checks),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    link, read, missing = (json.loads(line)["owners"] for line in done.stdout.splitlines())
-    assert [f"(process {os.getpid()}" in owner["name"] and owner["here"] for owner in link] == [True]
-    assert (read, missing) == ([], [])
-
-
-@pytest.mark.parametrize(
-    ("mode", "device", "same"),
-    [("0100644", 7, False), ("0060644", 7, True), ("0020644", 7, True), ("0060644", 8, False)],
-    ids=["files", "block devices", "character devices", "other devices"],
-)
-def test_names_of_a_device_are_compared_by_its_number_and_files_by_theirs(
-    monkeypatch: pytest.MonkeyPatch, mode: str, device: int, same: bool
-) -> None:
-    """A device may have names on several file systems, and files on two of them have the same number."""
-
-    def status(path: str) -> Any:
-        fields = {"st_mode": int(mode, 8), "st_ino": 5, "st_dev": len(path), "st_rdev": device if path == "/a" else 7}
-        return types.SimpleNamespace(**fields)
-
-    monkeypatch.setattr(owners_path.os, "stat", status)
-    assert (owners_path.key_of("/a") == owners_path.key_of("/long")) == same
-
-
-@pytest.mark.parametrize(("mode", "named"), [("r+b", True), ("ab", True), ("rb", False)])
-def test_a_process_is_named_if_it_may_write(tmp_path: Path, mode: str, named: bool) -> None:
-    path = tmp_path / "image"
-    path.touch()
-    with open(path, mode) as file:
-        assert owners_path.writes("self", str(file.fileno())) == named
-
-
-def test_a_name_that_is_no_text_is_read(tmp_path: Path) -> None:
-    (tmp_path / "comm").write_bytes(b"a\xff\n")
-    assert owners_path.read(str(tmp_path / "comm")) == "a\ufffd\n"
-
-
-def test_processes_that_end_meanwhile_do_not_hide_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "image").touch()
-    processes, own = ["999999999", str(os.getpid())], os.listdir
-    monkeypatch.setattr(owners_path.os, "listdir", lambda path: processes if path == "/proc" else own(path))
-    with open(tmp_path / "image", "ab"):
-        key = owners_path.key_of(str(tmp_path / "image"))
-        names = owners_path.writers({key})[key]
-    assert f"(process {os.getpid()}" in names[0]
-
-
-def test_what_is_missing_is_not_taken_for_a_file_that_a_process_has_closed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    def stat(path: str) -> Any:
-        raise FileNotFoundError(path)
-
-    own = os.listdir
-    monkeypatch.setattr(os, "listdir", lambda path: [str(os.getpid())] if path == "/proc" else own(path))
-    monkeypatch.setattr(sys, "stdin", io.StringIO('[{"path": "/none"}]'))
-    with open(tmp_path / "file", "w", encoding="utf-8"), monkeypatch.context() as patched:
-        patched.setattr(os, "stat", stat)
-        run_program(owners_path)
-    assert capsys.readouterr().out == '{"owners": []}\n'
-
-
-def test_a_process_that_ends_meanwhile_is_no_obstacle() -> None:
-    assert owners_path.key_of("/proc/0/fd/0") == ()
-    assert not owners_path.writes("0", "0")
-    assert owners_path.name_of("0") == "open by  (process 0)"
-
-
-def test_a_process_cannot_write_into_messages_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = {"/proc/7/comm": "a\x1b[2Jb\n", "/proc/7/cgroup": "0::/system.slice/qemu-vm-web2.service\n"}
-    monkeypatch.setattr(owners_path, "read", lambda path: texts[path])
-    assert owners_path.name_of("7") == "open by a?[2Jb (process 7 of qemu-vm-web2.service)"
