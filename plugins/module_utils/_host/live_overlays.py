@@ -23,7 +23,7 @@ _PART = vm_node("part")
 _TOO_LARGE = 1 << 62
 """More bytes than an image can have."""
 _SIZE = re.compile(r"size of the containing file \((\d+)\)")
-"""In both of QEMU's messages (block/raw-format.c), which have had these words since 2.8."""
+"""In both of QEMU's messages (block/raw-format.c)."""
 _INTERVAL = 0.05
 _LIMIT = 30.0
 """Seconds that an overlay, which begins empty, may take."""
