@@ -78,14 +78,6 @@ def _playbook(step: str) -> Path:
     return ROOT / "examples" / "molecule" / "default" / f"{step}.yml"
 
 
-def test_the_site_playbook_runs_in_batches_if_they_are_set() -> None:
-    (play,) = read_yaml(ROOT / "playbooks" / "site.yml")
-    assert play["vars"]["__serial"] == "{{ qemu_vms_serial | default('100%') }}"
-    assert play["serial"].startswith("{{ __serial if ")
-    assert play["vars"]["__max_fail"] == "{{ qemu_vms_max_fail_percentage | default(100) }}"
-    assert play["max_fail_percentage"].startswith("{{ __max_fail if ")
-
-
 def test_every_part_of_the_tests_runs_in_hosted_ci() -> None:
     jobs = read_yaml(ROOT / ".github" / "workflows" / "test.yml")["jobs"]
     parts = [part for job in jobs.values() for part in job["strategy"]["matrix"].get("part", ())]

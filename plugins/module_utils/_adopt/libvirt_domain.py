@@ -123,7 +123,7 @@ def _read_machine(domain: ElementTree.Element, conversion: Conversion) -> None:
         raise DeclarationError("libvirt: os", f"only VMs of x86_64 can be declared, not of {shown(kind['arch'])}")
     conversion.read_board(kind.get("machine", "pc"), "libvirt: os")
     _read_firmware(domain, conversion)
-    for element in domain.find("os") or ():
+    for element in domain.findall("os/*"):
         texts = " ".join(f"{key}={value}" for key, value in element.attrib.items())
         if element.tag not in _READ_OF_OS and (element.tag, texts) != ("smbios", "mode=emulate"):
             conversion.left.append(f"<{element.tag}> {texts} of <os>: not declared".replace("  ", " "))
@@ -239,7 +239,7 @@ def _read_features(domain: ElementTree.Element, conversion: Conversion) -> None:
     if domain.find("features/acpi") is None:
         conversion.keep("machine", "acpi=off", "the guest has no ACPI")
     usual = ("acpi", "apic", "pae", "vmport", *(("smm",) if "secure_boot" in conversion.vm else ()))
-    for element in domain.find("features") or ():
+    for element in domain.findall("features/*"):
         if element.tag not in usual or (element.attrib and element.tag != "smm"):
             inner = " ".join([*element.attrib.values(), *(one.tag for one in element)])
             conversion.left.append(f"<{element.tag}> {inner} of <features>: not declared".replace("  ", " "))

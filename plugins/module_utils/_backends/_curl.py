@@ -47,7 +47,10 @@ _PACKAGES = {
 _PROTOCOLS = {"http": "http,https"}
 """Protocols to which a server may redirect its clients; only the same protocol if there is no entry."""
 
-_NO_COLON: Any = {"pattern": "[^:]*", "pattern_help": "has a colon, where the password begins for a server"}
+_NO_COLON: Any = {
+    "pattern": "[^:\n]+",
+    "pattern_help": "is not a user: one line without a colon, where the password begins for a server",
+}
 COMMON = (
     _url.URL,
     Option(

@@ -22,7 +22,7 @@ OPTIONS = (
         "The image's name within a tar archive, exactly as C(tar --list) shows it; the archive may be compressed.",
         # nbdkit hands it to tar without a -- before it.
         pattern="[^\n-][^\n]*",
-        pattern_help="is not the name of a member, which must not begin with -: tar takes that for an option",
+        pattern_help="is not the name of a member: one line that does not begin with -, which tar takes for an option",
         routes=("nbdkit",),
     ),
 )

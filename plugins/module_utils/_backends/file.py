@@ -43,6 +43,7 @@ OPTIONS = (
         "Most requests submitted at once with V(native) or V(io_uring); 0 lets QEMU choose.",
         "int",
         minimum=0,
+        maximum=2**31 - 1,
         qemu="aio-max-batch",
         since=(6, 2),
     ),

@@ -77,6 +77,7 @@ OPTIONS = (
         "Seconds after which a request that is not answered fails; without it a request waits for the target.",
         "int",
         minimum=1,
+        maximum=2**31 - 1,
         qemu="timeout",
     ),
 )

@@ -71,6 +71,7 @@ OPTIONS = (
         "int",
         default=RECONNECT_DELAY,
         minimum=0,
+        maximum=2**32 - 1,
         qemu="reconnect-delay",
     ),
     Option(
@@ -78,6 +79,7 @@ OPTIONS = (
         "Seconds for which the start waits for a server that is down.",
         "int",
         minimum=0,
+        maximum=2**32 - 1,
         qemu="open-timeout",
         since=(7, 0),
     ),

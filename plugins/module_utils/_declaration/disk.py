@@ -226,9 +226,10 @@ def _read_origin(declared: Any, where: str) -> Disk | None:
 
 
 def _read_provision(declared: Any, where: str) -> Values:
-    if not isinstance(declared or {}, Mapping):
+    declared = {} if declared is None else declared
+    if not isinstance(declared, Mapping):
         raise DeclarationError(where, "is not a mapping of options")
-    return dict(declared or {})
+    return dict(declared)
 
 
 def _check_image(settings: Values, origin: Disk | None, backend: Backend, read_only: str, where: str) -> None:

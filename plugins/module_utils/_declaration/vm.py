@@ -182,7 +182,7 @@ def _unquoted(name: Any) -> str:
 
 def _parts(declared: Mapping[str, Any], key: str, where: str, errors: list[Exception]) -> Sequence[tuple[str, Any]]:
     """Return the disks or networks of a VM that have valid names."""
-    parts = declared.get(key) or {}
+    parts = {} if declared.get(key) is None else declared[key]
     if not isinstance(parts, Mapping):
         errors.append(DeclarationError(f"{where}: {key}", "is not a mapping of names to options"))
         return ()

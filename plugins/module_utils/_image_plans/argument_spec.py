@@ -7,12 +7,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Callable
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import ImageKind
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 
 MODULE_OPTIONS = (
     Option(
@@ -148,7 +149,7 @@ def _argument(option: Option) -> dict[str, Any]:
     if option.required:
         argument["required"] = True
     if option.default is not None:
-        kinds = {"list": list, "size": str}  # a size is text for Ansible
+        kinds: dict[str, Callable[[Any], Any]] = {"list": list, "size": in_words}  # a size is text for Ansible
         argument["default"] = kinds.get(option.type, lambda value: value)(option.default)
     if option.choices:
         argument["choices"] = list(option.choices)

@@ -52,6 +52,7 @@ FETCH_TIMEOUT = Option(
     "int",
     default=14400,
     minimum=1,
+    maximum=2**31 - 1,
 )
 OPTIONS = (FOLLOW, MAX_SIZE, FETCH_TIMEOUT)
 """The options of a download besides its url."""

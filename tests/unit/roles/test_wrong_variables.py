@@ -148,6 +148,12 @@ def template_of_play(playbook: str, number: int, variables: dict[str, Any], *pat
 )
 def test_batches_are_numbers_and_shares(value: Any, right: bool) -> None:
     assert template_of_play("site", 0, {"qemu_vms_serial": value}, "vars", "__right_serial") is right
+    if right:
+        assert template_of_play("site", 0, {"qemu_vms_serial": value}, "serial") == value
+
+
+def test_the_run_ends_after_as_many_failed_hosts_as_are_set() -> None:
+    assert template_of_play("site", 0, {"qemu_vms_max_fail_percentage": 5}, "max_fail_percentage") == 5
 
 
 @pytest.mark.parametrize(

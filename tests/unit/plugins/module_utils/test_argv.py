@@ -150,7 +150,7 @@ def test_no_value_of_a_vm_becomes_an_option(options: tuple[Option, ...]) -> None
 @pytest.mark.parametrize("text", ["-QQ", "--use-compress-program=sh -c 'id'", "--to-command=id"])
 def test_a_member_that_tar_would_take_for_an_option_is_refused(text: str) -> None:
     """nbdkit's filter gives the name to tar with nothing before it."""
-    with pytest.raises(DirectDiskError, match="must not begin with -"):
+    with pytest.raises(DirectDiskError, match="does not begin with -"):
         plan({"disks": {"root": {"http": {"url": "http://h/a.tar", "tar_member": text}, "writes": "deny"}}})
 
 
