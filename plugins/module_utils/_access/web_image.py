@@ -18,6 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.image_fetch import (
     HOPS,
+    LONGEST_HEADERS,
     TOLD_URL,
     URL_ON_STDIN,
     Failed,
@@ -29,8 +30,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs.image_fe
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 
-_LONGEST = 1 << 18
-"""Maximum bytes of headers."""
 _LENGTH = re.compile("[0-9]{1,19}")
 """Lengths that are numbers of bytes."""
 _PRELIMINARY = (b"HTTP/1.0 1", b"HTTP/1.1 1", b"HTTP/2 1", b"HTTP/3 1")
@@ -128,10 +127,10 @@ def _split(stream: IO[bytes], *, headers: bool) -> tuple[str, bytes]:
     if not headers:
         return "", stream.read(HEAD)
     text = bytearray()
-    while line := stream.readline(_LONGEST):
+    while line := stream.readline(LONGEST_HEADERS):
         text += line
-        if len(text) > _LONGEST:
-            raise HostError(f"the server sends more than {_LONGEST} bytes of headers")
+        if len(text) > LONGEST_HEADERS:
+            raise HostError(f"the server sends more than {LONGEST_HEADERS} bytes of headers")
         # A server may send interim responses first (RFC 9110, 15.2).
         if not line.strip() and not text.startswith(_PRELIMINARY):
             return text.decode(errors="replace"), stream.read(HEAD)
