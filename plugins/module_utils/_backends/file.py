@@ -73,11 +73,6 @@ HINTS = (
         "every folder above it must be searchable by others (mode o+x), and its file system must know ACLs",
     ),
     Hint(
-        "it is a symbolic link, and its folder is not root's",
-        "somebody else may write to its folder, and could lead root to any file",
-        "declare the file that it leads to, or keep it in a folder of root's",
-    ),
-    Hint(
         "Failed to get .*lock",
         "another process has it open",
         "stop that process, or declare writes: deny on both sides",
