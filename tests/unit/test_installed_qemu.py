@@ -24,6 +24,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import
     _probe_emulator,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.running import _board
+from ansible_collections.directdisk.qemu.plugins.module_utils._process import background
 from ansible_collections.directdisk.qemu.tests.unit.converted_vm import started
 from ansible_collections.directdisk.qemu.tests.unit.support import ADOPTED, golden_nodes
 from ansible_collections.directdisk.qemu.tests.unit.test_schemas import gone, needed
@@ -76,11 +77,14 @@ def test_the_boards_of_the_installed_qemu_are_those_it_starts_and_names(tmp_path
         path = str(tmp_path / f"{board}.sock")
         command = [EMULATOR, "-machine", board, "-accel", "tcg", "-m", "64", "-nodefaults", "-display", "none", "-S"]
         with subprocess.Popen([*command, "-qmp", f"unix:{path},server=on,wait=on"]) as process:
-            while not Path(path).exists() and process.poll() is None:
-                time.sleep(0.05)
-            with Monitor.connect(path) as monitor:
-                running = _board(monitor.try_execute("qom-get", {"path": "/machine", "property": "type"}))
-                monitor.execute("quit")
+            try:
+                # The socket has its name before it listens.
+                while not background._listens(path) and process.poll() is None:
+                    time.sleep(0.05)
+                with Monitor.connect(path) as monitor:
+                    running = _board(monitor.try_execute("qom-get", {"path": "/machine", "property": "type"}))
+            finally:
+                process.kill()
         assert running in known
         assert board in ("q35", running)
 

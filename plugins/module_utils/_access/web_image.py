@@ -19,6 +19,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_bounded
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.image_fetch import (
     HOPS,
+    LONGEST,
+    LONGEST_HEADERS,
     TOLD_URL,
     URL_ON_STDIN,
     Failed,
@@ -30,8 +32,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs.image_fe
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import stage
 
-_LONGEST = 1 << 18
-"""Maximum bytes of headers, and of curl's messages."""
 _MARGIN = 10.0
 """Seconds beyond its own time limit that curl gets to begin."""
 _LENGTH = re.compile("[0-9]{1,19}")
@@ -74,7 +74,7 @@ def ask(disk: Disk, resources: UnitResources, *, seconds: float, begin: Sequence
     done = run_bounded(
         [*begin, *_curl(disk, seconds), "--head", *_curl_options(disk, resources), *stage.url_arguments(download)],
         seconds=seconds + _MARGIN,
-        most=_LONGEST,
+        most=LONGEST_HEADERS,
     )
     if done.returncode:
         raise HostError(told_by(done.stderr, done.returncode)[0])
@@ -117,7 +117,7 @@ def _get_at(command: Sequence[str], stdin: str = "") -> tuple[ServerAnswer, str]
         process.stdin.close()
         text, head = _split(process.stdout, headers="--include" in command)
         process.stdout.close()
-        message = process.stderr.read(_LONGEST).decode(errors="replace")
+        message = process.stderr.read(LONGEST).decode(errors="replace")
     problem, place, sent_to = told_by(message, process.returncode)
     if sent_to or head:
         return _read(text, place, head), sent_to
@@ -129,10 +129,10 @@ def _split(stream: IO[bytes], *, headers: bool) -> tuple[str, bytes]:
     if not headers:
         return "", stream.read(HEAD)
     text = bytearray()
-    while line := stream.readline(_LONGEST):
+    while line := stream.readline(LONGEST_HEADERS):
         text += line
-        if len(text) > _LONGEST:
-            raise HostError(f"the server sends more than {_LONGEST} bytes of headers")
+        if len(text) > LONGEST_HEADERS:
+            raise HostError(f"the server sends more than {LONGEST_HEADERS} bytes of headers")
         # A server may send interim responses first (RFC 9110, 15.2).
         if not line.strip() and not text.startswith(_PRELIMINARY):
             return text.decode(errors="replace"), stream.read(HEAD)

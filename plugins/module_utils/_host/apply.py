@@ -16,6 +16,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
     former_storage,
     leftovers,
     live,
+    live_record,
     processes,
     restarts,
     systemd,
@@ -195,6 +196,7 @@ def host_locked() -> Iterator[None]:
             unit_paths.PROGRAMS,
             os.path.dirname(unit_paths.NEEDRESTART),
             os.path.dirname(former_storage.RECORD),
+            live_record.FOLDER,
         ):
             host_files.remove_leftovers(folder)
         yield
@@ -232,7 +234,8 @@ def _switch(desired: DesiredHost, changes: Changes, board: ProgressBoard | None 
     leftovers.stop_helpers(changes)
     call("disable", changes.disable, "--no-reload")
     for path in changes.remove_files:
-        for gone in (path, unit_record.record_path(path.rpartition("/")[2])):
+        unit = path.rpartition("/")[2]
+        for gone in (path, unit_record.record_path(unit), live_record.path_of(unit)):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(gone)
     leftovers.revoke_access(changes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
+import os
 from collections.abc import Iterator, Mapping
 from typing import TypedDict
 
@@ -18,12 +18,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import files
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk, LiveNetwork
 
-RECORD = "/run/qemu-vms.live.json"
-"""Only root creates files there, and a reboot removes it together with the processes."""
+FOLDER = "/run/qemu-vms.live"
+"""Folder of the records, one for each launch unit: one of all would be written whole at each change of each VM.
 
-
-_WRITING = threading.Lock()
-"""Several VMs are changed side by side."""
+Only root may enter it, and a reboot removes it together with the processes.
+"""
 
 
 class Entry(TypedDict):
@@ -36,9 +35,20 @@ class Entry(TypedDict):
     """A network that was plugged or changed; None for one that was unplugged."""
 
 
+def path_of(unit: str) -> str:
+    """Return the path of the record of a launch unit."""
+    return f"{FOLDER}/{unit}.json"
+
+
 def read(states: Mapping[str, UnitState]) -> dict[str, Entry]:
     """Return what has changed in running VMs, by launch unit."""
-    return _current(states)
+    entries: dict[str, Entry] = {}
+    with contextlib.suppress(FileNotFoundError):
+        for unit in (name.removesuffix(".json") for name in os.listdir(FOLDER)):
+            entry = _current(unit, states) if unit in states else None
+            if entry:
+                entries[unit] = entry
+    return entries
 
 
 def remember(unit: str, states: Mapping[str, UnitState], disk: str, now: LiveDisk | None) -> None:
@@ -55,20 +65,15 @@ def remember_network(unit: str, states: Mapping[str, UnitState], network: str, n
 
 @contextlib.contextmanager
 def _changed(unit: str, states: Mapping[str, UnitState]) -> Iterator[Entry]:
-    """Yield the entry of a unit, and write the record with what has changed in it."""
-    with _WRITING:
-        entries = _current(states)
-        empty: Entry = {"invocation": states[unit]["invocation"], "disks": {}, "networks": {}}
-        entries.setdefault(unit, empty)
-        yield entries[unit]
-        host_files.write_atomically(RECORD, json.dumps(entries) + "\n", mode=0o600)
+    """Yield the entry of a unit, and write it with what has changed in it; one thread changes a VM."""
+    empty: Entry = {"invocation": states[unit]["invocation"], "disks": {}, "networks": {}}
+    entry = _current(unit, states) or empty
+    yield entry
+    os.makedirs(FOLDER, mode=0o700, exist_ok=True)
+    host_files.write_atomically(path_of(unit), json.dumps(entry) + "\n", mode=0o600)
 
 
-def _current(states: Mapping[str, UnitState]) -> dict[str, Entry]:
-    text = host_files.read_text(RECORD)
-    entries: dict[str, Entry] = json.loads(text) if text else {}
-    return {
-        unit: entry
-        for unit, entry in entries.items()
-        if unit in states and states[unit]["invocation"] == entry["invocation"]
-    }
+def _current(unit: str, states: Mapping[str, UnitState]) -> Entry | None:
+    text = host_files.read_text(path_of(unit))
+    entry: Entry | None = json.loads(text) if text else None
+    return entry if entry and entry["invocation"] == states[unit]["invocation"] else None

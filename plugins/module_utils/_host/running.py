@@ -12,12 +12,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files, guest_agents, systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.storage_users import vm_units
+from ansible_collections.directdisk.qemu.plugins.module_utils._metrics.units import restarts_due
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vms_resume import open_regular
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_of_node
-from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rule import is_restart_due
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in
 
 T = TypeVar("T")
@@ -79,9 +78,14 @@ def vms(*, disk_sizes: bool = False) -> dict[str, VmInfo]:
     """
     names = sorted({paths.vm_of_unit(os.path.basename(path)) for path in vm_units()} - {""})
     states = systemd.show([paths.unit_name(name) for name in names])
+    due = restarts_due(
+        {name: state["invocation"] for name in names if (state := states[paths.unit_name(name)])["active"] == "active"}
+    )
     with ThreadPoolExecutor(8) as pool:
         infos = pool.map(lambda name: _vm(name, states[paths.unit_name(name)], disk_sizes=disk_sizes), names)
         found = dict(zip(names, infos))
+    for name in due:
+        found[name]["restart_needed"] = due[name]
     for name, answers in guest_agents.observe([name for name in names if _has_agent(name, found[name])]).items():
         found[name]["agent"] = answers
     return found
@@ -106,7 +110,6 @@ def _vm(name: str, state: UnitState, *, disk_sizes: bool = False) -> VmInfo:
     }
     if state["active"] != "active":
         return info
-    info["restart_needed"] = needs_restart(name, state["invocation"])
     try:
         with Monitor.connect(paths.qmp_socket(name)) as monitor:
             info["status"] = _get(_like(monitor.execute("query-status"), dict), "status", "")
@@ -116,13 +119,6 @@ def _vm(name: str, state: UnitState, *, disk_sizes: bool = False) -> VmInfo:
     except QmpError as error:
         info["error"] = str(error)
     return info
-
-
-def needs_restart(name: str, invocation: str) -> bool:
-    """Return if a running VM was started from other units or credentials than those that are written now."""
-    unit = paths.unit_name(name)
-    written = unit_record.files_of(unit_record.units_with(unit))
-    return is_restart_due(name, unit_record.recorded(unit, invocation), written)
 
 
 def _like(value: Any, kind: type[T]) -> T:

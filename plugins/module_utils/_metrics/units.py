@@ -9,7 +9,7 @@ import glob
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
@@ -51,7 +51,7 @@ def vms() -> list[UnitOfVm]:
     names = [name for name in names if f"{unit_record.UNIT_FOLDERS[0]}/{paths.unit_name(name)}" in found]
     shown = _show([paths.unit_name(name) for name in names])
     running = [name for name in names if shown[paths.unit_name(name)].get("ActiveState") == "active"]
-    due = _restarts_due({name: shown[paths.unit_name(name)].get("InvocationID", "") for name in running})
+    due = restarts_due({name: shown[paths.unit_name(name)].get("InvocationID", "") for name in running})
     return [_unit(name, shown[paths.unit_name(name)], due.get(name, False)) for name in names]
 
 
@@ -86,10 +86,12 @@ def _show(units: Sequence[str]) -> dict[str, dict[str, str]]:
     return {unit: shown.get(unit, {}) for unit in units}
 
 
-def _restarts_due(invocations: dict[str, str]) -> dict[str, bool]:
-    """Return which running VMs were started from other files than those that are written now."""
-    units = {vm: unit_record.units_with(paths.unit_name(vm)) for vm in invocations}
-    # Of all VMs at once: the folders of drop-ins are listed once then.
+def restarts_due(invocations: Mapping[str, str]) -> dict[str, bool]:
+    """Return which running VMs were started from other units or credentials than those that are written now."""
+    # Of all VMs at once: the folders of units and drop-ins are listed once then.
+    units = {vm: [paths.unit_name(vm)] for vm in invocations}
+    for helper in map(os.path.basename, glob.glob(f"{unit_record.UNIT_FOLDERS[0]}/qemu-vm-*.*.*.service")):
+        units.get(paths.vm_of_unit(helper), []).append(helper)
     written = unit_record.files_of(unit for own in units.values() for unit in own)
     return {
         vm: is_restart_due(

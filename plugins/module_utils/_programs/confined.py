@@ -84,7 +84,7 @@ def open_path(path: str) -> int:
     except OSError as error:
         raise SystemExit(f"{path}: {error.strerror}") from None
     if stat.S_ISLNK(os.fstat(handle).st_mode):
-        raise SystemExit(f"{path}: it is a symbolic link, and its folder is not root's")
+        raise SystemExit(f"{path}: it is a symbolic link, and its folder is not root's; declare the file itself")
     return handle
 
 

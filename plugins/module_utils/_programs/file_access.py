@@ -41,7 +41,9 @@ def open_path(path: str) -> int:
     handle = os.open(path, os.O_PATH | os.O_CLOEXEC | (os.O_NOFOLLOW if foreign else 0))
     if stat.S_ISLNK(os.fstat(handle).st_mode):
         os.close(handle)
-        raise PermissionError(errno.EPERM, "it is a symbolic link, and its folder is not root's")
+        raise PermissionError(
+            errno.EPERM, "it is a symbolic link, and its folder is not root's; declare the file itself"
+        )
     return handle
 
 

@@ -49,7 +49,7 @@ TOLD_URL = ("--write-out", "%{stderr}\\n%{url_effective}\\n%{redirect_url}\\n")
 # Begins curl's settings for the url's own server: passwords, cookies.
 CREDENTIALS = "--config"
 HOPS = 10
-LONGEST = 1 << 20  # bytes of headers, or of messages
+LONGEST_HEADERS, LONGEST = 1 << 18, 1 << 20  # bytes of the headers of a response, and of messages
 # Asks for one byte; a server that sends all of it is cut off.
 ASKED = (
     *("--globoff", "--silent", "--output", "/dev/null", "--range", "0-0"),
@@ -134,10 +134,7 @@ def url_config(url: str) -> str:
 def fetch(
     named: Sequence[str], part: str, options: Sequence[str], begin: Sequence[str], most: int, given: str = ""
 ) -> Answer:
-    """Have curl fetch the rest of an image.
-
-    named: its arguments that name the url; most: bytes that it may have in all; given: its standard input.
-    """
+    """Have curl fetch the rest of an image; named: its arguments for the url; most: bytes; given: standard input."""
     # What is sent without an end ends the program that writes it.
     limited = [*begin, "prlimit", f"--fsize={most}", "--core=0", "--", "curl", "--max-filesize", str(most)]
     command = [*limited, "--globoff", "--fail", "--silent", "--show-error", "--remote-time", *STALLED, *RETRIED]
@@ -149,13 +146,14 @@ def fetch(
         to_curl, headers, errors = (cast("IO[str]", one) for one in (curl.stdin, curl.stdout, curl.stderr))
         with contextlib.suppress(BrokenPipeError), to_curl:
             to_curl.write(given)
-        while len(said) < LONGEST and (line := headers.readline(LONGEST)):
-            said += line
+        while line := headers.readline(LONGEST_HEADERS):
+            # Those of earlier responses, which a server may send without an end, do not count (RFC 9110, 15.2).
+            said = line if line.startswith("HTTP/") else said + line
+            if len(said) > LONGEST_HEADERS:
+                curl.kill()
+                raise Failed(f"the server sends more than {LONGEST_HEADERS} bytes of headers")
             if not line.strip():
                 tell_size(headers_in(said))
-        if len(said) >= LONGEST:
-            curl.kill()
-            raise Failed(f"the server sends more than {LONGEST} bytes of headers")
         stderr = errors.read(LONGEST)
     problem, place, sent_to = told_by(stderr, curl.returncode)
     if curl.returncode in TOO_LARGE:
@@ -349,8 +347,7 @@ def fetch_image(
     most: int = MAX_SIZE,
     url_in_config: bool = False,
 ) -> None:
-    """wanted: its sha256; places: that it may come from; begin: of the command that becomes curl; most: bytes.
-    url_in_config: whether the options bring the whole url, and url is for messages alone."""
+    """wanted: its sha256; begin: of the command that becomes curl; url_in_config: whether url is for messages alone."""
     part = f"{image}.part"
     most = bounded(most, os.path.dirname(image)) + (size_of(part) or 0)
     fetch_checked(

@@ -146,4 +146,4 @@ def test_a_time_that_is_none_is_not_known(text: str) -> None:
 @pytest.mark.parametrize("answer", [b"a: b\r\n", b"x"])
 def test_headers_without_an_end_are_not_kept(answer: bytes) -> None:
     with pytest.raises(HostError, match=r"the server sends more than \d+ bytes of headers"):
-        web_image._split(io.BytesIO(answer * (web_image._LONGEST + 1)), headers=True)
+        web_image._split(io.BytesIO(answer * (web_image.LONGEST_HEADERS + 1)), headers=True)

@@ -100,6 +100,10 @@ def test_a_vm_that_starts_elsewhere_is_disabled_and_stopped(tmp_path: Path, monk
     assert called == [("disable", units), ("stop", units)]
 
 
+PLACES = ((f"{paths.UNIT_DIRECTORY}/", ""), ("/run/qemu-vms.started/", ".json"), ("/run/qemu-vms.live/", ".json"))
+"""Of a unit: its file, and its records."""
+
+
 def test_what_leaves_a_host_is_ended_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """A helper is stopped while systemd still knows its unit, and access is taken back once nothing uses it."""
     done: list[str] = []
@@ -112,8 +116,8 @@ def test_what_leaves_a_host_is_ended_in_order(monkeypatch: pytest.MonkeyPatch) -
     path = f"{paths.UNIT_DIRECTORY}/{helper}"
     changes = Changes(remove_files=[path], remove_folders=["/run/qemu-vm-web1.root"])
     apply._switch({"vms": {}}, changes)
-    removed = [f"unlink {path}", f"unlink /run/qemu-vms.started/{helper}.json"]
-    assert done[:5] == [f"stop ['{helper}']", *removed, f"revoke {helper}", "folders"]
+    removed = [f"unlink {one}{helper}{end}" for one, end in PLACES]
+    assert done[:6] == [f"stop ['{helper}']", *removed, f"revoke {helper}", "folders"]
 
 
 @pytest.mark.parametrize(("restart", "restarted", "failed"), [("when_needed", ["web1"], []), ("never", [], ["web1"])])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is done on a host, in its order."""
     calls: list[str] = []
     monkeypatch.setattr(live, "Monitor", Monitor)
-    monkeypatch.setattr(live_record, "RECORD", str(tmp_path / "live.json"))
+    monkeypatch.setattr(live_record, "FOLDER", str(tmp_path / "live"))
     monkeypatch.setattr(live.systemd, "systemctl", lambda verb, units=(), *_: calls.append(f"{verb} {[*units]}"))
     monkeypatch.setattr(live.systemd, "last_log_lines", lambda units, count: ["why"])
 
@@ -171,6 +172,27 @@ def test_a_record_of_an_earlier_start_does_not_count(done: list[str]) -> None:
     live_record.remember("qemu-vm-web1.service", {"qemu-vm-web1.service": STATE}, "data", None)  # type: ignore[dict-item]
     later = {"qemu-vm-web1.service": {**STATE, "invocation": "2"}}
     assert live_record.read(later) == {}  # type: ignore[arg-type]
+
+
+def test_a_change_of_a_vm_writes_the_record_of_no_other(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    states: Any = {f"qemu-vm-web{number}.service": STATE for number in (1, 2)}
+    written: list[str] = []
+    write = live_record.host_files.write_atomically
+
+    def note(path: str, content: str, *, mode: int) -> None:
+        written.append(content)
+        write(path, content, mode=mode)
+
+    monkeypatch.setattr(live_record.host_files, "write_atomically", note)
+    live_record.remember("qemu-vm-web1.service", states, "data", None)
+    live_record.remember("qemu-vm-web2.service", states, "more", None)
+    live_record.remember("qemu-vm-web2.service", states, "last", None)
+    assert ["data" in content for content in written] == [True, False, False]
+    assert recorded("web1", "web2") == {
+        "qemu-vm-web1.service": {"data": None},
+        "qemu-vm-web2.service": {"more": None, "last": None},
+    }
+    assert os.stat(live_record.FOLDER).st_mode & 0o777 == 0o700
 
 
 def test_storage_of_a_disk_that_a_guest_keeps_is_not_opened_by_another_vm() -> None:

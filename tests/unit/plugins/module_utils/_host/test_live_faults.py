@@ -25,7 +25,7 @@ ANSWERS["x-debug-query-block-graph"] = {"nodes": [], "edges": []}
 @pytest.fixture(autouse=True)
 def sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live.paths, "qmp_socket", lambda vm: str(tmp_path / vm))
-    monkeypatch.setattr(live_record, "RECORD", str(tmp_path / "live.json"))
+    monkeypatch.setattr(live_record, "FOLDER", str(tmp_path / "live"))
 
 
 def desired(*vms: str) -> Any:

@@ -41,7 +41,7 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             return contextlib.nullcontext(cls())
 
     monkeypatch.setattr(live, "Monitor", Connected)
-    monkeypatch.setattr(live_record, "RECORD", str(tmp_path / "live.json"))
+    monkeypatch.setattr(live_record, "FOLDER", str(tmp_path / "live"))
     monkeypatch.setattr(
         live.taps, "remember_kept", lambda vm, tap, invocation: calls.append(f"{vm} keeps {tap} of start {invocation}")
     )

@@ -124,7 +124,10 @@ def test_a_link_in_a_folder_of_others_is_not_put_in_a_place(run: Run, tmp_path: 
     text = "print(open('/image').read())"
     assert run.python(text, allowed) == "of root\n"
     os.chown(tenant, 12345, 12345)
-    assert run.python(text, allowed) == f"{tenant}/image: it is a symbolic link, and its folder is not root's\n"
+    assert (
+        run.python(text, allowed)
+        == f"{tenant}/image: it is a symbolic link, and its folder is not root's; declare the file itself\n"
+    )
 
 
 def test_too_large_a_file_is_an_error(run: Run) -> None:

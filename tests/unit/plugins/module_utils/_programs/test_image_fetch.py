@@ -29,7 +29,8 @@ DIGEST = hashlib.sha256(IMAGE).hexdigest()
 class Handler(BaseHTTPRequestHandler):
     """Serves IMAGE in parts as /image, without parts as /whole, half of it as /half, nothing as /empty.
 
-    /endless and /slow send something else, too much of it or too slowly, and /headers nothing but headers.
+    /endless and /slow send something else, too much of it or too slowly, and /headers nothing but headers. /patient is
+    /image after interim responses.
     What is asked for below /localhost is sent on to the same under that name, and the head of /image stays here.
     """
 
@@ -53,6 +54,9 @@ class Handler(BaseHTTPRequestHandler):
                 for _number in range(20):
                     self.wfile.write(b"X: " + b"x" * 8000 + b"\r\n")
             return
+        if self.path == "/patient":
+            self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 50)
+            self.path = "/image"
         if self.path.startswith("/localhost/"):
             port, path = self.server.server_address[1], self.path[len("/localhost") :]
             self.send_response(302)
@@ -124,7 +128,7 @@ def test_a_missing_image_is_said_in_curls_words(tmp_path: Path, server: str) -> 
 
 
 def test_headers_without_an_end_are_not_kept(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_fetch, "LONGEST", 50000)
+    monkeypatch.setattr(image_fetch, "LONGEST_HEADERS", 50000)
     with pytest.raises(image_fetch.Failed, match=f"^{server}/headers: the server sends more than 50000 bytes of head"):
         image_fetch.fetch_image(str(tmp_path / "image"), f"{server}/headers", ["--retry", "0"])
     assert list(tmp_path.iterdir()) == []
@@ -192,6 +196,22 @@ def test_a_slow_server_is_given_up(tmp_path: Path, server: str, monkeypatch: pyt
     with pytest.raises(image_fetch.Failed, match=r"curl: \(28\) Operation too slow"):
         image_fetch.fetch_image(str(tmp_path / "image"), f"{server}/slow", ["--retry", "0"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_interim_responses_do_not_add_up(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(image_fetch, "tell_size", lambda headers: read.append(headers.get("link", "")))
+    monkeypatch.setattr(image_fetch, "LONGEST_HEADERS", 400)
+    image_fetch.fetch_image(str(tmp_path / "image"), f"{server}/patient", ["--retry", "0"])
+    assert (tmp_path / "image").read_bytes() == IMAGE
+    assert read == ["</a>"] * 50 + [""]
+
+
+def test_headers_without_an_end_are_refused(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_fetch, "LONGEST_HEADERS", 100)
+    with pytest.raises(image_fetch.Failed, match="/image: the server sends more than 100 bytes of headers"):
+        image_fetch.fetch_image(str(tmp_path / "image"), f"{server}/image", ["--retry", "0"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_others_keep_some_room(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._host import running
+from ansible_collections.directdisk.qemu.plugins.module_utils._metrics import units
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths, unit_text
 
@@ -47,19 +47,23 @@ def systemd_says(folder: Path, stale: str) -> None:
     program.chmod(0o755)
 
 
+def is_due(invocation: str) -> bool:
+    return units.restarts_due({"a-b": invocation, "a-c": ""})["a-b"]
+
+
 def test_a_restart_is_due_while_a_file_differs_whatever_the_clock_says(host: Path) -> None:
     unit_record.record(UNIT, "1")
     due = []
     for path in [*(host / "units" / name for name in FILES), host / "key"]:
         old = path.read_text(encoding="utf-8")
         os.utime(path, (2**32, 2**32)) if path.name != "key" else None
-        assert not running.needs_restart("a-b", "1")
+        assert not is_due("1")
         path.write_text(f"{old} ", encoding="utf-8")
-        due += [path.name] if running.needs_restart("a-b", "1") else []
+        due += [path.name] if is_due("1") else []
         path.write_text(old, encoding="utf-8")
         unit_record.record(UNIT, "1")
     assert due == [*FILES[:2], "key"]
-    assert running.needs_restart("a-b", "2")
+    assert is_due("2")
     assert (host / "records").stat().st_mode & 0o077 == 0
 
 
@@ -70,17 +74,17 @@ def test_drop_ins_of_its_units_count(host: Path, folder: str, name: str) -> None
     path = host / folder / name / "more.conf"
     path.parent.mkdir()
     path.write_text("[Service]", encoding="utf-8")
-    assert running.needs_restart("a-b", "1") is (name in DROP_INS)
+    assert is_due("1") is (name in DROP_INS)
     unit_record.record(UNIT, "1")
-    assert not running.needs_restart("a-b", "1")
+    assert not is_due("1")
     path.unlink()
-    assert running.needs_restart("a-b", "1") is (name in DROP_INS)
+    assert is_due("1") is (name in DROP_INS)
 
 
 def test_a_start_from_a_file_that_systemd_had_not_read_is_due(host: Path) -> None:
     systemd_says(host, "yes")
     unit_record.record(UNIT, "1")
-    assert running.needs_restart("a-b", "1")
+    assert is_due("1")
 
 
 def test_the_program_knows_the_paths_of_the_collection() -> None:
@@ -109,16 +113,16 @@ def test_what_a_vm_gains_and_loses_while_it_runs_is_recorded(host: Path, monkeyp
     (store / "stays").write_text("changed", encoding="utf-8")
     loads("stays", "new")
     unit_record.update(UNIT, "1", complete=True)
-    assert running.needs_restart("a-b", "1")
+    assert is_due("1")
     # The process has been given it.
     unit_record.update(UNIT, "1", complete=True, renewed=[str(store / "stays")])
-    assert not running.needs_restart("a-b", "1")
+    assert not is_due("1")
     unit_record.record(UNIT, "1")
     loads("old", "stays", "new")
     unit_record.update(UNIT, "1", complete=False)
-    assert running.needs_restart("a-b", "1")
+    assert is_due("1")
     unit_record.update(UNIT, "1", complete=True)
-    assert not running.needs_restart("a-b", "1")
+    assert not is_due("1")
 
 
 def test_the_record_of_another_start_is_left_alone(host: Path) -> None:
@@ -138,3 +142,13 @@ def test_the_links_of_a_start_are_recorded_and_stay_so(host: Path) -> None:
     assert unit_record.links_down(UNIT, "2") == []
     unit_record.record(UNIT, "2")
     assert unit_record.links_down(UNIT, "2") == []
+
+
+def test_the_folders_of_units_are_listed_once_for_all_vms(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[str] = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(str(path)) or scandir(path))
+    units.restarts_due({"a-b": "1"})
+    one = len(listed)
+    units.restarts_due({f"vm{number}": "1" for number in range(50)})
+    assert (one > 0, len(listed)) == (True, 2 * one)
