@@ -20,6 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_network
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import known_limits
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan, make_plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
+    NO_PORT,
     Part,
     parts_of,
     properties_of,
@@ -157,7 +158,7 @@ def test_a_controller_without_a_port_needs_a_restart() -> None:
     found = changes(
         {**disks(), "hotplug_ports": 0}, {**disks(data={**NFS, "model": "virtio-scsi"}), "hotplug_ports": 0}
     )
-    assert (found.attach, found.restart) == ((), ("there is no free port for a new device",))
+    assert (found.attach, found.restart) == ((), (f"disk data is new: {NO_PORT}",))
 
 
 def test_ports_that_no_device_needs_are_not_said_to_be_missing() -> None:
@@ -178,7 +179,7 @@ def test_more_ports_are_for_the_next_start_and_fewer_for_none() -> None:
 
 def test_more_devices_than_ports_need_a_restart() -> None:
     more = {f"d{number}": {"nfs": {**NFS["nfs"], "path": f"/{number}"}} for number in range(9)}
-    assert changes(disks(), disks(**more)).restart == ("there is no free port for a new device",)
+    assert changes(disks(), disks(**more)).restart == (f"disk d8 is new: {NO_PORT}",)
 
 
 @pytest.mark.parametrize(("writes", "folder"), [("overlay", "lib"), ("discard", "cache")])
@@ -455,7 +456,7 @@ def test_another_device_or_no_free_port_needs_a_restart() -> None:
     assert found.restart_required == {"web1": ["network lan has changed"]}
     many = {f"n{number}": LAN for number in range(3)}
     found = decided(networks(), networks(**many))
-    assert found.restart_required == {"web1": ["there is no free port for a new device"]}
+    assert found.restart_required == {"web1": [f"network n2 is new: {NO_PORT}"]}
     assert found.plug == [("web1", "n0"), ("web1", "n1")]
 
 
