@@ -157,15 +157,12 @@ def live_changes(
     reasons += [f"disk {name} has another medium: {fixed[name]}" for name in later]
     for name, part in planned.disks.items():
         before = None if name in broken else running.disks.get(name)
-        why = fixed.get(name) or why_fixed(part)
         if name in drives:
             continue
-        if before is None and why:
-            reasons.append(f"disk {name} is new: {why}")
-        elif before is None and needs_port(part, running, planned):
-            reasons.append(f"disk {name} is new: {NO_PORT}")
-        elif before is None:
-            attach.append(name)
+        if before is None:
+            why = fixed.get(name) or why_fixed(part) or (NO_PORT if needs_port(part, running, planned) else "")
+            reasons += [f"disk {name} is new: {why}"] if why else []
+            attach += [] if why else [name]
         else:
             changes = option_changes(before, part, release)
             limit += [name] if changes.limit or (name in drifted and not changes.reason) else []
