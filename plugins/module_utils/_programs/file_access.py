@@ -19,7 +19,7 @@ import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 LISTS = "/var/lib/qemu-vms-access"
 RUN = "/run"
@@ -89,6 +89,14 @@ def grant(unit: str, user: str, words: Iterable[str]) -> int:
         command = [SETFACL, "--modify", f"user:{uid}:{mode}", "--", *chosen]
         status = subprocess.run(command, check=False).returncode or status
     return status
+
+
+def revoke_paths(unit: str, paths: Collection[str]) -> None:
+    """Take back what a unit whose process runs on was granted for these paths."""
+    granted = read_list(unit)
+    gone = {one for one in granted if one[1] in paths}
+    if gone:
+        write_list(unit, take_back(unit, gone) | (granted - gone))
 
 
 def revoke(unit: str) -> int:
