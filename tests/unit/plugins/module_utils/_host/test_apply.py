@@ -159,9 +159,11 @@ def test_a_tap_device_that_the_next_start_does_not_know_is_remembered(
 
 def test_the_former_tap_devices_of_a_restarted_vm_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     removed: list[Any] = []
-    seen = {"files": {}, "units": {"u": {"active": "active"}}, "processes": {}}
+    process = {"argv": ["qemu", "-netdev", "tap,id=wan,ifname=web1.wan"], "networks": {}}
+    seen = {"files": {}, "units": {"u": {"active": "active", "invocation": "1"}}, "processes": {"web1": process}}
     monkeypatch.setattr(apply, "observe", lambda **_: seen)
     monkeypatch.setattr(apply.taps, "remove_former", removed.append)
+    monkeypatch.setattr(apply.taps, "remember_kept", lambda vm, tap, start: removed.append(f"remember {tap}"))
     for name in ("refuse_overtaken", "_write", "_record_running"):
         monkeypatch.setattr(apply, name, lambda *_, **__: None)
     monkeypatch.setattr(apply, "decide", lambda *_: Changes(restart=["web1"]))
@@ -169,4 +171,4 @@ def test_the_former_tap_devices_of_a_restarted_vm_are_removed(monkeypatch: pytes
     monkeypatch.setattr(apply.former_storage, "remember", lambda *_: None)
     vm = {"unit": "u", "purge": False, "networks": {"lan": {"tap": "web1.lan"}, "out": {"tap": ""}}}
     apply.apply({"vms": {"web1": vm}, "files": {}}, {}, encrypted=False)  # type: ignore[typeddict-item]
-    assert removed == [{}, "switch", {"web1": ["web1.lan"]}]
+    assert removed == [{"web1": ["web1.wan"]}, "remember web1.wan", "switch", {"web1": ["web1.lan"]}]
