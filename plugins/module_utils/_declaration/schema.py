@@ -279,8 +279,7 @@ VM_OPTIONS = (
     ),
     Option(
         "hotplug_ports",
-        "Free PCI Express ports of a C(q35), for disks and networks that are added while the VM runs. A VM keeps the "
-        "ports that it has; one that has fewer in all, or too few for its devices, gets more at its next restart.",
+        "Free PCI Express ports of a C(q35), for disks and networks that are added live; more need a restart.",
         "int",
         default=8,
         minimum=0,

@@ -32,6 +32,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes impo
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     ApplyAnswer,
     DesiredHost,
+    DesiredVm,
     ObservedHost,
     StopAnswer,
     UnitState,
@@ -75,7 +76,7 @@ def apply(
     replaced = {path: observed["files"][path] for path in changes.write_files if path in observed["files"]}
     spellings = {path.rpartition("/")[2]: file["spellings"] for path, file in replaced.items()}
     former_storage.remember(opened_by_unit(replaced), observed["units"], spellings)
-    taps.remove_former(observed["units"], processes.taps_in_use(observed["processes"]))
+    taps.remove_former(processes.taps_in_use(observed["processes"]))
     paused = live.resume(changes)
     kept = live.joined(
         live.unplug_undeclared(changes),
@@ -91,8 +92,10 @@ def apply(
     refused.update(_take_over(desired, changes, secrets))
     running = _running_on(desired, observed, changes)
     filters = address_filters.filters_now(list(running))
+    _remember_taps(desired, observed, changes)
     _write(desired, secrets, changes, CredentialStore(encrypted=encrypted))
     failures = _switch(desired, changes, board)
+    taps.remove_former({name: _taps(desired["vms"][name]) for name in changes.restart})
     kept_units = [desired["vms"][vm]["unit"] for vm in changes.restart_required if vm in desired["vms"]]
     address_filters.apply(running, filters, kept_units)
     attached = live.attach(desired, observed, changes, secrets, board)
@@ -102,10 +105,22 @@ def apply(
     passwords = live.change_passwords(desired, changes, secrets)
     options = live.change_options(desired, observed, changes)
     live_failures = live.joined(paused, kept, refused, attached, inserted, networks, sizes, passwords, options)
-    renewed = [desired["vms"][vm]["screen_password"] for vm in changes.passwords if vm not in passwords]
-    renewed += [one for vm, disk in changes.insert for one in desired["vms"][vm]["disks"][disk]["helpers"]]
+    renewed = _renewed(desired, changes, passwords)
     _record_running(desired, observed, changes, unfinished=live_failures, renewed=renewed)
     return {"actions": changes.actions(), "failures": failures, "live_failures": live_failures}
+
+
+def _taps(vm: DesiredVm) -> list[str]:
+    return [network["tap"] for network in vm["networks"].values() if network["tap"]]
+
+
+def _remember_taps(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> None:
+    """Record the tap devices of VMs that are to be started again from units that do not name them."""
+    in_use = processes.taps_in_use(observed["processes"])
+    for name in (*changes.restart, *changes.restart_required):
+        vm = desired["vms"][name]
+        for tap in set(in_use.get(name, ())).difference(_taps(vm)):
+            taps.remember_kept(name, tap, observed["units"][vm["unit"]]["invocation"])
 
 
 def _running_on(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> dict[str, str]:
@@ -163,6 +178,12 @@ def _take_over(desired: DesiredHost, changes: Changes, secrets: Secrets) -> live
             refused[vm] = [f"vm {vm}: is left as it is: {line}" for line in lines]
             changes.keep_vm(vm)
     return refused
+
+
+def _renewed(desired: DesiredHost, changes: Changes, without_password: Collection[str]) -> list[str]:
+    """Return the passwords and helpers of which VMs that run on have the new ones."""
+    renewed = [desired["vms"][vm]["screen_password"] for vm in changes.passwords if vm not in without_password]
+    return renewed + [one for vm, disk in changes.insert for one in desired["vms"][vm]["disks"][disk]["helpers"]]
 
 
 def _record_running(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,8 +30,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media i
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import tap_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import discarded_path
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.sizes import sizes_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import file_access
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 _SECONDS = 60.0
@@ -77,6 +80,7 @@ def detach(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fa
     def detach_one(monitor: Monitor, vm: str, disk: str) -> None:
         parts = running_now(observed["processes"][vm]).disks
         live_disks.detach(monitor, disk, parts[disk])
+        _take_files_back(desired["vms"][vm]["unit"], parts, disk)
         live_overlays.remove(discarded_path(vm, disk))
         _remember(desired, observed, (vm, disk), None)
 
@@ -93,11 +97,22 @@ def eject(desired: DesiredHost, observed: ObservedHost, changes: Changes) -> Fai
     """Take media out of the CD drives of running VMs."""
 
     def eject_one(monitor: Monitor, vm: str, drive: str) -> None:
-        part = running_now(observed["processes"][vm]).disks[drive]
-        live_media.eject(monitor, drive, part)
-        _remember(desired, observed, (vm, drive), empty_drive(without_medium(part)))
+        parts = running_now(observed["processes"][vm]).disks
+        live_media.eject(monitor, drive, parts[drive])
+        _take_files_back(desired["vms"][vm]["unit"], parts, drive)
+        _remember(desired, observed, (vm, drive), empty_drive(without_medium(parts[drive])))
 
     return _take(changes.eject, eject_one)
+
+
+def _take_files_back(unit: str, parts: Mapping[str, Part], disk: str) -> None:
+    """Let a VM not open the files of a former disk again, as far as its start has allowed that."""
+    others = {path for name, part in parts.items() if name != disk for path in _files(part)}
+    file_access.revoke_paths(unit, _files(parts[disk]) - others)
+
+
+def _files(part: Part) -> set[str]:
+    return {path for node in part.nodes for path in [json.loads(node).get("filename")] if isinstance(path, str)}
 
 
 def insert(

@@ -14,13 +14,13 @@ from typing import TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files as host_files
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
+from ansible_collections.directdisk.qemu.plugins.module_utils._host import systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 RECORD = "/run/qemu-vms.taps.json"
-"""Tap devices that guests have not given back. No unit removes them any more once their VMs are stopped."""
+"""Tap devices that VMs keep until they are stopped, and that no unit removes then."""
 _INTERFACES = "/sys/class/net"
 _TUN = "/dev/net/tun"
 _TUNSETIFF = 0x400454CA
@@ -78,18 +78,17 @@ def opened(tap: str) -> Iterator[int]:
 
 
 def remember_kept(vm: str, tap: str, invocation: str) -> None:
-    """Record a tap device whose guest has not given its network back, with the start of that VM."""
+    """Record a tap device that a running VM keeps and its unit does not name any more, with the start of that VM."""
     kept = _recorded()
     kept[tap] = {"vm": vm, "invocation": invocation, "owner": _attribute(tap, "owner")}
     _write(kept)
 
 
-def remove_former(states: Mapping[str, UnitState], in_use: Mapping[str, Collection[str]]) -> None:
-    """Remove the tap devices that guests have kept until their VMs were stopped.
-
-    states: of all units; in_use: the tap devices of running VMs, by VM.
-    """
+def remove_former(in_use: Mapping[str, Collection[str]]) -> None:
+    """Remove the tap devices that VMs have kept until they were stopped; in_use: those of running VMs, by VM."""
     kept = _recorded()
+    # Also of VMs on which this run does not act.
+    states = systemd.show([paths.unit_name(one["vm"]) for one in kept.values()]) if kept else {}
     for tap, one in list(kept.items()):
         state = states.get(paths.unit_name(one["vm"]))
         runs = bool(state and state["active"] not in STOPPED)

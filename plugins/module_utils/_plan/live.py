@@ -19,8 +19,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_network
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import option_changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveDisk, ObservedProcess
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
+    NO_PORT,
     Part,
     RunningParts,
+    is_port,
     needs_port,
     parts_of,
     properties_of,
@@ -155,13 +157,12 @@ def live_changes(
     reasons += [f"disk {name} has another medium: {fixed[name]}" for name in later]
     for name, part in planned.disks.items():
         before = None if name in broken else running.disks.get(name)
-        why = fixed.get(name) or why_fixed(part)
         if name in drives:
             continue
-        if before is None and why:
-            reasons.append(f"disk {name} is new: {why}")
-        elif before is None:
-            attach += [] if needs_port(part, running, planned) else [name]
+        if before is None:
+            why = fixed.get(name) or why_fixed(part) or (NO_PORT if needs_port(part, running, planned) else "")
+            reasons += [f"disk {name} is new: {why}"] if why else []
+            attach += [] if why else [name]
         else:
             changes = option_changes(before, part, release)
             limit += [name] if changes.limit or (name in drifted and not changes.reason) else []
@@ -222,17 +223,19 @@ def _rest(running: RunningParts, planned: RunningParts) -> Iterator[str]:
     """Yield the reasons in arguments that belong to no disk and no network."""
     before, after = Counter(running.rest), Counter(planned.rest)
     parts = (*planned.disks.values(), *planned.networks.values())
+    # Then the reasons name the disks and networks that need the new ports.
     lacks_port = any(needs_port(part, running, planned) for part in parts)
     for group in (before - after) + (after - before):
-        yield _reason(group, lacks_port=lacks_port)
+        if not (lacks_port and is_port(group)):
+            yield _reason(group)
 
 
-def _reason(group: tuple[str, ...], *, lacks_port: bool) -> str:
+def _reason(group: tuple[str, ...]) -> str:
     option, value = group[0], group[-1]
     if option in _OPTIONS:
         return f"{_OPTIONS[option]} has changed"
-    if value.startswith("pcie-root-port,"):
-        return "there is no free port for a new device" if lacks_port else "its unit has other ports for new devices"
+    if is_port(group):
+        return "its unit has other ports for new devices"
     for role, setting in _NODES.items():
         if vm_node(role) in value:
             return f"{setting} has changed"

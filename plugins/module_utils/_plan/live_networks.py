@@ -11,6 +11,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Network
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import LiveNetwork, ObservedProcess
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
+    NO_PORT,
     Part,
     RunningParts,
     needs_port,
@@ -77,10 +78,13 @@ def network_changes(
     down = _links_down(process)
     for name, part in planned.networks.items():
         before = running.networks.get(name)
+        absent = before is None or nic_id(name) not in process["devices"]
         if before is not None and before != part:
             reasons.append(f"network {name} has changed")
-        elif before is None or nic_id(name) not in process["devices"]:
-            plug += [] if needs_port(part, running, planned) else [name]
+        elif absent and needs_port(part, running, planned):
+            reasons.append(f"network {name} is new: {NO_PORT}")
+        elif absent:
+            plug.append(name)
         else:
             link += [name] if declared[name]["link_down"] != (name in down) else []
             bridge += [name] if process["bridges"].get(name, "") != declared[name]["bridge"] else []

@@ -34,6 +34,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rul
     restart_reasons,
 )
 
+_NOT_ASKED = "its monitor cannot be asked what it can be given ({}); run again once it answers"
+
 
 def running_changes(name: str, desired: DesiredHost, observed: ObservedHost) -> tuple[LiveChanges, list[str]]:
     """Return what changes in a VM while it runs, and the reasons why it must be restarted for the rest."""
@@ -45,9 +47,7 @@ def running_changes(name: str, desired: DesiredHost, observed: ObservedHost) -> 
     if not process or process["error"] or not started_from or unit not in started_from:
         reasons = file_reasons(unit, units, vm, desired, observed)
         if reasons and process and process["error"]:
-            reasons.append(
-                f"its monitor cannot be asked what it can be given ({process['error']}); run again once it answers"
-            )
+            reasons.append(_NOT_ASKED.format(process["error"]))
         return LiveChanges(), reasons
     running = running_now(process)
     planned = parts_of(vm["argv"])

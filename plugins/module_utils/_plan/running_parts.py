@@ -22,6 +22,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text i
 
 _SCREEN = ("-display", "-vnc")
 """Options of which each command line has one, before its extra_args."""
+NO_PORT = "there is no free port for it (hotplug_ports)"
+"""Reason why a disk or network cannot be plugged."""
 _OF_PARTS = ("-object", "-blockdev", "-device", "-netdev")
 
 
@@ -156,7 +158,7 @@ def properties_of(argument: str) -> dict[str, str]:
 
 def needs_port(part: Part, running: RunningParts, planned: RunningParts) -> bool:
     """Return if a device of a part is behind a port that only the planned VM has: ports cannot be plugged."""
-    new = {_property(group[-1], "id") for group in planned.rest if group not in running.rest and _is_port(group)}
+    new = {_property(group[-1], "id") for group in planned.rest if group not in running.rest and is_port(group)}
     return bool(new & set(_buses(part, planned)))
 
 
@@ -168,7 +170,8 @@ def _buses(part: Part, planned: RunningParts) -> Iterator[str]:
         yield _property(planned.controllers.get(bus.rpartition(".")[0], ""), "bus")
 
 
-def _is_port(group: tuple[str, ...]) -> bool:
+def is_port(group: tuple[str, ...]) -> bool:
+    """Return if an option with its value is a PCI Express port."""
     return group[-1].startswith("pcie-root-port,")
 
 

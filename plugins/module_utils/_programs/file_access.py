@@ -21,7 +21,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 LISTS = "/var/lib/qemu-vms-access"
 RUN = "/run"
@@ -132,6 +132,14 @@ def _modify(entry: str, paths: Iterable[str]) -> int:
         message = message.replace(f"{place}:", f"{path}:")
     sys.stderr.write(message)
     return done.returncode
+
+
+def revoke_paths(unit: str, paths: Collection[str]) -> None:
+    """Take back what a unit whose process runs on was granted for these paths."""
+    granted = read_list(unit)
+    gone = {one for one in granted if one[1] in paths}
+    if gone:
+        write_list(unit, take_back(unit, gone) | (granted - gone))
 
 
 def revoke(unit: str) -> int:

@@ -138,7 +138,41 @@ def test_a_vm_whose_guest_keeps_a_disk_is_restarted_if_it_may(
     monkeypatch.setattr(apply.live, "attach", lambda *_: {})
     monkeypatch.setattr(apply.live, "change_options", lambda *_: {})
     monkeypatch.setattr(apply, "_switch", lambda desired, changes, board: switched.append(list(changes.restart)) or {})
-    vms = {"web1": {"unit": "u", "restart": restart, "purge": False}}
+    vms = {"web1": {"unit": "u", "restart": restart, "purge": False, "networks": {}}}
     answer = apply.apply({"vms": vms, "files": {}}, {}, encrypted=False)  # type: ignore[arg-type]
     assert (switched, list(answer["live_failures"])) == ([restarted], failed)
     assert changes.attach == []
+
+
+@pytest.mark.parametrize(
+    "changes", [Changes(restart=["web1"]), Changes(restart_required={"web1": ["memory has changed"]})]
+)
+def test_a_tap_device_that_the_next_start_does_not_know_is_remembered(
+    monkeypatch: pytest.MonkeyPatch, changes: Changes
+) -> None:
+    """The unit that is to remove it when the VM stops has been replaced by then."""
+    remembered: list[tuple[str, ...]] = []
+    monkeypatch.setattr(apply.taps, "remember_kept", lambda *words: remembered.append(words))
+    argv = ["qemu", *(word for name in ("lan", "wan") for word in ("-netdev", f"tap,id={name},ifname=web1.{name}"))]
+    networks = {"lan": {"tap": "web1.lan"}, "out": {"tap": ""}}
+    goal: Any = {"vms": {name: {"unit": "u", "networks": networks} for name in ("web1", "web2")}}
+    processes = {name: {"argv": argv, "networks": {}} for name in goal["vms"]}
+    apply._remember_taps(goal, {"units": {"u": {"invocation": "1"}}, "processes": processes}, changes)  # type: ignore[typeddict-item]
+    assert remembered == [("web1", "web1.wan", "1")]
+
+
+def test_the_former_tap_devices_of_a_restarted_vm_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    removed: list[Any] = []
+    process = {"argv": ["qemu", "-netdev", "tap,id=wan,ifname=web1.wan"], "networks": {}}
+    seen = {"files": {}, "units": {"u": {"active": "active", "invocation": "1"}}, "processes": {"web1": process}}
+    monkeypatch.setattr(apply, "observe", lambda **_: seen)
+    monkeypatch.setattr(apply.taps, "remove_former", removed.append)
+    monkeypatch.setattr(apply.taps, "remember_kept", lambda vm, tap, start: removed.append(f"remember {tap}"))
+    for name in ("refuse_overtaken", "_write", "_record_running"):
+        monkeypatch.setattr(apply, name, lambda *_, **__: None)
+    monkeypatch.setattr(apply, "decide", lambda *_: Changes(restart=["web1"]))
+    monkeypatch.setattr(apply, "_switch", lambda *_: removed.append("switch") or {})
+    monkeypatch.setattr(apply.former_storage, "remember", lambda *_: None)
+    vm = {"unit": "u", "purge": False, "networks": {"lan": {"tap": "web1.lan"}, "out": {"tap": ""}}}
+    apply.apply({"vms": {"web1": vm}, "files": {}}, {}, encrypted=False)  # type: ignore[typeddict-item]
+    assert removed == [{"web1": ["web1.wan"]}, "remember web1.wan", "switch", {"web1": ["web1.lan"]}]

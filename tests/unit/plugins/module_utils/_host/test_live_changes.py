@@ -95,6 +95,25 @@ def test_a_detached_disk_leaves_no_overlay_whose_writes_are_discarded(
     assert (done, path.exists()) == (["detach data"], False)
 
 
+@pytest.mark.parametrize("take", [live.detach, live.eject])
+def test_a_vm_cannot_open_the_files_of_a_former_disk_again(
+    done: list[str], take: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revoked: list[tuple[str, set[str]]] = []
+    monkeypatch.setattr(live.file_access, "revoke_paths", lambda unit, files: revoked.append((unit, files)))
+    monkeypatch.setattr(live.live_media, "eject", lambda *_: None)
+    argv = ["qemu"]
+    for name, path in (("data.storage", "/srv/a"), ("data.format", "/srv/shared"), ("root.storage", "/srv/shared")):
+        argv += ["-blockdev", f'{{"driver":"file","node-name":"{name}","filename":"{path}"}}']
+    argv += ["-device", "scsi-cd,id=data,drive=data.format", "-device", "x,id=root,drive=root.storage"]
+    argv += ["-blockdev", '{"driver":"raw","node-name":"data.raw","file":"data.storage"}']
+    seen = observed("web1")
+    nodes = ["data.storage", "data.format", "data.raw", "root.storage"]
+    seen["processes"]["web1"].update(argv=argv, nodes=nodes, devices=["data", "root"])
+    assert take(desired("web1"), seen, Changes(detach=[("web1", "data")], eject=[("web1", "data")])) == {}
+    assert revoked == [("qemu-vm-web1.service", {"/srv/a"})]
+
+
 def test_a_controller_is_unplugged_after_its_disks_and_not_with_one_that_the_guest_keeps(
     done: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

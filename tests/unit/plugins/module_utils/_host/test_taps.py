@@ -23,6 +23,7 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     folder = tmp_path / "web1.lan"
     folder.mkdir()
     (folder / "owner").write_text("64000\n", encoding="ascii")
+    monkeypatch.setattr(taps.systemd, "show", lambda units: states("inactive", "1"))
     taps.remember_kept("web1", "web1.lan", "1")
     return calls
 
@@ -43,16 +44,19 @@ def states(active: str, invocation: str) -> Any:
     ],
     ids=["still kept", "restarted", "not asked", "restarted with it", "stopped", "removed"],
 )
-def test_a_kept_tap_device_is_removed_after_the_stop(done: list[str], now: Any, in_use: Any, removed: bool) -> None:
-    taps.remove_former(now, in_use)
+def test_a_kept_tap_device_is_removed_after_the_stop(
+    done: list[str], now: Any, in_use: Any, removed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taps.systemd, "show", lambda units: {unit: now[unit] for unit in units if unit in now})
+    taps.remove_former(in_use)
     assert done == (["/sbin/ip link delete dev web1.lan"] if removed else [])
-    taps.remove_former(now, in_use)
+    taps.remove_former(in_use)
     assert len(done) == removed
 
 
 def test_an_interface_of_another_user_stays(done: list[str], tmp_path: Path) -> None:
     (tmp_path / "web1.lan" / "owner").write_text("65000\n", encoding="ascii")
-    taps.remove_former(states("inactive", "1"), {})
+    taps.remove_former({})
     assert done == []
 
 
@@ -60,7 +64,7 @@ def test_an_interface_without_a_user_stays(done: list[str], tmp_path: Path) -> N
     """An interface that is gone, or that is no tap device, has no owner either time."""
     (tmp_path / "web1.lan" / "owner").unlink()
     taps.remember_kept("web1", "web1.lan", "1")
-    taps.remove_former(states("inactive", "1"), {})
+    taps.remove_former({})
     assert done == []
 
 

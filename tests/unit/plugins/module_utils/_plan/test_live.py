@@ -19,6 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_disk im
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import live_networks
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan, make_plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
+    NO_PORT,
     Part,
     parts_of,
     properties_of,
@@ -156,7 +157,7 @@ def test_a_controller_without_a_port_needs_a_restart() -> None:
     found = changes(
         {**disks(), "hotplug_ports": 0}, {**disks(data={**NFS, "model": "virtio-scsi"}), "hotplug_ports": 0}
     )
-    assert (found.attach, found.restart) == ((), ("there is no free port for a new device",))
+    assert (found.attach, found.restart) == ((), (f"disk data is new: {NO_PORT}",))
 
 
 def test_ports_that_no_device_needs_are_not_said_to_be_missing() -> None:
@@ -177,7 +178,7 @@ def test_more_ports_are_for_the_next_start_and_fewer_for_none() -> None:
 
 def test_more_devices_than_ports_need_a_restart() -> None:
     more = {f"d{number}": {"nfs": {**NFS["nfs"], "path": f"/{number}"}} for number in range(9)}
-    assert changes(disks(), disks(**more)).restart == ("there is no free port for a new device",)
+    assert changes(disks(), disks(**more)).restart == (f"disk d8 is new: {NO_PORT}",)
 
 
 @pytest.mark.parametrize(("writes", "folder"), [("overlay", "lib"), ("discard", "cache")])

@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_networks import live_networks
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import (
+    NO_PORT,
     parts_of,
     words_of,
 )
@@ -74,7 +75,7 @@ def test_another_device_or_no_free_port_needs_a_restart() -> None:
     assert found.restart_required == {"web1": ["network lan has changed"]}
     many = {f"n{number}": LAN for number in range(3)}
     found = decided(networks(), networks(**many))
-    assert found.restart_required == {"web1": ["there is no free port for a new device"]}
+    assert found.restart_required == {"web1": [f"network n2 is new: {NO_PORT}"]}
     assert found.plug == [("web1", "n0"), ("web1", "n1")]
 
 

@@ -66,6 +66,16 @@ def test_access_is_granted_and_taken_back(host: Host) -> None:
     assert not (host.folder / "lists" / UNIT).exists()
 
 
+def test_access_to_some_files_is_taken_back_while_the_unit_runs(host: Host) -> None:
+    a, b = host.file("a"), host.file("b")
+    file_access.grant(UNIT, USER, ["rw", a, b])
+    file_access.revoke_paths(UNIT, {b})
+    assert host.granted() == {a: {f"user:{UID}:rw"}}
+    assert file_access.read_list(UNIT) == {(UID, a)}
+    file_access.revoke_paths("qemu-vm-web2.service", {a})
+    assert host.granted() == {a: {f"user:{UID}:rw"}}
+
+
 def test_a_unit_that_was_replaced_while_it_ran_leaves_nothing(host: Host) -> None:
     a = host.file("a")
     file_access.grant(UNIT, USER, ["rw", a])

@@ -173,18 +173,19 @@ def test_a_message_of_the_module_is_not_shown_as_a_log_of_a_vm_that_did_not_star
 
 @pytest.mark.parametrize(
     ("state", "active", "spare"),
-    [("started", "active", 0), ("started", "inactive", 8), ("stopped", "active", 8), ("stopped", "inactive", 8)],
+    [("started", "active", 3), ("started", "inactive", 2), ("stopped", "active", 2), ("stopped", "inactive", 2)],
 )
 def test_a_vm_that_does_not_run_on_has_the_spare_ports_of_its_next_start(state: str, active: str, spare: int) -> None:
     """The unit that a run leaves when it stops a VM is the one that the next run finds right."""
     unit = "qemu-vm-web1.service"
-    places = {"machine.port17": "bus=pcie.0,addr=0x06.0", "root": "bus=machine.port17"}
+    places = {f"machine.port{17 + number}": f"bus=pcie.0,addr=0x06.{number}" for number in range(4)}
+    places["root"] = "bus=machine.port17"
     observed: Any = {
         "paths": {},
         "files": {f"/etc/systemd/system/{unit}": {"places": places}},
         "units": {unit: {"active": active}},
     }
-    declared = vm({"memory": "64MiB", "state": state, "disks": {"root": NBD}})
+    declared = vm({"memory": "64MiB", "state": state, "hotplug_ports": 2, "disks": {"root": NBD}})
     (made,) = make_plans([declared], capabilities(), observed)
     ports = [group[-1] for group in made.services[-1].args if "pcie-root-port,id=machine.port" in group[-1]]
     # Those from 0x06 on are for disks.

@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.vm_chang
 
 UNIT = "/etc/systemd/system/qemu-vm-web1.service"
 IMAGE = "/etc/systemd/system/qemu-image-0a.service"
-UNCHANGED = ("restart_required", "conflicts", "notes")
+UNCHANGED = ("restart_required", "conflicts", "left_alone", "notes")
 PAIR = [("web1", "data")]
 SAMPLES: dict[str, list[tuple[Any, str]]] = {
     "write_credentials": [(["/etc/credstore/qemu-vm-web1.a"], "web1"), (["/etc/credstore/qemu-image-0a.a"], "")],
