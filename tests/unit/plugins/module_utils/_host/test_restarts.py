@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._clients.qmp import Monitor
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import restarts
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import EMULATORS
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -59,7 +61,11 @@ class Host:
         ]
         command += ["-chardev", f"file,id=log,path={log},append=on", "-serial", "chardev:log"]
         self.processes[name] = subprocess.Popen(command)
-        while not monitor.exists() and self.processes[name].poll() is None:
+        # Its socket exists before it listens.
+        while self.processes[name].poll() is None:
+            with contextlib.suppress(QmpError):
+                Monitor.connect(str(monitor), seconds=10).close()
+                return
             time.sleep(0.02)
 
     def show(self, units: Iterable[str]) -> dict[str, dict[str, str]]:
