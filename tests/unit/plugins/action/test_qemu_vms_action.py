@@ -11,9 +11,8 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from ansible.plugins.action import ActionBase
 
-from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import ActionModule, display
+from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import ActionModule
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk, entries_of
@@ -23,6 +22,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays imp
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.unit_text import opened_in, spellings_in
 from ansible_collections.directdisk.qemu.tests.unit.support import HOST_NAME, SSH, disk_of, empty_host
+
+pytestmark = pytest.mark.usefixtures("warnings")
 
 PASSWORDS = ["pass-of-joe", "pass-of-luks", "a=cookie-of-joe", "pass-of-seed", "pass-of-vnc"]
 SECRET = {
@@ -148,14 +149,6 @@ def run(
     action._execute_module = host.execute
     result: dict[str, Any] = action.run(task_vars={"inventory_hostname": HOST_NAME, **(variables or {})})
     return result
-
-
-@pytest.fixture(autouse=True)
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    said: list[str] = []
-    monkeypatch.setattr(display, "warning", said.append)
-    monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
-    return said
 
 
 def test_a_new_host_is_looked_at_once_and_changed_once() -> None:

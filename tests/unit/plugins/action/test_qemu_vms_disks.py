@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible.plugins.action import ActionBase
 
-from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import display
 from ansible_collections.directdisk.qemu.tests.unit.plugins.action.test_qemu_vms_action import (
     CREATE,
     KEPT,
@@ -17,13 +15,7 @@ from ansible_collections.directdisk.qemu.tests.unit.plugins.action.test_qemu_vms
 )
 from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, empty_host
 
-
-@pytest.fixture(autouse=True)
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    said: list[str] = []
-    monkeypatch.setattr(display, "warning", said.append)
-    monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
-    return said
+pytestmark = pytest.mark.usefixtures("warnings")
 
 
 def test_no_disk_is_looked_at_where_none_is_made_or_kept() -> None:

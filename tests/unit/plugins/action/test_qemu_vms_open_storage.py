@@ -7,9 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.plugins.action import ActionBase
 
-from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import display
 from ansible_collections.directdisk.qemu.tests.unit.plugins.action.test_qemu_vms_action import (
     SIMPLE,
     Host,
@@ -17,13 +15,7 @@ from ansible_collections.directdisk.qemu.tests.unit.plugins.action.test_qemu_vms
 )
 from ansible_collections.directdisk.qemu.tests.unit.support import disk_of, empty_host
 
-
-@pytest.fixture(autouse=True)
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    said: list[str] = []
-    monkeypatch.setattr(display, "warning", said.append)
-    monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
-    return said
+pytestmark = pytest.mark.usefixtures("warnings")
 
 
 def test_storage_of_a_running_vm_that_is_not_declared_is_not_opened_again() -> None:

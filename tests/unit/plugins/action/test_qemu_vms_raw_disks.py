@@ -7,9 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.plugins.action import ActionBase
 
-from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import display
 from ansible_collections.directdisk.qemu.tests.unit.plugins.action.test_qemu_vms_action import (
     QCOW2,
     SIMPLE,
@@ -18,15 +16,9 @@ from ansible_collections.directdisk.qemu.tests.unit.plugins.action.test_qemu_vms
 )
 from ansible_collections.directdisk.qemu.tests.unit.support import empty_host
 
+pytestmark = pytest.mark.usefixtures("warnings")
+
 RAW_FILE = {"file": {"path": "/srv/a.img"}}
-
-
-@pytest.fixture(autouse=True)
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    said: list[str] = []
-    monkeypatch.setattr(display, "warning", said.append)
-    monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
-    return said
 
 
 def file_host(**changes: Any) -> Host:
