@@ -82,7 +82,8 @@ class StorageDaemon:
             connection.close()
             self.files.close()
             self._end()
-            raise HostError(f"{PROGRAM}: {self._errors.last_line() or error}") from None
+            with self._errors:
+                raise HostError(f"{PROGRAM}: {self._errors.last_line() or error}") from None
 
     @property
     def lost(self) -> bool:
