@@ -15,6 +15,7 @@ from ansible.utils.display import Display
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import page, reports
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet_in_parallel
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.registered import registered_results
 
 display = Display()
 _NO_REPORT = "is there and is no report"
@@ -35,7 +36,8 @@ class ActionModule(ActionBase):
         path = os.path.abspath(os.path.expanduser(path))
         hostvars = (task_vars or {})["hostvars"]
         answers: dict[str, reports.HostAnswer] = {
-            str(host): hostvars.raw_get(host).get(register) or reports.HostAnswer() for host in hosts
+            host: found.get(register) or reports.HostAnswer()
+            for host, found in registered_results(hostvars, hosts, [register]).items()
         }
         report = reports.report(read_fleet_in_parallel(hostvars, list(answers)), answers)
         try:
