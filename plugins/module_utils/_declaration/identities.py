@@ -113,18 +113,19 @@ def _renamed(disk: Disk, rename: Callable[[str], str]) -> Disk:
 
 
 def doubts(disks: Iterable[tuple[str, Disk]], resolved: Resolved) -> list[tuple[str, str]]:
-    """Yield disks that may be the same as another one, if one of the two is written, with the reason.
+    """Return disks that may be the same as another one, if one of the two is written, with the reason.
 
     disks: each with how messages name it.
     """
     found: list[tuple[str, str]] = []
-    first: dict[str, tuple[str, Disk, Identities]] = {}
+    first: dict[str, tuple[str, Disk]] = {}
     for where, disk in disks:
-        own = identities(disk, resolved)
         for key, other_key, why in _doubtful(disk, resolved):
-            first.setdefault(key, (where, disk, own))
-            other, its, theirs = first.get(other_key, (where, disk, own))
-            if its is not disk and not own.same(theirs) and "keep" in (disk.writes, its.writes):
+            first.setdefault(key, (where, disk))
+            other, its = first.get(other_key, (where, disk))
+            if its is disk or "keep" not in (disk.writes, its.writes):
+                continue
+            if not identities(disk, resolved).same(identities(its, resolved)):
                 found.append((where, f"may be the same storage as {other} ({its.described}): {why}"))
     return found
 
@@ -138,7 +139,8 @@ def _doubtful(disk: Disk, resolved: Resolved) -> Iterator[tuple[str, str, str]]:
         names.append(name)
         return name if name.startswith("/") else "?"
 
-    anywhere = _renamed(disk, nameless).identity
+    storage = disk.backend.source
+    anywhere = storage.identity(storage.relocate(disk.source, nameless))
     servers = {"name", "address"} if anywhere != disk.identity else set[str]()
     unknown = [
         name for name in names if not uris.is_literal(name) and not name.startswith("/") and not resolved.get(name)

@@ -12,9 +12,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 def check_limits(settings: Values, where: str) -> None:
     """Refuse limits that QEMU refuses when the VM starts."""
     for kind in ("iops", "bps"):
-        limits: Values = settings.get(kind) or {}
         try:
-            _check_kind(limits)
+            if kind in settings:
+                _check_kind(settings[kind])
         except DeclarationError as error:
             raise error.within(f"{where}: {kind}") from None
 

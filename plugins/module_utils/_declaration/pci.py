@@ -259,10 +259,12 @@ def _on_ports(
 
     It is not known how many of those were to be free: not so many if the VM has fewer in all.
     """
+    if not kept:
+        return {one: port.place for one, port in zip(ids, ports)}, ports[: len(ids) + spare]
     places = _assign(ids, [port.place for port in ports], kept)
     used = set(places.values())
     needed = max((number for number, port in enumerate(ports, 1) if port.place in used), default=0)
-    before = sum(f"{_PORT}{port.number}" in kept for port in ports) if kept else 0
+    before = sum(f"{_PORT}{port.number}" in kept for port in ports)
     return places, ports[: before if before >= max(needed, spare, 1) else needed + spare]
 
 

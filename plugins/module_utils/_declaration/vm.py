@@ -8,6 +8,7 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
@@ -72,12 +73,12 @@ class Vm:
     seed: Mapping[str, str]
     """Files of the NoCloud seed; empty without cloud-init."""
 
-    @property
+    @cached_property
     def disks(self) -> tuple[Disk, ...]:
         """Return those that have storage."""
         return tuple(drive for drive in self.drives if isinstance(drive, Disk))
 
-    @property
+    @cached_property
     def state(self) -> str:
         return str(self.settings["state"])
 

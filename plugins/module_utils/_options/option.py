@@ -12,7 +12,7 @@ Version = tuple[int, int]
 """Major and minor version of QEMU."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity: tables of options are keys of a cache
 class Option:
     """An option of a declaration. Argument specs, schemas and documentation derive from it."""
 

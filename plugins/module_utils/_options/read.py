@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -42,7 +43,7 @@ def parse_size(text: Any) -> int:
         raise DeclarationError(
             "", f"{text!r}: {unit}B is ambiguous; write {unit.upper() if unit != 'k' else 'K'}iB, powers of 1024"
         )
-    size = Fraction(number) * 1024 ** _POWERS.get((unit or "").upper(), 0)
+    size = (Fraction(number) if "." in number else int(number)) * 1024 ** _POWERS.get((unit or "").upper(), 0)
     if size.denominator != 1 or not 0 < size <= _MOST:
         raise DeclarationError("", f"{text!r} is not a whole, positive number of bytes, {_MOST} at most")
     return int(size)
@@ -63,6 +64,8 @@ def _read_str(value: Any) -> str:
     if isinstance(value, (Mapping, list)) or value is None:
         raise DeclarationError("", f"{_kind(value)} given, not text")
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if text.isprintable():  # that is nearly every text, and faster than the patterns
+        return text
     if _CONTROL.search(text):
         raise DeclarationError("", "contains a control character")
     check_characters(text)
@@ -128,7 +131,7 @@ def read_options(options: Sequence[Option], declared: Any, where: str) -> dict[s
     """Return the declared values with their types, plus the defaults. Raises all errors together."""
     if not isinstance(declared, Mapping):
         raise DeclarationError(where, f"{_kind(declared)} given, not options ({', '.join(o.name for o in options)})")
-    known = {name: option for option in options for name in (option.name, *option.aliases)}
+    known = _by_name(tuple(options))
     errors: list[Exception] = _unknown_options(declared, known, where)
     values: dict[str, Any] = {}
     for key, value in declared.items():
@@ -150,6 +153,12 @@ def read_options(options: Sequence[Option], declared: Any, where: str) -> dict[s
                 values[option.name] = option.default
     raise_collected(errors)
     return values
+
+
+@functools.lru_cache(maxsize=256)
+def _by_name(options: tuple[Option, ...]) -> Mapping[str, Option]:
+    """Return options by their names and aliases."""
+    return {name: option for option in options for name in (option.name, *option.aliases)}
 
 
 def _unknown_options(declared: Mapping[Any, Any], known: Mapping[str, Option], where: str) -> list[Exception]:

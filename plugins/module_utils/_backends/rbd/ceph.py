@@ -117,10 +117,9 @@ def plain_monitor(text: str) -> str:
     The address of the newer protocol is taken.
     """
     vector = _VECTOR.fullmatch(text)
-    addresses = list(_TYPED.finditer(vector[1] if vector else text))
     if not vector and not text.startswith(("v1:", "v2:")):
         return text.partition("/")[0] if re.fullmatch(r".+:\d+/\d+", text) else text
-    places = {match[1]: match[2] for match in addresses if match[2]}
+    places = {match[1]: match[2] for match in _TYPED.finditer(vector[1] if vector else text) if match[2]}
     return places.get("v2") or places.get("v1") or text
 
 
