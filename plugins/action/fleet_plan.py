@@ -15,6 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.output import show
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import answers, conflicts, queries, tables
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet_in_parallel
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.parallel import collection_paused
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.registered import registered_results
 
 display = Display()
@@ -26,6 +27,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
     _supports_check_mode = True
 
+    @collection_paused()
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         del tmp

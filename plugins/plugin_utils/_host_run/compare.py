@@ -17,6 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declare
     DeclaredFleet,
     read_fleet_in_parallel,
 )
+from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.parallel import collection_paused
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.registered import registered_results
 
 
@@ -31,6 +32,7 @@ class Comparison:
     takes: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
 
+@collection_paused()
 def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Comparison:
     """Compare all hosts; play_hosts: the hosts of the play that have not failed."""
     asked = [str(host) for host in play_hosts]

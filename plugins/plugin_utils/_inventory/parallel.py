@@ -9,6 +9,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Callable, TypeVar
 
 _LARGEST = 125
@@ -34,6 +35,20 @@ def map_parts(work: Work[Item, Result], items: Sequence[Item]) -> Iterator[Resul
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(processes, context, initializer=_inherit, initargs=(work,)) as pool:
         yield from pool.map(_work_on, parts)
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Look for no garbage meanwhile. Also a decorator.
+
+    For work on the declarations of all hosts in one of Ansible's workers, which ends with its task: nearly every object
+    lives as long as the process, and to look through them again and again takes a fifth of its time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _inherit(work: Work[Any, Any]) -> None:
