@@ -12,7 +12,8 @@ from typing import Any
 
 from ansible.utils.display import Display
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk, entries_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected

@@ -47,7 +47,7 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import selection
 

@@ -18,7 +18,7 @@ from typing import Any, Callable, Protocol
 import yaml
 
 from ansible_collections.directdisk.qemu.plugins import module_utils
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import DiskResults

@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments import Argument, changed, read_arguments
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.resources import UnitResources
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import pci_places
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.command_line import build_argv
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import iothread_objects

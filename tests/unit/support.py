@@ -17,7 +17,8 @@ from typing import Any
 import yaml
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan, make_plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired
 from ansible_collections.directdisk.qemu.tests.unit.support import NBD, UNIT_TESTS

@@ -22,7 +22,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.packages import Packages
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source import Source
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
 
 ROOT = Path(__file__).parents[2]
 GENERATOR = ROOT / "scripts" / "generate-docs"

@@ -23,7 +23,7 @@ from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.argument_spec import (
     argument_spec,
     declaration_of,

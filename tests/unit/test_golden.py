@@ -11,7 +11,7 @@ import json
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.compact_json import compact
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import host_plans, render
 from ansible_collections.directdisk.qemu.tests.unit.support import (

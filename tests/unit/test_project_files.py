@@ -16,7 +16,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.action import plain
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.arguments i
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.secret_names import names_secret
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import Secret
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 
 _COVERED = "'...'"

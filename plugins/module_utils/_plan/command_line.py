@@ -15,11 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci i
     PciPlaces,
     nic_id,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import (
-    Network,
-    Vm,
-    user_subnet,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Network, Vm, user_subnet
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm_settings import AGENT_PORT
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.devices import disk_devices

@@ -19,11 +19,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.ident
     names_in,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.pci import is_port
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.shared_disks import (
     OpenStorage,
-    Vm,
     refuse_shared_disks,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import host_size, screen, ssh_agent

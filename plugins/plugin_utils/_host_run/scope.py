@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import VARIABLES, RunOptions
 

@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values i
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.identities import doubts
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import DISK_OPTIONS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import different_downloads
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.shared_disks import different_downloads
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import tap_name

@@ -15,7 +15,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vm
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected

@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import ActionModule
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk, entries_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode

@@ -12,12 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS, from_uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.schema import (
     DISK_OPTIONS,
     NETWORK_OPTIONS,
     VM_OPTIONS,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError, DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import parse_size

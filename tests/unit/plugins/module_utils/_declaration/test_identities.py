@@ -19,9 +19,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.ident
     identities,
     names_in,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.shared_disks import (
     OpenStorage,
-    read_vms,
     refuse_shared_disks,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError

@@ -7,7 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.host_size import host_size
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_size import HostSize, overcommitted, too_large
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import overlays
 from ansible_collections.directdisk.qemu.tests.unit.support import plan

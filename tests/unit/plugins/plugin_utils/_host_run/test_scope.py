@@ -8,7 +8,8 @@ from typing import NoReturn
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm, read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import DiskResults
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.recreation import Recreation

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import read_vms
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import declared_credentials
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import HALTED
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet
