@@ -46,6 +46,23 @@ KNOWS_ROUTES = (
     "plugin_utils/_inventory/conflicts.py",  # two disks of a host may get the same loopback address for tgtd
 )
 
+_ABOUT_VMS = ("_adopt", "_metrics", "_declaration/read_vm.py", "_plan/plan.py", "_plan/changes.py", "_host/apply.py")
+_KINDS = {"rbd", "lun", "image", "stores", "volume"}
+SHIPS_NOT = {
+    "qemu_info": ("_access", "_image_plans", "_images", "_plan/plan.py", "_plan/changes.py", "_host/apply.py"),
+    "qemu_disks": _ABOUT_VMS,
+    "qemu_disks_info": _ABOUT_VMS,
+    **{
+        module: (*_ABOUT_VMS, *(f"{room}/{kind}" for room in ("_image_plans", "_images") for kind in _KINDS - own))
+        for module, own in (
+            ("qemu_rbd_disk", {"rbd"}),
+            ("qemu_iscsi_disk", {"lun", "volume"}),
+            ("qemu_remote_image", {"image", "stores", "volume"}),
+        )
+    },
+}
+"""What modules do not need. Ansible reads and packs all that they import, also indirectly, in each run."""
+
 
 @dataclass(frozen=True)
 class Room:
@@ -172,6 +189,22 @@ def _names_asked_for(tree: ast.Module, names: set[str], folder: str) -> Iterator
             yield from sorted(names & {(node.module or "").rpartition(".")[2]})
 
 
+def ships_too_much(sources: list[Source]) -> list[str]:
+    """What a module imports, and so brings to the host, and does not need there."""
+    modules = {source.module: source for source in sources}
+    found = []
+    for module, needless in SHIPS_NOT.items():
+        shipped, left = set[str](), [f"modules.{module}"]
+        while left:
+            one = left.pop()
+            if one in modules and one not in shipped:
+                shipped.add(one)
+                left += modules[one].imports(modules)
+        paths = (modules[one].path.removeprefix("module_utils/") for one in sorted(shipped))
+        found += [f"{module} ships {path}" for path in paths if path.startswith(needless)]
+    return found
+
+
 def too_long(sources: list[Source]) -> list[str]:
     """Files and functions that nobody takes in at once."""
     found = []
@@ -196,7 +229,7 @@ def too_many(sources: list[Source]) -> list[str]:
     return [*found, f"module_utils has {len(top)} entries"] if len(top) > MOST_ENTRIES else found
 
 
-RULES = (imports_upwards, circles, input_and_output, names_out_of_place, too_long, too_many)
+RULES = (imports_upwards, circles, input_and_output, names_out_of_place, ships_too_much, too_long, too_many)
 
 
 def test_every_file_is_in_a_room() -> None:
@@ -235,6 +268,10 @@ BROKEN = {
     "backend by import": (names_out_of_place, {"module_utils/_host/apply.py": f"{IMPORT}_backends import rbd"}),
     "route by name": (names_out_of_place, {"plugin_utils/_host_run/host_plans.py": 'x = planned.route == "nbdkit"'}),
     "route by import": (names_out_of_place, {"module_utils/_plan/plan.py": f"{IMPORT}_routes.stage import places_of"}),
+    "needless file": (
+        ships_too_much,
+        {"module_utils/_images/module.py": f"from {PACKAGE}module_utils._declaration.read_vm import read_vms"},
+    ),
     "long file": (too_long, {"module_utils/_plan/plan.py": "x = 1\n" * (LONGEST_FILE + 1)}),
     "many rooms": (too_many, {f"module_utils/_room{number}/a.py": "x = 1\n" for number in range(MOST_ENTRIES)}),
     "many files": (too_many, {f"module_utils/_plan/a{number}.py": "x = 1\n" for number in range(MOST_FILES)}),
