@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import file_access
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.opened_path import open_path
 
 # The number is the same on all architectures.
 _SYS_OPEN_TREE = 428
@@ -87,7 +87,7 @@ def read_shown(path: str, length: int) -> bytes | None:
 
 def open_regular(path: str) -> IO[bytes]:
     """Open a regular file that can be shown for reading; OSError if it is something else."""
-    handle = file_access.open_path(path)
+    handle = open_path(path)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file")
@@ -99,7 +99,7 @@ def open_regular(path: str) -> IO[bytes]:
 def _open_tree(path: str) -> int:
     """Open a file as a mount that can be moved to another place (open_tree(2))."""
     try:
-        file = file_access.open_path(path)
+        file = open_path(path)
     except OSError as error:
         raise QmpError(f"Could not open '{path}': {error.strerror}") from None
     libc = ctypes.CDLL(None, use_errno=True)

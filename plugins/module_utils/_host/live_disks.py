@@ -26,7 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import limits_of, throttle_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import FileAccess, LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part, properties_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._programs import file_access
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.opened_path import open_path
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.vm_control import open_problem
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
 
@@ -276,7 +276,7 @@ def _give_file(monitor: Monitor, name: str, file: FileAccess, sets: list[int], *
 def _open(path: str, mode: int) -> int:
     """Open a file as its access list allows the VM's own unit to open it."""
     try:
-        handle = file_access.open_path(path)
+        handle = open_path(path)
         try:
             return os.open(f"/proc/self/fd/{handle}", mode | os.O_CLOEXEC)
         finally:

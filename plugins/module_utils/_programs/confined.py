@@ -27,6 +27,8 @@ import struct
 import sys
 from typing import Any
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.opened_path import open_path
+
 # linux/sched.h, linux/mount.h, linux/prctl.h, linux/capability.h
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWNET = 0x20000, 0x8000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 0x20, 0x1000, 0x4000, 0x40000
@@ -75,17 +77,12 @@ def bind(source: str, place: str, *, writable: bool = False) -> None:
         mount("", place, "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | devices)
 
 
-def open_path(path: str) -> int:
-    """Return a handle of a file. A link is followed only if its folder is root's: others could lead to any file."""
+def handle_of(path: str) -> int:
+    """Return a handle of a file that the command is to see."""
     try:
-        folder = os.stat(os.path.dirname(path) or "/")
-        foreign = folder.st_uid or folder.st_mode & 0o022
-        handle = os.open(path, os.O_PATH | (os.O_NOFOLLOW if foreign else 0))
+        return open_path(path)
     except OSError as error:
         raise SystemExit(f"{path}: {error.strerror}") from None
-    if stat.S_ISLNK(os.fstat(handle).st_mode):
-        raise SystemExit(f"{path}: it is a symbolic link, and its folder is not root's; declare the file itself")
-    return handle
 
 
 def build(root: str, settings: dict[str, Any]) -> None:
@@ -118,7 +115,7 @@ def build(root: str, settings: dict[str, Any]) -> None:
     for folder in settings["folders"]:
         bind(folder, root + folder, writable=True)
     for file, place in settings["files"]:
-        handle = open_path(file)
+        handle = handle_of(file)
         bind(f"/proc/self/fd/{handle}", root + place)
         os.close(handle)
 

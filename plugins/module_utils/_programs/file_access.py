@@ -13,15 +13,15 @@ that lost their unit while the VM ran.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import pwd
 import shutil
-import stat
 import subprocess
 import sys
 from collections.abc import Collection, Iterable
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.opened_path import open_path
 
 LISTS = "/var/lib/qemu-vms-access"
 RUN = "/run"
@@ -29,22 +29,6 @@ SETFACL = "/usr/bin/setfacl"
 
 Grant = tuple[int, str]
 """A UID and a path."""
-
-
-def open_path(path: str) -> int:
-    """Return a handle (O_PATH) of a file that a process of another user is given; OSError if it must not be.
-
-    A link is followed only if its folder is root's: whoever may write to the folder could lead root to any file.
-    """
-    folder = os.stat(os.path.dirname(path) or "/")
-    foreign = folder.st_uid or folder.st_mode & 0o022
-    handle = os.open(path, os.O_PATH | os.O_CLOEXEC | (os.O_NOFOLLOW if foreign else 0))
-    if stat.S_ISLNK(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise PermissionError(
-            errno.EPERM, "it is a symbolic link, and its folder is not root's; declare the file itself"
-        )
-    return handle
 
 
 def read_list(unit: str) -> set[Grant]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import file_access
 
 UNIT, USER, UID = "qemu-vm-web1.service", "vm-web1", 61200
@@ -187,8 +188,9 @@ def test_helpers_without_a_unit_end_with_their_vm(tmp_path: Path) -> None:
         '[ "$1" != list-units ] || echo "qemu-vm-unittest0.old.nbdkit.service not-found active running"\n'
     )
     (tmp_path / "systemctl").chmod(0o755)
+    (tmp_path / "program").write_text(text_of(file_access))
     subprocess.run(
-        [sys.executable, "-IS", file_access.__file__, "revoke", "qemu-vm-unittest0.service"],
+        [sys.executable, "-IS", str(tmp_path / "program"), "revoke", "qemu-vm-unittest0.service"],
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
         check=True,
     )
