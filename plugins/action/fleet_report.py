@@ -12,6 +12,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory import page, reports
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._inventory.declared import read_fleet_in_parallel
@@ -46,6 +47,8 @@ class ActionModule(ActionBase):
             before, after = _pages(path, report)
             if after != before and not self._task.check_mode:
                 files.write_atomically(path, after, mode=_mode(path))
+        except HostError as error:
+            return {"failed": True, "msg": f"{error}; name another file as report"}
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or _NO_REPORT
             return {"failed": True, "msg": f"{path}: {why}; name another file as report"}

@@ -28,7 +28,11 @@ def observe_open_file(desired: DesiredImage, path: str) -> ObservedFile | None:
     if head is None:
         return None
     header = read_header(head)
-    observed = describe_header(ObservedFile, disk, header, os.stat(path).st_size)
+    try:
+        size = os.stat(path).st_size
+    except FileNotFoundError:
+        return None  # removed a moment ago
+    observed = describe_header(ObservedFile, disk, header, size)
     if observed.problem or not observed.size or observed.size % _SECTOR:
         return None
     with storage_errors(disk):

@@ -90,4 +90,5 @@ def test_a_file_that_is_no_report_is_left_alone(folder: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(folder: Path) -> None:
     status, output = run_playbook(folder, REPORT, "--limit", "hv1", "-e", "report=nowhere/fleet.html")
     assert status != 0
-    assert f"{folder}/nowhere/fleet.html: No such file or directory; name another file as report" in output
+    why = "is not written, and stays as it was: No such file or directory"
+    assert f"{folder}/nowhere/fleet.html: {why}; name another file as report" in output

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import files
 
 
@@ -23,7 +25,7 @@ def test_a_file_is_written_whole_with_its_mode(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["fchmod", "fsync", "rename"])
-@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()], ids=repr)
 def test_a_write_that_fails_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
 ) -> None:
@@ -34,8 +36,10 @@ def test_a_write_that_fails_leaves_the_old_file(
         raise error
 
     monkeypatch.setattr(os, step, fail)
-    with pytest.raises(type(error)):
+    with pytest.raises(HostError if isinstance(error, OSError) else type(error)) as failure:
         files.write_atomically(str(path), "new", mode=0o644)
+    if isinstance(error, OSError):
+        assert str(failure.value) == f"{path}: is not written, and stays as it was: No space left on device"
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -70,6 +74,13 @@ def test_a_text_is_read_as_it_is_written(tmp_path: Path) -> None:
     path.write_bytes(b"in latin-1: \xe9")
     assert files.read_text(str(path)) == "in latin-1: \ufffd"
     assert files.read_text(str(tmp_path / "missing")) == ""
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "local").write_text("")
+    with pytest.raises(HostError) as failure:
+        files.make_folder(str(tmp_path / "local" / "libexec"))
+    assert str(failure.value) == f"{tmp_path}/local: is not made: File exists"
 
 
 def test_a_folder_that_is_made_is_for_all_users_whatever_the_umask(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Sto
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.contract import DesiredImage
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.image.observed import ObservedFile
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.kinds import read_desired
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.image import file, open_file
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.image.open_file import observe_open_file
 from ansible_collections.directdisk.qemu.tests.unit.real_parts import disk, make_image, needs_qemu, open_bench
 
@@ -59,3 +59,15 @@ def test_a_header_that_names_an_undeclared_file_is_refused(tmp_path: Path, monke
     for users in ((), ("web1",)):
         with pytest.raises(StorageError, match=r"it stands on .*/base, as its header says; flatten it"):
             observed(declared(path, format="qcow2", size="1MiB"), monkeypatch, *users)
+
+
+def test_a_file_that_is_removed_meanwhile_is_left_to_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(b"\0" * 512)
+
+    def read_and_remove(*_: object) -> bytes:
+        path.unlink()
+        return b"\0" * 512
+
+    monkeypatch.setattr(open_file, "read_shown", read_and_remove)
+    assert observe_open_file(declared(path, size="1MiB"), str(path)) is None
