@@ -77,7 +77,7 @@ def vms(*, disk_sizes: bool = False) -> dict[str, VmInfo]:
     disk_sizes: if the sizes of their disks are asked for. The guest halts while its storage does not answer that.
     """
     names = sorted({paths.vm_of_unit(os.path.basename(path)) for path in vm_units()} - {""})
-    states = systemd.show([paths.unit_name(name) for name in names])
+    states = systemd.states([paths.unit_name(name) for name in names])
     due = restarts_due(
         {name: state["invocation"] for name in names if (state := states[paths.unit_name(name)])["active"] == "active"}
     )

@@ -69,7 +69,7 @@ def states(units: Collection[str]) -> dict[str, UnitState]:
     systemd would first load those that it has not loaded, which takes it longer than all the rest of an observation.
     Their state is what their files say.
     """
-    loaded = _loaded()
+    loaded = _loaded() if units else set()
     stopped = {unit for unit in units if unit not in loaded and _is_plain_file(f"{paths.UNIT_DIRECTORY}/{unit}")}
     enabled = _enabled() if stopped else set()
     return {

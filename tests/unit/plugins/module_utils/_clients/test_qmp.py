@@ -87,7 +87,7 @@ def test_the_vms_of_a_host_are_read_from_systemd_qmp_and_console(
     monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
     monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / f"{vm}.sock"))
     monkeypatch.setattr(paths, "console_log", lambda vm: str(tmp_path / f"{vm}.log"))
-    monkeypatch.setattr(systemd, "show", lambda units: {unit: states[unit] for unit in units})
+    monkeypatch.setattr(systemd, "states", lambda units: {unit: states[unit] for unit in units})
     stats = {"rd_operations": 2, "rd_bytes": 1024, "failed_rd_operations": 1, "failed_flush_operations": 3}
     answers = {
         "query-status": {"status": "io-error"},

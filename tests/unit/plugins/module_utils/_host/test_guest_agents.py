@@ -132,7 +132,7 @@ def test_only_agents_of_running_vms_with_the_option_are_asked(tmp_path: Path, mo
     monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
     states = {"web1": "active", "off": "inactive", "without": "active"}
     rows = {paths.unit_name(name): {"active": active, "enabled": False} for name, active in states.items()}
-    monkeypatch.setattr(systemd, "show", lambda units: {unit: {**rows[unit], "invocation": ""} for unit in units})
+    monkeypatch.setattr(systemd, "states", lambda units: {unit: {**rows[unit], "invocation": ""} for unit in units})
     monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(tmp_path / "none"))
     with FakeGuestAgent(tmp_path / "web1", ANSWERS):
         found = running.vms()
