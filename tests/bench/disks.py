@@ -74,6 +74,12 @@ def images(count: int) -> list[Disk]:
     return [{"rbd": {**RBD, "image": f"bench-new-{number}"}, "size": CREATE_SIZE} for number in range(count)]
 
 
+def absent(disk: Disk) -> Disk:
+    """The entry that removes a disk."""
+    cannot_tell = disk.keys() & {"nfs", "ssh"}  # if anybody has it open
+    return {**disk, "state": "absent", **({"provision": {"unused": True}} if cannot_tell else {})}
+
+
 class Disks:
     """The lab's hypervisor and its storage host."""
 
@@ -93,8 +99,8 @@ class Disks:
 
     def down(self) -> None:
         """Leave nothing on the storage."""
-        self.run([{**disk, "state": "absent"} for disk in mixed(MANY) if "iscsi" not in disk])
-        self.run([{**disk, "state": "absent"} for disk in images(MANY)])
+        self.run([absent(disk) for disk in mixed(MANY) if "iscsi" not in disk])
+        self.run([absent(disk) for disk in images(MANY)])
         self.on_storage(
             f"target=$({_TARGET}); for n in $(seq 0 {MANY // 5 - 1}); do "
             f"{_TGTADM} --op delete --tid $target --lun $(({FIRST_LUN} + n)) || true; done; rm -f /srv/iscsi/bench-*"
@@ -141,7 +147,7 @@ def measure(disks: Disks, repeat: int, workers: int) -> dict[str, list[float]]:
         for count in (FEW, MANY):
             note(f"{count} without a change", disks.run(mixed(count), changed=False))
         note(f"{MANY} new RBD images", disks.run(images(MANY), changed=True))
-        note(f"remove {MANY} RBD images", disks.run([{**disk, "state": "absent"} for disk in images(MANY)]))
+        note(f"remove {MANY} RBD images", disks.run([absent(disk) for disk in images(MANY)]))
         note(f"{MANY} new RBD images by hand, {workers} at a time", disks.unmanaged(workers))
     return found
 
