@@ -219,7 +219,8 @@ class ActionModule(HostAction):
     ) -> dict[str, Any]:
         if result["changed"] and not self._task.check_mode:
             removed = self._remove_disks(run, recreation.without(run.failures), task_vars)
-            result.update(self._apply(run, predicted.without(run.left_alone), entries, task_vars))
+            due = predicted.without(run.left_alone)
+            result.update(self._apply(run, due, result["changes"], entries, task_vars))
             result["actions"] = [*removed, *result["actions"]]
         if run.failures:
             del result["vms"]
@@ -290,7 +291,12 @@ class ActionModule(HostAction):
         )
 
     def _apply(
-        self, run: Run, predicted: DiskResults, entries: Mapping[str, Any], task_vars: Mapping[str, Any]
+        self,
+        run: Run,
+        predicted: DiskResults,
+        changes: Mapping[str, list[str]],
+        entries: Mapping[str, Any],
+        task_vars: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Apply the changes of disks and VMs, and return the members of the result about them."""
         due = [disk for disk, _result in predicted.due().results]
@@ -307,7 +313,8 @@ class ActionModule(HostAction):
             actions += answer["actions"]
             run.add_failures(answer["failures"])
             run.record(answer["live_failures"])
-        return {"actions": actions, "disks": list({**predicted.rows, **done.rows}.values())}
+        rows = {**predicted.rows, **done.rows}
+        return {"actions": actions, "changes": run.done(changes, done), "disks": list(rows.values())}
 
     def _remove_disks(self, run: Run, recreation: Recreation, task_vars: Mapping[str, Any]) -> list[str]:
         """Stop the VMs that are made again and remove their disks; return the actions.

@@ -185,7 +185,9 @@ actions:
   elements: str
   sample: [write /etc/systemd/system/qemu-vm-web1.service, start vm web1]
 changes:
-  description: What changes, or in check mode would change, by VM and in a few words each.
+  description:
+    - What changes, or in check mode would change, by VM and in a few words each.
+    - Of a VM in RV(failures), it is what was done or tried.
   returned: unless packages are missing on the host
   type: dict
   sample: {web1: [create disk root, start]}

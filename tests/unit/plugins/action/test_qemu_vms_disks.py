@@ -92,6 +92,7 @@ def test_a_vm_whose_disk_fails_while_it_is_made_is_left_alone() -> None:
     result = run(host, {**KEPT, **both})
     assert result["msg"] == "hv1: disk root of web1: file /srv/a: it is full"
     assert result["actions"] == ["disk data of web1: create /srv/b", "done"]
+    assert result["changes"]["web1"] == ["create disk data"] and "start" in result["changes"]["web2"]
     assert list(host.calls[-1]["vms"]["desired"]["vms"]) == ["web2"]
 
 
