@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import struct
+import time
 from types import TracebackType
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
@@ -30,9 +31,11 @@ class NbdClient:
     """An export on a unix socket."""
 
     def __init__(self, path: str, export: str, *, seconds: float) -> None:
-        """Connect; seconds: time limit of a request."""
+        """Connect; seconds: time limit of a request, and of the negotiation before the first one."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(seconds)
+        self._seconds = seconds
+        self._until = time.monotonic() + seconds
         try:
             self._socket.connect(path)
             self.size = self._negotiate(export)
@@ -89,6 +92,7 @@ class NbdClient:
         self._socket.sendall(_REQUEST.pack(_REQUEST_MAGIC, 0, kind, 0, offset, length))
 
     def _ask(self, offset: int, length: int) -> bytes:
+        self._until = time.monotonic() + self._seconds
         try:
             self._send(_READ, offset, length)
             _magic, error, _cookie = _REPLY.unpack(self._receive(_REPLY.size))
@@ -101,6 +105,8 @@ class NbdClient:
     def _receive(self, length: int) -> bytes:
         received = bytearray()
         while len(received) < length:
+            # Not for each part: a server that sends a byte now and then would never end.
+            self._socket.settimeout(max(self._until - time.monotonic(), 0.001))
             data = self._socket.recv(length - len(received))
             if not data:
                 raise HostError("NBD: the server has gone")

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import socket
 import struct
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -99,4 +101,24 @@ def test_odd_replies_are_errors(tmp_path: Path, sent: bytes, error: str) -> None
         with pytest.raises(HostError, match=error) as caught:
             NbdClient(str(tmp_path / "s"), "", seconds=5)
         assert "\x1b" not in str(caught.value)
+        server.join()
+
+
+def test_a_server_that_never_ends_its_answer_is_an_error(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+
+        def serve() -> None:
+            connection, _address = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(bytes(18))
+                for _number in range(300):
+                    connection.sendall(reply(3, b"\0\3"))  # information that nobody asked for
+                    time.sleep(0.01)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        with pytest.raises(HostError, match="NBD: timed out"):
+            NbdClient(str(tmp_path / "s"), "", seconds=0.2)
         server.join()
