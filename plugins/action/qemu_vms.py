@@ -43,7 +43,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.opened_disks import read_over_network
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import (
     HostReport,
-    decide,
+    decide_starts,
     host_report,
     predicted_changes,
 )
@@ -129,7 +129,7 @@ class ActionModule(HostAction):
         report = self._report(scope.vms, observed, undeclared, run.changes, options)
         if options.step == "observe":
             return self._observed(run, result, report, _HostAnswers(answer, removed))
-        decision = decide({host: report})
+        decision = decide_starts({host: report})
         raise_collected(decision.errors)
         if decision.takes:
             run.take_over(takeovers_of(scope.chosen, observed, decision.takes[host]))
