@@ -335,7 +335,7 @@ class ActionModule(HostAction):
         if not disks:
             return None
         names = [disk.name for disk in disks]
-        answer = self.reconcile_disks({name: entries[name] for name in names}, names, task_vars, predict=predict)
+        answer = self.run_qemu_disks({name: entries[name] for name in names}, names, task_vars, predict=predict)
         if "disks" not in answer:
             raise HostFailed(answer)
         for warning in answer.get("warnings") or ():
