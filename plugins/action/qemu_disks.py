@@ -27,4 +27,4 @@ class ActionModule(HostAction):
         values = read_options(OPTIONS, self._task.args, "qemu_disks")
         disks = plain(values.pop("disks"))
         names = [entry.name for entry in read_entries(disks)]
-        return self.reconcile_disks(disks, names, task_vars, predict=False, **values)
+        return self.run_qemu_disks(disks, names, task_vars, predict=False, **values)

@@ -15,7 +15,7 @@ from ansible.utils.display import Display
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk, entries_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import ManagedDisk, entries_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import overlays
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
@@ -43,7 +43,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.opened_disks import read_over_network
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import (
     HostReport,
-    decide,
+    decide_starts,
     host_report,
     predicted_changes,
 )
@@ -129,7 +129,7 @@ class ActionModule(HostAction):
         report = self._report(scope.vms, observed, undeclared, run.changes, options)
         if options.step == "observe":
             return self._observed(run, result, report, _HostAnswers(answer, removed))
-        decision = decide({host: report})
+        decision = decide_starts({host: report})
         raise_collected(decision.errors)
         if decision.takes:
             run.take_over(takeovers_of(scope.chosen, observed, decision.takes[host]))
@@ -335,14 +335,14 @@ class ActionModule(HostAction):
         return [*gone.actions, *removed.actions]
 
     def _reconcile_disks(
-        self, disks: Sequence[VmDisk], entries: Mapping[str, Any], task_vars: Mapping[str, Any], *, predict: bool
+        self, disks: Sequence[ManagedDisk], entries: Mapping[str, Any], task_vars: Mapping[str, Any], *, predict: bool
     ) -> DisksAnswer | None:
         """Run qemu_disks for all of these disks in one call; return None if there are none."""
         host = task_vars.get("inventory_hostname", "")
         if not disks:
             return None
         names = [disk.name for disk in disks]
-        answer = self.reconcile_disks({name: entries[name] for name in names}, names, task_vars, predict=predict)
+        answer = self.run_qemu_disks({name: entries[name] for name in names}, names, task_vars, predict=predict)
         if "disks" not in answer:
             raise HostFailed(answer)
         for warning in answer.get("warnings") or ():
@@ -373,7 +373,7 @@ def _for_other_steps(report: HostReport, *, due: bool) -> dict[str, Any]:
 
 
 def _predictions(
-    managed: Sequence[VmDisk], answer: ObserveAnswer, recreation: Recreation, removals: DisksAnswer | None
+    managed: Sequence[ManagedDisk], answer: ObserveAnswer, recreation: Recreation, removals: DisksAnswer | None
 ) -> DiskResults:
     """Return the predictions for all managed disks, also for those that are made again."""
     kept = DiskResults.from_observation(managed, answer).of(recreation.others(managed))
@@ -387,5 +387,5 @@ def _disks_request(vms: Sequence[Vm], declaration: Any, options: RunOptions) -> 
     return {"managed": [asdict(disk) for disk in _managed(chosen, declaration, options)], "to_read": to_read}
 
 
-def _managed(vms: Sequence[Vm], declaration: Any, options: RunOptions) -> list[VmDisk]:
+def _managed(vms: Sequence[Vm], declaration: Any, options: RunOptions) -> list[ManagedDisk]:
     return managed_disks(vms, plain(declaration)) if options.only == "all" else []

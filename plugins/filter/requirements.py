@@ -33,7 +33,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - Routes to backends, each once, backends whose images are kept, and whether UEFI firmware and a TPM are needed.
+    - Routes to backends, each once, backends whose images are kept, and if UEFI firmware, Secure Boot and a TPM are
+      needed.
   type: dict
   sample:
     routes: [{backend: https, route: auto}, {backend: nbd, route: auto}]

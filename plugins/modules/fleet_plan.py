@@ -14,7 +14,8 @@ author: directdisk.qemu contributors (@directdisk)
 description:
   - Reads C(qemu_vms) of all hosts from the inventory, prints the declared disks, and fails with every error in the
     declarations, those included that only show if the declarations of several hosts are compared.
-  - Playbook C(directdisk.qemu.plan) consists of this task.
+  - Playbook C(directdisk.qemu.plan) runs this task. With C(plan_ask_hosts=true) it asks the hosts first, for
+    O(answers).
 options:
   hosts:
     description: Names of the hosts whose declarations are read.

@@ -153,8 +153,9 @@ vms:
   description:
     - The collection's VMs that have a unit on this host. Sizes are in bytes.
     - C(opened) lists the storage that the VM opens according to its unit, and if it writes to it. C(restart_needed) is
-      true if the unit or a credential is newer than the VM's last start. C(machine) is the board of the running VM.
-      C(io) counts since that start.
+      true if a running VM was started from another unit or other credentials and did not get the changes since.
+      C(machine) is the board of the running VM. C(io) counts since its start. C(error) is there if the monitor of a
+      running VM does not answer, and says why.
     - C(size) of a disk is there with O(disk_sizes=true), and if an I/O error has paused the VM.
     - C(agent) is there if the VM runs and its unit has C(guest_agent=true). C(problem) is empty if the guest agent
       answers, and the reason otherwise. The agents of all VMs together are given 2 seconds. What the guest says about

@@ -19,6 +19,9 @@ description:
   - The declaration is checked and planned on the controller; nothing on the host changes if there is an error in it.
   - Disks with C(size), C(source) or C(provision) are created and grown before their VMs start, as by
     M(directdisk.qemu.qemu_disks). If a disk fails, its VM is left as it is; the others are not affected.
+  - Disks, networks, media and limits of a running VM change while it runs, as far as QEMU can change them. For all else
+    the VM is restarted if it is declared with C(restart=when_needed); otherwise it keeps its old settings and is
+    returned as RV(restart_required).
   - VMs that are on the host but not declared are left as they are and returned as RV(undeclared), unless O(prune) is
     set.
   - A VM is not started if a QEMU process that the collection does not manage has its storage open on this host, and one
@@ -230,7 +233,7 @@ restart_required:
       O(restart=due) is set for them.
   returned: success
   type: dict
-  sample: {web1: [/etc/systemd/system/qemu-vm-web1.service has changed]}
+  sample: {web1: [cpu_model has changed]}
 left_out:
   description: Declared VMs that were left as they are, because O(only_vms) does not match them.
   returned: if there are any
@@ -247,12 +250,12 @@ undeclared:
   elements: str
 missing:
   description: Descriptions of what is missing on the host for the best routes of the declared disks.
-  returned: always
+  returned: with O(step=all) and O(step=observe)
   type: list
   elements: str
 missing_packages:
   description: The packages that provide it.
-  returned: always
+  returned: with O(step=all) and O(step=observe)
   type: list
   elements: str
 failures:

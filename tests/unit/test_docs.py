@@ -162,3 +162,14 @@ def test_what_other_managers_show_becomes_the_declaration_that_is_shown(begin: s
     [(given, declared)] = [pair for pair in pairs if pair[0].startswith(begin)]
     converted = from_drive(given)
     assert {converted["name"]: converted["declaration"]} == yaml.safe_load(declared)["qemu_vms"]
+
+
+NAMED = re.findall(r"`([\w.]+)` \(`(\w+/[\w/]+\.py)`\)", (ROOT / "docs" / "design.md").read_text(encoding="utf-8"))
+"""What the design names together with its file."""
+
+
+@pytest.mark.parametrize(("name", "path"), NAMED)
+def test_what_the_design_names_is_in_its_file(name: str, path: str) -> None:
+    sources = [file.read_text(encoding="utf-8") for file in ROOT.glob(f"plugins/**/{path}")]
+    member = name.rpartition(".")[2]
+    assert any(re.search(rf"^\s*((def|class) {member}\b|{member}\b *[:=])", source, re.MULTILINE) for source in sources)

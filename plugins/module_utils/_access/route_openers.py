@@ -124,7 +124,7 @@ def _by_stage(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterato
             with bench.progress.step("download", None, lambda: os.stat(f"{copy}.part").st_size):
                 image_fetch.fetch_image(
                     *(copy, download.url, options),
-                    wanted=disk.source.get("sha256", ""),
+                    sha256=disk.source.get("sha256", ""),
                     places=stage.places_of(disk),
                     begin=bench.confined(allowed, folder),
                     most=stage.most_of(disk),

@@ -20,7 +20,7 @@ URL = Option(
 )
 SHA256 = Option(
     "sha256",
-    "Digest of the whole image, which is then fetched and checked before it is used.",
+    "Digest of the whole file as the server has it, packed or not. It is then fetched and checked before it is used.",
     "hex",
     pattern="[0-9a-f]{64}",
     pattern_help="has not the 64 digits of a sha256",

@@ -367,7 +367,7 @@ VM_OPTIONS = (
     ),
     Option(
         "restart",
-        "V(when_needed) restarts the running VM if its unit changed.",
+        "V(when_needed) restarts a running VM if something changed that QEMU cannot change while the VM runs.",
         choices=("never", "when_needed"),
         default="never",
     ),

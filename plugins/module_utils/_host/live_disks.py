@@ -23,7 +23,11 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import block_graph, live_overlays
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import writes_node
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import part_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import limits_of, throttle_node
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_options import (
+    limits_of,
+    throttle_groups,
+    throttle_node,
+)
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_state import FileAccess, LiveDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.running_parts import Part, properties_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.opened_path import open_path
@@ -122,8 +126,7 @@ def limit(monitor: Monitor, disk: LiveDisk) -> None:
     """Give a disk its limits, or take the last ones away. What a run that was ended has done already is skipped."""
     part = part_of(disk)
     node = throttle_node(part)
-    groups = [one for one in part.objects if properties_of(one)["driver"] == "throttle-group"]
-    for one in groups:
+    for one in throttle_groups(part):
         _set_limits(monitor, properties_of(one)["id"], limits_of(one))
     device = properties_of(part.devices[-1])
     filters = disk_node(device["id"], "throttle")

@@ -15,7 +15,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units import path
 
 
 @dataclass(frozen=True)
-class VmDisk:
+class ManagedDisk:
     """One disk, as the user declared it."""
 
     vm: str
@@ -32,12 +32,12 @@ def name_of(vm: str, disk: str) -> str:
     return f"{disk} of {vm}"
 
 
-def entries_of(disks: Iterable[VmDisk], units: Mapping[str, UnitState]) -> dict[str, dict[str, Any]]:
+def entries_of(disks: Iterable[ManagedDisk], units: Mapping[str, UnitState]) -> dict[str, dict[str, Any]]:
     """Return the option disks of qemu_disks; a disk of a running VM is grown over the VM's monitor."""
     return {disk.name: {**disk.declared, **_monitor(disk, units)} for disk in disks}
 
 
-def _monitor(disk: VmDisk, units: Mapping[str, UnitState]) -> dict[str, str]:
+def _monitor(disk: ManagedDisk, units: Mapping[str, UnitState]) -> dict[str, str]:
     unit = units.get(paths.unit_name(disk.vm))
     if unit is None or unit["active"] not in RUNNING:
         return {}

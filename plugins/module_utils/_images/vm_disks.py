@@ -11,7 +11,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.first_byte
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.storage_users import StorageUsers
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk, entries_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import ManagedDisk, entries_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import (
     answer_of,
     lacking_bindings,
@@ -27,7 +27,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabiliti
 
 def predict(managed: Sequence[Mapping[str, Any]], observed: ObservedHost, capabilities: Capabilities) -> DisksAnswer:
     """Return what would become of the images of disks; may restart the module with another interpreter."""
-    entries = read_entries(entries_of((VmDisk(**disk) for disk in managed), observed["units"]))
+    entries = read_entries(entries_of((ManagedDisk(**disk) for disk in managed), observed["units"]))
     lacking = lacking_bindings(entries, capabilities)
     users = StorageUsers(observed["units"])
     answer = answer_of(reconcile_all(entries, capabilities, check_mode=True, lacking=lacking, users=users))

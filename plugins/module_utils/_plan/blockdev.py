@@ -71,7 +71,7 @@ def build_graph(disk: Disk, storage: Node, resources: UnitResources, overlay: st
             {"driver": "copy-on-read", "node-name": disk_node(name, "cor"), "file": nodes[-1]["node-name"], **common}
         )
     if "iops" in disk.settings or "bps" in disk.settings:
-        group = resources.object("throttle-group", "limits", **_limits(disk.settings))
+        group = resources.object("throttle-group", "limits", **_throttle_properties(disk.settings))
         nodes.append(
             {
                 "driver": "throttle",
@@ -143,8 +143,8 @@ def _overlay_nodes(name: str, base: str, path: str, common: Node) -> list[Node]:
     ]
 
 
-def _limits(settings: Values) -> dict[str, str]:
-    """Return the properties of a throttle group, in the spelling that every version of QEMU accepts."""
+def _throttle_properties(settings: Values) -> dict[str, str]:
+    """Return the limits as properties of a throttle group, in the spelling that every version of QEMU accepts."""
     properties: dict[str, Any] = {}
     for kind in ("iops", "bps"):
         for option, value in settings.get(kind, {}).items():

@@ -251,7 +251,7 @@ class DisksRequest(TypedDict):
     """The disks in a request to observe a host. It holds their secrets."""
 
     managed: list[dict[str, Any]]
-    """The fields of VmDisk, for those whose images are managed."""
+    """The fields of ManagedDisk, for those whose images are managed."""
     to_read: list[DiskToRead]
 
 

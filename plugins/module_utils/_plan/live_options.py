@@ -49,7 +49,7 @@ def option_changes(before: Part, after: Part, release: Sequence[int]) -> OptionC
     if changed and (stuck or not new_enough):
         driver = f", which QEMU's driver {stuck[0]} cannot change" if stuck else ""
         return OptionChanges(reason=f"discard or detect_zeroes{driver}")
-    return OptionChanges(limit=filters or _limits(before) != _limits(after), reopen=bool(changed))
+    return OptionChanges(limit=filters or throttle_groups(before) != throttle_groups(after), reopen=bool(changed))
 
 
 def drifted_limits(disks: Mapping[str, Part], process: ObservedProcess) -> list[str]:
@@ -62,7 +62,7 @@ def _has_other_limits(name: str, part: Part, process: ObservedProcess) -> bool:
     if not node:
         return f"{name}.throttle" in process["nodes"]
     now = process["limits"].get(node["throttle-group"])
-    return now is not None and now != limits_of(_limits(part)[0])
+    return now is not None and now != limits_of(throttle_groups(part)[0])
 
 
 def throttle_node(part: Part) -> dict[str, Any]:
@@ -81,7 +81,8 @@ def known_limits(limits: Mapping[str, Any]) -> dict[str, int]:
     return {name: limits.get(name, default) for name, default in _NO_LIMITS.items()}
 
 
-def _limits(part: Part) -> tuple[str, ...]:
+def throttle_groups(part: Part) -> tuple[str, ...]:
+    """Return the objects that hold the limits of a disk."""
     return tuple(one for one in part.objects if one.startswith("throttle-group,"))
 
 
@@ -90,7 +91,7 @@ def _others(part: Part) -> tuple[Collection[str], Collection[Any], Collection[st
     nodes = [node for node in map(json.loads, part.nodes) if node["driver"] != "throttle"]
     bare = [{name: value for name, value in node.items() if name not in _REOPENED} for node in nodes]
     devices = [re.sub(r",drive=[^,]*", "", device) for device in part.devices]
-    return [one for one in part.objects if one not in _limits(part)], bare, devices
+    return [one for one in part.objects if one not in throttle_groups(part)], bare, devices
 
 
 def _reopened_nodes(before: Part, after: Part) -> list[str]:

@@ -210,8 +210,10 @@ def main(arguments: list[str]) -> None:
     else:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # Not execvp: it imports a module, which is not in this file system if Python itself is not in the system's folders.
+    program = shutil.which(command[0]) or command[0]
     try:
-        os.execvp(command[0], command)
+        os.execv(program, command)
     except OSError as error:
         raise SystemExit(f"{command[0]}: {error.strerror}") from None
 

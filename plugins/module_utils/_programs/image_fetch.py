@@ -277,7 +277,7 @@ def open_part(part: str, mode: str = "rb") -> IO[bytes]:
     return os.fdopen(handle, mode)
 
 
-def sha256(path: str) -> str:
+def digest_of(path: str) -> str:
     digest = hashlib.sha256()
     with open_part(path) as stream:
         while block := stream.read(1 << 20):
@@ -294,7 +294,7 @@ def fetch_checked(
     url: str,
     part: str,
     options: Sequence[str],
-    wanted: str,
+    sha256: str,
     *,
     resume: bool,
     places: Collection[str],
@@ -316,16 +316,16 @@ def fetch_checked(
         if not resume or answer.status in TOO_LARGE:
             remove(part)
         raise Failed(f"{url}: {answer.problem}")
-    found = sha256(part) if wanted and not answer.status else ""
-    if not answer.status and found == wanted:
+    found = digest_of(part) if sha256 and not answer.status else ""
+    if not answer.status and found == sha256:
         remember(part, ETAG, answer.etag)
         remember(part, PLACE, answer.place)
         return
     remove(part)
     if not resumed:
-        raise Failed(f"{url}: its sha256 is {found}, and {wanted} is declared; nothing was kept")
+        raise Failed(f"{url}: its sha256 is {found}, and {sha256} is declared; nothing was kept")
     fetch_checked(
-        *(url, part, options, wanted), resume=False, places=places, begin=begin, most=most, url_in_config=url_in_config
+        *(url, part, options, sha256), resume=False, places=places, begin=begin, most=most, url_in_config=url_in_config
     )
 
 
@@ -340,18 +340,18 @@ def fetch_image(
     url: str,
     options: Sequence[str],
     *,
-    wanted: str = "",
+    sha256: str = "",
     resume: bool = False,
     places: Collection[str] = (),
     begin: Sequence[str] = (),
     most: int = MAX_SIZE,
     url_in_config: bool = False,
 ) -> None:
-    """wanted: its sha256; begin: of the command that becomes curl; url_in_config: whether url is for messages alone."""
+    """sha256: of what the server has; begin: of the command that becomes curl; url_in_config: url is for messages."""
     part = f"{image}.part"
     most = bounded(most, os.path.dirname(image)) + (size_of(part) or 0)
     fetch_checked(
-        *(url, part, options, wanted), resume=resume, places=places, begin=begin, most=most, url_in_config=url_in_config
+        *(url, part, options, sha256), resume=resume, places=places, begin=begin, most=most, url_in_config=url_in_config
     )
     if not size_of(part):
         remove(part)
@@ -363,7 +363,7 @@ def fetch_image(
 
 
 def main(arguments: list[str]) -> None:
-    resume, url_in_config, any_port, about, wanted, places, most = False, False, False, "", "", list[str](), MAX_SIZE
+    resume, url_in_config, any_port, about, sha256, places, most = False, False, False, "", "", list[str](), MAX_SIZE
     while arguments[0].startswith("--"):
         option, _equals, value = arguments.pop(0).partition("=")
         if option == "--from":
@@ -371,7 +371,7 @@ def main(arguments: list[str]) -> None:
         elif option == "--max-size":
             most = int(value)
         elif option == "--sha256":
-            wanted = value
+            sha256 = value
         elif option == "--ask":
             about = value
         elif option == "--any-port":
@@ -387,7 +387,7 @@ def main(arguments: list[str]) -> None:
             refuse_redirect(url, options, places, any_port=any_port)
             return
         fetch_image(
-            *(image, url, options), wanted=wanted, resume=resume, places=places, most=most, url_in_config=url_in_config
+            *(image, url, options), sha256=sha256, resume=resume, places=places, most=most, url_in_config=url_in_config
         )
     except Failed as error:
         raise SystemExit(f"{about}: {error}" if about else str(error)) from None

@@ -119,24 +119,24 @@ def _service(disk: Disk, image: str) -> Service:
         ],
         sandbox=build_sandbox([(reach, False)], directory=paths.IMAGES, replace_trust=False),
         credentials=resources.credentials,
-        start_timeout=2 * int(_limits(disk)[FETCH_TIMEOUT.name]),
+        start_timeout=2 * int(_download_options(disk)[FETCH_TIMEOUT.name]),
         image=image,
     )
 
 
-def _limits(disk: Disk) -> Values:
+def _download_options(disk: Disk) -> Values:
     declared = {option.name: disk.provision.get(option.name) for option in OPTIONS}
     return read_options(OPTIONS, declared, "provision")
 
 
 def most_of(disk: Disk) -> int:
     """Return the maximum size of the download in bytes."""
-    return int(_limits(disk)[MAX_SIZE.name])
+    return int(_download_options(disk)[MAX_SIZE.name])
 
 
 def places_of(disk: Disk) -> list[str]:
     """Return the servers that the image may come from: that of its url, and those to which it may redirect."""
-    follow = _limits(disk).get(FOLLOW.name, ())
+    follow = _download_options(disk).get(FOLLOW.name, ())
     return list(map(image_fetch.place_of, (download_of(disk).url, *follow)))
 
 
@@ -186,7 +186,7 @@ def fetch_options(disk: Disk) -> list[str]:
 
 def time_limit(disk: Disk) -> tuple[str, str]:
     """Return curl's option for the time limit."""
-    return ("--max-time", str(_limits(disk)[FETCH_TIMEOUT.name]))
+    return ("--max-time", str(_download_options(disk)[FETCH_TIMEOUT.name]))
 
 
 def curl_options(download: Download, resources: UnitResources) -> list[tuple[str, ...]]:

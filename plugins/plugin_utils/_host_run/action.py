@@ -81,7 +81,7 @@ class HostAction(ActionBase):
             return answer
         return jobs.await_job(str(task_vars.get("inventory_hostname", "")), answer, self._low_level_execute_command)
 
-    def reconcile_disks(
+    def run_qemu_disks(
         self, disks: Any, names: list[str], task_vars: Mapping[str, Any], *, predict: bool, **options: int
     ) -> dict[str, Any]:
         """Run qemu_disks on the host; predict: in check mode, whatever the mode of the task is."""

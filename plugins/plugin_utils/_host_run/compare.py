@@ -47,7 +47,7 @@ def compare(hostvars: Mapping[str, Any], play_hosts: Iterable[str]) -> Compariso
     # Reading all declarations takes time and is necessary only if a VM starts.
     declared = read_fleet_in_parallel(hostvars, [str(host) for host in hostvars])
     unasked = [one for one in declared.vms if one.host not in reports]
-    decision = other_hosts.decide(reports, unasked)
+    decision = other_hosts.decide_starts(reports, unasked)
     shared = conflicts.shared_storage(declared, reports)
     known = {error.where for error in shared}
     later = [host for host in declared.hosts if host in asked and host not in reports]

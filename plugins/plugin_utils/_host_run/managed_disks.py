@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import ManagedDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     DiskResult,
@@ -19,10 +19,10 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state i
 )
 
 
-def managed_disks(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[VmDisk]:
+def managed_disks(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[ManagedDisk]:
     """Return the disks whose images are managed; declared: the declaration from which the VMs were read."""
     return [
-        VmDisk(vm.name, disk.name, declared[vm.name]["disks"][disk.name])
+        ManagedDisk(vm.name, disk.name, declared[vm.name]["disks"][disk.name])
         for vm in vms
         if vm.state != "absent"
         for disk in vm.disks
@@ -34,17 +34,17 @@ def managed_disks(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[VmDisk
 class DiskResults:
     """The results of qemu_disks, or the predictions in the observation of a host."""
 
-    results: Sequence[tuple[VmDisk, DiskResult]] = ()
+    results: Sequence[tuple[ManagedDisk, DiskResult]] = ()
     diff: Sequence[Mapping[str, Any]] = ()
     warnings: Sequence[str] = ()
 
     @classmethod
-    def from_answer(cls, disks: Iterable[VmDisk], answer: DisksAnswer) -> DiskResults:
+    def from_answer(cls, disks: Iterable[ManagedDisk], answer: DisksAnswer) -> DiskResults:
         """Read the answer of qemu_disks to a request for these disks."""
         return cls(tuple(zip(disks, answer["disks"])), answer["diff"], answer["warnings"])
 
     @classmethod
-    def from_observation(cls, disks: Iterable[VmDisk], answer: ObserveAnswer) -> DiskResults:
+    def from_observation(cls, disks: Iterable[ManagedDisk], answer: ObserveAnswer) -> DiskResults:
         """Read the predictions for these disks; there are none if no disk is managed."""
         return cls.from_answer(disks, answer["disks"]) if "disks" in answer else cls()
 
@@ -71,7 +71,7 @@ class DiskResults:
         """Return the results without the disks of some VMs."""
         return DiskResults([(disk, result) for disk, result in self.results if disk.vm not in vms], self.diff)
 
-    def of(self, disks: Iterable[VmDisk]) -> DiskResults:
+    def of(self, disks: Iterable[ManagedDisk]) -> DiskResults:
         """Return the results of some of the disks."""
         names = {disk.name for disk in disks}
         results = [(disk, result) for disk, result in self.results if disk.name in names]

@@ -157,7 +157,7 @@ class _Place:
     """Identities of storage without which it restarts in this run."""
 
 
-def decide(reports: Mapping[str, HostReport], declared: Iterable[DeclaredVm] = ()) -> Decision:
+def decide_starts(reports: Mapping[str, HostReport], declared: Iterable[DeclaredVm] = ()) -> Decision:
     """Decide which VMs may start; declared: the VMs of the hosts that could not be asked what they run."""
     decision = Decision()
     index = _Index(reports)

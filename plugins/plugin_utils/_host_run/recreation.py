@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import ManagedDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     DiskResult,
@@ -30,7 +30,7 @@ _LEFT_OUT = ("force", "restore")
 class Recreation:
     """The VMs of a host that a run makes again."""
 
-    disks: Sequence[VmDisk] = ()
+    disks: Sequence[ManagedDisk] = ()
     """The disks that are removed and created from their sources."""
     lines: Mapping[str, str] = field(default_factory=dict)
     """Descriptions of the new images, by the names of the disks."""
@@ -47,7 +47,7 @@ class Recreation:
         disks = [disk for disk in self.disks if disk.vm not in vms]
         return replace(self, disks=disks, running=self.running - set(vms))
 
-    def others(self, managed: Iterable[VmDisk]) -> list[VmDisk]:
+    def others(self, managed: Iterable[ManagedDisk]) -> list[ManagedDisk]:
         """Return the managed disks that are not made again."""
         names = {disk.name for disk in self.disks}
         return [disk for disk in managed if disk.name not in names]
@@ -61,7 +61,7 @@ class Recreation:
         return {disk.name: self._removal(disk, closing=predict and disk.vm in self.running) for disk in self.disks}
 
     @staticmethod
-    def _removal(disk: VmDisk, *, closing: bool) -> dict[str, Any]:
+    def _removal(disk: ManagedDisk, *, closing: bool) -> dict[str, Any]:
         kept = {name: value for name, value in disk.declared.items() if name != "provision"}
         provision = without_force(disk.declared.get("provision") or {})
         more = {"closing": disk.vm} if closing else {}
@@ -82,14 +82,14 @@ class Recreation:
         ]
         return DiskResults(results, diff)
 
-    def _result(self, disk: VmDisk, removal: DiskResult) -> DiskResult:
+    def _result(self, disk: ManagedDisk, removal: DiskResult) -> DiskResult:
         if removal.get("failed"):
             return removal
         return {**removal, "changed": True, "actions": [*(removal.get("actions") or ()), self.lines[disk.name]]}
 
 
 def recreation_of(
-    vms: Iterable[Vm], names: Collection[str], managed: Iterable[VmDisk], observed: ObservedHost
+    vms: Iterable[Vm], names: Collection[str], managed: Iterable[ManagedDisk], observed: ObservedHost
 ) -> Recreation:
     """Return what is made again of the VMs with these names; raise all reasons why one cannot be."""
     lines: dict[str, str] = {}

@@ -113,8 +113,9 @@ def _create(image: Disk, change: CreateImage, bench: Workbench) -> None:
     import rbd
 
     pool, size = cluster_of(image, bench).pool(image), 0 if has_format(image) else change.size
+    layout = _layout_arguments(change.layout)
     with speaking_of(image, "error creating"):
-        _retry_if_interrupted(image, bench, rbd.RBD().create, pool, image.source["image"], size, change.layout)
+        _retry_if_interrupted(image, bench, lambda: rbd.RBD().create(pool, image.source["image"], size, **layout))
 
 
 def _write_formats(part: Disk, size: int, bench: Workbench) -> None:
@@ -142,19 +143,20 @@ def _clone(origin: Disk, part: Disk, change: CreateImage, bench: Workbench) -> N
 
     cluster, source = cluster_of(part, bench), origin.source
     where = (cluster.pool(origin), source["image"], source["snapshot"], cluster.pool(part), part.source["image"])
+    layout = _layout_arguments(change.layout)
     with speaking_of(part, "error cloning"):
-        _retry_if_interrupted(part, bench, rbd.RBD().clone, *where, change.layout)
+        _retry_if_interrupted(part, bench, lambda: rbd.RBD().clone(*where, **layout))
 
 
-def _retry_if_interrupted(image: Disk, bench: Workbench, call: Callable[..., None], *arguments: Any) -> None:
+def _retry_if_interrupted(image: Disk, bench: Workbench, make: Callable[[], None]) -> None:
+    """Make an image; if its name is taken by an interrupted creation, remove that and make it then."""
     import rbd
 
-    *where, layout = arguments
     try:
-        call(*where, **_layout_arguments(layout))
+        make()
     except rbd.ImageExists:
         _remove_interrupted(image, bench)
-        call(*where, **_layout_arguments(layout))
+        make()
 
 
 def _remove_interrupted(disk: Disk, bench: Workbench) -> None:

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.directdisk.qemu.plugins.action.qemu_vms import ActionModule
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk, entries_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import ManagedDisk, entries_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import digest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.overlays import overlay_of
@@ -86,7 +86,7 @@ class Host:
         self.to_read = request["to_read"]
         if not request["managed"]:
             return {}
-        entries = entries_of((VmDisk(**one) for one in request["managed"]), self.seen["observed"]["units"])
+        entries = entries_of((ManagedDisk(**one) for one in request["managed"]), self.seen["observed"]["units"])
         self.kept.append((True, entries))
         return {"disks": self._results(entries)}
 

@@ -249,7 +249,7 @@ def test_a_link_in_the_place_of_a_download_is_not_followed(
 
     monkeypatch.setattr(image_fetch, "fetch", fetched)
     with pytest.raises(image_fetch.Failed, match=r"a\.part: Too many levels of symbolic links"):
-        image_fetch.fetch_image(str(tmp_path / "a"), f"{server}{path}", [], wanted=DIGEST if "?" in path else "")
+        image_fetch.fetch_image(str(tmp_path / "a"), f"{server}{path}", [], sha256=DIGEST if "?" in path else "")
     assert secret.stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "a").exists()
 

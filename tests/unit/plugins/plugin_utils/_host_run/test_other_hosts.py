@@ -19,7 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import s
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.compare import compare
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import (
     HostReport,
-    decide,
+    decide_starts,
     host_report,
     predicted_changes,
     running_twice,
@@ -71,7 +71,7 @@ def restarted(there: HostReport, name: str, declared: Vms) -> HostReport:
 
 
 def errors(**reports: HostReport) -> list[str]:
-    return [str(error) for error in decide(reports).errors]
+    return [str(error) for error in decide_starts(reports).errors]
 
 
 def test_a_vm_that_another_host_runs_without_a_declaration_is_not_started() -> None:
@@ -205,7 +205,7 @@ def test_a_vm_that_runs_without_the_collection_elsewhere_is_not_started() -> Non
 @pytest.mark.parametrize("state", ["absent", "stopped"])
 def test_a_vm_that_leaves_a_host_is_started_once_it_has_stopped(state: str) -> None:
     here = report({"web1": {**WEB1, "state": state}}, {"web1": WEB1})
-    decision = decide({"hv1": here, "hv2": report({"web1": WEB1})})
+    decision = decide_starts({"hv1": here, "hv2": report({"web1": WEB1})})
     assert (decision.errors, decision.stops) == ([], {"hv1": ["web1"]})
     assert decision.waits == {"hv2": {"web1": {"hv1": ["web1"]}}}
 
@@ -217,7 +217,7 @@ def test_two_vms_that_change_their_places_are_both_stopped_first() -> None:
         "hv1": report({"web1": ABSENT, "web2": web2}, {"web1": WEB1}),
         "hv2": report({"web2": gone2, "web1": WEB1}, {"web2": web2}),
     }
-    decision = decide(reports)
+    decision = decide_starts(reports)
     assert (decision.errors, decision.stops) == ([], {"hv1": ["web1"], "hv2": ["web2"]})
 
 
@@ -287,7 +287,7 @@ def test_what_was_done_since_a_report_counts() -> None:
 
     def decided(**results: Any) -> tuple[list[str], dict[str, list[str]]]:
         found = steps.reports_of({"hv1": {steps.OBSERVED: {"fleet": leaving}, **results}, "hv2": {}})
-        decision = decide({**found, "hv2": start})
+        decision = decide_starts({**found, "hv2": start})
         return [str(error) for error in decision.errors], decision.stops
 
     assert decided() == ([], {"hv1": ["web1"]})

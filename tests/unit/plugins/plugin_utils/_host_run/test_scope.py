@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.read_vm import read_vms
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
-from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import ManagedDisk
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.managed_disks import DiskResults
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.recreation import Recreation
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.run_options import read_run_options
@@ -25,7 +25,7 @@ def _no_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("declarations are compared one by one")
 
     monkeypatch.setattr(Vm, "__eq__", refuse)
-    monkeypatch.setattr(VmDisk, "__eq__", refuse)
+    monkeypatch.setattr(ManagedDisk, "__eq__", refuse)
 
 
 def test_the_vms_of_a_run_and_those_that_it_leaves() -> None:
@@ -37,7 +37,7 @@ def test_the_vms_of_a_run_and_those_that_it_leaves() -> None:
 
 
 def test_the_disks_that_are_made_again_and_the_others() -> None:
-    disks = [VmDisk(vm, "root", {"nbd": {"host": vm}}) for vm in ("a1", "a2", "b1")]
+    disks = [ManagedDisk(vm, "root", {"nbd": {"host": vm}}) for vm in ("a1", "a2", "b1")]
     results = DiskResults([(disk, {}) for disk in disks], [{"before_header": f"disk {disk.name}"} for disk in disks])
     kept = results.of(Recreation(disks[:1]).others(disks))
     assert [disk.name for disk, _result in kept.results] == ["root of a2", "root of b1"]

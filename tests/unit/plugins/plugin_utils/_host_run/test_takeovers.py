@@ -14,7 +14,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.other_hosts import (
     HostReport,
-    decide,
+    decide_starts,
     host_report,
 )
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run.takeovers import takeovers_of
@@ -58,11 +58,11 @@ def other(running: dict[str, Any] | None = None, *addresses: str, **declared: An
 
 
 def errors(**reports: HostReport) -> list[str]:
-    return [str(error) for error in decide(reports).errors]
+    return [str(error) for error in decide_starts(reports).errors]
 
 
 def test_storage_is_taken_only_for_the_vm_that_is_named() -> None:
-    assert decide({"hv2": taking()}).takes == {"hv2": {"web1": [ROOT]}}
+    assert decide_starts({"hv2": taking()}).takes == {"hv2": {"web1": [ROOT]}}
     assert errors(hv2=taking()) == []
     assert errors(hv2=taking(names=("db",))) == [
         "hv2: disk root of web1: rbd vms/root is open by client.7 at 192.0.2.9; stop it"
@@ -94,7 +94,7 @@ def test_nothing_is_taken_from_a_client_at_an_address_of_a_host_that_answers() -
 
 def test_nothing_is_taken_from_a_vm_that_stops_first() -> None:
     stops = {"web1": {**WEB1, "state": "absent"}}
-    decision = decide({"hv1": other({"web1": WEB1}, **stops), "hv2": taking()})
+    decision = decide_starts({"hv1": other({"web1": WEB1}, **stops), "hv2": taking()})
     assert (decision.errors, decision.takes) == ([], {})
     assert decision.stops == {"hv1": ["web1"]}
 
