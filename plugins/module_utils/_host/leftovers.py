@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterable
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._errors import printable
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError, printable
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import systemd
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import file_access
@@ -53,11 +53,18 @@ def purge(vms: Collection[str]) -> None:
     for path in (path for place in _KEPT for path in _folders_in(place, vms)):
         place, _slash, name = path.rpartition("/")
         for folder in (path, f"{_private(place)}/{name}"):
-            if os.path.islink(folder):
-                os.unlink(folder)
-            elif os.path.isdir(folder):
-                # It never follows links (shutil.rmtree.avoids_symlink_attacks).
-                shutil.rmtree(folder)
+            _remove(folder)
+
+
+def _remove(folder: str) -> None:
+    """Remove a folder of a VM, or the link to it; refuse any other one, whoever asks: this is root in /var/lib."""
+    if not paths.vm_of_directory(folder.rpartition("/")[2]):
+        raise HostError(f"{folder}: is no folder of a VM, and is not removed")
+    if os.path.islink(folder):
+        os.unlink(folder)
+    elif os.path.isdir(folder):
+        # It never follows links (shutil.rmtree.avoids_symlink_attacks).
+        shutil.rmtree(folder)
 
 
 def _folders_in(place: str, vms: Collection[str]) -> list[str]:
@@ -66,7 +73,7 @@ def _folders_in(place: str, vms: Collection[str]) -> list[str]:
     for folder in (place, _private(place)):
         with contextlib.suppress(FileNotFoundError):
             names.update(os.listdir(folder))
-    return [f"{place}/{name}" for name in names if paths.vm_of_directory(name) in vms]
+    return [f"{place}/{name}" for name in names if (vm := paths.vm_of_directory(name)) and vm in vms]
 
 
 def _private(path: str) -> str:
@@ -105,14 +112,11 @@ def remove_folders(changes: Changes) -> None:
     for path in changes.remove_folders:
         place, _slash, name = path.rpartition("/")
         for folder in (path, f"{_private(place)}/{name}"):
-            if os.path.islink(folder):
-                os.unlink(folder)
-            elif path.startswith(_KEPT):
+            if path.startswith(_KEPT) and not os.path.islink(folder):
                 with contextlib.suppress(OSError):
                     os.rmdir(folder)
-            elif os.path.isdir(folder):
-                # It never follows links (shutil.rmtree.avoids_symlink_attacks).
-                shutil.rmtree(folder)
+            else:
+                _remove(folder)
     for path in changes.remove_links:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import leftovers
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -118,3 +119,23 @@ def test_a_purge_lists_and_removes_all_of_one_vm(root: Path) -> None:
     assert leftovers.written("web1") == []
     assert (root / "lib" / "private" / "qemu-vm-web10").exists()
     assert (root / "elsewhere" / "image").exists()
+
+
+def test_folders_that_are_of_no_vm_stay_whatever_asks_for_them(root: Path) -> None:
+    for place in ("run", "lib"):
+        (root / place / "dpkg").mkdir()
+        (root / place / "dpkg" / "status").touch()
+    assert leftovers.folders([""]) == leftovers.links([""]) == []
+    leftovers.purge([""])
+    for change in (Changes(remove_folders=[f"{root}/run/dpkg"]), Changes(remove_folders=[f"{root}/run"])):
+        with pytest.raises(HostError, match=r"is no folder of a VM, and is not removed$"):
+            leftovers.remove_folders(change)
+    assert (root / "run" / "dpkg" / "status").exists() and (root / "lib" / "dpkg" / "status").exists()
+
+
+def test_a_fault_in_the_choice_of_folders_removes_none_of_others(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "lib" / "dpkg").mkdir()
+    monkeypatch.setattr(leftovers, "_folders_in", lambda *_: [f"{root}/lib/dpkg"])
+    with pytest.raises(HostError, match="/lib/dpkg: is no folder of a VM"):
+        leftovers.purge(["web1"])
+    assert (root / "lib" / "dpkg").exists()
