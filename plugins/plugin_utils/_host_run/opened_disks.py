@@ -18,7 +18,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_head
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import name_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, VmDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, DiskOfVm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DiskToRead, ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
@@ -99,12 +99,12 @@ def _about_to_be_opened(plans: Iterable[Plan], changes: Changes) -> Iterator[tup
     )
 
 
-def _given(changes: Changes) -> dict[str, list[VmDisk]]:
+def _given(changes: Changes) -> dict[str, list[DiskOfVm]]:
     """Return the disks that running VMs are given, by what is done with them."""
     return {"attached": changes.attach, "inserted": changes.insert}
 
 
-def _all_given(changes: Changes) -> set[VmDisk]:
+def _all_given(changes: Changes) -> set[DiskOfVm]:
     return {disk for disks in _given(changes).values() for disk in disks}
 
 
