@@ -19,10 +19,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_di
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import overlays
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import DisksAnswer, DisksRequest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     ApplyAnswer,
-    DisksAnswer,
-    DisksRequest,
     ObserveAnswer,
     ObservedHost,
     ObserveRequest,

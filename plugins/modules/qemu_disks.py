@@ -184,7 +184,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch impo
     lacking_bindings,
     reconcile_all,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DisksWork, decode
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import DisksWork
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs, private_folders, privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities

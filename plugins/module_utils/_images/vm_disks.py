@@ -17,11 +17,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch impo
     lacking_bindings,
     reconcile_all,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
-    DisksAnswer,
-    DiskToRead,
-    ObservedHost,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import DisksAnswer, DiskToRead
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 

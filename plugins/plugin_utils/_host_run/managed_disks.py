@@ -12,11 +12,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm im
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import VmDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
-    DiskResult,
-    DisksAnswer,
-    ObserveAnswer,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import DiskResult, DisksAnswer
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObserveAnswer
 
 
 def managed_disks(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[VmDisk]:

@@ -19,7 +19,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk 
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import name_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, DiskOfVm
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DiskToRead, ObservedHost
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import DiskToRead
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
