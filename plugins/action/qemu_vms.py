@@ -376,7 +376,7 @@ def _disks_request(vms: Sequence[Vm], declaration: Any, options: RunOptions) -> 
     """Return the request to observe the disks of the VMs on which the run acts."""
     chosen = [vm for vm in vms if is_chosen(vm.name, options.only_vms)]
     to_read = read_over_network(chosen, plain(declaration)) if options.only == "all" else []
-    return {"managed": [asdict(disk) for disk in _managed(chosen, declaration, options)], "to_read": to_read}
+    return {"managed": [disk.request for disk in _managed(chosen, declaration, options)], "to_read": to_read}
 
 
 def _managed(vms: Sequence[Vm], declaration: Any, options: RunOptions) -> list[VmDisk]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
+
 
 class DiskToRead(TypedDict):
     """A disk that is only opened, and whose first bytes are read before its VM opens it."""
@@ -24,11 +26,18 @@ class DiskToRead(TypedDict):
     declared: Mapping[str, Any]
 
 
+class ManagedDisk(TypedDict):
+    """A disk of a VM whose image is managed."""
+
+    vm: str
+    disk: str
+    declared: Mapping[str, Any]
+
+
 class DisksRequest(TypedDict):
     """The disks in a request to observe a host. It holds their secrets."""
 
-    managed: list[dict[str, Any]]
-    """The fields of VmDisk, for those whose images are managed."""
+    managed: list[ManagedDisk]
     to_read: list[DiskToRead]
 
 
@@ -38,20 +47,38 @@ class _DiskResult(TypedDict):
 
 
 class DiskResult(_DiskResult, total=False):
-    """The result of one disk in the answer of qemu_disks; the module documents its further members."""
+    """The result of one disk in the answer of qemu_disks, which documents its members."""
 
     failed: bool
     refused: bool
     """If the declaration is wrong, so that nothing at all may change."""
     msg: str
+    exception: str
+    """The traceback of an unexpected error."""
     actions: list[str]
+    state: str
+    size: int | None
+    format: str | None
+    blockdev: list[Node]
+    image: Mapping[str, Any]
+    """What was observed of the image, as its kind of storage reports it."""
+
+
+class Diff(TypedDict, total=False):
+    """What Ansible shows of one disk with --diff."""
+
+    before_header: str
+    after_header: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    prepared: str
 
 
 class DisksAnswer(TypedDict):
-    """The answer of qemu_disks, and the predictions in the observation of a host, as far as they are read here."""
+    """The answer of qemu_disks, and the predictions in the observation of a host."""
 
     disks: list[DiskResult]
-    diff: list[dict[str, Any]]
+    diff: list[Diff]
     warnings: list[str]
 
 
