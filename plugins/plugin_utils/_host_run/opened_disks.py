@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind import not_raw
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.foreign_files import why_undeclared
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
@@ -124,12 +125,7 @@ def _may_be_raw(disk: Disk) -> bool:
 
 def _names_others(disk: Disk, head: bytes) -> str:
     """Return why a qcow2 that is opened without other files must not be given to a guest; empty if it may be."""
-    header = read_header(head if disk.settings["format"] == "qcow2" else b"")
-    if header.external:
-        return "its data is in another file, as its header says; such an image is not opened"
-    if header.backing:
-        return f"it stands on {header.backing}, as its header says; flatten it, or declare that as backing (provision)"
-    return ""
+    return why_undeclared(read_header(head if disk.settings["format"] == "qcow2" else b""))
 
 
 def _why_not_raw(disk: Disk, head: bytes) -> str:
