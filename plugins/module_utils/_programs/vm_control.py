@@ -19,11 +19,11 @@ import json
 import os
 import select
 import socket
-import stat
-import struct
 import sys
 import time
 from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unix_socket import connect_by_handle
 
 OPEN_OR_OPENING = ("01", "02")
 """TCP_ESTABLISHED and TCP_SYN_SENT in /proc/net/tcp (linux/tcp_states.h)."""
@@ -47,30 +47,19 @@ def runs() -> bool:
 
 
 def connect(path: str, seconds: float) -> socket.socket:
-    """A connection to the monitor of this unit's QEMU, and of no other process.
+    """Connect to the monitor of this unit's QEMU, and of no other process.
 
     The folder is the VM's own, and this program is root: the socket may be a link to that of another VM.
     """
     handle = os.open(path, os.O_PATH | os.O_NOFOLLOW)
-    monitor = socket.socket(socket.AF_UNIX)
     try:
-        if not stat.S_ISSOCK(os.fstat(handle).st_mode):
-            raise PermissionError(errno.EPERM, "it is not a socket")
-        # QEMU serves one client at a time, and others may wait: without this a full queue is an error at once.
-        limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6) or 1)
-        monitor.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        # By its handle: the name may belong to another file by now.
-        monitor.connect(f"/proc/self/fd/{handle}")
-        monitor.settimeout(seconds)
-        peer = struct.unpack("3i", monitor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-        if str(peer) != os.environ["MAINPID"]:
-            message = f"process {peer} listens there, and this VM's QEMU is process {os.environ['MAINPID']}"
-            raise PermissionError(errno.EPERM, message)
-    except OSError:
-        monitor.close()
-        raise
+        monitor, peer, _uid = connect_by_handle(handle, seconds)
     finally:
         os.close(handle)
+    if str(peer) != os.environ["MAINPID"]:
+        monitor.close()
+        message = f"process {peer} listens there, and this VM's QEMU is process {os.environ['MAINPID']}"
+        raise PermissionError(errno.EPERM, message)
     return monitor
 
 

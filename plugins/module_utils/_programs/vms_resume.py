@@ -20,12 +20,13 @@ import json
 import os
 import socket
 import stat
-import struct
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unix_socket import connect_by_handle
 
 SECONDS = 5.0
 """Time limit for a VM's answer."""
@@ -83,27 +84,15 @@ def open_regular(path: str, flags: int) -> int:
 def connect(path: str, seconds: float) -> socket.socket:
     """Connect to a unix socket in a folder that a VM may write to, if the folder's owner listens there."""
     handle, owner = open_owned(path, os.O_PATH)
-    connection = socket.socket(socket.AF_UNIX)
     try:
-        if not stat.S_ISSOCK(os.fstat(handle).st_mode):
-            raise PermissionError(errno.EPERM, "it is not a socket")
-        # Others may wait for the listener, too: a socket with a time limit of Python's would not wait for its turn.
-        limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6) or 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        # By its handle: the name may belong to another file by now.
-        connection.connect(f"/proc/self/fd/{handle}")
-        connection.settimeout(seconds)
-        peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
-        if owner is not None and peer != owner:
-            raise PermissionError(errno.EPERM, f"uid {peer} listens there, and its folder belongs to uid {owner}")
+        connection, _pid, uid = connect_by_handle(handle, seconds)
     except BlockingIOError:
-        connection.close()
         raise socket.timeout("other clients hold it") from None
-    except OSError:
-        connection.close()
-        raise
     finally:
         os.close(handle)
+    if owner is not None and uid != owner:
+        connection.close()
+        raise PermissionError(errno.EPERM, f"uid {uid} listens there, and its folder belongs to uid {owner}")
     return connection
 
 
