@@ -54,13 +54,8 @@ TLS = (
 )
 
 OPTIONS = (
-    Option(
-        "host",
-        "Name or address of the server; this or O(socket).",
-        pattern=r"[^\s/]+",
-        pattern_help="is not a name or address",
-    ),
-    Option("port", "Port of the server.", "int", default=None, minimum=1, maximum=65535),
+    _server.host_option("Name or address of the server; this or O(socket)."),
+    _server.port_option("Port of the server."),
     Option("socket", "Unix socket of a server on the same host; this or O(host).", "path"),
     Option("export", "Name of the export; the server's default without it.", qemu="export"),
     Option("tls", "Encrypts the connection: by certificates or by a pre-shared key.", "dict", options=TLS),
