@@ -175,9 +175,9 @@ def _read_uri(uri: str) -> dict[str, Any]:
     _refuse_port(pieces.port)
     query = uris.query_of(pieces, tuple(_PARAMETERS))
     numbers = {_PARAMETERS[key]: _number(key, text) for key, text in query.items()}
-    # But for user and group, 0 is what QEMU takes for "not said".
-    said = {option: number for option, number in numbers.items() if number or option in ("user", "group")}
-    return {"host": uris.host_of(pieces), "path": uris.decoded(pieces.path, "its path"), **said}
+    # But for user and group, 0 is what QEMU takes for "not set".
+    declared = {option: number for option, number in numbers.items() if number or option in ("user", "group")}
+    return {"host": uris.host_of(pieces), "path": uris.decoded(pieces.path, "its path"), **declared}
 
 
 def _refuse_port(port: int | None) -> None:

@@ -189,7 +189,7 @@ def _node(values: Values, resources: UnitResources) -> Node:
 
 
 def _nbdkit(values: Values, resources: UnitResources) -> NbdkitPlugin:
-    """nbdkit's ssh plugin, for a QEMU without the driver. It connects again when the server has been away."""
+    """Return nbdkit's ssh plugin, for a QEMU without the driver. It reconnects after the server was away."""
     return NbdkitPlugin(
         "ssh",
         (

@@ -28,7 +28,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks imp
 
 
 class ImageResult(TypedDict):
-    """What became of one image, or would become of it."""
+    """Result of one image, or its prediction."""
 
     changed: bool
     actions: list[str]

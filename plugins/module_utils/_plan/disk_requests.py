@@ -61,11 +61,11 @@ class DiskResult(_DiskResult, total=False):
     format: str | None
     blockdev: list[Node]
     image: Mapping[str, Any]
-    """What was observed of the image, as its kind of storage reports it."""
+    """State of the image, as its kind of storage reports it."""
 
 
 class Diff(TypedDict, total=False):
-    """What Ansible shows of one disk with --diff."""
+    """The diff of one disk, as Ansible shows it with --diff."""
 
     before_header: str
     after_header: str

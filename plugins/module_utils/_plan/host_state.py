@@ -191,7 +191,7 @@ class ObservedHost(StorageOwners):
     heads: dict[str, str]
     """First bytes in hexadecimal: of files and devices by path, and of other raw disks by "DISK of VM"."""
     not_read: dict[str, str]
-    """Why the first bytes of a disk could not be read, by "DISK of VM"."""
+    """Reason why the first bytes of a disk could not be read, by "DISK of VM"."""
     staged: list[str]
     """Images in the cache."""
     overlays: dict[str, list[str]]

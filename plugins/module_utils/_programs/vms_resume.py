@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # pylint: disable=ansible-bad-function
 # A program of its own, which no module runs in its own process.
-"""qemu-vms-resume.py RUN LOGS: let paused VMs go on, and keep console logs short.
+"""qemu-vms-resume.py RUN LOGS: resume paused VMs, and keep console logs short.
 
-RUN: the VMs below this folder (/run) that an I/O error has paused (on_error: stop) go on.
-LOGS: the console logs below this folder (/var/log/private) are cut to their end once they are too long.
+RUN: resume the VMs below this folder (/run) that an I/O error has paused (on_error: stop).
+LOGS: cut the console logs below this folder (/var/log/private) to their end once they are too long.
 
 A VM's folders are its own: what lies in them may be anything. So nothing there is opened through a link, nothing that
 does not belong to the folder's owner is used, and every answer is bounded in bytes and seconds.
@@ -40,7 +40,7 @@ LOG_KEPT = 8 * 1024**2
 
 
 def open_owned(path: str, flags: int) -> tuple[int, int | None]:
-    """Open a file in a folder that a VM may write to; its handle, and the uid that it must belong to.
+    """Open a file in a folder that a VM may write to; return its handle, and the uid that it must belong to.
 
     The way to the folder is root's. In a folder that nobody but root may write to there is no such uid, and links are
     followed.

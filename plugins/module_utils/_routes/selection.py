@@ -154,7 +154,7 @@ class RequiredRoute(TypedDict):
 
 
 class Requirements(TypedDict, total=False):
-    """What VMs require of their host."""
+    """Requirements of VMs to their host."""
 
     routes: list[RequiredRoute]
     kept: list[str]
