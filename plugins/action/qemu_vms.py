@@ -19,10 +19,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_di
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan import overlays
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import DisksAnswer, DisksRequest
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
     ApplyAnswer,
-    DisksAnswer,
-    DisksRequest,
     ObserveAnswer,
     ObservedHost,
     ObserveRequest,
@@ -384,7 +383,7 @@ def _disks_request(vms: Sequence[Vm], declaration: Any, options: RunOptions) -> 
     """Return the request to observe the disks of the VMs on which the run acts."""
     chosen = [vm for vm in vms if is_chosen(vm.name, options.only_vms)]
     to_read = read_over_network(chosen, plain(declaration)) if options.only == "all" else []
-    return {"managed": [asdict(disk) for disk in _managed(chosen, declaration, options)], "to_read": to_read}
+    return {"managed": [disk.request for disk in _managed(chosen, declaration, options)], "to_read": to_read}
 
 
 def _managed(vms: Sequence[Vm], declaration: Any, options: RunOptions) -> list[ManagedDisk]:

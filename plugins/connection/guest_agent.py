@@ -121,7 +121,7 @@ class Connection(ConnectionBase):
         name, variables = self.get_option("hypervisor"), self.get_option("hypervisor_variables")
         self._hypervisor = hypervisor.connect(name, variables, self._play_context)
         python = str(variables.get("ansible_python_interpreter", ""))
-        self._python = python if python.startswith("/") else "/usr/bin/python3"
+        self._python = python if python.startswith("/") else paths.PYTHON[0]
         self._connected = True
         return self
 

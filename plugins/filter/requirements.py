@@ -53,7 +53,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dir
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import selection
 
 
-def requirements(vms: Any, host: str = "") -> dict[str, Any]:
+def requirements(vms: Any, host: str = "") -> selection.Requirements:
     """Return the routes to backends and the firmware that declared VMs need."""
     try:
         return selection.requirements(read_vms(vms, host))

@@ -171,6 +171,7 @@ disks:
       image: {exists: true, size: 107374182400, format: raw}
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -179,22 +180,25 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dir
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import read_entries
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch import (
+    ReconciledDisk,
     answer_of,
     failure_of,
     lacking_bindings,
     reconcile_all,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DisksWork, decode
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import DisksWork
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import decode
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs, private_folders, privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 
-def result_of(results: list[dict[str, Any]]) -> dict[str, Any]:
+def result_of(results: Iterable[ReconciledDisk]) -> dict[str, Any]:
     """Return the result of the module; ``failed`` if a disk failed."""
     done = answer_of(results)
     failure = failure_of(done["disks"])
-    return {**done, **({"failed": True, **failure} if failure else {})}
+    changed = any(disk["changed"] for disk in done["disks"])
+    return {"changed": changed, **done, **({"failed": True, **failure} if failure else {})}
 
 
 def main() -> None:

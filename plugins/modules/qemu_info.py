@@ -218,7 +218,12 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import private_folders, privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.registry import ROUTES
-from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import flaw, missing, why_not
+from ansible_collections.directdisk.qemu.plugins.module_utils._routes.selection import (
+    Requirements,
+    flaw,
+    missing,
+    why_not,
+)
 
 ARGUMENTS = {
     "requires": {
@@ -266,7 +271,7 @@ def _route(backend: Backend, route: str, capabilities: Capabilities) -> dict[str
 
 def observe(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the capabilities of the host, and what it lacks."""
-    requires = parameters["requires"] or {}
+    requires: Requirements = parameters["requires"] or Requirements()
     if not parameters["capabilities"] and not any(requires.values()):
         return {"capabilities": {}, "backends": {}, "missing": [], "missing_packages": []}
     probed = probe(fresh=parameters["fresh"])

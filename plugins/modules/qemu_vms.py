@@ -276,9 +276,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._host import apply, former_storage, observe
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.probe import probe
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import DisksRequest, DiskToRead
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
-    DisksRequest,
-    DiskToRead,
     ObserveAnswer,
     ObservedHost,
     Request,

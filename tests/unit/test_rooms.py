@@ -25,15 +25,20 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = "ansible_collections.directdisk.qemu.plugins."
 LONGEST_FILE, LONGEST_FUNCTION = 400, 50  # lines
 MOST_ENTRIES, MOST_FILES = 16, 40  # at the top of module_utils, and in a room
-IMPURE = {
-    *("fcntl", "glob", "os", "os.path", "pathlib", "random", "select", "shutil", "signal", "socket", "subprocess"),
-    *("tempfile", "threading", "time"),
+PURE = {
+    *("__future__", "base64", "binascii", "collections", "contextlib", "dataclasses", "difflib", "enum", "fractions"),
+    *("functools", "hashlib", "html", "ipaddress", "itertools", "json", "math", "posixpath", "re"),
+    *("types", "typing", "urllib.parse", "uuid", "xml.etree"),
 }
+"""Libraries without input and output. Others are refused: a list of those that have some would never be complete."""
+CALLS_OUT = {"__import__", "breakpoint", "eval", "exec", "input", "open", "print"}
+"""Functions of Python itself that a pure room does not call."""
 KNOWS_BACKENDS = (
     "module_utils/_backends/",
     "module_utils/_image_plans/",
     "module_utils/_images/",
     "module_utils/_routes/nbdkit.py",  # QEMU reads from it as from any NBD server
+    "module_utils/_routes/tgt.py",  # QEMU reads from it as from any iSCSI target
 )
 """Where the name of a backend may stand: its own file or folder, in the words of docs/design.md."""
 KNOWS_ROUTES = (
@@ -45,6 +50,8 @@ KNOWS_ROUTES = (
     "module_utils/_host/probe.py",  # asks nbdkit what it can do
     "plugin_utils/_inventory/conflicts.py",  # two disks of a host may get the same loopback address for tgtd
 )
+ASKED_FOR = {"BACKENDS", "ROUTES", "backend", "backend_name", "image_kind", "route", "routes_for"}
+"""Names of what holds a backend or a route: an expression with one of them has no name of one as text."""
 
 _ABOUT_VMS = ("_adopt", "_metrics", "_declaration/read_vm.py", "_plan/plan.py", "_plan/changes.py", "_host/apply.py")
 _KINDS = {"rbd", "lun", "image", "stores", "volume"}
@@ -91,21 +98,53 @@ class Source:
     def module(self) -> str:
         return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
+    @cached_property
+    def import_statements(self) -> list[ast.Import | ast.ImportFrom]:
+        """Also those for types alone, and those within a function."""
+        return [node for node in ast.walk(self.tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+
     def imports(self, modules: Mapping[str, Source]) -> Iterator[str]:
-        """Modules of the collection that it imports, also for types alone, and also within a function."""
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
-                module = (node.module or "").removeprefix(PACKAGE)
+        """Modules of the collection that it imports."""
+        for node in self.import_statements:
+            if isinstance(node, ast.Import):
+                yield from (alias.name.removeprefix(PACKAGE) for alias in node.names if _is_own(alias.name))
+            elif _is_own(self._origin(node)):
+                module = self._origin(node).removeprefix(PACKAGE)
                 for alias in node.names:
                     yield f"{module}.{alias.name}" if f"{module}.{alias.name}" in modules else module
 
     def libraries(self) -> Iterator[str]:
         """Modules of others that it imports."""
-        for node in ast.walk(self.tree):
+        for node in self.import_statements:
             if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and not (node.module or "").startswith(PACKAGE):
-                yield from (node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names))
+                yield from (alias.name for alias in node.names if not _is_own(alias.name))
+            elif not _is_own(self._origin(node)):
+                yield self._origin(node)
+
+    @cached_property
+    def texts_beside_names(self) -> list[tuple[set[str], int]]:
+        """Constants in expressions that ask for a backend or route, each with its line."""
+        found = []
+        for node in ast.walk(self.tree):
+            is_method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            if is_method or isinstance(node, (ast.Compare, ast.Subscript)):
+                inside = list(ast.walk(node))
+                asked = {getattr(child, "attr", getattr(child, "id", "")) for child in inside}
+                if asked & ASKED_FOR and "driver" not in asked:
+                    constants = (child.value for child in inside if isinstance(child, ast.Constant))
+                    found.append(({one for one in constants if isinstance(one, str)}, node.lineno))
+        return found
+
+    def _origin(self, node: ast.ImportFrom) -> str:
+        """The module from which a statement imports, whose name may be relative."""
+        if not node.level:
+            return node.module or ""
+        above = f"{PACKAGE}{self.path.replace('/', '.')}".split(".")[: -1 - node.level]
+        return ".".join([*above, *([node.module] if node.module else [])])
+
+
+def _is_own(module: str) -> bool:
+    return module.startswith(PACKAGE)
 
 
 def rooms_in(document: str) -> list[Room]:
@@ -152,41 +191,38 @@ def circles(sources: list[Source]) -> list[str]:
 
 
 def input_and_output(sources: list[Source]) -> list[str]:
-    """What a pure room imports that is not."""
-    return [
-        f"{source.path} imports {library}"
-        for source in sources
-        if (room := room_of(source)) and room.pure
-        for library in source.libraries()
-        if library in IMPURE
+    """What a pure room imports or calls that is not."""
+    pure = [source for source in sources if (room := room_of(source)) and room.pure]
+    imported = [f"{source.path} imports {name}" for source in pure for name in source.libraries() if not _is_pure(name)]
+    called = [
+        f"{source.path} calls {node.func.id}()"
+        for source in pure
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS_OUT
     ]
+    return imported + called
+
+
+def _is_pure(library: str) -> bool:
+    return any(library == name or library.startswith(f"{name}.") for name in PURE)
 
 
 def names_out_of_place(sources: list[Source]) -> list[str]:
-    """Comparisons with the name of a backend or route, and imports of one's file, where nobody should know it."""
+    """Questions for a backend or route by its name, and imports of one's file, where nobody should know it."""
+    modules = {source.module: source for source in sources}
     found = []
     for source in sources:
         for names, places, folder in (
-            (set(BACKENDS), KNOWS_BACKENDS, "module_utils._backends"),
-            (set(ROUTES), KNOWS_ROUTES, "module_utils._routes"),
+            (set(BACKENDS), KNOWS_BACKENDS, "module_utils._backends."),
+            (set(ROUTES), KNOWS_ROUTES, "module_utils._routes."),
         ):
             if source.path.startswith(places):
                 continue
-            found += [f"{source.path} knows {name}" for name in _names_asked_for(source.tree, names, folder)]
+            asked = ((name, line) for texts, line in source.texts_beside_names for name in sorted(texts & names))
+            found += [f"{source.path}:{line} knows {name}" for name, line in asked]
+            imported = (one.removeprefix(folder) for one in source.imports(modules) if one.startswith(folder))
+            found += [f"{source.path} imports {one}" for one in imported if one.partition(".")[0] in names]
     return found
-
-
-def _names_asked_for(tree: ast.Module, names: set[str], folder: str) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Compare):
-            constants = {child.value for child in ast.walk(node) if isinstance(child, ast.Constant)}
-            asked = {getattr(child, "attr", getattr(child, "id", "")) for child in ast.walk(node)}
-            if asked & {"backend", "backend_name", "route", "routes_for", "image_kind"} and "driver" not in asked:
-                yield from sorted(names & {constant for constant in constants if isinstance(constant, str)})
-        if isinstance(node, ast.ImportFrom) and node.module == f"{PACKAGE}{folder}":
-            yield from sorted(names & {alias.name for alias in node.names})
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{PACKAGE}{folder}."):
-            yield from sorted(names & {(node.module or "").rpartition(".")[2]})
 
 
 def ships_too_much(sources: list[Source]) -> list[str]:
@@ -248,6 +284,11 @@ def test_the_sources_keep_the_rules(rule: object) -> None:
 IMPORT = f"from {PACKAGE}module_utils."
 BROKEN = {
     "upwards": (imports_upwards, {"module_utils/_options/read.py": f"{IMPORT}_host import probe"}),
+    "by a whole name": (
+        imports_upwards,
+        {"module_utils/_options/read.py": f"import {PACKAGE}module_utils._host.probe"},
+    ),
+    "by a relative name": (imports_upwards, {"module_utils/_options/read.py": "from .._host import probe"}),
     "for types alone": (
         imports_upwards,
         {"module_utils/_plan/plan.py": f"if TYPE_CHECKING:\n    {IMPORT}_host.probe import probe"},
@@ -260,10 +301,20 @@ BROKEN = {
         },
     ),
     "process in a pure room": (input_and_output, {"module_utils/_plan/plan.py": "import subprocess"}),
-    "clock in a pure room": (input_and_output, {"module_utils/_adopt/texts.py": "from time import sleep\nimport time"}),
+    "clock in a pure room": (input_and_output, {"module_utils/_adopt/texts.py": "from datetime import datetime"}),
+    "file in a pure room": (input_and_output, {"module_utils/_plan/plan.py": "def f():\n    return open('/a')"}),
     "backend by name": (
         names_out_of_place,
         {"module_utils/_plan/plan.py": 'if disk.backend.name in ("rbd", "nfs"):\n    pass'},
+    ),
+    "backend by import of a part": (
+        names_out_of_place,
+        {"module_utils/_plan/plan.py": f"{IMPORT}_backends.rbd.ceph import user_of"},
+    ),
+    "backend by index": (names_out_of_place, {"module_utils/_adopt/texts.py": 'x = BACKENDS["iscsi"]'}),
+    "backend by method": (
+        names_out_of_place,
+        {"module_utils/_plan/plan.py": 'x = {"rbd": 1}.get(disk.backend.name)'},
     ),
     "backend by import": (names_out_of_place, {"module_utils/_host/apply.py": f"{IMPORT}_backends import rbd"}),
     "route by name": (names_out_of_place, {"plugin_utils/_host_run/host_plans.py": 'x = planned.route == "nbdkit"'}),

@@ -29,7 +29,7 @@ PHRASES = {
 }
 """What must not be written, and what to write."""
 
-BEGINNINGS = re.compile(r"(?:What|Where|Whether|Whom|Who|Of|By which|How) ")
+BEGINNINGS = re.compile(r"(?:What|When|Where|Whether|Whom|Who|Why|Of|By which|How) ")
 """A docstring begins with a verb or a noun."""
 
 TEXTS = ("*.md", "*.yml", "*.j2", "*.html", "*.js")

@@ -42,7 +42,7 @@ class Confinement:
 
     @property
     def capabilities(self) -> list[int]:
-        """Numbers of the capabilities that it keeps."""
+        """Return the numbers of the capabilities that the process keeps."""
         kept = ((CAP_DAC_OVERRIDE, self.opens), (CAP_NET_BIND_SERVICE, self.listens))
         return [number for number, needed in kept if needed]
 

@@ -30,12 +30,23 @@ def local_backing_file(disk: Disk, node: Node) -> str:
     return posixpath.join(posixpath.dirname(image), name) if posixpath.isabs(name) or image else ""
 
 
+def why_undeclared(header: Header, backing: str = "") -> str:
+    """Return why a qcow2 is not opened: its header names a file that is not declared; empty if it names none.
+
+    backing: its declared backing file.
+    """
+    if header.external:
+        return "its data is in another file, as its header says; such an image is not opened"
+    if header.backing and header.backing != backing:
+        return f"it stands on {header.backing}, as its header says; flatten it, or declare that as backing (provision)"
+    return ""
+
+
 def refuse_undeclared(disk: Disk, header: Header) -> None:
     """Raise HostError if the header of a qcow2 names a file that is not declared."""
-    if header.external:
-        raise HostError("its header names another file for its data; such an image is not opened")
-    if header.backing and header.backing != disk.backing.get("file"):
-        raise HostError(f"it stands on {header.backing}, as its header says; flatten it, or declare that as backing")
+    problem = why_undeclared(header, str(disk.backing.get("file", "")))
+    if problem:
+        raise HostError(problem)
 
 
 def foreign_file(nodes: Iterable[Mapping[str, Any]], name: str, backing: str, *, keeps_names: bool) -> str:

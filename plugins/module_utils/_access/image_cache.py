@@ -111,7 +111,7 @@ def _run_for_now(disk: Disk, unit: str, bench: Workspace) -> str:
         *(f"--property={name}={value}" for name, value in properties.items()),
         *(f"--property={line}" for line in addresses if not sandbox.open_because),
         *loaded,
-        *("--", "/usr/bin/python3", "-IS", "-"),
+        *("--", *paths.PYTHON, "-"),
         *map(
             _literal,
             (

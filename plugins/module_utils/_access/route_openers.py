@@ -26,7 +26,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import in_words
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.background import background_process
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.private_folders import private_folder
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import run_program
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import SYSTEM_PATH, run_program
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import image_fetch, tgt_serve
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.bounded_file import BoundedFile
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit, stage, tgt
@@ -179,7 +179,7 @@ def _by_tgt(disk: Disk, resources: UnitResources, bench: Workspace) -> Iterator[
     place = f"{bench.folder}/tgtd{id(resources)}"
     portal = f"{tgt.loopback_address(bench.folder, f'{disk.name}{id(resources)}')}:{tgt.PORT}"
     command = [tgt.PROGRAM, "--foreground", "--iscsi", f"portal={portal}"]
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TGT_IPC_SOCKET": place}
+    environment = {"PATH": SYSTEM_PATH, "TGT_IPC_SOCKET": place}
     reached = confinement(disk.backend.access.reach(disk.source), Reach(servers=(tgt.LOOPBACK,)))
     begin = bench.confined(replace(reached, listens=True))
     with background_process(

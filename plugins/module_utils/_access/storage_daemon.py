@@ -87,7 +87,7 @@ class StorageDaemon:
 
     @property
     def lost(self) -> bool:
-        """The daemon no longer answers: the next disk needs another one."""
+        """Return if the daemon no longer answers, so that the next disk needs another one."""
         return bool(self._monitor.lost) or self.files.lost
 
     def close(self) -> None:

@@ -31,6 +31,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Hos
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.storage_users import StorageUsers
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import Graph, build_graph
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.resource_cache import ResourceCache
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import SYSTEM_PATH
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 
@@ -114,7 +115,7 @@ class Workbench(Workspace):
         return self._daemons[key]
 
     def _new_daemon(self, opened: OpenedHere, stack: contextlib.ExitStack) -> StorageDaemon:
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **opened.environment}
+        environment = {"PATH": SYSTEM_PATH, **opened.environment}
         daemon = StorageDaemon(
             self.capabilities.release,
             environment=environment,

@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.graph import ConvertedDisk
-from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import Storage, is_device
+from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.storage import Storage
 from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts import shown
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import LibvirtSource, as_declared
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import (
@@ -19,7 +19,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_
     Secret,
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS, of_path
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
 _SILENT = ("protocol", "name", "query", "index", "file", "dev")
@@ -95,7 +95,7 @@ def _name(source: ElementTree.Element, disk: ElementTree.Element, result: Conver
 def _local(path: str) -> Storage:
     if not path.startswith("/"):
         raise DeclarationError("libvirt: source", f"{shown(path)} is not an absolute path")
-    return BACKENDS["host_device" if is_device(path) else "file"], {"filename": path}
+    return of_path(path), {"filename": path}
 
 
 def _network(backend: Backend, source: LibvirtSource, context: CommandLineContext) -> Storage:
@@ -194,7 +194,7 @@ def _of_pool(
             raise DeclarationError("libvirt: pool", f"{shown(volume)} is not the name of a LUN: unit:0:0:N")
         target = attributes(place, "device").get("path", "")
         direct_source = _named(place, f"{target}/{lun[1]}", auth if auth is not None else own)
-        return _network(BACKENDS["iscsi"], direct_source, context)
+        return _network(BACKENDS[kind.removesuffix("-direct")], direct_source, context)
     if kind not in names:
         raise DeclarationError("libvirt: pool", f"type {shown(kind)} cannot be declared")
     return _network(BACKENDS[kind], _named(place, names[kind], auth if auth is not None else own), context)

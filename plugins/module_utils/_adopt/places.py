@@ -19,7 +19,6 @@ _NOT_PCI = re.compile(
 _FIRST_SLOT = 3
 _AFTER_DEVICES = 1 << 16
 """QEMU adds the device of a -drive itself, after all others."""
-_MOST_BUSES = 16
 
 
 def places_of(arguments: Sequence[Argument]) -> dict[int, Place]:

@@ -13,7 +13,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._adopt.texts impor
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import with_secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.command_line_context import CommandLineContext
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS, from_uri
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS, from_uri, of_path
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 
@@ -24,8 +24,6 @@ _BY_DRIVER = {backend.access.driver: backend for backend in BACKENDS.values() if
 _PROTOCOL = re.compile(r"[^/:]*:")
 OPENED_BEFORE = re.compile(r"/dev/(fdset/|fd/|std(in|out|err)\b)|/proc/(self|thread-self|[0-9]+)/fd/")
 """Beginning of the path of a file that another process has opened for QEMU."""
-_NO_DEVICES = ("/dev/shm/", "/dev/hugepages/", "/dev/mqueue/")
-"""Directories under /dev that contain files."""
 
 Storage = tuple[Backend, dict[str, Any]]
 
@@ -43,7 +41,7 @@ def read_storage(node: Node, context: CommandLineContext, where: str, left: list
     if backend is None:
         if "filename" not in members:
             raise DeclarationError(where, "names no file and no driver")
-        backend = BACKENDS["host_device" if is_device(_absolute(str(members["filename"]), context, where)) else "file"]
+        backend = of_path(_absolute(str(members["filename"]), context, where))
     options_of = {option.qemu for option in backend.options}
     for member, why in backend.access.unhandled.items():
         if member in members and member not in options_of:
@@ -64,7 +62,7 @@ def _by_name(text: str, context: CommandLineContext, where: str) -> Storage:
     prefix = _PROTOCOL.match(text)
     if prefix is None or text.startswith("/"):
         path = _absolute(text, context, where)
-        return BACKENDS["host_device" if is_device(path) else "file"], {"filename": path}
+        return of_path(path), {"filename": path}
     try:
         backend, values = from_uri(text)
     except DeclarationError as error:
@@ -73,7 +71,7 @@ def _by_name(text: str, context: CommandLineContext, where: str) -> Storage:
         raise error.within(where) from None
     if isinstance(values.get("filename"), str):
         values["filename"] = _absolute(values["filename"], context, where)
-        backend = BACKENDS["host_device"] if is_device(values["filename"]) else backend
+        backend = of_path(values["filename"], backend)
     return backend, with_secrets(backend.options, values, f"the text of {where}, after {prefix[0]}")
 
 
@@ -84,10 +82,6 @@ def _by_driver(driver: str, named: Backend | None, where: str) -> Backend:
     if named not in (None, backend):
         raise DeclarationError(where, f"driver is {driver}, and the name is that of {named.name if named else ''}")
     return backend
-
-
-def is_device(path: str) -> bool:
-    return path.startswith("/dev/") and not path.startswith(_NO_DEVICES)
 
 
 def _absolute(path: str, context: CommandLineContext, where: str) -> str:

@@ -183,7 +183,7 @@ def _protocols(values: Values) -> str:
 
 
 def _nbdkit(values: Values, resources: UnitResources) -> NbdkitPlugin:
-    """nbdkit's curl plugin on the same url; every secret by file, and requests tried again while the server is away."""
+    """Return nbdkit's curl plugin for the same url; secrets are passed as files, and requests are retried."""
     parameters = [f"url={values['url']}", f"protocols={_protocols(values)}"]
 
     def add(name: str, value: object | None) -> None:
@@ -217,7 +217,7 @@ def _nbdkit(values: Values, resources: UnitResources) -> NbdkitPlugin:
 
 
 def _stage(values: Values) -> Download:
-    """curl on the same url."""
+    """Return the download of the same url by curl."""
     options = {"proto": f"={_protocols(values)}"}
     if "timeout" in values:
         options.update(dict.fromkeys(("connect-timeout", "speed-time"), str(values["timeout"])))
@@ -239,12 +239,12 @@ def _stage(values: Values) -> Download:
 
 def _read_libvirt(scheme: str, source: LibvirtSource) -> dict[str, Any]:
     cookies = "; ".join(f"{name}={value}" for name, value in source.parts.get("cookies", {}).items())
-    said = with_secrets(
+    named = with_secrets(
         (_url.QUERY,), _url.read_uri(_url.from_libvirt(scheme, source)), "the attribute query of <source>"
     )
     return uris.drop_none(
         {
-            **said,
+            **named,
             "username": source.user or None,
             "password": source.secret,
             "sslverify": source.part("ssl", "verify"),

@@ -8,6 +8,17 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends import u
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+
+
+def host_option(summary: str, *, required: bool = False) -> Option:
+    """Return the option of the server's name or address."""
+    return Option("host", summary, required=required, pattern=r"[^\s/]+", pattern_help="is not a name or address")
+
+
+def port_option(summary: str) -> Option:
+    """Return the option of the server's port."""
+    return Option("port", summary, "int", minimum=1, maximum=65535)
 
 
 def address(values: Values, default_port: int) -> Node:

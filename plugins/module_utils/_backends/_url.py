@@ -93,13 +93,13 @@ def reach(values: Values) -> Reach:
 
 
 def server(values: Values) -> str:
-    """Scheme, host and port."""
+    """Return scheme, host and port."""
     pieces = uris.split(values["url"])
     return f"{pieces.scheme}://{pieces.netloc.lower()}"
 
 
 def identity(values: Values) -> str:
-    """Scheme and host in small letters, the scheme's own port left out; another digest is another image."""
+    """Return the url with scheme and host in small letters and without the default port, and the digest."""
     pieces = uris.split(values["url"])
     port = pieces.port if pieces.port not in (None, _PORTS[pieces.scheme]) else ""
     place = f"{pieces.scheme}://{uris.same_host(uris.host_of(pieces))}:{port}{pieces.path}?{pieces.query}"

@@ -102,15 +102,15 @@ def no_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
 
 
 def no_libvirt(source: LibvirtSource) -> dict[str, Any]:
-    """For a backend that is not a network disk."""
+    """Raise DeclarationError: for a backend that libvirt does not know as a network disk."""
     raise DeclarationError("", "is not a network disk")
 
 
-def with_secrets(options: tuple[Option, ...], said: Mapping[str, Any], found: str) -> dict[str, Any]:
-    """Return the options with each secret wrapped as a Secret; found: the place of the options, for people."""
+def with_secrets(options: tuple[Option, ...], values: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Return the options with each secret wrapped as a Secret; place: that of the options, for people."""
     table = {option.name: option for option in options}
-    covered = dict(said)
-    for name, value in said.items():
+    covered = dict(values)
+    for name, value in values.items():
         if name in table and table[name].secret and isinstance(value, str):
-            covered[name] = Secret(found, value, table[name].like)
+            covered[name] = Secret(place, value, table[name].like)
     return covered

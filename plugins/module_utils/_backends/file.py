@@ -106,7 +106,7 @@ def _nbdkit(values: Values, resources: UnitResources) -> NbdkitPlugin:
 
 
 def _unfit(route: str, values: Values) -> str:
-    """nbdkit would not write to a plain image, and QEMU reads it better itself."""
+    """Return why nbdkit does not serve a plain image: it would not write to it, and QEMU opens it itself."""
     return "nbdkit is for compression and tar_member" if route == "nbdkit" and not _packed.what(values) else ""
 
 

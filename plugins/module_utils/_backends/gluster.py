@@ -24,12 +24,13 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source i
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import check_resolved
 
 DEFAULT_PORT = 24007
 
 SERVER = (
-    Option("host", "Name or address of the server.", pattern=r"[^\s/]+", pattern_help="is not a name or address"),
-    Option("port", f"Port of its glusterd. Default: {DEFAULT_PORT}.", "int", minimum=1, maximum=65535),
+    _server.host_option("Name or address of the server."),
+    _server.port_option(f"Port of its glusterd. Default: {DEFAULT_PORT}."),
 )
 
 OPTIONS = (
@@ -128,8 +129,7 @@ def _check(values: Values) -> None:
         raise DeclarationError("port", "is given without host; write it in servers")
     if not _servers(values):
         raise DeclarationError("servers", "is empty")
-    if ".." in values["path"].split("/"):
-        raise DeclarationError("path", f"{values['path']!r} contains '..'; write the resolved path")
+    check_resolved("path", values["path"])
     for server in values.get("servers", ()):
         try:
             _server.check(server)

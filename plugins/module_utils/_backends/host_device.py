@@ -26,6 +26,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Dec
 
 _WORLD_WIDE = re.compile(r"/dev/disk/by-id/(wwn-|scsi-3|dm-uuid-mpath-|nvme-(eui|uuid)\.)")
 """Names that storage gives to a device itself: they mean the same bytes wherever they are seen."""
+_NO_DEVICES = ("/dev/shm/", "/dev/hugepages/", "/dev/mqueue/")
+"""Directories under /dev that contain files."""
 
 HINTS = (
     Hint(
@@ -42,6 +44,10 @@ HINTS = (
     ),
     *file.HINTS,
 )
+
+
+def is_device(path: str) -> bool:
+    return path.startswith("/dev/") and not path.startswith(_NO_DEVICES)
 
 
 def _node(values: Values, resources: UnitResources) -> Node:

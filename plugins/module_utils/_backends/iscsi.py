@@ -163,7 +163,7 @@ def _reach(values: Values) -> Reach:
 
 
 def _owner(values: Values, resources: UnitResources, uuid: str) -> OwnerCheck:
-    """Only persistent reservations can be asked for: a target tells nobody who has logged in."""
+    """Ask for persistent reservations: a target does not tell who has logged in."""
     facts: dict[str, Any] = {
         "portal": portal_of(values),
         "target": values["target"],
@@ -183,7 +183,7 @@ def _describe(values: Values) -> str:
 
 
 def _identity(values: Values) -> str:
-    """Without the portal: the names of targets are the only ones in the world, and one may have several portals.
+    """Return the identity, without the portal: a target has one name worldwide, and may have several portals.
 
     RFC 3722 makes no difference between small and capital letters in them.
     """
@@ -239,14 +239,14 @@ def _read_libvirt(source: LibvirtSource) -> dict[str, Any]:
 
 
 def _beside_uri(options: dict[str, Any], context: CommandLineContext) -> dict[str, Any]:
-    """-iscsi: the one with the target's name as its id, or else the first; other spellings of a disk ignore it."""
-    all_said = context.beside.get("iscsi", [])
-    own = [said for said in all_said if said.get("id") == options["target"]]
-    said = dict((own or all_said or [{}])[0])
-    said.pop("id", None)
-    if "header-digest" in said:
-        said["header-digest"] = said["header-digest"].lower()
-    return read_members(OPTIONS, said, context, {})
+    """Read -iscsi: the one with the target's name as its id, or else the first; QEMU ignores it for other spellings."""
+    every = context.beside.get("iscsi", [])
+    of_target = [one for one in every if one.get("id") == options["target"]]
+    chosen = dict((of_target or every or [{}])[0])
+    chosen.pop("id", None)
+    if "header-digest" in chosen:
+        chosen["header-digest"] = chosen["header-digest"].lower()
+    return read_members(OPTIONS, chosen, context, {})
 
 
 def _settle(options: dict[str, Any], context: CommandLineContext) -> dict[str, Any]:

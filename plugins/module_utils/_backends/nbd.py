@@ -54,13 +54,8 @@ TLS = (
 )
 
 OPTIONS = (
-    Option(
-        "host",
-        "Name or address of the server; this or O(socket).",
-        pattern=r"[^\s/]+",
-        pattern_help="is not a name or address",
-    ),
-    Option("port", "Port of the server.", "int", default=None, minimum=1, maximum=65535),
+    _server.host_option("Name or address of the server; this or O(socket)."),
+    _server.port_option("Port of the server."),
     Option("socket", "Unix socket of a server on the same host; this or O(host).", "path"),
     Option("export", "Name of the export; the server's default without it.", qemu="export"),
     Option("tls", "Encrypts the connection: by certificates or by a pre-shared key.", "dict", options=TLS),
@@ -229,15 +224,15 @@ def _read_node(node: Node, context: CommandLineContext) -> dict[str, Any]:
     return found
 
 
-def _read_tls(said: Mapping[str, str]) -> dict[str, Any]:
-    kind, folder = said["qom-type"], said.get("dir")
+def _read_tls(tls: Mapping[str, str]) -> dict[str, Any]:
+    kind, folder = tls["qom-type"], tls.get("dir")
     known = {"qom-type", "id", "dir", "endpoint", "verify-peer", *(["username"] if kind == "tls-creds-psk" else [])}
-    odd = [name for name in said if name not in known] + ["verify-peer"] * (said.get("verify-peer") in ("off", "no"))
+    odd = [name for name in tls if name not in known] + ["verify-peer"] * (tls.get("verify-peer") in ("off", "no"))
     if odd or kind not in ("tls-creds-x509", "tls-creds-psk") or not folder:
         raise DeclarationError(f"-object {kind}", f"{odd[0] if odd else 'this'} cannot be declared")
     if kind == "tls-creds-x509":
         return {"directory": folder}
-    user = said.get("username", "qemu")
+    user = tls.get("username", "qemu")
     return {"psk_username": user, "psk_key": Secret(f"{folder}/keys.psk on the host, after '{user}:'", like="00")}
 
 

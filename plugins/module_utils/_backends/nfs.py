@@ -8,7 +8,7 @@ import posixpath
 import re
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server, uris
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.access import Access, Reach
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.adoption import (
     Adoption,
@@ -23,18 +23,15 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._backends.source i
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
+from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import check_resolved
 
 _PORT = 2049
 NO_PORT = 0
 """QEMU's driver has no option for a port: the portmapper finds it."""
 
 OPTIONS = (
-    Option(
-        "host",
-        "Name or address of the server. It is asked by its portmapper (port 111) for NFS version 3.",
-        required=True,
-        pattern=r"[^\s/]+",
-        pattern_help="is not a name or address",
+    _server.host_option(
+        "Name or address of the server. It is asked by its portmapper (port 111) for NFS version 3.", required=True
     ),
     Option(
         "path",
@@ -151,8 +148,7 @@ def _node(values: Values, resources: UnitResources) -> Node:
 
 
 def _check(values: Values) -> None:
-    if ".." in values["path"].split("/"):
-        raise DeclarationError("path", f"{values['path']!r} contains '..'; write the resolved path")
+    check_resolved("path", values["path"])
 
 
 def _check_disk(values: Values, settings: Values) -> None:
@@ -179,9 +175,9 @@ def _read_uri(uri: str) -> dict[str, Any]:
     _refuse_port(pieces.port)
     query = uris.query_of(pieces, tuple(_PARAMETERS))
     numbers = {_PARAMETERS[key]: _number(key, text) for key, text in query.items()}
-    # But for user and group, 0 is what QEMU takes for "not said".
-    said = {option: number for option, number in numbers.items() if number or option in ("user", "group")}
-    return {"host": uris.host_of(pieces), "path": uris.decoded(pieces.path, "its path"), **said}
+    # But for user and group, 0 is what QEMU takes for "not set".
+    declared = {option: number for option, number in numbers.items() if number or option in ("user", "group")}
+    return {"host": uris.host_of(pieces), "path": uris.decoded(pieces.path, "its path"), **declared}
 
 
 def _refuse_port(port: int | None) -> None:

@@ -50,6 +50,11 @@ BACKENDS: dict[str, Backend] = {module.BACKEND.name: module.BACKEND for module i
 _BY_SCHEME = {scheme: backend for backend in BACKENDS.values() for scheme in backend.adoption.schemes}
 
 
+def of_path(path: str, of_files: Backend = file.BACKEND) -> Backend:
+    """Return the backend of a path of a host: that of devices, or of files."""
+    return host_device.BACKEND if host_device.is_device(path) else of_files
+
+
 def from_uri(uri: str) -> tuple[Backend, dict[str, Any]]:
     """Return backend and options of a URI. The options are not checked yet."""
     scheme = uri.partition(":")[0] if ":" in uri else ""

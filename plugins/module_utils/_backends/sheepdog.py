@@ -29,13 +29,8 @@ MOST_FOR_TGT = 9999
 """tgtd cuts the port to four digits."""
 
 OPTIONS = (
-    Option(
-        "host",
-        "Name or address of a sheep; this or O(socket).",
-        pattern=r"[^\s/]+",
-        pattern_help="is not a name or address",
-    ),
-    Option("port", f"Port of the sheep. Default: {DEFAULT_PORT}.", "int", minimum=1, maximum=65535),
+    _server.host_option("Name or address of a sheep; this or O(socket)."),
+    _server.port_option(f"Port of the sheep. Default: {DEFAULT_PORT}."),
     Option("socket", "Unix socket of a sheep on the same host; this or O(host).", "path"),
     Option(
         "vdi",

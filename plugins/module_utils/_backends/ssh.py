@@ -9,7 +9,7 @@ import posixpath
 import re
 from typing import Any
 
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends import uris
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends import _server, uris
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends._ssh_keys import (
     HASH_DIGITS,
     HOST_KEY,
@@ -63,14 +63,8 @@ HOST_KEY_CHECK = (
 )
 
 OPTIONS = (
-    Option(
-        "host",
-        "Name or address of the server.",
-        required=True,
-        pattern=r"[^\s/]+",
-        pattern_help="is not a name or address",
-    ),
-    Option("port", f"Port of the server. Default: {DEFAULT_PORT}.", "int", minimum=1, maximum=65535),
+    _server.host_option("Name or address of the server.", required=True),
+    _server.port_option(f"Port of the server. Default: {DEFAULT_PORT}."),
     Option(
         "path",
         "Path of the image on the server; a path without a leading C(/) is relative to the user's home directory.",
@@ -195,7 +189,7 @@ def _node(values: Values, resources: UnitResources) -> Node:
 
 
 def _nbdkit(values: Values, resources: UnitResources) -> NbdkitPlugin:
-    """nbdkit's ssh plugin, for a QEMU without the driver. It connects again when the server has been away."""
+    """Return nbdkit's ssh plugin, for a QEMU without the driver. It reconnects after the server was away."""
     return NbdkitPlugin(
         "ssh",
         (

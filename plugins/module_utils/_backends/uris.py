@@ -43,7 +43,7 @@ def split(uri: str) -> SplitResult:
 
 
 def decoded(text: str, piece: str) -> str:
-    """With the characters that %XX stand for. What is neither an escape nor text, QEMU's releases read differently."""
+    """Decode %XX; refuse what is neither an escape nor UTF-8, which releases of QEMU read differently."""
     if re.search("%(?![0-9A-Fa-f]{2})", text):
         raise DeclarationError("uri", f"{piece} has a % in it that no two hexadecimal digits follow")
     try:
@@ -65,7 +65,7 @@ def host_of(pieces: SplitResult) -> str:
 
 
 def place_of(text: str, default_port: int) -> tuple[str, int]:
-    """Host and port of ``host[:port]``, ``[address][:port]`` or a bare IPv6 address."""
+    """Return host and port of ``host[:port]``, ``[address][:port]`` or a bare IPv6 address."""
     bare = text.count(":") > 1 and not text.startswith("[")
     match = _PLACE.fullmatch(f"[{text}]" if bare else text)
     port = int(match["port"] or default_port) if match else 0
@@ -89,7 +89,7 @@ _TRANSLATED = IPv6Network("64:ff9b::/96")
 
 @functools.lru_cache(maxsize=4096)  # a fleet names few servers, and each of them often
 def same_host(host: str) -> str:
-    """One spelling for all of a host: names in small letters without the root's dot, addresses as short as they get.
+    """Return the canonical spelling of a host: a name in small letters without the final dot, or the shortest address.
 
     An IPv4 address within an IPv6 one is that IPv4 address, also behind a translator, and so is one in a form that
     inet_aton(3) reads. A server that is reached at ::1, or at no address (which Linux takes for this host), is the one
@@ -218,7 +218,7 @@ def number_in(value: Any) -> Any:
 
 
 def address_of(server: Any, default_port: int) -> dict[str, Any]:
-    """Host and port, or the socket, of one of QEMU's SocketAddress; a port that goes without saying is left out."""
+    """Return host and port, or the socket, of a SocketAddress of QEMU, without the default port."""
     declared = dict(server) if isinstance(server, Mapping) else {}
     kind = str(declared.pop("type", "inet"))
     if kind == "unix" and "socket" in declared and "path" not in declared:
@@ -259,5 +259,5 @@ def libvirt_host(hosts: tuple[Mapping[str, str], ...], default_port: int) -> dic
 
 
 def drop_none(values: dict[str, Any]) -> dict[str, Any]:
-    """Only what a URI really said."""
+    """Return the values without None."""
     return {key: value for key, value in values.items() if value is not None}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 TYPES = {0x00: "disk", 0x01: "tape", 0x05: "cd-rom", 0x07: "optical disk", 0x08: "changer", 0x0C: "controller"}
 
@@ -67,10 +67,44 @@ def _lun_number(field: bytes) -> int | None:
     return first
 
 
-def device_of(answer: bytes) -> dict[str, Any]:
-    """Return type, vendor, model and revision in an answer to INQUIRY; empty if there is no such LUN."""
+class Inquiry(TypedDict):
+    """The standard answer to INQUIRY."""
+
+    type: str
+    vendor: str
+    model: str
+    revision: str
+
+
+class Capacity(TypedDict):
+    """The answer to READ CAPACITY(16)."""
+
+    capacity: int
+    """Bytes."""
+    block_size: int
+    physical_block_size: int
+    thin: bool
+    reads_zeroes: bool
+
+
+class Provisioning(TypedDict):
+    """The page of logical block provisioning."""
+
+    provisioning: str
+    unmap: bool
+
+
+class Limits(TypedDict):
+    """The page of block limits."""
+
+    unmap_granularity: int
+    """Bytes; 0 if the target reports none."""
+
+
+def device_of(answer: bytes) -> Inquiry | None:
+    """Return the answer to INQUIRY; None if there is no such LUN."""
     if answer[0] >> 5 == _NO_LUN_HERE:
-        return {}
+        return None
     kind = answer[0] & 0x1F
     return {
         "type": TYPES.get(kind, f"type {kind}"),
@@ -97,8 +131,7 @@ def identity_of(page: bytes) -> str:
     return next((found[name] for name in _IDENTITIES.values() if name in found), "")
 
 
-def capacity_of(answer: bytes) -> dict[str, Any]:
-    """Return size and block size in an answer to READ CAPACITY(16)."""
+def capacity_of(answer: bytes) -> Capacity:
     last, block_size = struct.unpack_from(">QI", answer)
     return {
         "capacity": (last + 1) * block_size,
@@ -109,13 +142,12 @@ def capacity_of(answer: bytes) -> dict[str, Any]:
     }
 
 
-def provisioning_of(page: bytes) -> dict[str, Any]:
+def provisioning_of(page: bytes) -> Provisioning:
     body = _body(page, PROVISIONING_PAGE).ljust(4, b"\0")
     return {"provisioning": _PROVISIONING.get(body[2] & 0x07, "full"), "unmap": bool(body[1] & 0x80)}
 
 
-def limits_of(page: bytes, block_size: int) -> dict[str, Any]:
-    """Return the limits; unmap_granularity in bytes, 0 if the target reports none."""
+def limits_of(page: bytes, block_size: int) -> Limits:
     blocks = struct.unpack_from(">I", _body(page, LIMITS_PAGE).ljust(28, b"\0"), 24)[0]
     return {"unmap_granularity": blocks * block_size}
 

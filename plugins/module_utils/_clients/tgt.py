@@ -8,7 +8,7 @@ tgtadm would need a password on its command line; its protocol does not.
 from __future__ import annotations
 
 import socket
-from typing import Any
+from dataclasses import dataclass, field
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import locked
@@ -31,6 +31,42 @@ _ALL_TARGETS = -1
 
 class TgtRefused(HostError):
     """tgtd answered with an error."""
+
+
+@dataclass(frozen=True)
+class Lun:
+    """A LUN of a target; shown: what tgtadm prints of it, by name."""
+
+    shown: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def store(self) -> str:
+        return self.shown["Backing store path"]
+
+    @property
+    def serial(self) -> str:
+        return self.shown["SCSI SN"]
+
+    @property
+    def thin(self) -> bool:
+        return self.shown["Thin-provisioning"] == "Yes"
+
+    @property
+    def read_only(self) -> bool:
+        return self.shown["Readonly"] == "Yes"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target that tgtd exports."""
+
+    tid: int
+    accounts: list[str] = field(default_factory=list)
+    initiators: list[str] = field(default_factory=list)
+    """Names and addresses that may log in."""
+    sessions: list[str] = field(default_factory=list)
+    """Names of the initiators that are logged in."""
+    luns: dict[int, Lun] = field(default_factory=dict)
 
 
 class Tgtd:
@@ -62,34 +98,32 @@ class Tgtd:
         except Refused as error:
             raise TgtRefused(f"tgtd: {error}") from None
 
-    def targets(self) -> dict[str, dict[str, Any]]:
+    def targets(self) -> dict[str, Target]:
         return parse_targets(self.ask(SHOW, TARGET, tid=_ALL_TARGETS))
 
     def accounts(self) -> list[str]:
         return [line.strip() for line in self.ask(SHOW, ACCOUNT).splitlines()[1:] if line.strip()]
 
 
-def parse_targets(shown: str) -> dict[str, dict[str, Any]]:
+def parse_targets(shown: str) -> dict[str, Target]:
     """Parse the output of ``tgtadm --op show --mode target``, by the targets' names."""
-    targets: dict[str, dict[str, Any]] = {}
-    target: dict[str, Any] = {}
-    section, lun = "", {}
+    targets: dict[str, Target] = {}
+    target, lun, section = Target(0), Lun(), ""
     for line in shown.splitlines():
         depth, text = (len(line) - len(line.lstrip())) // 4, line.strip()
         name, _colon, value = text.partition(": ")
         if depth == 0 and name.startswith("Target "):
-            target = {"tid": int(name.split()[1]), "accounts": [], "initiators": [], "sessions": [], "luns": {}}
-            targets[value] = target
+            target = targets[value] = Target(int(name.split()[1]))
         elif depth == 1:
             section = text
         elif section == "I_T nexus information:" and name == "Initiator":
-            target["sessions"].append(value.partition(" ")[0])
+            target.sessions.append(value.partition(" ")[0])
         elif section == "LUN information:" and name == "LUN":
-            lun = target["luns"].setdefault(int(value), {})
+            lun = target.luns.setdefault(int(value), Lun())
         elif section == "LUN information:":
-            lun[name] = value
+            lun.shown[name] = value
         elif section == "Account information:" and not text.endswith(" (outgoing)"):
-            target["accounts"].append(text)
+            target.accounts.append(text)
         elif section == "ACL information:":
-            target["initiators"].append(text)
+            target.initiators.append(text)
     return targets

@@ -79,7 +79,7 @@ class Disk(Drive):
 
     @cached_property
     def identity(self) -> str:
-        """The same text for all declarations of the same bytes."""
+        """Return the same text for all declarations of the same bytes."""
         return self.backend.source.identity(self.source)
 
     def at(self, source: Values) -> Disk:

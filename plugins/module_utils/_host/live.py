@@ -23,7 +23,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import (
 )
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.credential_store import Secrets
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.staged_start import await_images
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, VmDisk
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, DiskOfVm
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DesiredHost, ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live import running_now
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.live_media import empty_drive, without_medium
@@ -252,7 +252,7 @@ def _start_helpers(disk: LiveDisk, verb: str = "start") -> None:
             raise HostError(f"{error}\n  its log:{log}") from None
 
 
-def _remember(desired: DesiredHost, observed: ObservedHost, disk: VmDisk, now: LiveDisk | None) -> None:
+def _remember(desired: DesiredHost, observed: ObservedHost, disk: DiskOfVm, now: LiveDisk | None) -> None:
     live_record.remember(desired["vms"][disk[0]]["unit"], observed["units"], disk[1], now)
 
 

@@ -103,7 +103,7 @@ def _observe_files(texts: bool) -> dict[str, ObservedFile]:
         *glob.glob(f"{unit_paths.PROGRAMS}/qemu-*"),
         *(f"{unit_paths.UNIT_DIRECTORY}/{unit}" for unit in unit_paths.COMMON_UNITS),
         unit_paths.NEEDRESTART,
-        *glob.glob(f"{unit_paths.UNIT_DIRECTORY}/qemu-vm-*.service"),
+        *glob.glob(unit_paths.units_of_vms()),
         *glob.glob(f"{unit_paths.UNIT_DIRECTORY}/qemu-image-*.service"),
     ):
         text = host_files.read_text(path)

@@ -30,7 +30,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host import files
 from ansible_collections.directdisk.qemu.plugins.module_utils._host.bindings import why_none
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.emulator_check import DEVICES
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges
-from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import text_of
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import SYSTEM_PATH, text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes import nbdkit
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import (
     PINS,
@@ -44,8 +44,6 @@ TRUST_STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bun
 _ARCHITECTURES = ("x86_64", "i386", "i586", "i686")
 """Names of the architecture (uname(2)); a 32-bit Python on a 64-bit host may get another one than the host has."""
 CACHE = "/var/cache/qemu-vms/capabilities.json"
-# root's search path; that of another user's ssh session may be shorter.
-_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _TGT_MODULES = ("/usr/lib/tgt/backing-store", "/usr/lib64/tgt/backing-store")
 BAD_NODE_NAME = "bad name!"
 _NOT_IN_HELP = {"-M": True, "-qtest": True, "-qtest-log": True}
@@ -166,7 +164,7 @@ def _probe() -> ProbedCapabilities:
             for backend in BACKENDS.values()
             if backend.packages.python_modules
         },
-        "programs": {program: shutil.which(program, path=_PATH) or "" for program in _programs()},
+        "programs": {program: shutil.which(program, path=SYSTEM_PATH) or "" for program in _programs()},
         "kvm": _probe_kvm(),
         "uefi": _probe_firmware(secure_boot=False),
         "secure_boot": _probe_firmware(secure_boot=True),
@@ -263,7 +261,7 @@ def _with_stderr(driver: str, reason: str, stderr: str) -> str:
 
 
 def _probe_nbdkit() -> dict[str, str]:
-    program = shutil.which(nbdkit.PROGRAM, path=_PATH)
+    program = shutil.which(nbdkit.PROGRAM, path=SYSTEM_PATH)
     if not program:
         return {}
     served = [backend.access.nbdkit_plugins for backend in BACKENDS.values() if backend.access.nbdkit_plugins]

@@ -37,7 +37,7 @@ def vms_that_write(disk: Disk) -> list[str]:
 
 def vm_units() -> list[str]:
     """Return the paths of the launch units of this host, and of their helpers."""
-    return glob.glob(f"{paths.UNIT_DIRECTORY}/qemu-vm-*.service")
+    return glob.glob(paths.units_of_vms())
 
 
 class StorageUsers:

@@ -58,7 +58,7 @@ def set_bridge(tap: str, bridge: str) -> None:
 
 
 def _call(*arguments: str) -> None:
-    run(["/usr/bin/python3", "-IS", paths.TAP_PROGRAM, *arguments])
+    run([*paths.PYTHON, paths.TAP_PROGRAM, *arguments])
 
 
 @contextlib.contextmanager

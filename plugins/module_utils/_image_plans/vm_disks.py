@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.blockdev import base_node
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import DiskToManage
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import UnitState
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import RUNNING
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
@@ -26,6 +27,11 @@ class ManagedDisk:
     def name(self) -> str:
         """Return the name of the disk in results and errors."""
         return name_of(self.vm, self.disk)
+
+    @property
+    def request(self) -> DiskToManage:
+        """Return the disk as a part of a request."""
+        return {"vm": self.vm, "disk": self.disk, "declared": self.declared}
 
 
 def name_of(vm: str, disk: str) -> str:

@@ -28,12 +28,21 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._host.storage_user
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.entries import Entry, Named, about
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.info_entries import ListedServer
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.module import shown_changes
-from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import discover, reconcile
+from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import ImageResult, discover, reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.registry import LIFECYCLES
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import Diff, DiskResult, DisksAnswer
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import privileges, requester
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import lock_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
+
+
+class ReconciledDisk(DiskResult, total=False):
+    """The result of one disk with what its diff and its warnings are made of."""
+
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    warnings: list[str]
 
 
 def reconcile_all(
@@ -46,7 +55,7 @@ def reconcile_all(
     lacking: Mapping[str, DirectDiskError],
     board: ProgressBoard | None = None,
     users: StorageUsers | None = None,
-) -> list[dict[str, Any]]:
+) -> list[ReconciledDisk]:
     """Bring all disks to their desired state; one that fails does not stop the others.
 
     lacking: why this host cannot manage the images of a backend, by the backend's name; board: of this run; users: of
@@ -58,7 +67,7 @@ def reconcile_all(
     # Two disks may be one image, whose copy only one worker may fetch.
     locks = {entry.desired.disk.identity: threading.Lock() for entry in entries}
 
-    def work(entry: Entry, bench: Workbench) -> dict[str, Any]:
+    def work(entry: Entry, bench: Workbench) -> ReconciledDisk:
         reason = lacking.get(entry.desired.disk.backend.name)
         if reason:
             return _failed(entry, entry.error_lines(reason), refused=True)
@@ -76,11 +85,11 @@ def inform_about(
     workers: int,
     open_timeout: float,
     lacking: Mapping[str, DirectDiskError],
-) -> list[dict[str, Any]]:
+) -> list[ReconciledDisk]:
     """Read all disks and servers; one that fails does not stop the others."""
     users = StorageUsers()
 
-    def work(entry: Entry | ListedServer, bench: Workbench) -> dict[str, Any]:
+    def work(entry: Entry | ListedServer, bench: Workbench) -> ReconciledDisk:
         reason = lacking.get(backend_of(entry).name)
         if reason:
             return _failed(entry, entry.error_lines(reason), refused=True)
@@ -96,10 +105,10 @@ def backend_of(entry: Entry | ListedServer) -> Backend:
     return entry.backend if isinstance(entry, ListedServer) else entry.desired.disk.backend
 
 
-def _reconcile_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
+def _reconcile_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> ReconciledDisk:
     lifecycle = LIFECYCLES[entry.desired.kind.name]
 
-    def work() -> dict[str, Any]:
+    def work() -> ImageResult:
         # What has begun is brought to its end, but nothing begins for a controller that is gone.
         requester.await_controller(within=requester.RECENT)
         return reconcile(lifecycle, entry.desired, bench, check_mode=check_mode)
@@ -107,7 +116,7 @@ def _reconcile_one(entry: Entry, bench: Workbench, *, check_mode: bool) -> dict[
     return _result_of(entry, work)
 
 
-def _result_of(entry: Named, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _result_of(entry: Named, work: Callable[[], ImageResult]) -> ReconciledDisk:
     """Return the result of one disk, or its failure."""
     try:
         done = work()
@@ -121,32 +130,47 @@ def _result_of(entry: Named, work: Callable[[], dict[str, Any]]) -> dict[str, An
         return _failed(entry, entry.error_lines(error), refused=refused)
     except Exception as error:  # what nobody thought of must not cost the results of the other disks
         return _unexpected(entry, error)
-    return {"name": entry.name, **done}
+    return {
+        "name": entry.name,
+        "changed": done["changed"],
+        "actions": done["actions"],
+        "warnings": done["warnings"],
+        "before": done["before"],
+        "after": done["after"],
+        "state": done["state"],
+        "size": done["size"],
+        "format": done["format"],
+        "blockdev": done["blockdev"],
+    }
 
 
-def _unexpected(entry: Named, error: Exception) -> dict[str, Any]:
+def _unexpected(entry: Named, error: Exception) -> ReconciledDisk:
     message = about(entry.name, f"{type(error).__name__}: {error}")
     return {**_failed(entry, [message], refused=False), "exception": traceback.format_exc()}
 
 
-def _failed(entry: Named, lines: Iterable[str], *, refused: bool) -> dict[str, Any]:
+def _failed(entry: Named, lines: Iterable[str], *, refused: bool) -> ReconciledDisk:
     """Return the result of a disk that failed; refused: the declaration cannot be applied here."""
     return {"name": entry.name, "changed": False, "failed": True, "refused": refused, "msg": "\n".join(lines)}
 
 
-def answer_of(results: list[dict[str, Any]]) -> dict[str, Any]:
+def answer_of(results: Iterable[ReconciledDisk]) -> DisksAnswer:
     """Return the result of qemu_disks; the caller emits its ``warnings``."""
-    disks, diff, warnings = [], [], []
+    disks: list[DiskResult] = []
+    diff: list[Diff] = []
+    warnings: list[str] = []
     for result in results:
         before, after = result.pop("before", {}), result.pop("after", {})
         warnings += [f"disk {result['name']}: {warning}" for warning in result.pop("warnings", ())]
         if result["changed"]:
             diff.append(shown_changes(result["name"], result["actions"], before, after))
-        disks.append(result if result.get("failed") else {**result, "image": after})
-    return {"changed": any(disk["changed"] for disk in disks), "disks": disks, "diff": diff, "warnings": warnings}
+        if not result.get("failed"):
+            result["image"] = after
+        disks.append(result)
+    return {"disks": disks, "diff": diff, "warnings": warnings}
 
 
-def information_of(results: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+def information_of(results: Iterable[ReconciledDisk]) -> tuple[list[dict[str, object]], list[str]]:
     """Return the disks of the result of qemu_disks_info, and its warnings."""
     done = answer_of(results)
     changes = ("changed", "actions", "refused")

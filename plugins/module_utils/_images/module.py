@@ -33,6 +33,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle 
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.reconcile import reconcile
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import read_options
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import Diff
 from ansible_collections.directdisk.qemu.plugins.module_utils._process import jobs, private_folders, privileges
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import lock_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.progress import ProgressBoard
@@ -96,8 +97,9 @@ def run_disk_module(lifecycle: Lifecycle) -> None:
                 result = reconcile(lifecycle, desired, bench, check_mode=module.check_mode)
         except DirectDiskError as error:
             return {"failed": True, "msg": str(error)}
-        before, after = result.pop("before"), result.pop("after")
-        return {**result, "image": after, "diff": shown_changes("", result["actions"], before, after)}
+        shown = {name: value for name, value in result.items() if name not in ("before", "after")}
+        diff = shown_changes("", result["actions"], result["before"], result["after"])
+        return {**shown, "image": result["after"], "diff": diff}
 
     def answer(board: ProgressBoard) -> dict[str, Any]:
         # Ansible hides secrets only in the answer that a module itself gives.
@@ -113,13 +115,11 @@ def run_disk_module(lifecycle: Lifecycle) -> None:
     module.exit_json(**done)
 
 
-def shown_changes(
-    name: str, actions: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Any]
-) -> dict[str, Any]:
+def shown_changes(name: str, actions: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Any]) -> Diff:
     """Return the diff of one disk: its state, and the actions, because the state may not show them."""
     header = f"disk {name}" if name else WHERE
     lines = "".join(f"{header}: {action}\n" for action in actions)
-    shown = {"before_header": header, "after_header": header, "before": before, "after": after}
+    shown: Diff = {"before_header": header, "after_header": header, "before": before, "after": after}
     return {**shown, "prepared": lines} if lines else shown
 
 

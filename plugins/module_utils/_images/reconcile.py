@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.workbench import Workbench
-from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
+from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Node, Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.explain import storage_errors
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import (
     HostError,
@@ -26,7 +27,21 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.lifecycle 
 from ansible_collections.directdisk.qemu.plugins.module_utils._process.locks import locked_disk
 
 
-def reconcile(lifecycle: Lifecycle, desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
+class ImageResult(TypedDict):
+    """Result of one image, or its prediction."""
+
+    changed: bool
+    actions: list[str]
+    warnings: list[str]
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    state: str
+    size: int | None
+    format: str | None
+    blockdev: list[Node]
+
+
+def reconcile(lifecycle: Lifecycle, desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> ImageResult:
     """Bring a disk to its desired state; ``before`` and ``after`` in the result are observed, or predicted."""
     reads_only = check_mode or desired.state == "info"
     disk, seconds = desired.disk, bench.open_timeout
@@ -35,7 +50,7 @@ def reconcile(lifecycle: Lifecycle, desired: DesiredImage, bench: Workbench, *, 
         return _reconcile(lifecycle, desired, bench, check_mode=check_mode)
 
 
-def _reconcile(lifecycle: Lifecycle, desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> dict[str, Any]:
+def _reconcile(lifecycle: Lifecycle, desired: DesiredImage, bench: Workbench, *, check_mode: bool) -> ImageResult:
     before = lifecycle.observe(desired, bench)
     image_plan = plan_image(desired, before)
     steps, after = list(image_plan.steps), image_plan.after
@@ -80,9 +95,18 @@ def _observe_after(
     return after
 
 
-def discover(lifecycle: Lifecycle, place: Values | None, bench: Workbench) -> dict[str, Any]:
+def discover(lifecycle: Lifecycle, place: Values | None, bench: Workbench) -> ImageResult:
     """List the disks of a server, in the form of a result."""
     listing = lifecycle.discover
     listed = result_of(listing(place or {}, bench)) if listing else {}
-    nothing: dict[str, Any] = {"state": "absent", "size": None, "format": None, "blockdev": []}
-    return {"changed": False, "actions": [], "warnings": [], "before": listed, "after": listed, **nothing}
+    return {
+        "changed": False,
+        "actions": [],
+        "warnings": [],
+        "before": listed,
+        "after": listed,
+        "state": "absent",
+        "size": None,
+        "format": None,
+        "blockdev": [],
+    }

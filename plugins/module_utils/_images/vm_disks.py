@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.first_bytes import first_bytes
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import read_image
@@ -17,21 +16,21 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.batch impo
     lacking_bindings,
     reconcile_all,
 )
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import (
     DisksAnswer,
+    DiskToManage,
     DiskToRead,
-    ObservedHost,
 )
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._routes.capabilities import Capabilities
 
 
-def predict(managed: Sequence[Mapping[str, Any]], observed: ObservedHost, capabilities: Capabilities) -> DisksAnswer:
+def predict(managed: Sequence[DiskToManage], observed: ObservedHost, capabilities: Capabilities) -> DisksAnswer:
     """Return what would become of the images of disks; may restart the module with another interpreter."""
     entries = read_entries(entries_of((ManagedDisk(**disk) for disk in managed), observed["units"]))
     lacking = lacking_bindings(entries, capabilities)
     users = StorageUsers(observed["units"])
-    answer = answer_of(reconcile_all(entries, capabilities, check_mode=True, lacking=lacking, users=users))
-    return {"disks": answer["disks"], "diff": answer["diff"], "warnings": answer["warnings"]}
+    return answer_of(reconcile_all(entries, capabilities, check_mode=True, lacking=lacking, users=users))
 
 
 def read_heads(to_read: Sequence[DiskToRead], observed: ObservedHost, capabilities: Capabilities) -> None:

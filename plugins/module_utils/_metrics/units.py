@@ -46,9 +46,9 @@ class UnitOfVm(NamedTuple):
 
 def vms() -> list[UnitOfVm]:
     """Return all VMs that have a launch unit on this host, sorted by name."""
-    found = glob.glob(f"{unit_record.UNIT_FOLDERS[0]}/qemu-vm-*.service")
+    found = glob.glob(paths.units_of_vms())
     names = sorted({paths.vm_of_unit(os.path.basename(path)) for path in found} - {""})
-    names = [name for name in names if f"{unit_record.UNIT_FOLDERS[0]}/{paths.unit_name(name)}" in found]
+    names = [name for name in names if f"{paths.UNIT_DIRECTORY}/{paths.unit_name(name)}" in found]
     shown = _show([paths.unit_name(name) for name in names])
     running = [name for name in names if shown[paths.unit_name(name)].get("ActiveState") == "active"]
     due = restarts_due({name: shown[paths.unit_name(name)].get("InvocationID", "") for name in running})
@@ -66,7 +66,7 @@ def _unit(name: str, facts: dict[str, str], restart_due: bool) -> UnitOfVm:
         enabled=facts.get("UnitFileState") == "enabled",
         restarts=int(restarts) if restarts.isdecimal() else 0,
         restart_due=restart_due,
-        disks=frozenset(_NODE.findall(_text(f"{unit_record.UNIT_FOLDERS[0]}/{paths.unit_name(name)}"))),
+        disks=frozenset(_NODE.findall(_text(f"{paths.UNIT_DIRECTORY}/{paths.unit_name(name)}"))),
     )
 
 
@@ -90,7 +90,7 @@ def restarts_due(invocations: Mapping[str, str]) -> dict[str, bool]:
     """Return which running VMs were started from other units or credentials than those that are written now."""
     # Of all VMs at once: the folders of units and drop-ins are listed once then.
     units = {vm: [paths.unit_name(vm)] for vm in invocations}
-    for helper in map(os.path.basename, glob.glob(f"{unit_record.UNIT_FOLDERS[0]}/qemu-vm-*.*.*.service")):
+    for helper in map(os.path.basename, glob.glob(f"{paths.UNIT_DIRECTORY}/qemu-vm-*.*.*.service")):
         units.get(paths.vm_of_unit(helper), []).append(helper)
     written = unit_record.files_of(unit for own in units.values() for unit in own)
     return {

@@ -96,12 +96,17 @@ def _read_bool(value: Any) -> bool:
     raise DeclarationError("", f"{value!r} is not true or false")
 
 
+def check_resolved(option: str, path: str) -> None:
+    """Refuse a path that leads upwards."""
+    if ".." in path.split("/"):
+        raise DeclarationError(option, f"{path!r} contains '..'; write the resolved path")
+
+
 def _read_path(value: Any) -> str:
     text = _read_str(value)
     if not text.startswith("/") or "\n" in text:
         raise DeclarationError("", f"{text!r} is not an absolute path")
-    if ".." in text.split("/"):
-        raise DeclarationError("", f"{text!r} contains '..'; write the resolved path")
+    check_resolved("", text)
     return re.sub("/+", "/", text).rstrip("/") or "/"
 
 

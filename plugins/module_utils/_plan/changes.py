@@ -30,9 +30,9 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._units.restart_rul
 
 _NO_CHANGES = ("restart_required", "conflicts", "left_alone", "notes")
 """Members of Changes that change nothing."""
-VmDisk = tuple[str, str]
+DiskOfVm = tuple[str, str]
 """The names of a VM and of one of its disks."""
-VmNetwork = tuple[str, str]
+NetworkOfVm = tuple[str, str]
 """The names of a VM and of one of its networks."""
 
 
@@ -64,23 +64,23 @@ class Changes:
     """VMs that somebody has paused over their monitors."""
     unplug_undeclared: dict[str, list[UndeclaredDevice]] = field(default_factory=dict)
     """Devices that somebody has added to running VMs over their monitors, by VM."""
-    detach: list[VmDisk] = field(default_factory=list)
+    detach: list[DiskOfVm] = field(default_factory=list)
     """Disks of running VMs."""
     controllers: list[tuple[str, str]] = field(default_factory=list)
     """Running VMs and their SCSI controllers without disks, which are unplugged."""
-    attach: list[VmDisk] = field(default_factory=list)
-    limit: list[VmDisk] = field(default_factory=list)
-    reopen: list[VmDisk] = field(default_factory=list)
+    attach: list[DiskOfVm] = field(default_factory=list)
+    limit: list[DiskOfVm] = field(default_factory=list)
+    reopen: list[DiskOfVm] = field(default_factory=list)
     """Disks that get another discard or detect_zeroes."""
-    eject: list[VmDisk] = field(default_factory=list)
+    eject: list[DiskOfVm] = field(default_factory=list)
     """CD drives of running VMs."""
-    insert: list[VmDisk] = field(default_factory=list)
-    unplug: list[VmNetwork] = field(default_factory=list)
+    insert: list[DiskOfVm] = field(default_factory=list)
+    unplug: list[NetworkOfVm] = field(default_factory=list)
     """Networks of running VMs."""
-    plug: list[VmNetwork] = field(default_factory=list)
-    link: list[VmNetwork] = field(default_factory=list)
+    plug: list[NetworkOfVm] = field(default_factory=list)
+    link: list[NetworkOfVm] = field(default_factory=list)
     """Networks whose link goes up or down."""
-    bridge: list[VmNetwork] = field(default_factory=list)
+    bridge: list[NetworkOfVm] = field(default_factory=list)
     """Networks that are on another bridge."""
     sizes: list[tuple[str, str]] = field(default_factory=list)
     """Running VMs and what they get more or less of: memory or cpus."""

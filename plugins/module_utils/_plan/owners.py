@@ -35,7 +35,7 @@ PROGRAMS: dict[str, ModuleType] = {
 }
 """The programs that ask storage for its owner, by their paths on the host."""
 
-_PYTHON = ("/usr/bin/python3", "-IS", paths.OWNER_PROGRAM)
+_PROGRAM = (*paths.PYTHON, paths.OWNER_PROGRAM)
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ def owner_commands(vm: Vm, checks: Sequence[DiskCheck], *, credentials: bool) ->
     # A VM that is declared to start paused stays so.
     monitor = "" if starts_paused(vm) else paths.qmp_socket(vm.name)
     return OwnerCommands(
-        before=(Command((*_PYTHON, "look", seconds, *asked)),) if asked and credentials else (),
-        once_open=(Command((*_PYTHON, "release", seconds, monitor, *counted), privileged=True),) if counted else (),
-        after=(Command((*_PYTHON, "name", "5", *named), privileged=True, optional=True),) if named else (),
+        before=(Command((*_PROGRAM, "look", seconds, *asked)),) if asked and credentials else (),
+        once_open=(Command((*_PROGRAM, "release", seconds, monitor, *counted), privileged=True),) if counted else (),
+        after=(Command((*_PROGRAM, "name", "5", *named), privileged=True, optional=True),) if named else (),
     )
 
 

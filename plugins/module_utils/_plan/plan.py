@@ -323,7 +323,7 @@ class _Planner:
         self._use(resources)
         image = f"{folder}.img" if self.capabilities.drivers.get(VVFAT) else ""
         if image:
-            self.before.append(Command(("/usr/bin/python3", "-IS", paths.SEED_PROGRAM, folder, image)))
+            self.before.append(Command((*paths.PYTHON, paths.SEED_PROGRAM, folder, image)))
         return seed_node(folder, image)
 
     def _prepare_vnc(self) -> str:
@@ -340,7 +340,7 @@ class _Planner:
         """Add a tap device that belongs to the VM's user, from before the start until after the stop."""
         tap = tap_name(self.vm.name, network)
         user = paths.user_name(self.vm.name)
-        program = ("/usr/bin/python3", "-IS", paths.TAP_PROGRAM)
+        program = (*paths.PYTHON, paths.TAP_PROGRAM)
         self.before.append(Command((*program, "add", tap, user, bridge), privileged=True))
         self.after.append(Command((*program, "remove", tap, user), privileged=True, optional=True))
         return tap

@@ -49,7 +49,7 @@ def agent_services(vm: str, identities: Mapping[str, Identity], start_timeout: i
         template="ssh-agent.service.j2",
         vm=vm,
         description=f"ssh-agent of virtual machine {vm}",
-        args=[("/usr/bin/python3", "-IS", paths.AGENT_PROGRAM), (socket_path(vm),), (own_socket_path(vm),)],
+        args=[(*paths.PYTHON, paths.AGENT_PROGRAM), (socket_path(vm),), (own_socket_path(vm),)],
         sandbox=build_sandbox([], directory=paths.directory_name(vm, PART), replace_trust=False),
         credentials={},
         start_timeout=start_timeout,
@@ -61,7 +61,7 @@ def agent_services(vm: str, identities: Mapping[str, Identity], start_timeout: i
         template="ssh-keys.service.j2",
         vm=vm,
         description=f"ssh keys of virtual machine {vm}",
-        args=[("/usr/bin/python3", "-IS", paths.KEYS_PROGRAM)],
+        args=[(*paths.PYTHON, paths.KEYS_PROGRAM)],
         # Without a folder of its own: systemd would remove it, and the agent's socket, whenever this unit stops.
         sandbox=build_sandbox([], directory="", replace_trust=False),
         credentials=resources.credentials,

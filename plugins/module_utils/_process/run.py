@@ -22,9 +22,13 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import AlreadyExistsError, HostError
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.bounded_file import BoundedFile
+from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
-PYTHON = (sys.executable or "/usr/bin/python3", "-IS")
-"""Begins the command of a program that may import only the standard library."""
+PYTHON = (sys.executable or paths.PYTHON[0], *paths.PYTHON[1:])
+"""Begins the command of a program that runs beside this one, by the same Python."""
+
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+"""root's search path; that of another user's ssh session may be shorter."""
 
 END_WITH_PARENT = ("/usr/bin/setpriv", "--no-new-privs", "--pdeathsig", "KILL")
 """Begins the command of every process that must not outlive this one, not even if this one is killed.

@@ -128,7 +128,7 @@ def enter(root: str) -> None:
 
 
 def take(channel: socket.socket) -> bool:
-    """One file that comes: its place, and a handle to mount there; without a handle it goes. False at the end."""
+    """Receive one request: a place, and a handle to mount there, or none to unmount it. Return False at the end."""
     size = array.array("i").itemsize
     message, control, _flags, _address = channel.recvmsg(65536, socket.CMSG_SPACE(size))
     if not message:

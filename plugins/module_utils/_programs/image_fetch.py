@@ -37,7 +37,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 STALLED = ("--connect-timeout", "30", "--speed-limit", "4096", "--speed-time", "30")
 # The server cannot go on where the download broke: CURLE_RANGE_ERROR, CURLE_BAD_DOWNLOAD_RESUME (libcurl-errors(3)).
 NO_RESUME = (33, 36)
-# What curl ends with where the server says so (CURLE_FILESIZE_EXCEEDED), and where it sends more than it has said.
+# What curl ends with where the server says so (CURLE_FILESIZE_EXCEEDED), and where it sends more than it has announced.
 TOO_LARGE = (63, -signal.SIGXFSZ)
 URL_ON_STDIN = ("--config", "-")
 MAX_SIZE = 64 << 30
@@ -104,8 +104,8 @@ def headers_in(text: str) -> dict[str, str]:
 def told_by(stderr: str, status: int) -> tuple[str, str, str]:
     """Return curl's error message, the server, and the url of a redirect."""
     *words, url, sent_to = stderr.splitlines() if stderr.count("\n") > 1 else ["", ""]
-    said = [line for line in words or stderr.splitlines() if line.startswith("curl:")]
-    return (said or [f"curl ended with {status}"])[0], place_of(url) if "://" in url else "", sent_to
+    messages = [line for line in words or stderr.splitlines() if line.startswith("curl:")]
+    return (messages or [f"curl ended with {status}"])[0], place_of(url) if "://" in url else "", sent_to
 
 
 def own_credentials(options: Sequence[str], *, leave: bool) -> list[str]:
@@ -115,9 +115,9 @@ def own_credentials(options: Sequence[str], *, leave: bool) -> list[str]:
 
 
 def next_hop(url: str, sent_to: str, options: Sequence[str], places: Collection[str], *, own_url: bool) -> list[str]:
-    """curl's options for the url that a server sends us on to; Failed where we may not go there.
+    """Return curl's options for the url of a redirect; raise Failed if it is not allowed.
 
-    own_url: whether the options bring the url that was left, too.
+    own_url: if the options bring the url that was left, too.
     """
     place = place_of(sent_to)
     if place not in (places or (place_of(url),)):
@@ -139,7 +139,7 @@ def fetch(
     limited = [*begin, "prlimit", f"--fsize={most}", "--core=0", "--", "curl", "--max-filesize", str(most)]
     command = [*limited, "--globoff", "--fail", "--silent", "--show-error", "--remote-time", *STALLED, *RETRIED]
     told = ["--dump-header", "-", *TOLD_URL, "--output", part]
-    pipe, said = subprocess.PIPE, ""
+    pipe, response = subprocess.PIPE, ""
     with subprocess.Popen(
         [*command, *told, *options, *named], stdin=pipe, stdout=pipe, stderr=pipe, text=True, errors="replace"
     ) as curl:
@@ -148,17 +148,17 @@ def fetch(
             to_curl.write(given)
         while line := headers.readline(LONGEST_HEADERS):
             # Those of earlier responses, which a server may send without an end, do not count (RFC 9110, 15.2).
-            said = line if line.startswith("HTTP/") else said + line
-            if len(said) > LONGEST_HEADERS:
+            response = line if line.startswith("HTTP/") else response + line
+            if len(response) > LONGEST_HEADERS:
                 curl.kill()
                 raise Failed(f"the server sends more than {LONGEST_HEADERS} bytes of headers")
             if not line.strip():
-                tell_size(headers_in(said))
+                tell_size(headers_in(response))
         stderr = errors.read(LONGEST)
     problem, place, sent_to = told_by(stderr, curl.returncode)
     if curl.returncode in TOO_LARGE:
         problem = f"the server sends more than {most} bytes, {TOO_MUCH}"
-    return Answer(curl.returncode, problem, place, headers_in(said).get("etag", ""), sent_to)
+    return Answer(curl.returncode, problem, place, headers_in(response).get("etag", ""), sent_to)
 
 
 def tell_size(headers: Mapping[str, str]) -> None:
@@ -180,7 +180,7 @@ def fetch_from(
     *,
     url_in_config: bool,
 ) -> Answer:
-    """Follow allowed redirects."""
+    """Fetch an image, and follow allowed redirects."""
     before = size_of(part)
     answer = fetch([] if url_in_config else ["--", url], part, options, begin, most)
     for _hop in range(HOPS):
@@ -347,7 +347,10 @@ def fetch_image(
     most: int = MAX_SIZE,
     url_in_config: bool = False,
 ) -> None:
-    """sha256: of what the server has; begin: of the command that becomes curl; url_in_config: url is for messages."""
+    """Fetch an image, and give it its name once it is whole.
+
+    sha256: of what the server has; begin: of the command that becomes curl; url_in_config: url is for messages.
+    """
     part = f"{image}.part"
     most = bounded(most, os.path.dirname(image)) + (size_of(part) or 0)
     fetch_checked(

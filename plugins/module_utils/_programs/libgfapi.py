@@ -82,7 +82,7 @@ class Volume:
             raise _failed("Could not resize file")
 
     def put(self, path: str, place: str) -> None:
-        """Link and unlink: unlike a rename this does not replace a file that appeared meanwhile."""
+        """Link and unlink a file: a rename would replace one that appeared meanwhile."""
         self.call("link", path.encode(), place.encode())
         self.call("unlink", path.encode())
 

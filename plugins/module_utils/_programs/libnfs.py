@@ -71,7 +71,7 @@ class Folder:
         self.call("close", handle)
 
     def put(self, name: str, place: str) -> None:
-        """Link and unlink: unlike a rename this does not replace a file that appeared meanwhile."""
+        """Link and unlink a file: a rename would replace one that appeared meanwhile."""
         self.call("link", name.encode(), place.encode())
         self.call("unlink", name.encode())
 

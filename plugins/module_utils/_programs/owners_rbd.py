@@ -56,7 +56,7 @@ def expect(result: int, doing: str) -> None:
 
 
 def connect(rados: Any, check: Check, seconds: float) -> ctypes.c_void_p:
-    """A connection to the cluster, with QEMU's parameters."""
+    """Connect to the cluster with QEMU's parameters."""
     cluster = ctypes.c_void_p()
     expect(rados.rados_create(ctypes.byref(cluster), check["user"].encode()), "error connecting")
     expect(rados.rados_conf_read_file(cluster, check["conf"].encode()), "error reading conf file")

@@ -31,7 +31,6 @@ import os
 import random
 import selectors
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -40,6 +39,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs.bounded_file import BoundedFile
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unix_socket import connect_in_turn
 
 UNABLE = 69  # EX_UNAVAILABLE in sysexits.h
 MOST = 1 << 20
@@ -252,12 +252,8 @@ def become_like(pid: str) -> None:
 def go_on(monitor: str) -> str:
     """Have QEMU run the guest; return the error, or nothing."""
     with socket.socket(socket.AF_UNIX) as connection:
-        # Others may wait for the monitor, too: a socket with a time limit of Python's would not wait for its turn.
-        limit = struct.pack("ll", int(MONITOR), int(MONITOR % 1 * 1e6))
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         try:
-            connection.connect(monitor)
-            connection.settimeout(MONITOR)
+            connect_in_turn(connection, monitor, MONITOR)
             with connection.makefile() as lines:
                 return error_of(connection, lines)
         except (BlockingIOError, socket.timeout):

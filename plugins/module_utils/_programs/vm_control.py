@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # pylint: disable=ansible-bad-function
 # A program of its own, which no module runs in its own process.
-"""qemu-vm-control.py started SOCKET SECONDS CHECK | stop SOCKET SECONDS: what a launch unit says to its QEMU.
+"""qemu-vm-control.py started SOCKET SECONDS CHECK | stop SOCKET SECONDS: commands of a launch unit to its QEMU.
 
 started: wait until every disk is open, check what QEMU has opened, and let the guest run (ExecStartPost=).
     CHECK is JSON. "images": the declared backing file of each disk's image, or null; "overlays": nodes whose backing is
     another node; "run": whether the guest is let run; "links_down": networks whose link is down, where there are any.
-stop: ask the guest to shut down, wait, and switch it off when it does not (ExecStop=).
+stop: ask the guest to shut down, wait, and switch it off if it does not (ExecStop=).
 When QEMU ends, systemd ends this program or sees that nothing is left to do.
 """
 
@@ -19,11 +19,11 @@ import json
 import os
 import select
 import socket
-import stat
-import struct
 import sys
 import time
 from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unix_socket import connect_by_handle
 
 OPEN_OR_OPENING = ("01", "02")
 """TCP_ESTABLISHED and TCP_SYN_SENT in /proc/net/tcp (linux/tcp_states.h)."""
@@ -47,35 +47,24 @@ def runs() -> bool:
 
 
 def connect(path: str, seconds: float) -> socket.socket:
-    """A connection to the monitor of this unit's QEMU, and of no other process.
+    """Connect to the monitor of this unit's QEMU, and of no other process.
 
     The folder is the VM's own, and this program is root: the socket may be a link to that of another VM.
     """
     handle = os.open(path, os.O_PATH | os.O_NOFOLLOW)
-    monitor = socket.socket(socket.AF_UNIX)
     try:
-        if not stat.S_ISSOCK(os.fstat(handle).st_mode):
-            raise PermissionError(errno.EPERM, "it is not a socket")
-        # QEMU serves one client at a time, and others may wait: without this a full queue is an error at once.
-        limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6) or 1)
-        monitor.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        # By its handle: the name may belong to another file by now.
-        monitor.connect(f"/proc/self/fd/{handle}")
-        monitor.settimeout(seconds)
-        peer = struct.unpack("3i", monitor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-        if str(peer) != os.environ["MAINPID"]:
-            message = f"process {peer} listens there, and this VM's QEMU is process {os.environ['MAINPID']}"
-            raise PermissionError(errno.EPERM, message)
-    except OSError:
-        monitor.close()
-        raise
+        monitor, peer, _uid = connect_by_handle(handle, seconds)
     finally:
         os.close(handle)
+    if str(peer) != os.environ["MAINPID"]:
+        monitor.close()
+        message = f"process {peer} listens there, and this VM's QEMU is process {os.environ['MAINPID']}"
+        raise PermissionError(errno.EPERM, message)
     return monitor
 
 
 def reply(monitor: socket.socket, heard: bytearray, command: str, deadline: float, **arguments: Any) -> dict[str, Any]:
-    """The answer to a command, with ``return`` or ``error`` in it; empty if QEMU has closed the connection."""
+    """Return the answer to a command, with ``return`` or ``error`` in it; empty if QEMU has closed the connection."""
     send(monitor, command, **arguments)
     while True:
         line, newline, rest = heard.partition(b"\n")
@@ -121,7 +110,7 @@ def wait_for_end(monitor: socket.socket, deadline: float) -> bool:
 
 
 def peer(address: str) -> str:
-    """host:port of an address in /proc/net/tcp: 32-bit words in the host's byte order, then the port."""
+    """Return host:port of an address in /proc/net/tcp: 32-bit words in the host's byte order, then the port."""
     host, _colon, port = address.partition(":")
     packed = b"".join(int(host[i : i + 8], 16).to_bytes(4, sys.byteorder) for i in range(0, len(host), 8))
     family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
@@ -153,7 +142,7 @@ def too_slow(seconds: float) -> str:
 
 
 def data_problem(image: dict[str, Any]) -> str:
-    """Why a guest may not have the data of an image (QAPI ImageInfo)."""
+    """Return why a guest must not be given the data of an image (QAPI ImageInfo); empty if it may be."""
     data = image.get("format-specific", {}).get("data", {}).get("data-file")
     if data:
         return f"its data is in another file ({data}), as its header says; such an image is not opened"
@@ -163,7 +152,7 @@ def data_problem(image: dict[str, Any]) -> str:
 
 
 def image_problem(image: dict[str, Any], backing: dict[str, str] | None) -> str:
-    """Why an image is not the declared one; backing: the file that it stands on and its format, as declared."""
+    """Return why an image is not the declared one; backing: its declared backing file and the format of that."""
     found = image.get("backing-filename", "")
     base = image.get("backing-image", {})
     if not backing:
@@ -171,14 +160,14 @@ def image_problem(image: dict[str, Any], backing: dict[str, str] | None) -> str:
         advice = "flatten it, or declare that as backing (provision)"
         return data_problem(image) or (f"it stands on {found}, as its header says; {advice}" if found else "")
     if (found, base.get("format")) != (backing["file"], backing["format"]):
-        said = f"{found} ({base.get('format')})" if found else "nothing"
-        return f"it stands on {said}, and {backing['file']} ({backing['format']}) is declared as backing"
+        actual = f"{found} ({base.get('format')})" if found else "nothing"
+        return f"it stands on {actual}, and {backing['file']} ({backing['format']}) is declared as backing"
     problem = image_problem(base, None)
     return data_problem(image) or (f"its backing file {found}: {problem}" if problem else "")
 
 
 def open_problem(nodes: list[dict[str, Any]], check: dict[str, Any]) -> str:
-    """Why what QEMU has opened is not what was declared: the header of an image can name other files."""
+    """Return why QEMU has opened other files than declared: headers of images name them."""
     opened = {str(node.get("node-name")): node.get("image", {}) for node in nodes}
     for name in (*check["overlays"], *check["images"]):
         if name not in opened:
@@ -191,7 +180,7 @@ def open_problem(nodes: list[dict[str, Any]], check: dict[str, Any]) -> str:
 
 
 def let_run(monitor: socket.socket, deadline: float, check: dict[str, Any]) -> str | None:
-    """Until here the guest has not run: nothing that was opened has been given to it."""
+    """Check what QEMU has opened, and let the guest run, which has not run so far; return why not if it is refused."""
     heard = bytearray()
     if "return" not in reply(monitor, heard, "qmp_capabilities", deadline):
         return "QEMU ended while it started"
@@ -210,7 +199,10 @@ def let_run(monitor: socket.socket, deadline: float, check: dict[str, Any]) -> s
 
 
 def started(path: str, seconds: float, check: dict[str, Any]) -> str | None:
-    """QEMU listens early, but answers a command only when it has set everything up."""
+    """Wait until QEMU has opened its disks, and start the guest; return the reason if it does not start.
+
+    QEMU listens early, but answers a command only when it has set everything up.
+    """
     deadline = time.monotonic() + seconds
     # systemd waits for this program even when QEMU has ended, so it must look itself.
     while time.monotonic() < deadline and runs():
@@ -227,7 +219,7 @@ def started(path: str, seconds: float, check: dict[str, Any]) -> str | None:
 
 
 def stop(path: str, seconds: float) -> str | None:
-    """Power button first; a guest that does not obey is switched off.
+    """Press the power button, and switch off a guest that does not obey.
 
     systemd calls this, too, when QEMU has ended by itself, because its guest has powered off: nothing is left to do
     then, and a failure here would count as the unit's, and start the VM again. Where QEMU runs and cannot be asked,

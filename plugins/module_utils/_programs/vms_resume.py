@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # pylint: disable=ansible-bad-function
 # A program of its own, which no module runs in its own process.
-"""qemu-vms-resume.py RUN LOGS: let paused VMs go on, and keep console logs short.
+"""qemu-vms-resume.py RUN LOGS: resume paused VMs, and keep console logs short.
 
-RUN: the VMs below this folder (/run) that an I/O error has paused (on_error: stop) go on.
-LOGS: the console logs below this folder (/var/log/private) are cut to their end once they are too long.
+RUN: resume the VMs below this folder (/run) that an I/O error has paused (on_error: stop).
+LOGS: cut the console logs below this folder (/var/log/private) to their end once they are too long.
 
 A VM's folders are its own: what lies in them may be anything. So nothing there is opened through a link, nothing that
 does not belong to the folder's owner is used, and every answer is bounded in bytes and seconds.
@@ -20,12 +20,13 @@ import json
 import os
 import socket
 import stat
-import struct
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs.unix_socket import connect_by_handle
 
 SECONDS = 5.0
 """Time limit for a VM's answer."""
@@ -39,7 +40,7 @@ LOG_KEPT = 8 * 1024**2
 
 
 def open_owned(path: str, flags: int) -> tuple[int, int | None]:
-    """Open a file in a folder that a VM may write to; its handle, and the uid that it must belong to.
+    """Open a file in a folder that a VM may write to; return its handle, and the uid that it must belong to.
 
     The way to the folder is root's. In a folder that nobody but root may write to there is no such uid, and links are
     followed.
@@ -83,27 +84,15 @@ def open_regular(path: str, flags: int) -> int:
 def connect(path: str, seconds: float) -> socket.socket:
     """Connect to a unix socket in a folder that a VM may write to, if the folder's owner listens there."""
     handle, owner = open_owned(path, os.O_PATH)
-    connection = socket.socket(socket.AF_UNIX)
     try:
-        if not stat.S_ISSOCK(os.fstat(handle).st_mode):
-            raise PermissionError(errno.EPERM, "it is not a socket")
-        # Others may wait for the listener, too: a socket with a time limit of Python's would not wait for its turn.
-        limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6) or 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        # By its handle: the name may belong to another file by now.
-        connection.connect(f"/proc/self/fd/{handle}")
-        connection.settimeout(seconds)
-        peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
-        if owner is not None and peer != owner:
-            raise PermissionError(errno.EPERM, f"uid {peer} listens there, and its folder belongs to uid {owner}")
+        connection, _pid, uid = connect_by_handle(handle, seconds)
     except BlockingIOError:
-        connection.close()
         raise socket.timeout("other clients hold it") from None
-    except OSError:
-        connection.close()
-        raise
     finally:
         os.close(handle)
+    if owner is not None and uid != owner:
+        connection.close()
+        raise PermissionError(errno.EPERM, f"uid {uid} listens there, and its folder belongs to uid {owner}")
     return connection
 
 

@@ -86,7 +86,7 @@ def _open(disk: Disk, site: Site) -> Opened:
         vm=site.vm,
         description=f"nbdkit for disk {disk.name} of virtual machine {site.vm}",
         args=[
-            ("/usr/bin/python3", "-IS", paths.SHARE_PROGRAM, socket),
+            (*paths.PYTHON, paths.SHARE_PROGRAM, socket),
             *((argument,) for argument in argv),
         ],
         sandbox=build_sandbox(

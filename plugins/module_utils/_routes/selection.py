@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypedDict
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.contract import Backend, routes_for, why_unfit
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.registry import BACKENDS
@@ -146,7 +146,25 @@ def _required_route(disk: Disk) -> str:
     return possible[0] if declared == "auto" and len(possible) == 1 < len(disk.backend.access.routes) else declared
 
 
-def requirements(vms: Iterable[Vm]) -> dict[str, Any]:
+class RequiredRoute(TypedDict):
+    """A route to a backend, or auto for the best one."""
+
+    backend: str
+    route: str
+
+
+class Requirements(TypedDict, total=False):
+    """Requirements of VMs to their host."""
+
+    routes: list[RequiredRoute]
+    kept: list[str]
+    """Backends whose images are managed."""
+    uefi: bool
+    secure_boot: bool
+    tpm: bool
+
+
+def requirements(vms: Iterable[Vm]) -> Requirements:
     """Return the routes to backends, the bindings for their images, and what else VMs require of their host."""
     present = [vm for vm in vms if vm.state != "absent"]
     disks = [disk for vm in present for disk in vm.disks]
@@ -177,7 +195,7 @@ def _checked_route(backend: Backend, route: str) -> str:
     return route
 
 
-def missing(requires: Mapping[str, Any], capabilities: Capabilities) -> tuple[list[str], list[str]]:
+def missing(requires: Requirements, capabilities: Capabilities) -> tuple[list[str], list[str]]:
     """Return descriptions of what is required and missing on this host, and the packages that provide it."""
     lacks: list[str] = []
     packages: list[str] = []

@@ -111,7 +111,7 @@ def _service(disk: Disk, image: str) -> Service:
         vm="",
         description=f"Image {disk.backend.source.describe(disk.source)}",
         args=[
-            ("/usr/bin/python3", "-IS", paths.IMAGE_PROGRAM),
+            (*paths.PYTHON, paths.IMAGE_PROGRAM),
             *((word,) for word in fetch_options(disk)),
             (paths.image_file(image),),
             (download.url,),
@@ -165,7 +165,7 @@ def ask_command(disk: Disk, vm: str, resources: UnitResources | None, *, any_por
         options = [*curl_options(replace(download, secrets={}), UnitResources("", "", "")), ("--max-time", "3")]
     return Command(
         (
-            *("/usr/bin/python3", "-IS", paths.IMAGE_PROGRAM, f"--ask=disk {disk.name} of {vm}: {disk.described}"),
+            *(*paths.PYTHON, paths.IMAGE_PROGRAM, f"--ask=disk {disk.name} of {vm}: {disk.described}"),
             *(("--any-port",) if any_port else ()),
             *(f"--from={place}" for place in places_of(disk)),
             download.url,

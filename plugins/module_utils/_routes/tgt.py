@@ -81,7 +81,7 @@ def _open(disk: Disk, site: Site) -> Opened:
         # systemd does not remove the link to the folder, because the folder is preserved during a restart.
         after=(Command(("/bin/rm", "--force", "--", directory), privileged=True),),
         ready=(
-            *("/usr/bin/python3", "-IS", paths.TGT_PROGRAM, f"{directory}/tgtd.0"),
+            *(*paths.PYTHON, paths.TGT_PROGRAM, f"{directory}/tgtd.0"),
             *(f"{address}:{PORT}", TARGET, store.kind, store.name, chap, USER, str(site.start_timeout)),
         ),
     )

@@ -7,7 +7,9 @@ from __future__ import annotations
 import hashlib
 import re
 
-UNIT_DIRECTORY = "/etc/systemd/system"
+from ansible_collections.directdisk.qemu.plugins.module_utils._programs import unit_record
+
+UNIT_DIRECTORY = unit_record.UNIT_FOLDERS[0]
 TARGET = "qemu-vms.target"
 RESUME_TIMER = "qemu-vms-resume.timer"
 COMMON_UNITS = (TARGET, RESUME_TIMER, "qemu-vms-resume.service")
@@ -16,6 +18,8 @@ NEEDRESTART = "/etc/needrestart/conf.d/qemu-vms.conf"
 """Settings of needrestart, which restarts services after upgrades of their libraries (Debian)."""
 PROGRAMS = "/usr/local/libexec"
 """Folder of the small programs that units run."""
+PYTHON = ("/usr/bin/python3", "-IS")
+"""Begins the command of such a program, which may import only the standard library."""
 CONTROL_PROGRAM = f"{PROGRAMS}/qemu-vm-control.py"
 RESUME_PROGRAM = f"{PROGRAMS}/qemu-vms-resume.py"
 TAP_PROGRAM = f"{PROGRAMS}/qemu-vm-tap.py"
@@ -30,8 +34,8 @@ OWNER_PROGRAM = f"{PROGRAMS}/qemu-vm-owner.py"
 IMAGE_PROGRAM = f"{PROGRAMS}/qemu-image-fetch.py"
 SSH_PART = "ssh"
 """The ssh-agent's part in the names of units and folders, where other helpers have the name of their disk."""
-CREDENTIALS = "/etc/credstore"
-ENCRYPTED_CREDENTIALS = "/etc/credstore.encrypted"
+CREDENTIALS = unit_record.CREDENTIALS
+ENCRYPTED_CREDENTIALS = f"{CREDENTIALS}.encrypted"
 IMAGES = "qemu-images"
 """Name of the folder of staged images under /var/cache, and of the user that fetches them."""
 
@@ -44,6 +48,11 @@ _UNIT = re.compile(r"^qemu-vm-([A-Za-z0-9_-]+)(?:\.([A-Za-z0-9_-]+)\.(\w+))?\.se
 def owner_name(vm: str) -> str:
     """Return the prefix of the names of a VM's units and credentials."""
     return f"qemu-vm-{vm}"
+
+
+def units_of_vms() -> str:
+    """Return the pattern (glob) of the paths of all launch units and of the units of their helpers."""
+    return f"{UNIT_DIRECTORY}/{owner_name('*')}.service"
 
 
 def unit_name(vm: str) -> str:

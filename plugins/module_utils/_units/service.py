@@ -117,7 +117,7 @@ def grant_access(unit: str, user: str, reaches: Iterable[tuple[Reach, bool]]) ->
     for reach, writes in reaches:
         for path in (*reach.files, *reach.devices, *reach.sockets):
             paths.setdefault("rw" if writes or path in reach.sockets else "r", []).append(path)
-    program = ("/usr/bin/python3", "-IS", unit_paths.ACCESS_PROGRAM)
+    program = (*unit_paths.PYTHON, unit_paths.ACCESS_PROGRAM)
     granted = [word for mode, some in sorted(paths.items()) for word in (mode, *some)]
     before = [Command((*program, "grant", unit, user, *granted), privileged=True)] if granted else []
     return before, [Command((*program, "revoke", unit), privileged=True, optional=True)]

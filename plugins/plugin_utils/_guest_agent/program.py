@@ -14,6 +14,7 @@ _PACKAGE = ("ansible_collections", "directdisk", "qemu", "plugins", "module_util
 _MODULES = (
     "_errors.py",
     "_programs/__init__.py",
+    "_programs/unix_socket.py",
     "_programs/vms_resume.py",
     "_clients/__init__.py",
     "_clients/json_line.py",

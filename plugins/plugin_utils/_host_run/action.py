@@ -15,7 +15,8 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DirectDiskError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.option import Option
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import Detachable, DisksWork, encode
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import Detachable, DisksWork
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import jobs
 
 BATCH_OPTIONS = (

@@ -12,11 +12,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm im
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import ManagedDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
-    DiskResult,
-    DisksAnswer,
-    ObserveAnswer,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import Diff, DiskResult, DisksAnswer
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObserveAnswer
 
 
 def managed_disks(vms: Iterable[Vm], declared: Mapping[str, Any]) -> list[ManagedDisk]:
@@ -35,7 +32,7 @@ class DiskResults:
     """The results of qemu_disks, or the predictions in the observation of a host."""
 
     results: Sequence[tuple[ManagedDisk, DiskResult]] = ()
-    diff: Sequence[Mapping[str, Any]] = ()
+    diff: Sequence[Diff] = ()
     warnings: Sequence[str] = ()
 
     @classmethod

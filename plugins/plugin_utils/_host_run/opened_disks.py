@@ -14,12 +14,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.file_kind import not_raw
+from ansible_collections.directdisk.qemu.plugins.module_utils._access.foreign_files import why_undeclared
 from ansible_collections.directdisk.qemu.plugins.module_utils._access.image_header import read_header
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import Disk
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm import Vm
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import name_of
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, VmDisk
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import DiskToRead, ObservedHost
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.changes import Changes, DiskOfVm
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import DiskToRead
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.plan import Plan
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths as unit_paths
 from ansible_collections.directdisk.qemu.plugins.module_utils._units.node_names import disk_node
@@ -99,12 +101,12 @@ def _about_to_be_opened(plans: Iterable[Plan], changes: Changes) -> Iterator[tup
     )
 
 
-def _given(changes: Changes) -> dict[str, list[VmDisk]]:
+def _given(changes: Changes) -> dict[str, list[DiskOfVm]]:
     """Return the disks that running VMs are given, by what is done with them."""
     return {"attached": changes.attach, "inserted": changes.insert}
 
 
-def _all_given(changes: Changes) -> set[VmDisk]:
+def _all_given(changes: Changes) -> set[DiskOfVm]:
     return {disk for disks in _given(changes).values() for disk in disks}
 
 
@@ -123,12 +125,7 @@ def _may_be_raw(disk: Disk) -> bool:
 
 def _names_others(disk: Disk, head: bytes) -> str:
     """Return why a qcow2 that is opened without other files must not be given to a guest; empty if it may be."""
-    header = read_header(head if disk.settings["format"] == "qcow2" else b"")
-    if header.external:
-        return "its data is in another file, as its header says; such an image is not opened"
-    if header.backing:
-        return f"it stands on {header.backing}, as its header says; flatten it, or declare that as backing (provision)"
-    return ""
+    return why_undeclared(read_header(head if disk.settings["format"] == "qcow2" else b""))
 
 
 def _why_not_raw(disk: Disk, head: bytes) -> str:

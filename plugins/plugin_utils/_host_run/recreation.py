@@ -12,11 +12,8 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm im
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._image_plans.vm_disks import ManagedDisk
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import raise_collected
-from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import (
-    DiskResult,
-    DisksAnswer,
-    ObservedHost,
-)
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.disk_requests import Diff, DiskResult, DisksAnswer
+from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import ObservedHost
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.vm_states import STOPPED
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 from ansible_collections.directdisk.qemu.plugins.plugin_utils._host_run import steps
@@ -72,7 +69,7 @@ class Recreation:
         if answer is None:
             return DiskResults()
         results = [(disk, self._result(disk, removal)) for disk, removal in zip(self.disks, answer["disks"])]
-        diff = [
+        diff: list[Diff] = [
             {
                 "before_header": f"disk {disk.name}",
                 "prepared": f"disk {disk.name}: " + "; ".join(result["actions"]) + "\n",

@@ -55,7 +55,7 @@ def _encrypt(layer: Values, resources: UnitResources, name: str) -> Node:
 
 
 def _owner(values: Values, resources: UnitResources, uuid: str) -> OwnerCheck:
-    """Every client that has an image open for writing is a watcher of it."""
+    """Ask for the watchers of an image: every client that has it open for writing is one."""
     del uuid
     facts: dict[str, Any] = {
         "user": user_of(values),

@@ -32,7 +32,7 @@ _DECIDED = {
 
 
 def configuration(values: Values, resources: UnitResources) -> str:
-    """A configuration for this disk alone, without key and monitors; the later of two lines that say the same holds.
+    """Return a configuration for this disk alone, without key and monitors; of two lines for an option the later holds.
 
     A file of the host is read by systemd, so that it and the keyring may be root's alone.
     """

@@ -34,14 +34,14 @@ def read_uri(uri: str) -> dict[str, Any]:
     found: dict[str, Any] = {"pool": names[0], "image": names[-1]}
     found.update({"namespace": names[1]} if names[1:-1] and names[1] else {})
     found.update({"snapshot": _unescaped(snapshot[0])} if snapshot else {})
-    said: dict[str, str] = {}
+    declared: dict[str, str] = {}
     config = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise DeclarationError("uri", r"an option has no value; a ':' within a value is written '\:'")
         key, value = _unescaped(key), _unescaped(value)
-        if said.setdefault(key, value) != value:
+        if declared.setdefault(key, value) != value:
             raise DeclarationError("uri", f"parameter {key!r} is set twice")
         option, read = _URI_KEYS.get(key, ("", str))
         if option:

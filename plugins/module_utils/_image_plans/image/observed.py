@@ -28,7 +28,7 @@ class ObservedContent(ObservedImage):
     leaks: int | None = None
     """Results of qemu-img check."""
     problem: str | None = None
-    """Why the image is not what is declared."""
+    """Reason why the image is not what is declared."""
 
 
 @dataclass(frozen=True)

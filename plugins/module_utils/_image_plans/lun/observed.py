@@ -53,7 +53,7 @@ class ObservedLun(ObservedImage):
     may_be_overwritten: bool = field(default=False, metadata=INTERNAL)
     """The declaration confirms it."""
     not_raw: str = field(default="", metadata=INTERNAL)
-    """Why the bytes are not the declared raw disk; empty if they may be."""
+    """Reason why the bytes are not the declared raw disk; empty if they may be."""
     data_at: int | None = field(default=None, metadata=INTERNAL)
     """Offset of data that only a full read found."""
     header: int = field(default=0, metadata=INTERNAL)
@@ -66,7 +66,7 @@ class ObservedLun(ObservedImage):
 
     @property
     def bytes_format(self) -> tuple[str, bool]:
-        """The format that the first bytes tell, and whether it is encrypted."""
+        """The format that the first bytes tell, and if it is encrypted."""
         return self.format or "", bool(self.encrypted)
 
 
@@ -86,7 +86,7 @@ class ListedTarget:
     portals: tuple[str, ...]
     luns: tuple[ListedLun, ...]
     error: str
-    """Why the target refuses this account; empty if it does not."""
+    """Reason why the target refuses this account; empty if it does not."""
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ class ObservedRbd(ObservedImage):
     incomplete: Incomplete | None = None
     identifier: str = field(default="", metadata=INTERNAL)
     not_raw: str = field(default="", metadata=INTERNAL)
-    """Why the bytes are not the declared raw disk; empty if they may be."""
+    """Reason why the bytes are not the declared raw disk; empty if they may be."""
     rollback: RollbackTarget | None = field(default=None, metadata=INTERNAL)
     half_renamed: bool = field(default=False, metadata=INTERNAL)
     """An interrupted rename left two names of this image."""

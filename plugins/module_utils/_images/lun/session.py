@@ -99,7 +99,9 @@ def luns_of(opened: Session) -> list[int]:
 def device_of(opened: Session, lun: int) -> Device:
     """Ask a LUN for its type, vendor and model, and a disk for all else."""
     answers = scsi.device_of(opened.ask(lun, scsi.inquiry()))
-    if answers.get("type") != "disk":
+    if answers is None:
+        return Device()
+    if answers["type"] != "disk":
         return Device(**answers)
     opened.ask(lun, scsi.test_unit_ready())
     capacity = scsi.capacity_of(opened.ask(lun, scsi.read_capacity()))

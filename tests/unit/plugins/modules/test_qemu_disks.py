@@ -115,7 +115,7 @@ def test_the_units_of_vms_are_read_once_for_all_disks_that_are_only_read(
 ) -> None:
     used: list[Any] = []
     monkeypatch.setattr(batch, "StorageUsers", object)
-    monkeypatch.setattr(batch, "reconcile", lambda _kind, _disk, bench, **_: used.append(bench.users) or {})
+    monkeypatch.setattr(batch, "reconcile", lambda _kind, _disk, bench, **_: used.append(bench.users) or SAME)
     disks = {name: {"nbd": {"host": f"192.0.2.{number}"}} for number, name in enumerate("abcdef")}
     entries, capabilities = read_entries(disks), Capabilities.from_probe(probed("debian12"))
     if way == "info":

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._images.lun import
 from ansible_collections.directdisk.qemu.plugins.module_utils._images.volume import blank
 from ansible_collections.directdisk.qemu.plugins.module_utils._plan.host_state import encode
 from ansible_collections.directdisk.qemu.plugins.modules import qemu_disks_info, qemu_iscsi_disk
+from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu
 from ansible_collections.directdisk.qemu.tests.unit.plugins.modules.module_run import run_module
 from ansible_collections.directdisk.qemu.tests.unit.support import probed
 
@@ -115,6 +117,16 @@ def test_data_is_named_by_its_fingerprint_and_overwritten_by_that_alone(
     assert answer["changed"]
     assert answer["actions"][0].startswith("DESTROYS DATA: overwrite the data and write qcow2 of 64 KiB")
     assert not [name for name in answer["image"] if name.startswith("_")]
+
+
+def test_a_lun_that_its_vm_opens_as_another_format_is_not_changed(
+    monkeypatch: pytest.MonkeyPatch, target: Target, tmp_path: Path
+) -> None:
+    target.data[:] = b"raw disk".ljust(MIB, b"d")
+    answers = {"query-named-block-nodes": [{"node-name": "root", "image": {"format": "qcow2", "virtual-size": MIB}}]}
+    with FakeQemu(tmp_path / "qmp", answers=answers) as vm:
+        answer = run_module(monkeypatch, qemu_iscsi_disk, **LUN, monitor=vm.path, node="root")
+    assert answer["msg"].endswith(f"node root behind {vm.path} is qcow2, and raw is declared")
 
 
 def test_the_first_portal_that_answers_is_used(monkeypatch: pytest.MonkeyPatch, target: Target) -> None:

@@ -31,7 +31,7 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._programs.tgt_serv
 
 
 def _tid(tgtd: tgt.Tgtd, desired: DesiredImage) -> int:
-    return int(tgtd.targets()[desired.disk.source["target"]]["tid"])
+    return tgtd.targets()[desired.disk.source["target"]].tid
 
 
 def _make_store(desired: DesiredImage, change: Change, bench: Workspace) -> None:
@@ -51,15 +51,15 @@ def _grow_store(desired: DesiredImage, change: Change, bench: Workspace) -> None
         raise HostError(f"{options['store']}: {error.strerror}") from None
     tgtd = tgtd_of(bench)
     target = tgtd.targets().get(desired.disk.source["target"])
-    if target and desired.disk.source["lun"] in target["luns"]:
+    if target and desired.disk.source["lun"] in target.luns:
         # tgtd reads the size of a store only when it opens it.
         for parameter in ("online=0", f"path={options['store']}", "online=1"):
-            tgtd.ask(UPDATE, LOGICAL_UNIT, parameter, tid=target["tid"], lun=desired.disk.source["lun"])
+            tgtd.ask(UPDATE, LOGICAL_UNIT, parameter, tid=target.tid, lun=desired.disk.source["lun"])
 
 
 def _create_target(desired: DesiredImage, change: Change, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
-    number = max((target["tid"] for target in tgtd.targets().values()), default=0) + 1
+    number = max((target.tid for target in tgtd.targets().values()), default=0) + 1
     tgtd.ask(NEW, TARGET, f"targetname={desired.disk.source['target']}", tid=number)
 
 
@@ -92,7 +92,7 @@ def _change_password(desired: DesiredImage, change: Change, bench: Workspace) ->
 
 def _user_is_missing(desired: DesiredImage, bench: Workspace) -> bool:
     target = tgtd_of(bench).targets()[desired.disk.source["target"]]
-    return desired.disk.source["user"] not in target["accounts"]
+    return desired.disk.source["user"] not in target.accounts
 
 
 def _bind_account(desired: DesiredImage, change: Change, bench: Workspace) -> None:
@@ -104,8 +104,8 @@ def _bind_account(desired: DesiredImage, change: Change, bench: Workspace) -> No
 def _unbind_accounts(desired: DesiredImage, change: Change, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     target = tgtd.targets()[desired.disk.source["target"]]
-    for user in set(target["accounts"]) - {desired.disk.source.get("user")}:
-        tgtd.ask(UNBIND, ACCOUNT, f"user={user}", tid=target["tid"])
+    for user in set(target.accounts) - {desired.disk.source.get("user")}:
+        tgtd.ask(UNBIND, ACCOUNT, f"user={user}", tid=target.tid)
 
 
 def _remove_account(desired: DesiredImage, change: Change, bench: Workspace) -> None:
@@ -115,11 +115,11 @@ def _remove_account(desired: DesiredImage, change: Change, bench: Workspace) -> 
 def _set_initiators(desired: DesiredImage, change: Change, bench: Workspace) -> None:
     tgtd = tgtd_of(bench)
     target = tgtd.targets()[desired.disk.source["target"]]
-    there, declared = set(target["initiators"]), set(desired.provision["tgt"]["initiators"])
+    there, declared = set(target.initiators), set(desired.provision["tgt"]["initiators"])
     for operation, initiators in ((BIND, declared - there), (UNBIND, there - declared)):
         for initiator in sorted(initiators):
             kind = "name" if is_name(initiator) else "address"
-            tgtd.ask(operation, TARGET, f"initiator-{kind}={initiator}", tid=target["tid"])
+            tgtd.ask(operation, TARGET, f"initiator-{kind}={initiator}", tid=target.tid)
 
 
 def _write_configuration(desired: DesiredImage, change: Change, bench: Workspace) -> None:

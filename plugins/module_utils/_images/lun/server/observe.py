@@ -25,32 +25,26 @@ def observe(desired: DesiredImage, bench: Workspace) -> ObservedExport:
     name, user = source["target"], source.get("user", "")
     tgtd = tgtd_of(bench)
     targets = tgtd.targets()
-    target = targets.get(name, {})
-    lun = target.get("luns", {}).get(source["lun"])
+    target = targets.get(name, tgt.Target(0))
+    lun = target.luns.get(source["lun"])
     kept = kept_files.read_kept(name)
     observed = ObservedExport(
         exists=lun is not None,
         size=_size_of_store(desired.provision["tgt"]["store"]),
         target_exists=name in targets,
-        other_luns=tuple(sorted(set(target.get("luns", {})) - {0, source["lun"]})),
-        accounts=tuple(sorted(target.get("accounts", ()))),
-        initiators=tuple(sorted(target.get("initiators", ()))),
-        sessions=tuple(sorted(target.get("sessions", ()))),
+        other_luns=tuple(sorted(set(target.luns) - {0, source["lun"]})),
+        accounts=tuple(sorted(target.accounts)),
+        initiators=tuple(sorted(target.initiators)),
+        sessions=tuple(sorted(target.sessions)),
         account=_account(user, source.get("password", ""), tgtd.accounts()),
-        account_shared_with=tuple(sorted(n for n, t in targets.items() if n != name and user in t["accounts"])),
+        account_shared_with=tuple(sorted(n for n, t in targets.items() if n != name and user in t.accounts)),
         declared_in=kept_files.declared_elsewhere(name),
         kept=source["lun"] in kept.luns,
         kept_so=kept == to_keep(desired, kept),
     )
     if lun is None:
         return observed
-    return replace(
-        observed,
-        store=lun["Backing store path"],
-        serial=lun["SCSI SN"],
-        thin=lun["Thin-provisioning"] == "Yes",
-        read_only=lun["Readonly"] == "Yes",
-    )
+    return replace(observed, store=lun.store, serial=lun.serial, thin=lun.thin, read_only=lun.read_only)
 
 
 def _account(user: str, password: str, accounts: list[str]) -> str:

@@ -17,7 +17,7 @@ OTHER = {"file": "/srv/other.qcow2", "format": "qcow2"}
 
 def test_an_image_with_an_external_data_file_is_refused(tmp_path: Path) -> None:
     path = make_image(tmp_path / "a.qcow2", data_file=str(tmp_path / "data.raw"))
-    with open_bench() as bench, pytest.raises(HostError, match="its header names another file for its data"):
+    with open_bench() as bench, pytest.raises(HostError, match="its data is in another file, as its header says"):
         bench.size_of(disk(file={"path": str(path)}, format="qcow2"))
 
 

@@ -55,9 +55,9 @@ def test_a_list_that_is_longer_than_its_answer_ends_with_the_answer() -> None:
 def test_a_device_says_what_it_is() -> None:
     expected = {"type": "disk", "vendor": "IET", "model": "VIRTUAL-DISK", "revision": "0001"}
     assert scsi.device_of(INQUIRY) == expected
-    assert scsi.device_of(b"\x0c" + INQUIRY[1:])["type"] == "controller"
-    assert scsi.device_of(b"\x1e" + INQUIRY[1:])["type"] == "type 30"
-    assert scsi.device_of(b"\x7f" + INQUIRY[1:]) == {}
+    assert scsi.device_of(b"\x0c" + INQUIRY[1:]) == {**expected, "type": "controller"}
+    assert scsi.device_of(b"\x1e" + INQUIRY[1:]) == {**expected, "type": "type 30"}
+    assert scsi.device_of(b"\x7f" + INQUIRY[1:]) is None
 
 
 def page(code: int, body: bytes) -> bytes:

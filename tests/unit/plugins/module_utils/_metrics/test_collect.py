@@ -56,6 +56,7 @@ class Host:
         self.folder = folder
         self.shown: dict[str, dict[str, str]] = {}
         monkeypatch.setattr(unit_record, "UNIT_FOLDERS", (str(folder / "units"), str(folder / "run")))
+        monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(folder / "units"))
         monkeypatch.setattr(unit_record, "RECORDS", str(folder / "started"))
         monkeypatch.setattr(paths, "qmp_socket", lambda vm: str(folder / vm))
         monkeypatch.setattr(collect, "CACHE", str(folder / "cache"))

@@ -34,6 +34,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "units" / FILES[1]).write_text("\n".join(loads), encoding="utf-8")
     systemd_says(tmp_path, "no")
     monkeypatch.setattr(unit_record, "UNIT_FOLDERS", (f"{tmp_path}/units", f"{tmp_path}/run"))
+    monkeypatch.setattr(paths, "UNIT_DIRECTORY", f"{tmp_path}/units")
     monkeypatch.setattr(unit_record, "RECORDS", f"{tmp_path}/records")
     monkeypatch.setattr(unit_record, "CREDENTIALS", str(tmp_path))
     monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=os.pathsep)
@@ -85,13 +86,6 @@ def test_a_start_from_a_file_that_systemd_had_not_read_is_due(host: Path) -> Non
     systemd_says(host, "yes")
     unit_record.record(UNIT, "1")
     assert is_due("1")
-
-
-def test_the_program_knows_the_paths_of_the_collection() -> None:
-    assert unit_record.UNIT_FOLDERS[0] == paths.UNIT_DIRECTORY
-    assert (
-        paths.ENCRYPTED_CREDENTIALS.startswith(unit_record.CREDENTIALS) and paths.CREDENTIALS == unit_record.CREDENTIALS
-    )
 
 
 def test_what_a_vm_gains_and_loses_while_it_runs_is_recorded(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:

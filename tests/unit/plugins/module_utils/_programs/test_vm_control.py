@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import vm_control
 from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu, FloodingMonitor
 
-PROGRAM = vm_control.__file__
+PROGRAM = text_of(vm_control)
 
 
 RAW = {"node-name": "root.format", "image": {"format": "raw", "virtual-size": 512}}
@@ -31,7 +32,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     given = [json.dumps(check or CHECK)] if verb == "started" else []
     return subprocess.run(
-        [sys.executable, "-IS", str(PROGRAM), verb, str(path), str(seconds), *given],
+        [sys.executable, "-IS", "-c", PROGRAM, verb, str(path), str(seconds), *given],
         capture_output=True,
         text=True,
         timeout=30,
@@ -158,7 +159,7 @@ def test_a_qemu_that_refuses_has_not_started(tmp_path: Path, command: str, probl
 
 def test_a_socket_that_comes_late_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    command = [sys.executable, "-IS", str(PROGRAM), "started", str(path), "10", json.dumps(CHECK)]
+    command = [sys.executable, "-IS", "-c", PROGRAM, "started", str(path), "10", json.dumps(CHECK)]
     with subprocess.Popen(command, env={"MAINPID": str(os.getpid())}) as process:
         time.sleep(0.2)
         assert process.poll() is None
@@ -174,7 +175,7 @@ def test_a_vm_that_ends_while_it_starts_has_not_started(tmp_path: Path) -> None:
 
 def test_a_vm_that_has_ended_before_the_program_begins_has_not_started(tmp_path: Path) -> None:
     """systemd sets no MAINPID then."""
-    command = [sys.executable, "-IS", str(PROGRAM), "started", str(tmp_path / "s"), "10", json.dumps(CHECK)]
+    command = [sys.executable, "-IS", "-c", PROGRAM, "started", str(tmp_path / "s"), "10", json.dumps(CHECK)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env={})
     assert (done.returncode, done.stderr) == (1, "QEMU ended while it started\n")
 
@@ -221,12 +222,12 @@ def test_a_vm_that_listens_and_does_not_answer_is_given_up(tmp_path: Path) -> No
 def test_a_silent_qemu_is_given_up_also_by_python_3_9(tmp_path: Path) -> None:
     """There, socket.timeout is another class than TimeoutError."""
     as_3_9 = "builtins.TimeoutError = type('TimeoutError', (OSError,), {})"
-    script = f"import builtins, runpy, sys; {as_3_9}; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
+    script = f"import builtins, sys; {as_3_9}; exec(sys.argv.pop(1))"
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "s"))
         silent.listen()
         done = subprocess.run(
-            [sys.executable, "-IS", "-c", script, str(PROGRAM), "started", str(tmp_path / "s"), "0.2", "{}"],
+            [sys.executable, "-IS", "-c", script, PROGRAM, "started", str(tmp_path / "s"), "0.2", "{}"],
             capture_output=True,
             text=True,
             timeout=30,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.directdisk.qemu.plugins.module_utils._process.run import text_of
 from ansible_collections.directdisk.qemu.plugins.module_utils._programs import vms_resume
 from ansible_collections.directdisk.qemu.tests.unit.fake_qmp import FakeQemu, FloodingMonitor
 
@@ -22,7 +23,7 @@ OTHER = 12345
 
 
 def resume(folder: Path) -> str:
-    command = [sys.executable, "-IS", vms_resume.__file__, str(folder), str(folder / "log")]
+    command = [sys.executable, "-IS", "-c", text_of(vms_resume), str(folder), str(folder / "log")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

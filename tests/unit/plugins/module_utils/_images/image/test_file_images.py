@@ -39,6 +39,7 @@ from ansible_collections.directdisk.qemu.tests.unit.real_parts import (
     needs_sftp_server,
     open_bench,
 )
+from ansible_collections.directdisk.qemu.tests.unit.real_vm import needs_emulator, running_vm
 from ansible_collections.directdisk.qemu.tests.unit.support import SSH
 
 
@@ -101,6 +102,19 @@ def test_an_image_of_another_format_is_overwritten_only_where_that_is_said(tmp_p
     assert path.read_bytes() == bytes(MIB)
     manage(path, format="qcow2", size="1MiB", provision={"overwrite": True})
     assert path.read_bytes().startswith(b"QFI\xfb")
+
+
+@needs_qemu
+@needs_emulator
+def test_an_image_of_a_vm_that_no_unit_tells_of_stays_as_it_is(tmp_path: Path) -> None:
+    path = make_image(tmp_path / "image", "raw")
+    other = {"format": "qcow2", "size": "1MiB", "provision": {"overwrite": True}}
+    drive = ("-drive", f"if=none,id=a,format=raw,file={path}", "-device", "virtio-blk-pci,drive=a")
+    with running_vm(tmp_path / "qmp", *drive):
+        for state, declared in (("present", {"size": "2MiB"}), ("present", other), ("absent", {})):
+            with pytest.raises(DirectDiskError, match="another process has it open"):
+                manage(path, state, **declared)
+    assert path.read_bytes() == bytes(MIB)
 
 
 @needs_qemu

@@ -85,22 +85,34 @@ def test_an_import_of_less_than_a_head_leaves_no_mark(volume: Volume) -> None:
     assert volume.data[: content.HEAD] == b"x" * 512 + bytes(content.HEAD - 512)
 
 
-@pytest.mark.parametrize("step", [3, 4])
-def test_an_import_that_was_killed_is_known_by_its_mark(
-    volume: Volume, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
-    copies: list[tuple[int, int]] = []
-    copy = work._copy
+def kill_after(monkeypatch: pytest.MonkeyPatch, copies: int) -> None:
+    """End the run before the next copy; the first ones wipe and mark the volume."""
+    copy, left = work._copy, iter(range(copies))
 
     def die(bench: Workbench, source: Any, uri: str, start: int, length: int) -> None:
-        copies.append((start, length))
-        if len(copies) > step:
+        if next(left, None) is None:
             raise KeyboardInterrupt
         copy(bench, source, uri, start, length)
 
     monkeypatch.setattr(work, "_copy", die)
+
+
+@pytest.mark.parametrize("copies", [3, 4])
+def test_an_import_that_was_killed_is_known_by_its_mark(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch, copies: int
+) -> None:
+    kill_after(monkeypatch, copies)
     with open_bench() as bench, pytest.raises(KeyboardInterrupt):
         work.import_source(DESIRED, ImportSource(volume.with_source(), MIB, WIPE), bench)
+    assert content.content_of({0: volume.data[: content.HEAD]}) == content.UNFINISHED
+
+
+def test_a_format_that_was_not_written_whole_is_known_by_its_mark(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_after(monkeypatch, 3)
+    with open_bench() as bench, pytest.raises(KeyboardInterrupt):
+        work.write_format(DESIRED, WriteFormat(volume.disk(format="qcow2"), 4 * MIB, WIPE), bench)
     assert content.content_of({0: volume.data[: content.HEAD]}) == content.UNFINISHED
 
 

@@ -72,14 +72,15 @@ def test_what_tgtd_shows() -> None:
     targets = tgt.parse_targets(SHOWN)
     found = targets[NAME]
     assert list(targets) == [NAME, "iqn.2026-01.example:empty"]
-    assert found["tid"] == 3
-    assert found["sessions"] == ["iqn.2008-11.org.linux-kvm:vm"]
-    assert found["accounts"] == ["web1"]
-    assert found["initiators"] == ["192.0.2.0/24", "iqn.2008-11.org.linux-kvm:vm"]
-    assert list(found["luns"]) == [0, 1]
-    assert found["luns"][1]["Backing store path"] == "/srv/web1"
-    assert found["luns"][1]["SCSI SN"] == "abc"
-    assert targets["iqn.2026-01.example:empty"]["luns"] == {}
+    assert found.tid == 3
+    assert found.sessions == ["iqn.2008-11.org.linux-kvm:vm"]
+    assert found.accounts == ["web1"]
+    assert found.initiators == ["192.0.2.0/24", "iqn.2008-11.org.linux-kvm:vm"]
+    assert list(found.luns) == [0, 1]
+    assert found.luns[1].store == "/srv/web1"
+    assert found.luns[1].serial == "abc"
+    assert (found.luns[1].thin, found.luns[1].read_only) == (True, False)
+    assert targets["iqn.2026-01.example:empty"].luns == {}
     assert tgt.parse_targets("") == {}
 
 
