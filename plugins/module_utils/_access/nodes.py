@@ -69,6 +69,17 @@ class OpenNode:
         ):
             yield client
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold QEMU's lock, as one that shares the file with no other writer; raise HostError if it has one.
+
+        A node without a user holds no lock, and an export shares with others. blkdebug takes the lock by itself.
+        """
+        alone = {"take-child-perms": ["write"], "unshare-child-perms": ["write"]}
+        lock = {"driver": "blkdebug", "node-name": f"{self.name}.lock", "image": self.name, **alone}
+        with self.daemon.nodes([lock], seconds=self.bench.open_timeout):
+            yield
+
 
 class Image(OpenNode):
     """The node of the bytes that a guest sees."""

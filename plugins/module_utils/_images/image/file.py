@@ -219,13 +219,12 @@ def remove_unfinished(desired: DesiredImage, change: RemoveUnfinished, bench: Wo
 
 @contextlib.contextmanager
 def _exclusive(desired: DesiredImage, bench: Workbench) -> Iterator[None]:
-    """Hold QEMU's own lock on the image, if the storage has locks: no VM has it open, and none can open it."""
+    """Hold QEMU's own lock on the image, if the storage has locks: no QEMU writes to it, and none can begin to."""
     store = STORES.get(desired.disk.backend.name)
     if desired.provision.get("force") or not (store and store.storage.locks):
         yield
         return
-    # A node without a user holds no lock.
-    with bench.storage(desired.disk, writable=True) as storage, storage.served(writable=True):
+    with bench.storage(desired.disk, writable=True) as storage, storage.locked():
         yield
 
 

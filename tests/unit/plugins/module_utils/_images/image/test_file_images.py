@@ -8,6 +8,8 @@ import base64
 import contextlib
 import hashlib
 import os
+import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -108,12 +110,30 @@ def test_an_image_of_another_format_is_overwritten_only_where_that_is_said(tmp_p
 @needs_emulator
 def test_an_image_of_a_vm_that_no_unit_tells_of_stays_as_it_is(tmp_path: Path) -> None:
     path = make_image(tmp_path / "image", "raw")
-    other = {"format": "qcow2", "size": "1MiB", "provision": {"overwrite": True}}
     drive = ("-drive", f"if=none,id=a,format=raw,file={path}", "-device", "virtio-blk-pci,drive=a")
     with running_vm(tmp_path / "qmp", *drive):
-        for state, declared in (("present", {"size": "2MiB"}), ("present", other), ("absent", {})):
-            with pytest.raises(DirectDiskError, match="another process has it open"):
-                manage(path, state, **declared)
+        stays_as_it_is(path)
+
+
+@needs_qemu
+def test_an_image_that_somebody_exports_stays_as_it_is(tmp_path: Path) -> None:
+    """An export shares its file with others that write, as a VM's device does not."""
+    path, socket = make_image(tmp_path / "image", "raw"), tmp_path / "socket"
+    with subprocess.Popen(["qemu-nbd", "--persistent", "--format=raw", f"--socket={socket}", path]) as export:
+        while not socket.exists() and export.poll() is None:
+            time.sleep(0.01)
+        try:
+            stays_as_it_is(path)
+        finally:
+            export.terminate()
+
+
+def stays_as_it_is(path: Path) -> None:
+    """Try all that changes an image of zeroes."""
+    other = {"format": "qcow2", "size": "1MiB", "provision": {"overwrite": True}}
+    for state, declared in (("present", {"size": "2MiB"}), ("present", other), ("absent", {})):
+        with pytest.raises(DirectDiskError, match="another process has it open"):
+            manage(path, state, **declared)
     assert path.read_bytes() == bytes(MIB)
 
 
