@@ -105,7 +105,7 @@ from typing import Any
 from ansible import constants as C
 from ansible import template
 from ansible.errors import AnsibleParserError
-from ansible.inventory.helpers import get_group_vars
+from ansible.inventory.helpers import get_group_vars, sort_groups
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.plugins.loader import cache_loader
 from ansible.utils.vars import combine_vars
@@ -136,6 +136,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         super().parse(inventory, loader, path, cache)
         self._read_config_data(path)
+        # Ansible does this once it has read everything: before, group all may not be one of the hypervisors' groups.
+        inventory.reconcile_inventory()
         hypervisors = self._hypervisors()
         declared = self._declared(self.get_cache_key(path), hypervisors, cache)
         guests = inventory_guests.with_status(declared, self._running(hypervisors))
@@ -234,7 +236,7 @@ class _Variables(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> dict[str, Any]:
         host, sources = self._inventory.hosts[name], self._inventory.processed_sources
-        groups = host.get_groups()
+        groups = sort_groups(host.get_groups())
         variables = get_group_vars(groups)
         for entities, own in ((groups, {}), ([host], host.get_vars())):
             files = get_vars_from_inventory_sources(self._loader, sources, entities, "all")

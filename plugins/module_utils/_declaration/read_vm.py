@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.directdisk.qemu.plugins.module_utils._backends.values import Values
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.boards import IDE_PLACES, family
-from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.cloud_init import seed_files
+from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.cloud_init import check_seed, seed_files
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.disk import (
     Disk,
     Drive,
@@ -36,7 +36,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm im
 from ansible_collections.directdisk.qemu.plugins.module_utils._declaration.vm_settings import settings_problems
 from ansible_collections.directdisk.qemu.plugins.module_utils._errors import Collected, DeclarationError
 from ansible_collections.directdisk.qemu.plugins.module_utils._options.read import (
-    check_characters,
     raise_collected,
     read_options,
 )
@@ -204,14 +203,10 @@ def _cross_checks(name: str, settings: Values, disks: Sequence[Drive]) -> list[E
         )
     errors.extend(settings_problems(name, settings))
     for option, value in (settings.get("cloud_init") or {}).items():
-        if not isinstance(value, Mapping) and not (option == "user_data" and isinstance(value, str)):
-            wanted = "text or a mapping" if option == "user_data" else "a mapping"
-            errors.append(DeclarationError(f"vm {name}: cloud_init: {option}", f"is not {wanted}"))
-        elif isinstance(value, str):
-            try:
-                check_characters(value)
-            except DeclarationError as error:
-                errors.append(error.within(f"vm {name}: cloud_init: {option}"))
+        try:
+            check_seed(option, value)
+        except DeclarationError as error:
+            errors.append(error.within(f"vm {name}: cloud_init: {option}"))
     vnc = settings.get("vnc")
     if vnc is not None and ("port" in vnc) != ("address" in vnc):
         errors.append(

@@ -54,7 +54,7 @@ def stop(names: list[str]) -> StopAnswer:
     units = {name: unit_paths.unit_name(name) for name in names}
     with host_locked():
         systemd.systemctl("disable", units.values())
-        _stop(list(units.values()))
+        systemd.stop_vms(units.values())
         states = systemd.show(list(units.values()))
     return {"stopped": [name for name, unit in units.items() if states[unit]["active"] in STOPPED]}
 
@@ -250,7 +250,7 @@ def _switch(desired: DesiredHost, changes: Changes, board: ProgressBoard | None 
         if units:
             systemd.systemctl(verb, units, *options)
 
-    _stop([desired["vms"][name]["unit"] for name in changes.stop])
+    systemd.stop_vms([desired["vms"][name]["unit"] for name in changes.stop])
     run_on = _shut_down_with_helpers(desired, changes)
     leftovers.stop_helpers(changes)
     call("disable", changes.disable, "--no-reload")
@@ -271,6 +271,7 @@ def _switch(desired: DesiredHost, changes: Changes, board: ProgressBoard | None 
     if address_filters.remove(started) or changes.reload or changes.enable or changes.disable:
         systemd.systemctl("daemon-reload")
     _reset_failures([path.rpartition("/")[2] for path in changes.remove_files])
+    _stop_former_starts(desired, changes.start)
     suspects: list[str] = []
     before = systemd.end_of_journal() if changes.start or changes.restart or changes.refresh else ""
     late = await_images(desired, [*changes.start, *changes.restart], "the VM starts by itself once it is there", board)
@@ -305,14 +306,14 @@ def _shut_down_with_helpers(desired: DesiredHost, changes: Changes) -> dict[str,
     return run_on
 
 
-def _stop(units: list[str]) -> None:
-    """Stop VMs and their helpers: systemctl waits only for the units that are its arguments."""
-    if units:
-        paths = glob.glob(f"{unit_paths.UNIT_DIRECTORY}/qemu-vm-*.*.service")
-        helpers = [
-            name for name in map(os.path.basename, paths) if unit_paths.unit_name(unit_paths.vm_of_unit(name)) in units
-        ]
-        systemd.systemctl("stop", [*units, *helpers])
+def _stop_former_starts(desired: DesiredHost, names: Collection[str]) -> None:
+    """Stop what earlier starts have left of VMs that do not run.
+
+    A start that systemd repeats, or a helper that is just ending, would make the new start go on with the former unit.
+    """
+    units = [desired["vms"][name]["unit"] for name in names]
+    states = systemd.show(units)
+    systemd.stop_vms([unit for unit in units if states[unit]["active"] not in RUNNING])
 
 
 def _refresh(units: list[str], before: str) -> dict[str, list[str]]:

@@ -209,8 +209,8 @@ def unplug(monitor: Monitor, device: str, seconds: float) -> None:
         raise HostError("the guest refuses to give it back; unmount it there, and run this again")
     if not event:
         raise HostError(
-            f"the guest has not given it back within {seconds:g} s, as a system without support for it, or one that "
-            "uses it; run this again, or stop the VM to remove it"
+            f"the guest has not given it back within {seconds:g} s: it uses it, or has no support for unplugging; end "
+            "its use there and run this again, or restart the VM, which then starts without it"
         )
 
 

@@ -37,7 +37,7 @@ def shut_down(desired: DesiredHost, names: Iterable[str]) -> Failures:
     if not vms:
         return {}
     if desired["restarts"]["force"]:
-        systemd.systemctl("stop", [vm["unit"] for vm in vms.values()])
+        systemd.stop_vms([vm["unit"] for vm in vms.values()])
         return {}
     refused: Failures = {}
     with ThreadPoolExecutor(8) as pool:
@@ -56,13 +56,13 @@ def shut_down(desired: DesiredHost, names: Iterable[str]) -> Failures:
                 waiting.remove(name)
                 refused[name] = [
                     f"vm {name}: is not restarted: its guest has not shut down within stop_timeout "
-                    f"({vms[name]['stop_timeout']} s) and runs on; shut it down, or set qemu_vms_restart_force"
+                    f"({vms[name]['stop_timeout']} s) and runs on; shut it down, or run with "
+                    "-e qemu_vms_restart_force=true"
                 ]
         time.sleep(INTERVAL if waiting else 0)
     ended = [vm["unit"] for name, vm in vms.items() if name not in refused]
-    if ended:
-        # Also keeps systemd from starting a VM with on_poweroff: restart before its turn.
-        systemd.systemctl("stop", ended)
+    # Also keeps systemd from starting a VM with on_poweroff: restart before its turn.
+    systemd.stop_vms(ended)
     return refused
 
 

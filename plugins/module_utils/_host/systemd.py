@@ -28,6 +28,19 @@ def systemctl(verb: str, units: Iterable[str] = (), *options: str) -> None:
         raise HostError(f"systemctl {verb}: {done.stderr.strip() or done.stdout.strip()}")
 
 
+def stop_vms(units: Iterable[str]) -> None:
+    """Stop VMs and their helpers, and wait for all of them.
+
+    systemctl waits only for the units that are its arguments. A start while a helper still waits for its own stop keeps
+    that helper, with the storage of its former unit.
+    """
+    stopped = set(units)
+    if stopped:
+        files = map(os.path.basename, glob.glob(f"{paths.UNIT_DIRECTORY}/qemu-vm-*.*.service"))
+        helpers = [name for name in files if paths.unit_name(paths.vm_of_unit(name)) in stopped]
+        systemctl("stop", [*sorted(stopped), *sorted(helpers)])
+
+
 def set_property(unit: str, *settings: str) -> None:
     """Change settings of a unit until the next boot, or until the drop-in is removed."""
     command = ["systemctl", "set-property", "--quiet", "--runtime", "--", unit, *settings]

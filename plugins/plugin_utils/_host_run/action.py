@@ -51,7 +51,7 @@ class HostAction(ActionBase):
         try:
             return self.run_task(host, task_vars or {})
         except HostFailed as failure:
-            return failure.answer
+            return {**failure.answer, "msg": _with_host(failure.answer.get("msg", ""), host)}
         except DirectDiskError as error:
             return {"failed": True, "msg": _with_host(error, host)}
 
@@ -126,6 +126,6 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float)) else str(value)
 
 
-def _with_host(error: DirectDiskError, host: str) -> str:
-    lines = str(error).splitlines() or [""]
+def _with_host(message: object, host: str) -> str:
+    lines = str(message).splitlines() or [""]
     return "\n".join(line if line.startswith(f"{host}: ") else f"{host}: {line}" for line in lines)

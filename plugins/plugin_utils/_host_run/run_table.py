@@ -17,6 +17,7 @@ _MOST_ROWS = 40
 _WIDEST = 70
 _TITLES = ("host", "vm", "state", "changed", "restart required", "note")
 _FAILED = "failed: see its error above"
+_NOT_REACHED = "not changed: the run ended before"
 
 
 class TableRow(TypedDict):
@@ -57,7 +58,7 @@ def run_table(results: Mapping[str, Mapping[str, Any]], *, check: bool) -> RunTa
     others = left_out = later = 0
     for host, registered in sorted(results.items()):
         if host in observed:
-            its = list(_rows_of_host(host, observed[host], registered, after[host]))
+            its = list(_rows_of_host(host, observed[host], registered, after[host], check=check))
             here, without = _left_out(observed[host], its)
             rows += its
             left_out += without
@@ -83,7 +84,7 @@ def _left_out(observed: Mapping[str, Any], rows: Collection[TableRow]) -> tuple[
 
 
 def _rows_of_host(
-    host: str, observed: Mapping[str, Any], registered: Mapping[str, Any], report: Mapping[str, Any]
+    host: str, observed: Mapping[str, Any], registered: Mapping[str, Any], report: Mapping[str, Any], *, check: bool
 ) -> Iterator[TableRow]:
     applied = steps.applied_result(observed["fleet"], registered)
     last = {**observed, **applied}
@@ -92,7 +93,7 @@ def _rows_of_host(
     failed = set(last.get("failures") or ())
     broken = not applied and bool((registered.get(steps.APPLIED) or {}).get("failed"))
     not_done = bool(observed.get("due")) and not applied
-    not_done_note = _FAILED if broken else "not changed: the run ended before"
+    not_done_note = _FAILED if broken else _NOT_REACHED
     runs = {vm["name"] for vm in report["runs"] if vm["runs"] and not vm["process"]}
     halted = {name: state for name, state in (report.get("halted") or {}).items() if name in runs}
     undeclared = set(report["undeclared"])
@@ -108,7 +109,8 @@ def _rows_of_host(
         changed = [] if not_done or name in failed else list(changes.get(name, ()))
         yield {**row, "changed": changed, "restart_required": list(required.get(name, ()))}
     if _is_unplanned(observed):
-        yield _row(host, "", "", "lacks packages, so that its VMs are not planned")
+        # Only check mode leaves packages away: a run installs them and plans, unless it ends before.
+        yield _row(host, "", "", "lacks packages, so that its VMs are not planned" if check else _NOT_REACHED)
     for vm in report["runs"]:
         if vm["process"]:
             yield _row(host, vm["name"], "running", f"not declared ({vm['process']})", undeclared=True)

@@ -318,9 +318,9 @@ def test_a_run_for_ssh_agents_alone_leaves_the_vms_alone() -> None:
     ]
 
 
-def test_a_failure_of_the_module_is_the_result_as_it_is() -> None:
+def test_a_failure_of_the_module_is_the_result_and_names_the_host() -> None:
     failure = {"failed": True, "msg": "qemu cannot be probed", "exception": "trace"}
-    assert run(Host(failure), SIMPLE) == failure
+    assert run(Host(failure), SIMPLE) == {**failure, "msg": "hv1: qemu cannot be probed"}
 
 
 def test_a_vm_that_does_not_come_up_is_explained() -> None:

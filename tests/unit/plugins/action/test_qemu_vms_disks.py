@@ -103,9 +103,12 @@ def test_what_must_not_be_done_to_a_disk_is_refused_before_anything_changes() ->
     assert len(host.calls) == len(host.kept) == 1
 
 
-def test_a_failure_of_qemu_disks_itself_is_the_result_as_it_is() -> None:
+def test_a_failure_of_qemu_disks_itself_is_the_result_and_names_the_host() -> None:
     failure = {"failed": True, "msg": "there is no qemu-storage-daemon"}
-    assert run(Host(empty_host(), disks={**failure, "root of web1": CREATE}), KEPT) == failure
+    assert run(Host(empty_host(), disks={**failure, "root of web1": CREATE}), KEPT) == {
+        **failure,
+        "msg": "hv1: there is no qemu-storage-daemon",
+    }
 
 
 def test_how_a_disk_is_made_is_checked_before_the_host_is_asked() -> None:

@@ -206,6 +206,24 @@ def test_a_guest_with_an_agent_is_reached_through_its_hypervisor(inventory: Inve
     assert "ansible_connection" not in found["_meta"]["hostvars"]["web1"]
 
 
+def test_variables_of_group_all_reach_hypervisors_of_an_inventory_without_it(inventory: Inventory) -> None:
+    """Ansible makes all groups children of group all only after it has read the whole inventory."""
+    inventory.write("hosts.yml", "hypervisors: {hosts: {hv1: , hv2: }}")
+    for name, server in {"all": "wide", "hypervisors": "near"}.items():
+        folder = inventory.folder / "inventory" / "group_vars"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.yml").write_text(f"server: {server}\nfolder_{name}: /{name}\nansible_port: 2222\n")
+    inventory.write(
+        "host_vars/hv1.yml",
+        'qemu_vms: {web1: {guest_agent: true, disks: {a: {nfs: {host: "{{ server }}", path: "{{ folder_all }}/a"}}}}}',
+    )
+    found, complaints = inventory.read()
+    web1 = found["_meta"]["hostvars"]["web1"]
+    assert "undefined" not in complaints
+    assert web1["guest_disks"][0]["storage"] == "near:/all/a"
+    assert "ansible_port" in web1["ansible_guest_agent_hypervisor_variables"]
+
+
 @pytest.mark.parametrize(
     ("more", "problem"),
     [

@@ -17,16 +17,6 @@ from ansible_collections.directdisk.qemu.plugins.module_utils._process import lo
 from ansible_collections.directdisk.qemu.plugins.module_utils._units import paths
 
 
-def test_the_helpers_of_a_stopped_vm_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(apply.systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
-    monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
-    for unit in ("qemu-vm-web", "qemu-vm-web.root.tgt", "qemu-vm-web-1.root.tgt", "qemu-vms-resume"):
-        (tmp_path / f"{unit}.service").touch()
-    apply._stop(["qemu-vm-web.service"])
-    assert called == [("stop", ["qemu-vm-web.service", "qemu-vm-web.root.tgt.service"])]
-
-
 def test_a_new_vm_is_written_enabled_and_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(apply.systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
@@ -48,14 +38,20 @@ def test_a_new_vm_is_written_enabled_and_started(tmp_path: Path, monkeypatch: py
     desired.update(images={}, baseline={"files": {str(unit): ""}, "enabled": {unit.name: False}})
     answer = apply.apply(desired, {}, encrypted=False)
     assert unit.read_text(encoding="utf-8") == "[Unit]\n"
-    assert called == [("enable", [unit.name, paths.TARGET]), ("daemon-reload", []), ("start", [unit.name])]
+    assert called == [
+        ("enable", [unit.name, paths.TARGET]),
+        ("daemon-reload", []),
+        ("stop", [unit.name]),
+        ("start", [unit.name]),
+    ]
     assert answer["failures"] == {}
     assert "start vm web1" in answer["actions"]
 
 
 def test_a_vm_that_does_not_start_is_a_failure_with_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
     def systemctl(verb: str, units: Sequence[str] = (), *_options: str) -> None:
-        raise HostError(f"systemctl {verb}: failed")
+        if verb == "start":
+            raise HostError("systemctl start: failed")
 
     monkeypatch.setattr(apply.systemd, "systemctl", systemctl)
     monkeypatch.setattr(
@@ -70,6 +66,22 @@ def test_a_vm_that_does_not_start_is_a_failure_with_its_log(monkeypatch: pytest.
     }
     failures = apply._switch({"vms": vms}, Changes(start=["web1", "web2"]))
     assert failures == {"web1": ["log of qemu-vm-web1.service"]}
+
+
+def test_a_start_that_systemd_repeats_ends_with_its_helpers_before_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A helper that still serves the storage of its former unit would be under the VM's new overlay."""
+    called: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(apply.systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    states = {"qemu-vm-again.service": {"active": "activating"}, "qemu-vm-meanwhile.service": {"active": "active"}}
+    monkeypatch.setattr(apply.systemd, "show", lambda units: {unit: states[unit] for unit in units})
+    monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
+    for name in ("again", "meanwhile"):
+        (tmp_path / f"qemu-vm-{name}.root.nbdkit.service").touch()
+    vms = {name: {"unit": f"qemu-vm-{name}.service", "staged": [], "units": []} for name in ("again", "meanwhile")}
+    apply._switch({"vms": vms}, Changes(start=["again", "meanwhile"]))
+    assert called == [("stop", ["qemu-vm-again.service", "qemu-vm-again.root.nbdkit.service"]), ("start", [*states])]
 
 
 def test_a_run_that_was_overtaken_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

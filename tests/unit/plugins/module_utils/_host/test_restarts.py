@@ -143,6 +143,18 @@ def test_a_guest_that_ignores_the_power_button_runs_on_and_the_next_is_restarted
     assert host.calls[2:] == [("stop", ["a"]), ("start", ["a"])]
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_helpers_have_stopped_before_the_vm_starts_again(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    """One whose stop is still to come would stay, with the storage of its former unit below the VM's new overlay."""
+    monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
+    (tmp_path / f"{paths.unit_name('a')[:-8]}.root.nbdkit.service").touch()
+    host.add("a", SAYS_UP, OBEYS)
+    assert restarts.restart_in_turn(desired("a", force=force), ["a"]) == {}
+    assert host.calls == [("stop", ["a", "a"]), ("start", ["a"])]
+
+
 def test_a_guest_that_does_not_come_up_ends_the_restarts(host: Host) -> None:
     host.add("a", OBEYS)
     host.add("b", SAYS_UP, OBEYS)

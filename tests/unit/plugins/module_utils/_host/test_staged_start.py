@@ -85,7 +85,7 @@ def test_nothing_is_asked_where_every_image_is_there(called: list[tuple[str, ...
 
 
 def test_the_other_vms_start_meanwhile(called: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apply, "_stop", lambda units: None)
+    monkeypatch.setattr(apply, "_stop_former_starts", lambda desired, names: None)
     failed = apply._switch(DESIRED, Changes(start=["slow", "quick"]))
     assert list(failed) == ["slow"]
     assert called[1:] == [("start", "qemu-vm-slow.service", "--no-block"), ("start", "qemu-vm-quick.service")]

@@ -64,3 +64,14 @@ def test_systemd_is_not_asked_for_units_that_it_has_not_loaded(tmp_path: Path, m
     assert states[loaded]["active"] == "active"
     assert states[stopped] == STOPPED
     assert states[booted] == {**STOPPED, "enabled": True}
+
+
+def test_helpers_are_stopped_with_their_vms_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(systemd, "systemctl", lambda verb, units=(), *_options: called.append((verb, [*units])))
+    monkeypatch.setattr(paths, "UNIT_DIRECTORY", str(tmp_path))
+    for unit in ("qemu-vm-web", "qemu-vm-web.root.tgt", "qemu-vm-web-1.root.tgt", "qemu-vms-resume"):
+        (tmp_path / f"{unit}.service").touch()
+    systemd.stop_vms([])
+    systemd.stop_vms(["qemu-vm-web.service"])
+    assert called == [("stop", ["qemu-vm-web.service", "qemu-vm-web.root.tgt.service"])]

@@ -93,12 +93,15 @@ def test_hosts_without_an_answer_are_rows_and_later_ones_a_number() -> None:
         "hv3": {},
         "hv4": {steps.OBSERVED: {"fleet": observed("a b c d e")[steps.OBSERVED]["fleet"], "missing": ["a driver"]}},
     }
-    table = run_table(results, check=False)
-    assert [(row["host"], row["state"], row["note"]) for row in table.rows] == [
-        ("hv1", "failed", ""),
-        ("hv2", "unreachable", ""),
-        ("hv4", "", "lacks packages, so that its VMs are not planned"),
-    ]
+    for check, note in (
+        (True, "lacks packages, so that its VMs are not planned"),
+        (False, "not changed: the run ended before"),
+    ):
+        assert [(row["host"], row["state"], row["note"]) for row in run_table(results, check=check).rows] == [
+            ("hv1", "failed", ""),
+            ("hv2", "unreachable", ""),
+            ("hv4", "", note),
+        ]
     assert lines(results)[-2:] == ["0 other VMs on 1 host as declared", "1 host not asked yet"]
 
 
