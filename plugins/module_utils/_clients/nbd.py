@@ -33,9 +33,8 @@ class NbdClient:
     def __init__(self, path: str, export: str, *, seconds: float) -> None:
         """Connect; seconds: time limit of a request, and of the negotiation before the first one."""
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(seconds)
         self._seconds = seconds
-        self._until = time.monotonic() + seconds
+        self._begin()
         try:
             self._socket.connect(path)
             self.size = self._negotiate(export)
@@ -52,6 +51,7 @@ class NbdClient:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
+            self._begin()
             self._send(_DISCONNECT, 0, 0)
         self._socket.close()
 
@@ -88,11 +88,16 @@ class NbdClient:
             elif kind != _INFO:
                 raise HostError(f"NBD: {data.decode(errors='replace') or 'the export is refused'}")
 
+    def _begin(self) -> None:
+        """Begin a request with the whole time limit, of which the one before it may have left little."""
+        self._socket.settimeout(self._seconds)
+        self._until = time.monotonic() + self._seconds
+
     def _send(self, kind: int, offset: int, length: int) -> None:
         self._socket.sendall(_REQUEST.pack(_REQUEST_MAGIC, 0, kind, 0, offset, length))
 
     def _ask(self, offset: int, length: int) -> bytes:
-        self._until = time.monotonic() + self._seconds
+        self._begin()
         try:
             self._send(_READ, offset, length)
             _magic, error, _cookie = _REPLY.unpack(self._receive(_REPLY.size))
