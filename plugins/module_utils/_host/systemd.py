@@ -36,9 +36,9 @@ def stop_vms(units: Iterable[str]) -> None:
     """
     stopped = set(units)
     if stopped:
-        files = map(os.path.basename, glob.glob(f"{paths.UNIT_DIRECTORY}/qemu-vm-*.*.service"))
-        helpers = [name for name in files if paths.unit_name(paths.vm_of_unit(name)) in stopped]
-        systemctl("stop", [*sorted(stopped), *sorted(helpers)])
+        files = map(os.path.basename, glob.glob(paths.units_of_vms()))
+        theirs = {name for name in files if paths.unit_name(paths.vm_of_unit(name)) in stopped}
+        systemctl("stop", [*sorted(stopped), *sorted(theirs - stopped)])
 
 
 def set_property(unit: str, *settings: str) -> None:
