@@ -60,7 +60,7 @@ def spellings(disk: Disk) -> Spellings:
     """Return the other identities of a disk's storage, as far as they can be told without resolving a name."""
     alike = sorted({*disk.backend.source.other_identities(disk.source)} - {disk.identity})
     servers = [name for name in names_in(disk) if not name.startswith("/")]
-    anywhere = {name: _renamed(disk, partial(_any_server, name)).identity for name in servers}
+    anywhere = {name: _renamed_identity(disk, partial(_any_server, name)) for name in servers}
     return {"alike": alike, "names": {name: text for name, text in anywhere.items() if ANY_SERVER in text}}
 
 
@@ -112,6 +112,12 @@ def _renamed(disk: Disk, rename: Callable[[str], str]) -> Disk:
     return disk.at(disk.backend.source.relocate(disk.source, rename))
 
 
+def _renamed_identity(disk: Disk, rename: Callable[[str], str]) -> str:
+    # Without a Disk, of which a fleet would need another one for each.
+    storage = disk.backend.source
+    return storage.identity(storage.relocate(disk.source, rename))
+
+
 def doubts(disks: Iterable[tuple[str, Disk]], resolved: Resolved) -> list[tuple[str, str]]:
     """Return disks that may be the same as another one, if one of the two is written, with the reason.
 
@@ -139,8 +145,7 @@ def _doubtful(disk: Disk, resolved: Resolved) -> Iterator[tuple[str, str, str]]:
         names.append(name)
         return name if name.startswith("/") else "?"
 
-    storage = disk.backend.source
-    anywhere = storage.identity(storage.relocate(disk.source, nameless))
+    anywhere = _renamed_identity(disk, nameless)
     servers = {"name", "address"} if anywhere != disk.identity else set[str]()
     unknown = [
         name for name in names if not uris.is_literal(name) and not name.startswith("/") and not resolved.get(name)
