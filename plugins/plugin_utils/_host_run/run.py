@@ -101,10 +101,9 @@ class Run:
 
     def done(self, predicted: Mapping[str, list[str]], disks: DiskResults) -> dict[str, list[str]]:
         """Return what was done or tried of the predicted changes, by VM; disks: the results of those that were due."""
-        left_alone = [(disk, result) for disk, result in disks.results if disk.vm in self.left_alone]
-        changed = DiskResults([(disk, result) for disk, result in left_alone if result["changed"]])
+        changed = [one for one in disks.results if one[0].vm in self.left_alone and one[1]["changed"]]
         tried = {vm: words for vm, words in predicted.items() if vm not in self.left_alone}
-        return {**vm_changes(Changes(), changed), **tried}
+        return {**vm_changes(Changes(), DiskResults(changed)), **tried}
 
     def failure(self) -> dict[str, Any]:
         """Return the members of the result of a task in which VMs failed."""
